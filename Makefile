@@ -1,0 +1,52 @@
+# Every target works from a fresh clone; PYTHON chooses the interpreter that the venv is made with.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+# Where the AG_NEWS files are looked for by tests and benchmarks that use them.
+ifneq ($(wildcard ../shared/data/ag_news/train.csv),)
+export FASTTEXT_APP_DATA ?= $(abspath ../shared/data)
+endif
+
+.PHONY: setup check format test cov demo bench wheel clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+test: setup
+	$(BIN)/python -m pytest -q
+
+cov: setup
+	$(BIN)/python -m pytest -q --cov --cov-report=term
+
+demo: setup
+	$(BIN)/fasttext-app train --config sample --output models/demo
+	$(BIN)/fasttext-app evaluate models/demo
+	$(BIN)/fasttext-app predict models/demo \
+	    "a chess engine with an opening book" \
+	    "IMAP server with full-text search" \
+	    "lossless audio codec and player"
+
+bench: setup
+	$(BIN)/python scripts/bench_embedding_bag.py --write-docs
+
+wheel: setup
+	$(BIN)/python -m build --quiet
+
+clean:
+	rm -rf $(VENV) build dist htmlcov .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,314 @@
+"""A trained model on disk: a folder of open files, written whole or not at all.
+
+    manifest.json        format, format version, and the size and SHA-256 of every other file
+    model.safetensors    table [V + bucket, D], weight [C, D], bias [C] (and idf [V + bucket])
+    config.toml          the resolved configuration
+    vocabulary.parquet   columns word, count; the row number is the table row
+    labels.json          names and counts; the position is the class
+    metrics.json         how well it did on validation
+    history.json         what each epoch came to
+    data.json            what it was trained on
+    tokenizer.json       only for hf: tokenizers
+    README.md            the model card (not checksummed: edit it as you like)
+
+Nothing in it is executable: no pickle, so a model from a stranger is safe to load. The folder is
+written under a temporary name beside its place and renamed, so the place never holds half a model,
+and what was there stays until the new one is complete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from safetensors import SafetensorError
+
+from fasttext_app._version import __version__
+from fasttext_app.config import Config, dump_config, resolve
+from fasttext_app.errors import ArtifactError, ConfigError
+from fasttext_app.text.vocabulary import LabelSet, Vocabulary
+
+__all__ = ["FORMAT_VERSION", "Artifact", "check_target", "load_artifact", "save_artifact"]
+
+FORMAT, FORMAT_VERSION = "fasttext_app model", 1
+MANIFEST, CARD = "manifest.json", "README.md"
+
+Tensors = dict[str, npt.NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """All that a model directory holds."""
+
+    config: Config
+    vocabulary: Vocabulary
+    labels: LabelSet
+    tensors: Tensors
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    history: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
+    tokenizer_asset: bytes | None = None
+
+
+def check_target(path: str | Path) -> None:
+    """Refuse a place where a model could not be saved, before the work of training it.
+
+    Raises:
+        ArtifactError: the place is a file, a folder with something else in it, or not writable.
+    """
+    target = Path(path).resolve()
+    if target.exists() and not target.is_dir():
+        raise ArtifactError(f"{path}: is a file; choose another --output")
+    if target.is_dir() and any(target.iterdir()) and not (target / MANIFEST).is_file():
+        raise ArtifactError(
+            f"{path}: is a folder that holds something else; choose another --output"
+        )
+    existing = next(parent for parent in target.parents if parent.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise ArtifactError(f"{path}: {existing} is not a folder that can be written to")
+
+
+def save_artifact(artifact: Artifact, path: str | Path) -> None:
+    """Write a model directory; an earlier model in that place is replaced once this one is whole.
+
+    Raises:
+        ArtifactError: the place cannot be used, or writing failed; an earlier model is untouched.
+    """
+    check_target(path)
+    target = Path(path).resolve()
+    partial = target.parent / f".{target.name}.{os.getpid()}.partial"
+    try:
+        partial.mkdir(parents=True)
+        _write_files(artifact, partial)
+        _put_in_place(partial, target)
+    except (OSError, SafetensorError, pa.ArrowException) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ArtifactError(f"{path}: the model could not be saved: {reason}") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def load_artifact(path: str | Path) -> Artifact:
+    """Read a model directory, after checking that it is whole and unchanged.
+
+    Raises:
+        ArtifactError: it is missing, damaged, edited, or of a newer format.
+    """
+    folder = Path(path)
+    manifest = _read_manifest(folder)
+    files: dict[str, Any] = manifest["files"]
+    for name, entry in files.items():
+        _check_file(folder / name, entry)
+    with _reading(folder):
+        config = resolve(tomllib.loads((folder / "config.toml").read_text(encoding="utf-8")))
+        labels = _read_json(folder / "labels.json")
+        asset = folder / "tokenizer.json"
+        artifact = Artifact(
+            config=config,
+            vocabulary=_read_vocabulary(folder / "vocabulary.parquet"),
+            labels=LabelSet(tuple(labels["names"]), tuple(labels["counts"])),
+            tensors=_read_tensors(folder / "model.safetensors"),
+            metrics=_read_json(folder / "metrics.json"),
+            history=_read_json(folder / "history.json"),
+            data=_read_json(folder / "data.json"),
+            tokenizer_asset=asset.read_bytes() if asset.name in files else None,
+        )
+    _check_shapes(folder, artifact)
+    return artifact
+
+
+@contextmanager
+def _reading(folder: Path) -> Iterator[None]:
+    """Turn what a reader of a malformed file raises into one clear error."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError, pa.ArrowException) as error:
+        raise ArtifactError(f"{folder}: the model cannot be read: {error}") from None
+    except ConfigError as error:
+        raise ArtifactError(f"{folder}/config.toml: {error}") from None
+
+
+def _write_files(artifact: Artifact, folder: Path) -> None:
+    import pyarrow.parquet as pq
+    from safetensors.numpy import save_file
+
+    tensors = {name: np.ascontiguousarray(value) for name, value in artifact.tensors.items()}
+    save_file(tensors, folder / "model.safetensors")
+    vocabulary = {"word": artifact.vocabulary.words, "count": artifact.vocabulary.counts}
+    pq.write_table(pa.table(vocabulary), folder / "vocabulary.parquet")
+    (folder / "config.toml").write_text(dump_config(artifact.config), encoding="utf-8")
+    shutil.copymode(folder / "config.toml", folder / "model.safetensors")  # it was made 0600
+    labels = {"names": artifact.labels.names, "counts": artifact.labels.counts}
+    documents = {
+        "labels.json": labels,
+        "metrics.json": artifact.metrics,
+        "history.json": artifact.history,
+        "data.json": artifact.data,
+    }
+    for name, document in documents.items():
+        _write_json(folder / name, document)
+    if artifact.tokenizer_asset is not None:
+        (folder / "tokenizer.json").write_bytes(artifact.tokenizer_asset)
+    written = sorted(file for file in folder.iterdir())
+    (folder / CARD).write_text(_model_card(artifact), encoding="utf-8")
+    manifest = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "created_with": f"fasttext_app {__version__}",
+        "files": {
+            file.name: {"bytes": file.stat().st_size, "sha256": _sha256(file)} for file in written
+        },
+    }
+    _write_json(folder / MANIFEST, manifest)
+    for file in folder.iterdir():
+        with file.open("rb") as handle:
+            os.fsync(handle.fileno())
+
+
+def _put_in_place(partial: Path, target: Path) -> None:
+    old = target.parent / f".{target.name}.{os.getpid()}.replaced"
+    if not target.exists():
+        partial.rename(target)
+        return
+    target.rename(old)
+    try:
+        partial.rename(target)
+    except OSError:
+        old.rename(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _write_json(path: Path, document: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    document = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(document, dict):
+        raise TypeError(f"{path.name} is not a JSON object")
+    return document
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    if not folder.exists():
+        raise ArtifactError(f"{folder}: no such model directory; train one with --output {folder}")
+    if not (folder / MANIFEST).is_file():
+        raise ArtifactError(f"{folder}: not a model directory (there is no {MANIFEST} in it)")
+    with _reading(folder):
+        manifest = _read_json(folder / MANIFEST)
+        if manifest.get("format") != FORMAT:
+            raise ValueError(f"{MANIFEST} does not describe a {FORMAT}")
+        version = int(manifest["format_version"])
+        needed = {"model.safetensors", "vocabulary.parquet", "config.toml", "labels.json"}
+        needed |= {"metrics.json", "history.json", "data.json"}
+        if version == FORMAT_VERSION and not needed <= set(manifest["files"]):
+            raise ValueError(f"{MANIFEST} does not list {sorted(needed - set(manifest['files']))}")
+    if version > FORMAT_VERSION:
+        raise ArtifactError(
+            f"{folder}: the model has format version {version}, and this program reads up to "
+            f"{FORMAT_VERSION}; upgrade fasttext-app"
+        )
+    return manifest
+
+
+def _check_file(path: Path, entry: Mapping[str, Any]) -> None:
+    if path.name != os.path.basename(path) or not path.is_file():  # noqa: PTH119
+        raise ArtifactError(f"{path}: the file is missing; copy the model again")
+    found = path.stat().st_size
+    if found != entry.get("bytes"):
+        raise ArtifactError(
+            f"{path}: has {found} bytes where {entry.get('bytes')} were saved; copy the model again"
+        )
+    if _sha256(path) != entry.get("sha256"):
+        raise ArtifactError(f"{path}: has changed since it was saved (its checksum differs)")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _read_vocabulary(path: Path) -> Vocabulary:
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(path, columns=["word", "count"])
+    words = table["word"].cast(pa.string()).combine_chunks()
+    return Vocabulary(words, table["count"].to_numpy().astype(np.int64))
+
+
+def _read_tensors(path: Path) -> Tensors:
+    from safetensors.numpy import load_file
+
+    return load_file(path)
+
+
+def _check_shapes(folder: Path, artifact: Artifact) -> None:
+    rows = max(len(artifact.vocabulary) + artifact.config.text.hashed_rows, 1)
+    dim, classes = artifact.config.model.dim, len(artifact.labels)
+    expected = {"table": (rows, dim), "weight": (classes, dim), "bias": (classes,)}
+    if artifact.config.text.term_weighting == "tfidf":
+        expected["idf"] = (rows,)
+    found = {name: tensor.shape for name, tensor in artifact.tensors.items()}
+    if found != expected:
+        raise ArtifactError(
+            f"{folder}: the tensors {found} do not fit the configuration, which needs {expected}"
+        )
+
+
+def _model_card(artifact: Artifact) -> str:
+    """Write the model card: what the model is, what it was trained on, how well it did."""
+    text, model = artifact.config.text, artifact.config.model
+    table = artifact.tensors["table"]
+    labels = "\n".join(
+        f"| {name} | {count:,} |"
+        for name, count in zip(artifact.labels.names, artifact.labels.counts, strict=True)
+    )
+    figures = "\n".join(
+        f"- {name.replace('_', ' ')}: {value:.4f}"
+        if isinstance(value, float)
+        else f"- {name}: {value}"
+        for name, value in artifact.metrics.items()
+    )
+    return f"""# Text classifier trained with fasttext_app {__version__}
+
+A bag of embeddings ({model.mode}) of words, word n-grams up to {text.word_ngrams} and character
+n-grams {text.minn}-{text.maxn}, with a linear layer on top (`{model.loss}`).
+
+- tokenizer: `{text.tokenizer}`
+- vocabulary: {len(artifact.vocabulary):,} words, {text.hashed_rows:,} hashed rows
+- table: {table.shape[0]:,} rows of {table.shape[1]} numbers ({table.nbytes / 1e6:,.1f} MB)
+- trained on: {artifact.data.get("source", "texts given in Python")}, \
+{artifact.data.get("train_rows", 0):,} rows
+
+## Measured on validation
+
+{figures or "No validation rows were set aside."}
+
+## Labels
+
+| label | training rows |
+|---|---:|
+{labels}
+
+## Use
+
+    fasttext-app predict THIS_FOLDER "some text"
+
+    import fasttext_app as ft
+    ft.load("THIS_FOLDER").predict("some text")
+
+Made for the languages and topics of its training data, and no surer outside them. The files are
+listed with their checksums in `{MANIFEST}`; none of them holds code.
+"""

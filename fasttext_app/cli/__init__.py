@@ -1,0 +1,90 @@
+"""The command line: parse, call a workflow, show the result. Each command has its own module."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from fasttext_app._version import __version__
+from fasttext_app.cli.evaluate import evaluate
+from fasttext_app.cli.predict import predict
+from fasttext_app.cli.show import data, info, inspect
+from fasttext_app.cli.train import train
+from fasttext_app.console import err
+from fasttext_app.errors import FastTextAppError
+
+__all__ = ["app", "main"]
+
+INTERRUPTED, CLOSED_PIPE = 130, 141  # 128 + SIGINT, 128 + SIGPIPE, as a shell reports them
+
+
+class Commands(TyperGroup):
+    """Runs a command, and turns the errors that are the user's to mend into one line each."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for."""
+        with reported_errors():
+            return super().invoke(ctx)
+
+
+@contextlib.contextmanager
+def reported_errors() -> Iterator[None]:
+    """Print a known error as one line on stderr, and exit with its code."""
+    try:
+        yield
+    except FastTextAppError as error:
+        _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        _fail("interrupted; nothing was saved", INTERRUPTED)
+    except BrokenPipeError:
+        # The reader has gone (`| head`). What is still buffered must not raise again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(CLOSED_PIPE) from None
+    except MemoryError:
+        _fail("there is not enough memory for this", 1)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"{where}{error.strerror or error}", 1)
+
+
+def _fail(message: str, code: int) -> None:
+    err.print(f"error: {' '.join(message.split())}", markup=False)
+    raise typer.Exit(code) from None
+
+
+app = typer.Typer(
+    cls=Commands,
+    name="fasttext-app",
+    help="Classify text with a bag of n-gram embeddings: fastText, as it would be written today.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for command in (train, predict, evaluate, inspect, info, data):
+    app.command()(command)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"fasttext-app {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None: ...
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

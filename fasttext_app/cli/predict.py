@@ -1,0 +1,105 @@
+"""``fasttext-app predict``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fasttext_app.cli.options import (
+    DeviceOption,
+    ErrorsOption,
+    ModelArgument,
+    TextColumnOption,
+    ThreadsOption,
+    data_layer,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from fasttext_app.config import Config
+    from fasttext_app.outputs import PredictedBatch
+
+__all__ = ["predict"]
+
+
+def predict(
+    model: ModelArgument,
+    texts: Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...")] = None,
+    input: Annotated[  # noqa: A002
+        Path | None,
+        typer.Option(
+            "--input", help="A file of texts (a column, or lines); '-': lines of standard input."
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="Write to this file instead of stdout.")
+    ] = None,
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="text|jsonl|csv|parquet|fasttext",
+            help="[default: by the name of --output, else text]",
+        ),
+    ] = None,
+    top_k: Annotated[int, typer.Option("--top-k", min=1, help="Labels for each text.")] = 1,
+    threshold: Annotated[
+        float, typer.Option("--threshold", min=0, max=1, help="Leave out less likely labels.")
+    ] = 0.0,
+    text_column: TextColumnOption = None,
+    errors: ErrorsOption = None,
+    device: DeviceOption = None,
+    threads: ThreadsOption = None,
+) -> None:
+    """Predict the labels of texts: arguments, lines of stdin, or a column of a file.
+
+    There is one row out for every text in, in their order, also for empty texts.
+    """
+    from fasttext_app.config import resolve
+    from fasttext_app.outputs import FORMATS, format_for, write_predictions
+    from fasttext_app.predictor import TextClassifier
+    from fasttext_app.workflows import rank_batches
+
+    if form is not None and form not in FORMATS:
+        raise typer.BadParameter(
+            f"{form!r} is not one of {', '.join(FORMATS)}", param_hint="--format"
+        )
+    if texts and input is not None:
+        raise typer.BadParameter("give texts or --input, not both", param_hint="TEXT")
+    if not texts and input is None:
+        if sys.stdin is None or sys.stdin.isatty():
+            raise typer.BadParameter(
+                "give texts, --input FILE, or lines on stdin", param_hint="TEXT"
+            )
+        input = Path("-")  # noqa: A001
+    chosen = format_for(output, form)
+    classifier = TextClassifier.load(model, device=device or "cpu", threads=threads or 0)
+    overrides = data_layer(str(input), text_column, None, errors)
+    config = resolve(classifier.config.model_dump(), overrides)
+    batches = _given(texts) if texts else _read(config)
+    top_k = min(top_k, len(classifier.labels))
+
+    def predicted() -> Iterator[PredictedBatch]:
+        for column, ranked in rank_batches(classifier, batches, top_k):
+            yield column.to_pylist(), *ranked.lists(classifier.labels, threshold)
+
+    rows = write_predictions(predicted(), output, chosen, top_k)
+    if output is not None:
+        typer.echo(f"wrote {rows:,} rows to {output}", err=True)
+
+
+def _given(texts: list[str]) -> Iterator[pa.RecordBatch]:
+    import pyarrow as pa
+
+    yield pa.record_batch({"text": pa.array(texts, pa.string())})
+
+
+def _read(config: Config) -> Iterator[pa.RecordBatch]:
+    from fasttext_app.sources import open_texts
+
+    return open_texts(config.data)

@@ -1,0 +1,129 @@
+"""``fasttext-app inspect``, ``info`` and ``data``: looking at texts, models and data sets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fasttext_app.cli.options import (
+    ErrorsOption,
+    JsonOption,
+    LabelColumnOption,
+    ModelArgument,
+    SetOption,
+    TextColumnOption,
+    data_layer,
+    print_json,
+)
+
+__all__ = ["data", "info", "inspect"]
+
+
+def inspect(
+    arguments: Annotated[list[str], typer.Argument(metavar="MODEL TEXT...")],
+    without_model: Annotated[
+        bool,
+        typer.Option(
+            "--without-model", help="All arguments are texts; their words are the vocabulary."
+        ),
+    ] = False,
+    settings: SetOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show what every stage makes of a few texts, from tokens to logits.
+
+    With --without-model the text settings come from --set, as in --set text.word_ngrams=2.
+    """
+    from fasttext_app import console
+    from fasttext_app.config import parse_assignments, resolve
+    from fasttext_app.inspection import inspect_texts, standalone_encoder
+    from fasttext_app.predictor import TextClassifier
+
+    if without_model:
+        config = resolve(parse_assignments(settings or []))
+        inspection = inspect_texts(arguments, standalone_encoder(config, arguments))
+    else:
+        model, *texts = arguments
+        if not texts:
+            raise typer.BadParameter(
+                "give a model directory and at least one text", param_hint="TEXT"
+            )
+        if settings:
+            raise typer.BadParameter("goes only with --without-model", param_hint="--set")
+        classifier = TextClassifier.load(model)
+        inspection = inspect_texts(texts, classifier.encoder, classifier)
+    if json:
+        print_json(_plain(inspection))
+    else:
+        console.show_inspection(inspection)
+
+
+def _plain(inspection: Any) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "texts": [vars(stages) for stages in inspection.texts],
+        "indices": inspection.bags.indices.tolist(),
+        "offsets": inspection.bags.offsets.tolist(),
+        "bag_sizes": inspection.bags.lengths.tolist(),
+        "vocabulary": inspection.vocabulary_size,
+        "bucket": inspection.bucket,
+    }
+    if inspection.logits is not None:
+        document |= {
+            "labels": list(inspection.labels),
+            "logits": inspection.logits.tolist(),
+            "probabilities": inspection.probabilities.tolist(),
+        }
+    return document
+
+
+def info(model: ModelArgument, json: JsonOption = False) -> None:
+    """Show a model's configuration, vocabulary, labels, sizes, training data and metrics."""
+    from fasttext_app import console
+    from fasttext_app.predictor import TextClassifier
+
+    classifier = TextClassifier.load(model)
+    size = sum(file.stat().st_size for file in Path(model).iterdir())
+    if not json:
+        console.show_info(classifier, str(model), size)
+        return
+    artifact = classifier.artifact
+    print_json(
+        {
+            "config": artifact.config.model_dump(mode="json"),
+            "labels": dict(zip(artifact.labels.names, artifact.labels.counts, strict=True)),
+            "vocabulary": len(artifact.vocabulary),
+            "table": list(artifact.tensors["table"].shape),
+            "bytes": size,
+            "metrics": artifact.metrics,
+            "history": artifact.history,
+            "data": artifact.data,
+        }
+    )
+
+
+def data(
+    source: Annotated[str, typer.Argument(metavar="SPEC")],
+    split: Annotated[str, typer.Option("--split")] = "train",
+    text_column: TextColumnOption = None,
+    label_column: LabelColumnOption = None,
+    errors: ErrorsOption = None,
+    settings: SetOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show the rows, lengths, label balance and first rows of a data set."""
+    from fasttext_app import console
+    from fasttext_app.config import parse_assignments, resolve
+    from fasttext_app.sources import open_source
+    from fasttext_app.workflows import describe_data
+
+    config = resolve(
+        parse_assignments(settings or []),
+        data_layer(source, text_column, label_column, errors),
+    )
+    description = describe_data(open_source(config.data), split)
+    if json:
+        print_json(description)
+    else:
+        console.show_data(description)

@@ -1,0 +1,145 @@
+"""``fasttext-app train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fasttext_app.cli.options import (
+    DeviceOption,
+    ErrorsOption,
+    JsonOption,
+    LabelColumnOption,
+    SetOption,
+    TextColumnOption,
+    ThreadsOption,
+    data_layer,
+    print_json,
+)
+
+__all__ = ["train"]
+
+
+def train(
+    config: Annotated[
+        str | None,
+        typer.Option("--config", help="A TOML file, or a shipped config: ag_news, sample, ..."),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data", metavar="SPEC", help="ag_news, sample, a file, a folder, or owner/name."
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", help="The model directory.  [default: models/NAME]"),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs")] = None,
+    lr: Annotated[float | None, typer.Option("--lr", help="Learning rate.")] = None,
+    dim: Annotated[int | None, typer.Option("--dim", help="Embedding dimension.")] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size")] = None,
+    seed: Annotated[int | None, typer.Option("--seed")] = None,
+    device: DeviceOption = None,
+    threads: ThreadsOption = None,
+    text_column: TextColumnOption = None,
+    label_column: LabelColumnOption = None,
+    errors: ErrorsOption = None,
+    settings: SetOption = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Show the settings and the data's figures, and stop."),
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Train a classifier and save it as a model directory.
+
+    Settings come from --config, then from --set and the flags, later ones winning.
+    """
+    from fasttext_app.artifact import check_target
+    from fasttext_app.config import flat_layer, load_config_file, parse_assignments, resolve
+    from fasttext_app.workflows import load_examples
+
+    flags = {
+        "epochs": epochs,
+        "lr": lr,
+        "dim": dim,
+        "batch_size": batch_size,
+        "seed": seed,
+        "device": device,
+        "threads": threads,
+    }
+    resolved = resolve(
+        load_config_file(config) if config is not None else {},
+        parse_assignments(settings or []),
+        data_layer(data, text_column, label_column, errors),
+        flat_layer({name: value for name, value in flags.items() if value is not None}),
+    )
+    target = output or _default_output(config, resolved.data.source)
+    check_target(target)
+    examples = load_examples(resolved)
+    if dry_run:
+        _dry_run(resolved, examples, json)
+    else:
+        _run(resolved, examples, target, json)
+
+
+def _default_output(config: str | None, source: str | None) -> Path:
+    name = Path(config).stem if config else Path((source or "model").split(".gz")[0]).stem
+    safe = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name)
+    return Path("models") / (safe.strip("_") or "model")
+
+
+def _dry_run(config: Any, examples: Any, as_json: bool) -> None:
+    from fasttext_app import console
+    from fasttext_app.config import dump_config
+    from fasttext_app.workflows import prepare
+
+    statistics = prepare(config, examples).statistics
+    if as_json:
+        print_json({"config": config.model_dump(mode="json"), "data": statistics})
+        return
+    typer.echo(dump_config(config))
+    console.show_statistics(statistics, config.model.dim)
+
+
+def _run(config: Any, examples: Any, target: Path, as_json: bool) -> None:
+    from fasttext_app import console
+    from fasttext_app import workflows as jobs
+
+    progress = console.TrainProgress()
+    try:
+        result = jobs.train(config, examples, progress)
+    finally:
+        progress.close()
+    if result.outcome.interrupted:
+        console.err.print("interrupted; the best weights so far are kept")
+    unknown = result.statistics["validation_rows_of_unknown_labels"]
+    if unknown:
+        console.err.print(
+            f"{unknown} validation rows have labels that training never saw; left out"
+        )
+    coverage = result.statistics.get("pretrained_coverage")
+    if coverage:
+        console.err.print(
+            f"pretrained vectors cover {coverage['words']:.1%} of the vocabulary "
+            f"and {coverage['occurrences']:.1%} of its occurrences"
+        )
+    result.model.save(target)
+    if as_json:
+        print_json(
+            {
+                "output": str(target),
+                **result.outcome.as_dict(),
+                "metrics": dict(result.model.artifact.metrics),
+                "data": result.statistics,
+            }
+        )
+    else:
+        accuracy = result.model.artifact.metrics.get("validation_accuracy")
+        figure = "" if accuracy is None else f" (validation accuracy {accuracy:.4f})"
+        typer.echo(f"saved the model of epoch {result.outcome.best_epoch} to {target}{figure}")
+    if result.outcome.interrupted:
+        raise typer.Exit(130)

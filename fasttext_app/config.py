@@ -1,0 +1,360 @@
+"""The whole configuration: typed, validated and frozen models, read from and written to TOML.
+
+A configuration is five sections in the order in which data flows: ``data``, ``text``, ``model``,
+``optimizer``, ``trainer``. What torch cannot run is refused here, with the reason, and not at the
+first training step. The resolved configuration travels with every saved model.
+
+>>> config = resolve({"trainer": {"epochs": 3}}, parse_assignments(["optimizer.lr=0.1"]))
+>>> config.trainer.epochs, config.optimizer.lr
+(3, 0.1)
+>>> resolve({"trainer": {"epoch": 3}})
+Traceback (most recent call last):
+    ...
+fasttext_app.errors.ConfigError: trainer.epoch: no such setting; did you mean 'trainer.epochs'?
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from fasttext_app.errors import ConfigError, did_you_mean
+from fasttext_app.resources import config_names, config_path
+
+__all__ = [
+    "Config",
+    "DataConfig",
+    "Layer",
+    "ModelConfig",
+    "OptimizerConfig",
+    "TextConfig",
+    "TrainerConfig",
+    "dump_config",
+    "flat_layer",
+    "load_config_file",
+    "parse_assignments",
+    "resolve",
+]
+
+Layer = Mapping[str, Mapping[str, Any]]
+"""One layer of settings, ``{section: {key: value}}``; later layers win over earlier ones."""
+
+Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class DataConfig(_Section):
+    """Where texts and labels come from, and how a file's rows are read."""
+
+    source: str | None = None
+    """A data SPEC: ``ag_news``, ``sample``, a file, a folder, a ``{split}`` pattern, a hub id."""
+    text_columns: Annotated[tuple[str, ...], Field(min_length=1, strict=False)] = ("text",)
+    """Columns that hold the text, joined by a space; 1-based numbers where ``header`` is false."""
+    label_column: str = "label"
+    header: bool = True
+    """Whether the first row of a CSV or TSV file names the columns."""
+    quote: bool = True
+    """Whether double quotes delimit fields of a CSV or TSV file."""
+    errors: Literal["strict", "replace"] = "strict"
+    """What to do with invalid UTF-8 and NUL bytes: refuse them, or put U+FFFD in their place."""
+    label_prefix: Annotated[str, Field(min_length=1)] = "__label__"
+    """What marks a label in a fastText file."""
+    train_split: str = "train"
+    validation: str | Fraction = "auto"
+    """A split's name, a fraction of the training rows (0: none), or ``auto``: the split
+    ``validation`` where the source has one, else a tenth of the training rows."""
+    test_split: str = "test"
+
+
+class TextConfig(_Section):
+    """How a text becomes row ids of the embedding table."""
+
+    tokenizer: str = "basic_english"
+    """``basic_english``, ``whitespace``, ``torchtext:NAME`` or ``hf:PATH``."""
+    min_count: Annotated[int, Field(ge=1)] = 1
+    """Words seen less often in the training texts get no row of their own."""
+    max_size: Annotated[int, Field(ge=0)] = 0
+    """At most this many words, the most frequent ones; 0: no limit."""
+    word_ngrams: Annotated[int, Field(ge=1, le=10)] = 1
+    """Longest word n-gram; 1: words alone."""
+    minn: Annotated[int, Field(ge=0, le=30)] = 0
+    maxn: Annotated[int, Field(ge=0, le=30)] = 0
+    """Shortest and longest character n-gram of a word; ``maxn = 0``: none."""
+    bucket: Annotated[int, Field(ge=1, le=2**31 - 1)] = 2_000_000
+    """Rows that hashed n-grams share; unused where there are no n-grams."""
+    term_weighting: Literal["none", "tfidf"] = "none"
+    """``tfidf`` weighs each id of a text (per_sample_weights); needs ``model.mode = "sum"``."""
+
+    @property
+    def hashed_rows(self) -> int:
+        """The table rows that hashed n-grams take: ``bucket``, or 0 where there are no n-grams."""
+        return self.bucket if self.word_ngrams > 1 or self.maxn > 0 else 0
+
+
+class ModelConfig(_Section):
+    """The classifier: every option of ``nn.EmbeddingBag``, and what goes on top of it."""
+
+    dim: Annotated[int, Field(ge=1, le=65_536)] = 10
+    mode: Literal["mean", "sum", "max"] = "mean"
+    sparse: bool = True
+    max_norm: Annotated[float, Field(gt=0)] | None = None
+    norm_type: Annotated[float, Field(gt=0)] = 2.0
+    scale_grad_by_freq: bool = False
+    include_last_offset: bool = True
+    """Whether ``offsets`` carries the end of the last bag too (B+1 entries instead of B)."""
+    padding_idx: Annotated[int, Field(ge=0)] | None = None
+    """A row that takes no part in any bag and is never trained."""
+    loss: Literal["softmax", "ova"] = "softmax"
+    """``softmax``: one distribution over labels; ``ova``: one sigmoid a label (one-vs-all)."""
+    pretrained: str | None = None
+    """Word vectors to start from: ``.vec`` or GloVe text, or ``.npy`` beside a word list."""
+    freeze_pretrained: bool = False
+
+
+class OptimizerConfig(_Section):
+    """How parameters are stepped, and how the learning rate goes over the run."""
+
+    name: Literal["sgd", "adagrad", "sparse_adam"] = "adagrad"
+    lr: Annotated[float, Field(gt=0)] = 0.1
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    betas: Annotated[tuple[Fraction, Fraction], Field(strict=False)] = (0.9, 0.999)
+    eps: Annotated[float, Field(gt=0)] = 1e-8
+    schedule: Literal["linear", "constant", "cosine"] = "linear"
+    warmup: Fraction = 0.0
+    """The share of all steps over which the rate first rises from 0 to ``lr``."""
+
+
+class TrainerConfig(_Section):
+    """The training loop."""
+
+    epochs: Annotated[int, Field(ge=1)] = 5
+    batch_size: Annotated[int, Field(ge=1)] = 64
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    threads: Annotated[int, Field(ge=0, le=4096)] = 0
+    """Threads for tokenising and for torch; 0: all cores for the first, one for the second."""
+    monitor: Literal["accuracy", "macro_f1", "loss"] = "accuracy"
+    """The validation figure by which the best epoch is chosen."""
+    clip_grad_norm: Annotated[float, Field(gt=0)] | None = None
+
+
+class Config(_Section):
+    """All settings of one run. Build it with :func:`resolve`, which reports errors by key."""
+
+    data: DataConfig = DataConfig()
+    text: TextConfig = TextConfig()
+    model: ModelConfig = ModelConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    trainer: TrainerConfig = TrainerConfig()
+
+    @model_validator(mode="after")
+    def _refuse_impossible(self) -> Config:
+        for broken, reason in _impossible(self):
+            if broken:
+                raise ValueError(reason)
+        return self
+
+
+def _impossible(config: Config) -> Iterable[tuple[bool, str]]:
+    """Yield (is it so, why it cannot run) for every combination that is ruled out."""
+    text, model, optimizer, trainer = config.text, config.model, config.optimizer, config.trainer
+    adam, sgd = optimizer.name == "sparse_adam", optimizer.name == "sgd"
+    weighted = text.term_weighting != "none"
+    yield text.minn > text.maxn, f"text.minn = {text.minn} is larger than text.maxn = {text.maxn}"
+    yield (
+        text.maxn > 0 and text.minn == 0,
+        "text.maxn is set and text.minn is 0; character n-grams need text.minn >= 1",
+    )
+    yield (
+        adam and not model.sparse,
+        'optimizer.name = "sparse_adam" takes only sparse gradients; set model.sparse = true',
+    )
+    yield (
+        model.sparse and model.mode == "max",
+        'model.mode = "max" has no sparse gradient; set model.sparse = false',
+    )
+    yield (
+        model.sparse and model.scale_grad_by_freq,
+        "model.scale_grad_by_freq has no sparse gradient; set model.sparse = false",
+    )
+    yield (
+        model.scale_grad_by_freq and model.mode == "max",
+        'model.scale_grad_by_freq is not supported with model.mode = "max"',
+    )
+    yield (
+        weighted and model.mode != "sum",
+        "text.term_weighting uses per_sample_weights, which EmbeddingBag takes only with "
+        'model.mode = "sum"',
+    )
+    yield (
+        sgd and model.sparse and optimizer.momentum > 0,
+        "optimizer.momentum with sparse gradients makes a buffer that grows at every step; "
+        "set it to 0, or model.sparse = false",
+    )
+    yield (
+        model.sparse and optimizer.weight_decay > 0,
+        "optimizer.weight_decay is not defined for sparse gradients; "
+        "set it to 0, or model.sparse = false",
+    )
+    yield (
+        model.sparse and trainer.clip_grad_norm is not None,
+        "trainer.clip_grad_norm cannot take the norm of sparse gradients; "
+        "leave it out, or set model.sparse = false",
+    )
+    yield (
+        optimizer.momentum > 0 and not sgd,
+        'optimizer.momentum is read only by optimizer.name = "sgd"',
+    )
+    yield (
+        optimizer.betas != (0.9, 0.999) and not adam,
+        'optimizer.betas is read only by optimizer.name = "sparse_adam"',
+    )
+    yield (
+        optimizer.eps != 1e-8 and sgd,
+        'optimizer.eps is not read by optimizer.name = "sgd"',
+    )
+    yield (
+        model.norm_type != 2.0 and model.max_norm is None,
+        "model.norm_type is read only where model.max_norm is set",
+    )
+    yield (
+        model.freeze_pretrained and model.pretrained is None,
+        "model.freeze_pretrained is set and model.pretrained names no vectors",
+    )
+    yield (
+        model.freeze_pretrained and model.max_norm is not None,
+        "model.max_norm rescales rows in place, so model.freeze_pretrained could not keep them",
+    )
+
+
+def resolve(*layers: Layer) -> Config:
+    """Merge layers of settings, later ones winning, and validate the result.
+
+    Raises:
+        ConfigError: an unknown section or key (with the nearest right name), a value of the wrong
+            type or out of range, or a combination that cannot run.
+    """
+    merged: dict[str, dict[str, Any]] = {}
+    for layer in layers:
+        for section, values in layer.items():
+            if not isinstance(values, Mapping):
+                raise ConfigError(_unknown_top_level(section))
+            merged.setdefault(section, {}).update(values)
+    try:
+        return Config.model_validate(merged)
+    except ValidationError as error:
+        raise ConfigError(_explain(error)) from None
+
+
+def load_config_file(name_or_path: str | Path) -> Layer:
+    """Read a TOML file, or a shipped config by its bare name (``sample``, ``ag_news``, ...).
+
+    Raises:
+        ConfigError: there is no such file or name, or the file is not TOML.
+    """
+    path = Path(name_or_path)
+    if not path.is_file():
+        shipped = config_path(str(name_or_path))
+        if shipped is None:
+            names = config_names()
+            hint = did_you_mean(str(name_or_path), names)
+            raise ConfigError(
+                f"{name_or_path}: no such config file{hint or '; shipped: ' + ', '.join(names)}"
+            )
+        path = shipped
+    try:
+        layer = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not a TOML file: {error}") from None
+    try:
+        resolve(layer)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    return layer
+
+
+def parse_assignments(assignments: Iterable[str]) -> Layer:
+    """Turn ``section.key=value`` strings into a layer; a value is TOML, or else a plain string.
+
+    >>> parse_assignments(["text.tokenizer=whitespace", "model.sparse=false"])
+    {'text': {'tokenizer': 'whitespace'}, 'model': {'sparse': False}}
+    """
+    layer: dict[str, dict[str, Any]] = {}
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        section, dot, key = name.strip().partition(".")
+        if not (equals and dot and section and key):
+            raise ConfigError(f"--set {assignment}: expected section.key=value")
+        try:
+            parsed = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            parsed = value.strip()
+        layer.setdefault(section, {})[key] = parsed
+    return layer
+
+
+def flat_layer(settings: Mapping[str, Any]) -> Layer:
+    """Turn keyword settings into a layer: ``epochs=3`` finds its section, ``text={...}`` is one.
+
+    >>> flat_layer({"epochs": 3, "text": {"word_ngrams": 2}})
+    {'trainer': {'epochs': 3}, 'text': {'word_ngrams': 2}}
+    """
+    owners = {
+        key: section
+        for section in Config.model_fields
+        for key in _section_type(section).model_fields
+    }
+    layer: dict[str, dict[str, Any]] = {}
+    for key, value in settings.items():
+        if key in Config.model_fields and isinstance(value, Mapping):
+            layer.setdefault(key, {}).update(value)
+        elif key in owners:
+            layer.setdefault(owners[key], {})[key] = value
+        else:
+            raise ConfigError(f"{key}: no such setting{did_you_mean(key, owners)}")
+    return layer
+
+
+def dump_config(config: Config) -> str:
+    """Write a configuration as TOML, every setting spelled out; unset ones (None) are left out."""
+    return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
+
+
+def _section_type(section: str) -> type[BaseModel]:
+    annotation = Config.model_fields[section].annotation
+    assert isinstance(annotation, type)
+    assert issubclass(annotation, BaseModel)
+    return annotation
+
+
+def _unknown_top_level(section: str) -> str:
+    if section in Config.model_fields:
+        return f"{section}: is a section of settings, not a value"
+    for name in Config.model_fields:
+        if section in _section_type(name).model_fields:
+            return f"{section}: no such section; did you mean '{name}.{section}'?"
+    return f"{section}: no such section{did_you_mean(section, Config.model_fields)}"
+
+
+def _explain(error: ValidationError) -> str:
+    """Say the first problem of a validation in one line that begins with the setting's key."""
+    first = error.errors(include_url=False)[0]
+    location = [str(part) for part in first["loc"] if not str(part).startswith("function-")]
+    if first["type"] != "extra_forbidden":
+        key = ".".join(location[:2])
+        reason = first["msg"].removeprefix("Value error, ")
+        return f"{key}: {reason} (got {first['input']!r})" if key else reason
+    if len(location) == 1:
+        return _unknown_top_level(location[0])
+    section, key = location[0], location[1]
+    hint = did_you_mean(key, _section_type(section).model_fields)
+    return f"{section}.{key}: no such setting{hint.replace(chr(39), chr(39) + section + '.', 1)}"

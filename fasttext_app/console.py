@@ -1,0 +1,304 @@
+"""All that is shown to a person, drawn with Rich. Results go to stdout, progress to stderr."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from fasttext_app.inspection import Inspection, TextStages
+    from fasttext_app.metrics import Scores
+    from fasttext_app.predictor import TextClassifier
+    from fasttext_app.trainer import Event
+
+__all__ = [
+    "TrainProgress",
+    "err",
+    "out",
+    "show_data",
+    "show_info",
+    "show_inspection",
+    "show_scores",
+    "show_statistics",
+]
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+SHOWN_LABELS = 30  # a confusion matrix wider than this is left to --json
+
+
+class TrainProgress:
+    """Renders the trainer's events: a live bar on a terminal, a line for each epoch elsewhere."""
+
+    def __init__(self, console: Console = err) -> None:
+        self._console = console
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+        self._epochs, self._texts = 0, 0
+
+    def __call__(self, event: Event) -> None:
+        """Show one event."""
+        from fasttext_app.trainer import EpochEnd, StepEnd, TrainBegin
+
+        if isinstance(event, TrainBegin):
+            self._begin(event.texts, event.validation_texts, event.epochs, event.device)
+        elif isinstance(event, StepEnd):
+            self._step(event)
+        elif isinstance(event, EpochEnd):
+            self._console.print(self._epoch_line(event))
+        else:
+            self.close()
+
+    def close(self) -> None:
+        """Take the live bar away."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+    def _begin(self, texts: int, validation_texts: int, epochs: int, device: str) -> None:
+        self._epochs, self._texts = epochs, texts
+        self._console.print(
+            f"training on {texts:,} texts, {validation_texts:,} held out for validation, "
+            f"device {device}"
+        )
+        if not self._console.is_terminal:
+            return
+        from rich import progress
+
+        self._progress = progress.Progress(
+            progress.TextColumn("epoch {task.fields[epoch]}"),
+            progress.BarColumn(),
+            progress.TextColumn("loss {task.fields[loss]:.4f}  lr {task.fields[lr]:.4g}"),
+            progress.TextColumn("{task.fields[speed]:,.0f} texts/s"),
+            progress.TimeRemainingColumn(),
+            console=self._console,
+            transient=True,
+        )
+        self._task = self._progress.add_task(
+            "train", total=texts * epochs, epoch=f"1/{epochs}", loss=0.0, lr=0.0, speed=0.0
+        )
+        self._progress.start()
+
+    def _step(self, event: Any) -> None:
+        if self._progress is not None and self._task is not None:
+            self._progress.update(
+                self._task,
+                completed=(event.epoch - 1) * self._texts + event.texts,
+                epoch=f"{event.epoch}/{self._epochs}",
+                loss=event.loss,
+                lr=event.lr,
+                speed=event.texts_per_second,
+            )
+
+    def _epoch_line(self, event: Any) -> str:
+        record = event.record
+        line = f"epoch {record.epoch}/{self._epochs}  loss {record.train_loss:.4f}"
+        if record.validation_loss is not None:
+            line += (
+                f"  validation loss {record.validation_loss:.4f}"
+                f"  accuracy {record.validation_accuracy:.4f}"
+                f"  macro F1 {record.validation_macro_f1:.4f}"
+            )
+        line += f"  {record.texts_per_second:,.0f} texts/s"
+        return line + ("  *" if event.best and record.validation_loss is not None else "")
+
+
+def _table(title: str, *columns: str, numbers: Sequence[str] = ()) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    for column in columns:
+        right = column in numbers
+        table.add_column(column, justify="right" if right else "left", overflow="fold")
+    return table
+
+
+def _pairs(title: str, rows: Mapping[str, object]) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", show_header=False)
+    table.add_column(style="cyan")
+    table.add_column(overflow="fold")
+    for name, value in rows.items():
+        table.add_row(name, Text(_shown(value)))
+    return table
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:,.4f}" if isinstance(value, float) else str(value)
+
+
+def show_statistics(statistics: Mapping[str, Any], dim: int) -> None:
+    """Show what the training data came to (``train --dry-run``)."""
+    rows = dict(statistics)
+    labels = rows.pop("labels")
+    rows["table"] = f"{rows['table_rows'] * dim * 4 / 1e6:,.1f} MB at dim {dim}"
+    out.print(_pairs("Training data", {name.replace("_", " "): v for name, v in rows.items()}))
+    show_balance(labels)
+
+
+def show_balance(labels: Mapping[str, int], title: str = "Labels") -> None:
+    """Show how many rows each label has."""
+    total = max(sum(labels.values()), 1)
+    table = _table(title, "label", "rows", "share", numbers=("rows", "share"))
+    for name, count in labels.items():
+        table.add_row(Text(name), f"{count:,}", f"{count / total:.1%}")
+    out.print(table)
+
+
+def show_scores(scores: Scores) -> None:
+    """Show the scores of an evaluation."""
+    summary: dict[str, object] = {
+        "examples": scores["examples"],
+        "accuracy": scores["accuracy"],
+        "macro F1": scores["macro_f1"],
+        "micro F1": scores["micro_f1"],
+    }
+    for k, value in scores["precision_at_k"].items():
+        summary[f"P@{k} / R@{k}"] = f"{value:.4f} / {scores['recall_at_k'][k]:.4f}"
+    out.print(_pairs("Evaluation", summary))
+    numbers = ("precision", "recall", "F1", "support")
+    table = _table("Per label", "label", *numbers, numbers=numbers)
+    for name, row in scores["per_label"].items():
+        figures = (row["precision"], row["recall"], row["f1"])
+        table.add_row(Text(name), *(f"{figure:.4f}" for figure in figures), f"{row['support']:,}")
+    out.print(table)
+    _show_confusion(scores["labels"], scores["confusion_matrix"])
+    if scores["unknown_labels"]:
+        named = ", ".join(f"{name} ({count})" for name, count in scores["unknown_labels"].items())
+        rows = sum(scores["unknown_labels"].values())
+        out.print(
+            Text(f"{rows} rows have labels that the model does not know, each an error: {named}")
+        )
+
+
+def _show_confusion(labels: Sequence[str], matrix: Sequence[Sequence[int]]) -> None:
+    if len(labels) > SHOWN_LABELS:
+        out.print(f"The confusion matrix of {len(labels)} labels is in the output of --json.")
+        return
+    table = _table("Confusion matrix (rows: true, columns: predicted)", "", *labels, numbers=labels)
+    for row, (name, counts) in enumerate(zip(labels, matrix, strict=True)):
+        cells = [
+            Text(f"{count:,}", style="bold" if row == column else "")
+            for column, count in enumerate(counts)
+        ]
+        table.add_row(Text(name), *cells)
+    out.print(table)
+
+
+def show_info(model: TextClassifier, path: str, size_bytes: int) -> None:
+    """Show what a model is made of."""
+    artifact, text = model.artifact, model.config.text
+    table = artifact.tensors["table"]
+    out.print(
+        _pairs(
+            f"Model {path}",
+            {
+                "size on disk": f"{size_bytes / 1e6:,.1f} MB",
+                "tokenizer": text.tokenizer,
+                "vocabulary": f"{len(artifact.vocabulary):,} words",
+                "n-grams": f"words up to {text.word_ngrams}, characters {text.minn}-{text.maxn}, "
+                f"{text.hashed_rows:,} hashed rows",
+                "table": f"{table.shape[0]:,} rows x {table.shape[1]}",
+                "labels": f"{len(model.labels):,}",
+                "trained on": f"{artifact.data.get('source')} "
+                f"({artifact.data.get('train_rows', 0):,} rows)",
+                "best epoch": artifact.history.get("best_epoch", 0),
+                **{name.replace("_", " "): value for name, value in artifact.metrics.items()},
+            },
+        )
+    )
+    show_balance(dict(zip(model.labels, artifact.labels.counts, strict=True)), "Training labels")
+    words = artifact.vocabulary.words.slice(0, 10).to_pylist()
+    counts = artifact.vocabulary.counts[:10].tolist()
+    frequent = ", ".join(f"{word} ({count:,})" for word, count in zip(words, counts, strict=True))
+    out.print(Text(f"most frequent words: {frequent}"))
+    sections = model.config.model_dump(mode="json", exclude_none=True)
+    settings = {f"{s}.{k}": v for s, values in sections.items() for k, v in values.items()}
+    out.print(_pairs("Configuration", {name: str(value) for name, value in settings.items()}))
+
+
+def show_data(description: Mapping[str, Any]) -> None:
+    """Show the rows, lengths, balance and first rows of a data set."""
+    words = description["words"]
+    out.print(
+        _pairs(
+            f"Data {description['source']}",
+            {
+                "split": description["split"],
+                "splits": ", ".join(description["splits"]) or "one file",
+                "rows": description["rows"],
+                "empty texts": description["empty_texts"],
+                "words": words["total"],
+                "words a text": f"mean {words['mean']:.1f}, median {words['median']:.0f}, "
+                f"longest {words['longest']:,}",
+            },
+        )
+    )
+    show_balance(description["labels"])
+    table = _table("First rows", "label", "text")
+    for row in description["first_rows"]:
+        text = " ".join(row["text"].split())
+        table.add_row(Text(row["label"]), Text(text if len(text) <= 200 else text[:199] + "…"))
+    out.print(table)
+
+
+def show_inspection(inspection: Inspection) -> None:
+    """Show every stage from text to logits."""
+    for number, stages in enumerate(inspection.texts):
+        _show_stages(number, stages, inspection)
+    bags, size, bucket = inspection.bags, inspection.vocabulary_size, inspection.bucket
+    out.print(
+        _pairs(
+            "The batch that EmbeddingBag gets",
+            {
+                f"indices [{len(bags.indices)}]": _numbers(bags.indices.tolist()),
+                f"offsets [{len(bags.offsets)}]": _numbers(bags.offsets.tolist()),
+                "bag sizes": _numbers(bags.lengths.tolist()),
+                "rows": f"words in [0, {size:,}), n-grams in [{size:,}, {size + bucket:,})",
+            },
+        )
+    )
+    if inspection.logits is None or inspection.probabilities is None:
+        return
+    columns = [f"text {number}" for number in range(len(inspection.texts))]
+    table = _table("Logits (probability)", "label", *columns, numbers=columns)
+    for column, label in enumerate(inspection.labels):
+        cells = [
+            f"{logits[column]:+.3f} ({proba[column]:.3f})"
+            for logits, proba in zip(inspection.logits, inspection.probabilities, strict=True)
+        ]
+        table.add_row(Text(label), *cells)
+    out.print(table)
+
+
+def _show_stages(number: int, stages: TextStages, inspection: Inspection) -> None:
+    out.print(Text(f"Text {number}: {' '.join(stages.text.split())}", style="bold"))
+    table = _table("", "stage", "result")
+    words = [
+        f"{token}→{'unknown' if row is None else row}"
+        for token, row in zip(stages.tokens, stages.word_rows, strict=True)
+    ]
+    table.add_row(f"tokens ({len(stages.tokens)})", Text(_listed(stages.tokens)))
+    table.add_row("word rows", Text(_listed(words)))
+    if inspection.bucket:
+        ngrams = [f"{ngram}→{row}" for ngram, row in stages.ngrams]
+        table.add_row(f"n-gram rows ({len(ngrams)})", Text(_listed(ngrams)))
+    out.print(table)
+
+
+def _listed(items: Sequence[str], most: int = 60) -> str:
+    rest = f" … and {len(items) - most} more" if len(items) > most else ""
+    return " | ".join(items[:most]) + rest if items else "(none)"
+
+
+def _numbers(values: Sequence[int], most: int = 120) -> str:
+    rest = f", … and {len(values) - most} more" if len(values) > most else ""
+    return "[" + ", ".join(map(str, values[:most])) + rest + "]"

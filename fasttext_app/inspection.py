@@ -1,0 +1,84 @@
+"""What each stage makes of a few texts: the data behind ``inspect``, and behind the docs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fasttext_app.config import Config
+from fasttext_app.predictor import TextClassifier
+from fasttext_app.text.encoder import TextEncoder, tokenize
+from fasttext_app.text.hashing import reference_char_ngrams, reference_word_ngrams
+from fasttext_app.text.ragged import Ragged
+from fasttext_app.text.tokenizers import load_tokenizer
+from fasttext_app.text.vocabulary import Vocabulary
+
+__all__ = ["Inspection", "TextStages", "inspect_texts", "standalone_encoder"]
+
+
+@dataclass(frozen=True)
+class TextStages:
+    """One text on its way: tokens, the row of each, and the rows of its n-grams."""
+
+    text: str
+    tokens: list[str]
+    word_rows: list[int | None]
+    """The table row of each token; None for a word outside the vocabulary."""
+    ngrams: list[tuple[str, int]]
+    """Character and word n-grams with their rows, in the order in which they stand in the bag."""
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """All texts, and the flat arrays that they become together."""
+
+    texts: list[TextStages]
+    bags: Ragged
+    vocabulary_size: int
+    bucket: int
+    logits: npt.NDArray[np.float32] | None = None  # [B, C]
+    probabilities: npt.NDArray[np.float64] | None = None  # [B, C]
+    labels: Sequence[str] = ()
+
+
+def standalone_encoder(config: Config, texts: Sequence[str]) -> TextEncoder:
+    """Return an encoder whose vocabulary is that of the texts themselves (no model needed)."""
+    text = config.text
+    tokenizer = load_tokenizer(text.tokenizer)
+    vocabulary = Vocabulary.build(tokenize(tokenizer, texts), text.min_count, text.max_size)
+    return TextEncoder(
+        tokenizer,
+        vocabulary,
+        word_ngrams=text.word_ngrams,
+        minn=text.minn,
+        maxn=text.maxn,
+        bucket=text.hashed_rows,
+    )
+
+
+def inspect_texts(
+    texts: Sequence[str], encoder: TextEncoder, model: TextClassifier | None = None
+) -> Inspection:
+    """Show every stage for these texts; with a model, its logits and probabilities too."""
+    tokens = [text for part in tokenize(encoder.tokenizer, texts) for text in part.to_lists()]
+    stages = [_stages(text, words, encoder) for text, words in zip(texts, tokens, strict=True)]
+    bags = encoder.encode(texts)
+    size, bucket = len(encoder.vocabulary), encoder.bucket
+    if model is None:
+        return Inspection(stages, bags, size, bucket)
+    logits, proba = model.logits(texts), model.predict_proba(texts)
+    return Inspection(stages, bags, size, bucket, logits, proba, model.labels)
+
+
+def _stages(text: str, tokens: list[str], encoder: TextEncoder) -> TextStages:
+    rows = {word: row for row, word in enumerate(encoder.vocabulary.words.to_pylist())}
+    hashed = []
+    if encoder.maxn:
+        for token in tokens:
+            hashed += reference_char_ngrams(token, encoder.minn, encoder.maxn)
+    hashed += reference_word_ngrams(tokens, encoder.word_ngrams)
+    ngrams = [(ngram, len(rows) + value % encoder.bucket) for ngram, value in hashed]
+    return TextStages(text, tokens, [rows.get(token) for token in tokens], ngrams)

@@ -1,0 +1,163 @@
+"""The classifier: a bag of embeddings and a linear layer.
+
+Shapes: **N** ids in a batch, **B** texts, **V** table rows, **D** embedding dim, **C** classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from fasttext_app.config import ModelConfig
+
+__all__ = ["FastTextClassifier"]
+
+
+class FastTextClassifier(nn.Module):
+    """``nn.EmbeddingBag`` over word and n-gram rows, and ``nn.Linear`` on top.
+
+    The table starts uniform in ±1/dim and the linear layer at zero, as in fastText. A text without
+    ids is the zero vector, so its logits are the bias.
+
+    Args:
+        rows: table rows (V).
+        classes: classes (C).
+        dim: embedding dim (D).
+        mode: how the rows of a bag become one vector: ``mean``, ``sum`` or ``max``.
+        sparse: whether the table's gradient is a sparse tensor.
+        max_norm: rows with a larger norm are rescaled to it when they are looked up.
+        norm_type: the p of that norm.
+        scale_grad_by_freq: divide gradients by how often a row occurs in the batch.
+        include_last_offset: whether offsets are [B + 1] (the design's form) or [B].
+        padding_idx: a row that takes no part.
+        generator: the source of the random initial table.
+    """
+
+    def __init__(
+        self,
+        rows: int,
+        classes: int,
+        dim: int = 10,
+        *,
+        mode: str = "mean",
+        sparse: bool = True,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        include_last_offset: bool = True,
+        padding_idx: int | None = None,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        table = torch.empty(max(rows, 1), dim).uniform_(-1 / dim, 1 / dim, generator=generator)
+        if padding_idx is not None:
+            table[padding_idx] = 0
+        self.embedding = nn.EmbeddingBag(
+            len(table),
+            dim,
+            max_norm=max_norm,
+            norm_type=norm_type,
+            scale_grad_by_freq=scale_grad_by_freq,
+            mode=mode,
+            sparse=sparse,
+            _weight=table,
+            include_last_offset=include_last_offset,
+            padding_idx=padding_idx,
+        )
+        self.linear = nn.Linear(dim, classes)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
+    @classmethod
+    def from_config(
+        cls, config: ModelConfig, rows: int, classes: int, generator: torch.Generator | None = None
+    ) -> FastTextClassifier:
+        """Build the model that a configuration describes."""
+        return cls(
+            rows,
+            classes,
+            config.dim,
+            mode=config.mode,
+            sparse=config.sparse,
+            max_norm=config.max_norm,
+            norm_type=config.norm_type,
+            scale_grad_by_freq=config.scale_grad_by_freq,
+            include_last_offset=config.include_last_offset,
+            padding_idx=config.padding_idx,
+            generator=generator,
+        )
+
+    def forward(
+        self,
+        indices: Tensor,
+        offsets: Tensor | None = None,
+        per_sample_weights: Tensor | None = None,
+    ) -> Tensor:
+        """Return logits [B, C].
+
+        Args:
+            indices: the row ids of all texts end to end, [N]; or [B, L] for B texts of L ids each,
+                without offsets.
+            offsets: where each text begins, and the end of the last one, [B + 1].
+            per_sample_weights: the weight of each id, in the shape of ``indices``; ``sum`` only.
+
+        >>> model = FastTextClassifier(rows=5, classes=2, dim=3)
+        >>> model(torch.tensor([4, 0, 4]), torch.tensor([0, 2, 2, 3])).shape  # an empty text too
+        torch.Size([3, 2])
+        """
+        logits: Tensor = self.linear(self.embedding(indices, offsets, per_sample_weights))
+        return logits
+
+    @torch.no_grad()
+    def set_rows(
+        self, rows: npt.NDArray[np.int64], vectors: npt.NDArray[np.float32], *, freeze: bool
+    ) -> None:
+        """Put ``vectors`` [R, D] into the table at ``rows`` [R]; ``freeze`` keeps them as they are.
+
+        A frozen row's gradient is set to zero, which leaves it unchanged under every optimizer
+        here (none of them decays or carries momentum over a sparse table).
+        """
+        weight = self.embedding.weight
+        weight[torch.from_numpy(rows)] = torch.from_numpy(vectors)
+        if freeze:
+            trained = torch.ones(len(weight), 1, dtype=weight.dtype)
+            trained[torch.from_numpy(rows)] = 0
+            self.register_buffer("trained_rows", trained, persistent=False)
+            weight.register_hook(self._mask_gradient)
+
+    def _mask_gradient(self, gradient: Tensor) -> Tensor:
+        trained = self.trained_rows
+        assert isinstance(trained, Tensor)
+        if not gradient.is_sparse:
+            return gradient * trained
+        rows, values = gradient._indices(), gradient._values()
+        return torch.sparse_coo_tensor(rows, values * trained[rows[0]], gradient.shape)
+
+    @torch.no_grad()
+    def export_tensors(self) -> dict[str, npt.NDArray[np.float32]]:
+        """Return the weights as NumPy arrays: ``table`` [V, D], ``weight`` [C, D], ``bias`` [C].
+
+        With ``max_norm``, every row is rescaled here as its next look-up would do it.
+        """
+        table = self.embedding.weight.detach().cpu()
+        if self.embedding.max_norm is not None:
+            norms = table.norm(self.embedding.norm_type, dim=1, keepdim=True)
+            scale = self.embedding.max_norm / (norms + 1e-7)
+            table = torch.where(norms > self.embedding.max_norm, table * scale, table)
+        return {
+            "table": table.numpy(),
+            "weight": self.linear.weight.detach().cpu().numpy(),
+            "bias": self.linear.bias.detach().cpu().numpy(),
+        }
+
+    @torch.no_grad()
+    def load_tensors(self, tensors: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Take weights of the form of :meth:`export_tensors`."""
+        self.embedding.weight.copy_(torch.from_numpy(tensors["table"]))
+        self.linear.weight.copy_(torch.from_numpy(tensors["weight"]))
+        self.linear.bias.copy_(torch.from_numpy(tensors["bias"]))

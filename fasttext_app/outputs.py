@@ -1,0 +1,177 @@
+"""Where predictions go: one row out for every text in, in five formats.
+
+============  ================================================================================
+``text``      ``label probability[, ...]``, a tab, the text on one line; for reading
+``jsonl``     ``{"text": ..., "labels": [...], "probabilities": [...]}`` a line
+``csv``       ``text,label,probability``; with ``top_k > 1``: ``text,label_1,probability_1,...``
+``parquet``   columns ``text`` (string), ``labels`` (list), ``probabilities`` (list); to a file only
+``fasttext``  ``__label__x p ...`` a line, as fastText's ``predict-prob`` prints it
+============  ================================================================================
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+
+from fasttext_app.errors import DataError
+
+__all__ = ["FORMATS", "PredictedBatch", "format_for", "write_predictions"]
+
+FORMATS = ("text", "jsonl", "csv", "parquet", "fasttext")
+SUFFIX_FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
+
+PredictedBatch = tuple[list[str], list[list[str]], list[list[float]]]
+"""Texts, and the labels and probabilities of each."""
+
+
+def format_for(output: Path | None, chosen: str | None) -> str:
+    """Return the format to write: the chosen one, else what the file's name tells, else text.
+
+    Raises:
+        DataError: Parquet was chosen without a file to write it to.
+    """
+    name = chosen or (SUFFIX_FORMATS.get(output.suffix.lower(), "text") if output else "text")
+    if name == "parquet" and output is None:
+        raise DataError("--format parquet needs --output FILE")
+    return name
+
+
+def write_predictions(
+    batches: Iterable[PredictedBatch], output: Path | None, form: str, top_k: int
+) -> int:
+    """Write predictions to a file, or to standard output; return the number of rows.
+
+    A file appears under its name only when it is whole.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    if output is None:
+        return _write_text(batches, sys.stdout, form, top_k)
+    with _replacing(output) as partial:
+        if form == "parquet":
+            return _write_parquet(batches, partial)
+        with partial.open("w", encoding="utf-8", newline="") as file:
+            return _write_text(batches, file, form, top_k)
+
+
+@contextmanager
+def _replacing(output: Path) -> Iterator[Path]:
+    """Yield a temporary name, and rename it to ``output`` if all went well."""
+    if not output.parent.is_dir():
+        raise DataError(f"{output}: there is no folder {output.parent}")
+    if output.exists() and not output.is_file():  # a device or a pipe: write to it directly
+        if output.is_dir():
+            raise DataError(f"{output}: is a folder; name a file")
+        with _explained(output):
+            yield output
+        return
+    partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
+    try:
+        with _explained(output):
+            yield partial
+            partial.replace(output)
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def _explained(output: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.filename not in (None, str(output)) and ".partial" not in str(error.filename):
+            raise
+        raise DataError(f"{output}: cannot be written: {error.strerror or error}") from None
+
+
+def _write_text(batches: Iterable[PredictedBatch], file: IO[str], form: str, top_k: int) -> int:
+    lines: Callable[[PredictedBatch, int], str] = {
+        "text": _text_lines,
+        "jsonl": _json_lines,
+        "csv": _csv_lines,
+        "fasttext": _fasttext_lines,
+    }[form]
+    if form == "csv":
+        file.write(_csv_header(top_k))
+    rows = 0
+    for batch in batches:
+        file.write(lines(batch, top_k))
+        file.flush()
+        rows += len(batch[0])
+    return rows
+
+
+def _text_lines(batch: PredictedBatch, top_k: int) -> str:
+    return "".join(
+        f"{', '.join(f'{n} {p:.4f}' for n, p in zip(labels, values, strict=True)) or '-'}"
+        f"\t{' '.join(text.split())}\n"
+        for text, labels, values in zip(*batch, strict=True)
+    )
+
+
+def _json_lines(batch: PredictedBatch, top_k: int) -> str:
+    rows = (
+        {"text": text, "labels": labels, "probabilities": [round(value, 6) for value in values]}
+        for text, labels, values in zip(*batch, strict=True)
+    )
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def _csv_header(top_k: int) -> str:
+    if top_k == 1:
+        return "text,label,probability\n"
+    names = [f"label_{rank},probability_{rank}" for rank in range(1, top_k + 1)]
+    return ",".join(["text", *names]) + "\n"
+
+
+def _csv_lines(batch: PredictedBatch, top_k: int) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    for text, labels, values in zip(*batch, strict=True):
+        row: list[Any] = [text]
+        for name, value in zip(labels, values, strict=True):
+            row += [name, f"{value:.6f}"]
+        writer.writerow(row + [""] * (1 + 2 * top_k - len(row)))
+    return buffer.getvalue()
+
+
+def _fasttext_lines(batch: PredictedBatch, top_k: int) -> str:
+    return "".join(
+        " ".join(
+            f"__label__{'-'.join(name.split())} {value:g}"
+            for name, value in zip(labels, values, strict=True)
+        )
+        + "\n"
+        for _, labels, values in zip(*batch, strict=True)
+    )
+
+
+def _write_parquet(batches: Iterable[PredictedBatch], path: Path) -> int:
+    import pyarrow.parquet as pq
+
+    schema = pa.schema(
+        [
+            ("text", pa.string()),
+            ("labels", pa.list_(pa.string())),
+            ("probabilities", pa.list_(pa.float64())),
+        ]
+    )
+    rows = 0
+    with pq.ParquetWriter(path, schema) as writer:
+        for texts, labels, values in batches:
+            columns = {"text": texts, "labels": labels, "probabilities": values}
+            writer.write_table(pa.table(columns, schema=schema))
+            rows += len(texts)
+    return rows

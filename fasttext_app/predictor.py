@@ -1,0 +1,279 @@
+"""``TextClassifier``: a trained model in use. No torch on the CPU; torch for CUDA.
+
+Shapes: **B** texts, **N** ids, **D** embedding dim, **C** classes. A text without any known feature
+is the zero vector, so its answer is the model's prior (the bias).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from fasttext_app.artifact import Artifact, load_artifact, save_artifact
+from fasttext_app.config import Config, DataConfig
+from fasttext_app.errors import DataError
+from fasttext_app.metrics import Scores, classification_scores, top_k_classes
+from fasttext_app.sources import Batches, open_source
+from fasttext_app.text.encoder import TextEncoder, TextLike, as_chunks, map_threads
+from fasttext_app.text.ragged import Ragged
+from fasttext_app.text.tokenizers import load_tokenizer
+from fasttext_app.text.weighting import tfidf_weights
+
+__all__ = ["Prediction", "Ranked", "TextClassifier", "bag_vectors", "probabilities"]
+
+F32 = npt.NDArray[np.float32]
+EVALUATED_RANKS = 5
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer for one text: labels, best first, and the probability of each."""
+
+    labels: tuple[str, ...]
+    probabilities: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """The answers for B texts: the k best classes of each, best first, and their probabilities."""
+
+    classes: npt.NDArray[np.int64]  # [B, k]
+    probabilities: npt.NDArray[np.float64]  # [B, k]
+
+    def lists(
+        self, names: Sequence[str], threshold: float = 0.0
+    ) -> tuple[list[list[str]], list[list[float]]]:
+        """Return label names and probabilities of each text, those below ``threshold`` left out."""
+        labels, kept = [], []
+        for classes, values in zip(self.classes.tolist(), self.probabilities.tolist(), strict=True):
+            above = [(c, p) for c, p in zip(classes, values, strict=True) if p >= threshold]
+            labels.append([names[c] for c, _ in above])
+            kept.append([p for _, p in above])
+        return labels, kept
+
+
+class TextClassifier:
+    """A trained model, loaded: predict, evaluate, save.
+
+    Args:
+        artifact: what a model directory holds.
+        device: ``cpu`` (NumPy), or ``cuda``, ``cuda:i`` or ``auto`` (torch).
+        threads: threads for a column of texts; 0: all cores.
+    """
+
+    def __init__(self, artifact: Artifact, *, device: str = "cpu", threads: int = 0) -> None:
+        self.artifact = artifact
+        self.threads = threads
+        text = artifact.config.text
+        self.encoder = TextEncoder(
+            load_tokenizer(text.tokenizer, artifact.tokenizer_asset),
+            artifact.vocabulary,
+            word_ngrams=text.word_ngrams,
+            minn=text.minn,
+            maxn=text.maxn,
+            bucket=text.hashed_rows,
+        )
+        self._forward: Callable[[Ragged, F32 | None], F32] = self._numpy_forward
+        if device != "cpu":
+            self._forward = _torch_forward(artifact, device)
+
+    @classmethod
+    def load(cls, path: str | Path, *, device: str = "cpu", threads: int = 0) -> TextClassifier:
+        """Load a model directory.
+
+        Raises:
+            ArtifactError: it is missing, damaged, or of a newer format.
+            DeviceError: the device is not there.
+        """
+        return cls(load_artifact(path), device=device, threads=threads)
+
+    @property
+    def config(self) -> Config:
+        """The configuration that the model was trained with."""
+        return self.artifact.config
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of the C classes."""
+        return self.artifact.labels.names
+
+    def save(self, path: str | Path) -> None:
+        """Write the model directory; see ``artifact.py``.
+
+        Raises:
+            ArtifactError: it cannot be written there.
+        """
+        save_artifact(self.artifact, path)
+
+    def logits(self, texts: TextLike) -> F32:
+        """Return the logits of texts, [B, C]."""
+        chunks = as_chunks(texts)
+        parts = list(map_threads(self._chunk_logits, chunks, self.threads))
+        return np.concatenate(parts) if parts else np.empty((0, len(self.labels)), np.float32)
+
+    def predict_proba(self, texts: TextLike) -> npt.NDArray[np.float64]:
+        """Return the probability of every class for each text, [B, C]."""
+        return probabilities(self.logits(texts), self.config.model.loss)
+
+    def rank(self, texts: TextLike, top_k: int = 1) -> Ranked:
+        """Return the ``top_k`` best classes of each text (all of them where there are fewer)."""
+        proba = self.predict_proba(texts)
+        classes = top_k_classes(proba, top_k)
+        return Ranked(classes, np.take_along_axis(proba, classes, axis=1))
+
+    @overload
+    def predict(  # type: ignore[overload-overlap]  # str is a Sequence[str] too
+        self, texts: str, top_k: int = 1, threshold: float = 0.0
+    ) -> Prediction: ...
+    @overload
+    def predict(
+        self, texts: Sequence[str] | pa.Array, top_k: int = 1, threshold: float = 0.0
+    ) -> list[Prediction]: ...
+    def predict(
+        self, texts: str | Sequence[str] | pa.Array, top_k: int = 1, threshold: float = 0.0
+    ) -> Prediction | list[Prediction]:
+        """Return the best labels of one text, or of each of several.
+
+        Args:
+            texts: one text, or a list or Arrow array of texts.
+            top_k: at most this many labels a text.
+            threshold: leave out labels with a smaller probability.
+        """
+        several = [texts] if isinstance(texts, str) else texts
+        labels, values = self.rank(several, top_k).lists(self.labels, threshold)
+        answers = [Prediction(tuple(n), tuple(p)) for n, p in zip(labels, values, strict=True)]
+        return answers[0] if isinstance(texts, str) else answers
+
+    def evaluate(
+        self,
+        data: str | Sequence[str],
+        labels: Sequence[str] | None = None,
+        *,
+        split: str = "test",
+    ) -> Scores:
+        """Score the model on a data SPEC's split, or on texts with their ``labels``.
+
+        Raises:
+            DataError: the data cannot be read, or there is none.
+        """
+        if not isinstance(data, str):
+            if labels is None or len(labels) != len(data):
+                raise DataError("evaluate: there must be one label for each text")
+            table = pa.table(
+                {"text": pa.array(data, pa.string()), "label": pa.array(labels, pa.string())}
+            )
+            return self.evaluate_batches(table.to_batches())
+        config = DataConfig.model_validate(self.config.data.model_dump() | {"source": data})
+        return self.evaluate_batches(open_source(config).scan(split))
+
+    def evaluate_batches(self, batches: Iterable[pa.RecordBatch] | Batches) -> Scores:
+        """Score the model on batches of ``text`` and ``label``, in constant memory for the texts.
+
+        Raises:
+            DataError: there are no rows.
+        """
+        unknown: dict[str, int] = {}
+        true, ranked = [], []
+        for batch in batches:
+            classes = self.artifact.labels.ids(batch.column("label"))
+            for row in np.flatnonzero(classes < 0):
+                name = batch.column("label")[int(row)].as_py()
+                classes[row] = len(self.labels) + unknown.setdefault(name, len(unknown))
+            true.append(classes)
+            ranked.append(self.rank(batch.column("text"), EVALUATED_RANKS).classes)
+        if not sum(map(len, true)):
+            raise DataError("there are no rows to evaluate")
+        return classification_scores(
+            np.concatenate(true), np.concatenate(ranked), self.labels, list(unknown)
+        )
+
+    def id_weights(self, bags: Ragged) -> F32 | None:
+        """Return the weight of every id, [N], or None where the model has no term weighting."""
+        idf = self.artifact.tensors.get("idf")
+        return None if idf is None else tfidf_weights(bags, idf)
+
+    def _chunk_logits(self, texts: pa.StringArray) -> F32:
+        bags = self.encoder.encode(texts)
+        return self._forward(bags, self.id_weights(bags))
+
+    def _numpy_forward(self, bags: Ragged, weights: F32 | None) -> F32:
+        tensors, model = self.artifact.tensors, self.config.model
+        vectors = bag_vectors(tensors["table"], bags, model.mode, weights, model.padding_idx)
+        logits: F32 = vectors @ tensors["weight"].T + tensors["bias"]
+        return logits
+
+
+def bag_vectors(
+    table: F32,
+    bags: Ragged,
+    mode: str = "mean",
+    weights: F32 | None = None,
+    padding_idx: int | None = None,
+) -> F32:
+    """Do in NumPy what ``nn.EmbeddingBag`` does: one vector a bag, [B, D]; zero for an empty bag.
+
+    Args:
+        table: [V, D].
+        bags: B bags of row ids.
+        mode: ``mean``, ``sum`` or ``max``.
+        weights: the weight of each id, [N]; ``sum`` only.
+        padding_idx: ids to leave out.
+    """
+    if padding_idx is not None:
+        kept = bags.indices != padding_idx
+        weights = None if weights is None else weights[kept]
+        bags = bags.where(kept)
+    vectors = np.zeros((len(bags), table.shape[1]), dtype=np.float32)
+    full = np.flatnonzero(bags.lengths)
+    if not len(full):
+        return vectors
+    gathered = table[bags.indices]
+    if weights is not None:
+        gathered *= weights[:, None]
+    reduce = np.maximum if mode == "max" else np.add
+    vectors[full] = reduce.reduceat(gathered, bags.offsets[:-1][full], axis=0)
+    if mode == "mean":
+        vectors[full] /= bags.lengths[full, None]
+    return vectors
+
+
+def probabilities(logits: F32, loss: str) -> npt.NDArray[np.float64]:
+    """Turn logits [B, C] into probabilities: a softmax, or a sigmoid for each class (``ova``)."""
+    wide = logits.astype(np.float64)
+    if loss == "ova":
+        return np.exp(-np.logaddexp(0, -wide))
+    exponentials = np.exp(wide - wide.max(axis=1, keepdims=True))
+    proba: npt.NDArray[np.float64] = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return proba
+
+
+def _torch_forward(artifact: Artifact, device_name: str) -> Callable[[Ragged, F32 | None], F32]:
+    """Return the same forward pass on a torch device."""
+    import torch
+
+    from fasttext_app.device import resolve_device
+    from fasttext_app.model import FastTextClassifier
+
+    device = resolve_device(device_name)
+    rows = len(artifact.tensors["table"])
+    config = artifact.config.model.model_copy(update={"include_last_offset": True})
+    model = FastTextClassifier.from_config(config, rows, len(artifact.labels))
+    model.load_tensors(artifact.tensors)
+    model.to(device).eval()
+
+    def place(array: npt.NDArray[Any] | None) -> torch.Tensor | None:
+        return None if array is None else torch.from_numpy(array).to(device)
+
+    @torch.inference_mode()
+    def forward(bags: Ragged, weights: F32 | None) -> F32:
+        offsets = bags.offsets.astype(bags.indices.dtype)
+        logits: F32 = model(place(bags.indices), place(offsets), place(weights)).cpu().numpy()
+        return logits
+
+    return forward

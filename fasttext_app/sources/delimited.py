@@ -1,0 +1,134 @@
+"""CSV and TSV files (RFC 4180), read by Arrow; Python's strict reader locates their errors."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv as arrow_csv
+
+from fasttext_app.config import DataConfig
+from fasttext_app.errors import DataError
+from fasttext_app.sources.examples import Batches, check_columns, to_examples
+from fasttext_app.sources.stream import CheckedStream
+
+__all__ = ["scan_delimited"]
+
+BLOCK_BYTES = 1 << 26  # Arrow parses block by block; no row may be longer than one
+
+
+def scan_delimited(path: Path, config: DataConfig, *, labels: bool, delimiter: str) -> Batches:
+    """Read a CSV or TSV file batch by batch.
+
+    Raises:
+        DataError: the file is missing or empty, has not the columns, or a row is malformed.
+    """
+    first = _first_record(path, config, delimiter)
+    names = first if config.header else [str(number + 1) for number in range(len(first))]
+    wanted = [*config.text_columns, *([config.label_column] if labels else [])]
+    check_columns(path, wanted, names)
+    rows = 0
+    for batch in _arrow_batches(path, config, delimiter, names, wanted):
+        row_name = partial(_row_name, path, config, delimiter, rows)
+        yield to_examples(batch, config, labels=labels, row_name=row_name)
+        rows += len(batch)
+
+
+def _arrow_batches(
+    path: Path, config: DataConfig, delimiter: str, names: list[str], wanted: list[str]
+) -> Iterator[pa.RecordBatch]:
+    """Yield the wanted columns as strings; every row has been found well-formed."""
+    checked_whole = False
+    with CheckedStream(path, config.errors, delimiter if config.quote else "") as stream:
+        try:
+            with _open_arrow(stream, config, delimiter, names, wanted) as reader:
+                for batch in reader:
+                    if stream.odd_quotes and not checked_whole:
+                        # Arrow reads on over a quote that does not pair. Where every row proves
+                        # whole, the quotes stand inside unquoted fields, and mean themselves.
+                        _raise_if_malformed(path, config, delimiter, len(names))
+                        checked_whole = True
+                    yield batch
+        except pa.ArrowInvalid as error:
+            if stream.problem:
+                raise stream.problem from None
+            _raise_if_malformed(path, config, delimiter, len(names))
+            if "straddling" in str(error):
+                error = pa.ArrowInvalid(f"a row is longer than {BLOCK_BYTES >> 20} MB")
+            raise DataError(f"{path}: {error}") from None
+
+
+def _open_arrow(
+    stream: CheckedStream, config: DataConfig, delimiter: str, names: list[str], wanted: list[str]
+) -> arrow_csv.CSVStreamingReader:
+    return arrow_csv.open_csv(
+        stream,
+        read_options=arrow_csv.ReadOptions(
+            block_size=BLOCK_BYTES, column_names=None if config.header else names
+        ),
+        parse_options=arrow_csv.ParseOptions(
+            delimiter=delimiter,
+            quote_char='"' if config.quote else False,
+            newlines_in_values=config.quote,
+            ignore_empty_lines=len(names) > 1,
+        ),
+        convert_options=arrow_csv.ConvertOptions(
+            include_columns=list(dict.fromkeys(wanted)),
+            column_types=dict.fromkeys(wanted, pa.string()),
+            strings_can_be_null=False,
+        ),
+    )
+
+
+def _records(path: Path, config: DataConfig, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield (first line, fields) of each record, by Python's strict reader."""
+    csv.field_size_limit(sys.maxsize)
+    with CheckedStream(path, config.errors) as stream:
+        text = io.TextIOWrapper(io.BufferedReader(stream), encoding="utf-8", newline="")
+        quoting: Any = csv.QUOTE_MINIMAL if config.quote else csv.QUOTE_NONE
+        reader = csv.reader(text, delimiter=delimiter, quoting=quoting, strict=True)
+        line = 1
+        try:
+            for record in reader:
+                yield line, record
+                line = reader.line_num + 1
+        except csv.Error as error:
+            raise DataError(
+                f"{path}:{line}: a quoted field does not end as it should ({error}); "
+                "double the quotes inside it, or pass --set data.quote=false"
+            ) from None
+
+
+def _first_record(path: Path, config: DataConfig, delimiter: str) -> list[str]:
+    for _, record in _records(path, config, delimiter):
+        if record:
+            return record
+    raise DataError(f"{path}: the file is empty")
+
+
+def _raise_if_malformed(path: Path, config: DataConfig, delimiter: str, fields: int) -> None:
+    """Raise for the first malformed record, with its line."""
+    for line, record in _records(path, config, delimiter):
+        if record and len(record) != fields:
+            raise DataError(
+                f"{path}:{line}: the row has {len(record)} fields where {fields} are expected"
+            )
+
+
+def _row_name(path: Path, config: DataConfig, delimiter: str, rows_before: int, row: int) -> str:
+    """Name a row as ``file:line``; the file is read again for it, so only errors ask."""
+    remaining = rows_before + row + (1 if config.header else 0)
+    fields = len(_first_record(path, config, delimiter))
+    for line, record in _records(path, config, delimiter):
+        if not record and fields > 1:
+            continue  # Arrow passes over empty lines too
+        if remaining == 0:
+            return f"{path}:{line}"
+        remaining -= 1
+    return str(path)

@@ -1,0 +1,203 @@
+"""Text files of one example a line: JSON lines, fastText's ``__label__`` form, and plain lines."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.json as arrow_json
+
+from fasttext_app.config import DataConfig
+from fasttext_app.errors import DataError
+from fasttext_app.sources.examples import Batches, check_columns, to_examples
+from fasttext_app.sources.stream import CheckedStream
+
+__all__ = ["scan_fasttext", "scan_json_lines", "scan_lines"]
+
+BLOCK_BYTES = 1 << 26
+LINE_BLOCK_BYTES = 1 << 22
+
+
+def scan_lines(path: Path, errors: str = "strict") -> Iterator[tuple[int, pa.StringArray]]:
+    r"""Yield (number of the first line, lines) in blocks; ``\n`` or ``\r\n`` ends a line.
+
+    Raises:
+        DataError: the file is missing, or holds bytes that are not text.
+    """
+    number, carried = 1, []
+    with CheckedStream(path, errors) as stream:
+        while block := stream.read(LINE_BLOCK_BYTES):
+            head, newline, tail = block.rpartition(b"\n")
+            if not newline:
+                carried.append(block)
+                continue
+            lines = _split(b"".join([*carried, head]))
+            yield number, lines
+            number, carried = number + len(lines), [tail] if tail else []
+        if carried:
+            yield number, _split(b"".join(carried))
+
+
+def _split(data: bytes) -> pa.StringArray:
+    lines = pa.array(data.decode("utf-8").split("\n"), pa.string())
+    return pc.utf8_rtrim(lines, "\r") if b"\r" in data else lines
+
+
+def scan_fasttext(path: Path, config: DataConfig, *, labels: bool) -> Batches:
+    """Read a fastText file: words that begin with the label prefix are labels, the rest is text.
+
+    Where labels are wanted, a line must have exactly one, and lines of white space are passed
+    over, as fastText does. Where they are not, every line is a text.
+
+    Raises:
+        DataError: as :func:`scan_lines`; or a line has no label, or several.
+    """
+    any_line = False
+    for number, lines in scan_lines(path, config.errors):
+        any_line = True
+        if not labels:
+            yield pa.record_batch({"text": _without_labels(lines, config.label_prefix)})
+            continue
+        blank = pc.equal(pc.utf8_trim_whitespace(lines), "")
+        label, text = _split_labels(lines, config.label_prefix, partial(_line_name, path, number))
+        batch = pa.record_batch({"text": text, "label": label})
+        yield batch.filter(pc.invert(blank))
+    if not any_line:
+        raise DataError(f"{path}: the file is empty")
+
+
+def _line_name(path: Path, first: int, row: int) -> str:
+    return f"{path}:{first + row}"
+
+
+def _label_pattern(prefix: str) -> str:
+    return rf"(^|\s){re.escape(prefix)}\S"
+
+
+def _without_labels(lines: pa.StringArray, prefix: str) -> pa.StringArray:
+    if not pc.any(pc.match_substring(lines, prefix)).as_py():
+        return lines
+    return pc.utf8_trim_whitespace(
+        pc.replace_substring_regex(lines, _label_pattern(prefix) + r"\S*", " ")
+    )
+
+
+def _split_labels(
+    lines: pa.StringArray, prefix: str, row_name: partial[str]
+) -> tuple[pa.StringArray, pa.StringArray]:
+    leading = pc.extract_regex(lines, rf"^\s*{re.escape(prefix)}(?P<label>\S+)(?P<text>.*)$")
+    label, text = leading.field("label"), pc.utf8_trim_whitespace(leading.field("text"))
+    more = pc.match_substring_regex(text.fill_null(""), _label_pattern(prefix))
+    found = pc.and_(leading.is_valid(), pc.invert(more))
+    if pc.all(found).as_py():
+        return label, text
+    labels, texts = label.to_pylist(), text.to_pylist()
+    for row in pc.indices_nonzero(pc.invert(found)).to_pylist():  # no label in front, or several
+        line = lines[row].as_py()
+        words = [word for word in line.split() if word.startswith(prefix) and word != prefix]
+        if len(words) > 1:
+            raise DataError(
+                f"{row_name(row)}: the line has {len(words)} labels ({', '.join(words[:3])}); "
+                "a row must have exactly one"
+            )
+        if not words and line.strip():
+            raise DataError(f"{row_name(row)}: the line has no word that begins with {prefix}")
+        labels[row] = words[0].removeprefix(prefix) if words else None
+        texts[row] = _without_labels(lines.slice(row, 1), prefix)[0].as_py() if words else None
+    return pa.array(labels, pa.string()), pa.array(texts, pa.string())
+
+
+def scan_json_lines(path: Path, config: DataConfig, *, labels: bool) -> Batches:
+    """Read a file of one JSON object a line.
+
+    Raises:
+        DataError: the file is missing or empty, a line is not an object, a field is missing or of
+            another type.
+    """
+    first = _first_object(path, config)
+    wanted = [*config.text_columns, *([config.label_column] if labels else [])]
+    check_columns(path, wanted, list(first))
+    kinds = {str: pa.string(), bool: pa.bool_(), int: pa.int64()}
+    schema = pa.schema(
+        [
+            (
+                name,
+                kinds.get(type(first[name]), pa.string())
+                if position >= len(config.text_columns)
+                else pa.string(),
+            )
+            for position, name in enumerate(wanted)
+        ]
+    )
+    rows = 0
+    for batch in _json_batches(path, config, schema):
+        row_name = partial(_json_row_name, path, config, rows)
+        yield to_examples(batch, config, labels=labels, row_name=row_name)
+        rows += len(batch)
+
+
+def _json_batches(path: Path, config: DataConfig, schema: pa.Schema) -> Batches:
+    with CheckedStream(path, config.errors) as stream:
+        try:
+            with arrow_json.open_json(
+                stream,
+                read_options=arrow_json.ReadOptions(block_size=BLOCK_BYTES),
+                parse_options=arrow_json.ParseOptions(
+                    explicit_schema=schema, unexpected_field_behavior="ignore"
+                ),
+            ) as reader:
+                yield from reader
+        except pa.ArrowInvalid as error:
+            if stream.problem:
+                raise stream.problem from None
+            _raise_if_malformed(path, config, schema)
+            raise DataError(f"{path}: {error}") from None
+
+
+def _objects(path: Path, config: DataConfig) -> Iterator[tuple[int, Any]]:
+    for number, lines in scan_lines(path, config.errors):
+        for row, line in enumerate(lines.to_pylist()):
+            if line.strip():
+                try:
+                    yield number + row, json.loads(line)
+                except json.JSONDecodeError as error:
+                    raise DataError(
+                        f"{path}:{number + row}: not JSON: {error.msg} at column {error.colno}"
+                    ) from None
+
+
+def _first_object(path: Path, config: DataConfig) -> dict[str, Any]:
+    for line, value in _objects(path, config):
+        if isinstance(value, dict):
+            return value
+        raise DataError(f"{path}:{line}: expected one JSON object a line")
+    raise DataError(f"{path}: the file is empty")
+
+
+def _raise_if_malformed(path: Path, config: DataConfig, schema: pa.Schema) -> None:
+    expected = {"string": str, "int64": int, "bool": bool}
+    for line, value in _objects(path, config):
+        if not isinstance(value, dict):
+            raise DataError(f"{path}:{line}: expected one JSON object a line")
+        for field in schema:
+            kind = expected[str(field.type)]
+            found = value.get(field.name)
+            if found is not None and type(found) is not kind:
+                raise DataError(
+                    f"{path}:{line}: field {field.name!r} is {type(found).__name__} "
+                    f"where {kind.__name__} is expected"
+                )
+
+
+def _json_row_name(path: Path, config: DataConfig, rows_before: int, row: int) -> str:
+    """Name a row as ``file:line``; the file is read again for it, so only errors ask."""
+    for index, (line, _) in enumerate(_objects(path, config)):
+        if index == rows_before + row:
+            return f"{path}:{line}"
+    return str(path)

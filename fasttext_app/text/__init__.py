@@ -1,0 +1,1 @@
+"""From text to row ids: tokenizers, vocabulary, hashing, and the encoder that joins them."""

@@ -1,0 +1,262 @@
+"""The training loop. It prints nothing: it emits events, which a callback may render.
+
+TrainBegin  EpochBegin  (StepEnd)*  EpochEnd  ...  TrainEnd
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fasttext_app.batch import EncodedDataset, shuffled_batches
+from fasttext_app.config import Config, OptimizerConfig
+from fasttext_app.errors import TrainingError
+from fasttext_app.losses import LOSSES
+from fasttext_app.metrics import classification_scores, top_k_classes
+from fasttext_app.model import FastTextClassifier
+from fasttext_app.optim import build_optimizers, rate_factor, set_rate
+
+__all__ = [
+    "Callback",
+    "EpochEnd",
+    "EpochRecord",
+    "Event",
+    "StepEnd",
+    "TrainBegin",
+    "TrainEnd",
+    "TrainOutcome",
+    "Trainer",
+]
+
+EVALUATION_BATCH = 4096
+REPORTS_PER_EPOCH = 50
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """What one epoch came to; ``history.json`` holds one of these for each."""
+
+    epoch: int
+    train_loss: float
+    seconds: float
+    texts_per_second: float
+    validation_loss: float | None = None
+    validation_accuracy: float | None = None
+    validation_macro_f1: float | None = None
+
+
+@dataclass(frozen=True)
+class TrainBegin:
+    """Training starts."""
+
+    texts: int
+    validation_texts: int
+    epochs: int
+    device: str
+
+
+@dataclass(frozen=True)
+class StepEnd:
+    """Some steps of an epoch are done (emitted about fifty times an epoch)."""
+
+    epoch: int
+    texts: int
+    loss: float
+    lr: float
+    texts_per_second: float
+
+
+@dataclass(frozen=True)
+class EpochEnd:
+    """An epoch is done; ``best`` says whether it is the best so far."""
+
+    record: EpochRecord
+    best: bool
+
+
+@dataclass(frozen=True)
+class TrainEnd:
+    """Training is over; the model holds the weights of ``best_epoch``."""
+
+    best_epoch: int
+    interrupted: bool
+
+
+Event = TrainBegin | StepEnd | EpochEnd | TrainEnd
+Callback = Callable[[Event], None]
+
+
+@dataclass
+class TrainOutcome:
+    """The story of a run; the weights are in the model."""
+
+    history: list[EpochRecord] = field(default_factory=list)
+    steps: int = 0
+    best_epoch: int = 0
+    interrupted: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON; what was not measured is left out."""
+        epochs = [
+            {key: value for key, value in asdict(record).items() if value is not None}
+            for record in self.history
+        ]
+        return {
+            "best_epoch": self.best_epoch,
+            "steps": self.steps,
+            "interrupted": self.interrupted,
+            "epochs": epochs,
+        }
+
+
+class Trainer:
+    """Trains a classifier on an encoded data set, and keeps the best epoch.
+
+    Args:
+        model: the classifier; it ends with the best weights.
+        config: the run's settings.
+        callback: receives the events.
+    """
+
+    def __init__(
+        self, model: FastTextClassifier, config: Config, callback: Callback | None = None
+    ) -> None:
+        self.model = model
+        self.config = config
+        self._emit = callback or (lambda event: None)
+        self._loss = LOSSES[config.model.loss]
+        self._optimizers = build_optimizers(model, config.optimizer)
+        self._steps = 0
+
+    def fit(self, train: EncodedDataset, validation: EncodedDataset | None = None) -> TrainOutcome:
+        """Train for the epochs of the configuration. Ctrl-C ends it early with the best so far.
+
+        Raises:
+            TrainingError: the loss is no longer a finite number.
+        """
+        settings = self.config.trainer
+        outcome = TrainOutcome()
+        order = torch.Generator().manual_seed(settings.seed)
+        best = _BestWeights(self.model, settings.monitor)
+        valid_texts = len(validation) if validation else 0
+        device = str(next(self.model.parameters()).device)
+        self._emit(TrainBegin(len(train), valid_texts, settings.epochs, device))
+        try:
+            for epoch in range(1, settings.epochs + 1):
+                record = self._epoch(epoch, train, validation, order)
+                outcome.history.append(record)
+                improved = best.offer(record, last=epoch == settings.epochs)
+                self._emit(EpochEnd(record, improved))
+        except KeyboardInterrupt:
+            outcome.interrupted = True
+        best.restore()
+        outcome.best_epoch, outcome.steps = best.epoch, self._steps
+        self._emit(TrainEnd(outcome.best_epoch, outcome.interrupted))
+        return outcome
+
+    def _epoch(
+        self,
+        epoch: int,
+        train: EncodedDataset,
+        validation: EncodedDataset | None,
+        order: torch.Generator,
+    ) -> EpochRecord:
+        batch_size = self.config.trainer.batch_size
+        steps = math.ceil(len(train) / batch_size)
+        report_every = max(steps // REPORTS_PER_EPOCH, 1)
+        started, texts, loss_sum, reported = time.perf_counter(), 0, 0.0, 0
+        unread: list[
+            Tensor
+        ] = []  # losses that no one has looked at: reading one waits for the device
+        for step, numbers in enumerate(shuffled_batches(len(train), batch_size, order)):
+            rate = self._rate((epoch - 1) * steps + step, steps * self.config.trainer.epochs)
+            unread.append(self._step(train, numbers.to(train.labels.device), rate) * len(numbers))
+            texts += len(numbers)
+            if (step + 1) % report_every == 0 or step + 1 == steps:
+                recent = float(torch.stack(unread).sum())
+                if not math.isfinite(recent):
+                    raise TrainingError(
+                        f"the loss is not a finite number at epoch {epoch}, step {step + 1}; "
+                        f"lower optimizer.lr (it is {self.config.optimizer.lr:g})"
+                    )
+                loss_sum += recent
+                seconds = time.perf_counter() - started
+                self._emit(
+                    StepEnd(epoch, texts, recent / (texts - reported), rate, texts / seconds)
+                )
+                reported = texts
+                unread.clear()
+        seconds = time.perf_counter() - started
+        scores = self._validate(validation) if validation else {}
+        return EpochRecord(epoch, loss_sum / texts, seconds, texts / seconds, **scores)
+
+    def _rate(self, step: int, steps: int) -> float:
+        optimizer: OptimizerConfig = self.config.optimizer
+        return optimizer.lr * rate_factor(optimizer.schedule, step, steps, optimizer.warmup)
+
+    def _step(self, train: EncodedDataset, texts: Tensor, rate: float) -> Tensor:
+        """Train on one batch; return its loss before the step, on the device."""
+        batch = train.gather(texts)
+        logits = self.model(batch.indices, batch.offsets, batch.per_sample_weights)
+        loss: Tensor = self._loss(logits, batch.labels)
+        loss.backward()
+        if self.config.trainer.clip_grad_norm is not None:
+            parameters = self.model.parameters()
+            torch.nn.utils.clip_grad_norm_(parameters, self.config.trainer.clip_grad_norm)
+        set_rate(self._optimizers, rate)
+        for optimizer in self._optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        self._steps += 1
+        return loss.detach()
+
+    @torch.no_grad()
+    def _validate(self, data: EncodedDataset) -> dict[str, float]:
+        loss_sum, ranked = 0.0, []
+        for texts in torch.arange(len(data), device=data.labels.device).split(EVALUATION_BATCH):
+            batch = data.gather(texts)
+            logits = self.model(batch.indices, batch.offsets, batch.per_sample_weights)
+            loss_sum += float(self._loss(logits, batch.labels)) * len(batch)
+            ranked.append(torch.from_numpy(top_k_classes(logits.cpu().numpy(), 1)))
+        names = [str(label) for label in range(self.model.linear.out_features)]
+        predicted = torch.cat(ranked).numpy()
+        scores = classification_scores(data.labels.cpu().numpy(), predicted, names)
+        return {
+            "validation_loss": loss_sum / len(data),
+            "validation_accuracy": scores["accuracy"],
+            "validation_macro_f1": scores["macro_f1"],
+        }
+
+
+class _BestWeights:
+    """Remembers the weights of the best epoch; without validation, the last epoch is the best."""
+
+    def __init__(self, model: FastTextClassifier, monitor: str) -> None:
+        self.epoch = 0
+        self._model, self._monitor = model, monitor
+        self._score = -math.inf
+        self._saved: dict[str, Tensor] | None = None
+
+    def offer(self, record: EpochRecord, *, last: bool) -> bool:
+        """Take an epoch's weights if it is the best so far, and say whether it is."""
+        figure = getattr(record, f"validation_{self._monitor}")
+        score = math.inf if figure is None else (-figure if self._monitor == "loss" else figure)
+        if score <= self._score and figure is not None:
+            return False
+        self._score, self.epoch = score, record.epoch
+        # The weights of the last epoch are in the model; no copy is needed of them.
+        keep = figure is not None and not last
+        state = self._model.state_dict()
+        self._saved = {name: value.clone() for name, value in state.items()} if keep else None
+        return True
+
+    def restore(self) -> None:
+        """Put the best weights back into the model."""
+        if self._saved is not None:
+            self._model.load_state_dict(self._saved)
