@@ -42,6 +42,7 @@ demo: setup
 	    "lossless audio codec and player"
 
 bench: setup
+	$(BIN)/python scripts/bench_configs.py --write-docs
 	$(BIN)/python scripts/bench_embedding_bag.py --write-docs
 
 wheel: setup

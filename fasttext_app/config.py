@@ -59,6 +59,7 @@ class DataConfig(_Section):
     text_columns: Annotated[tuple[str, ...], Field(min_length=1, strict=False)] = ("text",)
     """Columns that hold the text, joined by a space; 1-based numbers where ``header`` is false."""
     label_column: str = "label"
+    """The column that holds the label; a 1-based number where ``header`` is false."""
     header: bool = True
     """Whether the first row of a CSV or TSV file names the columns."""
     quote: bool = True
@@ -68,10 +69,12 @@ class DataConfig(_Section):
     label_prefix: Annotated[str, Field(min_length=1)] = "__label__"
     """What marks a label in a fastText file."""
     train_split: str = "train"
+    """The split to train on."""
     validation: str | Fraction = "auto"
     """A split's name, a fraction of the training rows (0: none), or ``auto``: the split
     ``validation`` where the source has one, else a tenth of the training rows."""
     test_split: str = "test"
+    """The split that ``evaluate`` scores."""
 
 
 class TextConfig(_Section):
@@ -86,8 +89,9 @@ class TextConfig(_Section):
     word_ngrams: Annotated[int, Field(ge=1, le=10)] = 1
     """Longest word n-gram; 1: words alone."""
     minn: Annotated[int, Field(ge=0, le=30)] = 0
+    """Shortest character n-gram of a word."""
     maxn: Annotated[int, Field(ge=0, le=30)] = 0
-    """Shortest and longest character n-gram of a word; ``maxn = 0``: none."""
+    """Longest character n-gram of a word; 0: none."""
     bucket: Annotated[int, Field(ge=1, le=2**31 - 1)] = 2_000_000
     """Rows that hashed n-grams share; unused where there are no n-grams."""
     term_weighting: Literal["none", "tfidf"] = "none"
@@ -103,11 +107,17 @@ class ModelConfig(_Section):
     """The classifier: every option of ``nn.EmbeddingBag``, and what goes on top of it."""
 
     dim: Annotated[int, Field(ge=1, le=65_536)] = 10
+    """Numbers in an embedding."""
     mode: Literal["mean", "sum", "max"] = "mean"
+    """How the rows of a text become one vector."""
     sparse: bool = True
+    """Whether the table's gradient is a sparse tensor."""
     max_norm: Annotated[float, Field(gt=0)] | None = None
+    """Rows with a larger norm are rescaled to this norm when they are looked up."""
     norm_type: Annotated[float, Field(gt=0)] = 2.0
+    """The p of the norm that ``max_norm`` limits."""
     scale_grad_by_freq: bool = False
+    """Divide a row's gradient by the number of times that it occurs in the batch."""
     include_last_offset: bool = True
     """Whether ``offsets`` carries the end of the last bag too (B+1 entries instead of B)."""
     padding_idx: Annotated[int, Field(ge=0)] | None = None
@@ -117,18 +127,26 @@ class ModelConfig(_Section):
     pretrained: str | None = None
     """Word vectors to start from: ``.vec`` or GloVe text, or ``.npy`` beside a word list."""
     freeze_pretrained: bool = False
+    """Keep the rows that came from ``pretrained`` as they are."""
 
 
 class OptimizerConfig(_Section):
     """How parameters are stepped, and how the learning rate goes over the run."""
 
     name: Literal["sgd", "adagrad", "sparse_adam"] = "adagrad"
+    """``sparse_adam`` is SparseAdam on the table with Adam on the linear layer."""
     lr: Annotated[float, Field(gt=0)] = 0.1
+    """The highest learning rate of the run; the loss is the mean over a batch."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Momentum of ``sgd``; dense gradients only."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """L2 penalty of ``sgd`` and ``adagrad``; dense gradients only."""
     betas: Annotated[tuple[Fraction, Fraction], Field(strict=False)] = (0.9, 0.999)
+    """Decay of the running moments of ``sparse_adam``."""
     eps: Annotated[float, Field(gt=0)] = 1e-8
+    """Added to the denominator of ``adagrad`` and ``sparse_adam``."""
     schedule: Literal["linear", "constant", "cosine"] = "linear"
+    """How the rate goes from ``lr``: in a line to 0, not at all, or in half a cosine to 0."""
     warmup: Fraction = 0.0
     """The share of all steps over which the rate first rises from 0 to ``lr``."""
 
@@ -137,14 +155,19 @@ class TrainerConfig(_Section):
     """The training loop."""
 
     epochs: Annotated[int, Field(ge=1)] = 5
+    """Passes over the training rows."""
     batch_size: Annotated[int, Field(ge=1)] = 64
+    """Texts in a step."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """Decides the initial table, the order of the rows, and which rows are held out."""
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    """``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:i``."""
     threads: Annotated[int, Field(ge=0, le=4096)] = 0
     """Threads for tokenising and for torch; 0: all cores for the first, one for the second."""
     monitor: Literal["accuracy", "macro_f1", "loss"] = "accuracy"
     """The validation figure by which the best epoch is chosen."""
     clip_grad_norm: Annotated[float, Field(gt=0)] | None = None
+    """Scale gradients down to this norm; dense gradients only."""
 
 
 class Config(_Section):

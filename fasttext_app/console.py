@@ -107,7 +107,7 @@ class TrainProgress:
                 f"  macro F1 {record.validation_macro_f1:.4f}"
             )
         line += f"  {record.texts_per_second:,.0f} texts/s"
-        return line + ("  *" if event.best and record.validation_loss is not None else "")
+        return line + ("  (best)" if event.best and record.validation_loss is not None else "")
 
 
 def _table(title: str, *columns: str, numbers: Sequence[str] = ()) -> Table:

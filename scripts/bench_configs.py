@@ -1,0 +1,136 @@
+"""Train and evaluate the shipped configs as a user would, and report accuracy, time and size.
+
+Every run is a fresh process: `fasttext-app train --config NAME`, then `evaluate` on the test split.
+Configs take turns, so noise hits all alike; figures are the mean accuracy and the median time.
+
+    python scripts/bench_configs.py [--seeds 3] [--write-docs] [NAME ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, median, stdev
+
+import pyarrow
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs" / "benchmarks.md"
+START, END = "<!-- configs:start -->", "<!-- configs:end -->"
+NAMES = ("ag_news", "ag_news_sgd", "ag_news_sparse_adam", "sample")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training and its evaluation."""
+
+    accuracy: float
+    macro_f1: float
+    seconds: float  # whole process, start to saved model
+    peak_mb: float  # peak resident memory of that process
+    model_mb: float
+    train_rows: int
+
+
+def measured(command: list[str]) -> tuple[float, float]:
+    """Run a command; return its wall-clock seconds and peak resident megabytes."""
+    started = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    errors = process.stderr.read().decode()
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - started
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"{' '.join(command)} failed:\n{errors}")
+    return seconds, usage.ru_maxrss / 1024
+
+
+def run(name: str, seed: int) -> Run:
+    """Train one config and evaluate the model."""
+    program = [sys.executable, "-m", "fasttext_app"]
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder) / "model"
+        train = ["train", "--config", name, "--seed", str(seed), "--output", str(model)]
+        seconds, peak_mb = measured(program + train)
+        evaluated = subprocess.run(
+            [*program, "evaluate", str(model), "--json"], capture_output=True, check=True
+        )
+        scores = json.loads(evaluated.stdout)
+        data = json.loads((model / "data.json").read_text())
+        size = sum(file.stat().st_size for file in model.iterdir())
+    return Run(
+        accuracy=scores["accuracy"],
+        macro_f1=scores["macro_f1"],
+        seconds=seconds,
+        peak_mb=peak_mb,
+        model_mb=size / 1e6,
+        train_rows=data["train_rows"] + data["validation_rows"],
+    )
+
+
+def table(runs: dict[str, list[Run]]) -> str:
+    """Return the results as a Markdown table."""
+    lines = [
+        "| config | training rows | test accuracy | macro F1 | training process "
+        "| peak memory | model |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for name, done in runs.items():
+        accuracies = [100 * entry.accuracy for entry in done]
+        spread = f" ± {stdev(accuracies):.2f}" if len(done) > 1 else ""
+        lines.append(
+            f"| `{name}` | {done[0].train_rows:,} | {mean(accuracies):.2f} %{spread} "
+            f"| {mean(entry.macro_f1 for entry in done):.4f} "
+            f"| {median(entry.seconds for entry in done):.1f} s "
+            f"| {median(entry.peak_mb for entry in done):,.0f} MB "
+            f"| {median(entry.model_mb for entry in done):,.0f} MB |"
+        )
+    return "\n".join(lines)
+
+
+def write_docs(text: str) -> None:
+    """Put the results between the markers of docs/benchmarks.md."""
+    page = DOCS.read_text(encoding="utf-8")
+    marked = re.compile(f"{START}.*{END}", re.DOTALL)
+    if not marked.search(page):
+        sys.exit(f"{DOCS}: the markers {START} and {END} are missing")
+    DOCS.write_text(marked.sub(lambda _: f"{START}\n{text}\n{END}", page), encoding="utf-8")
+
+
+def main() -> None:
+    """Run the configs by turns, and print or write the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", default=list(NAMES), metavar="NAME")
+    parser.add_argument("--seeds", type=int, default=3, help="runs of each config (default: 3)")
+    parser.add_argument("--write-docs", action="store_true", help="rewrite docs/benchmarks.md")
+    options = parser.parse_args()
+    runs: dict[str, list[Run]] = {name: [] for name in options.names}
+    for seed in range(options.seeds):
+        for name in options.names:
+            runs[name].append(run(name, seed))
+            done = runs[name][-1]
+            print(f"{name} seed {seed}: {done.accuracy:.4f}, {done.seconds:.1f} s", file=sys.stderr)
+    text = (
+        f"{table(runs)}\n\n"
+        f"Mean accuracy over seeds 0 to {options.seeds - 1} (± sample standard deviation), medians "
+        f"otherwise; {os.cpu_count()} cores ({platform.machine()}), Python "
+        f"{platform.python_version()}, torch {torch.__version__}, pyarrow {pyarrow.__version__}."
+    )
+    print(text)
+    if options.write_docs:
+        write_docs(text)
+
+
+if __name__ == "__main__":
+    main()
