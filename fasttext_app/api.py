@@ -18,11 +18,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
 from fasttext_app.config import Config, flat_layer, load_config_file, resolve
 from fasttext_app.errors import DataError
-from fasttext_app.predictor import TextClassifier
+from fasttext_app.predictor import TextClassifier, labelled_table, refuse_labels
 from fasttext_app.sources import Source
 from fasttext_app.workflows import Examples, load_examples, split_examples
 from fasttext_app.workflows import train as run_training
@@ -63,6 +61,7 @@ def train(
         layers.append({"data": {"source": str(data)}})
     resolved = resolve(*layers)
     if data is None or isinstance(data, str | Path):
+        refuse_labels("train", data or "the config's source", labels)
         examples = load_examples(resolved)
     else:
         examples = _given(data, labels, resolved)
@@ -85,15 +84,8 @@ def load(path: str | Path, *, device: str = "cpu", threads: int = 0) -> TextClas
 
 
 def _given(texts: Sequence[str], labels: Sequence[str] | None, config: Config) -> Examples:
-    if labels is None or len(labels) != len(texts):
-        raise DataError("train: there must be one label for each text")
-    if not len(texts):
+    table = labelled_table("train", texts, labels)
+    if not len(table):
         raise DataError("train: there are no texts")
-    try:
-        columns = {"text": pa.array(texts, pa.string()), "label": pa.array(labels, pa.string())}
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise DataError(f"train: texts and labels must be strings: {error}") from None
-    if any(column.null_count for column in columns.values()):
-        raise DataError("train: a text or a label is None")
     source = Source("texts given in Python", {}, single=True)
-    return split_examples(pa.table(columns), source, config)
+    return split_examples(table, source, config)

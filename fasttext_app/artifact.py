@@ -43,6 +43,10 @@ __all__ = ["FORMAT_VERSION", "Artifact", "check_target", "load_artifact", "save_
 
 FORMAT, FORMAT_VERSION = "fasttext_app model", 1
 MANIFEST, CARD = "manifest.json", "README.md"
+DOCUMENTS = ("config.toml", "labels.json", "metrics.json", "history.json", "data.json")
+
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, RecursionError)
+"""What Python raises on reading malformed JSON, TOML and text."""
 
 Tensors = dict[str, npt.NDArray[np.float32]]
 
@@ -108,9 +112,9 @@ def load_artifact(path: str | Path) -> Artifact:
     folder = Path(path)
     manifest = _read_manifest(folder)
     files: dict[str, Any] = manifest["files"]
-    for name, entry in files.items():
-        _check_file(folder / name, entry)
     with _reading(folder):
+        for name, entry in files.items():
+            _check_file(folder / name, entry)
         config = resolve(tomllib.loads((folder / "config.toml").read_text(encoding="utf-8")))
         labels = _read_json(folder / "labels.json")
         asset = folder / "tokenizer.json"
@@ -133,7 +137,7 @@ def _reading(folder: Path) -> Iterator[None]:
     """Turn what a reader of a malformed file raises into one clear error."""
     try:
         yield
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError, pa.ArrowException) as error:
+    except (*UNREADABLE, SafetensorError, pa.ArrowException) as error:
         raise ArtifactError(f"{folder}: the model cannot be read: {error}") from None
     except ConfigError as error:
         raise ArtifactError(f"{folder}/config.toml: {error}") from None
@@ -210,21 +214,31 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         manifest = _read_json(folder / MANIFEST)
         if manifest.get("format") != FORMAT:
             raise ValueError(f"{MANIFEST} does not describe a {FORMAT}")
-        version = int(manifest["format_version"])
-        needed = {"model.safetensors", "vocabulary.parquet", "config.toml", "labels.json"}
-        needed |= {"metrics.json", "history.json", "data.json"}
-        if version == FORMAT_VERSION and not needed <= set(manifest["files"]):
-            raise ValueError(f"{MANIFEST} does not list {sorted(needed - set(manifest['files']))}")
-    if version > FORMAT_VERSION:
-        raise ArtifactError(
-            f"{folder}: the model has format version {version}, and this program reads up to "
-            f"{FORMAT_VERSION}; upgrade fasttext-app"
-        )
+        version = manifest["format_version"]
+        if not isinstance(version, int) or version < 1:
+            raise ValueError(f"{MANIFEST} has the format version {version!r}")
+        if version > FORMAT_VERSION:
+            raise ArtifactError(
+                f"{folder}: the model has format version {version}, and this program reads up to "
+                f"{FORMAT_VERSION}; upgrade fasttext-app"
+            )
+        _check_listing(manifest["files"])
     return manifest
 
 
+def _check_listing(files: Any) -> None:
+    if not isinstance(files, dict) or not all(isinstance(entry, dict) for entry in files.values()):
+        raise TypeError(f"the files in {MANIFEST} are not JSON objects")
+    outside = [name for name in files if Path(name).name != name]
+    if outside:
+        raise ValueError(f"{MANIFEST} lists {outside[0]!r}, which is outside the folder")
+    missing = sorted({"model.safetensors", "vocabulary.parquet", *DOCUMENTS} - set(files))
+    if missing:
+        raise ValueError(f"{MANIFEST} does not list {', '.join(missing)}")
+
+
 def _check_file(path: Path, entry: Mapping[str, Any]) -> None:
-    if path.name != os.path.basename(path) or not path.is_file():  # noqa: PTH119
+    if not path.is_file():
         raise ArtifactError(f"{path}: the file is missing; copy the model again")
     found = path.stat().st_size
     if found != entry.get("bytes"):

@@ -21,7 +21,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from fasttext_app.errors import ConfigError, did_you_mean
 from fasttext_app.resources import config_names, config_path
@@ -47,6 +54,18 @@ Layer = Mapping[str, Mapping[str, Any]]
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 
+def _savable(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("is not valid UTF-8, so it could not be saved with the model") from None
+    return text
+
+
+FileName = Annotated[str, AfterValidator(_savable)]
+"""What may be a path: Python takes any bytes for one, but TOML holds only valid text."""
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -54,7 +73,7 @@ class _Section(BaseModel):
 class DataConfig(_Section):
     """Where texts and labels come from, and how a file's rows are read."""
 
-    source: str | None = None
+    source: FileName | None = None
     """A data SPEC: ``ag_news``, ``sample``, a file, a folder, a ``{split}`` pattern, a hub id."""
     text_columns: Annotated[tuple[str, ...], Field(min_length=1, strict=False)] = ("text",)
     """Columns that hold the text, joined by a space; 1-based numbers where ``header`` is false."""
@@ -80,7 +99,7 @@ class DataConfig(_Section):
 class TextConfig(_Section):
     """How a text becomes row ids of the embedding table."""
 
-    tokenizer: str = "basic_english"
+    tokenizer: FileName = "basic_english"
     """``basic_english``, ``whitespace``, ``torchtext:NAME`` or ``hf:PATH``."""
     min_count: Annotated[int, Field(ge=1)] = 1
     """Words seen less often in the training texts get no row of their own."""
@@ -124,7 +143,7 @@ class ModelConfig(_Section):
     """A row that takes no part in any bag and is never trained."""
     loss: Literal["softmax", "ova"] = "softmax"
     """``softmax``: one distribution over labels; ``ova``: one sigmoid a label (one-vs-all)."""
-    pretrained: str | None = None
+    pretrained: FileName | None = None
     """Word vectors to start from: ``.vec`` or GloVe text, or ``.npy`` beside a word list."""
     freeze_pretrained: bool = False
     """Keep the rows that came from ``pretrained`` as they are."""
@@ -135,15 +154,15 @@ class OptimizerConfig(_Section):
 
     name: Literal["sgd", "adagrad", "sparse_adam"] = "adagrad"
     """``sparse_adam`` is SparseAdam on the table with Adam on the linear layer."""
-    lr: Annotated[float, Field(gt=0)] = 0.1
+    lr: Annotated[float, Field(gt=0, le=1e30)] = 0.1  # torch steps in 32-bit floats
     """The highest learning rate of the run; the loss is the mean over a batch."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Momentum of ``sgd``; dense gradients only."""
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    weight_decay: Annotated[float, Field(ge=0, le=1e30)] = 0.0
     """L2 penalty of ``sgd`` and ``adagrad``; dense gradients only."""
     betas: Annotated[tuple[Fraction, Fraction], Field(strict=False)] = (0.9, 0.999)
     """Decay of the running moments of ``sparse_adam``."""
-    eps: Annotated[float, Field(gt=0)] = 1e-8
+    eps: Annotated[float, Field(ge=1e-30, le=1e30)] = 1e-8
     """Added to the denominator of ``adagrad`` and ``sparse_adam``."""
     schedule: Literal["linear", "constant", "cosine"] = "linear"
     """How the rate goes from ``lr``: in a line to 0, not at all, or in half a cosine to 0."""
@@ -256,6 +275,10 @@ def _impossible(config: Config) -> Iterable[tuple[bool, str]]:
     yield (
         model.freeze_pretrained and model.max_norm is not None,
         "model.max_norm rescales rows in place, so model.freeze_pretrained could not keep them",
+    )
+    yield (
+        model.freeze_pretrained and optimizer.weight_decay > 0,
+        "optimizer.weight_decay shrinks every row, so model.freeze_pretrained could not keep them",
     )
 
 
@@ -370,7 +393,10 @@ def _unknown_top_level(section: str) -> str:
 
 def _explain(error: ValidationError) -> str:
     """Say the first problem of a validation in one line that begins with the setting's key."""
-    first = error.errors(include_url=False)[0]
+    problems = error.errors(include_url=False)
+    same = [problem for problem in problems if problem["loc"][:2] == problems[0]["loc"][:2]]
+    # Where a setting takes a string or a number, what is wrong with the right type tells more.
+    first = next((problem for problem in same if not problem["type"].endswith("_type")), same[0])
     location = [str(part) for part in first["loc"] if not str(part).startswith("function-")]
     if first["type"] != "extra_forbidden":
         key = ".".join(location[:2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -18,10 +19,12 @@ def resolve_device(name: str) -> torch.device:
     """Return the torch device for ``auto``, ``cpu``, ``cuda`` or ``cuda:i``.
 
     Raises:
-        DeviceError: CUDA was asked for and is not there.
+        DeviceError: there is no such device, or CUDA was asked for and is not there.
     """
     import torch
 
+    if re.fullmatch(r"auto|cpu|cuda(:\d+)?", name) is None:
+        raise DeviceError(f"device {name}: expected auto, cpu, cuda or cuda:0, cuda:1, ...")
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = torch.device(name)

@@ -66,13 +66,15 @@ def top_k_classes(scores: npt.NDArray[np.floating], k: int) -> Ids:
 def precision_at_k(true: Ids, ranked: Ids) -> dict[int, float]:
     """Return the share of correct labels among the first k, for k = 1, 3, 5 up to the classes.
 
+    Without any example it is 0, as every ratio of 0/0 here.
+
     Args:
         true: the class of each example, [B].
         ranked: classes by descending score, [B, >= k].
     """
     hits = ranked == true[:, None]
     cutoffs = [k for k in (1, 3, 5) if k <= ranked.shape[1]]
-    return {k: float(hits[:, :k].sum(axis=1).mean() / k) for k in cutoffs}
+    return {k: float(hits[:, :k].sum() / (k * max(len(true), 1))) for k in cutoffs}
 
 
 def classification_scores(

@@ -32,7 +32,8 @@ class FastTextClassifier(nn.Module):
         sparse: whether the table's gradient is a sparse tensor.
         max_norm: rows with a larger norm are rescaled to it when they are looked up.
         norm_type: the p of that norm.
-        scale_grad_by_freq: divide gradients by how often a row occurs in the batch.
+        scale_grad_by_freq: divide a row's gradient by how often it occurs in the batch; dense
+            gradients only, and one backward pass for each forward pass.
         include_last_offset: whether offsets are [B + 1] (the design's form) or [B].
         padding_idx: a row that takes no part.
         generator: the source of the random initial table.
@@ -62,7 +63,6 @@ class FastTextClassifier(nn.Module):
             dim,
             max_norm=max_norm,
             norm_type=norm_type,
-            scale_grad_by_freq=scale_grad_by_freq,
             mode=mode,
             sparse=sparse,
             _weight=table,
@@ -72,6 +72,11 @@ class FastTextClassifier(nn.Module):
         self.linear = nn.Linear(dim, classes)
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
+        # EmbeddingBag's own scale_grad_by_freq divides by other rows' counts on the CPU
+        # (pytorch issue 190063, in all releases up to 2.13), so the model does it here.
+        self.scale_grad_by_freq = scale_grad_by_freq
+        if scale_grad_by_freq:
+            self.embedding.weight.register_hook(self._divide_by_occurrences)
 
     @classmethod
     def from_config(
@@ -110,8 +115,13 @@ class FastTextClassifier(nn.Module):
         >>> model(torch.tensor([4, 0, 4]), torch.tensor([0, 2, 2, 3])).shape  # an empty text too
         torch.Size([3, 2])
         """
+        if self.scale_grad_by_freq:
+            self._occurrences = indices.flatten().bincount(minlength=len(self.embedding.weight))
         logits: Tensor = self.linear(self.embedding(indices, offsets, per_sample_weights))
         return logits
+
+    def _divide_by_occurrences(self, gradient: Tensor) -> Tensor:
+        return gradient / self._occurrences.clamp(min=1)[:, None]
 
     @torch.no_grad()
     def set_rows(

@@ -152,7 +152,7 @@ class TextClassifier:
 
     def evaluate(
         self,
-        data: str | Sequence[str],
+        data: str | Path | Sequence[str],
         labels: Sequence[str] | None = None,
         *,
         split: str = "test",
@@ -162,14 +162,10 @@ class TextClassifier:
         Raises:
             DataError: the data cannot be read, or there is none.
         """
-        if not isinstance(data, str):
-            if labels is None or len(labels) != len(data):
-                raise DataError("evaluate: there must be one label for each text")
-            table = pa.table(
-                {"text": pa.array(data, pa.string()), "label": pa.array(labels, pa.string())}
-            )
-            return self.evaluate_batches(table.to_batches())
-        config = DataConfig.model_validate(self.config.data.model_dump() | {"source": data})
+        if not isinstance(data, str | Path):
+            return self.evaluate_batches(labelled_table("evaluate", data, labels).to_batches())
+        refuse_labels("evaluate", data, labels)
+        config = DataConfig.model_validate(self.config.data.model_dump() | {"source": str(data)})
         return self.evaluate_batches(open_source(config).scan(split))
 
     def evaluate_batches(self, batches: Iterable[pa.RecordBatch] | Batches) -> Scores:
@@ -207,6 +203,29 @@ class TextClassifier:
         vectors = bag_vectors(tensors["table"], bags, model.mode, weights, model.padding_idx)
         logits: F32 = vectors @ tensors["weight"].T + tensors["bias"]
         return logits
+
+
+def labelled_table(job: str, texts: Sequence[str], labels: Sequence[str] | None) -> pa.Table:
+    """Make a table of ``text`` and ``label`` out of what was given in Python.
+
+    Raises:
+        DataError: there is not one label for each text, or they are not strings.
+    """
+    if labels is None or len(labels) != len(texts):
+        raise DataError(f"{job}: there must be one label for each text")
+    try:
+        columns = {"text": pa.array(texts, pa.string()), "label": pa.array(labels, pa.string())}
+    except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError) as error:
+        raise DataError(f"{job}: texts and labels must be strings: {error}") from None
+    if any(column.null_count for column in columns.values()):
+        raise DataError(f"{job}: a text or a label is None")
+    return pa.table(columns)
+
+
+def refuse_labels(job: str, spec: object, labels: Sequence[str] | None) -> None:
+    """Refuse labels beside a data SPEC, which has its own."""
+    if labels is not None:
+        raise DataError(f"{job}: labels go with texts; {spec} has its own")
 
 
 def bag_vectors(

@@ -82,7 +82,10 @@ class EpochEnd:
 
 @dataclass(frozen=True)
 class TrainEnd:
-    """Training is over; the model holds the weights of ``best_epoch``."""
+    """Training is over; the model holds the weights of ``best_epoch``.
+
+    Where no epoch was validated it holds the last ones: after Ctrl-C, those amid an epoch.
+    """
 
     best_epoch: int
     interrupted: bool
@@ -138,7 +141,7 @@ class Trainer:
         """Train for the epochs of the configuration. Ctrl-C ends it early with the best so far.
 
         Raises:
-            TrainingError: the loss is no longer a finite number.
+            TrainingError: the loss or a weight is no longer a finite number.
         """
         settings = self.config.trainer
         outcome = TrainOutcome()
@@ -156,6 +159,7 @@ class Trainer:
         except KeyboardInterrupt:
             outcome.interrupted = True
         best.restore()
+        self._check_weights()
         outcome.best_epoch, outcome.steps = best.epoch, self._steps
         self._emit(TrainEnd(outcome.best_epoch, outcome.interrupted))
         return outcome
@@ -181,10 +185,7 @@ class Trainer:
             if (step + 1) % report_every == 0 or step + 1 == steps:
                 recent = float(torch.stack(unread).sum())
                 if not math.isfinite(recent):
-                    raise TrainingError(
-                        f"the loss is not a finite number at epoch {epoch}, step {step + 1}; "
-                        f"lower optimizer.lr (it is {self.config.optimizer.lr:g})"
-                    )
+                    raise self._ran_away("the loss", f"at epoch {epoch}, step {step + 1}")
                 loss_sum += recent
                 seconds = time.perf_counter() - started
                 self._emit(
@@ -195,6 +196,18 @@ class Trainer:
         seconds = time.perf_counter() - started
         scores = self._validate(validation) if validation else {}
         return EpochRecord(epoch, loss_sum / texts, seconds, texts / seconds, **scores)
+
+    def _check_weights(self) -> None:
+        """See that the last step, whose loss no one has read, did not ruin the model."""
+        for name, values in self.model.state_dict().items():
+            if not all(bound.isfinite() for bound in values.aminmax()):
+                raise self._ran_away(f"a number in {name}", "after training")
+
+    def _ran_away(self, what: str, when: str) -> TrainingError:
+        rate = self.config.optimizer.lr
+        return TrainingError(
+            f"{what} is not a finite number {when}; lower optimizer.lr (it is {rate:g})"
+        )
 
     def _rate(self, step: int, steps: int) -> float:
         optimizer: OptimizerConfig = self.config.optimizer
@@ -246,14 +259,17 @@ class _BestWeights:
     def offer(self, record: EpochRecord, *, last: bool) -> bool:
         """Take an epoch's weights if it is the best so far, and say whether it is."""
         figure = getattr(record, f"validation_{self._monitor}")
-        score = math.inf if figure is None else (-figure if self._monitor == "loss" else figure)
-        if score <= self._score and figure is not None:
-            return False
-        self._score, self.epoch = score, record.epoch
+        if figure is not None:
+            score = -figure if self._monitor == "loss" else figure
+            score = -math.inf if math.isnan(score) else score
+            if self.epoch and score <= self._score:
+                return False
+            self._score = score
         # The weights of the last epoch are in the model; no copy is needed of them.
         keep = figure is not None and not last
         state = self._model.state_dict()
         self._saved = {name: value.clone() for name, value in state.items()} if keep else None
+        self.epoch = record.epoch
         return True
 
     def restore(self) -> None:

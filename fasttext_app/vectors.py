@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 from fasttext_app.errors import DataError
 from fasttext_app.sources.lines import scan_lines
+from fasttext_app.sources.stream import open_error
 from fasttext_app.text.vocabulary import Vocabulary
 
 __all__ = ["PretrainedVectors", "read_vectors"]
@@ -57,10 +59,7 @@ def read_vectors(path: str | Path, vocabulary: Vocabulary, dim: int) -> Pretrain
         found.setdefault(wanted[word], vector)
     if not found:
         raise DataError(f"{path}: has a vector for none of the {len(vocabulary)} words of the data")
-    vectors = np.stack(list(found.values()))
-    if not np.isfinite(vectors).all():
-        raise DataError(f"{path}: holds numbers that are not finite")
-    return PretrainedVectors(np.fromiter(found, dtype=np.int64), vectors)
+    return PretrainedVectors(np.fromiter(found, dtype=np.int64), np.stack(list(found.values())))
 
 
 Entries = Iterator[tuple[str, npt.NDArray[np.float32]]]
@@ -69,26 +68,48 @@ Entries = Iterator[tuple[str, npt.NDArray[np.float32]]]
 def _text_entries(path: Path, wanted: dict[str, int], dim: int) -> Entries:
     for first, lines in scan_lines(path, errors="replace"):
         for number, line in enumerate(lines.to_pylist(), start=first):
-            fields = line.rstrip().split(" ")
-            if number == 1 and len(fields) == 2 and all(field.isdecimal() for field in fields):
-                _check_dim(f"{path}:1", int(fields[1]), dim)
+            fields, where = line.rstrip().split(" "), f"{path}:{number}"
+            if number == 1 and _is_header(where, fields, dim):
                 continue
-            if number <= 2 and len(fields) > 1:
-                _check_dim(f"{path}:{number}", len(fields) - 1, dim)
+            if fields == [""]:
+                continue
+            if len(fields) <= dim:
+                raise _malformed(where, dim)
             word = " ".join(fields[:-dim])  # GloVe has words with a space in them
-            if word not in wanted:
-                continue
-            try:
-                yield word, np.array(fields[-dim:], dtype=np.float32)
-            except ValueError:
-                raise DataError(f"{path}:{number}: expected a word and {dim} numbers") from None
+            if word in wanted:
+                yield word, _vector(where, fields[-dim:], dim)
+
+
+def _is_header(where: str, fields: list[str], dim: int) -> bool:
+    """Tell fastText's header from a first word, and check the dimension that either gives."""
+    header = len(fields) == 2 and all(field.isdecimal() for field in fields)
+    if header:
+        _check_dim(where, int(fields[1]), dim)
+    elif len(fields) != dim + 1:
+        numbers = list(itertools.takewhile(_is_number, reversed(fields[1:])))
+        if not numbers:
+            raise _malformed(where, dim)
+        _check_dim(where, len(numbers), dim)
+    return header
+
+
+def _is_number(field: str) -> bool:
+    try:
+        float(field)
+    except ValueError:
+        return False
+    return True
 
 
 def _npy_entries(path: Path, wanted: dict[str, int], dim: int) -> Entries:
     try:
         matrix = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as a NumPy array: {error}") from None
+    except OSError as error:
+        raise open_error(path, error) from None
+    except (EOFError, ValueError):  # an empty file; another format, cut short, or of objects
+        raise DataError(f"{path}: is not a whole NumPy array of numbers") from None
+    if not isinstance(matrix, np.ndarray) or matrix.dtype.kind not in "fiu":  # an .npz; texts, ...
+        raise DataError(f"{path}: is not a NumPy array of numbers")
     if matrix.ndim != 2:
         raise DataError(f"{path}: has shape {matrix.shape}; expected [words, {dim}]")
     _check_dim(str(path), matrix.shape[1], dim)
@@ -98,7 +119,22 @@ def _npy_entries(path: Path, wanted: dict[str, int], dim: int) -> Entries:
         raise DataError(f"{list_path}: has {len(words)} words for the {len(matrix)} rows of {path}")
     for row, word in enumerate(words):
         if word in wanted:
-            yield word, np.asarray(matrix[row], dtype=np.float32)
+            yield word, _vector(f"{path}: row {row}", matrix[row], dim)
+
+
+def _vector(where: str, numbers: npt.ArrayLike, dim: int) -> npt.NDArray[np.float32]:
+    try:
+        with np.errstate(over="ignore"):  # what float32 cannot hold is refused as infinite
+            vector = np.array(numbers, dtype=np.float32)
+    except ValueError:
+        raise _malformed(where, dim) from None
+    if not np.isfinite(vector).all():
+        raise DataError(f"{where}: holds a number that is not finite")
+    return vector
+
+
+def _malformed(where: str, dim: int) -> DataError:
+    return DataError(f"{where}: expected a word and {dim} numbers, with one space between them")
 
 
 def _check_dim(where: str, found: int, dim: int) -> None:

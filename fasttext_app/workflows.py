@@ -8,6 +8,7 @@ rank       model + batches of texts → batches of ranked labels         (``pred
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -159,6 +160,8 @@ def prepare(config: Config, examples: Examples) -> Prepared:
 
 
 def _label_set(examples: Examples) -> LabelSet:
+    if not len(examples.train):
+        raise TrainingError(f"{examples.source}: no training rows are left; lower data.validation")
     counted = LabelSet.build(examples.train["label"].to_pylist(), examples.label_order)
     present = [name for name, count in zip(counted.names, counted.counts, strict=True) if count]
     if len(present) < 2:
@@ -237,18 +240,15 @@ def train(config: Config, examples: Examples, callback: Callback | None = None) 
 
     device = resolve_device(config.trainer.device)
     prepared = prepare(config, examples)
-    with torch_settings(config.trainer.threads):
+    with torch_settings(config.trainer.threads), _memory_explained(prepared):
         model = _build_model(prepared)
-        try:
-            model.to(device)
-            datasets = [
-                _dataset(part, config, device) for part in (prepared.train, prepared.validation)
-            ]
-            train_data, validation_data = datasets
-            assert train_data is not None
-            outcome = Trainer(model, config, callback).fit(train_data, validation_data)
-        except RuntimeError as error:
-            raise _explained(error, prepared) from error
+        model.to(device)
+        datasets = [
+            _dataset(part, config, device) for part in (prepared.train, prepared.validation)
+        ]
+        train_data, validation_data = datasets
+        assert train_data is not None
+        outcome = Trainer(model, config, callback).fit(train_data, validation_data)
     if outcome.interrupted and not outcome.history and not outcome.steps:
         raise KeyboardInterrupt
     artifact = _artifact(prepared, model, outcome)
@@ -263,12 +263,9 @@ def _build_model(prepared: Prepared) -> FastTextClassifier:
 
     config = prepared.config
     generator = torch.Generator().manual_seed(config.trainer.seed)
-    try:
-        model = FastTextClassifier.from_config(
-            config.model, prepared.encoder.rows, len(prepared.labels), generator
-        )
-    except RuntimeError as error:
-        raise _explained(error, prepared) from error
+    model = FastTextClassifier.from_config(
+        config.model, prepared.encoder.rows, len(prepared.labels), generator
+    )
     if config.model.pretrained is not None:
         vocabulary = prepared.encoder.vocabulary
         found = read_vectors(config.model.pretrained, vocabulary, config.model.dim)
@@ -277,15 +274,19 @@ def _build_model(prepared: Prepared) -> FastTextClassifier:
     return model
 
 
-def _explained(error: RuntimeError, prepared: Prepared) -> Exception:
+@contextmanager
+def _memory_explained(prepared: Prepared) -> Iterator[None]:
     """Name the cause where torch ran out of memory; any other error stays itself."""
-    if "memory" not in str(error).lower():
-        return error
-    rows, dim = prepared.encoder.rows, prepared.config.model.dim
-    return TrainingError(
-        f"not enough memory to train: the table alone is {rows:,} rows x {dim} numbers "
-        f"({rows * dim * 4 / 1e9:.1f} GB); lower text.bucket, model.dim or trainer.batch_size"
-    )
+    try:
+        yield
+    except RuntimeError as error:
+        if "memory" not in str(error).lower():
+            raise
+        rows, dim = prepared.encoder.rows, prepared.config.model.dim
+        raise TrainingError(
+            f"not enough memory to train: the table alone is {rows:,} rows x {dim} numbers "
+            f"({rows * dim * 4 / 1e9:.1f} GB); lower text.bucket, model.dim or trainer.batch_size"
+        ) from error
 
 
 def _dataset(part: Encoded | None, config: Config, device: Any) -> EncodedDataset | None:

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from fasttext_app.errors import ConfigError, DataError
 from fasttext_app.text.hashing import char_ngram_hashes, fnv1a, word_ngram_hashes
 from fasttext_app.text.ragged import Ragged
 from fasttext_app.text.tokenizers import Tokenizer, Tokens
@@ -37,6 +38,9 @@ Result = TypeVar("Result")
 
 class TextEncoder:
     """Turns texts into bags of row ids, by a tokenizer, a vocabulary and fastText's hashing.
+
+    Raises:
+        ConfigError: n-grams are wanted, and there is no bucket for them.
 
     >>> from fasttext_app.text.tokenizers import load_tokenizer
     >>> tokenizer = load_tokenizer("whitespace")
@@ -57,6 +61,11 @@ class TextEncoder:
         maxn: int = 0,
         bucket: int = 0,
     ) -> None:
+        if (word_ngrams > 1 or maxn > 0) and bucket < 1:
+            raise ConfigError(
+                f"text.bucket = {bucket}: word_ngrams = {word_ngrams} and maxn = {maxn} make n-grams, "
+                "which need a bucket of at least 1"
+            )
         self.tokenizer = tokenizer
         self.vocabulary = vocabulary
         self.word_ngrams, self.minn, self.maxn, self.bucket = word_ngrams, minn, maxn, bucket
@@ -102,9 +111,20 @@ def tokenize(tokenizer: Tokenizer, texts: TextLike, threads: int = 1) -> list[To
 
 
 def as_chunks(texts: TextLike) -> list[pa.StringArray]:
-    """Cut texts into string arrays of a size that is good to work on (no nulls allowed)."""
+    """Cut texts into string arrays of a size that is good to work on.
+
+    Raises:
+        DataError: one of the texts is None or no string, or ``texts`` is a single string.
+    """
+    if isinstance(texts, str):  # it is a sequence of strings too: of its characters
+        raise DataError("texts: got a single str where a list or column of texts is expected")
     if not isinstance(texts, pa.Array | pa.ChunkedArray):
-        texts = pa.array(texts, pa.string())
+        try:
+            texts = pa.array(texts, pa.string())
+        except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError) as error:
+            raise DataError(f"texts: each must be a string: {error}") from None
+    if texts.null_count:
+        raise DataError("texts: one of them is None")
     whole = texts.chunks if isinstance(texts, pa.ChunkedArray) else [texts]
     return [piece for chunk in whole for piece in _pieces(chunk.cast(pa.string()))]
 

@@ -77,7 +77,7 @@ def reference_char_ngrams(word: str, minn: int, maxn: int) -> list[tuple[str, in
     """
     marked = f"<{word}>"
     found = []
-    for length in range(minn, maxn + 1):
+    for length in range(max(minn, 1), maxn + 1):
         for start in range(len(marked) - length + 1):
             if length > 1 or 0 < start < len(marked) - 1:
                 ngram = marked[start : start + length]

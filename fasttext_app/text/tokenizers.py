@@ -15,7 +15,9 @@ To add one: write a ``Callable[[pa.StringArray], Tokens]``, and a branch in ``lo
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -159,10 +161,12 @@ def _torchtext_function(name: str) -> Callable[[str], list[str]]:
 
     language = "en_core_web_sm" if name == "spacy" else "en"
     try:
-        function: Callable[[str], list[str]] = get_tokenizer(name, language=language)
+        with redirect_stdout(StringIO()):  # torchtext prints where a package is missing
+            function: Callable[[str], list[str]] = get_tokenizer(name, language=language)
     except ImportError as error:
+        package = (error.name or name).partition(".")[0]
         raise MissingDependencyError(
-            f"text.tokenizer: torchtext:{name} needs the package {error.name!r}; pip install it"
+            f"text.tokenizer: torchtext:{name} needs the package {package!r}; pip install it"
         ) from None
     except OSError as error:  # spaCy's own error for a language model that is not installed
         raise MissingDependencyError(f"text.tokenizer: torchtext:{name}: {error}") from None
@@ -193,7 +197,8 @@ def _hugging_face(name: str, asset: bytes) -> Tokenizer:
     backend.no_padding()
 
     def tokenize(texts: pa.StringArray) -> Tokens:
-        encodings = backend.encode_batch_fast(texts.to_pylist(), add_special_tokens=False)
+        # Not encode_batch_fast: it fills in the ids alone and leaves every token empty.
+        encodings = backend.encode_batch(texts.to_pylist(), add_special_tokens=False)
         return Tokens.from_lists([encoding.tokens for encoding in encodings])
 
     return Tokenizer(name, tokenize, asset)

@@ -16,6 +16,7 @@ from fasttext_app.text.tokenizers import Tokens
 __all__ = ["LabelSet", "Vocabulary"]
 
 DICT_BELOW = 4096  # so few look-ups are faster in a dict than in a hash table built for the call
+INT_DIGITS = 640  # whatever limit Python is run with, int() reads a string of so many digits
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,6 @@ class LabelSet:
 
 def _natural(name: str) -> tuple[int, int, str]:
     digits = name.removeprefix("-")
-    if digits.isascii() and digits.isdigit() and len(digits) < 19:
+    if digits.isascii() and digits.isdigit() and len(digits) <= INT_DIGITS:
         return (0, int(name), name)
     return (1, 0, name)

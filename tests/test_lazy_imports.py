@@ -1,0 +1,137 @@
+"""What is imported when: the command line and prediction on the CPU never wait for torch."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fasttext_app
+
+# Low layers first, so that the first one to import torch is the one that is named.
+WITHOUT_TORCH = [
+    *("errors", "_version", "resources", "config"),
+    *("sources", "sources.ag_news", "sources.delimited", "sources.examples", "sources.files"),
+    *("sources.hub", "sources.lines", "sources.parquet", "sources.stream"),
+    *("text", "text.ragged", "text.hashing", "text.tokenizers", "text.vocabulary"),
+    *("text.encoder", "text.weighting", "metrics", "device", "artifact", "vectors", "predictor"),
+    *("outputs", "inspection", "workflows", "api", "console", "cli", "cli.options", "cli.train"),
+    *("cli.predict", "cli.evaluate", "cli.show"),
+]
+SLOW = ("torch", "torchtext", "datasets", "sklearn", "scipy", "matplotlib", "tokenizers")
+
+
+def run(code, *arguments):
+    """Run Python code on its own; return what its last line of output says, read as JSON."""
+    command = [sys.executable, "-W", "error", "-c", code, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_no_module_that_a_command_or_the_predictor_needs_imports_torch():
+    code = (
+        "import importlib, json, sys\n"
+        "guilty, slow = {}, set()\n"
+        f"for name in {WITHOUT_TORCH}:\n"
+        "    importlib.import_module('fasttext_app.' + name)\n"
+        f"    new = set(sys.modules) & set({SLOW}) - slow\n"
+        "    slow |= new\n"
+        "    guilty.update({name: sorted(new)} if new else {})\n"
+        "print(json.dumps(guilty))"
+    )
+    assert run(code) == {}
+
+
+def test_every_module_but_those_that_compute_with_torch_is_asked():
+    root = Path(fasttext_app.__file__).parent
+    names = {
+        ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
+        for path in root.rglob("*.py")
+    }
+    with_torch = {"batch", "losses", "model", "optim", "optim.schedules", "trainer"}
+    assert set(WITHOUT_TORCH) == names - with_torch - {"__init__", "__main__"}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["--version"]])
+def test_help_and_version_do_not_import_torch(arguments):
+    code = (
+        "import json, runpy, sys\n"
+        "try:\n    runpy.run_module('fasttext_app', run_name='__main__')\n"
+        "except SystemExit as end:\n    code = end.code\n"
+        f"print(json.dumps([code, sorted(set(sys.modules) & set({SLOW}))]))"
+    )
+    assert run(code, *arguments) == [0, []]
+
+
+def test_loading_a_model_and_predicting_on_the_cpu_does_not_import_torch(tiny_model_dir):
+    code = (
+        "import json, sys\n"
+        "import fasttext_app as ft\n"
+        "model = ft.load(sys.argv[1])\n"
+        "best = model.predict('the team scored a late goal').labels\n"
+        "many = [p.labels[0] for p in model.predict(['bank profit', 'the cup'] * 2)]\n"
+        f"print(json.dumps([best, many, sorted(set(sys.modules) & set({SLOW}))]))"
+    )
+    assert run(code, tiny_model_dir) == [["sport"], ["money", "sport"] * 2, []]
+
+
+def test_evaluating_on_the_cpu_does_not_import_torch(tiny_model_dir):
+    code = (
+        "import json, sys\n"
+        "import fasttext_app as ft\n"
+        "scores = ft.load(sys.argv[1]).evaluate(['bank profit', 'the cup'], ['money', 'sport'])\n"
+        "print(json.dumps([scores['accuracy'], 'torch' in sys.modules]))"
+    )
+    assert run(code, tiny_model_dir) == [1.0, False]
+
+
+def test_importing_the_package_imports_nothing_but_its_version():
+    code = (
+        "import json, sys\n"
+        "import fasttext_app\n"
+        "print(json.dumps(sorted(n for n in sys.modules if n.startswith('fasttext_app'))))"
+    )
+    assert run(code) == ["fasttext_app", "fasttext_app._version"]
+
+
+# --- the lazy package --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", fasttext_app.__all__)
+def test_every_public_name_is_there(name):
+    assert getattr(fasttext_app, name) is not None
+
+
+def test_the_public_names_are_those_that_dir_shows():
+    assert sorted(fasttext_app.__all__) == sorted(dir(fasttext_app))
+    assert len(set(fasttext_app.__all__)) == len(fasttext_app.__all__)
+
+
+def test_public_names_are_the_objects_of_their_modules():
+    from fasttext_app.api import load, train
+    from fasttext_app.predictor import TextClassifier
+
+    assert fasttext_app.load is load
+    assert fasttext_app.train is train
+    assert fasttext_app.TextClassifier is TextClassifier
+
+
+def test_a_star_import_brings_all_public_names():
+    names: dict[str, object] = {}
+    exec("from fasttext_app import *", names)
+    assert set(fasttext_app.__all__) <= set(names)
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'fasttext_app' has no attribute 'nothing'"):
+        fasttext_app.nothing  # noqa: B018
+
+
+def test_a_submodule_that_was_not_imported_is_found_by_an_import_statement():
+    from fasttext_app import errors
+
+    assert errors.FastTextAppError is fasttext_app.FastTextAppError

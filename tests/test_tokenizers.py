@@ -1,0 +1,320 @@
+"""Tokenizers over Arrow columns against the plain functions that they must equal."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from fasttext_app.errors import ConfigError, MissingDependencyError
+from fasttext_app.text.tokenizers import Tokens, basic_english, load_tokenizer, whitespace
+
+laws = settings(deadline=None, max_examples=100)
+
+SPACES = " \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2003\u2028\u2029\u202f\u205f\u3000"
+NOT_QUITE_SPACES = "\u180e\u200b\u200d\u2060\ufeff"  # format characters: str.split keeps them
+PIECES = st.one_of(
+    st.sampled_from(SPACES + NOT_QUITE_SPACES + "'\".,()!?;:<>/-&"),
+    st.sampled_from(["<br />", "<BR />", "<br/>", '<br "/>', "İ", "Σ", "ΣΑΣ", "ß", "ǅ", "K", "I"]),
+    st.sampled_from(["word", "Can't", "U.S.", "😀", "𝔄", "e\u0301", "\\", "\x00", "\x7f"]),
+    st.characters(codec="utf-8"),
+)
+TEXTS = st.lists(PIECES, max_size=12).map("".join)
+
+
+def column(texts):
+    return pa.array(texts, pa.string())
+
+
+@pytest.fixture(scope="module")
+def torchtext_basic_english():
+    from torchtext.data.utils import get_tokenizer
+
+    return get_tokenizer("basic_english")
+
+
+# --- basic_english -----------------------------------------------------------------------------
+
+
+@given(TEXTS)
+@example("")
+@example("<br />")
+@example("ends in a stop. ")
+@laws
+def test_basic_english_of_one_text_equals_torchtext(torchtext_basic_english, text):
+    assert basic_english(column([text])).to_lists() == [torchtext_basic_english(text)]
+
+
+@given(st.lists(TEXTS, max_size=12))
+@laws
+def test_basic_english_of_a_column_equals_torchtext_text_by_text(torchtext_basic_english, texts):
+    expected = [torchtext_basic_english(text) for text in texts]
+    assert basic_english(column(texts)).to_lists() == expected
+
+
+@given(st.lists(TEXTS, max_size=8), st.integers(0, 8), st.integers(0, 8))
+@laws
+def test_basic_english_of_a_slice_equals_torchtext(torchtext_basic_english, texts, start, length):
+    sliced = column(texts).slice(min(start, len(texts)), length)
+    expected = [torchtext_basic_english(text) for text in sliced.to_pylist()]
+    assert basic_english(sliced).to_lists() == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("İstanbul", ["i\u0307stanbul"]),  # one letter becomes two
+        ("ΟΔΟΣ ΣΑΣ", ["οδος", "σας"]),  # the final sigma
+        ("GROẞ ǅ K", ["groß", "ǆ", "k"]),  # the last is the Kelvin sign
+        ("a<br />b", ["a", "b"]),
+        ("a<BR />b", ["a", "b"]),
+        ("don't", ["don", "'", "t"]),
+        ('say "so"', ["say", "so"]),
+        ("U.S.", ["u", ".", "s", "."]),
+        ("a;b:c", ["a", "b", "c"]),
+        ("no\x1fbreak", ["no", "break"]),
+        ("zero\u200bwidth", ["zero\u200bwidth"]),
+    ],
+)
+def test_basic_english_by_example(text, tokens):
+    assert basic_english(column([text])).to_lists() == [tokens]
+
+
+@pytest.mark.ag_news
+@pytest.mark.slow
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_basic_english_equals_torchtext_on_every_ag_news_row(
+    ag_news_dir, torchtext_basic_english, split
+):
+    with (ag_news_dir / f"{split}.csv").open(encoding="utf-8", newline="") as file:
+        texts = [f"{title} {description}" for _, title, description in csv.reader(file)]
+    tokens = basic_english(column(texts))
+    expected = [torchtext_basic_english(text) for text in texts]
+    assert tokens.values.to_pylist() == [token for text in expected for token in text]
+    assert np.diff(tokens.offsets).tolist() == [len(text) for text in expected]
+
+
+# --- whitespace --------------------------------------------------------------------------------
+
+
+def test_whitespace_splits_at_the_code_points_that_str_split_does():
+    everything = [chr(point) for point in range(sys.maxunicode + 1) if not 0xD800 <= point < 0xE000]
+    tokens = whitespace(column([f"a{character}b" for character in everything]))
+    splits = [
+        hex(ord(character))
+        for character, count in zip(everything, np.diff(tokens.offsets), strict=True)
+        if count == 2
+    ]
+    assert splits == [hex(ord(character)) for character in everything if character.isspace()]
+
+
+def test_whitespace_keeps_every_other_code_point_whole():
+    everything = [chr(point) for point in range(sys.maxunicode + 1) if not 0xD800 <= point < 0xE000]
+    words = [character for character in everything if not character.isspace()]
+    assert whitespace(column(words)).values.to_pylist() == words
+
+
+@given(st.lists(TEXTS, max_size=12))
+@laws
+def test_whitespace_of_a_column_equals_str_split(texts):
+    assert whitespace(column(texts)).to_lists() == [text.split() for text in texts]
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_whitespace_leaves_no_empty_token_at_either_end(space):
+    texts = [f"{space}a", f"a{space}", f"{space}a{space}{space}b{space}", space, space * 3, ""]
+    assert whitespace(column(texts)).to_lists() == [["a"], ["a"], ["a", "b"], [], [], []]
+
+
+@pytest.mark.parametrize("tokenize", [whitespace, basic_english])
+@pytest.mark.parametrize("texts", [[], [""], ["", "", " "]])
+def test_texts_without_words_have_empty_bags(tokenize, texts):
+    tokens = tokenize(column(texts))
+    assert tokens.to_lists() == [[] for _ in texts]
+    assert tokens.values.type == pa.string()
+
+
+# --- what lies behind the end of a buffer ------------------------------------------------------
+
+
+def text_before(text, following):
+    """A column of one text whose bytes are followed in memory by others, not its own."""
+    data = text.encode()
+    offsets = np.array([0, len(data)], dtype=np.int32)
+    return pa.StringArray.from_buffers(
+        1, pa.py_buffer(offsets), pa.py_buffer(data + following).slice(0, len(data))
+    )
+
+
+@pytest.mark.parametrize("following", [b"\xff", b"\x80", b"\xf0", b" ", b"\xe3\x80\x80", b"x"])
+@pytest.mark.parametrize("text", ["the end. ", "the end ", "the end.\u3000", " ", "a b \n "])
+def test_what_follows_a_text_in_memory_does_not_change_its_tokens(text, following):
+    assert whitespace(text_before(text, following)).to_lists() == [text.split()]
+
+
+def test_a_text_that_ends_in_a_space_before_one_that_begins_with_a_space():
+    assert whitespace(column(["a ", " b", "\u3000", " c "])).to_lists() == [["a"], ["b"], [], ["c"]]
+
+
+def test_texts_that_end_in_a_full_stop_tokenise_right_each_on_its_own():
+    # basic_english puts a space behind the last stop; where Arrow's buffer for that text ends
+    # depends on its length, and what lies behind it on what was in memory before.
+    for length in range(2000):
+        text = "é" * (length % 70) + f"x{length}. "
+        assert basic_english(column([text])).to_lists() == [[text[:-2], "."]]
+
+
+# --- names -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["basic_english", "whitespace", "torchtext:basic_english"])
+def test_a_tokenizer_keeps_its_name_and_needs_no_file(name):
+    tokenizer = load_tokenizer(name)
+    assert (tokenizer.name, tokenizer.asset) == (name, None)
+    assert tokenizer(column(["a b", ""])).to_lists() == [["a", "b"], []]
+
+
+@given(st.lists(TEXTS, max_size=6))
+@settings(deadline=None, max_examples=30)
+def test_the_torchtext_tokenizer_equals_the_built_in_one(texts):
+    by_torchtext = load_tokenizer("torchtext:basic_english")(column(texts))
+    assert by_torchtext.to_lists() == basic_english(column(texts)).to_lists()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("basic_englsh", "'basic_englsh' is not a tokenizer; did you mean 'basic_english'?"),
+        ("qqq", "'qqq' is not a tokenizer; known: basic_english, whitespace, torchtext:"),
+        ("torchtext:mosses", "torchtext has no tokenizer 'mosses'; did you mean 'moses'?"),
+        ("torchtext:qqq", "torchtext has no tokenizer 'qqq'; known: basic_english, spacy"),
+        ("hf:", "'hf:' is not a tokenizer; known: "),
+        ("", "'' is not a tokenizer; known: "),
+    ],
+)
+def test_an_unknown_name_is_refused_with_the_nearest_or_all(name, message):
+    with pytest.raises(ConfigError) as caught:
+        load_tokenizer(name)
+    assert str(caught.value).startswith(f"text.tokenizer: {message}")
+
+
+@pytest.mark.parametrize(
+    ("name", "package"),
+    [
+        ("revtok", "revtok"),
+        ("subword", "revtok"),
+        ("moses", "sacremoses"),
+        ("toktok", "nltk"),
+        ("spacy", "spacy"),
+    ],
+)
+def test_a_torchtext_tokenizer_without_its_package_names_it(monkeypatch, capsys, name, package):
+    monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
+    with pytest.raises(
+        MissingDependencyError, match=f"torchtext:{name} needs the package '{package}'"
+    ):
+        load_tokenizer(f"torchtext:{name}")
+    assert capsys.readouterr().out == ""  # stdout belongs to the data that a command writes
+
+
+# --- Hugging Face files ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def word_level_file(tmp_path):
+    """A WordLevel tokenizer file that would cut, pad and mark texts, if it were let."""
+    import tokenizers
+
+    vocabulary = {"[UNK]": 0, "[CLS]": 1, "[PAD]": 2, "the": 3, "end": 4, ".": 5}
+    backend = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="[UNK]"))
+    backend.normalizer = tokenizers.normalizers.Lowercase()
+    backend.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    backend.post_processor = tokenizers.processors.TemplateProcessing(
+        single="[CLS] $A", special_tokens=[("[CLS]", 1)]
+    )
+    backend.enable_truncation(3)
+    backend.enable_padding(pad_id=2, pad_token="[PAD]")
+    path = tmp_path / "word_level.json"
+    backend.save(str(path))
+    return path
+
+
+def test_a_word_level_file_tokenises_whole_texts_without_special_tokens(word_level_file):
+    tokenizer = load_tokenizer(f"hf:{word_level_file}")
+    texts = ["The end.", "", "the the the the the the", "the moon"]
+    assert tokenizer(column(texts)).to_lists() == [
+        ["the", "end", "."],
+        [],
+        ["the"] * 6,
+        ["the", "[UNK]"],
+    ]
+
+
+def test_a_bpe_file_tokenises_into_its_pieces(tmp_path):
+    import tokenizers
+
+    vocabulary = {piece: row for row, piece in enumerate(["l", "o", "w", "e", "r", "lo", "low"])}
+    model = tokenizers.models.BPE(vocab=vocabulary, merges=[("l", "o"), ("lo", "w")])
+    backend = tokenizers.Tokenizer(model)
+    backend.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    backend.save(str(tmp_path / "bpe.json"))
+    tokens = load_tokenizer(f"hf:{tmp_path / 'bpe.json'}")(column(["lower low", "owl"]))
+    assert tokens.to_lists() == [["low", "e", "r", "low"], ["o", "w", "l"]]
+
+
+def test_the_file_of_a_tokenizer_is_kept_byte_for_byte(word_level_file):
+    tokenizer = load_tokenizer(f"hf:{word_level_file}")
+    assert tokenizer.asset == word_level_file.read_bytes()
+
+
+def test_a_kept_file_stands_in_for_the_one_that_was_read(word_level_file):
+    asset = word_level_file.read_bytes()
+    word_level_file.unlink()
+    tokenizer = load_tokenizer(f"hf:{word_level_file}", asset)
+    assert tokenizer(column(["the end"])).to_lists() == [["the", "end"]]
+
+
+def test_a_missing_tokenizer_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"hf:.*none\.json: cannot read the tokenizer file: No"):
+        load_tokenizer(f"hf:{tmp_path / 'none.json'}")
+
+
+@pytest.mark.parametrize("content", [b"", b"not json", b"\xff\xfe", b"{}", b'{"model": 3}'])
+def test_a_file_that_is_no_tokenizer_is_refused(tmp_path, content):
+    path = tmp_path / "garbage.json"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"hf:.*garbage\.json: not a tokenizer file: "):
+        load_tokenizer(f"hf:{path}")
+
+
+def test_a_hugging_face_file_without_the_package_names_it(monkeypatch, word_level_file):
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    with pytest.raises(MissingDependencyError, match=r"package 'tokenizers'; pip install 'fast"):
+        load_tokenizer(f"hf:{word_level_file}")
+
+
+# --- the rest ----------------------------------------------------------------------------------
+
+
+@given(st.lists(st.lists(st.text(max_size=5), max_size=5), max_size=6))
+@laws
+def test_token_lists_come_back(tokens):
+    assert Tokens.from_lists(tokens).to_lists() == tokens
+
+
+def test_tokenising_does_not_load_torch():
+    code = (
+        "import json, sys, pyarrow as pa\n"
+        "from fasttext_app.text.tokenizers import load_tokenizer\n"
+        "load_tokenizer('basic_english')(pa.array(['a']))\n"
+        "print(json.dumps([n for n in ('torch', 'torchtext', 'tokenizers') if n in sys.modules]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == []

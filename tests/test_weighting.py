@@ -1,0 +1,80 @@
+"""tf-idf weights against the formulas written out one id at a time."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fasttext_app.text.ragged import Ragged
+from fasttext_app.text.weighting import inverse_document_frequency, tfidf_weights
+
+ROWS = 7
+BAGS = st.lists(st.lists(st.integers(0, ROWS - 1), max_size=6), max_size=8)
+laws = settings(deadline=None, max_examples=80)
+
+
+def plain_idf(bags):
+    found = [sum(row in bag for bag in bags) for row in range(ROWS)]
+    return [math.log((1 + len(bags)) / (1 + texts)) + 1 for texts in found]
+
+
+def test_the_idf_of_a_worked_example():
+    # Three texts; row 0 is in all of them, row 1 in two (twice in one of them), row 2 in none.
+    bags = Ragged.from_lists([[0, 1, 1], [0], [0, 1]])
+    expected = [math.log(4 / 4) + 1, math.log(4 / 3) + 1, math.log(4 / 1) + 1]
+    assert inverse_document_frequency(bags, 3).tolist() == pytest.approx(expected)
+
+
+def test_the_weights_of_a_worked_example():
+    idf = np.array([1, 3], dtype=np.float32)
+    bags = Ragged.from_lists([[0, 1], [], [0, 1, 1, 0], [1]])
+    weights = tfidf_weights(bags, idf)
+    assert weights.tolist() == pytest.approx([1 / 4, 3 / 4, 1 / 8, 3 / 8, 3 / 8, 1 / 8, 1])
+
+
+@given(BAGS)
+@laws
+def test_idf_counts_each_text_once_for_each_id(bags):
+    found = inverse_document_frequency(Ragged.from_lists(bags, np.int32), ROWS)
+    assert found.dtype == np.float32
+    assert found.tolist() == pytest.approx(plain_idf(bags))
+
+
+@given(BAGS)
+@laws
+def test_weights_follow_the_formula_id_by_id(bags):
+    idf = plain_idf(bags)
+    expected = [idf[row] / sum(idf[other] for other in bag) for bag in bags for row in bag]
+    found = tfidf_weights(Ragged.from_lists(bags), np.array(idf, dtype=np.float32))
+    assert found.dtype == np.float32
+    assert found.tolist() == pytest.approx(expected, rel=1e-5)
+
+
+@given(BAGS)
+@laws
+def test_the_weights_of_every_text_with_ids_sum_to_one(bags):
+    ragged = Ragged.from_lists(bags)
+    weights = tfidf_weights(ragged, inverse_document_frequency(ragged, ROWS))
+    sums = [part.sum() for part in np.split(weights, ragged.offsets[1:-1]) if len(part)]
+    assert sums == pytest.approx([1.0] * len(sums), rel=1e-5)
+
+
+@given(BAGS)
+@laws
+def test_the_order_of_texts_does_not_change_the_idf(bags):
+    there, back = (
+        inverse_document_frequency(Ragged.from_lists(texts), ROWS) for texts in (bags, bags[::-1])
+    )
+    assert there.tolist() == back.tolist()
+
+
+@pytest.mark.parametrize("bags", [[], [[]], [[], []]])
+def test_texts_without_ids_have_no_weights(bags):
+    ragged = Ragged.from_lists(bags)
+    idf = inverse_document_frequency(ragged, 2)
+    assert idf.tolist() == pytest.approx([math.log(1 + len(bags)) + 1] * 2)
+    assert tfidf_weights(ragged, idf).tolist() == []
