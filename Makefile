@@ -9,7 +9,7 @@ ifneq ($(wildcard ../shared/data/ag_news/train.csv),)
 export FASTTEXT_APP_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: setup check format test cov demo bench wheel clean
+.PHONY: setup check format test cov demo bench docs wheel clean
 
 setup: $(STAMP)
 
@@ -44,6 +44,12 @@ demo: setup
 bench: setup
 	$(BIN)/python scripts/bench_configs.py --write-docs
 	$(BIN)/python scripts/bench_embedding_bag.py --write-docs
+
+# Everything in the documents that a command prints or draws, but the benchmarks.
+docs: setup
+	$(BIN)/python scripts/write_config_reference.py
+	$(BIN)/python scripts/fill_readme.py
+	$(BIN)/python scripts/make_recording.py
 
 wheel: setup
 	$(BIN)/python -m build --quiet

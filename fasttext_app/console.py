@@ -183,8 +183,14 @@ def _show_confusion(labels: Sequence[str], matrix: Sequence[Sequence[int]]) -> N
     if len(labels) > SHOWN_LABELS:
         out.print(f"The confusion matrix of {len(labels)} labels is in the output of --json.")
         return
-    table = _table("Confusion matrix (rows: true, columns: predicted)", "", *labels, numbers=labels)
-    for row, (name, counts) in enumerate(zip(labels, matrix, strict=True)):
+    names, columns = list(labels), list(labels)
+    if sum(len(name) + 3 for name in names) + max(map(len, names)) + 4 > out.width:
+        columns = [str(number) for number in range(1, len(names) + 1)]
+        names = [f"{number} {name}" for number, name in enumerate(names, start=1)]
+    table = _table("Confusion matrix (rows: true, columns: predicted)", "")
+    for column in columns:
+        table.add_column(Text(column), justify="right")
+    for row, (name, counts) in enumerate(zip(names, matrix, strict=True)):
         cells = [
             Text(f"{count:,}", style="bold" if row == column else "")
             for column, count in enumerate(counts)

@@ -25,7 +25,7 @@ import pyarrow
 import torch
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCS = ROOT / "docs" / "benchmarks.md"
+PAGES = (ROOT / "docs" / "benchmarks.md", ROOT / "README.md")
 START, END = "<!-- configs:start -->", "<!-- configs:end -->"
 NAMES = ("ag_news", "ag_news_sgd", "ag_news_sparse_adam", "sample")
 
@@ -100,12 +100,13 @@ def table(runs: dict[str, list[Run]]) -> str:
 
 
 def write_docs(text: str) -> None:
-    """Put the results between the markers of docs/benchmarks.md."""
-    page = DOCS.read_text(encoding="utf-8")
+    """Put the results between the markers of the pages that show them."""
     marked = re.compile(f"{START}.*{END}", re.DOTALL)
-    if not marked.search(page):
-        sys.exit(f"{DOCS}: the markers {START} and {END} are missing")
-    DOCS.write_text(marked.sub(lambda _: f"{START}\n{text}\n{END}", page), encoding="utf-8")
+    for page in PAGES:
+        old = page.read_text(encoding="utf-8")
+        if not marked.search(old):
+            sys.exit(f"{page}: the markers {START} and {END} are missing")
+        page.write_text(marked.sub(lambda _: f"{START}\n{text}\n{END}", old), encoding="utf-8")
 
 
 def main() -> None:
@@ -113,7 +114,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", default=list(NAMES), metavar="NAME")
     parser.add_argument("--seeds", type=int, default=3, help="runs of each config (default: 3)")
-    parser.add_argument("--write-docs", action="store_true", help="rewrite docs/benchmarks.md")
+    parser.add_argument(
+        "--write-docs", action="store_true", help="rewrite the table in docs/ and README"
+    )
     options = parser.parse_args()
     runs: dict[str, list[Run]] = {name: [] for name in options.names}
     for seed in range(options.seeds):
