@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from fasttext_app.config import Config
 from fasttext_app.predictor import TextClassifier
@@ -74,11 +75,12 @@ def inspect_texts(
 
 
 def _stages(text: str, tokens: list[str], encoder: TextEncoder) -> TextStages:
-    rows = {word: row for row, word in enumerate(encoder.vocabulary.words.to_pylist())}
+    rows = encoder.vocabulary.ids(pa.array(tokens, pa.string())).tolist()
     hashed = []
     if encoder.maxn:
         for token in tokens:
             hashed += reference_char_ngrams(token, encoder.minn, encoder.maxn)
     hashed += reference_word_ngrams(tokens, encoder.word_ngrams)
-    ngrams = [(ngram, len(rows) + value % encoder.bucket) for ngram, value in hashed]
-    return TextStages(text, tokens, [rows.get(token) for token in tokens], ngrams)
+    first = len(encoder.vocabulary)
+    ngrams = [(ngram, first + value % encoder.bucket) for ngram, value in hashed]
+    return TextStages(text, tokens, [None if row < 0 else row for row in rows], ngrams)

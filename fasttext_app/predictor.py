@@ -123,8 +123,9 @@ class TextClassifier:
 
     def rank(self, texts: TextLike, top_k: int = 1) -> Ranked:
         """Return the ``top_k`` best classes of each text (all of them where there are fewer)."""
-        proba = self.predict_proba(texts)
-        classes = top_k_classes(proba, top_k)
+        logits = self.logits(texts)
+        classes = top_k_classes(logits, top_k)  # large logits differ where probabilities round to 1
+        proba = probabilities(logits, self.config.model.loss)
         return Ranked(classes, np.take_along_axis(proba, classes, axis=1))
 
     @overload

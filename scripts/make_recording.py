@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "images" / "session.svg"
-WIDTH = 100
+WIDTH = 112
 SESSION = (
     "fasttext-app train --config sample --output models/sample",
     'fasttext-app predict models/sample "a chess engine with an opening book" '

@@ -6,6 +6,7 @@ The reference here is written from the documented rules alone and shares no code
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -113,7 +114,7 @@ def test_chunks_and_threads_do_not_change_the_ids(texts, setting, rows, threads)
 @laws
 def test_the_chunks_of_a_column_do_not_change_the_ids(texts, cuts):
     encoder, bounds = make(2, (2, 3), 50), [0, *sorted(cuts), len(texts)]
-    chunks = [texts[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]
+    chunks = [texts[start:end] for start, end in pairwise(bounds)]
     column = pa.chunked_array(chunks, pa.string())
     assert encoder.encode(column).to_lists() == encoder.encode(texts[: len(column)]).to_lists()
 

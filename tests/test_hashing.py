@@ -65,8 +65,9 @@ def test_ascii_hashes_as_in_the_published_fnv_1a_vectors(data, expected):
 
 
 def test_a_byte_from_128_on_is_sign_extended_before_the_xor():
-    # By hand: 0xE9 as int8, widened to 32 bits, is 0xFFFFFFE9; 0x811C9DC5 ^ 0xFFFFFFE9 = 0x7EE3622C;
-    # 0x7EE3622C * 0x01000193 mod 2^32 = 0xEBF38B44. Plain FNV-1a gives 0x6C0B6C44.
+    # By hand: 0xE9 as int8, widened to 32 bits, is 0xFFFFFFE9;
+    # 0x811C9DC5 ^ 0xFFFFFFE9 = 0x7EE3622C; times 0x01000193 mod 2^32 = 0xEBF38B44.
+    # Plain FNV-1a gives 0x6C0B6C44.
     assert reference_fnv1a(b"\xe9") == 0xEBF38B44
 
 

@@ -1,4 +1,4 @@
-"""``inspect_texts``: the stages that it shows are those that the encoder and the model go through."""
+"""``inspect_texts``: the stages that it shows are those of the encoder and the model."""
 
 from __future__ import annotations
 

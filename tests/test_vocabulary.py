@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -51,7 +52,7 @@ def test_words_are_counted_ordered_and_cut_as_documented(texts, min_count, max_s
 @laws
 def test_the_pieces_in_which_texts_come_do_not_matter(texts, cuts, min_count):
     bounds = [0, *sorted(cuts), len(texts)]
-    pieces = [texts[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]
+    pieces = [texts[start:end] for start, end in pairwise(bounds)]
     assert entries(build(*pieces, min_count=min_count)) == in_order(texts, min_count)
 
 

@@ -16,7 +16,6 @@ from fasttext_app.cli.evaluate import evaluate
 from fasttext_app.cli.predict import predict
 from fasttext_app.cli.show import data, info, inspect
 from fasttext_app.cli.train import train
-from fasttext_app.console import err
 from fasttext_app.errors import FastTextAppError
 
 __all__ = ["app", "main"]
@@ -46,6 +45,12 @@ def reported_errors() -> Iterator[None]:
         # The reader has gone (`| head`). What is still buffered must not raise again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(CLOSED_PIPE) from None
+    except UnicodeEncodeError as error:
+        _fail(
+            f"standard output cannot take {error.object[error.start]!a} in its encoding, "
+            f"{error.encoding}; set PYTHONIOENCODING=utf-8, or name a file with --output",
+            1,
+        )
     except MemoryError:
         _fail("there is not enough memory for this", 1)
     except OSError as error:
@@ -54,7 +59,7 @@ def reported_errors() -> Iterator[None]:
 
 
 def _fail(message: str, code: int) -> None:
-    err.print(f"error: {' '.join(message.split())}", markup=False)
+    typer.echo(f"error: {' '.join(message.split())}", err=True)
     raise typer.Exit(code) from None
 
 

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from fasttext_app.errors import DataError
+
 __all__ = [
     "DeviceOption",
     "ErrorsOption",
@@ -18,6 +20,7 @@ __all__ = [
     "TextColumnOption",
     "ThreadsOption",
     "data_layer",
+    "given_texts",
     "print_json",
 ]
 
@@ -78,6 +81,20 @@ def data_layer(
         "errors": errors,
     }
     return {"data": {key: value for key, value in given.items() if value is not None}}
+
+
+def given_texts(texts: list[str], errors: str = "strict") -> list[str]:
+    """Return the texts of the command line; a shell can pass on bytes that are not UTF-8.
+
+    Raises:
+        DataError: a text has such bytes, and ``errors`` is not ``replace``.
+    """
+    if errors == "replace":
+        return [text.encode(errors="surrogateescape").decode(errors="replace") for text in texts]
+    for number, text in enumerate(texts, start=1):
+        if any("\ud800" <= letter <= "\udfff" for letter in text):
+            raise DataError(f"text {number} of the command line is not UTF-8; pass it as UTF-8")
+    return texts
 
 
 def print_json(document: Any) -> None:

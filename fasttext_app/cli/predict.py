@@ -13,9 +13,11 @@ from fasttext_app.cli.options import (
     DeviceOption,
     ErrorsOption,
     ModelArgument,
+    SetOption,
     TextColumnOption,
     ThreadsOption,
     data_layer,
+    given_texts,
 )
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ def predict(
     ] = 0.0,
     text_column: TextColumnOption = None,
     errors: ErrorsOption = None,
+    settings: SetOption = None,
     device: DeviceOption = None,
     threads: ThreadsOption = None,
 ) -> None:
@@ -60,7 +63,7 @@ def predict(
 
     There is one row out for every text in, in their order, also for empty texts.
     """
-    from fasttext_app.config import resolve
+    from fasttext_app.config import parse_assignments, resolve
     from fasttext_app.outputs import FORMATS, format_for, write_predictions
     from fasttext_app.predictor import TextClassifier
     from fasttext_app.workflows import rank_batches
@@ -79,9 +82,12 @@ def predict(
         input = Path("-")  # noqa: A001
     chosen = format_for(output, form)
     classifier = TextClassifier.load(model, device=device or "cpu", threads=threads or 0)
-    overrides = data_layer(str(input), text_column, None, errors)
-    config = resolve(classifier.config.model_dump(), overrides)
-    batches = _given(texts) if texts else _read(config)
+    config = resolve(
+        classifier.config.model_dump(),
+        parse_assignments(settings or []),
+        data_layer(str(input), text_column, None, errors),
+    )
+    batches = _given(given_texts(texts, config.data.errors)) if texts else _read(config)
     top_k = min(top_k, len(classifier.labels))
 
     def predicted() -> Iterator[PredictedBatch]:

@@ -15,6 +15,7 @@ from fasttext_app.cli.options import (
     SetOption,
     TextColumnOption,
     data_layer,
+    given_texts,
     print_json,
 )
 
@@ -43,7 +44,8 @@ def inspect(
 
     if without_model:
         config = resolve(parse_assignments(settings or []))
-        inspection = inspect_texts(arguments, standalone_encoder(config, arguments))
+        texts = given_texts(arguments)
+        inspection = inspect_texts(texts, standalone_encoder(config, texts))
     else:
         model, *texts = arguments
         if not texts:
@@ -53,7 +55,7 @@ def inspect(
         if settings:
             raise typer.BadParameter("goes only with --without-model", param_hint="--set")
         classifier = TextClassifier.load(model)
-        inspection = inspect_texts(texts, classifier.encoder, classifier)
+        inspection = inspect_texts(given_texts(texts), classifier.encoder, classifier)
     if json:
         print_json(_plain(inspection))
     else:

@@ -41,7 +41,7 @@ def open_source(config: DataConfig) -> Source:
         DataError: no source is named, there is none such, or it cannot be opened.
     """
     spec = config.source
-    if spec is None:
+    if not spec:
         raise DataError("no data: pass --data SPEC (ag_news, sample, a file, a folder or a hub id)")
     if spec == "ag_news":
         return ag_news_source(config)
@@ -70,8 +70,8 @@ def open_texts(config: DataConfig) -> Batches:
     """
     assert config.source is not None
     path = Path(config.source)
-    if config.source != "-" and not path.is_file():
-        raise DataError(
-            f"{path}: {'is a folder; name a file' if path.is_dir() else 'no such file'}"
-        )
+    if path.is_dir():
+        raise DataError(f"{path}: is a folder; name a file")
+    if config.source != "-" and not path.exists():
+        raise DataError(f"{path}: no such file")
     return scan_file(path, config, False)

@@ -10,6 +10,8 @@ small letter follows.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,8 +19,8 @@ import pyarrow.compute as pc
 
 from fasttext_app.config import DataConfig
 from fasttext_app.errors import DataError
+from fasttext_app.sources.delimited import row_name, scan_delimited
 from fasttext_app.sources.examples import Batches, Source
-from fasttext_app.sources.files import rename, scan_file
 from fasttext_app.sources.hub import dataset_source
 
 __all__ = ["CLASSES", "ag_news_source"]
@@ -73,15 +75,25 @@ class _AgNewsScan:
         )
 
     def __call__(self, labels: bool) -> Batches:
-        try:
-            for batch in rename(scan_file(self.path, self.config, labels), CLASSES):
-                text = _line_breaks_to_spaces(batch.column("text"))
-                yield batch.set_column(0, "text", text)
-        except DataError as error:
-            message = str(error)
-            raise DataError(
-                message if message.startswith(str(self.path)) else f"{self.path}: {message}"
-            ) from None
+        rows = 0
+        for batch in scan_delimited(self.path, self.config, labels=labels, delimiter=","):
+            columns = {"text": _line_breaks_to_spaces(batch.column("text"))}
+            if labels:
+                named = partial(row_name, self.path, self.config, ",", rows)
+                columns["label"] = _class_names(batch.column("label"), named)
+            yield pa.record_batch(columns)
+            rows += len(batch)
+
+
+def _class_names(numbers: pa.StringArray, row_name: Callable[[int], str]) -> pa.StringArray:
+    known = pa.array([str(number) for number in range(1, len(CLASSES) + 1)], pa.string())
+    classes = pc.index_in(numbers, value_set=known)
+    if classes.null_count:
+        row = pc.index(classes.is_null(), True).as_py()
+        raise DataError(
+            f"{row_name(row)}: class {numbers[row].as_py()!r} is not one of 1 to {len(CLASSES)}"
+        )
+    return pc.take(pa.array(CLASSES, pa.string()), classes)
 
 
 def _line_breaks_to_spaces(texts: pa.StringArray) -> pa.StringArray:

@@ -18,7 +18,7 @@ from fasttext_app.errors import DataError
 from fasttext_app.sources.examples import Batches, check_columns, to_examples
 from fasttext_app.sources.stream import CheckedStream
 
-__all__ = ["scan_delimited"]
+__all__ = ["row_name", "scan_delimited"]
 
 BLOCK_BYTES = 1 << 26  # Arrow parses block by block; no row may be longer than one
 
@@ -29,25 +29,31 @@ def scan_delimited(path: Path, config: DataConfig, *, labels: bool, delimiter: s
     Raises:
         DataError: the file is missing or empty, has not the columns, or a row is malformed.
     """
-    first = _first_record(path, config, delimiter)
+    line, first = _first_record(path, config, delimiter)
     names = first if config.header else [str(number + 1) for number in range(len(first))]
     wanted = [*config.text_columns, *([config.label_column] if labels else [])]
     check_columns(path, wanted, names)
+    skipped = line - 1 if config.header else 0  # empty lines before the names of the columns
     rows = 0
-    for batch in _arrow_batches(path, config, delimiter, names, wanted):
-        row_name = partial(_row_name, path, config, delimiter, rows)
-        yield to_examples(batch, config, labels=labels, row_name=row_name)
+    for batch in _arrow_batches(path, config, delimiter, names, wanted, skipped):
+        named = partial(row_name, path, config, delimiter, rows)
+        yield to_examples(batch, config, labels=labels, row_name=named)
         rows += len(batch)
 
 
 def _arrow_batches(
-    path: Path, config: DataConfig, delimiter: str, names: list[str], wanted: list[str]
+    path: Path,
+    config: DataConfig,
+    delimiter: str,
+    names: list[str],
+    wanted: list[str],
+    skipped: int,
 ) -> Iterator[pa.RecordBatch]:
     """Yield the wanted columns as strings; every row has been found well-formed."""
     checked_whole = False
     with CheckedStream(path, config.errors, delimiter if config.quote else "") as stream:
         try:
-            with _open_arrow(stream, config, delimiter, names, wanted) as reader:
+            with _open_arrow(stream, config, delimiter, names, wanted, skipped) as reader:
                 for batch in reader:
                     if stream.odd_quotes and not checked_whole:
                         # Arrow reads on over a quote that does not pair. Where every row proves
@@ -65,12 +71,19 @@ def _arrow_batches(
 
 
 def _open_arrow(
-    stream: CheckedStream, config: DataConfig, delimiter: str, names: list[str], wanted: list[str]
+    stream: CheckedStream,
+    config: DataConfig,
+    delimiter: str,
+    names: list[str],
+    wanted: list[str],
+    skipped: int,
 ) -> arrow_csv.CSVStreamingReader:
     return arrow_csv.open_csv(
         stream,
         read_options=arrow_csv.ReadOptions(
-            block_size=BLOCK_BYTES, column_names=None if config.header else names
+            block_size=BLOCK_BYTES,
+            skip_rows=skipped,
+            column_names=None if config.header else names,
         ),
         parse_options=arrow_csv.ParseOptions(
             delimiter=delimiter,
@@ -105,10 +118,10 @@ def _records(path: Path, config: DataConfig, delimiter: str) -> Iterator[tuple[i
             ) from None
 
 
-def _first_record(path: Path, config: DataConfig, delimiter: str) -> list[str]:
-    for _, record in _records(path, config, delimiter):
+def _first_record(path: Path, config: DataConfig, delimiter: str) -> tuple[int, list[str]]:
+    for line, record in _records(path, config, delimiter):
         if record:
-            return record
+            return line, record
     raise DataError(f"{path}: the file is empty")
 
 
@@ -121,12 +134,12 @@ def _raise_if_malformed(path: Path, config: DataConfig, delimiter: str, fields: 
             )
 
 
-def _row_name(path: Path, config: DataConfig, delimiter: str, rows_before: int, row: int) -> str:
+def row_name(path: Path, config: DataConfig, delimiter: str, rows_before: int, row: int) -> str:
     """Name a row as ``file:line``; the file is read again for it, so only errors ask."""
     remaining = rows_before + row + (1 if config.header else 0)
-    fields = len(_first_record(path, config, delimiter))
+    start, first = _first_record(path, config, delimiter)
     for line, record in _records(path, config, delimiter):
-        if not record and fields > 1:
+        if not record and (len(first) > 1 or (config.header and line < start)):
             continue  # Arrow passes over empty lines too
         if remaining == 0:
             return f"{path}:{line}"

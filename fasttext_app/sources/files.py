@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-import pyarrow as pa
-
 from fasttext_app.config import DataConfig
 from fasttext_app.errors import DataError
 from fasttext_app.sources.delimited import scan_delimited
@@ -62,13 +60,15 @@ def pattern_source(pattern: str, config: DataConfig) -> Source:
     folder = Path(before + "x").parent
     if not folder.is_dir():
         raise DataError(f"{pattern}: there is no folder {folder}")
-    splits = {}
+    splits: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         name = str(path)
         plain_before = str(Path(before + "x"))[:-1]
         if path.is_file() and name.startswith(plain_before) and name.endswith(after):
-            split = name[len(plain_before) : len(name) - len(after)]
-            splits[SPLIT_NAMES.get(split, split)] = path
+            found = name[len(plain_before) : len(name) - len(after)]
+            split = SPLIT_NAMES.get(found, found)
+            _refuse_second(pattern, split, splits, path)
+            splits[split] = path
     if not splits:
         raise DataError(f"{pattern}: no file fits the pattern")
     return splits_source(pattern, splits, config)
@@ -86,13 +86,17 @@ def folder_splits(folder: Path) -> dict[str, Path]:
         split = SPLIT_NAMES.get(stem)
         if split is None or not path.is_file() or _kind(path) not in SUFFIXES:
             continue
-        if split in splits:
-            raise DataError(
-                f"{folder}: both {splits[split].name} and {path.name} are the split {split!r}; "
-                "name one file, or a pattern such as '{split}.csv'"
-            )
+        _refuse_second(folder, split, splits, path)
         splits[split] = path
     return splits
+
+
+def _refuse_second(where: object, split: str, splits: dict[str, Path], path: Path) -> None:
+    if split in splits:
+        raise DataError(
+            f"{where}: both {splits[split].name} and {path.name} are the split {split!r}; "
+            "name one file, or a pattern such as '{split}.csv' that fits only one of them"
+        )
 
 
 def splits_source(spec: str, splits: dict[str, Path], config: DataConfig) -> Source:
@@ -106,18 +110,3 @@ def splits_source(spec: str, splits: dict[str, Path], config: DataConfig) -> Sou
 
 def _label_names(path: Path, config: DataConfig) -> Sequence[str] | None:
     return parquet_label_names(path, config.label_column) if _kind(path) == ".parquet" else None
-
-
-def rename(batches: Batches, names: Sequence[str]) -> Batches:
-    """Put class names in place of 1-based class numbers (the form of the AG_NEWS files)."""
-    for batch in batches:
-        if "label" not in batch.schema.names:
-            yield batch
-            continue
-        numbers = batch.column("label").to_pylist()
-        known = {str(number): name for number, name in enumerate(names, start=1)}
-        unknown = next((number for number in numbers if number not in known), None)
-        if unknown is not None:
-            raise DataError(f"class {unknown!r} is not one of 1 to {len(names)}")
-        labels = pa.array([known[number] for number in numbers], pa.string())
-        yield pa.record_batch({"text": batch.column("text"), "label": labels})

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import pyarrow as pa
 
@@ -45,12 +49,41 @@ def _load(spec: str) -> Any:
             )
             return datasets.load_from_disk(spec) if saved else datasets.load_dataset(spec)
         name, _, subset = spec.partition(":")
-        return datasets.load_dataset(name, subset or None)
+        with _offline_where_unreachable():
+            return datasets.load_dataset(name, subset or None)
     except Exception as error:  # noqa: BLE001 - the library raises many unrelated types
-        reason = str(error).strip().splitlines()
-        raise DataError(
-            f"{spec}: the dataset cannot be loaded: {reason[0] if reason else type(error).__name__}"
-        ) from None
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        what = "the dataset cannot be loaded"
+        if Path(spec).is_dir():
+            what = "no file in it is named for a split (train.csv, ...), and as a dataset of files"
+            what += " it cannot be loaded either"
+        raise DataError(f"{spec}: {what}: {reason}") from None
+
+
+@contextmanager
+def _offline_where_unreachable() -> Iterator[None]:
+    """Go straight to the local cache where the hub has no address here.
+
+    The library would try six times first, over half a minute, and print each failure.
+    """
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = before or not _has_address(constants.ENDPOINT)
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def _has_address(url: str) -> bool:
+    if getproxies():
+        return True  # a proxy looks names up for us
+    try:
+        socket.getaddrinfo(urlsplit(url).hostname, None)
+    except OSError:
+        return False
+    return True
 
 
 def _scan(spec: str, split: str, dataset: Any, config: DataConfig, labels: bool) -> Batches:

@@ -81,11 +81,11 @@ def _label_pattern(prefix: str) -> str:
 
 
 def _without_labels(lines: pa.StringArray, prefix: str) -> pa.StringArray:
-    if not pc.any(pc.match_substring(lines, prefix)).as_py():
+    labelled = pc.match_substring_regex(lines, _label_pattern(prefix))
+    if not pc.any(labelled).as_py():
         return lines
-    return pc.utf8_trim_whitespace(
-        pc.replace_substring_regex(lines, _label_pattern(prefix) + r"\S*", " ")
-    )
+    rest = pc.replace_substring_regex(lines, _label_pattern(prefix) + r"\S*", " ")
+    return pc.if_else(labelled, pc.utf8_trim_whitespace(rest), lines)
 
 
 def _split_labels(
@@ -148,15 +148,14 @@ def _json_batches(path: Path, config: DataConfig, schema: pa.Schema) -> Batches:
             with arrow_json.open_json(
                 stream,
                 read_options=arrow_json.ReadOptions(block_size=BLOCK_BYTES),
-                parse_options=arrow_json.ParseOptions(
-                    explicit_schema=schema, unexpected_field_behavior="ignore"
-                ),
+                parse_options=_parse_options(schema),
             ) as reader:
                 yield from reader
         except pa.ArrowInvalid as error:
             if stream.problem:
                 raise stream.problem from None
             _raise_if_malformed(path, config, schema)
+            _raise_if_refused(path, config, schema)
             raise DataError(f"{path}: {error}") from None
 
 
@@ -168,7 +167,8 @@ def _objects(path: Path, config: DataConfig) -> Iterator[tuple[int, Any]]:
                     yield number + row, json.loads(line)
                 except json.JSONDecodeError as error:
                     raise DataError(
-                        f"{path}:{number + row}: not JSON: {error.msg} at column {error.colno}"
+                        f"{path}:{number + row}: the line is not one JSON object: "
+                        f"{error.msg} at column {error.colno}"
                     ) from None
 
 
@@ -193,6 +193,24 @@ def _raise_if_malformed(path: Path, config: DataConfig, schema: pa.Schema) -> No
                     f"{path}:{line}: field {field.name!r} is {type(found).__name__} "
                     f"where {kind.__name__} is expected"
                 )
+
+
+def _raise_if_refused(path: Path, config: DataConfig, schema: pa.Schema) -> None:
+    """Raise for the first line that Arrow alone refuses: a key given twice, half a surrogate."""
+    for number, lines in scan_lines(path, config.errors):
+        for row, line in enumerate(lines.to_pylist()):
+            try:
+                if line.strip():
+                    arrow_json.read_json(
+                        pa.BufferReader(line.encode()), parse_options=_parse_options(schema)
+                    )
+            except pa.ArrowInvalid as error:
+                reason = str(error).removesuffix(" in row 0")
+                raise DataError(f"{path}:{number + row}: {reason}") from None
+
+
+def _parse_options(schema: pa.Schema) -> arrow_json.ParseOptions:
+    return arrow_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
 
 
 def _json_row_name(path: Path, config: DataConfig, rows_before: int, row: int) -> str:

@@ -65,9 +65,11 @@ def _class_names(schema: pa.Schema, label_column: str) -> Sequence[str] | None:
     stored = (schema.metadata or {}).get(b"huggingface")
     if not stored:
         return None
-    feature = json.loads(stored).get("info", {}).get("features", {}).get(label_column, {})
-    names: Sequence[str] | None = feature.get("names")
-    return names
+    try:
+        names = json.loads(stored)["info"]["features"][label_column]["names"]
+    except (ValueError, KeyError, TypeError):
+        return None  # another kind of feature, or metadata in another form
+    return names if isinstance(names, list) else None
 
 
 def _row_name(path: Path, rows_before: int, row: int) -> str:

@@ -147,7 +147,7 @@ class _QuoteCheck:
 def _open(path: Path) -> Any:
     if str(path) == "-":
         return sys.stdin.buffer
-    if path.suffix == ".gz":
+    if path.suffix.lower() == ".gz":
         return gzip.open(path)
     return path.open("rb")
 

@@ -63,8 +63,8 @@ class TextEncoder:
     ) -> None:
         if (word_ngrams > 1 or maxn > 0) and bucket < 1:
             raise ConfigError(
-                f"text.bucket = {bucket}: word_ngrams = {word_ngrams} and maxn = {maxn} make n-grams, "
-                "which need a bucket of at least 1"
+                f"text.bucket = {bucket}: the n-grams of word_ngrams = {word_ngrams} and "
+                f"maxn = {maxn} need a bucket of at least 1"
             )
         self.tokenizer = tokenizer
         self.vocabulary = vocabulary

@@ -19,7 +19,7 @@ IdArray = npt.NDArray[Any]
 """One-dimensional integers (int32 where they fit, else int64; uint64 for hashes)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Ragged:
     """B bags of ids; bag ``b`` is ``indices[offsets[b]:offsets[b + 1]]``.
 

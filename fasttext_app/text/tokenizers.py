@@ -48,7 +48,7 @@ BASIC_ENGLISH_RULES = (
 REGISTRY_NAMES = ("basic_english", "spacy", "moses", "toktok", "revtok", "subword")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tokens:
     """The tokens of B texts: text ``b`` has ``values[offsets[b]:offsets[b + 1]]``."""
 

@@ -19,7 +19,7 @@ DICT_BELOW = 4096  # so few look-ups are faster in a dict than in a hash table b
 INT_DIGITS = 640  # whatever limit Python is run with, int() reads a string of so many digits
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Vocabulary:
     """V words with their counts: by descending count, equal counts by UTF-8 byte order.
 

@@ -1,0 +1,91 @@
+"""Combinations of settings that cannot run, each with the reason: refused when a config is read.
+
+Most were found by trying them in torch, which would fail at the first step, or worse, go on and
+compute something else; `tests/test_config.py` tries them again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fasttext_app.config import Config
+
+__all__ = ["impossible_combinations"]
+
+
+def impossible_combinations(config: Config) -> Iterable[tuple[bool, str]]:
+    """Yield (is it so, why it cannot run) for every combination that is ruled out."""
+    text, model, optimizer, trainer = config.text, config.model, config.optimizer, config.trainer
+    adam, sgd = optimizer.name == "sparse_adam", optimizer.name == "sgd"
+    weighted = text.term_weighting != "none"
+    yield text.minn > text.maxn, f"text.minn = {text.minn} is larger than text.maxn = {text.maxn}"
+    yield (
+        text.maxn > 0 and text.minn == 0,
+        "text.maxn is set and text.minn is 0; character n-grams need text.minn >= 1",
+    )
+    yield (
+        adam and not model.sparse,
+        'optimizer.name = "sparse_adam" takes only sparse gradients; set model.sparse = true',
+    )
+    yield (
+        model.sparse and model.mode == "max",
+        'model.mode = "max" has no sparse gradient; set model.sparse = false',
+    )
+    yield (
+        model.sparse and model.scale_grad_by_freq,
+        "model.scale_grad_by_freq has no sparse gradient; set model.sparse = false",
+    )
+    yield (
+        model.scale_grad_by_freq and model.mode == "max",
+        'model.scale_grad_by_freq is not supported with model.mode = "max"',
+    )
+    yield (
+        weighted and model.mode != "sum",
+        "text.term_weighting uses per_sample_weights, which EmbeddingBag takes only with "
+        'model.mode = "sum"',
+    )
+    yield (
+        sgd and model.sparse and optimizer.momentum > 0,
+        "optimizer.momentum with sparse gradients makes a buffer that grows at every step; "
+        "set it to 0, or model.sparse = false",
+    )
+    yield (
+        model.sparse and optimizer.weight_decay > 0,
+        "optimizer.weight_decay is not defined for sparse gradients; "
+        "set it to 0, or model.sparse = false",
+    )
+    yield (
+        model.sparse and trainer.clip_grad_norm is not None,
+        "trainer.clip_grad_norm cannot take the norm of sparse gradients; "
+        "leave it out, or set model.sparse = false",
+    )
+    yield (
+        optimizer.momentum > 0 and not sgd,
+        'optimizer.momentum is read only by optimizer.name = "sgd"',
+    )
+    yield (
+        optimizer.betas != (0.9, 0.999) and not adam,
+        'optimizer.betas is read only by optimizer.name = "sparse_adam"',
+    )
+    yield (
+        optimizer.eps != 1e-8 and sgd,
+        'optimizer.eps is not read by optimizer.name = "sgd"',
+    )
+    yield (
+        model.norm_type != 2.0 and model.max_norm is None,
+        "model.norm_type is read only where model.max_norm is set",
+    )
+    yield (
+        model.freeze_pretrained and model.pretrained is None,
+        "model.freeze_pretrained is set and model.pretrained names no vectors",
+    )
+    yield (
+        model.freeze_pretrained and model.max_norm is not None,
+        "model.max_norm rescales rows in place, so model.freeze_pretrained could not keep them",
+    )
+    yield (
+        model.freeze_pretrained and optimizer.weight_decay > 0,
+        "optimizer.weight_decay shrinks every row, so model.freeze_pretrained could not keep them",
+    )
