@@ -78,3 +78,11 @@ def test_texts_without_ids_have_no_weights(bags):
     idf = inverse_document_frequency(ragged, 2)
     assert idf.tolist() == pytest.approx([math.log(1 + len(bags)) + 1] * 2)
     assert tfidf_weights(ragged, idf).tolist() == []
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 100])
+def test_the_idf_does_not_depend_on_how_many_texts_are_sorted_at_a_time(monkeypatch, chunk):
+    bags = [[0, 1, 1], [], [5, 0], [2], [2, 2, 6], [0]]
+    monkeypatch.setattr("fasttext_app.text.weighting.CHUNK_TEXTS", chunk)
+    found = inverse_document_frequency(Ragged.from_lists(bags), ROWS)
+    assert found.tolist() == pytest.approx(plain_idf(bags))

@@ -17,14 +17,19 @@ from fasttext_app.text.ragged import Ragged
 
 __all__ = ["inverse_document_frequency", "tfidf_weights"]
 
+CHUNK_TEXTS = 65_536  # sorted at a time, to find each (text, id) once
+
 F32 = npt.NDArray[np.float32]
 
 
 def inverse_document_frequency(bags: Ragged, rows: int) -> F32:
     """Return the idf of every table row, [rows], from the training texts."""
-    text_of = np.repeat(np.arange(len(bags), dtype=np.int64), bags.lengths)
-    once = np.unique(text_of * rows + bags.indices)  # each (text, id) once
-    frequency = np.bincount(once % rows, minlength=rows)
+    frequency = np.zeros(rows, dtype=np.int64)  # texts with the id
+    for start in range(0, len(bags), CHUNK_TEXTS):
+        offsets = bags.offsets[start : start + CHUNK_TEXTS + 1]
+        text_of = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+        once = np.unique(text_of * rows + bags.indices[offsets[0] : offsets[-1]])
+        frequency += np.bincount(once % rows, minlength=rows)
     return (np.log((1 + len(bags)) / (1 + frequency)) + 1).astype(np.float32)
 
 
