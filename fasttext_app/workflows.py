@@ -107,7 +107,7 @@ def split_examples(table: pa.Table, source: Source, config: Config) -> Examples:
     if isinstance(wanted, str):
         if source.single:
             raise DataError(
-                f"data.validation: {source.spec} is a single file, so it has no split {wanted!r}; "
+                f"data.validation: {source.spec}: there are no splits, and so no {wanted!r}; "
                 "give a fraction"
             )
         return Examples(table, source.read(wanted), source.label_names, source.spec)

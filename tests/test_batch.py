@@ -1,8 +1,9 @@
-"""Batches: whatever way they are cut, they hold the ids, offsets, weights and classes of their texts."""
+"""Batches: however they are cut, they hold the ids, weights and classes of their texts."""
 
 from __future__ import annotations
 
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -44,7 +45,7 @@ def bags_of(batch: Batch) -> Bags:
     if len(offsets) == len(batch):
         offsets.append(len(batch.indices))
     ids = batch.indices.tolist()
-    return [ids[start:end] for start, end in zip(offsets, offsets[1:], strict=False)]
+    return [ids[start:end] for start, end in pairwise(offsets)]
 
 
 @given(bag_lists, st.booleans(), st.booleans(), dtypes, st.data())

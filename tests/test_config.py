@@ -1,4 +1,4 @@
-"""Settings: what is refused and why, how layers win over one another, and the way to TOML and back."""
+"""Settings: what is refused and why, which layer wins, and the way to TOML and back."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def resolve_flat(**settings: Any) -> Config:
     return resolve(flat_layer(settings))
 
 
-# ------------------------------------------------------------------------ impossible combinations
+# -------------------------------------------------------------------------- impossible combinations
 
 REFUSED = [
     ({"minn": 3, "maxn": 2}, "text.minn = 3 is larger than text.maxn = 2"),
@@ -201,7 +201,7 @@ def test_whatever_is_accepted_trains():
             assert all(moved.values()), config
 
 
-# ------------------------------------------------------------------------------- layers and errors
+# -------------------------------------------------------------------------------- layers and errors
 
 
 def test_later_layers_win_setting_by_setting():
@@ -292,6 +292,7 @@ def test_the_nearest_setting_comes_with_its_section():
         ("a.b=true", True),
         ("a.b=True", "True"),
         ("a.b=text", "text"),
+        ("a.b = two words ", "two words"),
         ("a.b='3'", "3"),
         ('a.b="x = y"', "x = y"),
         ("a.b=x=y", "x=y"),
@@ -396,7 +397,7 @@ def test_the_written_config_spells_every_setting_out_but_those_that_are_unset():
     } - unset
 
 
-# -------------------------------------------------------------------------------------- config files
+# ------------------------------------------------------------------------------------- config files
 
 
 def test_a_config_file_is_a_layer(tmp_path):
@@ -413,7 +414,7 @@ def test_a_shipped_config_loads_by_its_name(name):
 def test_a_missing_config_file_gets_the_nearest_shipped_name(tmp_path):
     with pytest.raises(ConfigError, match="smaple: no such config file; did you mean 'sample'"):
         load_config_file("smaple")
-    with pytest.raises(ConfigError, match="no such config file; shipped: .*sample"):
+    with pytest.raises(ConfigError, match=r"no such config file; shipped: .*sample"):
         load_config_file(tmp_path / "none.toml")
 
 

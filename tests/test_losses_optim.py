@@ -1,4 +1,4 @@
-"""Losses against the formulas by hand; optimizers against each other; schedules at their corners."""
+"""Losses against the formulas, optimizers against each other, schedules at their corners."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The loaded model: its NumPy pass equals torch's, and its answers do not depend on how it is asked."""
+"""The loaded model: NumPy's pass equals torch's, and answers do not depend on how one asks."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def model() -> TextClassifier:
     return make_classifier(word_ngrams=2)
 
 
-# ---------------------------------------------------------------------------- the forward pass
+# --------------------------------------------------------------------------------- the forward pass
 
 
 @given(
@@ -137,7 +137,7 @@ def test_a_text_without_known_features_gets_the_bias(model):
         assert row.tolist() == bias.tolist()
 
 
-# ------------------------------------------------------------------------------- probabilities
+# ------------------------------------------------------------------------------------ probabilities
 
 logit_arrays = st.lists(
     st.lists(st.floats(-1e4, 1e4, width=32), min_size=3, max_size=3), min_size=1, max_size=5
@@ -175,7 +175,7 @@ def test_the_loss_of_the_model_decides():
     assert ova.predict_proba(["alpha"]).sum() != pytest.approx(1, abs=1e-3)
 
 
-# ----------------------------------------------------------------------------- rank and predict
+# --------------------------------------------------------------------------------- rank and predict
 
 
 def with_bias(bias: list[float], **settings) -> TextClassifier:
@@ -260,7 +260,7 @@ def test_several_chunks_on_several_threads_keep_the_order():
     np.testing.assert_allclose(one_thread, np.tile(four, (len(several) // 4, 1)), rtol=1e-5)
 
 
-# ---------------------------------------------------------------------------------- evaluation
+# --------------------------------------------------------------------------------------- evaluation
 
 
 def test_evaluate_on_texts_and_labels():
@@ -335,7 +335,7 @@ def test_what_cannot_be_evaluated_is_refused(model, texts, labels, message):
         model.evaluate(texts, labels)
 
 
-# -------------------------------------------------------------------------------- save and load
+# ------------------------------------------------------------------------------------ save and load
 
 
 @pytest.mark.parametrize("settings_", SETTINGS)

@@ -13,6 +13,7 @@ from fasttext_app.batch import EncodedDataset
 from fasttext_app.config import Config, flat_layer, resolve
 from fasttext_app.device import resolve_device, torch_settings
 from fasttext_app.errors import DeviceError, TrainingError
+from fasttext_app.losses import LOSSES
 from fasttext_app.model import FastTextClassifier
 from fasttext_app.text.ragged import Ragged
 from fasttext_app.trainer import (
@@ -121,6 +122,32 @@ def test_a_long_epoch_reports_about_fifty_times():
     steps = [event for event in recorder.events if isinstance(event, StepEnd)]
     assert len(steps) == 52
     assert steps[-1].texts == 205
+
+
+@pytest.mark.parametrize("loss", ["softmax", "ova"])
+def test_training_is_what_a_plain_loop_does(loss):
+    config = make_config(name="sgd", loss=loss, seed=5, warmup=0.2, batch_size=16)
+    trained, expected = make_model(config), make_model(config)
+    data = toy()
+    Trainer(trained, config).fit(data)
+
+    order = torch.Generator().manual_seed(5)
+    factors = iter([0.5, 1.0, *(1 - n / 7 for n in range(7))])  # 2 of 9 steps warm up
+    for _ in range(3):
+        for rows in torch.randperm(40, generator=order).split(16):
+            batch = data.gather(rows)
+            expected.zero_grad()
+            LOSSES[loss](expected(batch.indices, batch.offsets), batch.labels).backward()
+            rate = 0.5 * next(factors)
+            for parameter in expected.parameters():
+                parameter.data -= rate * parameter.grad.to_dense()
+    for name, value in state_of(expected).items():
+        torch.testing.assert_close(state_of(trained)[name], value, rtol=1e-4, atol=1e-6)
+
+
+def test_validation_leaves_training_as_it_is():
+    with_it, without = (run(make_config(), data)[1].history for data in (toy(8), None))
+    assert [r.train_loss for r in with_it] == [r.train_loss for r in without]
 
 
 def test_the_loss_goes_down_and_the_toy_is_learnt():
@@ -342,7 +369,7 @@ def test_ova_is_trained_too():
     assert outcome.history[-1].validation_accuracy >= 0.9
 
 
-# ---------------------------------------------------------------------------------------- device
+# ------------------------------------------------------------------------------------------- device
 
 
 def test_the_cpu_and_auto_are_there():

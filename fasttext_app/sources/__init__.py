@@ -46,8 +46,8 @@ def open_source(config: DataConfig) -> Source:
     if spec == "ag_news":
         return ag_news_source(config)
     if spec == "sample":
-        plain = config.model_copy(update={"text_columns": ("text",), "label_column": "label"})
-        return splits_source("sample", folder_splits(sample_dir()), plain)
+        own_form = DataConfig(errors=config.errors)
+        return splits_source("sample", folder_splits(sample_dir()), own_form)
     if "{split}" in spec:
         return pattern_source(spec, config)
     path = Path(spec)

@@ -97,5 +97,5 @@ def _class_names(numbers: pa.StringArray, row_name: Callable[[int], str]) -> pa.
 
 
 def _line_breaks_to_spaces(texts: pa.StringArray) -> pa.StringArray:
-    texts = pc.replace_substring_regex(texts, r"\\n([^a-z]|$)", r" \1")
+    texts = pc.replace_substring_regex(texts, r"(?:\\n)+([^a-z]|$)", r" \1")
     return pc.utf8_trim_whitespace(pc.replace_substring(texts, "\\", " "))
