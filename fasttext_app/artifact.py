@@ -275,10 +275,15 @@ def _check_shapes(folder: Path, artifact: Artifact) -> None:
     if artifact.config.text.term_weighting == "tfidf":
         expected["idf"] = (rows,)
     found = {name: tensor.shape for name, tensor in artifact.tensors.items()}
-    if found != expected:
+    if found != expected or any(t.dtype != np.float32 for t in artifact.tensors.values()):
         raise ArtifactError(
-            f"{folder}: the tensors {found} do not fit the configuration, which needs {expected}"
+            f"{folder}: the tensors {found} do not fit the configuration, "
+            f"which needs {expected} of 32-bit floats"
         )
+    if len(artifact.labels.counts) != classes:
+        raise ArtifactError(f"{folder}/labels.json: has not one count for each name")
+    if artifact.config.text.tokenizer.startswith("hf:") and artifact.tokenizer_asset is None:
+        raise ArtifactError(f"{folder}: tokenizer.json is missing; copy the model again")
 
 
 def _model_card(artifact: Artifact) -> str:

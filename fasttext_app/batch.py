@@ -66,6 +66,8 @@ class EncodedDataset(torch.utils.data.Dataset[Example]):
         return len(self.labels)
 
     def __getitem__(self, text: int) -> Example:
+        if not 0 <= text < len(self):
+            raise IndexError(f"text {text} of {len(self)}")
         start, end = self.offsets[text], self.offsets[text + 1]
         weights = None if self.weights is None else self.weights[start:end]
         return self.indices[start:end], self.labels[text], weights

@@ -24,6 +24,7 @@ import tomli_w
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
@@ -67,6 +68,14 @@ FileName = Annotated[str, AfterValidator(_savable)]
 """What may be a path: Python takes any bytes for one, but TOML holds only valid text."""
 
 
+def _as_name(value: object) -> object:
+    return str(value) if type(value) is int else value
+
+
+ColumnName = Annotated[str, BeforeValidator(_as_name)]
+"""A column; ``--set data.label_column=1`` reads as a number, and means the name."""
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -76,9 +85,9 @@ class DataConfig(_Section):
 
     source: FileName | None = None
     """A data SPEC: ``ag_news``, ``sample``, a file, a folder, a ``{split}`` pattern, a hub id."""
-    text_columns: Annotated[tuple[str, ...], Field(min_length=1, strict=False)] = ("text",)
+    text_columns: Annotated[tuple[ColumnName, ...], Field(min_length=1, strict=False)] = ("text",)
     """Columns that hold the text, joined by a space; 1-based numbers where ``header`` is false."""
-    label_column: str = "label"
+    label_column: ColumnName = "label"
     """The column that holds the label; a 1-based number where ``header`` is false."""
     header: bool = True
     """Whether the first row of a CSV or TSV file names the columns."""
@@ -290,6 +299,8 @@ def flat_layer(settings: Mapping[str, Any]) -> Layer:
             layer.setdefault(key, {}).update(value)
         elif key in owners:
             layer.setdefault(owners[key], {})[key] = value
+        elif key in Config.model_fields:
+            raise ConfigError(f"{key}: is a section of settings; give it a dict, or the keys in it")
         else:
             raise ConfigError(f"{key}: no such setting{did_you_mean(key, owners)}")
     return layer

@@ -12,7 +12,7 @@ from fasttext_app.errors import DeviceError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["resolve_device", "torch_settings"]
+__all__ = ["resolve_device", "torch_threads"]
 
 
 def resolve_device(name: str) -> torch.device:
@@ -41,18 +41,17 @@ def resolve_device(name: str) -> torch.device:
 
 
 @contextmanager
-def torch_settings(threads: int) -> Iterator[None]:
-    """Set torch up for a run, and put it back after.
+def torch_threads(threads: int) -> Iterator[None]:
+    """Run with ``threads`` torch threads, and put the number back after.
 
     One thread where ``threads`` is 0: for steps this small it is the steadiest, and often the
-    fastest. The checks of sparse tensors are off: the gradients come from torch itself.
+    fastest.
     """
     import torch
 
     before = torch.get_num_threads()
     torch.set_num_threads(threads or 1)
     try:
-        with torch.sparse.check_sparse_tensor_invariants(enable=False):
-            yield
+        yield
     finally:
         torch.set_num_threads(before)

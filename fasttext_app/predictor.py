@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from fasttext_app.artifact import Artifact, load_artifact, save_artifact
 from fasttext_app.config import Config, DataConfig
-from fasttext_app.errors import DataError
+from fasttext_app.errors import ConfigError, DataError
 from fasttext_app.metrics import Scores, classification_scores, top_k_classes
 from fasttext_app.sources import Batches, open_source
 from fasttext_app.text.encoder import TextEncoder, TextLike, as_chunks, map_threads
@@ -123,6 +123,8 @@ class TextClassifier:
 
     def rank(self, texts: TextLike, top_k: int = 1) -> Ranked:
         """Return the ``top_k`` best classes of each text (all of them where there are fewer)."""
+        if top_k < 1:
+            raise ConfigError(f"top_k = {top_k}: must be at least 1")
         logits = self.logits(texts)
         classes = top_k_classes(logits, top_k)  # large logits differ where probabilities round to 1
         proba = probabilities(logits, self.config.model.loss)

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from fasttext_app.artifact import Artifact
 from fasttext_app.config import Config
-from fasttext_app.device import resolve_device, torch_settings
+from fasttext_app.device import resolve_device, torch_threads
 from fasttext_app.errors import DataError, TrainingError
 from fasttext_app.predictor import Ranked, TextClassifier
 from fasttext_app.sources import Source, open_source
@@ -240,7 +240,7 @@ def train(config: Config, examples: Examples, callback: Callback | None = None) 
 
     device = resolve_device(config.trainer.device)
     prepared = prepare(config, examples)
-    with torch_settings(config.trainer.threads), _memory_explained(prepared):
+    with torch_threads(config.trainer.threads), _memory_explained(prepared):
         model = _build_model(prepared)
         model.to(device)
         datasets = [

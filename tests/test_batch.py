@@ -159,3 +159,10 @@ def test_every_epoch_has_another_order():
     generator = torch.Generator().manual_seed(0)
     first, second = (torch.cat(list(shuffled_batches(100, 7, generator))) for _ in range(2))
     assert first.tolist() != second.tolist()
+
+
+@pytest.mark.parametrize("text", [-1, 2])
+def test_a_text_that_is_not_there_is_an_index_error(text):
+    dataset = EncodedDataset(Ragged.from_lists([[1], [2]]), np.array([0, 1]))
+    with pytest.raises(IndexError, match="of 2"):
+        dataset[text]

@@ -27,7 +27,7 @@ from fasttext_app.config import (
     parse_assignments,
     resolve,
 )
-from fasttext_app.device import torch_settings
+from fasttext_app.device import torch_threads
 from fasttext_app.errors import ConfigError
 from fasttext_app.model import FastTextClassifier
 from fasttext_app.resources import config_names
@@ -135,19 +135,19 @@ def sgd(parameters: list[nn.Parameter], **options: Any) -> optim.SGD:
     ],
 )
 def test_torch_itself_cannot_run_what_is_refused_as_impossible(make, options):
-    with torch_settings(1), pytest.raises((RuntimeError, ValueError, NotImplementedError)):
+    with torch_threads(1), pytest.raises((RuntimeError, ValueError, NotImplementedError)):
         list(steps_of(make, **options))
 
 
 def test_torch_itself_cannot_clip_sparse_gradients():
-    with torch_settings(1):
+    with torch_threads(1):
         bag, _ = next(steps_of(sgd, sparse=True))
         with pytest.raises(NotImplementedError):
             nn.utils.clip_grad_norm_(bag.parameters(), 1.0)
 
 
 def test_the_momentum_buffer_of_sparse_gradients_does_grow():
-    with torch_settings(1):
+    with torch_threads(1):
         steps = steps_of(lambda p: sgd(p, momentum=0.9), sparse=True)
         sizes = [o.state[bag.weight]["momentum_buffer"]._nnz() for bag, o in steps]
     assert sizes[0] < sizes[1] < sizes[2]
@@ -184,7 +184,7 @@ def test_whatever_is_accepted_trains():
     assert len(configs) > 500
     bags = Ragged.from_lists([[0, 1, 1, 2], [], [1], [3, 0, 3]], np.int32)
     weights = np.linspace(0.1, 0.9, 8, dtype=np.float32)
-    with torch_settings(1):
+    with torch_threads(1):
         for config in np.random.default_rng(0).permutation(np.array(configs, object))[:250]:
             model = FastTextClassifier.from_config(
                 config.model, 4, 2, torch.Generator().manual_seed(0)
@@ -438,3 +438,14 @@ def test_a_bad_config_file_is_named(tmp_path, content, message):
 def test_a_folder_is_no_config_file(tmp_path):
     with pytest.raises(ConfigError, match="no such config file"):
         load_config_file(tmp_path)
+
+
+def test_a_column_number_is_the_name_of_a_column():
+    layer = parse_assignments(["data.label_column=1", "data.text_columns=[2, 3]"])
+    data = resolve(layer).data
+    assert (data.label_column, data.text_columns) == ("1", ("2", "3"))
+
+
+def test_a_section_given_as_a_value_is_told_apart_from_an_unknown_setting():
+    with pytest.raises(ConfigError, match="text: is a section of settings"):
+        flat_layer({"text": "x"})

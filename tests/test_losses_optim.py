@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from fasttext_app.config import OptimizerConfig
-from fasttext_app.device import torch_settings
+from fasttext_app.device import torch_threads
 from fasttext_app.losses import LOSSES, one_vs_all
 from fasttext_app.model import FastTextClassifier
 from fasttext_app.optim import build_optimizers, rate_factor, set_rate
@@ -26,7 +26,7 @@ logit_rows = st.lists(
 
 @pytest.fixture(autouse=True, scope="module")
 def _one_thread() -> Iterator[None]:
-    with torch_settings(1):
+    with torch_threads(1):
         yield
 
 

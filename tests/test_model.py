@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fasttext_app.config import OptimizerConfig, resolve
-from fasttext_app.device import torch_settings
+from fasttext_app.device import torch_threads
 from fasttext_app.model import FastTextClassifier
 from fasttext_app.optim import build_optimizers
 
@@ -26,7 +26,7 @@ bag_lists = st.lists(st.lists(st.integers(0, ROWS - 1), max_size=5), min_size=1,
 
 @pytest.fixture(autouse=True, scope="module")
 def _one_thread() -> Iterator[None]:
-    with torch_settings(1):
+    with torch_threads(1):
         yield
 
 
@@ -296,3 +296,9 @@ def test_with_max_norm_the_export_is_what_a_look_up_of_every_row_leaves(max_norm
     plain = make_model(seed=9)
     plain.load_tensors(exported)
     assert_close(plain(*flat(bags)).detach(), logits)
+
+
+def test_building_a_model_leaves_the_global_generator_alone():
+    before = torch.get_rng_state()
+    FastTextClassifier(rows=5, classes=2, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(torch.get_rng_state(), before)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fasttext_app.artifact import Artifact
 from fasttext_app.config import flat_layer, resolve
-from fasttext_app.errors import DataError, DeviceError
+from fasttext_app.errors import ConfigError, DataError, DeviceError
 from fasttext_app.model import FastTextClassifier
 from fasttext_app.predictor import Prediction, Ranked, TextClassifier, bag_vectors, probabilities
 from fasttext_app.text.encoder import CHUNK_ROWS
@@ -368,3 +368,9 @@ def test_cuda_answers_as_the_cpu_does(settings_):
     cuda = make_classifier(idf=weighted, device="cuda", **settings_)
     several = ["alpha beta gamma", "", "unknown delta", "beta beta"]
     np.testing.assert_allclose(cuda.logits(several), plain.logits(several), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("top_k", [0, -1])
+def test_asking_for_no_labels_is_refused(tiny_model_dir, top_k):
+    with pytest.raises(ConfigError, match="top_k = .* at least 1"):
+        TextClassifier.load(tiny_model_dir).predict("a text", top_k=top_k)

@@ -200,6 +200,14 @@ def test_csv_in_many_blocks(file, rows):
         assert rows_of(file("a.csv", written(rows))) == rows
 
 
+def test_a_line_end_inside_quotes_survives_the_end_of_a_block(file, monkeypatch):
+    r"""Arrow drops the ``\n`` of ``\r\n`` where a block ends between the two."""
+    monkeypatch.setattr(delimited, "BLOCK_BYTES", 64)
+    for before in range(64):
+        rows = [("a" * before, "x"), ("b\r\nc", "y"), ("d" * 30, "z")]
+        assert rows_of(file("a.csv", written(rows))) == rows
+
+
 @pytest.mark.parametrize("block", [1 << 26, 64])
 @pytest.mark.parametrize(
     ("bad", "message"),

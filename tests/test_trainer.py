@@ -11,7 +11,7 @@ import torch
 
 from fasttext_app.batch import EncodedDataset
 from fasttext_app.config import Config, flat_layer, resolve
-from fasttext_app.device import resolve_device, torch_settings
+from fasttext_app.device import resolve_device, torch_threads
 from fasttext_app.errors import DeviceError, TrainingError
 from fasttext_app.losses import LOSSES
 from fasttext_app.model import FastTextClassifier
@@ -32,7 +32,7 @@ State = dict[str, torch.Tensor]
 
 @pytest.fixture(autouse=True, scope="module")
 def _one_thread() -> Iterator[None]:
-    with torch_settings(1):
+    with torch_threads(1):
         yield
 
 
@@ -344,7 +344,7 @@ def test_the_result_does_not_depend_on_the_number_of_threads(name):
     config = make_config(name=name, dim=64, batch_size=256, epochs=1)
     states = []
     for threads in (1, 2):
-        with torch_settings(threads):
+        with torch_threads(threads):
             first_table = torch.Generator().manual_seed(0)
             model = FastTextClassifier.from_config(config.model, rows, CLASSES, first_table)
             Trainer(model, config).fit(data)
@@ -398,29 +398,31 @@ def test_an_unknown_device(name):
         resolve_device(name)
 
 
-def test_torch_settings_sets_the_threads_and_puts_them_back():
+def test_torch_threads_sets_the_threads_and_puts_them_back():
     before = torch.get_num_threads()
-    with torch_settings(2):
+    with torch_threads(2):
         assert torch.get_num_threads() == 2
-        with torch_settings(0):
+        with torch_threads(0):
             assert torch.get_num_threads() == 1
         assert torch.get_num_threads() == 2
     assert torch.get_num_threads() == before
 
 
-def test_torch_settings_puts_the_threads_back_after_an_error():
+def test_torch_threads_puts_the_threads_back_after_an_error():
     before = torch.get_num_threads()
-    with pytest.raises(ZeroDivisionError), torch_settings(before + 1):
+    with pytest.raises(ZeroDivisionError), torch_threads(before + 1):
         raise ZeroDivisionError
     assert torch.get_num_threads() == before
 
 
-def test_torch_settings_leaves_the_checks_of_sparse_tensors_as_they_were():
+def test_training_checks_no_sparse_tensors_and_leaves_the_setting_as_it_was():
     invariants = torch.sparse.check_sparse_tensor_invariants
+    seen = []
     with invariants(enable=True):
-        with torch_settings(1):
-            assert not invariants.is_enabled()
+        run(make_config(), callback=lambda event: seen.append(invariants.is_enabled()))
         assert invariants.is_enabled()
+    assert seen[0]  # before the first step
+    assert not any(seen[1:-1])
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")

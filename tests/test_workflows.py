@@ -1,0 +1,495 @@
+"""The jobs: which rows are held out, what training refuses, and what it puts into the model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fasttext_app.config import Config, DataConfig, flat_layer, resolve
+from fasttext_app.errors import DataError, DeviceError, TrainingError
+from fasttext_app.predictor import TextClassifier
+from fasttext_app.sources import open_source
+from fasttext_app.trainer import EpochEnd, StepEnd, Trainer
+from fasttext_app.workflows import (
+    Examples,
+    describe_data,
+    hold_out,
+    load_examples,
+    prepare,
+    rank_batches,
+    split_examples,
+    train,
+)
+
+GOOD = ["great fun", "loved it so", "a joy to watch", "great joy"]
+BAD = ["dull and slow", "a waste of time", "so dull", "slow waste"]
+
+
+def table_of(texts: list[str], labels: list[str]) -> pa.Table:
+    return pa.table({"text": pa.array(texts, pa.string()), "label": pa.array(labels, pa.string())})
+
+
+def reviews(times: int = 3) -> pa.Table:
+    return table_of((GOOD + BAD) * times, (["good"] * 4 + ["bad"] * 4) * times)
+
+
+def make_config(**values: Any) -> Config:
+    return resolve(flat_layer({"dim": 4, "epochs": 3, "lr": 0.5, "batch_size": 4} | values))
+
+
+def run(examples: Examples | None = None, callback: Any = None, **values: Any) -> Any:
+    return train(make_config(**values), examples or Examples(reviews(), None), callback)
+
+
+def write_csv(path: Path, table: pa.Table) -> None:
+    rows = [f"{row['text']},{row['label']}\n" for row in table.to_pylist()]
+    path.write_text("text,label\n" + "".join(rows), encoding="utf-8")
+
+
+# ------------------------------------------------------------------------------ held-out rows
+
+
+def numbered(rows: int) -> pa.Table:
+    return table_of([str(row) for row in range(rows)], ["x"] * rows)
+
+
+@given(st.integers(1, 300), st.floats(0, 0.999), st.integers(0, 2**63 - 1))
+@settings(deadline=None, max_examples=100)
+def test_held_out_rows_and_the_rest_are_all_rows_in_their_order(rows, fraction, seed):
+    table = numbered(rows)
+    kept, held = hold_out(table, fraction, seed)
+    kept_rows = [int(text) for text in kept["text"].to_pylist()]
+    held_rows = [] if held is None else [int(text) for text in held["text"].to_pylist()]
+    assert len(held_rows) == round(rows * fraction)
+    assert sorted(kept_rows + held_rows) == list(range(rows))
+    assert kept_rows == sorted(kept_rows)
+    assert held_rows == sorted(held_rows)
+    assert (held is None) == (not held_rows)
+
+
+def test_the_seed_decides_which_rows_are_held_out():
+    table = numbered(200)
+    same, again, other = (hold_out(table, 0.1, seed)[1] for seed in (1, 1, 2))
+    assert same.equals(again)
+    assert not same.equals(other)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A source of three splits; ``a`` rows train, ``b`` rows validate, ``c`` rows test."""
+    for split, letter, rows in (("train", "a", 20), ("validation", "b", 3), ("test", "c", 4)):
+        labels = ["x", "y"] * 10
+        write_csv(tmp_path / f"{split}.csv", table_of([letter] * rows, labels[:rows]))
+    return tmp_path
+
+
+def lengths(examples: Examples) -> tuple[int, int | None]:
+    validation = examples.validation
+    return len(examples.train), None if validation is None else len(validation)
+
+
+@pytest.mark.parametrize(
+    ("validation", "expected", "letters"),
+    [
+        ("auto", (20, 3), {"b"}),
+        ("test", (20, 4), {"c"}),
+        (0.25, (15, 5), {"a"}),
+        (0, (20, None), None),
+        (0.02, (20, None), None),
+    ],
+)
+def test_where_validation_rows_come_from(folder, validation, expected, letters):
+    examples = load_examples(make_config(source=str(folder), validation=validation))
+    assert lengths(examples) == expected
+    assert set(examples.train["text"].to_pylist()) == {"a"}
+    if examples.validation is not None:
+        assert set(examples.validation["text"].to_pylist()) == letters
+    assert examples.source == str(folder)
+
+
+def test_auto_holds_out_a_tenth_where_there_is_no_split(folder):
+    (folder / "validation.csv").unlink()
+    assert lengths(load_examples(make_config(source=str(folder)))) == (18, 2)
+    assert lengths(load_examples(make_config(source=str(folder / "train.csv")))) == (18, 2)
+
+
+def test_another_split_can_be_trained_on(folder):
+    config = make_config(source=str(folder), train_split="test", validation=0)
+    assert load_examples(config).train["text"].to_pylist() == ["c"] * 4
+
+
+def test_a_split_that_is_not_there(folder):
+    with pytest.raises(DataError, match="no split 'tset'; did you mean 'test'"):
+        load_examples(make_config(source=str(folder), validation="tset"))
+
+
+def test_a_single_file_has_no_named_split(folder):
+    with pytest.raises(DataError, match=r"train\.csv: there are no splits, .* give a fraction"):
+        load_examples(make_config(source=str(folder / "train.csv"), validation="test"))
+
+
+def test_the_label_order_of_the_source_is_passed_on(folder):
+    source = open_source(DataConfig(source=str(folder)))
+    ordered = type(source)(source.spec, source.scans, ["y", "x"])
+    assert split_examples(reviews(), ordered, make_config()).label_order == ["y", "x"]
+
+
+# ------------------------------------------------------------------------------------- prepare
+
+
+def test_what_is_counted_is_what_is_there():
+    texts = ["a b", "", "b c c", "  "]
+    prepared = prepare(
+        make_config(word_ngrams=2, bucket=10),
+        Examples(table_of(texts, ["x", "y", "x", "y"]), None, source="here"),
+    )
+    assert prepared.statistics == {
+        "source": "here",
+        "train_rows": 4,
+        "labels": {"x": 2, "y": 2},
+        "empty_texts": 2,
+        "tokens": 5,
+        "median_tokens": 1.0,
+        "vocabulary": 3,
+        "ids": 5 + 3,
+        "table_rows": 13,
+        "validation_rows": 0,
+        "validation_rows_of_unknown_labels": 0,
+    }
+    assert prepared.train.classes.tolist() == [0, 1, 0, 1]
+    assert prepared.train.bags.to_lists()[1] == []
+
+
+def test_validation_rows_of_a_label_that_training_never_saw_are_left_out():
+    validation = table_of(["great", "what", "dull"], ["good", "so-so", "bad"])
+    prepared = prepare(make_config(), Examples(reviews(), validation))
+    assert prepared.statistics["validation_rows"] == 2
+    assert prepared.statistics["validation_rows_of_unknown_labels"] == 1
+    assert prepared.labels.names == ("bad", "good")
+    assert prepared.validation.classes.tolist() == [1, 0]
+    assert (
+        prepared.validation.bags.to_lists() == prepared.encoder.encode(["great", "dull"]).to_lists()
+    )
+
+
+def test_validation_rows_of_unknown_labels_alone_are_none():
+    prepared = prepare(make_config(), Examples(reviews(), table_of(["great"], ["so-so"])))
+    assert prepared.validation is None
+    assert prepared.statistics["validation_rows_of_unknown_labels"] == 1
+
+
+def test_validation_text_does_not_enter_the_vocabulary():
+    prepared = prepare(make_config(), Examples(reviews(), table_of(["secret"], ["good"])))
+    assert "secret" not in prepared.encoder.vocabulary.words.to_pylist()
+    assert prepared.validation.bags.to_lists() == [[]]
+
+
+def test_a_label_of_the_given_order_without_rows_keeps_its_class():
+    prepared = prepare(make_config(), Examples(reviews(), None, ["good", "so-so", "bad"]))
+    assert prepared.labels.names == ("good", "so-so", "bad")
+    assert prepared.labels.counts == (12, 0, 12)
+    assert set(prepared.train.classes.tolist()) == {0, 2}
+
+
+@pytest.mark.parametrize(
+    ("table", "values", "message"),
+    [
+        (table_of(["a", "b"], ["x", "x"]), {}, "every training row has the label 'x'"),
+        (table_of([], []), {}, "here: no training rows are left; lower data.validation"),
+        (table_of(["", " "], ["x", "y"]), {}, "none of the 2 training texts has a word"),
+        (table_of(["a", "b"], ["x", "y"]), {"min_count": 2}, "check .* text.min_count"),
+        (
+            table_of(["a", "b"], ["x", "y"]),
+            {"padding_idx": 2},
+            "model.padding_idx = 2 is outside the table, which has 2 rows",
+        ),
+    ],
+)
+def test_rows_that_leave_nothing_to_learn(table, values, message):
+    with pytest.raises(TrainingError, match=message):
+        prepare(make_config(**values), Examples(table, None, source="here"))
+
+
+def test_a_validation_fraction_that_takes_every_row(folder):
+    config = make_config(source=str(folder), train_split="test", validation=0.9)
+    with pytest.raises(TrainingError, match="no training rows are left"):
+        train(config, load_examples(config))
+
+
+def test_the_last_row_of_the_table_can_be_the_padding():
+    run(padding_idx=prepare(make_config(), Examples(reviews(), None)).encoder.rows - 1)
+
+
+# --------------------------------------------------------------------------------------- train
+
+
+def test_the_result_holds_the_model_and_its_story():
+    validation = table_of(["great fun", "dull"], ["good", "bad"])
+    result = run(Examples(reviews(), validation))
+    assert [prediction.labels for prediction in result.model.predict(GOOD)] == [("good",)] * 4
+    assert len(result.outcome.history) == 3
+    artifact = result.model.artifact
+    assert artifact.data == result.statistics
+    assert artifact.history["best_epoch"] == result.outcome.best_epoch
+    best = result.outcome.history[result.outcome.best_epoch - 1]
+    assert artifact.metrics == {
+        "validation_loss": best.validation_loss,
+        "validation_accuracy": best.validation_accuracy,
+        "validation_macro_f1": best.validation_macro_f1,
+    }
+    scores = result.model.evaluate(["great fun", "dull"], ["good", "bad"])
+    assert scores["accuracy"] == best.validation_accuracy
+
+
+def test_the_metrics_are_those_of_the_best_epoch(monkeypatch):
+    losses = iter([3.0, 1.0, 2.0])
+    scores = {"validation_accuracy": 0.5, "validation_macro_f1": 0.5}
+    validate = lambda self, data: scores | {"validation_loss": next(losses)}  # noqa: E731
+    monkeypatch.setattr(Trainer, "_validate", validate)
+    result = run(Examples(reviews(), reviews(1)), monitor="loss")
+    assert result.model.artifact.history["best_epoch"] == 2
+    assert result.model.artifact.metrics["validation_loss"] == 1.0
+
+
+def test_without_validation_there_are_no_metrics():
+    assert run().model.artifact.metrics == {}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"mode": "sum"},
+        {"mode": "max", "sparse": False},
+        {"loss": "ova"},
+        {"term_weighting": "tfidf", "mode": "sum"},
+        {"scale_grad_by_freq": True, "sparse": False},
+        {"max_norm": 0.5},
+        {"padding_idx": 0},
+        {"name": "sgd", "sparse": False, "momentum": 0.5, "weight_decay": 1e-4},
+        {"name": "sparse_adam", "lr": 0.05},
+        {"clip_grad_norm": 1.0, "sparse": False},
+        {"word_ngrams": 2, "minn": 2, "maxn": 3, "bucket": 100},
+        {"include_last_offset": False},
+        {"tokenizer": "whitespace"},
+    ],
+    ids=lambda values: "-".join(values),
+)
+def test_every_kind_of_model_learns_and_is_the_same_from_disk(tmp_path, values):
+    model = run(**({"epochs": 15} | values)).model
+    right = [prediction.labels[0] for prediction in model.predict(GOOD + BAD)]
+    assert right == ["good"] * 4 + ["bad"] * 4
+    model.save(tmp_path / "model")
+    loaded = TextClassifier.load(tmp_path / "model")
+    several = [*GOOD, "", "unknown words", "great dull"]
+    assert np.array_equal(loaded.predict_proba(several), model.predict_proba(several))
+
+
+def test_rare_words_weigh_more_and_the_weights_of_a_text_sum_to_one():
+    model = run(term_weighting="tfidf", mode="sum").model
+    idf = model.artifact.tensors["idf"]
+    words = model.artifact.vocabulary.words.to_pylist()
+    assert idf[words.index("joy")] < idf[words.index("watch")]
+    bags = model.encoder.encode(["a joy to watch", ""])
+    weights = model.id_weights(bags)
+    assert weights.sum() == pytest.approx(1)
+    assert weights == pytest.approx(idf[bags.indices] / idf[bags.indices].sum())
+
+
+def test_validation_of_a_weighted_model_agrees_with_the_saved_one():
+    validation = table_of(["great dull", "so slow", "joy"], ["good", "bad", "bad"])
+    result = run(Examples(reviews(), validation), term_weighting="tfidf", mode="sum", epochs=1)
+    proba = result.model.predict_proba(validation["text"])
+    loss = -np.log(proba[[0, 1, 2], [1, 0, 0]]).mean()
+    assert result.outcome.history[0].validation_loss == pytest.approx(loss, rel=1e-4)
+
+
+def test_the_form_of_the_offsets_does_not_change_the_weights():
+    one, other = (run(include_last_offset=last).model.artifact.tensors for last in (True, False))
+    assert all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def test_the_padding_row_stays_zero():
+    tensors = run(padding_idx=0).model.artifact.tensors
+    assert not tensors["table"][0].any()
+    assert tensors["table"][1].any()
+
+
+@pytest.fixture
+def vectors(tmp_path: Path) -> Path:
+    path = tmp_path / "words.vec"
+    path.write_text("3 4\ngreat 1 2 3 4\ndull -1 -2 -3 -4\nelse 9 9 9 9\n", encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("values", [{}, {"sparse": False}, {"name": "sparse_adam"}])
+def test_frozen_pretrained_rows_land_in_the_table_and_stay(vectors, values):
+    result = run(pretrained=str(vectors), freeze_pretrained=True, epochs=5, **values)
+    table = dict(
+        zip(
+            result.model.artifact.vocabulary.words.to_pylist(),
+            result.model.artifact.tensors["table"].tolist(),
+            strict=True,
+        )
+    )
+    assert table["great"] == [1, 2, 3, 4]
+    assert table["dull"] == [-1, -2, -3, -4]
+    assert max(abs(x) for x in table["slow"]) > 0.25  # beyond ±1/dim: it was trained
+
+
+def test_pretrained_rows_that_are_not_frozen_are_trained_from_there(vectors):
+    model = run(pretrained=str(vectors), epochs=1, lr=1e-3).model
+    row = model.artifact.vocabulary.words.to_pylist().index("great")
+    found = model.artifact.tensors["table"][row]
+    assert found.tolist() != [1, 2, 3, 4]
+    assert found == pytest.approx([1, 2, 3, 4], abs=0.1)
+
+
+def test_the_coverage_of_pretrained_vectors_is_reported(vectors):
+    result = run(pretrained=str(vectors))
+    vocabulary = result.model.artifact.vocabulary
+    counts = dict(zip(vocabulary.words.to_pylist(), vocabulary.counts.tolist(), strict=True))
+    assert result.statistics["pretrained_coverage"] == {
+        "words": pytest.approx(2 / len(vocabulary)),
+        "occurrences": pytest.approx((counts["great"] + counts["dull"]) / sum(counts.values())),
+    }
+    assert result.model.artifact.data["pretrained_coverage"]["words"] > 0
+
+
+def test_pretrained_vectors_of_another_dimension(vectors):
+    with pytest.raises(DataError, match=r"words\.vec:1: .* set model\.dim = 4"):
+        run(pretrained=str(vectors), dim=5)
+
+
+def test_a_table_that_no_memory_holds():
+    # 2^31 rows of 65,536 numbers are more than the address space: nothing is ever allocated.
+    message = r"not enough memory .* 2,147,483,\d+ rows x 65536 numbers .* lower text\.bucket"
+    with pytest.raises(TrainingError, match=message):
+        run(word_ngrams=2, bucket=2**31 - 1, dim=65_536)
+
+
+def test_memory_that_runs_out_in_training(monkeypatch):
+    def fit(*arguments: Any) -> None:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 3 GiB")
+
+    monkeypatch.setattr(Trainer, "fit", fit)
+    with pytest.raises(TrainingError, match=r"not enough memory .* trainer\.batch_size"):
+        run()
+
+
+def test_another_error_of_torch_stays_itself(monkeypatch):
+    error = RuntimeError("something else")
+
+    def fit(*arguments: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(Trainer, "fit", fit)
+    with pytest.raises(RuntimeError, match="something else") as caught:
+        run()
+    assert caught.value is error
+    assert caught.value.__cause__ is None  # not itself, which would send a printer in circles
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_a_device_that_is_not_there_is_found_before_any_work():
+    with pytest.raises(DeviceError, match="has no CUDA"):
+        run(Examples(table_of([], []), None), device="cuda")
+
+
+def test_the_threads_of_torch_are_put_back():
+    before = torch.get_num_threads()
+    run(threads=before + 1)
+    assert torch.get_num_threads() == before
+
+
+def press_ctrl_c_at(kind: type, number: int) -> Any:
+    left = [number]
+
+    def callback(event: object) -> None:
+        left[0] -= isinstance(event, kind)
+        if isinstance(event, kind) and not left[0]:
+            raise KeyboardInterrupt
+
+    return callback
+
+
+def test_ctrl_c_before_the_first_step_ends_it_all(monkeypatch):
+    def interrupted(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Trainer, "_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run()
+
+
+def test_ctrl_c_in_the_first_epoch_keeps_what_was_learnt():
+    result = run(callback=press_ctrl_c_at(StepEnd, 2))
+    assert (result.outcome.interrupted, result.outcome.steps) == (True, 2)
+    assert result.model.artifact.history["interrupted"]
+    assert result.model.artifact.metrics == {}
+    assert result.model.artifact.tensors["weight"].any()
+
+
+def test_ctrl_c_later_keeps_the_best_epoch(tmp_path):
+    validation = table_of(["great fun", "dull"], ["good", "bad"])
+    result = run(Examples(reviews(), validation), callback=press_ctrl_c_at(EpochEnd, 2))
+    assert result.outcome.interrupted
+    assert result.outcome.best_epoch in (1, 2)
+    assert result.model.artifact.metrics["validation_accuracy"] >= 0.5
+    result.model.save(tmp_path / "model")
+
+
+def test_a_model_with_a_tokenizer_file_holds_it(tmp_path):
+    tokenizers = pytest.importorskip("tokenizers")
+    words = sorted({word for text in GOOD + BAD for word in text.split()})
+    model = tokenizers.models.WordLevel({"?": 0} | {w: n + 1 for n, w in enumerate(words)}, "?")
+    tokenizer = tokenizers.Tokenizer(model)
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    path = tmp_path / "tokenizer.json"
+    tokenizer.save(str(path))
+
+    trained = run(tokenizer=f"hf:{path}", epochs=15).model
+    trained.save(tmp_path / "model")
+    path.unlink()
+
+    loaded = TextClassifier.load(tmp_path / "model")
+    assert np.array_equal(loaded.predict_proba(GOOD + BAD), trained.predict_proba(GOOD + BAD))
+    assert loaded.evaluate(GOOD + BAD, ["good"] * 4 + ["bad"] * 4)["accuracy"] == 1.0
+
+
+# ------------------------------------------------------------------------ ranking and describing
+
+
+def test_rank_batches_gives_each_batch_with_its_answers():
+    model = run().model
+    texts = pa.table({"text": GOOD + BAD})
+    batches = list(rank_batches(model, texts.to_batches(max_chunksize=3), top_k=2))
+    assert [text for part, _ in batches for text in part.to_pylist()] == GOOD + BAD
+    classes = np.concatenate([ranked.classes for _, ranked in batches])
+    assert classes.tolist() == model.rank(GOOD + BAD, 2).classes.tolist()
+
+
+def test_describe_data_counts_one_split(tmp_path):
+    texts = ["a b c", "", "a", "b b", "c", "d", "e e e e"]
+    labels = ["y", "x", "x", "x", "z", "y", "x"]
+    write_csv(tmp_path / "train.csv", table_of(texts, labels))
+    write_csv(tmp_path / "test.csv", table_of(["t"], ["x"]))
+    found = describe_data(open_source(DataConfig(source=str(tmp_path))), "train")
+    assert found["rows"] == 7
+    assert found["splits"] == ["test", "train"]
+    assert found["words"] == {"total": 12, "mean": 12 / 7, "median": 1.0, "longest": 4}
+    assert found["empty_texts"] == 1
+    assert list(found["labels"].items()) == [("x", 4), ("y", 2), ("z", 1)]
+    assert [row["text"] for row in found["first_rows"]] == texts[:5]
+
+
+def test_there_is_nothing_to_describe_in_no_rows(tmp_path):
+    (tmp_path / "train.csv").write_text("text,label\n", encoding="utf-8")
+    with pytest.raises(DataError, match="there are no rows"):
+        describe_data(open_source(DataConfig(source=str(tmp_path / "train.csv"))), "train")
