@@ -50,14 +50,7 @@ def standalone_encoder(config: Config, texts: Sequence[str]) -> TextEncoder:
     text = config.text
     tokenizer = load_tokenizer(text.tokenizer)
     vocabulary = Vocabulary.build(tokenize(tokenizer, texts), text.min_count, text.max_size)
-    return TextEncoder(
-        tokenizer,
-        vocabulary,
-        word_ngrams=text.word_ngrams,
-        minn=text.minn,
-        maxn=text.maxn,
-        bucket=text.hashed_rows,
-    )
+    return TextEncoder.from_config(text, tokenizer, vocabulary)
 
 
 def inspect_texts(

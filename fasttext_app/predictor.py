@@ -71,14 +71,8 @@ class TextClassifier:
         self.artifact = artifact
         self.threads = threads
         text = artifact.config.text
-        self.encoder = TextEncoder(
-            load_tokenizer(text.tokenizer, artifact.tokenizer_asset),
-            artifact.vocabulary,
-            word_ngrams=text.word_ngrams,
-            minn=text.minn,
-            maxn=text.maxn,
-            bucket=text.hashed_rows,
-        )
+        tokenizer = load_tokenizer(text.tokenizer, artifact.tokenizer_asset)
+        self.encoder = TextEncoder.from_config(text, tokenizer, artifact.vocabulary)
         self._forward: Callable[[Ragged, F32 | None], F32] = self._numpy_forward
         if device != "cpu":
             self._forward = _torch_forward(artifact, device)

@@ -24,7 +24,7 @@ from fasttext_app.predictor import Ranked, TextClassifier
 from fasttext_app.sources import Source, open_source
 from fasttext_app.text.encoder import TextEncoder, tokenize
 from fasttext_app.text.ragged import Ragged
-from fasttext_app.text.tokenizers import Tokenizer, Tokens, load_tokenizer, whitespace
+from fasttext_app.text.tokenizers import Tokens, load_tokenizer, whitespace
 from fasttext_app.text.vocabulary import LabelSet, Vocabulary
 from fasttext_app.text.weighting import inverse_document_frequency, tfidf_weights
 from fasttext_app.vectors import read_vectors
@@ -136,7 +136,7 @@ def prepare(config: Config, examples: Examples) -> Prepared:
     labels = _label_set(examples)
     tokens = tokenize(tokenizer, examples.train["text"], threads)
     vocabulary = Vocabulary.build(tokens, config.text.min_count, config.text.max_size)
-    encoder = _encoder(config, tokenizer, vocabulary)
+    encoder = TextEncoder.from_config(config.text, tokenizer, vocabulary)
     bags = encoder.encode_tokens(tokens, threads)
     if not len(bags.indices):
         raise TrainingError(
@@ -170,18 +170,6 @@ def _label_set(examples: Examples) -> LabelSet:
             "a classifier needs at least two labels"
         )
     return counted
-
-
-def _encoder(config: Config, tokenizer: Tokenizer, vocabulary: Vocabulary) -> TextEncoder:
-    text = config.text
-    return TextEncoder(
-        tokenizer,
-        vocabulary,
-        word_ngrams=text.word_ngrams,
-        minn=text.minn,
-        maxn=text.maxn,
-        bucket=text.hashed_rows,
-    )
 
 
 def _weights(bags: Ragged, idf: npt.NDArray[np.float32] | None) -> npt.NDArray[np.float32] | None:

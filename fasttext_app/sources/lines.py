@@ -165,10 +165,12 @@ def _objects(path: Path, config: DataConfig) -> Iterator[tuple[int, Any]]:
             if line.strip():
                 try:
                     yield number + row, json.loads(line)
-                except json.JSONDecodeError as error:
+                except (ValueError, RecursionError) as error:
+                    reason = str(error)
+                    if isinstance(error, json.JSONDecodeError):
+                        reason = f"{error.msg} at column {error.colno}"
                     raise DataError(
-                        f"{path}:{number + row}: the line is not one JSON object: "
-                        f"{error.msg} at column {error.colno}"
+                        f"{path}:{number + row}: the line is not one JSON object: {reason}"
                     ) from None
 
 
@@ -197,13 +199,16 @@ def _raise_if_malformed(path: Path, config: DataConfig, schema: pa.Schema) -> No
 
 def _raise_if_refused(path: Path, config: DataConfig, schema: pa.Schema) -> None:
     """Raise for the first line that Arrow alone refuses: a key given twice, half a surrogate."""
+    whole = arrow_json.ReadOptions(block_size=BLOCK_BYTES, use_threads=False)
     for number, lines in scan_lines(path, config.errors):
         for row, line in enumerate(lines.to_pylist()):
+            data = line.encode()
+            if len(data) >= BLOCK_BYTES:
+                size = f"longer than {BLOCK_BYTES >> 20} MB"
+                raise DataError(f"{path}:{number + row}: the line is {size}")
             try:
-                if line.strip():
-                    arrow_json.read_json(
-                        pa.BufferReader(line.encode()), parse_options=_parse_options(schema)
-                    )
+                if data.strip():
+                    arrow_json.read_json(pa.BufferReader(data), whole, _parse_options(schema))
             except pa.ArrowInvalid as error:
                 reason = str(error).removesuffix(" in row 0")
                 raise DataError(f"{path}:{number + row}: {reason}") from None

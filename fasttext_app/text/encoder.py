@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from fasttext_app.config import TextConfig
 from fasttext_app.errors import ConfigError, DataError
 from fasttext_app.text.hashing import char_ngram_hashes, fnv1a, word_ngram_hashes
 from fasttext_app.text.ragged import Ragged
@@ -72,6 +73,20 @@ class TextEncoder:
         self.rows = len(vocabulary) + bucket
         """Rows of the embedding table that ids can name."""
         self._dtype = np.int32 if self.rows <= np.iinfo(np.int32).max else np.int64
+
+    @classmethod
+    def from_config(
+        cls, config: TextConfig, tokenizer: Tokenizer, vocabulary: Vocabulary
+    ) -> TextEncoder:
+        """Build the encoder that a configuration describes."""
+        return cls(
+            tokenizer,
+            vocabulary,
+            word_ngrams=config.word_ngrams,
+            minn=config.minn,
+            maxn=config.maxn,
+            bucket=config.hashed_rows,
+        )
 
     def encode(self, texts: TextLike, threads: int = 1) -> Ragged:
         """Encode any number of texts; bag ``b`` of the result holds the ids of text ``b``."""
