@@ -111,7 +111,7 @@ class TrainProgress:
 
 
 def _table(title: str, *columns: str, numbers: Sequence[str] = ()) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    table = Table(title=Text(title), title_justify="left", title_style="bold", header_style="bold")
     for column in columns:
         right = column in numbers
         table.add_column(column, justify="right" if right else "left", overflow="fold")
@@ -119,7 +119,7 @@ def _table(title: str, *columns: str, numbers: Sequence[str] = ()) -> Table:
 
 
 def _pairs(title: str, rows: Mapping[str, object]) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", show_header=False)
+    table = Table(title=Text(title), title_justify="left", title_style="bold", show_header=False)
     table.add_column(style="cyan")
     table.add_column(overflow="fold")
     for name, value in rows.items():

@@ -590,7 +590,6 @@ def test_brackets_in_labels_texts_and_names_are_not_markup(run, tmp_path):
     assert "[red]more[/red]" in run("inspect", model, "[red]more[/red]").stdout
 
 
-@pytest.mark.xfail(strict=True, reason="console.py gives titles to Rich as markup")
 def test_names_in_headings_are_not_markup(run, tmp_path):
     path = tmp_path / "m[:x:]" / "[b].csv"
     path.parent.mkdir()
