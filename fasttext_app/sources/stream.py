@@ -21,6 +21,7 @@ from fasttext_app.errors import DataError
 __all__ = ["CheckedStream", "open_error"]
 
 QUOTE, REPLACEMENT = ord('"'), "\N{REPLACEMENT CHARACTER}"
+BYTE_ORDER_MARK = "\N{ZERO WIDTH NO-BREAK SPACE}"
 
 
 class CheckedStream(io.RawIOBase):
@@ -41,7 +42,8 @@ class CheckedStream(io.RawIOBase):
         self.path = path
         self.problem: DataError | None = None
         self._errors = errors
-        self._decode = codecs.getincrementaldecoder("utf-8-sig")(errors).decode
+        self._decode = codecs.getincrementaldecoder("utf-8")(errors).decode
+        self._at_start = True
         self._carriage_return = ""  # of the last block's end, if it had one
         self._lines_before = 0
         self._quotes = _QuoteCheck(delimiter) if delimiter else None
@@ -98,6 +100,8 @@ class CheckedStream(io.RawIOBase):
             raise self._bad_byte(
                 good, f"byte 0x{error.object[error.start]:02x} is not UTF-8"
             ) from None
+        if self._at_start and text:  # not utf-8-sig: that passes over a file of half a mark alone
+            text, self._at_start = text.removeprefix(BYTE_ORDER_MARK), False
         if "\0" in text:
             if self._errors == "strict":
                 raise self._bad_byte(text[: text.index("\0")].encode(), "NUL byte")
