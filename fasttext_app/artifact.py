@@ -188,7 +188,7 @@ def _put_in_place(partial: Path, target: Path) -> None:
     target.rename(old)
     try:
         partial.rename(target)
-    except OSError:
+    except BaseException:  # Ctrl-C too
         old.rename(target)
         raise
     shutil.rmtree(old, ignore_errors=True)

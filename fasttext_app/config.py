@@ -273,7 +273,9 @@ def parse_assignments(assignments: Iterable[str]) -> Layer:
         name, equals, value = assignment.partition("=")
         section, dot, key = name.strip().partition(".")
         if not (equals and dot and section and key):
-            raise ConfigError(f"--set {assignment}: expected section.key=value")
+            owner = _owners().get(section)
+            hint = f"; did you mean {owner}.{name.strip()}?" if owner and equals else ""
+            raise ConfigError(f"--set {assignment}: expected section.key=value{hint}")
         try:
             parsed = tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:
@@ -288,11 +290,7 @@ def flat_layer(settings: Mapping[str, Any]) -> Layer:
     >>> flat_layer({"epochs": 3, "text": {"word_ngrams": 2}})
     {'trainer': {'epochs': 3}, 'text': {'word_ngrams': 2}}
     """
-    owners = {
-        key: section
-        for section in Config.model_fields
-        for key in _section_type(section).model_fields
-    }
+    owners = _owners()
     layer: dict[str, dict[str, Any]] = {}
     for key, value in settings.items():
         if key in Config.model_fields and isinstance(value, Mapping):
@@ -309,6 +307,15 @@ def flat_layer(settings: Mapping[str, Any]) -> Layer:
 def dump_config(config: Config) -> str:
     """Write a configuration as TOML, every setting spelled out; unset ones (None) are left out."""
     return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
+
+
+def _owners() -> dict[str, str]:
+    """Return the section of every setting; the keys are unique over all sections."""
+    return {
+        key: section
+        for section in Config.model_fields
+        for key in _section_type(section).model_fields
+    }
 
 
 def _section_type(section: str) -> type[BaseModel]:

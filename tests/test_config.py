@@ -449,3 +449,8 @@ def test_a_column_number_is_the_name_of_a_column():
 def test_a_section_given_as_a_value_is_told_apart_from_an_unknown_setting():
     with pytest.raises(ConfigError, match="text: is a section of settings"):
         flat_layer({"text": "x"})
+
+
+def test_an_assignment_without_its_section_names_it():
+    with pytest.raises(ConfigError, match=r"--set epochs=3: .* did you mean trainer\.epochs\?"):
+        parse_assignments(["epochs=3"])

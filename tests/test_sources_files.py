@@ -359,6 +359,8 @@ GOOD_JSON = '{"text":"a","label":"x"}\n'
         ("5", "expected one JSON object a line"),
         ('{"text":"b","text":"c","label":"x"}', "JSON parse error: Column(/text) was specified"),
         ('{"text":"\\ud83d","label":"x"}', "JSON parse error: The surrogate pair in string"),
+        ('{"text":5,"label":' + "9" * 5000 + "}", "the line is not one JSON object: Exceeds"),
+        ('{"text":5,"z":' + "[" * 100_000, "the line is not one JSON object: maximum recursion"),
     ],
 )
 def test_a_bad_json_line_is_named_with_its_line(file, monkeypatch, block, bad, message):
@@ -367,6 +369,15 @@ def test_a_bad_json_line_is_named_with_its_line(file, monkeypatch, block, bad, m
     with pytest.raises(DataError) as error:
         rows_of(path)
     assert str(error.value).startswith(f"{path}:23: {message}")
+
+
+def test_a_json_line_longer_than_a_block(file, monkeypatch):
+    long = json.dumps({"text": "word " * 700_000, "label": "x"})
+    path = file("a.jsonl", GOOD_JSON * 3 + long + "\n" + GOOD_JSON)
+    assert [len(text) for text, _ in rows_of(path)] == [1, 1, 1, 3_500_000, 1]
+    monkeypatch.setattr(lines, "BLOCK_BYTES", 1 << 20)
+    with pytest.raises(DataError, match=r"a\.jsonl:4: the line is longer than 1 MB$"):
+        rows_of(path)
 
 
 def test_json_label_types_that_change(file):

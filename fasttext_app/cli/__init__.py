@@ -42,8 +42,7 @@ def reported_errors() -> Iterator[None]:
     except KeyboardInterrupt:
         _fail("interrupted; nothing was saved", INTERRUPTED)
     except BrokenPipeError:
-        # The reader has gone (`| head`). What is still buffered must not raise again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()  # the reader has gone (`| head`)
         raise typer.Exit(CLOSED_PIPE) from None
     except UnicodeEncodeError as error:
         _fail(
@@ -54,8 +53,24 @@ def reported_errors() -> Iterator[None]:
     except MemoryError:
         _fail("there is not enough memory for this", 1)
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
+        where = f"{error.filename}: " if error.filename else _where_output_fails()
         _fail(f"{where}{error.strerror or error}", 1)
+
+
+def _where_output_fails() -> str:
+    """Name standard output if it is what cannot be written to (a full disk, say)."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        _drop_output()
+        return "standard output: "
+    return ""
+
+
+def _drop_output() -> None:
+    """Let go of standard output: what is still buffered must not raise again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message: str, code: int) -> None:

@@ -140,6 +140,8 @@ def _run(config: Any, examples: Any, target: Path, as_json: bool) -> None:
     else:
         accuracy = result.model.artifact.metrics.get("validation_accuracy")
         figure = "" if accuracy is None else f" (validation accuracy {accuracy:.4f})"
-        typer.echo(f"saved the model of epoch {result.outcome.best_epoch} to {target}{figure}")
+        epoch = result.outcome.best_epoch
+        state = f"of epoch {epoch}" if epoch else "as it was within epoch 1"
+        typer.echo(f"saved the model {state} to {target}{figure}")
     if result.outcome.interrupted:
         raise typer.Exit(130)
