@@ -347,9 +347,11 @@ def test_no_two_sections_share_the_name_of_a_setting():
 def test_every_setting_is_read_somewhere(section, name):
     package = Path(fasttext_app.__file__).parent
     files = [path for path in package.rglob("*.py") if path.name != "config.py"]
+    attribute = name
     if name in {"minn", "maxn", "word_ngrams", "bucket"}:  # the encoder has these names too
-        files = [package / "workflows.py", package / "predictor.py"]
-    read = re.compile(rf"\.{'hashed_rows' if name == 'bucket' else name}\b")
+        files = [package / "text" / "encoder.py"]
+        attribute = "config.hashed_rows" if name == "bucket" else f"config.{name}"
+    read = re.compile(rf"(\.|\b){re.escape(attribute)}\b" if "." in attribute else rf"\.{name}\b")
     assert any(read.search(path.read_text(encoding="utf-8")) for path in files)
 
 
