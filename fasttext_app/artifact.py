@@ -45,6 +45,8 @@ FORMAT, FORMAT_VERSION = "fasttext_app model", 1
 MANIFEST, CARD = "manifest.json", "README.md"
 DOCUMENTS = ("config.toml", "labels.json", "metrics.json", "history.json", "data.json")
 
+OWN = {MANIFEST, CARD, "model.safetensors", "vocabulary.parquet", "tokenizer.json", *DOCUMENTS}
+
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, RecursionError)
 """What Python raises on reading malformed JSON, TOML and text."""
 
@@ -77,6 +79,12 @@ def check_target(path: str | Path) -> None:
     if target.is_dir() and any(target.iterdir()) and not (target / MANIFEST).is_file():
         raise ArtifactError(
             f"{path}: is a folder that holds something else; choose another --output"
+        )
+    others = sorted({entry.name for entry in target.iterdir()} - OWN) if target.is_dir() else []
+    if others:
+        raise ArtifactError(
+            f"{path}: replacing the model would delete {others[0]}, which is not part of it; "
+            "move it away, or choose another --output"
         )
     existing = next(parent for parent in target.parents if parent.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):

@@ -28,7 +28,15 @@ from fasttext_app.errors import DataError
 __all__ = ["FORMATS", "PredictedBatch", "format_for", "write_predictions"]
 
 FORMATS = ("text", "jsonl", "csv", "parquet", "fasttext")
-SUFFIX_FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
+SUFFIX_FORMATS = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".csv": "csv",
+    ".parquet": "parquet",
+}
+
+UNWRITTEN_SUFFIXES = {".tsv", ".gz", ".xlsx", ".feather", ".arrow"}
 
 PredictedBatch = tuple[list[str], list[list[str]], list[list[float]]]
 """Texts, and the labels and probabilities of each."""
@@ -38,8 +46,11 @@ def format_for(output: Path | None, chosen: str | None) -> str:
     """Return the format to write: the chosen one, else what the file's name tells, else text.
 
     Raises:
-        DataError: Parquet was chosen without a file to write it to.
+        DataError: Parquet was chosen without a file to write it to, or the name tells a format that
+            is not written.
     """
+    if chosen is None and output is not None and output.suffix.lower() in UNWRITTEN_SUFFIXES:
+        raise DataError(f"{output}: no format is written under {output.suffix}; pass --format")
     name = chosen or (SUFFIX_FORMATS.get(output.suffix.lower(), "text") if output else "text")
     if name == "parquet" and output is None:
         raise DataError("--format parquet needs --output FILE")

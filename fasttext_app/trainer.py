@@ -256,15 +256,19 @@ class _BestWeights:
     def __init__(self, model: FastTextClassifier, monitor: str) -> None:
         self.epoch = 0
         self._model, self._monitor = model, monitor
-        self._score = -math.inf
+        self._score: tuple[float, ...] = ()
         self._saved: dict[str, Tensor] | None = None
 
     def offer(self, record: EpochRecord, *, last: bool) -> bool:
         """Take an epoch's weights if it is the best so far, and say whether it is."""
         figure = getattr(record, f"validation_{self._monitor}")
         if figure is not None:
-            score = -figure if self._monitor == "loss" else figure
-            score = -math.inf if math.isnan(score) else score
+            # Of epochs with an equal figure, the one with the least loss is the best.
+            figures = (
+                -figure if self._monitor == "loss" else figure,
+                -(record.validation_loss or 0.0),
+            )
+            score = tuple(-math.inf if math.isnan(value) else value for value in figures)
             if self.epoch and score <= self._score:
                 return False
             self._score = score

@@ -22,7 +22,7 @@ from fasttext_app.device import resolve_device, torch_threads
 from fasttext_app.errors import DataError, TrainingError
 from fasttext_app.predictor import Ranked, TextClassifier
 from fasttext_app.sources import Source, open_source
-from fasttext_app.text.encoder import TextEncoder, tokenize
+from fasttext_app.text.encoder import CHUNK_ROWS, TextEncoder, tokenize
 from fasttext_app.text.ragged import Ragged
 from fasttext_app.text.tokenizers import Tokens, load_tokenizer, whitespace
 from fasttext_app.text.vocabulary import LabelSet, Vocabulary
@@ -116,13 +116,20 @@ def split_examples(table: pa.Table, source: Source, config: Config) -> Examples:
 
 
 def hold_out(table: pa.Table, fraction: float, seed: int) -> tuple[pa.Table, pa.Table | None]:
-    """Split rows at random into training and validation rows, both in their first order."""
+    """Split rows at random into training and validation rows, both in their first order.
+
+    A label whose rows would all be held out keeps one of them in training.
+    """
     held = round(len(table) * fraction)
     if not held:
         return table, None
     chosen = np.zeros(len(table), dtype=bool)
     chosen[np.random.default_rng(seed).permutation(len(table))[:held]] = True
-    return table.filter(pa.array(~chosen)), table.filter(pa.array(chosen))
+    classes = table["label"].combine_chunks().dictionary_encode().indices.to_numpy()
+    found, first_rows = np.unique(classes, return_index=True)
+    chosen[first_rows[~np.isin(found, classes[~chosen])]] = False
+    held_out = table.filter(pa.array(chosen))
+    return table.filter(pa.array(~chosen)), held_out if len(held_out) else None
 
 
 def prepare(config: Config, examples: Examples) -> Prepared:
@@ -160,8 +167,6 @@ def prepare(config: Config, examples: Examples) -> Prepared:
 
 
 def _label_set(examples: Examples) -> LabelSet:
-    if not len(examples.train):
-        raise TrainingError(f"{examples.source}: no training rows are left; lower data.validation")
     counted = LabelSet.build(examples.train["label"].to_pylist(), examples.label_order)
     present = [name for name, count in zip(counted.names, counted.counts, strict=True) if count]
     if len(present) < 2:
@@ -222,7 +227,7 @@ def train(config: Config, examples: Examples, callback: Callback | None = None) 
         DeviceError: the device is not there.
         TrainingError: the rows leave nothing to learn, the loss ran away, or memory is too small.
         DataError: pretrained vectors cannot be read.
-        KeyboardInterrupt: Ctrl-C came before there was anything to keep.
+        KeyboardInterrupt: Ctrl-C came before the first epoch was done.
     """
     from fasttext_app.trainer import Trainer
 
@@ -237,7 +242,7 @@ def train(config: Config, examples: Examples, callback: Callback | None = None) 
         train_data, validation_data = datasets
         assert train_data is not None
         outcome = Trainer(model, config, callback).fit(train_data, validation_data)
-    if outcome.interrupted and not outcome.history and not outcome.steps:
+    if outcome.interrupted and not outcome.history:
         raise KeyboardInterrupt
     artifact = _artifact(prepared, model, outcome)
     classifier = TextClassifier(artifact, threads=config.trainer.threads)
@@ -315,8 +320,9 @@ def rank_batches(
 ) -> Iterator[tuple[pa.StringArray, Ranked]]:
     """Yield (texts, their ranked labels) for each batch of texts, in constant memory."""
     for batch in batches:
-        texts = batch.column("text")
-        yield texts, model.rank(texts, top_k)
+        for start in range(0, len(batch), CHUNK_ROWS):
+            texts = batch.column("text").slice(start, CHUNK_ROWS)
+            yield texts, model.rank(texts, top_k)
 
 
 def describe_data(source: Source, split: str) -> dict[str, Any]:

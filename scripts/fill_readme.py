@@ -20,7 +20,6 @@ from pathlib import Path
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 BLOCK = re.compile(r"(```console\n)(.*?)(```)", re.DOTALL)
-TEXTS = 'text\n"a chess engine"\n"IMAP server, fast"\n'
 
 
 def run(command: str, folder: str) -> str:
@@ -43,7 +42,6 @@ def run(command: str, folder: str) -> str:
 def fill(page: str) -> str:
     """Return the page with the output of every command as it is now."""
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "texts.csv").write_text(TEXTS)
 
         def filled(match: re.Match[str]) -> str:
             commands = [line[2:] for line in match[2].splitlines() if line.startswith("$ ")]

@@ -154,10 +154,39 @@ def test_the_default_output_is_named_for_the_config_or_the_data(
 
 def test_training_replaces_an_earlier_model(run, tiny_csv, tmp_path):
     run("train", "--data", tiny_csv, "--output", "model", *QUICK)
-    (tmp_path / "model" / "extra.txt").write_text("mine")
     run("train", "--data", tiny_csv, "--output", "model", *QUICK, "--dim", "6")
     assert document(run("info", "model", "--json"))["table"][1] == 6
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_file_of_the_users_own_in_a_model_folder_is_not_deleted(run, tiny_csv, tmp_path):
+    run("train", "--data", tiny_csv, "--output", "model", *QUICK)
+    (tmp_path / "model" / "notes.txt").write_text("mine")
+    result = run("train", "--data", tiny_csv, "--output", "model", *QUICK, code=1)
+    assert "would delete notes.txt" in result.stderr
+    assert (tmp_path / "model" / "notes.txt").read_text() == "mine"
+
+
+def test_a_model_is_replaced_only_where_output_names_it(run, tiny_csv):
+    run("train", "--data", tiny_csv, *QUICK)
+    result = run("train", "--data", tiny_csv, *QUICK, code=1)
+    assert "there is a model already; pass --output to replace it" in result.stderr
+
+
+def test_predictions_do_not_go_over_their_own_input(run, tiny_model_dir, tmp_path):
+    path = tmp_path / "texts.csv"
+    path.write_text("text\nthe only copy\n")
+    run("predict", tiny_model_dir, "--input", path, "--output", path, code=2)
+    assert path.read_text() == "text\nthe only copy\n"
+
+
+def test_settings_of_training_cannot_be_set_afterwards(run, tiny_model_dir, tiny_csv):
+    setting = ["--set", "text.word_ngrams=3"]
+    for command in (["predict", tiny_model_dir, "x"], ["evaluate", tiny_model_dir]):
+        assert "only data.* can be set here" in run(*command, *setting, code=1).stderr
+    setting = ["--set", "model.dim=3"]
+    shown = run("inspect", "--without-model", "x", *setting, code=1).stderr
+    assert "only text.* can be set here" in shown
 
 
 def test_validation_rows_of_labels_that_training_never_saw(run, tmp_path):

@@ -91,8 +91,9 @@ def test_a_dataset_row_that_is_refused_is_named(saved_dataset):
         rows_of(saved_dataset, "test")
     with pytest.raises(DataError, match=r"no column 'txt'; did you mean 'text'\?"):
         rows_of(saved_dataset, text_columns=["txt"])
-    with pytest.raises(DataError, match="no split 'valid'; did you mean 'validation'"):
-        rows_of(saved_dataset, "valid")
+    with pytest.raises(DataError, match="no split 'vlidation'; did you mean 'validation'"):
+        rows_of(saved_dataset, "vlidation")
+    assert rows_of(saved_dataset, "valid") == rows_of(saved_dataset, "validation")
 
 
 def test_texts_without_labels(saved_dataset):

@@ -296,7 +296,9 @@ def test_a_file_that_is_no_tokenizer_is_refused(tmp_path, content):
 
 def test_a_hugging_face_file_without_the_package_names_it(monkeypatch, word_level_file):
     monkeypatch.setitem(sys.modules, "tokenizers", None)
-    with pytest.raises(MissingDependencyError, match=r"package 'tokenizers'; pip install 'fast"):
+    with pytest.raises(
+        MissingDependencyError, match=r"package 'tokenizers'; pip install tokenizers"
+    ):
         load_tokenizer(f"hf:{word_level_file}")
 
 

@@ -106,5 +106,18 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line."""
-    app()
+    """Run the command line.
+
+    After an error the process ends at once: Arrow's threads may still be reading ahead through a
+    Python stream, and would abort it if they did so while the interpreter shuts down.
+    """
+    try:
+        app()
+    except SystemExit as ending:
+        if ending.code not in (0, None):
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                sys.stdout.flush()
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                sys.stderr.flush()
+            os._exit(ending.code if isinstance(ending.code, int) else 1)
+        raise

@@ -16,6 +16,7 @@ from fasttext_app.cli.options import (
     TextColumnOption,
     ThreadsOption,
     data_layer,
+    only_section,
     print_json,
 )
 
@@ -26,10 +27,17 @@ def evaluate(
     model: ModelArgument,
     data: Annotated[
         str | None,
-        typer.Option("--data", metavar="SPEC", help="[default: the data of training]"),
+        typer.Option(
+            "--data",
+            metavar="SPEC",
+            help="As for train.  [default: the data of training]",
+        ),
     ] = None,
     split: Annotated[
-        str | None, typer.Option("--split", help="Which split.  [default: test]")
+        str | None,
+        typer.Option(
+            "--split", help="The split to score: train, validation, test.  [default: test]"
+        ),
     ] = None,
     text_column: TextColumnOption = None,
     label_column: LabelColumnOption = None,
@@ -49,7 +57,7 @@ def evaluate(
     classifier = TextClassifier.load(model, device=device or "cpu", threads=threads or 0)
     config = resolve(
         classifier.config.model_dump(),
-        parse_assignments(settings or []),
+        only_section("data", parse_assignments(settings or [])),
         data_layer(data, text_column, label_column, errors),
     )
     source = open_source(config.data)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from fasttext_app.errors import DataError
+from fasttext_app.errors import ConfigError, DataError
 
 __all__ = [
     "DeviceOption",
@@ -21,6 +22,7 @@ __all__ = [
     "ThreadsOption",
     "data_layer",
     "given_texts",
+    "only_section",
     "print_json",
 ]
 
@@ -95,6 +97,18 @@ def given_texts(texts: list[str], errors: str = "strict") -> list[str]:
         if any("\ud800" <= letter <= "\udfff" for letter in text):
             raise DataError(f"text {number} of the command line is not UTF-8; pass it as UTF-8")
     return texts
+
+
+def only_section(section: str, layer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return ``layer`` if it has nothing but this section: the rest was settled in training.
+
+    Raises:
+        ConfigError: another section is set.
+    """
+    for other in layer:
+        if other != section:
+            raise ConfigError(f"--set {other}...: only {section}.* can be set here")
+    return layer
 
 
 def print_json(document: Any) -> None:

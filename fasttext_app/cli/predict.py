@@ -18,6 +18,7 @@ from fasttext_app.cli.options import (
     ThreadsOption,
     data_layer,
     given_texts,
+    only_section,
 )
 
 if TYPE_CHECKING:
@@ -72,6 +73,8 @@ def predict(
         raise typer.BadParameter(
             f"{form!r} is not one of {', '.join(FORMATS)}", param_hint="--format"
         )
+    if texts == ["-"] and input is None:
+        texts, input = None, Path("-")  # noqa: A001 - fastText's own way to name stdin
     if texts and input is not None:
         raise typer.BadParameter("give texts or --input, not both", param_hint="TEXT")
     if not texts and input is None:
@@ -80,11 +83,13 @@ def predict(
                 "give texts, --input FILE, or lines on stdin", param_hint="TEXT"
             )
         input = Path("-")  # noqa: A001
+    if input is not None and output is not None and _same_file(input, output):
+        raise typer.BadParameter(f"{output} is the input too", param_hint="--output")
     chosen = format_for(output, form)
     classifier = TextClassifier.load(model, device=device or "cpu", threads=threads or 0)
     config = resolve(
         classifier.config.model_dump(),
-        parse_assignments(settings or []),
+        only_section("data", parse_assignments(settings or [])),
         data_layer(str(input), text_column, None, errors),
     )
     batches = _given(given_texts(texts, config.data.errors)) if texts else _read(config)
@@ -96,7 +101,11 @@ def predict(
 
     rows = write_predictions(predicted(), output, chosen, top_k)
     if output is not None:
-        typer.echo(f"wrote {rows:,} rows to {output}", err=True)
+        typer.echo(f"wrote {rows:,} row{'s' * (rows != 1)} to {output}", err=True)
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    return one.exists() and other.is_file() and one.samefile(other)
 
 
 def _given(texts: list[str]) -> Iterator[pa.RecordBatch]:

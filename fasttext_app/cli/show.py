@@ -16,6 +16,7 @@ from fasttext_app.cli.options import (
     TextColumnOption,
     data_layer,
     given_texts,
+    only_section,
     print_json,
 )
 
@@ -43,7 +44,7 @@ def inspect(
     from fasttext_app.predictor import TextClassifier
 
     if without_model:
-        config = resolve(parse_assignments(settings or []))
+        config = resolve(only_section("text", parse_assignments(settings or [])))
         texts = given_texts(arguments)
         inspection = inspect_texts(texts, standalone_encoder(config, texts))
     else:

@@ -30,18 +30,25 @@ def train(
     data: Annotated[
         str | None,
         typer.Option(
-            "--data", metavar="SPEC", help="ag_news, sample, a file, a folder, or owner/name."
+            "--data",
+            metavar="SPEC",
+            help="ag_news, sample, a file, a folder, 'a/{split}.csv', or owner/name.",
         ),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", help="The model directory.  [default: models/NAME]"),
+        typer.Option(
+            "--output",
+            help="The model directory.  [default: models/ and the name of the config or data]",
+        ),
     ] = None,
-    epochs: Annotated[int | None, typer.Option("--epochs")] = None,
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", help="Passes over the training rows.")
+    ] = None,
     lr: Annotated[float | None, typer.Option("--lr", help="Learning rate.")] = None,
     dim: Annotated[int | None, typer.Option("--dim", help="Embedding dimension.")] = None,
-    batch_size: Annotated[int | None, typer.Option("--batch-size")] = None,
-    seed: Annotated[int | None, typer.Option("--seed")] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Texts in a step.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Decides all that is random.")] = None,
     device: DeviceOption = None,
     threads: ThreadsOption = None,
     text_column: TextColumnOption = None,
@@ -60,6 +67,7 @@ def train(
     """
     from fasttext_app.artifact import check_target
     from fasttext_app.config import flat_layer, load_config_file, parse_assignments, resolve
+    from fasttext_app.errors import ArtifactError
     from fasttext_app.workflows import load_examples
 
     flags = {
@@ -79,6 +87,8 @@ def train(
     )
     target = output or _default_output(config, resolved.data.source)
     check_target(target)
+    if output is None and target.exists() and not dry_run:
+        raise ArtifactError(f"{target}: there is a model already; pass --output to replace it")
     examples = load_examples(resolved)
     if dry_run:
         _dry_run(resolved, examples, json)
@@ -140,8 +150,6 @@ def _run(config: Any, examples: Any, target: Path, as_json: bool) -> None:
     else:
         accuracy = result.model.artifact.metrics.get("validation_accuracy")
         figure = "" if accuracy is None else f" (validation accuracy {accuracy:.4f})"
-        epoch = result.outcome.best_epoch
-        state = f"of epoch {epoch}" if epoch else "as it was within epoch 1"
-        typer.echo(f"saved the model {state} to {target}{figure}")
+        typer.echo(f"saved the model of epoch {result.outcome.best_epoch} to {target}{figure}")
     if result.outcome.interrupted:
         raise typer.Exit(130)

@@ -11,7 +11,19 @@ import pyarrow.compute as pc
 from fasttext_app.config import DataConfig
 from fasttext_app.errors import DataError, did_you_mean
 
-__all__ = ["Batches", "Scan", "Source", "check_columns", "to_examples"]
+__all__ = ["SPLIT_NAMES", "Batches", "Scan", "Source", "check_columns", "to_examples"]
+
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+}
+"""What a split may be called, and the name that it has here."""
 
 Batches = Iterator[pa.RecordBatch]
 """Batches with a string column ``text`` and, where labels were asked for, a string ``label``."""
@@ -42,8 +54,11 @@ class Source:
         return tuple(self.scans)
 
     def has(self, split: str) -> bool:
-        """Whether there is a split of that very name."""
-        return not self.single and split in self.scans
+        """Whether there is a split of that name (``valid`` and ``dev`` are ``validation``)."""
+        return not self.single and self._own_name(split) in self.scans
+
+    def _own_name(self, split: str) -> str:
+        return split if split in self.scans else SPLIT_NAMES.get(split, split)
 
     def scan(self, split: str, *, labels: bool = True) -> Batches:
         """Read one split batch by batch, in constant memory.
@@ -53,6 +68,7 @@ class Source:
         """
         if self.single:
             return next(iter(self.scans.values()))(labels)
+        split = self._own_name(split)
         if split not in self.scans:
             hint = did_you_mean(split, self.scans) or f"; it has: {', '.join(self.scans)}"
             raise DataError(f"{self.spec}: no split {split!r}{hint}")

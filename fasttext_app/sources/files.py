@@ -9,22 +9,12 @@ from pathlib import Path
 from fasttext_app.config import DataConfig
 from fasttext_app.errors import DataError
 from fasttext_app.sources.delimited import scan_delimited
-from fasttext_app.sources.examples import Batches, Scan, Source
+from fasttext_app.sources.examples import SPLIT_NAMES, Batches, Scan, Source
 from fasttext_app.sources.lines import scan_fasttext, scan_json_lines
 from fasttext_app.sources.parquet import parquet_label_names, scan_parquet
 
 __all__ = ["file_source", "folder_splits", "pattern_source", "scan_file", "splits_source"]
 
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "dev": "validation",
-    "test": "test",
-    "testing": "test",
-}
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".txt")
 
 

@@ -68,7 +68,7 @@ def scan_fasttext(path: Path, config: DataConfig, *, labels: bool) -> Batches:
         label, text = _split_labels(lines, config.label_prefix, partial(_line_name, path, number))
         batch = pa.record_batch({"text": text, "label": label})
         yield batch.filter(pc.invert(blank))
-    if not any_line:
+    if not any_line and str(path) != "-":  # a pipe may carry nothing
         raise DataError(f"{path}: the file is empty")
 
 

@@ -187,7 +187,7 @@ def _hugging_face(name: str, asset: bytes) -> Tokenizer:
         from tokenizers import Tokenizer as HuggingFaceTokenizer
     except ImportError:
         raise MissingDependencyError(
-            f"text.tokenizer: {name} needs the package 'tokenizers'; pip install 'fasttext-app[hf]'"
+            f"text.tokenizer: {name} needs the package 'tokenizers'; pip install tokenizers"
         ) from None
     try:
         backend: Any = HuggingFaceTokenizer.from_str(asset.decode("utf-8"))
