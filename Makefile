@@ -43,7 +43,8 @@ demo: setup
 
 bench: setup
 	$(BIN)/python scripts/bench_configs.py --write-docs
-	$(BIN)/python scripts/bench_embedding_bag.py --write-docs
+	$(BIN)/python scripts/bench_embedding_bag.py --write-docs \
+	    --vocabularies 10000 100000 1000000 --lengths 16 64 256 --rounds 5
 
 # Everything in the documents that a command prints or draws, but the benchmarks.
 docs: setup
