@@ -227,7 +227,7 @@ def train(config: Config, examples: Examples, callback: Callback | None = None) 
         DeviceError: the device is not there.
         TrainingError: the rows leave nothing to learn, the loss ran away, or memory is too small.
         DataError: pretrained vectors cannot be read.
-        KeyboardInterrupt: Ctrl-C came before the first epoch was done.
+        KeyboardInterrupt: Ctrl-C came before the first step was done.
     """
     from fasttext_app.trainer import Trainer
 
@@ -242,7 +242,7 @@ def train(config: Config, examples: Examples, callback: Callback | None = None) 
         train_data, validation_data = datasets
         assert train_data is not None
         outcome = Trainer(model, config, callback).fit(train_data, validation_data)
-    if outcome.interrupted and not outcome.history:
+    if outcome.interrupted and not outcome.steps:
         raise KeyboardInterrupt
     artifact = _artifact(prepared, model, outcome)
     classifier = TextClassifier(artifact, threads=config.trainer.threads)
