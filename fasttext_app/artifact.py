@@ -37,6 +37,7 @@ from safetensors import SafetensorError
 from fasttext_app._version import __version__
 from fasttext_app.config import Config, dump_config, resolve
 from fasttext_app.errors import ArtifactError, ConfigError
+from fasttext_app.text.strings import numbers_of
 from fasttext_app.text.vocabulary import LabelSet, Vocabulary
 
 __all__ = ["FORMAT_VERSION", "Artifact", "check_target", "load_artifact", "save_artifact"]
@@ -50,7 +51,7 @@ OWN = {MANIFEST, CARD, "model.safetensors", "vocabulary.parquet", "tokenizer.jso
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, RecursionError)
 """What Python raises on reading malformed JSON, TOML and text."""
 
-Tensors = dict[str, npt.NDArray[np.float32]]
+Tensors = dict[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -265,9 +266,10 @@ def _sha256(path: Path) -> str:
 def _read_vocabulary(path: Path) -> Vocabulary:
     import pyarrow.parquet as pq
 
-    table = pq.read_table(path, columns=["word", "count"])
+    with pq.ParquetFile(path) as file:  # read_table() would import much more
+        table = file.read(columns=["word", "count"])
     words = table["word"].cast(pa.string()).combine_chunks()
-    return Vocabulary(words, table["count"].to_numpy().astype(np.int64))
+    return Vocabulary(words, numbers_of(table["count"].combine_chunks()).astype(np.int64))
 
 
 def _read_tensors(path: Path) -> Tensors:
@@ -277,17 +279,33 @@ def _read_tensors(path: Path) -> Tensors:
 
 
 def _check_shapes(folder: Path, artifact: Artifact) -> None:
-    rows = max(len(artifact.vocabulary) + artifact.config.text.hashed_rows, 1)
+    buckets = artifact.tensors.get("buckets")
+    hashed = artifact.config.text.hashed_rows if buckets is None else len(buckets)
+    rows = max(len(artifact.vocabulary) + hashed, 1)
     dim, classes = artifact.config.model.dim, len(artifact.labels)
-    expected = {"table": (rows, dim), "weight": (classes, dim), "bias": (classes,)}
+    quantized = "scale" in artifact.tensors
+    expected: dict[str, tuple[tuple[int, ...], str]] = {
+        "table": ((rows, dim), "int8" if quantized else "float32"),
+        "weight": ((classes, dim), "float32"),
+        "bias": ((classes,), "float32"),
+    }
+    if quantized:
+        expected["scale"] = ((rows,), "float32")
     if artifact.config.text.term_weighting == "tfidf":
-        expected["idf"] = (rows,)
-    found = {name: tensor.shape for name, tensor in artifact.tensors.items()}
-    if found != expected or any(t.dtype != np.float32 for t in artifact.tensors.values()):
+        expected["idf"] = ((rows,), "float32")
+    if buckets is not None:
+        expected["buckets"] = ((len(buckets),), "int32")
+    found = {name: (value.shape, str(value.dtype)) for name, value in artifact.tensors.items()}
+    if found != expected:
         raise ArtifactError(
-            f"{folder}: the tensors {found} do not fit the configuration, "
-            f"which needs {expected} of 32-bit floats"
+            f"{folder}: the tensors {found} do not fit the configuration, which needs {expected}"
         )
+    if buckets is not None and len(buckets):
+        ascending = bool((np.diff(buckets) > 0).all())
+        if not ascending or buckets[0] < 0 or buckets[-1] >= artifact.config.text.hashed_rows:
+            raise ArtifactError(
+                f"{folder}: the buckets are not ascending numbers of the hash space"
+            )
     if len(artifact.labels.counts) != classes:
         raise ArtifactError(f"{folder}/labels.json: has not one count for each name")
     if artifact.config.text.tokenizer.startswith("hf:") and artifact.tokenizer_asset is None:

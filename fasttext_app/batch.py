@@ -1,26 +1,67 @@
-"""Batches for training: flat ``indices`` and ``offsets`` cut out of one encoded data set.
+"""Batches for training: flat ``indices`` and ``offsets`` cut out of encoded texts.
 
-Shapes: **N** ids in a batch, **B** texts. Nothing is padded. ``EncodedDataset.gather`` is the fast
-way (a few tensor operations, on whatever device the data lives); ``collate`` is the plain one, for
-a stock ``DataLoader`` and as the reference that ``gather`` must equal.
+Shapes: **N** ids in a batch, **B** texts. Nothing is padded. There are three ways to cut a batch,
+held equal by tests: ``EncodedDataset.epoch`` on the CPU cuts many at a time in compiled code, on
+threads ahead of the training step; ``gather`` cuts one by torch operations, on any device;
+``collate`` is the plain one, for a stock ``DataLoader``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from fasttext_app.parallel import map_ahead, thread_count
 from fasttext_app.text.ragged import Ragged
+from fasttext_app.text.weighting import tfidf_weights
 
-__all__ = ["Batch", "EncodedDataset", "Example", "collate", "shuffled_batches"]
+__all__ = [
+    "Batch",
+    "EncodedDataset",
+    "Example",
+    "Grouping",
+    "RowPlan",
+    "ShardedDataset",
+    "collate",
+    "shuffled_batches",
+]
+
+CUT_IDS = 1 << 20  # ids that one call of the compiled code gathers
 
 Example = tuple[Tensor, Tensor, Tensor | None]
 """One text: ids [n], class [], and the weight of each id [n] or None."""
+
+
+@dataclass(frozen=True)
+class RowPlan:
+    """The ids of a batch grouped by table row: what a fused step goes through."""
+
+    rows: npt.NDArray[np.int32]  # [U], the distinct rows
+    starts: npt.NDArray[np.int32]  # [U + 1], where each row's group begins
+    bags: npt.NDArray[np.int32]  # [N], the text of each grouped id
+    shares: npt.NDArray[np.float32]  # [N], its weight in the bag; [0]: 1
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """What it takes to group the ids of a batch by row."""
+
+    rows: int
+    """The rows of the table."""
+    mean: bool = False
+    """Whether a bag is the mean of its rows."""
+    padding: int = -1
+    """The row that takes no part; -1: none."""
+    threads: int = 0
+    """With 1, batches are cut between the steps; with more, or 0 for all cores, on other threads
+    during them."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +72,7 @@ class Batch:
     offsets: Tensor  # [B + 1]; [B] where the model has include_last_offset=False
     labels: Tensor  # [B]
     per_sample_weights: Tensor | None = None  # [N]
+    plan: RowPlan | None = None  # in batches that the compiled code cut
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -42,7 +84,7 @@ class EncodedDataset(torch.utils.data.Dataset[Example]):
     Args:
         bags: the row ids of each text.
         labels: the class of each text, [texts].
-        weights: the weight of each id, [ids], or None.
+        idf: the inverse document frequency of every table row, for tf-idf weights; None: none.
         device: where the tensors live; batches are cut there.
         include_last_offset: whether the offsets of a batch carry the end of its last bag.
     """
@@ -51,16 +93,25 @@ class EncodedDataset(torch.utils.data.Dataset[Example]):
         self,
         bags: Ragged,
         labels: npt.NDArray[np.int64],
-        weights: npt.NDArray[np.float32] | None = None,
+        idf: npt.NDArray[np.float32] | None = None,
         *,
         device: torch.device | str = "cpu",
         include_last_offset: bool = True,
     ) -> None:
+        self.bags, self.idf = bags, idf
         self.indices = torch.from_numpy(bags.indices).to(device)
         self.offsets = torch.from_numpy(bags.offsets).to(device)
         self.labels = torch.from_numpy(labels).to(device)
-        self.weights = None if weights is None else torch.from_numpy(weights).to(device)
         self.include_last_offset = include_last_offset
+        self._weights: Tensor | None = None
+
+    @property
+    def weights(self) -> Tensor | None:
+        """The weight of each id, [ids], made when it is first asked for; None: no weighting."""
+        if self._weights is None and self.idf is not None:
+            weights = torch.from_numpy(tfidf_weights(self.bags, self.idf))
+            self._weights = weights.to(self.indices.device)
+        return self._weights
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -87,6 +138,125 @@ class EncodedDataset(torch.utils.data.Dataset[Example]):
             labels=self.labels[texts],
             per_sample_weights=None if self.weights is None else self.weights[positions],
         )
+
+    def steps(self, batch_size: int) -> int:
+        """Return the number of batches in an epoch."""
+        return math.ceil(len(self) / batch_size)
+
+    def epoch(
+        self, batch_size: int, generator: torch.Generator, grouping: Grouping | None = None
+    ) -> Iterator[Batch]:
+        """Yield all texts once in random order, in batches.
+
+        Args:
+            batch_size: texts in a batch; the last batch may have fewer.
+            generator: the source of the order.
+            grouping: what batches need to carry a :class:`RowPlan` too (on the CPU only); they are
+                then cut by compiled code, and are the same whatever the number of threads.
+        """
+        if grouping is None:
+            for texts in shuffled_batches(len(self), batch_size, generator):
+                yield self.gather(texts.to(self.labels.device))
+        else:
+            yield from self._cut_epoch(batch_size, generator, grouping)
+
+    def _cut_epoch(
+        self, batch_size: int, generator: torch.Generator, grouping: Grouping
+    ) -> Iterator[Batch]:
+        order = torch.randperm(len(self), generator=generator).numpy()
+        texts = max(CUT_IDS * len(self) // max(len(self.bags.indices), 1), 1)
+        texts = -(-texts // batch_size) * batch_size
+        pieces = [order[start : start + texts] for start in range(0, len(order), texts)]
+        scratches: SimpleQueue[npt.NDArray[np.int64]] = SimpleQueue()
+        idf = np.empty(0, np.float32) if self.idf is None else self.idf
+        how = grouping.mean, grouping.padding
+
+        def cut(piece: npt.NDArray[np.int64]) -> list[Batch]:
+            from fasttext_app.kernels import cut_batches
+
+            try:
+                scratch = scratches.get_nowait()
+            except Empty:
+                scratch = np.full(grouping.rows, -1, np.int64)
+            arrays = cut_batches(
+                self.bags.indices, self.bags.offsets, piece, batch_size, idf, *how, scratch
+            )
+            scratches.put(scratch)
+            return self._batches(piece, batch_size, *arrays)
+
+        for batches in map_ahead(cut, pieces, thread_count(grouping.threads) - 1):
+            yield from batches
+
+    def _batches(
+        self,
+        texts: npt.NDArray[np.int64],
+        batch_size: int,
+        ids: npt.NDArray[np.int32],
+        weights: npt.NDArray[np.float32],
+        id_bounds: npt.NDArray[np.int64],
+        bag_offsets: npt.NDArray[np.int32],
+        rows: npt.NDArray[np.int32],
+        row_bounds: npt.NDArray[np.int64],
+        starts: npt.NDArray[np.int32],
+        bags: npt.NDArray[np.int32],
+        shares: npt.NDArray[np.float32],
+        group_bounds: npt.NDArray[np.int64],
+    ) -> list[Batch]:
+        """Cut the arrays of the compiled code into batches; nothing is copied."""
+        all_ids, all_offsets = torch.from_numpy(ids), torch.from_numpy(bag_offsets)
+        all_weights, labels = torch.from_numpy(weights), self.labels[torch.from_numpy(texts)]
+        bounds = (id_bounds.tolist(), row_bounds.tolist(), group_bounds.tolist())
+        made = []
+        for number in range(len(id_bounds) - 1):
+            (id0, row0, group0), (id1, row1, group1) = (
+                [edges[number + side] for edges in bounds] for side in (0, 1)
+            )
+            text0 = number * batch_size
+            text1 = min(text0 + batch_size, len(texts))
+            last = text1 + number + (1 if self.include_last_offset else 0)
+            plan = RowPlan(
+                rows[row0:row1],
+                starts[row0 + number : row1 + number + 1],
+                bags[group0:group1],
+                shares[group0:group1] if len(shares) else shares,
+            )
+            batch = Batch(
+                indices=all_ids[id0:id1],
+                offsets=all_offsets[text0 + number : last],
+                labels=labels[text0:text1],
+                per_sample_weights=all_weights[id0:id1] if self.idf is not None else None,
+                plan=plan,
+            )
+            made.append(batch)
+        return made
+
+
+class ShardedDataset:
+    """Training texts that do not fit into memory: shard by shard in random order, each shuffled.
+
+    Args:
+        shards: loads each shard.
+        lengths: the texts of each shard.
+    """
+
+    def __init__(
+        self, shards: Sequence[Callable[[], EncodedDataset]], lengths: Sequence[int]
+    ) -> None:
+        self._shards, self._lengths = shards, lengths
+
+    def __len__(self) -> int:
+        return sum(self._lengths)
+
+    def steps(self, batch_size: int) -> int:
+        """Return the number of batches in an epoch; no batch has texts of two shards."""
+        return sum(math.ceil(length / batch_size) for length in self._lengths)
+
+    def epoch(
+        self, batch_size: int, generator: torch.Generator, grouping: Grouping | None = None
+    ) -> Iterator[Batch]:
+        """Yield all texts once, in batches; see :meth:`EncodedDataset.epoch`."""
+        for shard in torch.randperm(len(self._shards), generator=generator).tolist():
+            yield from self._shards[shard]().epoch(batch_size, generator, grouping)
 
 
 def collate(examples: Sequence[Example], *, include_last_offset: bool = True) -> Batch:

@@ -102,6 +102,9 @@ class DataConfig(_Section):
     validation: str | Fraction = "auto"
     """A split's name, a fraction of the training rows (0: none), or ``auto``: the split
     ``validation`` where the source has one, else a tenth of the training rows."""
+    in_memory_mb: Annotated[int, Field(ge=0)] = 1024
+    """Megabytes of encoded training texts that stay in memory; what is more goes to memory-mapped
+    files in the temporary folder (``TMPDIR``), and is trained shard by shard."""
     test_split: str = "test"
     """The split that ``evaluate`` scores."""
 
@@ -123,6 +126,11 @@ class TextConfig(_Section):
     """Longest character n-gram of a word; 0: none."""
     bucket: Annotated[int, Field(ge=1, le=2**31 - 1)] = 2_000_000
     """Rows that hashed n-grams share; unused where there are no n-grams."""
+    prune: bool = True
+    """Whether only the hash buckets that a training text falls into get a row; an n-gram of another
+    bucket then adds nothing to a text, and the model is far smaller."""
+    min_ngram_count: Annotated[int, Field(ge=1)] = 1
+    """Buckets with fewer n-grams in the training texts get no row; needs ``prune``."""
     term_weighting: Literal["none", "tfidf"] = "none"
     """``tfidf`` weighs each id of a text (per_sample_weights); needs ``model.mode = "sum"``."""
 
@@ -162,8 +170,13 @@ class ModelConfig(_Section):
 class OptimizerConfig(_Section):
     """How parameters are stepped, and how the learning rate goes over the run."""
 
-    name: Literal["sgd", "adagrad", "sparse_adam"] = "adagrad"
-    """``sparse_adam`` is SparseAdam on the table with Adam on the linear layer."""
+    name: Literal["sgd", "adagrad", "rowwise_adagrad", "sparse_adam"] = "adagrad"
+    """``rowwise_adagrad`` keeps one accumulator for each table row; ``sparse_adam`` is SparseAdam
+    on the table with Adam on the linear layer."""
+    implementation: Literal["auto", "fused", "torch"] = "auto"
+    """How the table is stepped: ``fused``, by compiled code straight from the gradient of the bags;
+    ``torch``, by ``torch.optim`` over the table's gradient, which is the reference; ``auto``: fused
+    where it can be."""
     lr: Annotated[float, Field(gt=0, le=1e30)] = 0.1  # torch steps in 32-bit floats
     """The highest learning rate of the run; the loss is the mean over a batch."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0

@@ -12,7 +12,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fasttext_app.config import Config
 
-__all__ = ["impossible_combinations"]
+__all__ = ["fused_obstacle", "impossible_combinations"]
+
+
+def fused_obstacle(config: Config) -> str | None:
+    """Return the setting that the fused step cannot do, or None."""
+    model, optimizer, trainer = config.model, config.optimizer, config.trainer
+    obstacles = {
+        "optimizer.momentum": optimizer.momentum > 0,
+        "optimizer.weight_decay": optimizer.weight_decay > 0,
+        "trainer.clip_grad_norm": trainer.clip_grad_norm is not None,
+        "model.scale_grad_by_freq": model.scale_grad_by_freq,
+        "model.sparse = false": not model.sparse and model.mode != "max",
+    }
+    return next((setting for setting, is_set in obstacles.items() if is_set), None)
 
 
 def impossible_combinations(config: Config) -> Iterable[tuple[bool, str]]:
@@ -60,6 +73,19 @@ def impossible_combinations(config: Config) -> Iterable[tuple[bool, str]]:
         model.sparse and trainer.clip_grad_norm is not None,
         "trainer.clip_grad_norm cannot take the norm of sparse gradients; "
         "leave it out, or set model.sparse = false",
+    )
+    yield (
+        optimizer.implementation == "fused" and fused_obstacle(config) is not None,
+        f'optimizer.implementation = "fused" cannot do {fused_obstacle(config)}; '
+        'set it to "torch" or "auto"',
+    )
+    yield (
+        text.min_ngram_count > 1 and not text.prune,
+        "text.min_ngram_count is read only where text.prune = true",
+    )
+    yield (
+        optimizer.name == "rowwise_adagrad" and optimizer.weight_decay > 0,
+        'optimizer.weight_decay is not read by optimizer.name = "rowwise_adagrad"',
     )
     yield (
         optimizer.momentum > 0 and not sgd,

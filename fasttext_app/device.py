@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from fasttext_app.errors import DeviceError
@@ -12,7 +13,20 @@ from fasttext_app.errors import DeviceError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["resolve_device", "torch_threads"]
+__all__ = ["preload_torch", "resolve_device", "torch_threads"]
+
+
+def preload_torch() -> None:
+    """Begin to import torch on another thread, so that reading and tokenising need not wait.
+
+    Whoever imports torch later waits for what is left of it, and gets its error if there is one.
+    """
+
+    def load() -> None:
+        with suppress(ImportError):
+            import torch  # noqa: F401
+
+    threading.Thread(target=load, name="preload torch", daemon=True).start()
 
 
 def resolve_device(name: str) -> torch.device:

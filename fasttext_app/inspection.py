@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from fasttext_app.config import Config
 from fasttext_app.predictor import TextClassifier
@@ -28,8 +27,9 @@ class TextStages:
     tokens: list[str]
     word_rows: list[int | None]
     """The table row of each token; None for a word outside the vocabulary."""
-    ngrams: list[tuple[str, int]]
-    """Character and word n-grams with their rows, in the order in which they stand in the bag."""
+    ngrams: list[tuple[str, int | None]]
+    """Character and word n-grams with their rows, in the order in which they stand in the bag; None
+    for one whose hash bucket has no row."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def inspect_texts(
     texts: Sequence[str], encoder: TextEncoder, model: TextClassifier | None = None
 ) -> Inspection:
     """Show every stage for these texts; with a model, its logits and probabilities too."""
-    tokens = [text for part in tokenize(encoder.tokenizer, texts) for text in part.to_lists()]
+    tokens = encoder.tokenizer.split(list(texts))
     stages = [_stages(text, words, encoder) for text, words in zip(texts, tokens, strict=True)]
     bags = encoder.encode(texts)
     size, bucket = len(encoder.vocabulary), encoder.bucket
@@ -68,12 +68,11 @@ def inspect_texts(
 
 
 def _stages(text: str, tokens: list[str], encoder: TextEncoder) -> TextStages:
-    rows = encoder.vocabulary.ids(pa.array(tokens, pa.string())).tolist()
+    rows = [encoder.vocabulary.row(token) for token in tokens]
     hashed = []
     if encoder.maxn:
         for token in tokens:
             hashed += reference_char_ngrams(token, encoder.minn, encoder.maxn)
     hashed += reference_word_ngrams(tokens, encoder.word_ngrams)
-    first = len(encoder.vocabulary)
-    ngrams = [(ngram, first + value % encoder.bucket) for ngram, value in hashed]
+    ngrams = [(ngram, next(iter(encoder.hashed.rows([value])), None)) for ngram, value in hashed]
     return TextStages(text, tokens, [None if row < 0 else row for row in rows], ngrams)

@@ -151,7 +151,7 @@ class FastTextClassifier(nn.Module):
         return torch.sparse_coo_tensor(rows, values * trained[rows[0]], gradient.shape)
 
     @torch.no_grad()
-    def export_tensors(self) -> dict[str, npt.NDArray[np.float32]]:
+    def export_tensors(self) -> dict[str, npt.NDArray[Any]]:
         """Return the weights as NumPy arrays: ``table`` [V, D], ``weight`` [C, D], ``bias`` [C].
 
         With ``max_norm``, every row is rescaled here as its next look-up would do it.

@@ -6,6 +6,7 @@ is the zero vector, so its answer is the model's prior (the bias).
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +20,9 @@ from fasttext_app.artifact import Artifact, load_artifact, save_artifact
 from fasttext_app.config import Config, DataConfig
 from fasttext_app.errors import ConfigError, DataError
 from fasttext_app.metrics import Scores, classification_scores, top_k_classes
+from fasttext_app.parallel import map_threads
 from fasttext_app.sources import Batches, open_source
-from fasttext_app.text.encoder import TextEncoder, TextLike, as_chunks, map_threads
+from fasttext_app.text.encoder import KERNELS, TextEncoder, TextLike, as_chunks
 from fasttext_app.text.ragged import Ragged
 from fasttext_app.text.tokenizers import load_tokenizer
 from fasttext_app.text.weighting import tfidf_weights
@@ -29,6 +31,7 @@ __all__ = ["Prediction", "Ranked", "TextClassifier", "bag_vectors", "probabiliti
 
 F32 = npt.NDArray[np.float32]
 EVALUATED_RANKS = 5
+MODES = ("sum", "mean", "max")  # in the order of kernels.SUM, MEAN, MAX
 
 
 @dataclass(frozen=True)
@@ -72,8 +75,9 @@ class TextClassifier:
         self.threads = threads
         text = artifact.config.text
         tokenizer = load_tokenizer(text.tokenizer, artifact.tokenizer_asset)
-        self.encoder = TextEncoder.from_config(text, tokenizer, artifact.vocabulary)
-        self._forward: Callable[[Ragged, F32 | None], F32] = self._numpy_forward
+        kept = artifact.tensors.get("buckets")
+        self.encoder = TextEncoder.from_config(text, tokenizer, artifact.vocabulary, kept)
+        self._forward: Callable[[Ragged], F32] = self._cpu_forward
         if device != "cpu":
             self._forward = _torch_forward(artifact, device)
 
@@ -119,7 +123,20 @@ class TextClassifier:
         """Return the ``top_k`` best classes of each text (all of them where there are fewer)."""
         if top_k < 1:
             raise ConfigError(f"top_k = {top_k}: must be at least 1")
-        logits = self.logits(texts)
+        parts = [
+            self._ranked(np.empty((0, len(self.labels)), np.float32), top_k),
+            *map_threads(
+                lambda chunk: self._ranked(self._chunk_logits(chunk), top_k),
+                as_chunks(texts),
+                self.threads,
+            ),
+        ]
+        return Ranked(
+            np.concatenate([part.classes for part in parts]),
+            np.concatenate([part.probabilities for part in parts]),
+        )
+
+    def _ranked(self, logits: F32, top_k: int) -> Ranked:
         classes = top_k_classes(logits, top_k)  # large logits differ where probabilities round to 1
         proba = probabilities(logits, self.config.model.loss)
         return Ranked(classes, np.take_along_axis(proba, classes, axis=1))
@@ -192,14 +209,32 @@ class TextClassifier:
         return None if idf is None else tfidf_weights(bags, idf)
 
     def _chunk_logits(self, texts: pa.StringArray) -> F32:
-        bags = self.encoder.encode(texts)
-        return self._forward(bags, self.id_weights(bags))
+        return self._forward(self.encoder.encode_chunk(texts))
 
-    def _numpy_forward(self, bags: Ragged, weights: F32 | None) -> F32:
-        tensors, model = self.artifact.tensors, self.config.model
-        vectors = bag_vectors(tensors["table"], bags, model.mode, weights, model.padding_idx)
-        logits: F32 = vectors @ tensors["weight"].T + tensors["bias"]
+    def _cpu_forward(self, bags: Ragged) -> F32:
+        tensors = self.artifact.tensors
+        logits: F32 = self._vectors(bags) @ tensors["weight"].T + tensors["bias"]
         return logits
+
+    def _vectors(self, bags: Ragged) -> F32:
+        """Sum up bags, [B, D]: in compiled code where it is loaded, else in NumPy."""
+        tensors, model = self.artifact.tensors, self.config.model
+        table, scale, idf = (tensors.get(name) for name in ("table", "scale", "idf"))
+        assert table is not None
+        if KERNELS not in sys.modules:
+            weights = self.id_weights(bags)
+            return bag_vectors(table, bags, model.mode, weights, model.padding_idx, scale)
+        from fasttext_app.kernels import NO_F32, sum_bags
+
+        return sum_bags(
+            table,
+            NO_F32 if scale is None else scale,
+            bags.indices,
+            bags.offsets,
+            NO_F32 if idf is None else idf,
+            MODES.index(model.mode),
+            -1 if model.padding_idx is None else model.padding_idx,
+        )
 
 
 def labelled_table(job: str, texts: Sequence[str], labels: Sequence[str] | None) -> pa.Table:
@@ -231,6 +266,7 @@ def bag_vectors(
     mode: str = "mean",
     weights: F32 | None = None,
     padding_idx: int | None = None,
+    scale: F32 | None = None,
 ) -> F32:
     """Do in NumPy what ``nn.EmbeddingBag`` does: one vector a bag, [B, D]; zero for an empty bag.
 
@@ -240,6 +276,7 @@ def bag_vectors(
         mode: ``mean``, ``sum`` or ``max``.
         weights: the weight of each id, [N]; ``sum`` only.
         padding_idx: ids to leave out.
+        scale: what the numbers of a row are multiplied by, [V]; for a table of whole numbers.
     """
     if padding_idx is not None:
         kept = bags.indices != padding_idx
@@ -249,7 +286,9 @@ def bag_vectors(
     full = np.flatnonzero(bags.lengths)
     if not len(full):
         return vectors
-    gathered = table[bags.indices]
+    gathered = table[bags.indices].astype(np.float32, copy=False)
+    if scale is not None:
+        gathered *= scale[bags.indices, None]
     if weights is not None:
         gathered *= weights[:, None]
     reduce = np.maximum if mode == "max" else np.add
@@ -269,7 +308,7 @@ def probabilities(logits: F32, loss: str) -> npt.NDArray[np.float64]:
     return proba
 
 
-def _torch_forward(artifact: Artifact, device_name: str) -> Callable[[Ragged, F32 | None], F32]:
+def _torch_forward(artifact: Artifact, device_name: str) -> Callable[[Ragged], F32]:
     """Return the same forward pass on a torch device."""
     import torch
 
@@ -280,14 +319,19 @@ def _torch_forward(artifact: Artifact, device_name: str) -> Callable[[Ragged, F3
     rows = len(artifact.tensors["table"])
     config = artifact.config.model.model_copy(update={"include_last_offset": True})
     model = FastTextClassifier.from_config(config, rows, len(artifact.labels))
-    model.load_tensors(artifact.tensors)
+    table, scale = artifact.tensors["table"], artifact.tensors.get("scale")
+    if scale is not None:
+        table = table * scale[:, None]
+    model.load_tensors(artifact.tensors | {"table": table})
     model.to(device).eval()
+    idf = artifact.tensors.get("idf")
 
     def place(array: npt.NDArray[Any] | None) -> torch.Tensor | None:
         return None if array is None else torch.from_numpy(array).to(device)
 
     @torch.inference_mode()
-    def forward(bags: Ragged, weights: F32 | None) -> F32:
+    def forward(bags: Ragged) -> F32:
+        weights = None if idf is None else tfidf_weights(bags, idf)
         offsets = bags.offsets.astype(bags.indices.dtype)
         logits: F32 = model(place(bags.indices), place(offsets), place(weights)).cpu().numpy()
         return logits

@@ -14,13 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fasttext_app.batch import EncodedDataset, shuffled_batches
+from fasttext_app.batch import Batch, EncodedDataset, Grouping, ShardedDataset
 from fasttext_app.config import Config, OptimizerConfig
+from fasttext_app.config_rules import fused_obstacle
 from fasttext_app.errors import TrainingError
 from fasttext_app.losses import LOSSES
 from fasttext_app.metrics import classification_scores, top_k_classes
 from fasttext_app.model import FastTextClassifier
 from fasttext_app.optim import build_optimizers, rate_factor, set_rate
+from fasttext_app.optim.fused import FusedStep
 
 __all__ = [
     "Callback",
@@ -134,10 +136,14 @@ class Trainer:
         self.config = config
         self._emit = callback or (lambda event: None)
         self._loss = LOSSES[config.model.loss]
-        self._optimizers = build_optimizers(model, config.optimizer)
+        self._fused_step = self._make_fused_step()
+        self._grouping = None if self._fused_step is None else self._how_to_group()
+        self._optimizers = [] if self._fused_step else build_optimizers(model, config.optimizer)
         self._steps = 0
 
-    def fit(self, train: EncodedDataset, validation: EncodedDataset | None = None) -> TrainOutcome:
+    def fit(
+        self, train: EncodedDataset | ShardedDataset, validation: EncodedDataset | None = None
+    ) -> TrainOutcome:
         """Train for the epochs of the configuration. Ctrl-C ends it early with the best so far.
 
         Raises:
@@ -170,21 +176,21 @@ class Trainer:
     def _epoch(
         self,
         epoch: int,
-        train: EncodedDataset,
+        train: EncodedDataset | ShardedDataset,
         validation: EncodedDataset | None,
         order: torch.Generator,
     ) -> EpochRecord:
         batch_size = self.config.trainer.batch_size
-        steps = math.ceil(len(train) / batch_size)
+        steps = train.steps(batch_size)
         report_every = max(steps // REPORTS_PER_EPOCH, 1)
         started, texts, loss_sum, reported = time.perf_counter(), 0, 0.0, 0
         unread: list[
             Tensor
         ] = []  # losses that no one has looked at: reading one waits for the device
-        for step, numbers in enumerate(shuffled_batches(len(train), batch_size, order)):
+        for step, batch in enumerate(train.epoch(batch_size, order, self._grouping)):
             rate = self._rate((epoch - 1) * steps + step, steps * self.config.trainer.epochs)
-            unread.append(self._step(train, numbers.to(train.labels.device), rate) * len(numbers))
-            texts += len(numbers)
+            unread.append(self._step(batch, rate) * len(batch))
+            texts += len(batch)
             if (step + 1) % report_every == 0 or step + 1 == steps:
                 recent = float(torch.stack(unread).sum())
                 if not math.isfinite(recent):
@@ -216,12 +222,25 @@ class Trainer:
         optimizer: OptimizerConfig = self.config.optimizer
         return optimizer.lr * rate_factor(optimizer.schedule, step, steps, optimizer.warmup)
 
-    def _step(self, train: EncodedDataset, texts: Tensor, rate: float) -> Tensor:
+    def _make_fused_step(self) -> FusedStep | None:
+        """Return the fused step if the settings ask for it, or allow it."""
+        on_cpu = self.model.embedding.weight.device.type == "cpu"
+        if self.config.optimizer.implementation == "torch" or fused_obstacle(self.config):
+            return None
+        return FusedStep(self.model, self.config.optimizer) if on_cpu else None
+
+    def _how_to_group(self) -> Grouping:
+        model, padding = self.config.model, self.config.model.padding_idx
+        return Grouping(
+            rows=len(self.model.embedding.weight),
+            mean=model.mode == "mean",
+            padding=-1 if padding is None else padding,
+            threads=self.config.trainer.threads,
+        )
+
+    def _step(self, batch: Batch, rate: float) -> Tensor:
         """Train on one batch; return its loss before the step, on the device."""
-        batch = train.gather(texts)
-        logits = self.model(batch.indices, batch.offsets, batch.per_sample_weights)
-        loss: Tensor = self._loss(logits, batch.labels)
-        loss.backward()
+        loss = self._plain_backward(batch) if self._fused_step is None else self._fused(batch, rate)
         if self.config.trainer.clip_grad_norm is not None:
             parameters = self.model.parameters()
             torch.nn.utils.clip_grad_norm_(parameters, self.config.trainer.clip_grad_norm)
@@ -231,6 +250,26 @@ class Trainer:
             optimizer.zero_grad()
         self._steps += 1
         return loss.detach()
+
+    def _plain_backward(self, batch: Batch) -> Tensor:
+        logits = self.model(batch.indices, batch.offsets, batch.per_sample_weights)
+        loss: Tensor = self._loss(logits, batch.labels)
+        loss.backward()
+        return loss
+
+    def _fused(self, batch: Batch, rate: float) -> Tensor:
+        """Go back to the bags by autograd, and step all parameters from there."""
+        assert self._fused_step is not None
+        with torch.no_grad():
+            bags: Tensor = self.model.embedding(
+                batch.indices, batch.offsets, batch.per_sample_weights
+            )
+        bags.requires_grad_()
+        loss: Tensor = self._loss(self.model.linear(bags), batch.labels)
+        loss.backward()
+        assert bags.grad is not None
+        self._fused_step.step(batch, bags.grad, rate)
+        return loss
 
     @torch.no_grad()
     def _validate(self, data: EncodedDataset) -> dict[str, float]:

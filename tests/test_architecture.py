@@ -16,17 +16,21 @@ ROOT = Path(fasttext_app.__file__).parent
 
 # A module imports only from its own layer or a lower one. "x.*" is the package x and all in it.
 LAYERS = [
-    ["errors", "_version", "resources", "config", "config_rules"],
-    ["sources.*", "text.*", "metrics", "device"],
+    ["errors", "_version", "resources", "config", "config_rules", "compiled", "parallel"],
+    ["sources.*", "text.*", "metrics", "device", "kernels"],
     ["artifact", "vectors"],
     ["batch", "model", "losses", "optim.*", "predictor"],
     ["trainer"],
     ["outputs"],
-    ["workflows", "inspection", "api"],
+    ["preparation", "workflows", "inspection", "api"],
     ["console", "cli.*", "__main__"],
 ]
-TORCH_AT_THE_TOP = {"batch", "model", "losses", "optim", "optim.schedules", "trainer"}
-HEAVY = {"torch", "torchtext", "datasets", "sklearn", "scipy", "matplotlib", "tokenizers"}
+TORCH_AT_THE_TOP = {
+    *("batch", "model", "losses", "trainer"),
+    *("optim", "optim.fused", "optim.rowwise", "optim.schedules"),
+}
+NUMBA_AT_THE_TOP = {"compiled", "kernels", "text.kernels", "text.token_kernels", "optim.fused"}
+HEAVY = {"numba", "torch", "torchtext", "datasets", "sklearn", "scipy", "matplotlib", "tokenizers"}
 RUNS_CODE_ON_LOADING = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 LONGEST_FILE = 375  # "about 350 lines"
 
@@ -143,7 +147,15 @@ def test_no_modules_import_one_another_in_a_circle():
 def test_heavy_packages_are_imported_where_they_are_used(name):
     at_the_top = {found.target.split(".")[0] for found in imports_of(name) if found.at_the_top}
     allowed = {"torch"} if name in TORCH_AT_THE_TOP else set()
-    assert at_the_top & HEAVY <= allowed
+    assert at_the_top & HEAVY <= allowed | ({"numba"} if name == "compiled" else set())
+
+
+@every_module
+def test_compiled_code_is_loaded_where_it_is_used(name):
+    if name in NUMBA_AT_THE_TOP:
+        return
+    at_the_top = {found.target for found in own_imports(name) if found.at_the_top}
+    assert not at_the_top & (NUMBA_AT_THE_TOP - TORCH_AT_THE_TOP)
 
 
 @every_module

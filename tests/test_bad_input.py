@@ -358,7 +358,16 @@ def test_bad_settings(fails, place, arguments, message):
 def test_settings_that_do_not_fit_the_data(fails):
     train = ("train", "--data", "good.csv", "--output", "new")
     assert "is outside the table" in fails(*train, "--set", "model.padding_idx=999")
-    huge = ["--set", "text.bucket=2000000000", "--set", "text.word_ngrams=2", "--dim", "60000"]
+    huge = [
+        "--set",
+        "text.prune=false",
+        "--set",
+        "text.bucket=2000000000",
+        "--set",
+        "text.word_ngrams=2",
+        "--dim",
+        "60000",
+    ]
     result = invoke(*train, *huge)
     assert result.exit_code == 1
     assert result.stderr.startswith("error: not enough memory to train: the table alone is ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import partial
 from itertools import pairwise
 
@@ -12,7 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from fasttext_app.batch import Batch, EncodedDataset, collate, shuffled_batches
+from fasttext_app.batch import (
+    Batch,
+    EncodedDataset,
+    Grouping,
+    ShardedDataset,
+    collate,
+    shuffled_batches,
+)
 from fasttext_app.text.ragged import Ragged
 
 Bags = list[list[int]]
@@ -25,9 +33,9 @@ def make_dataset(
     bags: Bags, *, weighted: bool = False, dtype: type = np.int64, last: bool = True
 ) -> EncodedDataset:
     ragged = Ragged.from_lists(bags, dtype)
-    weights = np.arange(len(ragged.indices), dtype=np.float32) + 0.5 if weighted else None
+    idf = np.arange(31, dtype=np.float32) + 0.5 if weighted else None
     labels = np.arange(len(bags), dtype=np.int64) * 10
-    return EncodedDataset(ragged, labels, weights, include_last_offset=last)
+    return EncodedDataset(ragged, labels, idf, include_last_offset=last)
 
 
 def assert_same(one: Batch, other: Batch) -> None:
@@ -68,11 +76,14 @@ def test_weights_stay_with_their_ids(bags, dtype):
     dataset = make_dataset(bags, weighted=True, dtype=dtype)
     backwards = torch.arange(len(bags)).flip(0)
     batch = dataset.gather(backwards)
-    numbered = Ragged.from_lists(bags)
-    positions = Ragged(np.arange(len(numbered.indices)), numbered.offsets).to_lists()
-    expected = [position + 0.5 for bag in reversed(positions) for position in bag]
+    sums = [sum(row + 0.5 for row in bag) for bag in bags]
+    expected = [
+        (row + 0.5) / total
+        for bag, total in zip(bags[::-1], sums[::-1], strict=True)
+        for row in bag
+    ]
     assert batch.per_sample_weights is not None
-    assert batch.per_sample_weights.tolist() == expected
+    assert batch.per_sample_weights.tolist() == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.int64])
@@ -166,3 +177,77 @@ def test_a_text_that_is_not_there_is_an_index_error(text):
     dataset = EncodedDataset(Ragged.from_lists([[1], [2]]), np.array([0, 1]))
     with pytest.raises(IndexError, match="of 2"):
         dataset[text]
+
+
+# --- batches that the compiled code cuts -------------------------------------------------------
+
+
+@given(
+    bag_lists,
+    st.integers(1, 5),
+    st.sampled_from(["plain", "weighted", "mean"]),
+    st.sampled_from([-1, 0, 7]),
+    st.booleans(),
+    st.sampled_from([1, 2, 8]),
+)
+@settings(deadline=None, max_examples=80)
+def test_cut_batches_are_the_gathered_ones_with_their_ids_grouped(
+    bags, batch_size, kind, padding, last, threads
+):
+    dataset = make_dataset(bags, weighted=kind == "weighted", dtype=np.int32, last=last)
+    grouping = Grouping(rows=31, mean=kind == "mean", padding=padding, threads=threads)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fasttext_app.batch.CUT_IDS", 4)  # several pieces, for several threads
+        cut = list(dataset.epoch(batch_size, torch.Generator().manual_seed(5), grouping))
+    plain = list(dataset.epoch(batch_size, torch.Generator().manual_seed(5)))
+    assert len(cut) == len(plain) == dataset.steps(batch_size)
+    for batch, expected in zip(cut, plain, strict=True):
+        for name in ("indices", "offsets", "labels"):
+            assert getattr(batch, name).tolist() == getattr(expected, name).tolist()
+        if kind == "weighted":
+            weights = expected.per_sample_weights.tolist()
+            assert batch.per_sample_weights.tolist() == pytest.approx(weights)
+        assert grouped(batch) == pytest.approx(groups_of(batch, kind, padding))
+
+
+def grouped(batch: Batch) -> dict[tuple[int, int, int], float]:
+    """{(row, place in its group, bag): share}."""
+    plan = batch.plan
+    assert len(set(plan.rows.tolist())) == len(plan.rows)
+    return {
+        (row, at - start, plan.bags[at]): float(plan.shares[at]) if len(plan.shares) else 1.0
+        for row, start, end in zip(
+            plan.rows.tolist(), plan.starts[:-1], plan.starts[1:], strict=True
+        )
+        for at in range(start, end)
+    }
+
+
+def groups_of(batch: Batch, kind: str, padding: int) -> dict[tuple[int, int, int], float]:
+    found, places, at = {}, Counter(), 0
+    for number, bag in enumerate(bags_of(batch)):
+        real = sum(row != padding for row in bag)
+        for row in bag:
+            share = {"plain": 1.0, "mean": 1 / max(real, 1)}.get(kind)
+            if share is None:
+                share = float(batch.per_sample_weights[at])
+            at += 1
+            if row != padding:
+                found[row, places[row], number] = share
+                places[row] += 1
+    return found
+
+
+def test_shards_cover_every_text_once_and_are_shuffled():
+    wholes = [make_dataset([[n], [n, n]], dtype=np.int32) for n in range(4)]
+    sharded = ShardedDataset([lambda whole=whole: whole for whole in wholes], [2] * 4)
+    orders = []
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(4):
+        batches = list(sharded.epoch(2, generator, Grouping(rows=31, threads=1)))
+        assert len(batches) == sharded.steps(2) == 4
+        texts = [bag for batch in batches for bag in bags_of(batch)]
+        assert sorted(texts) == sorted([[n] * k for n in range(4) for k in (1, 2)])
+        orders.append(texts)
+    assert len(sharded) == 8
+    assert any(order != orders[0] for order in orders)

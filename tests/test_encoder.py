@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fasttext_app.errors import ConfigError, DataError
+from fasttext_app.parallel import map_ahead, map_threads
 from fasttext_app.text import encoder as module
-from fasttext_app.text.encoder import TextEncoder, as_chunks, map_threads, tokenize
+from fasttext_app.text.encoder import TextEncoder, as_chunks, tokenize
 from fasttext_app.text.tokenizers import Tokens, load_tokenizer
 from fasttext_app.text.vocabulary import Vocabulary
 
@@ -164,10 +165,9 @@ def test_an_empty_vocabulary_leaves_only_hashed_rows():
     assert len(encoder.encode(["to be"]).indices) > 0
 
 
-def test_ids_are_64_bit_where_the_table_has_more_rows_than_32_bit_can_name():
-    encoder = make(2, (0, 0), 2**31)
-    assert encoder.rows == len(encoder.vocabulary) + 2**31
-    assert encoder.encode(["to be"]).indices.dtype == np.int64
+def test_a_table_of_more_rows_than_32_bits_name_is_refused():
+    with pytest.raises(ConfigError, match=r"text\.bucket = 2147483648: .* more than 2\^31 rows"):
+        make(2, (0, 0), 2**31)
 
 
 @pytest.mark.parametrize(("word_ngrams", "lengths"), [(2, (0, 0)), (1, (2, 3))])
@@ -208,7 +208,7 @@ def test_columns_are_cut_at_the_byte_limit(monkeypatch):
     monkeypatch.setattr(module, "CHUNK_BYTES", 1000)
     texts = [f"{number:0300d}" for number in range(10)]
     chunks = as_chunks(texts)
-    assert len(chunks) == 4
+    assert len(chunks) == 3
     assert [text for chunk in chunks for text in chunk.to_pylist()] == texts
 
 
@@ -231,6 +231,43 @@ def test_an_error_in_a_thread_reaches_the_caller(threads):
 def test_tokens_in_any_number_of_parts_encode_alike():
     encoder = make(3, (0, 0), 100)
     tokens = [["to", "be", "or"], [], ["not", "x"]]
-    one = encoder.encode_tokens([Tokens.from_lists(tokens)])
-    many = encoder.encode_tokens([Tokens.from_lists([text]) for text in tokens], threads=2)
-    assert many.to_lists() == one.to_lists()
+    whole = encoder.encode_tokens(Tokens.from_lists(tokens)).to_lists()
+    parts = [encoder.encode_tokens(Tokens.from_lists([text])).to_lists() for text in tokens]
+    assert [bag for part in parts for bag in part] == whole
+
+
+def test_a_stream_is_taken_only_as_far_as_it_is_needed():
+    taken = []
+    results = map_ahead(lambda item: item, (taken.append(n) or n for n in range(100)), 3)
+    assert [next(results), next(results)] == [0, 1]
+    assert len(taken) <= 6
+    results.close()
+
+
+# --- plain and compiled, whole and pruned ------------------------------------------------------
+
+
+@given(TEXTS, SETTINGS)
+@laws
+def test_plain_and_compiled_code_give_the_same_ids(texts, setting):
+    encoder = make(*setting)
+    compiled = encoder.encode_tokens(encoder.tokenizer(pa.array(texts, pa.string())))
+    plain = encoder.encode_few(texts)
+    assert compiled.to_lists() == plain.to_lists()
+    assert (compiled.indices.dtype, plain.indices.dtype) == (np.int32, np.int32)
+
+
+@given(TEXTS, SETTINGS, st.sets(st.integers(0, 200)))
+@laws
+def test_a_pruned_encoder_leaves_out_the_buckets_without_a_row(texts, setting, wanted):
+    encoder = make(*setting)
+    kept = sorted(bucket for bucket in wanted if bucket < encoder.bucket)
+    pruned = encoder.pruned(np.array(kept, dtype=np.int32))
+    words = len(encoder.vocabulary)
+    rows = {words + bucket: words + place for place, bucket in enumerate(kept)}
+    rows |= {row: row for row in range(words)}
+    expected = [[rows[i] for i in bag if i in rows] for bag in encoder.encode(texts).to_lists()]
+    assert pruned.rows == words + len(kept)
+    assert pruned.encode_few(texts).to_lists() == expected
+    column = pa.array(texts, pa.string())
+    assert pruned.encode_tokens(pruned.tokenizer(column)).to_lists() == expected

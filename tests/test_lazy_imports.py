@@ -13,15 +13,26 @@ import fasttext_app
 
 # Low layers first, so that the first one to import torch is the one that is named.
 WITHOUT_TORCH = [
-    *("errors", "_version", "resources", "config", "config_rules"),
+    *("errors", "_version", "resources", "config", "config_rules", "parallel"),
     *("sources", "sources.ag_news", "sources.delimited", "sources.examples", "sources.files"),
     *("sources.hub", "sources.lines", "sources.parquet", "sources.stream"),
     *("text", "text.ragged", "text.hashing", "text.tokenizers", "text.vocabulary"),
-    *("text.encoder", "text.weighting", "metrics", "device", "artifact", "vectors", "predictor"),
+    *("text.encoder", "text.weighting", "text.hash_space", "text.strings", "text.spool"),
+    *("metrics", "device", "artifact", "vectors", "predictor", "preparation"),
     *("outputs", "inspection", "workflows", "api", "console", "cli", "cli.options", "cli.train"),
     *("cli.predict", "cli.evaluate", "cli.show"),
 ]
-SLOW = ("torch", "torchtext", "datasets", "sklearn", "scipy", "matplotlib", "tokenizers")
+SLOW = (
+    "pandas",
+    "numba",
+    "torch",
+    "torchtext",
+    "datasets",
+    "sklearn",
+    "scipy",
+    "matplotlib",
+    "tokenizers",
+)
 
 
 def run(code, *arguments):
@@ -53,7 +64,9 @@ def test_every_module_but_those_that_compute_with_torch_is_asked():
         for path in root.rglob("*.py")
     }
     with_torch = {"batch", "losses", "model", "optim", "optim.schedules", "trainer"}
-    assert set(WITHOUT_TORCH) == names - with_torch - {"__init__", "__main__"}
+    with_torch |= {"optim.fused", "optim.rowwise"}
+    with_numba = {"compiled", "kernels", "text.kernels", "text.token_kernels"}
+    assert set(WITHOUT_TORCH) == names - with_torch - with_numba - {"__init__", "__main__"}
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["--version"]])

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fasttext_app.text import vocabulary as module
-from fasttext_app.text.tokenizers import Tokens
+from fasttext_app.text.hashing import reference_fnv1a
+from fasttext_app.text.tokenizers import Tokens, load_tokenizer
 from fasttext_app.text.vocabulary import LabelSet, Vocabulary
 
 laws = settings(deadline=None, max_examples=80)
@@ -36,6 +36,18 @@ def in_order(texts, min_count=1, max_size=0):
 
 def entries(vocabulary):
     return list(zip(vocabulary.words.to_pylist(), vocabulary.counts.tolist(), strict=True))
+
+
+def look_up(vocabulary, asked):
+    """Look up words both ways: all at once in compiled code, and one by one."""
+    tokens = Tokens.from_lists([asked])
+    found = vocabulary.rows(tokens)[tokens.codes]
+    assert found.tolist() == [vocabulary.row(word) for word in asked]
+    return found
+
+
+def label_set(labels, order=None):
+    return LabelSet.build([pa.array(labels, pa.string())], order)
 
 
 # --- Vocabulary --------------------------------------------------------------------------------
@@ -76,7 +88,7 @@ def test_a_vocabulary_may_be_empty(parts):
     empty = build(*parts, min_count=2)
     assert (len(empty), entries(empty)) == (0, [])
     assert empty.words.type == pa.string()
-    assert empty.ids(pa.array(["a"])).tolist() == [-1]
+    assert look_up(empty, ["a"]).tolist() == [-1]
 
 
 def test_counts_are_64_bit():
@@ -87,33 +99,24 @@ def test_counts_are_64_bit():
 @laws
 def test_ids_are_the_rows_of_the_words_and_minus_one_outside(texts, asked):
     rows = {word: row for row, (word, _) in enumerate(in_order(texts))}
-    found = build(texts).ids(pa.array(asked, pa.string()))
+    found = look_up(build(texts), asked)
     assert found.tolist() == [rows.get(word, -1) for word in asked]
 
 
-@given(TEXTS, st.lists(WORDS, max_size=10))
-@laws
-def test_many_look_ups_find_what_few_do(texts, asked):
-    vocabulary, column = build(texts), pa.array(asked, pa.string())
-    few = vocabulary.ids(column)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "DICT_BELOW", 0)
-        many = vocabulary.ids(column)
-    assert many.tolist() == few.tolist()
-    assert many.dtype == few.dtype == np.int32
+def test_look_ups_in_a_large_vocabulary():
+    vocabulary = build([[f"w{number}" for number in range(20_000)]])
+    asked = [f"w{number}" for number in range(0, 40_000, 3)]
+    assert look_up(vocabulary, asked).tolist() == [vocabulary.row(word) for word in asked]
+    assert set(look_up(vocabulary, asked[6667:])) == {-1}
 
 
-@pytest.mark.parametrize("size", [module.DICT_BELOW - 1, module.DICT_BELOW])
-def test_look_ups_on_either_side_of_the_threshold(size):
-    vocabulary = build([[f"w{number}" for number in range(10)]])
-    asked = [f"w{number % 12}" for number in range(size)]
-    expected = [number % 12 if number % 12 < 10 else -1 for number in range(size)]
-    assert vocabulary.ids(pa.array(asked)).tolist() == expected
-
-
-def test_look_ups_of_a_slice_are_those_of_its_words():
-    vocabulary = build([["a", "b"]])
-    assert vocabulary.ids(pa.array(["b", "a", "x", "b"]).slice(1, 2)).tolist() == [0, -1]
+def test_words_of_one_hash_are_told_apart():
+    words = ["costarring", "liquid", "declinate", "macallums"]  # two pairs that FNV-1a confuses
+    assert len({reference_fnv1a(word.encode()) for word in words}) == 2
+    vocabulary = build([words, words[::2]])
+    assert sorted(look_up(vocabulary, words)) == [0, 1, 2, 3]
+    tokens = load_tokenizer("whitespace")(pa.array([" ".join(words)]))
+    assert tokens.to_lists() == [words]
 
 
 # --- LabelSet ----------------------------------------------------------------------------------
@@ -131,31 +134,31 @@ def test_look_ups_of_a_slice_are_those_of_its_words():
     ],
 )
 def test_without_an_order_whole_numbers_go_by_value_and_names_by_text(labels, names):
-    assert LabelSet.build(labels).names == names
+    assert label_set(labels).names == names
 
 
 def test_whole_numbers_of_any_length_go_by_value():
     ids = ["9" * 18, "1" + "0" * 18, "9" * 19, "1" + "0" * 40]
-    assert LabelSet.build(ids[::-1]).names == tuple(ids)
+    assert label_set(ids[::-1]).names == tuple(ids)
 
 
 def test_a_number_too_long_for_python_is_a_name_like_any_other():
-    assert LabelSet.build(["9" * 5000, "10"]).names == ("10", "9" * 5000)
+    assert label_set(["9" * 5000, "10"]).names == ("10", "9" * 5000)
 
 
 def test_a_given_order_comes_first_and_keeps_labels_without_rows():
-    found = LabelSet.build(["z", "b", "z"], order=["c", "b"])
+    found = label_set(["z", "b", "z"], order=["c", "b"])
     assert (found.names, found.counts) == (("c", "b", "z"), (0, 1, 2))
 
 
 def test_labels_outside_a_given_order_come_after_it_in_their_own():
-    assert LabelSet.build(["10", "9", "x", "b"], order=["b"]).names == ("b", "9", "10", "x")
+    assert label_set(["10", "9", "x", "b"], order=["b"]).names == ("b", "9", "10", "x")
 
 
 @given(st.lists(st.sampled_from(["a", "b", "10", "9", "é", ""]), max_size=20))
 @laws
 def test_labels_are_counted_and_found_again(labels):
-    found = LabelSet.build(labels)
+    found = label_set(labels)
     assert dict(zip(found.names, found.counts, strict=True)) == Counter(labels)
     classes = found.ids(pa.array(labels, pa.string()))
     assert [found.names[number] for number in classes] == labels
@@ -163,19 +166,19 @@ def test_labels_are_counted_and_found_again(labels):
 
 def test_the_order_of_rows_does_not_change_the_classes():
     labels = ["b", "10", "a", "9", "10"]
-    assert LabelSet.build(labels) == LabelSet.build(labels[::-1])
+    assert label_set(labels) == label_set(labels[::-1])
 
 
 @pytest.mark.parametrize(
     "wrap", [pa.array, lambda labels: pa.chunked_array([labels[:1], labels[1:]])]
 )
 def test_an_unknown_label_is_minus_one(wrap):
-    classes = LabelSet.build(["a", "b"]).ids(wrap(["b", "c", "a"]))
+    classes = label_set(["a", "b"]).ids(wrap(["b", "c", "a"]))
     assert classes.tolist() == [1, -1, 0]
     assert classes.dtype == np.int64
 
 
 def test_no_labels_make_an_empty_set():
-    empty = LabelSet.build([])
+    empty = label_set([])
     assert (len(empty), empty.names, empty.counts) == (0, (), ())
     assert empty.ids(pa.array(["a"])).tolist() == [-1]

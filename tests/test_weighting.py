@@ -10,11 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fasttext_app.text.ragged import Ragged
-from fasttext_app.text.weighting import inverse_document_frequency, tfidf_weights
+from fasttext_app.text.weighting import Occurrences, inverse_document_frequency, tfidf_weights
 
 ROWS = 7
 BAGS = st.lists(st.lists(st.integers(0, ROWS - 1), max_size=6), max_size=8)
 laws = settings(deadline=None, max_examples=80)
+
+
+def idf_of(bags, rows, pieces=1):
+    size = -(-len(bags) // pieces) or 1
+    numbers = range(0, len(bags), size)
+    parts = [bags.take(np.arange(len(bags))[start : start + size]) for start in numbers]
+    narrow = [Ragged(part.indices.astype(np.int32), part.offsets) for part in parts]
+    return inverse_document_frequency(Occurrences.count(narrow, rows))
 
 
 def plain_idf(bags):
@@ -26,7 +34,7 @@ def test_the_idf_of_a_worked_example():
     # Three texts; row 0 is in all of them, row 1 in two (twice in one of them), row 2 in none.
     bags = Ragged.from_lists([[0, 1, 1], [0], [0, 1]])
     expected = [math.log(4 / 4) + 1, math.log(4 / 3) + 1, math.log(4 / 1) + 1]
-    assert inverse_document_frequency(bags, 3).tolist() == pytest.approx(expected)
+    assert idf_of(bags, 3).tolist() == pytest.approx(expected)
 
 
 def test_the_weights_of_a_worked_example():
@@ -39,7 +47,7 @@ def test_the_weights_of_a_worked_example():
 @given(BAGS)
 @laws
 def test_idf_counts_each_text_once_for_each_id(bags):
-    found = inverse_document_frequency(Ragged.from_lists(bags, np.int32), ROWS)
+    found = idf_of(Ragged.from_lists(bags, np.int32), ROWS)
     assert found.dtype == np.float32
     assert found.tolist() == pytest.approx(plain_idf(bags))
 
@@ -58,7 +66,7 @@ def test_weights_follow_the_formula_id_by_id(bags):
 @laws
 def test_the_weights_of_every_text_with_ids_sum_to_one(bags):
     ragged = Ragged.from_lists(bags)
-    weights = tfidf_weights(ragged, inverse_document_frequency(ragged, ROWS))
+    weights = tfidf_weights(ragged, idf_of(ragged, ROWS))
     sums = [part.sum() for part in np.split(weights, ragged.offsets[1:-1]) if len(part)]
     assert sums == pytest.approx([1.0] * len(sums), rel=1e-5)
 
@@ -66,23 +74,27 @@ def test_the_weights_of_every_text_with_ids_sum_to_one(bags):
 @given(BAGS)
 @laws
 def test_the_order_of_texts_does_not_change_the_idf(bags):
-    there, back = (
-        inverse_document_frequency(Ragged.from_lists(texts), ROWS) for texts in (bags, bags[::-1])
-    )
+    there, back = (idf_of(Ragged.from_lists(texts), ROWS) for texts in (bags, bags[::-1]))
     assert there.tolist() == back.tolist()
 
 
 @pytest.mark.parametrize("bags", [[], [[]], [[], []]])
 def test_texts_without_ids_have_no_weights(bags):
     ragged = Ragged.from_lists(bags)
-    idf = inverse_document_frequency(ragged, 2)
+    idf = idf_of(ragged, 2)
     assert idf.tolist() == pytest.approx([math.log(1 + len(bags)) + 1] * 2)
     assert tfidf_weights(ragged, idf).tolist() == []
 
 
-@pytest.mark.parametrize("chunk", [1, 2, 3, 100])
-def test_the_idf_does_not_depend_on_how_many_texts_are_sorted_at_a_time(monkeypatch, chunk):
+@pytest.mark.parametrize("pieces", [1, 2, 3, 6])
+def test_the_idf_does_not_depend_on_the_pieces_in_which_texts_come(pieces):
     bags = [[0, 1, 1], [], [5, 0], [2], [2, 2, 6], [0]]
-    monkeypatch.setattr("fasttext_app.text.weighting.CHUNK_TEXTS", chunk)
-    found = inverse_document_frequency(Ragged.from_lists(bags), ROWS)
-    assert found.tolist() == pytest.approx(plain_idf(bags))
+    assert idf_of(Ragged.from_lists(bags), ROWS, pieces).tolist() == pytest.approx(plain_idf(bags))
+
+
+def test_occurrences_are_counted_each_time():
+    bags = Ragged.from_lists([[0, 1, 1], [0], []], np.int32)
+    found = Occurrences.count([bags, bags], 3)
+    assert (found.texts, found.counts.tolist()) == (6, [4, 4, 0])
+    assert found.texts_with.tolist() == [4, 2, 0]
+    assert found.take(np.array([1, 2])).counts.tolist() == [4, 0]

@@ -15,18 +15,17 @@ from hypothesis import strategies as st
 from fasttext_app.config import Config, DataConfig, flat_layer, resolve
 from fasttext_app.errors import DataError, DeviceError, TrainingError
 from fasttext_app.predictor import TextClassifier
-from fasttext_app.sources import open_source
-from fasttext_app.trainer import EpochEnd, StepEnd, Trainer
-from fasttext_app.workflows import (
+from fasttext_app.preparation import (
     Examples,
-    describe_data,
-    hold_out,
+    held_out_rows,
     load_examples,
     prepare,
-    rank_batches,
     split_examples,
-    train,
 )
+from fasttext_app.sources import open_source
+from fasttext_app.text.spool import Spool
+from fasttext_app.trainer import EpochEnd, StepEnd, Trainer
+from fasttext_app.workflows import describe_data, rank_batches, train
 
 GOOD = ["great fun", "loved it so", "a joy to watch", "great joy"]
 BAD = ["dull and slow", "a waste of time", "so dull", "slow waste"]
@@ -56,29 +55,36 @@ def write_csv(path: Path, table: pa.Table) -> None:
 # ------------------------------------------------------------------------------ held-out rows
 
 
-def numbered(rows: int) -> pa.Table:
-    return table_of([str(row) for row in range(rows)], ["x"] * rows)
-
-
 @given(st.integers(1, 300), st.floats(0, 0.999), st.integers(0, 2**63 - 1))
 @settings(deadline=None, max_examples=100)
-def test_held_out_rows_and_the_rest_are_all_rows_in_their_order(rows, fraction, seed):
-    table = numbered(rows)  # every row has the same label, so at least one is kept
-    kept, held = hold_out(table, fraction, seed)
-    kept_rows = [int(text) for text in kept["text"].to_pylist()]
-    held_rows = [] if held is None else [int(text) for text in held["text"].to_pylist()]
-    assert len(held_rows) == min(round(rows * fraction), rows - 1)
-    assert sorted(kept_rows + held_rows) == list(range(rows))
-    assert kept_rows == sorted(kept_rows)
-    assert held_rows == sorted(held_rows)
-    assert (held is None) == (not held_rows)
+def test_so_many_rows_are_held_out_and_never_all(rows, fraction, seed):
+    held = held_out_rows(np.zeros(rows, np.int64), fraction, seed)  # all of one label
+    assert len(held) == rows
+    assert held.sum() == min(round(rows * fraction), rows - 1)
 
 
 def test_the_seed_decides_which_rows_are_held_out():
-    table = numbered(200)
-    same, again, other = (hold_out(table, 0.1, seed)[1] for seed in (1, 1, 2))
-    assert same.equals(again)
-    assert not same.equals(other)
+    same, again, other = (held_out_rows(np.zeros(200, np.int64), 0.1, s) for s in (1, 1, 2))
+    assert same.tolist() == again.tolist()
+    assert same.tolist() != other.tolist()
+
+
+def test_held_out_rows_are_encoded_apart_in_their_order():
+    texts = [f"w{number}" for number in range(40)]
+    examples = Examples(table_of(texts, ["x", "y"] * 20), held_out=0.25)
+    prepared = prepare(make_config(), examples)
+    held = held_out_rows(np.array([0, 1] * 20), 0.25, 0)
+    kept = [text for text, out in zip(texts, held, strict=True) if not out]
+    assert sorted(prepared.encoder.vocabulary.words.to_pylist()) == sorted(kept)
+    assert bags_of(prepared.train) == prepared.encoder.encode(kept).to_lists()
+    assert bags_of(prepared.validation) == [[]] * 10  # no word of theirs was seen
+    classes = np.array([0, 1] * 20)
+    assert prepared.train.classes[0].tolist() == classes[~held].tolist()
+    assert prepared.validation.classes[0].tolist() == classes[held].tolist()
+
+
+def bags_of(encoded: Any) -> list[list[int]]:
+    return [bag for shard in encoded.shards for bag in shard().to_lists()]
 
 
 @pytest.fixture
@@ -90,9 +96,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def lengths(examples: Examples) -> tuple[int, int | None]:
-    validation = examples.validation
-    return len(examples.train), None if validation is None else len(validation)
+def lengths(config: Config) -> tuple[int, int | None]:
+    prepared = prepare(config, load_examples(config))
+    return len(prepared.train), None if prepared.validation is None else len(prepared.validation)
 
 
 @pytest.mark.parametrize(
@@ -106,23 +112,28 @@ def lengths(examples: Examples) -> tuple[int, int | None]:
     ],
 )
 def test_where_validation_rows_come_from(folder, validation, expected, letters):
-    examples = load_examples(make_config(source=str(folder), validation=validation))
-    assert lengths(examples) == expected
-    assert set(examples.train["text"].to_pylist()) == {"a"}
+    config = make_config(source=str(folder), validation=validation)
+    assert lengths(config) == expected
+    examples = load_examples(config)
+    assert set(texts_of(examples.train)) == {"a"}
     if examples.validation is not None:
-        assert set(examples.validation["text"].to_pylist()) == letters
+        assert set(texts_of(examples.validation)) == letters
     assert examples.source == str(folder)
+
+
+def texts_of(batches: Any) -> list[str]:
+    return [text for batch in batches for text in batch.column("text").to_pylist()]
 
 
 def test_auto_holds_out_a_tenth_where_there_is_no_split(folder):
     (folder / "validation.csv").unlink()
-    assert lengths(load_examples(make_config(source=str(folder)))) == (18, 2)
-    assert lengths(load_examples(make_config(source=str(folder / "train.csv")))) == (18, 2)
+    assert lengths(make_config(source=str(folder))) == (18, 2)
+    assert lengths(make_config(source=str(folder / "train.csv"))) == (18, 2)
 
 
 def test_another_split_can_be_trained_on(folder):
     config = make_config(source=str(folder), train_split="test", validation=0)
-    assert load_examples(config).train["text"].to_pylist() == ["c"] * 4
+    assert texts_of(load_examples(config).train) == ["c"] * 4
 
 
 def test_a_split_that_is_not_there(folder):
@@ -144,6 +155,51 @@ def test_the_label_order_of_the_source_is_passed_on(folder):
 # ------------------------------------------------------------------------------------- prepare
 
 
+def test_only_the_buckets_that_training_uses_have_a_row():
+    texts, labels = ["a b", "a b c", "b c"], ["x", "y", "x"]
+
+    def rows(**values: Any) -> Any:
+        config = make_config(word_ngrams=2, bucket=1000, **values)
+        return prepare(config, Examples(table_of(texts, labels), None))
+
+    whole, pruned = rows(prune=False), rows()
+    assert (whole.encoder.rows, pruned.encoder.rows) == (3 + 1000, 3 + 2)
+    buckets = [row - 3 for row in bags_of(whole.train)[1][3:]]
+    assert pruned.encoder.hashed.kept.tolist() == sorted(buckets)
+    assert [len(bag) for bag in bags_of(pruned.train)] == [3, 5, 3]
+    assert (
+        pruned.encoder.encode(["b a"]).to_lists()[0]
+        == whole.encoder.encode(["b a"]).to_lists()[0][:2]
+    )
+    counted = rows(min_ngram_count=3)
+    assert (counted.encoder.rows, bags_of(counted.train)) == (
+        3,
+        [bag[:n] for bag, n in zip(bags_of(whole.train), (2, 3, 2), strict=True)],
+    )
+
+
+def test_data_beyond_the_limit_of_memory_gives_the_same_ids_from_files(monkeypatch):
+    monkeypatch.setattr("fasttext_app.preparation.SHARD_IDS", 20)
+    monkeypatch.setattr("fasttext_app.text.encoder.CHUNK_ROWS", 5)
+    config, examples = make_config(word_ngrams=2, bucket=100), Examples(reviews(4), held_out=0.2)
+    in_memory = prepare(config, examples)
+    with Spool(0) as spool:
+        from_files = prepare(config, examples, spool)
+        assert spool.spilled
+        assert len(from_files.train.shards) > 1
+        for side in ("train", "validation"):
+            one, other = getattr(in_memory, side), getattr(from_files, side)
+            assert bags_of(one) == bags_of(other)
+            assert np.concatenate(one.classes).tolist() == np.concatenate(other.classes).tolist()
+
+
+def test_training_from_files_learns_too(monkeypatch):
+    monkeypatch.setattr("fasttext_app.preparation.SHARD_IDS", 40)
+    monkeypatch.setattr("fasttext_app.text.encoder.CHUNK_ROWS", 7)
+    result = run(Examples(reviews(6), None), in_memory_mb=0, epochs=20)
+    assert [prediction.labels for prediction in result.model.predict(GOOD)] == [("good",)] * 4
+
+
 def test_what_is_counted_is_what_is_there():
     texts = ["a b", "", "b c c", "  "]
     prepared = prepare(
@@ -159,12 +215,12 @@ def test_what_is_counted_is_what_is_there():
         "median_tokens": 1.0,
         "vocabulary": 3,
         "ids": 5 + 3,
-        "table_rows": 13,
+        "table_rows": 3 + len(prepared.encoder.hashed),
         "validation_rows": 0,
         "validation_rows_of_unknown_labels": 0,
     }
-    assert prepared.train.classes.tolist() == [0, 1, 0, 1]
-    assert prepared.train.bags.to_lists()[1] == []
+    assert prepared.train.classes[0].tolist() == [0, 1, 0, 1]
+    assert bags_of(prepared.train)[1] == []
 
 
 def test_validation_rows_of_a_label_that_training_never_saw_are_left_out():
@@ -173,10 +229,8 @@ def test_validation_rows_of_a_label_that_training_never_saw_are_left_out():
     assert prepared.statistics["validation_rows"] == 2
     assert prepared.statistics["validation_rows_of_unknown_labels"] == 1
     assert prepared.labels.names == ("bad", "good")
-    assert prepared.validation.classes.tolist() == [1, 0]
-    assert (
-        prepared.validation.bags.to_lists() == prepared.encoder.encode(["great", "dull"]).to_lists()
-    )
+    assert prepared.validation.classes[0].tolist() == [1, 0]
+    assert bags_of(prepared.validation) == prepared.encoder.encode(["great", "dull"]).to_lists()
 
 
 def test_validation_rows_of_unknown_labels_alone_are_none():
@@ -188,14 +242,14 @@ def test_validation_rows_of_unknown_labels_alone_are_none():
 def test_validation_text_does_not_enter_the_vocabulary():
     prepared = prepare(make_config(), Examples(reviews(), table_of(["secret"], ["good"])))
     assert "secret" not in prepared.encoder.vocabulary.words.to_pylist()
-    assert prepared.validation.bags.to_lists() == [[]]
+    assert bags_of(prepared.validation) == [[]]
 
 
 def test_a_label_of_the_given_order_without_rows_keeps_its_class():
     prepared = prepare(make_config(), Examples(reviews(), None, ["good", "so-so", "bad"]))
     assert prepared.labels.names == ("good", "so-so", "bad")
     assert prepared.labels.counts == (12, 0, 12)
-    assert set(prepared.train.classes.tolist()) == {0, 2}
+    assert set(prepared.train.classes[0].tolist()) == {0, 2}
 
 
 @pytest.mark.parametrize(
@@ -218,10 +272,10 @@ def test_rows_that_leave_nothing_to_learn(table, values, message):
 
 def test_every_label_keeps_a_row_in_training():
     labels = [str(row) for row in range(30)] + ["common"] * 30
-    table = pa.table({"text": labels, "label": labels})
-    kept, held = hold_out(table, 0.5, 0)
-    assert set(kept["label"].to_pylist()) == set(labels)
-    assert len(kept) + len(held) == len(table)
+    classes = np.unique(labels, return_inverse=True)[1]
+    held = held_out_rows(classes, 0.5, 0)
+    assert set(classes[~held]) == set(classes)
+    assert 0 < held.sum() < 30
 
 
 def test_the_last_row_of_the_table_can_be_the_padding():
@@ -372,7 +426,7 @@ def test_a_table_that_no_memory_holds():
     # 2^31 rows of 65,536 numbers are more than the address space: nothing is ever allocated.
     message = r"not enough memory .* 2,147,483,\d+ rows x 65536 numbers .* lower text\.bucket"
     with pytest.raises(TrainingError, match=message):
-        run(word_ngrams=2, bucket=2**31 - 1, dim=65_536)
+        run(word_ngrams=2, bucket=2**31 - 100, dim=65_536, prune=False)
 
 
 def test_memory_that_runs_out_in_training(monkeypatch):

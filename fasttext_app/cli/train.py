@@ -67,8 +67,9 @@ def train(
     """
     from fasttext_app.artifact import check_target
     from fasttext_app.config import flat_layer, load_config_file, parse_assignments, resolve
+    from fasttext_app.device import preload_torch
     from fasttext_app.errors import ArtifactError
-    from fasttext_app.workflows import load_examples
+    from fasttext_app.preparation import load_examples
 
     flags = {
         "epochs": epochs,
@@ -89,11 +90,11 @@ def train(
     check_target(target)
     if output is None and target.exists() and not dry_run:
         raise ArtifactError(f"{target}: there is a model already; pass --output to replace it")
-    examples = load_examples(resolved)
     if dry_run:
-        _dry_run(resolved, examples, json)
+        _dry_run(resolved, load_examples(resolved), json)
     else:
-        _run(resolved, examples, target, json)
+        preload_torch()
+        _run(resolved, load_examples(resolved), target, json)
 
 
 def _default_output(config: str | None, source: str | None) -> Path:
@@ -105,7 +106,7 @@ def _default_output(config: str | None, source: str | None) -> Path:
 def _dry_run(config: Any, examples: Any, as_json: bool) -> None:
     from fasttext_app import console
     from fasttext_app.config import dump_config
-    from fasttext_app.workflows import prepare
+    from fasttext_app.preparation import prepare
 
     statistics = prepare(config, examples).statistics
     if as_json:

@@ -12,6 +12,7 @@ from torch import optim
 
 from fasttext_app.config import OptimizerConfig
 from fasttext_app.model import FastTextClassifier
+from fasttext_app.optim.rowwise import RowwiseAdagrad
 from fasttext_app.optim.schedules import rate_factor
 
 __all__ = ["build_optimizers", "rate_factor", "set_rate"]
@@ -23,22 +24,22 @@ def build_optimizers(
     """Return the optimizers that together step every parameter of the model.
 
     ``sparse_adam`` is SparseAdam on the table and Adam on the linear layer, whose gradient is
-    dense; ``sgd`` and ``adagrad`` step both.
+    dense; ``rowwise_adagrad`` goes with Adagrad there; ``sgd`` and ``adagrad`` step both.
     """
-    everything = model.parameters()
+    table, linear = list(model.embedding.parameters()), list(model.linear.parameters())
     if config.name == "sgd":
-        return [
-            optim.SGD(
-                everything, config.lr, momentum=config.momentum, weight_decay=config.weight_decay
-            )
-        ]
+        momentum, decay = config.momentum, config.weight_decay
+        return [optim.SGD(table + linear, config.lr, momentum=momentum, weight_decay=decay)]
     if config.name == "adagrad":
+        decay = config.weight_decay
+        return [optim.Adagrad(table + linear, config.lr, weight_decay=decay, eps=config.eps)]
+    if config.name == "rowwise_adagrad":
         return [
-            optim.Adagrad(everything, config.lr, weight_decay=config.weight_decay, eps=config.eps)
+            RowwiseAdagrad(table, config.lr, config.eps),
+            optim.Adagrad(linear, config.lr, eps=config.eps),
         ]
-    table, linear = model.embedding.parameters(), model.linear.parameters()
     return [
-        optim.SparseAdam(list(table), config.lr, betas=config.betas, eps=config.eps),
+        optim.SparseAdam(table, config.lr, betas=config.betas, eps=config.eps),
         optim.Adam(linear, config.lr, betas=config.betas, eps=config.eps),
     ]
 

@@ -4,16 +4,18 @@ Training, evaluation, prediction and ``inspect`` all call it, and a text gets th
 in a column of millions. The ids of a text are its words in order, then the character n-grams of
 each word, then its word n-grams, shorter ones first:
 
-    rows [0, V)            words of the vocabulary
-    rows [V, V + bucket)   hashed character and word n-grams
+    rows [0, V)          words of the vocabulary
+    rows [V, V + K)      hashed character and word n-grams
+
+A column goes through compiled code (``kernels``); a few texts through plain Python, which starts at
+once. Both give the same ids.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeAlias, TypeVar
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -21,24 +23,38 @@ import pyarrow as pa
 
 from fasttext_app.config import TextConfig
 from fasttext_app.errors import ConfigError, DataError
-from fasttext_app.text.hashing import char_ngram_hashes, fnv1a, word_ngram_hashes
+from fasttext_app.parallel import map_threads
+from fasttext_app.text.hash_space import HashSpace
+from fasttext_app.text.hashing import reference_char_ngrams, reference_fnv1a, word_ngram_hashes
 from fasttext_app.text.ragged import Ragged
+from fasttext_app.text.strings import string_array, string_buffers
 from fasttext_app.text.tokenizers import Tokenizer, Tokens
 from fasttext_app.text.vocabulary import Vocabulary
 
-__all__ = ["TextEncoder", "TextLike", "as_chunks", "map_threads", "tokenize"]
+__all__ = ["TextEncoder", "TextLike", "as_chunks", "chunk_rows", "tokenize"]
 
 CHUNK_ROWS = 16_384
-CHUNK_BYTES = 1 << 26  # an Arrow string column holds 2 GB, and tokenising makes a column longer
+CHUNK_BYTES = 1 << 26  # an Arrow string column holds 2 GB
+FEW_BYTES = 1 << 20  # so few are sooner done in plain Python than the kernels are loaded
+KERNELS = "fasttext_app.text.kernels"
+REMEMBERED_WORDS = 1 << 16
 
 TextLike: TypeAlias = pa.Array | pa.ChunkedArray | Sequence[str]
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+Word = tuple[int, int, list[int]]
+"""What a text needs of a word: its row or -1, its hash, the hashes of its character n-grams."""
 
 
 class TextEncoder:
     """Turns texts into bags of row ids, by a tokenizer, a vocabulary and fastText's hashing.
+
+    Args:
+        tokenizer: cuts texts into tokens.
+        vocabulary: the words that have a row.
+        word_ngrams: the longest word n-gram; 1: words alone.
+        minn: the shortest character n-gram.
+        maxn: the longest character n-gram; 0: none.
+        bucket: the hash space of n-grams.
+        kept: the buckets that have a row, ascending; None: all.
 
     Raises:
         ConfigError: n-grams are wanted, and there is no bucket for them.
@@ -61,6 +77,7 @@ class TextEncoder:
         minn: int = 0,
         maxn: int = 0,
         bucket: int = 0,
+        kept: npt.NDArray[np.int32] | None = None,
     ) -> None:
         if (word_ngrams > 1 or maxn > 0) and bucket < 1:
             raise ConfigError(
@@ -70,13 +87,23 @@ class TextEncoder:
         self.tokenizer = tokenizer
         self.vocabulary = vocabulary
         self.word_ngrams, self.minn, self.maxn, self.bucket = word_ngrams, minn, maxn, bucket
-        self.rows = len(vocabulary) + bucket
+        self.hashed = HashSpace(bucket, len(vocabulary), kept)
+        self.rows = len(vocabulary) + len(self.hashed)
         """Rows of the embedding table that ids can name."""
-        self._dtype = np.int32 if self.rows <= np.iinfo(np.int32).max else np.int64
+        if self.rows > np.iinfo(np.int32).max:
+            raise ConfigError(
+                f"text.bucket = {bucket}: with {len(vocabulary):,} words there would be more than "
+                "2^31 rows"
+            )
+        self._words: dict[str, Word] = {}
 
     @classmethod
     def from_config(
-        cls, config: TextConfig, tokenizer: Tokenizer, vocabulary: Vocabulary
+        cls,
+        config: TextConfig,
+        tokenizer: Tokenizer,
+        vocabulary: Vocabulary,
+        kept: npt.NDArray[np.int32] | None = None,
     ) -> TextEncoder:
         """Build the encoder that a configuration describes."""
         return cls(
@@ -86,38 +113,73 @@ class TextEncoder:
             minn=config.minn,
             maxn=config.maxn,
             bucket=config.hashed_rows,
+            kept=kept,
+        )
+
+    def pruned(self, kept: npt.NDArray[np.int32]) -> TextEncoder:
+        """Return the same encoder with rows for these buckets alone, [K] ascending."""
+        return TextEncoder(
+            self.tokenizer,
+            self.vocabulary,
+            word_ngrams=self.word_ngrams,
+            minn=self.minn,
+            maxn=self.maxn,
+            bucket=self.bucket,
+            kept=kept,
         )
 
     def encode(self, texts: TextLike, threads: int = 1) -> Ragged:
         """Encode any number of texts; bag ``b`` of the result holds the ids of text ``b``."""
-        return self.encode_tokens(tokenize(self.tokenizer, texts, threads), threads)
+        chunks = as_chunks(texts)
+        encoded = list(map_threads(self.encode_chunk, chunks, threads))
+        return Ragged.concat(encoded or [Ragged.from_lists([], np.int32)])
 
-    def encode_tokens(self, parts: Sequence[Tokens], threads: int = 1) -> Ragged:
-        """Encode texts that have been tokenised."""
-        encoded = list(map_threads(self._encode_part, parts, threads))
-        return Ragged.concat(encoded or [Ragged.from_lists([], self._dtype)])
+    def encode_chunk(self, texts: pa.StringArray) -> Ragged:
+        """Encode one column of texts (no nulls)."""
+        if KERNELS not in sys.modules and _text_bytes(texts) < FEW_BYTES:
+            return self.encode_few(texts.to_pylist())
+        return self.encode_tokens(self.tokenizer(texts))
 
-    def _encode_part(self, tokens: Tokens) -> Ragged:
-        coded = tokens.values.dictionary_encode()
-        codes, distinct = coded.indices.to_numpy(), coded.dictionary  # [N], [W]
-        word_ids = self.vocabulary.ids(distinct)[codes]
-        words = Ragged(word_ids.astype(self._dtype, copy=False), tokens.offsets)
-        parts = [words.where(word_ids >= 0)]
+    def encode_tokens(self, tokens: Tokens) -> Ragged:
+        """Encode texts that have been tokenised, in compiled code."""
+        from fasttext_app.text.kernels import char_hashes, emit_rows
+
+        chars = np.empty(0, np.uint32), np.zeros(1, np.int64)
         if self.maxn:
-            characters = char_ngram_hashes(distinct, self.minn, self.maxn).take(codes)
-            by_text = Ragged(characters.indices, characters.offsets[tokens.offsets])
-            parts.append(self._to_rows(by_text))
-        if self.word_ngrams > 1:
-            hashes = fnv1a(distinct)[codes]
-            by_length = word_ngram_hashes(hashes, tokens.offsets, self.word_ngrams)
-            parts += [self._to_rows(ngrams) for ngrams in by_length]
-        return Ragged.join(parts)
+            chars = char_hashes(*string_buffers(tokens.words), self.minn, self.maxn)
+        rows, offsets = emit_rows(
+            tokens.codes,
+            tokens.offsets,
+            self.vocabulary.rows(tokens),
+            tokens.hashes,
+            *chars,
+            self.word_ngrams,
+            max(self.bucket, 1),
+            len(self.vocabulary),
+            *self.hashed.index,
+        )
+        return Ragged(rows, offsets)
 
-    def _to_rows(self, hashes: Ragged) -> Ragged:
-        buckets: npt.NDArray[np.uint64] = hashes.indices % np.uint64(self.bucket)
-        rows: npt.NDArray[Any] = buckets.astype(self._dtype)
-        rows += len(self.vocabulary)
-        return Ragged(rows, hashes.offsets)
+    def encode_few(self, texts: list[str]) -> Ragged:
+        """Encode texts in plain Python: the rules as they read, and quick for a text or two."""
+        return Ragged.from_lists([self._bag(t) for t in self.tokenizer.split(texts)], np.int32)
+
+    def _bag(self, tokens: list[str]) -> list[int]:
+        words = [self._words.get(token) or self._word(token) for token in tokens]
+        rows = [row for row, _, _ in words if row >= 0]
+        hashes = [gram for _, _, chars in words for gram in chars]
+        hashes += word_ngram_hashes([word for _, word, _ in words], self.word_ngrams)
+        return rows + self.hashed.rows(hashes)
+
+    def _word(self, token: str) -> Word:
+        chars = []
+        if self.maxn:
+            chars = [value for _, value in reference_char_ngrams(token, self.minn, self.maxn)]
+        word = self.vocabulary.row(token), reference_fnv1a(token.encode()), chars
+        if len(self._words) >= REMEMBERED_WORDS:
+            self._words.clear()
+        self._words[token] = word
+        return word
 
 
 def tokenize(tokenizer: Tokenizer, texts: TextLike, threads: int = 1) -> list[Tokens]:
@@ -135,29 +197,35 @@ def as_chunks(texts: TextLike) -> list[pa.StringArray]:
         raise DataError("texts: got a single str where a list or column of texts is expected")
     if not isinstance(texts, pa.Array | pa.ChunkedArray):
         try:
-            texts = pa.array(texts, pa.string())
-        except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError) as error:
+            texts = string_array(texts)
+        except (pa.ArrowInvalid, TypeError, UnicodeEncodeError) as error:
             raise DataError(f"texts: each must be a string: {error}") from None
     if texts.null_count:
         raise DataError("texts: one of them is None")
     whole = texts.chunks if isinstance(texts, pa.ChunkedArray) else [texts]
-    return [piece for chunk in whole for piece in _pieces(chunk.cast(pa.string()))]
+    return [piece for chunk in whole for piece in _pieces(chunk)]
 
 
-def _pieces(chunk: pa.StringArray) -> Iterator[pa.StringArray]:
-    pieces = max(-(-len(chunk) // CHUNK_ROWS), -(-chunk.nbytes // CHUNK_BYTES))
-    rows = -(-len(chunk) // max(pieces, 1))
-    for start in range(0, len(chunk), max(rows, 1)):
+def _pieces(chunk: pa.Array) -> Iterator[pa.StringArray]:
+    if chunk.type != pa.string():
+        chunk = chunk.cast(pa.string())
+    for start, rows in _cuts(chunk):
         yield chunk.slice(start, rows)
 
 
-def map_threads(
-    function: Callable[[Item], Result], items: Sequence[Item], threads: int
-) -> Iterator[Result]:
-    """Apply ``function`` to each item, results in order, on ``threads`` threads (0: all cores)."""
-    workers = min(threads or os.cpu_count() or 1, len(items))
-    if workers <= 1:
-        yield from map(function, items)
-        return
-    with ThreadPoolExecutor(workers) as pool:
-        yield from pool.map(function, items)
+def chunk_rows(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """Cut rows with a ``text`` into batches of a size that is good to work on."""
+    for start, rows in _cuts(batch.column("text")):
+        yield batch.slice(start, rows)
+
+
+def _cuts(texts: pa.StringArray) -> Iterator[tuple[int, int]]:
+    pieces = max(-(-len(texts) // CHUNK_ROWS), -(-_text_bytes(texts) // CHUNK_BYTES))
+    rows = max(-(-len(texts) // max(pieces, 1)), 1)
+    for start in range(0, len(texts), rows):
+        yield start, rows
+
+
+def _text_bytes(texts: pa.StringArray) -> int:
+    _, bounds = string_buffers(texts)
+    return int(bounds[-1] - bounds[0])

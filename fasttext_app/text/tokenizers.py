@@ -1,15 +1,15 @@
-"""Tokenizers over Arrow columns: a column of texts in, the tokens of every text out.
+"""Tokenizers: a column of texts in, the tokens of every text out as numbers of distinct words.
 
 ``load_tokenizer`` knows four kinds by name:
 
 ==================  ===========================================================================
-``basic_english``   torchtext's ``basic_english``, as Arrow kernels; equal to it on every text
-``whitespace``      split on Unicode whitespace, nothing else
+``basic_english``   torchtext's ``basic_english``, compiled; equal to it on every text
+``whitespace``      split on Unicode whitespace, nothing else; compiled too
 ``torchtext:NAME``  any tokenizer of torchtext's registry (spacy, moses, toktok, revtok, subword)
 ``hf:PATH``         a Hugging Face ``tokenizers`` JSON file; it is copied into the saved model
 ==================  ===========================================================================
 
-To add one: write a ``Callable[[pa.StringArray], Tokens]``, and a branch in ``load_tokenizer``.
+To add one: write a ``Callable[[list[str]], list[list[str]]]``, and a branch in ``load_tokenizer``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fasttext_app.errors import ConfigError, MissingDependencyError, did_you_mean
-from fasttext_app.text.ragged import offsets_of
+from fasttext_app.text.ragged import Ragged, offsets_of
+from fasttext_app.text.strings import string_array, string_buffers, strings_of_buffers
 
 __all__ = ["Tokenizer", "Tokens", "basic_english", "load_tokenizer", "whitespace"]
 
@@ -47,81 +48,118 @@ BASIC_ENGLISH_RULES = (
 )
 REGISTRY_NAMES = ("basic_english", "spacy", "moses", "toktok", "revtok", "subword")
 
+Split = Callable[[list[str]], list[list[str]]]
+"""What a tokenizer does: texts to the tokens of each."""
+
 
 @dataclass(frozen=True, eq=False)
 class Tokens:
-    """The tokens of B texts: text ``b`` has ``values[offsets[b]:offsets[b + 1]]``."""
+    """The tokens of B texts, as numbers of distinct words in the order of first appearance.
 
-    values: pa.StringArray  # [N]
+    Text ``b`` has ``codes[offsets[b]:offsets[b + 1]]``.
+    """
+
+    codes: npt.NDArray[np.int32]  # [N]
     offsets: npt.NDArray[np.int64]  # [B + 1]
+    words: pa.StringArray  # [W]
+    hashes: npt.NDArray[np.uint32]  # [W], FNV-1a
 
     @classmethod
     def from_lists(cls, tokens: list[list[str]]) -> Tokens:
-        """Build from Python lists."""
-        flat = [token for text in tokens for token in text]
-        return cls(pa.array(flat, pa.string()), offsets_of([len(text) for text in tokens]))
+        """Number the words of Python lists.
+
+        >>> tokens = Tokens.from_lists([["to", "be"], [], ["to"]])
+        >>> tokens.codes.tolist(), tokens.offsets.tolist(), tokens.words.to_pylist()
+        ([0, 1, 0], [0, 2, 2, 3], ['to', 'be'])
+        """
+        from fasttext_app.text.kernels import hash_words
+
+        number: dict[str, int] = {}
+        codes = [number.setdefault(word, len(number)) for text in tokens for word in text]
+        words = string_array(list(number))
+        return cls(
+            np.array(codes, dtype=np.int32),
+            offsets_of([len(text) for text in tokens]),
+            words,
+            hash_words(*string_buffers(words)),
+        )
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """The number of tokens of each text, [B]."""
+        return np.diff(self.offsets)
+
+    def word_counts(self) -> npt.NDArray[np.int64]:
+        """Return how often each distinct word occurs, [W]."""
+        return np.bincount(self.codes, minlength=len(self.words))
+
+    def take(self, texts: npt.NDArray[np.integer[Any]]) -> Tokens:
+        """Gather texts by number; the distinct words stay, some perhaps without a token."""
+        taken = Ragged(self.codes, self.offsets).take(texts)
+        return Tokens(taken.indices, taken.offsets, self.words, self.hashes)
 
     def to_lists(self) -> list[list[str]]:
         """Return Python lists; for tests and for showing a few texts."""
-        flat = self.values.to_pylist()
-        bounds = zip(self.offsets, self.offsets[1:], strict=False)
-        return [flat[start:end] for start, end in bounds]
+        words, texts = self.words.to_pylist(), Ragged(self.codes, self.offsets).to_lists()
+        return [[words[code] for code in text] for text in texts]
 
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """A named tokenizer; ``asset`` is the file that it needs, to be saved with a model."""
+    """A named tokenizer.
+
+    Attributes:
+        name: as it stands in a configuration.
+        split: texts to the tokens of each, in plain Python.
+        asset: the file that it needs, to be saved with a model.
+        english: for the built-in ones, whether the compiled pass follows the rules of
+            ``basic_english`` or splits on whitespace alone; None: there is no compiled pass.
+    """
 
     name: str
-    tokenize: Callable[[pa.StringArray], Tokens]
+    split: Split
     asset: bytes | None = None
+    english: bool | None = None
 
     def __call__(self, texts: pa.StringArray) -> Tokens:
-        """Tokenise a column of texts (no nulls)."""
-        return self.tokenize(texts)
+        """Tokenise a column of texts (no nulls), in one compiled pass where there is one."""
+        if self.english is None:
+            return Tokens.from_lists(self.split(texts.to_pylist()))
+        from fasttext_app.text.kernels import code_column
+
+        column = _lower_others(texts) if self.english else texts
+        codes, offsets, data, bounds, hashes = code_column(*string_buffers(column), self.english)
+        return Tokens(codes, offsets, strings_of_buffers(data, bounds), hashes)
 
 
-def whitespace(texts: pa.StringArray) -> Tokens:
-    """Split on Unicode whitespace, as ``str.split()`` does.
-
-    >>> whitespace(pa.array(["Hello,  World", ""])).to_lists()
-    [['Hello,', 'World'], []]
-    """
-    # Trimmed first: Arrow's split of a text that ends in a space reads one byte past it, and with
-    # a bad byte there the space stays in the last token (seen with pyarrow 26).
-    split = pc.utf8_split_whitespace(pc.utf8_rtrim_whitespace(texts))
-    values, offsets = split.flatten(), split.offsets.to_numpy().astype(np.int64)
-    offsets -= offsets[0]
-    full = pc.not_equal(values, "").to_numpy(zero_copy_only=False)
-    if not full.all():  # an empty text, or spaces before a text, leave an empty token
-        values = values.filter(pa.array(full))
-        offsets = np.concatenate(([0], np.cumsum(full)))[offsets]
-    return Tokens(values, offsets)
+def whitespace(text: str) -> list[str]:
+    """Split on Unicode whitespace."""
+    return text.split()
 
 
-def basic_english(texts: pa.StringArray) -> Tokens:
+def basic_english(text: str) -> list[str]:
     """Lower-case, set punctuation apart, drop double quotes, split on whitespace.
 
-    Equal to torchtext's ``basic_english`` on every text. Texts with non-ASCII characters are
-    lower-cased by Python, whose rules (final sigma, dotted I) Arrow does not follow.
-
-    >>> basic_english(pa.array(["You can't stop; OK?"])).to_lists()
-    [['you', 'can', "'", 't', 'stop', 'ok', '?']]
+    >>> basic_english("You can't stop; OK?")
+    ['you', 'can', "'", 't', 'stop', 'ok', '?']
     """
-    column = _lower(texts)
+    text = text.lower()
     for pattern, replacement in BASIC_ENGLISH_RULES:
-        column = pc.replace_substring(column, pattern, replacement)
-    return whitespace(column)
+        text = text.replace(pattern, replacement)
+    return text.split()
 
 
-def _lower(texts: pa.StringArray) -> pa.StringArray:
+def _lower_others(texts: pa.StringArray) -> pa.StringArray:
+    """Lower-case the texts that have other letters than A-Z, by Python's rules."""
     ascii_only = pc.string_is_ascii(texts)
     if ascii_only.true_count == len(texts):
-        return pc.ascii_lower(texts)
-    others = pa.array(
-        [text.lower() for text in texts.filter(pc.invert(ascii_only)).to_pylist()], pa.string()
-    )
-    return pc.replace_with_mask(pc.ascii_lower(texts), pc.invert(ascii_only), others)
+        return texts
+    others = texts.filter(pc.invert(ascii_only)).to_pylist()
+    lowered = string_array([text.lower() for text in others])
+    return pc.replace_with_mask(texts, pc.invert(ascii_only), lowered)
 
 
 def load_tokenizer(name: str, asset: bytes | None = None) -> Tokenizer:
@@ -136,12 +174,12 @@ def load_tokenizer(name: str, asset: bytes | None = None) -> Tokenizer:
         MissingDependencyError: the package behind it is not installed.
     """
     if name == "basic_english":
-        return Tokenizer(name, basic_english)
+        return Tokenizer(name, _one_by_one(basic_english), english=True)
     if name == "whitespace":
-        return Tokenizer(name, whitespace)
+        return Tokenizer(name, _one_by_one(whitespace), english=False)
     family, _, argument = name.partition(":")
     if family == "torchtext" and argument:
-        return Tokenizer(name, _per_text(_torchtext_function(argument)))
+        return Tokenizer(name, _one_by_one(_torchtext_function(argument)))
     if family == "hf" and argument:
         return _hugging_face(name, asset if asset is not None else _read_tokenizer_file(argument))
     names = ["basic_english", "whitespace", *(f"torchtext:{known}" for known in REGISTRY_NAMES)]
@@ -149,8 +187,8 @@ def load_tokenizer(name: str, asset: bytes | None = None) -> Tokenizer:
     raise ConfigError(f"text.tokenizer: {name!r} is not a tokenizer{hint}")
 
 
-def _per_text(function: Callable[[str], list[str]]) -> Callable[[pa.StringArray], Tokens]:
-    return lambda texts: Tokens.from_lists([list(function(text)) for text in texts.to_pylist()])
+def _one_by_one(function: Callable[[str], list[str]]) -> Split:
+    return lambda texts: [list(function(text)) for text in texts]
 
 
 def _torchtext_function(name: str) -> Callable[[str], list[str]]:
@@ -196,9 +234,9 @@ def _hugging_face(name: str, asset: bytes) -> Tokenizer:
     backend.no_truncation()
     backend.no_padding()
 
-    def tokenize(texts: pa.StringArray) -> Tokens:
+    def split(texts: list[str]) -> list[list[str]]:
         # Not encode_batch_fast: it fills in the ids alone and leaves every token empty.
-        encodings = backend.encode_batch(texts.to_pylist(), add_special_tokens=False)
-        return Tokens.from_lists([encoding.tokens for encoding in encodings])
+        encodings = backend.encode_batch(texts, add_special_tokens=False)
+        return [encoding.tokens for encoding in encodings]
 
-    return Tokenizer(name, tokenize, asset)
+    return Tokenizer(name, split, asset)

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fasttext_app.text.strings import numbers_of, string_array, string_buffers
 from fasttext_app.text.tokenizers import Tokens
 
 __all__ = ["LabelSet", "Vocabulary"]
 
-DICT_BELOW = 4096  # so few look-ups are faster in a dict than in a hash table built for the call
+COUNTED = pa.schema([("word", pa.string()), ("count", pa.int64())])
 INT_DIGITS = 640  # whatever limit Python is run with, int() reads a string of so many digits
 
 
@@ -42,16 +44,17 @@ class Vocabulary:
         >>> Vocabulary.build([Tokens.from_lists([["b", "a", "b"], ["c"]])]).words.to_pylist()
         ['b', 'a', 'c']
         """
-        counted = [part.values.value_counts() for part in parts]
-        empty = pa.array([], pa.string()).value_counts()
-        counts = pa.chunked_array([*counted, empty])
-        table = pa.Table.from_struct_array(counts).group_by("values").aggregate([("counts", "sum")])
-        table = table.filter(pc.greater_equal(table["counts_sum"], min_count))
-        table = table.sort_by([("counts_sum", "descending"), ("values", "ascending")])
+        counted = [_counted(part) for part in parts]
+        table = pa.Table.from_batches(counted, COUNTED)
+        table = table.group_by("word").aggregate([("count", "sum")])
+        seen = numbers_of(table["count_sum"].combine_chunks())
+        table = table.take(_whole_numbers(np.flatnonzero(seen >= max(min_count, 1))))
+        table = table.sort_by([("count_sum", "descending"), ("word", "ascending")])
         if max_size:
             table = table.slice(0, max_size)
         return cls(
-            table["values"].combine_chunks().cast(pa.string()), table["counts_sum"].to_numpy()
+            table["word"].combine_chunks().cast(pa.string()),
+            numbers_of(table["count_sum"].combine_chunks()),
         )
 
     def __len__(self) -> int:
@@ -61,14 +64,33 @@ class Vocabulary:
     def _id_of(self) -> dict[str, int]:
         return {word: row for row, word in enumerate(self.words.to_pylist())}
 
-    def ids(self, words: pa.StringArray) -> npt.NDArray[np.int32]:
-        """Return the row of each word, [W]; -1 for a word outside."""
-        if len(words) < DICT_BELOW:
-            look_up = self._id_of.get
-            return np.array([look_up(word, -1) for word in words.to_pylist()], dtype=np.int32)
-        found = pc.index_in(words, value_set=self.words)
-        rows: npt.NDArray[np.int32] = found.fill_null(-1).to_numpy()
-        return rows
+    def row(self, word: str) -> int:
+        """Return the row of one word; -1 for a word outside."""
+        return self._id_of.get(word, -1)
+
+    @cached_property
+    def _index(self) -> tuple[Any, Any, Any, Any]:
+        from fasttext_app.text.kernels import hash_words, index_words
+
+        data, bounds = string_buffers(self.words)
+        hashes = hash_words(data, bounds)
+        return index_words(hashes), data, bounds, hashes
+
+    def rows(self, tokens: Tokens) -> npt.NDArray[np.int32]:
+        """Return the row of each distinct word of some tokens, [W]; -1 for a word outside."""
+        from fasttext_app.text.kernels import find_words
+
+        data, bounds = string_buffers(tokens.words)
+        return find_words(*self._index, data, bounds, tokens.hashes)
+
+
+def _counted(part: Tokens) -> pa.RecordBatch:
+    return pa.record_batch([part.words, _whole_numbers(part.word_counts())], schema=COUNTED)
+
+
+def _whole_numbers(values: npt.NDArray[np.int64]) -> pa.Array:
+    """Make an Arrow column of an array without ``pa.array``, whose first call imports pandas."""
+    return pa.Array.from_buffers(pa.int64(), len(values), [None, pa.py_buffer(values)])
 
 
 @dataclass(frozen=True)
@@ -83,26 +105,36 @@ class LabelSet:
     counts: tuple[int, ...]
 
     @classmethod
-    def build(cls, labels: Sequence[str], order: Sequence[str] | None = None) -> LabelSet:
-        """Count ``labels``; names in ``order`` come first and stay even if no row has them.
+    def build(
+        cls, columns: Sequence[pa.StringArray], order: Sequence[str] | None = None
+    ) -> LabelSet:
+        """Count the labels of some columns; names in ``order`` come first and stay without a row.
 
-        >>> LabelSet.build(["10", "9", "10"])
+        >>> LabelSet.build([pa.array(["10", "9"]), pa.array(["10"])])
         LabelSet(names=('9', '10'), counts=(1, 2))
         """
-        counted = pa.array(labels, pa.string()).value_counts()
-        counts = {entry["values"]: entry["counts"] for entry in counted.to_pylist()}
+        counts: dict[str, int] = {}
+        for column in columns:
+            for entry in column.value_counts().to_pylist():
+                counts[entry["values"]] = counts.get(entry["values"], 0) + entry["counts"]
         named = list(order or ())
         others = [name for name in counts if name not in set(named)]
         names = tuple(named + sorted(others, key=_natural))
         return cls(names, tuple(counts.get(name, 0) for name in names))
+
+    def counted(self, classes: npt.NDArray[np.int64]) -> LabelSet:
+        """Return the same names with the counts of these rows."""
+        return LabelSet(self.names, tuple(np.bincount(classes, minlength=len(self)).tolist()))
 
     def __len__(self) -> int:
         return len(self.names)
 
     def ids(self, labels: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.int64]:
         """Return the class of each label, [B]; -1 for a label outside."""
-        found = pc.index_in(labels, value_set=pa.array(self.names, pa.string())).fill_null(-1)
-        classes: npt.NDArray[np.int64] = found.to_numpy().astype(np.int64)
+        found = pc.index_in(labels, value_set=string_array(self.names))
+        found = found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
+        found = found.fill_null(-1) if found.null_count else found
+        classes: npt.NDArray[np.int64] = numbers_of(found).astype(np.int64)
         return classes
 
 

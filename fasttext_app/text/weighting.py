@@ -10,27 +10,47 @@ The frequency of an id *within* a text is there already: an id that occurs twice
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
 from fasttext_app.text.ragged import Ragged
 
-__all__ = ["inverse_document_frequency", "tfidf_weights"]
-
-CHUNK_TEXTS = 65_536  # sorted at a time, to find each (text, id) once
+__all__ = ["Occurrences", "inverse_document_frequency", "tfidf_weights"]
 
 F32 = npt.NDArray[np.float32]
 
 
-def inverse_document_frequency(bags: Ragged, rows: int) -> F32:
-    """Return the idf of every table row, [rows], from the training texts."""
-    frequency = np.zeros(rows, dtype=np.int64)  # texts with the id
-    for start in range(0, len(bags), CHUNK_TEXTS):
-        offsets = bags.offsets[start : start + CHUNK_TEXTS + 1]
-        text_of = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-        once = np.unique(text_of * rows + bags.indices[offsets[0] : offsets[-1]])
-        frequency += np.bincount(once % rows, minlength=rows)
-    return (np.log((1 + len(bags)) / (1 + frequency)) + 1).astype(np.float32)
+@dataclass(frozen=True)
+class Occurrences:
+    """How often each table row occurs in the training texts."""
+
+    texts: int
+    counts: npt.NDArray[np.int32]  # [rows], all occurrences
+    texts_with: npt.NDArray[np.int32]  # [rows], texts that have the row
+
+    @classmethod
+    def count(cls, parts: Iterable[Ragged], rows: int) -> Occurrences:
+        """Count the ids of all ``parts``."""
+        from fasttext_app.text.kernels import count_texts
+
+        texts, counts = 0, np.zeros(rows, dtype=np.int32)
+        texts_with, last_text = np.zeros(rows, dtype=np.int32), np.zeros(rows, dtype=np.int32)
+        for bags in parts:
+            count_texts(bags.indices, bags.offsets, counts, texts_with, last_text, texts)
+            texts += len(bags)
+        return cls(texts, counts, texts_with)
+
+    def take(self, rows: npt.NDArray[np.int64]) -> Occurrences:
+        """Return the figures of these rows alone."""
+        return Occurrences(self.texts, self.counts[rows], self.texts_with[rows])
+
+
+def inverse_document_frequency(found: Occurrences) -> F32:
+    """Return the idf of every table row, [rows]."""
+    return (np.log((1 + found.texts) / (1 + found.texts_with)) + 1).astype(np.float32)
 
 
 def tfidf_weights(bags: Ragged, idf: F32) -> F32:

@@ -1,0 +1,309 @@
+"""From rows to ids: everything that comes before torch.
+
+rows ─► tokens, labels ─► held-out rows ─► vocabulary ─► buckets in use ─► ids, idf, classes
+
+Rows are taken as a stream and tokenised as they come, on all threads. What is kept of them, word
+codes first and ids then, goes through a :class:`~fasttext_app.text.spool.Spool`, so that data of
+any size is prepared within a bound of memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from fasttext_app.config import Config
+from fasttext_app.errors import DataError, TrainingError
+from fasttext_app.parallel import map_threads
+from fasttext_app.sources import Source, open_source
+from fasttext_app.text.encoder import TextEncoder, chunk_rows
+from fasttext_app.text.ragged import Ragged
+from fasttext_app.text.spool import Spool
+from fasttext_app.text.tokenizers import Tokenizer, Tokens, load_tokenizer
+from fasttext_app.text.vocabulary import LabelSet, Vocabulary
+from fasttext_app.text.weighting import Occurrences, inverse_document_frequency
+
+__all__ = ["Encoded", "Examples", "Prepared", "held_out_rows", "load_examples", "prepare"]
+
+AUTO_FRACTION = 0.1
+SHARD_IDS = 1 << 25  # ids of a shard that is shuffled in memory (128 MB)
+
+Rows: TypeAlias = pa.Table | Iterable[pa.RecordBatch]
+"""Columns ``text`` and ``label``; a stream is read once."""
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The rows of a run."""
+
+    train: Rows
+    validation: Rows | None = None
+    label_order: Sequence[str] | None = None
+    source: str = "texts given in Python"
+    held_out: float = 0.0
+    """The fraction of the training rows that becomes validation rows."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Encoded rows with their classes, in one piece or in shards."""
+
+    shards: tuple[Callable[[], Ragged], ...]
+    classes: tuple[npt.NDArray[np.int64], ...]
+    """The class of each text, shard by shard."""
+
+    def __len__(self) -> int:
+        return sum(len(classes) for classes in self.classes)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that training needs, before torch comes in."""
+
+    config: Config
+    encoder: TextEncoder
+    labels: LabelSet
+    train: Encoded
+    validation: Encoded | None
+    idf: npt.NDArray[np.float32] | None
+    statistics: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Some rows, tokenised; their codes may be in a file."""
+
+    codes: Callable[[], Ragged]
+    words: pa.StringArray
+    hashes: npt.NDArray[np.uint32]
+    labels: pa.StringArray
+    lengths: npt.NDArray[np.int64]  # tokens of each row
+
+    def tokens(self, chosen: Flags) -> Tokens:
+        codes = self.codes()
+        tokens = Tokens(codes.indices, codes.offsets, self.words, self.hashes)
+        return tokens if chosen.all() else tokens.take(np.flatnonzero(chosen))
+
+
+def load_examples(config: Config) -> Examples:
+    """Open the training rows that a configuration names, and its validation rows.
+
+    Raises:
+        DataError: there is no such source or split.
+    """
+    source = open_source(config.data)
+    return split_examples(source.scan(config.data.train_split), source, config)
+
+
+def split_examples(rows: Rows, source: Source, config: Config) -> Examples:
+    """Say where validation rows come from, as ``data.validation`` has it."""
+    wanted = config.data.validation
+    if wanted == "auto":
+        wanted = "validation" if source.has("validation") else AUTO_FRACTION
+    if not isinstance(wanted, str):
+        return Examples(rows, None, source.label_names, source.spec, wanted)
+    if source.single:
+        raise DataError(
+            f"data.validation: {source.spec}: there are no splits, and so no {wanted!r}; "
+            "give a fraction"
+        )
+    return Examples(rows, source.scan(wanted), source.label_names, source.spec)
+
+
+def held_out_rows(classes: npt.NDArray[np.int64], fraction: float, seed: int) -> Flags:
+    """Choose rows at random for validation, [rows].
+
+    A label whose rows would all be held out keeps one of them in training.
+    """
+    chosen = np.zeros(len(classes), dtype=bool)
+    held = round(len(classes) * fraction)
+    if held:
+        chosen[np.random.default_rng(seed).permutation(len(classes))[:held]] = True
+        found, first_rows = np.unique(classes, return_index=True)
+        chosen[first_rows[~np.isin(found, classes[~chosen])]] = False
+    return chosen
+
+
+def prepare(config: Config, examples: Examples, spool: Spool | None = None) -> Prepared:
+    """Tokenise, build vocabulary and labels, and encode.
+
+    Args:
+        config: the run's settings.
+        examples: the rows.
+        spool: where encoded texts are kept; without one they stay in memory.
+
+    Raises:
+        DataError: the rows cannot be read, or there are none.
+        TrainingError: the rows leave nothing to learn (one label only, or no usable word).
+    """
+    threads = config.trainer.threads
+    spool = Spool(2**63) if spool is None else spool
+    tokenizer = load_tokenizer(config.text.tokenizer)
+    parts = list(_tokenise(examples, tokenizer, threads, spool))
+    all_labels = LabelSet.build([part.labels for part in parts], examples.label_order)
+    classes = np.concatenate([all_labels.ids(part.labels) for part in parts])
+    held = held_out_rows(classes, examples.held_out, config.trainer.seed)
+    labels = _checked(all_labels.counted(classes[~held]), examples)
+    sides = [_Side(parts, classes, chosen, threads) for chosen in (~held, held)]
+    vocabulary = Vocabulary.build(sides[0].tokens(), config.text.min_count, config.text.max_size)
+    encoder = TextEncoder.from_config(config.text, tokenizer, vocabulary)
+    encoder, found = _prune(encoder, sides[0], config)
+    train, ids = sides[0].encoded(encoder, spool)
+    if not ids:
+        raise TrainingError(
+            f"{examples.source}: none of the {len(train)} training texts has a word to learn from; "
+            "check --text-column and text.min_count"
+        )
+    if config.model.padding_idx is not None and config.model.padding_idx >= encoder.rows:
+        raise TrainingError(
+            f"model.padding_idx = {config.model.padding_idx} is outside the table, "
+            f"which has {encoder.rows} rows"
+        )
+    validation, unknown = _validation(examples, sides[1], encoder, labels, spool)
+    lengths = np.concatenate([part.lengths for part in parts])[~held]
+    statistics = {
+        "source": examples.source,
+        "train_rows": len(train),
+        "labels": dict(zip(labels.names, labels.counts, strict=True)),
+        "empty_texts": int((lengths == 0).sum()),
+        "tokens": int(lengths.sum()),
+        "median_tokens": float(np.median(lengths)),
+        "vocabulary": len(vocabulary),
+        "ids": ids,
+        "table_rows": encoder.rows,
+        "validation_rows": len(validation) if validation else 0,
+        "validation_rows_of_unknown_labels": unknown,
+    }
+    idf = None if found is None else inverse_document_frequency(found)
+    return Prepared(config, encoder, labels, train, validation, idf, statistics)
+
+
+def _batches(rows: Rows) -> Iterable[pa.RecordBatch]:
+    if isinstance(rows, pa.Table):
+        whole: list[pa.RecordBatch] = rows.to_batches()
+        return whole
+    return rows
+
+
+def _tokenise(
+    examples: Examples, tokenizer: Tokenizer, threads: int, spool: Spool
+) -> Iterator[_Part]:
+    """Tokenise the training rows as they are read."""
+
+    def tokenise(batch: pa.RecordBatch) -> tuple[Tokens, pa.StringArray]:
+        return tokenizer(batch.column("text")), batch.column("label")
+
+    pieces = (piece for batch in _batches(examples.train) for piece in chunk_rows(batch))
+    found = False
+    for tokens, labels in map_threads(tokenise, pieces, threads):
+        codes = spool.keep(Ragged(tokens.codes, tokens.offsets))
+        yield _Part(codes, tokens.words, tokens.hashes, labels, tokens.lengths)
+        found = True
+    if not found:
+        raise DataError(f"{examples.source}: there are no rows")
+
+
+@dataclass(frozen=True)
+class _Side:
+    """The rows of one side of the split: training or held out."""
+
+    parts: Sequence[_Part]
+    classes: npt.NDArray[np.int64]
+    chosen: Flags
+    threads: int
+
+    def _pieces(self) -> Iterator[tuple[_Part, slice]]:
+        start = 0
+        for part in self.parts:
+            yield part, slice(start, start + len(part.lengths))
+            start += len(part.lengths)
+
+    def tokens(self) -> Iterator[Tokens]:
+        """Give the tokens of the rows, part by part."""
+        pieces = self._pieces()
+        yield from map_threads(lambda p: p[0].tokens(self.chosen[p[1]]), pieces, self.threads)
+
+    def bags(self, encoder: TextEncoder) -> Iterator[Ragged]:
+        """Give the ids of the rows, part by part."""
+        yield from map_threads(encoder.encode_tokens, self.tokens(), self.threads)
+
+    def encoded(self, encoder: TextEncoder, spool: Spool) -> tuple[Encoded, int]:
+        """Encode the rows into one piece, or into shards where the spool is full; count the ids."""
+        groups: list[list[Callable[[], Ragged]]] = [[]]
+        classes: list[list[npt.NDArray[np.int64]]] = [[]]
+        total = size = 0
+        for (_, rows), bags in zip(self._pieces(), self.bags(encoder), strict=True):
+            if spool.spilled and size + len(bags.indices) > SHARD_IDS:
+                groups.append([])
+                classes.append([])
+                size = 0
+            groups[-1].append(spool.keep(bags))
+            classes[-1].append(self.classes[rows][self.chosen[rows]])
+            size += len(bags.indices)
+            total += len(bags.indices)
+        shards = tuple(_joined(group) for group in groups)
+        return Encoded(shards, tuple(np.concatenate(group) for group in classes)), total
+
+
+def _joined(loaders: Sequence[Callable[[], Ragged]]) -> Callable[[], Ragged]:
+    return lambda: Ragged.concat([load() for load in loaders])
+
+
+def _checked(labels: LabelSet, examples: Examples) -> LabelSet:
+    present = [name for name, count in zip(labels.names, labels.counts, strict=True) if count]
+    if len(present) < 2:
+        raise TrainingError(
+            f"{examples.source}: every training row has the label {present[0]!r}; "
+            "a classifier needs at least two labels"
+        )
+    return labels
+
+
+def _prune(
+    encoder: TextEncoder, train: _Side, config: Config
+) -> tuple[TextEncoder, Occurrences | None]:
+    """Leave out the buckets that training does not use; count what tf-idf needs."""
+    weighted = config.text.term_weighting == "tfidf"
+    if not (weighted or (config.text.prune and encoder.bucket)):
+        return encoder, None
+    found = Occurrences.count(train.bags(encoder), encoder.rows)
+    if config.text.prune and encoder.bucket:
+        words = len(encoder.vocabulary)
+        kept = np.flatnonzero(found.counts[words:] >= config.text.min_ngram_count)
+        encoder = encoder.pruned(kept.astype(np.int32))
+        found = found.take(np.concatenate((np.arange(words), words + kept)))
+    return encoder, found if weighted else None
+
+
+def _validation(
+    examples: Examples, held: _Side, encoder: TextEncoder, labels: LabelSet, spool: Spool
+) -> tuple[Encoded | None, int]:
+    """Encode the validation rows whose label is known; return how many are not."""
+    if examples.validation is None:
+        return (held.encoded(encoder, spool)[0] if held.chosen.any() else None), 0
+    bags, classes, rows = [], [], 0
+    for batch in _batches(examples.validation):
+        found = labels.ids(batch.column("label"))
+        known = batch.filter(_flags(found >= 0))
+        bags.append(encoder.encode(known.column("text"), held.threads))
+        classes.append(found[found >= 0])
+        rows += len(batch)
+    if not rows:
+        raise DataError(f"{examples.source}: there are no validation rows")
+    known_rows = sum(map(len, classes))
+    if not known_rows:
+        return None, rows
+    whole = Ragged.concat(bags)
+    return Encoded((lambda: whole,), (np.concatenate(classes),)), rows - known_rows
+
+
+def _flags(values: Flags) -> pa.BooleanArray:
+    """Make an Arrow column of flags without ``pa.array``, whose first call imports pandas."""
+    bits = np.packbits(values, bitorder="little")
+    return pa.Array.from_buffers(pa.bool_(), len(values), [None, pa.py_buffer(bits)])

@@ -1,0 +1,240 @@
+"""The text path in compiled code: one pass from bytes to word codes, one from codes to row ids.
+
+Each kernel does what a plain function does elsewhere, and tests hold the two equal:
+
+=================  =============================================================================
+``code_column``    ``tokenizers.basic_english`` or ``whitespace``, word by word into a dict
+``hash_words``     ``hashing.reference_fnv1a``
+``find_words``     ``Vocabulary.row``
+``char_hashes``    ``hashing.reference_char_ngrams``
+``emit_rows``      ``TextEncoder.encode_few``
+=================  =============================================================================
+
+Shapes: **N** tokens, **B** texts, **W** distinct words, **V** vocabulary words. Strings are Arrow's
+own buffers, UTF-8 bytes and offsets [W + 1].
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fasttext_app.compiled import compiled
+from fasttext_app.text.token_kernels import (
+    EXTENDED,
+    MASK32,
+    ONE,
+    PRIME,
+    SEED,
+    code_column,
+    same_bytes,
+    slots_of,
+)
+
+__all__ = ["char_hashes", "code_column", "emit_rows", "find_words", "hash_words", "index_words"]
+
+Bytes = npt.NDArray[np.uint8]
+I32 = npt.NDArray[np.int32]
+I64 = npt.NDArray[np.int64]
+U32 = npt.NDArray[np.uint32]
+U64 = npt.NDArray[np.uint64]
+
+CHAIN, QUADS = np.uint64(116049371), np.uint64(0x3333333333333333)
+
+
+@compiled
+def hash_words(data: Bytes, bounds: I32) -> U32:
+    """Hash every word to 32 bits, [W]."""
+    hashes = np.empty(len(bounds) - 1, dtype=np.uint32)
+    for word in range(len(hashes)):
+        state = SEED
+        for at in range(bounds[word], bounds[word + 1]):
+            state = ((state ^ EXTENDED[data[at]]) * PRIME) & MASK32
+        hashes[word] = state
+    return hashes
+
+
+@compiled
+def index_words(hashes: U32) -> I32:
+    """Return the look-up table of a vocabulary, for :func:`find_words`."""
+    mask = 4095
+    while mask < 2 * len(hashes):
+        mask = 2 * mask + 1
+    return slots_of(hashes, len(hashes), mask)
+
+
+@compiled
+def find_words(
+    slots: I32,
+    known: Bytes,
+    known_bounds: I32,
+    known_hashes: U32,
+    data: Bytes,
+    bounds: I32,
+    hashes: U32,
+) -> I32:
+    """Return the vocabulary row of every word, [W]; -1 for a word outside."""
+    rows = np.empty(len(hashes), dtype=np.int32)
+    mask = len(slots) - 1
+    for word in range(len(hashes)):
+        start, end = bounds[word], bounds[word + 1]
+        slot = np.int64(hashes[word]) & mask
+        found = slots[slot]
+        while found >= 0 and not (
+            known_hashes[found] == hashes[word]
+            and known_bounds[found + 1] - known_bounds[found] == end - start
+            and same_bytes(data, start, end, known, known_bounds[found])
+        ):
+            slot = (slot + 1) & mask
+            found = slots[slot]
+        rows[word] = found
+    return rows
+
+
+@compiled
+def char_hashes(data: Bytes, bounds: I32, minn: int, maxn: int) -> tuple[U32, I64]:
+    """Hash the character n-grams of each ``<word>``, shorter ones first.
+
+    Returns:
+        The hashes end to end, and the offsets of every word's, [W + 1].
+    """
+    words = len(bounds) - 1
+    offsets = np.zeros(words + 1, dtype=np.int64)
+    longest = 0
+    for word in range(words):
+        characters = 2
+        for at in range(bounds[word], bounds[word + 1]):
+            characters += (data[at] & 0xC0) != 0x80
+        longest = max(longest, bounds[word + 1] - bounds[word])
+        count = 0
+        for length in range(max(minn, 1), maxn + 1):
+            count += max(characters - 2 if length == 1 else characters - length + 1, 0)
+        offsets[word + 1] = offsets[word] + count
+    hashes = np.empty(offsets[words], dtype=np.uint32)
+    marked = np.empty(longest + 2, dtype=np.uint8)
+    begins = np.empty(longest + 3, dtype=np.int64)
+    made = 0
+    for word in range(words):
+        size = bounds[word + 1] - bounds[word] + 2
+        marked[0], marked[size - 1] = 60, 62
+        marked[1 : size - 1] = data[bounds[word] : bounds[word + 1]]
+        characters = 0
+        for at in range(size):
+            if (marked[at] & 0xC0) != 0x80:
+                begins[characters] = at
+                characters += 1
+        begins[characters] = size
+        for length in range(max(minn, 1), maxn + 1):
+            edge = 1 if length == 1 else 0
+            for start in range(edge, characters - length + 1 - edge):
+                state = SEED
+                for at in range(begins[start], begins[start + length]):
+                    state = ((state ^ EXTENDED[marked[at]]) * PRIME) & MASK32
+                hashes[made] = state
+                made += 1
+    return hashes, offsets
+
+
+@compiled
+def _row(slot: Any, first: int, bits: U64, ranks: I32) -> Any:
+    """Return the row of a bucket: each has its own, or only those whose bit is set."""
+    if len(bits) == 0:
+        return first + slot
+    word, bit = bits[slot >> 6], np.uint64(slot & 63)
+    if not (word >> bit) & ONE:
+        return -1
+    below = word & ((ONE << bit) - ONE)  # its set bits are counted by halves, quarters, ...
+    below -= (below >> np.uint64(1)) & np.uint64(0x5555555555555555)
+    below = (below & QUADS) + ((below >> np.uint64(2)) & QUADS)
+    below = (below + (below >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
+    count = (below * np.uint64(0x0101010101010101)) >> np.uint64(56)
+    return first + ranks[slot >> 6] + np.int64(count)
+
+
+@compiled
+def emit_rows(
+    codes: I32,
+    offsets: I64,
+    word_rows: I32,
+    hashes: U32,
+    chars: U32,
+    char_offsets: I64,
+    longest: int,
+    bucket: int,
+    first: int,
+    bits: U64,
+    ranks: I32,
+) -> tuple[I32, I64]:
+    """Turn the word codes of every text into table rows: words, character and word n-grams.
+
+    Args:
+        codes: [N].
+        offsets: the tokens of every text, [B + 1].
+        word_rows: the row of each distinct word, -1 for none, [W].
+        hashes: the FNV-1a hash of each distinct word, [W].
+        chars: the hashes of the character n-grams of all distinct words, end to end.
+        char_offsets: which of them are whose, [W + 1]; [1] where there are none.
+        longest: the longest word n-gram.
+        bucket: the hash space; at least 1.
+        first: the first row of n-grams.
+        bits: which buckets have a row (see :class:`HashSpace`); [0]: all have one.
+        ranks: how many of them come before each word of ``bits``.
+
+    Returns:
+        Rows end to end, and the offsets of every text's rows, [B + 1].
+    """
+    with_chars = len(char_offsets) > 1
+    most = len(codes) * longest
+    if with_chars:
+        for code in codes:
+            most += char_offsets[code + 1] - char_offsets[code]
+    rows = np.empty(most, dtype=np.int32)
+    row_offsets = np.zeros(len(offsets), dtype=np.int64)
+    made, space = 0, np.uint64(bucket)
+    for text in range(len(offsets) - 1):
+        start, end = offsets[text], offsets[text + 1]
+        for token in range(start, end):
+            row = word_rows[codes[token]]
+            if row >= 0:
+                rows[made] = row
+                made += 1
+        if with_chars:
+            for token in range(start, end):
+                code = codes[token]
+                for number in range(char_offsets[code], char_offsets[code + 1]):
+                    found = _row(np.int64(np.uint64(chars[number]) % space), first, bits, ranks)
+                    if found >= 0:
+                        rows[made] = found
+                        made += 1
+        for length in range(2, longest + 1):
+            for token in range(start, end - length + 1):
+                state = np.uint64(np.int64(np.int32(hashes[codes[token]])))
+                for following in range(token + 1, token + length):
+                    added = np.uint64(np.int64(np.int32(hashes[codes[following]])))
+                    state = state * CHAIN + added
+                found = _row(np.int64(state % space), first, bits, ranks)
+                if found >= 0:
+                    rows[made] = found
+                    made += 1
+        row_offsets[text + 1] = made
+    return rows[:made].copy(), row_offsets
+
+
+@compiled
+def count_texts(
+    rows: I32, offsets: I64, counts: I32, texts: I32, last_text: I32, first: int
+) -> None:
+    """Add to each row how often it occurs (``counts``) and in how many texts (``texts``).
+
+    ``last_text`` holds the last text that had the row, counted from 1; ``first`` is how many texts
+    came before.
+    """
+    for text in range(len(offsets) - 1):
+        for at in range(offsets[text], offsets[text + 1]):
+            row = rows[at]
+            counts[row] += 1
+            if last_text[row] != first + text + 1:
+                last_text[row] = first + text + 1
+                texts[row] += 1

@@ -1,0 +1,96 @@
+"""``Spool``: where encoded texts stay, in memory up to a limit, then in memory-mapped Arrow files.
+
+A file holds one ``Ragged`` as an Arrow list column, which is the same two arrays; opening it maps
+them, so what is read is what the operating system has to fetch and no more.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+import pyarrow as pa
+
+from fasttext_app.errors import DataError
+from fasttext_app.text.ragged import Ragged
+
+__all__ = ["Spool"]
+
+
+class Spool:
+    """Keeps bags; a context manager, whose end deletes the files.
+
+    Args:
+        limit: bytes that stay in memory; what comes after goes to files.
+
+    >>> with Spool(limit=0) as spool:
+    ...     load = spool.keep(Ragged.from_lists([[3, 1], [2]]))
+    ...     load().to_lists()
+    [[3, 1], [2]]
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._left = limit
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._files = 0
+
+    def __enter__(self) -> Spool:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._folder is not None:
+            self._folder.cleanup()
+
+    @property
+    def spilled(self) -> bool:
+        """Whether anything had to go to a file."""
+        return self._folder is not None
+
+    def keep(self, bags: Ragged) -> Callable[[], Ragged]:
+        """Keep some bags; return what gives them back.
+
+        Raises:
+            DataError: the file cannot be written.
+        """
+        size = bags.indices.nbytes + bags.offsets.nbytes
+        if size <= self._left:
+            self._left -= size
+            return lambda: bags
+        try:
+            return self._to_file(bags)
+        except OSError as error:
+            raise DataError(
+                f"{tempfile.gettempdir()}: encoded texts cannot be kept there "
+                f"({error.strerror or error}); name another folder with TMPDIR, "
+                "or raise data.in_memory_mb"
+            ) from None
+
+    def _to_file(self, bags: Ragged) -> Callable[[], Ragged]:
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="fasttext_app-")
+        path = Path(self._folder.name) / f"{self._files}.arrow"
+        self._files += 1
+        values, offsets = _column(bags.indices), _column(bags.offsets)
+        lists = pa.LargeListArray.from_arrays(offsets, values)
+        batch = pa.record_batch([lists], names=["ids"])
+        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
+            writer.write_batch(batch)
+        return lambda: _mapped(path)
+
+
+def _column(values: object) -> pa.Array:
+    kind = pa.from_numpy_dtype(values.dtype)  # type: ignore[attr-defined]
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(values)])  # type: ignore[arg-type]
+
+
+def _mapped(path: Path) -> Ragged:
+    with pa.memory_map(str(path)) as source:
+        lists = pa.ipc.open_file(source).get_batch(0).column(0)
+    return Ragged(lists.values.to_numpy(), lists.offsets.to_numpy())

@@ -1,0 +1,68 @@
+"""Arrow string columns and the two buffers that they are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+__all__ = ["numbers_of", "string_array", "string_buffers", "strings_of_buffers"]
+
+FEW = 256  # for more, pa.array() is faster; but its first call imports pandas, if there is one
+
+
+def string_array(strings: Sequence[str]) -> pa.StringArray:
+    """Make a string column of Python strings.
+
+    Raises:
+        TypeError: one of them is no string.
+        UnicodeEncodeError: one of them has a lone surrogate.
+    """
+    if len(strings) > FEW:
+        return pa.array(strings, pa.string())
+    if any(not isinstance(string, str) and string is not None for string in strings):
+        raise TypeError("one of them is not")  # the builder would take bytes for text
+    builder = pa.lib.StringBuilder()
+    builder.append_values(strings)
+    return builder.finish()
+
+
+def string_buffers(
+    strings: pa.StringArray,
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
+    """Return (bytes, offsets [W + 1]) of a string column; nothing is copied.
+
+    >>> data, offsets = string_buffers(string_array(["to", "", "be"]))
+    >>> bytes(data), offsets.tolist()
+    (b'tobe', [0, 2, 2, 4])
+    """
+    _, offset_buffer, data_buffer = strings.buffers()
+    if offset_buffer is None or not len(strings):  # Arrow may leave out an empty column's buffers
+        return np.empty(0, np.uint8), np.zeros(1, np.int32)
+    raw = np.frombuffer(offset_buffer, dtype=np.int32)
+    bounds: npt.NDArray[np.int32] = raw[strings.offset :][: len(strings) + 1]
+    data = np.frombuffer(data_buffer, dtype=np.uint8) if data_buffer else np.empty(0, np.uint8)
+    return data, bounds
+
+
+def strings_of_buffers(
+    data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int32]
+) -> pa.StringArray:
+    """Make a string column of its two buffers, the reverse of :func:`string_buffers`."""
+    buffers: Any = pa.py_buffer(offsets), pa.py_buffer(data)
+    return pa.StringArray.from_buffers(len(offsets) - 1, *buffers)
+
+
+def numbers_of(column: pa.Array) -> npt.NDArray[Any]:
+    """Return a column of numbers without nulls as an array; nothing is copied.
+
+    ``to_numpy`` does the same, but its first call imports pandas where that is installed.
+    """
+    kind = column.type.to_pandas_dtype()
+    values = column.buffers()[1]
+    if values is None:
+        return np.empty(0, dtype=kind)
+    return np.frombuffer(values, dtype=kind)[column.offset :][: len(column)]

@@ -1,0 +1,184 @@
+"""The tokenizers ``basic_english`` and ``whitespace`` in compiled code: one pass over the bytes."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from fasttext_app.compiled import compiled
+
+__all__ = ["code_column", "same_bytes", "slots_of"]
+
+Bytes = npt.NDArray[np.uint8]
+I32 = npt.NDArray[np.int32]
+I64 = npt.NDArray[np.int64]
+U32 = npt.NDArray[np.uint32]
+
+SEED, PRIME = np.uint64(2166136261), np.uint64(16777619)
+MASK32, NO_BYTES = np.uint64(0xFFFFFFFF), np.uint64(0)
+ONE = np.uint64(1)
+BYTES = np.arange(256, dtype=np.uint8)
+EXTENDED = BYTES.view(np.int8).astype(np.int32).view(np.uint32).astype(np.uint64)
+"""Every byte as FNV-1a takes it in, sign-extended to 32 bits: fastText's own quirk."""
+SAME, LOWER = BYTES.copy(), BYTES + 32 * ((BYTES >= 65) & (BYTES <= 90)).astype(np.uint8)
+
+WORD, SPACE, DROPPED, ALONE, ANGLE, LEAD = range(6)
+
+
+def _kinds(english: bool) -> Bytes:
+    """Say of every byte what it does to the token that it stands in."""
+    kinds = np.full(256, WORD, dtype=np.uint8)
+    kinds[[*range(0x09, 0x0E), *range(0x1C, 0x21)]] = SPACE  # as str.split() has it
+    kinds[[0xC2, 0xE1, 0xE2, 0xE3]] = LEAD  # may begin a space of two or three bytes
+    if english:
+        kinds[[ord(sign) for sign in ".,()!?'"]] = ALONE
+        kinds[[ord(sign) for sign in ";:"]] = SPACE
+        kinds[ord('"')] = DROPPED
+        kinds[ord("<")] = ANGLE
+    return kinds
+
+
+PLAIN, ENGLISH = _kinds(english=False), _kinds(english=True)
+BREAK = np.frombuffer(b"<br />", dtype=np.uint8).copy()
+
+
+@compiled
+def _space_width(data: Bytes, at: int, end: int) -> int:
+    """Return the bytes of the non-ASCII space that begins here, 0 if none does."""
+    first = data[at]
+    if first == 0xC2:
+        return 2 if at + 1 < end and (data[at + 1] == 0x85 or data[at + 1] == 0xA0) else 0
+    if at + 2 >= end:
+        return 0
+    second, third = data[at + 1], data[at + 2]
+    if first == 0xE1:
+        return 3 if second == 0x9A and third == 0x80 else 0
+    if first == 0xE3:
+        return 3 if second == 0x80 and third == 0x80 else 0
+    if second == 0x81:
+        return 3 if third == 0x9F else 0
+    if second != 0x80:
+        return 0
+    return 3 if third <= 0x8A or third == 0xA8 or third == 0xA9 or third == 0xAF else 0
+
+
+@compiled
+def _break_width(data: Bytes, at: int, end: int) -> int:
+    """Return the bytes of the ``<br />`` that begins here, 0 if none does; quotes do not count."""
+    matched, start = 0, at
+    while at < end:
+        byte = LOWER[data[at]]
+        at += 1
+        if byte == 34:
+            continue
+        if byte != BREAK[matched]:
+            return 0
+        matched += 1
+        if matched == len(BREAK):
+            return at - start
+    return 0
+
+
+@compiled
+def same_bytes(data: Bytes, start: int, end: int, other: Bytes, other_start: int) -> bool:
+    """Compare a range of bytes with as many of another array."""
+    for step in range(end - start):
+        if data[start + step] != other[other_start + step]:
+            return False
+    return True
+
+
+@compiled
+def slots_of(hashes: U32, words: int, mask: int) -> I32:
+    """Return an open-addressing table of ``mask + 1`` slots: numbers of words, -1 where free."""
+    slots = np.full(mask + 1, -1, dtype=np.int32)
+    for word in range(words):
+        slot = np.int64(hashes[word]) & mask
+        while slots[slot] >= 0:
+            slot = (slot + 1) & mask
+        slots[slot] = word
+    return slots
+
+
+@compiled
+def code_column(data: Bytes, bounds: I32, english: bool) -> tuple[I32, I64, Bytes, I32, U32]:
+    """Split texts into tokens, and number the distinct ones in the order in which they appear.
+
+    Args:
+        data: the bytes of the column; where ``english``, letters other than A-Z are lower-cased.
+        bounds: where each text begins and ends, [B + 1].
+        english: the rules of ``basic_english``; else tokens are what stands between spaces.
+
+    Returns:
+        The code of every token [N], the offsets of every text's tokens [B + 1], and the distinct
+        words: bytes, offsets [W + 1], and FNV-1a hashes [W].
+    """
+    kinds, folded = (ENGLISH, LOWER) if english else (PLAIN, SAME)
+    size = bounds[-1] - bounds[0] + 1
+    codes = np.empty(size, dtype=np.int32)  # at most one token a byte; untouched pages cost nothing
+    offsets = np.zeros(len(bounds), dtype=np.int64)
+    arena = np.empty(size, dtype=np.uint8)
+    starts = np.empty(size + 1, dtype=np.int32)
+    starts[0] = 0
+    hashes = np.empty(size, dtype=np.uint32)
+    heads = np.empty(size, dtype=np.uint64)  # the first eight bytes of each word
+    mask, words, used, tokens = 4095, 0, 0, 0
+    slots = np.full(mask + 1, -1, dtype=np.int32)
+    for text in range(len(bounds) - 1):
+        at, end = bounds[text], bounds[text + 1]
+        while at < end:
+            length, state, head, kind = 0, SEED, NO_BYTES, SPACE
+            byte = folded[data[at]]
+            while at < end:
+                byte = folded[data[at]]
+                kind = kinds[byte]
+                at += 1
+                if kind == LEAD or kind == ANGLE:
+                    width = _space_width(data, at - 1, end)
+                    if kind == ANGLE:
+                        width = _break_width(data, at - 1, end)
+                    kind = SPACE if width else WORD
+                    at += max(width - 1, 0)
+                if kind == WORD:
+                    arena[used + length] = byte
+                    if length < 8:
+                        head |= np.uint64(byte) << np.uint64(8 * length)
+                    length += 1
+                    state = ((state ^ EXTENDED[byte]) * PRIME) & MASK32
+                elif kind != DROPPED:
+                    break
+            while True:  # the token before a sign, then the sign itself
+                if length:
+                    slot = np.int64(state) & mask
+                    found = slots[slot]
+                    while found >= 0 and not (
+                        heads[found] == head
+                        and hashes[found] == state
+                        and starts[found + 1] - starts[found] == length
+                        and same_bytes(arena, used + 8, used + length, arena, starts[found] + 8)
+                    ):
+                        slot = (slot + 1) & mask
+                        found = slots[slot]
+                    if found < 0:
+                        found = words
+                        slots[slot], hashes[words], heads[words] = words, state, head
+                        used += length
+                        words += 1
+                        starts[words] = used
+                        if 2 * words > mask:
+                            mask = 4 * mask + 3
+                            slots = slots_of(hashes, words, mask)
+                    codes[tokens] = found
+                    tokens += 1
+                if kind != ALONE:
+                    break
+                arena[used], head, length, kind = byte, np.uint64(byte), 1, SPACE
+                state = ((SEED ^ EXTENDED[byte]) * PRIME) & MASK32
+        offsets[text + 1] = tokens
+    return (
+        codes[:tokens].copy(),
+        offsets,
+        arena[:used].copy(),
+        starts[: words + 1].copy(),
+        hashes[:words].copy(),
+    )

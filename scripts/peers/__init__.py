@@ -1,0 +1,1 @@
+"""What `scripts/bench_peers.py` runs: the peers, each in a process of its own, and the report."""

@@ -1,0 +1,100 @@
+"""Prediction in a loaded model, by each package; prints one JSON object.
+
+    python -m peers.predict bulk PACKAGE MODEL WORK      texts/s over the training texts
+    python -m peers.predict single PACKAGE MODEL WORK    milliseconds for one text
+    python -m peers.predict cold PACKAGE MODEL TEXT      one text, and out; timed from outside
+
+PACKAGE is fasttext_app, fasttext_app_list (texts from a Python list, not an Arrow column),
+fasttext or fasttext_new. WORK is what `peers.rows` made: fasttext_app gets the texts as they are,
+the others get them normalised.
+"""
+
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+CALLS = 3  # timed calls of a bulk run, after one that is not timed
+SINGLES = 2000  # different texts of a single run, after a tenth of that untimed
+
+
+def bulk_function(package: str, model: str) -> Callable[[Any], list[Any]]:
+    """Load a model; return what gives the best label of every text, as Python objects."""
+    if package.startswith("fasttext_app"):
+        import numpy as np
+
+        classifier = import_module("fasttext_app").load(model, threads=2)
+        names = np.array(classifier.labels, dtype=object)
+
+        def ranked(texts: Any) -> list[Any]:
+            labels: list[Any] = names[classifier.rank(texts, 1).classes[:, 0]].tolist()
+            return labels
+
+        return ranked
+    loaded = import_module(package).load_model(model)
+    if package == "fasttext_new":
+        return lambda texts: loaded.predict_batch(texts, k=1, threads=2)[0]
+    return lambda texts: loaded.predict(texts)[0]
+
+
+def texts_for(package: str, work: str) -> Any:
+    """Return the training texts: as they are for fasttext_app, normalised for the others."""
+    from pathlib import Path
+
+    if package.startswith("fasttext_app"):
+        import pyarrow as pa
+        from pyarrow.csv import ConvertOptions, read_csv
+
+        strings = ConvertOptions(column_types={"text": pa.string()}, strings_can_be_null=False)
+        table = read_csv(f"{work}/texts.csv", convert_options=strings)
+        column = table.column("text").combine_chunks()
+        return column.to_pylist() if package == "fasttext_app_list" else column
+    from peers.rows import read_labelled
+
+    return read_labelled(Path(work) / "train.txt")[0]
+
+
+def bulk(package: str, model: str, work: str) -> None:
+    """Print the median texts/s of a few calls on all training texts, on two threads."""
+    import json
+    import time
+    from statistics import median
+
+    predict, texts = bulk_function(package, model), texts_for(package, work)
+    assert len(predict(texts)) == len(texts)
+    seconds = []
+    for _ in range(CALLS):
+        started = time.perf_counter()
+        predict(texts)
+        seconds.append(time.perf_counter() - started)
+    print(json.dumps({"texts_per_second": len(texts) / median(seconds)}))
+
+
+def single(package: str, model: str, work: str) -> None:
+    """Print the median and the 99th percentile of milliseconds over different texts."""
+    import json
+    import time
+
+    texts = texts_for("fasttext_app_list" if package == "fasttext_app" else package, work)
+    loader = import_module(package)
+    loaded = loader.load(model) if package == "fasttext_app" else loader.load_model(model)
+    predict = loaded.predict
+    for text in texts[-SINGLES // 10 :]:
+        predict(text)
+    taken = []
+    for text in texts[:SINGLES]:
+        started = time.perf_counter()
+        predict(text)
+        taken.append(1000 * (time.perf_counter() - started))
+    taken.sort()
+    found = {"median_ms": taken[len(taken) // 2], "p99_ms": taken[len(taken) * 99 // 100]}
+    print(json.dumps(found))
+
+
+def cold(package: str, model: str, text: str) -> None:
+    """Print the label of one text."""
+    print(import_module(package).load_model(model).predict(text)[0][0])
+
+
+if __name__ == "__main__":
+    {"bulk": bulk, "single": single, "cold": cold}[sys.argv[1]](*sys.argv[2:])
