@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
+import os
 import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fasttext_app.errors import DeviceError
@@ -20,13 +25,29 @@ def preload_torch() -> None:
     """Begin to import torch on another thread, so that reading and tokenising need not wait.
 
     Whoever imports torch later waits for what is left of it, and gets its error if there is one.
+    For a process of its own, as a command is: torch comes without TorchScript, which nothing here
+    uses, and whose compiler takes a sixth of the import.
     """
+    threading.Thread(target=_import_torch, name="preload torch", daemon=True).start()
 
-    def load() -> None:
+
+def _import_torch() -> None:
+    spec = find_spec("torch")
+    for folder in (spec and spec.submodule_search_locations) or ():
+        with suppress(OSError):  # an import would hold the interpreter's lock for as long as this
+            ctypes.CDLL(str(Path(folder, "lib", "libtorch_cpu.so")))
+    scripting = os.environ.get("PYTORCH_JIT")
+    os.environ["PYTORCH_JIT"] = "0"  # read once, by the import
+    gc.disable()  # what an import makes stays
+    try:
         with suppress(ImportError):
             import torch  # noqa: F401
-
-    threading.Thread(target=load, name="preload torch", daemon=True).start()
+    finally:
+        gc.enable()
+        if scripting is None:
+            del os.environ["PYTORCH_JIT"]
+        else:
+            os.environ["PYTORCH_JIT"] = scripting
 
 
 def resolve_device(name: str) -> torch.device:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fasttext_app.compiled import compiled
+from fasttext_app.compiled import compiled, prefetch_row
 
 __all__ = [
     "ADAGRAD",
@@ -37,6 +37,7 @@ I64 = npt.NDArray[np.int64]
 SGD, ADAGRAD, ROWWISE, ADAM = range(4)
 SUM, MEAN, MAX = range(3)
 NO_F32 = np.empty(0, dtype=np.float32)
+AHEAD = 8  # how many rows before its turn a row is fetched
 
 
 @compiled
@@ -222,6 +223,12 @@ def step_rows(
     summed = np.empty(dim, np.float32)
     for group in range(len(rows)):
         row = rows[group]
+        if group + AHEAD < len(rows):
+            prefetch_row(table, rows[group + AHEAD])
+            if len(first):
+                prefetch_row(first, rows[group + AHEAD])
+            if len(second):
+                prefetch_row(second, rows[group + AHEAD])
         if len(trained) and trained[row] == 0:
             continue
         summed[:] = 0

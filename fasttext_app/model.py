@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import skip_init
 
 from fasttext_app.config import ModelConfig
 
@@ -70,8 +69,8 @@ class FastTextClassifier(nn.Module):
             include_last_offset=include_last_offset,
             padding_idx=padding_idx,
         )
-        # Not set at random first: that would move torch's global generator.
-        self.linear: nn.Linear = skip_init(nn.Linear, dim, classes)
+        with torch.random.fork_rng(devices=[]):  # leave torch's global generator where it is
+            self.linear = nn.Linear(dim, classes)
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
         # EmbeddingBag's own scale_grad_by_freq divides by other rows' counts on the CPU

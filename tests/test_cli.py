@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import subprocess
+import sys
 import tomllib
 from collections.abc import Callable
 from itertools import pairwise
@@ -637,13 +639,18 @@ def test_a_line_number_in_an_error_is_not_an_emoji(run, tmp_path):
 
 
 def test_the_module_runs_as_a_program():
-    import runpy
+    command = [sys.executable, "-m", "fasttext_app", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("fasttext-app ")
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.argv", ["fasttext-app", "--version"])
-        with pytest.raises(SystemExit) as ended:
-            runpy.run_module("fasttext_app", run_name="__main__")
-    assert ended.value.code == 0
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_what_standard_output_cannot_take_is_no_success():
+    command = [sys.executable, "-m", "fasttext_app", "--version"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
 
 
 def test_config_defaults_are_those_of_the_dry_run(run, tiny_csv):

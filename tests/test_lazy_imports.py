@@ -72,7 +72,8 @@ def test_every_module_but_those_that_compute_with_torch_is_asked():
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["--version"]])
 def test_help_and_version_do_not_import_torch(arguments):
     code = (
-        "import json, runpy, sys\n"
+        "import json, os, runpy, sys\n"
+        "os._exit = sys.exit\n"
         "try:\n    runpy.run_module('fasttext_app', run_name='__main__')\n"
         "except SystemExit as end:\n    code = end.code\n"
         f"print(json.dumps([code, sorted(set(sys.modules) & set({SLOW}))]))"
@@ -100,6 +101,22 @@ def test_evaluating_on_the_cpu_does_not_import_torch(tiny_model_dir):
         "print(json.dumps([scores['accuracy'], 'torch' in sys.modules]))"
     )
     assert run(code, tiny_model_dir) == [1.0, False]
+
+
+def test_training_imports_neither_pandas_nor_the_compiler_of_torch(tmp_path):
+    """Each of them takes a tenth of the time of a short run."""
+    data, model = tmp_path / "a.csv", tmp_path / "model"
+    data.write_text("title,text,label\na,late goal,sport\nb,bank profit,money\n" * 5)
+    code = (
+        "import json, os, runpy, sys\n"
+        "os._exit = sys.exit\n"
+        "try:\n    runpy.run_module('fasttext_app', run_name='__main__')\n"
+        "except SystemExit as end:\n    code = end.code\n"
+        "slow = {'pandas', 'torch._dynamo', 'torch.fx.experimental.symbolic_shapes'}\n"
+        "print(json.dumps([code, sorted(slow & set(sys.modules))]))"
+    )
+    columns = ["--text-column", "title", "--text-column", "text"]
+    assert run(code, "train", "--data", data, "--output", model, *columns) == [0, []]
 
 
 def test_importing_the_package_imports_nothing_but_its_version():

@@ -240,8 +240,19 @@ def test_a_missing_label_after_empty_lines_before_the_header(file):
         rows_of(path, text_columns=["label"])
 
 
-def test_a_row_longer_than_a_block(file, monkeypatch):
-    monkeypatch.setattr(delimited, "BLOCK_BYTES", 1 << 20)
+@FIXTURES_ARE_FINE
+@given(rows=st.lists(st.tuples(ODD_TEXT, LABEL), min_size=8, max_size=30))
+def test_csv_with_rows_longer_than_a_block(file, rows):
+    """The file is then read again, in larger blocks; no row is lost or comes twice."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(delimited, "BLOCK_BYTES", 64)
+        rows.insert(len(rows) // 2, ("long " * 40, "x"))
+        assert rows_of(file("a.csv", written(rows))) == rows
+
+
+def test_a_row_longer_than_the_largest_block(file, monkeypatch):
+    monkeypatch.setattr(delimited, "BLOCK_BYTES", 1 << 16)
+    monkeypatch.setattr(delimited, "LONGEST_ROW_BYTES", 1 << 20)
     path = file("a.csv", "text,label\na,x\n" + "word " * 700_000 + ",x\n")
     with pytest.raises(DataError, match=r"a\.csv: a row is longer than 1 MB$"):
         rows_of(path)

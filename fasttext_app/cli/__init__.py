@@ -106,18 +106,22 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line.
+    """Run the command line as a process of its own, which ends as soon as the command has.
 
-    After an error the process ends at once: Arrow's threads may still be reading ahead through a
-    Python stream, and would abort it if they did so while the interpreter shuts down.
+    What Python does at its end, object by object, takes a second once torch is loaded. After an
+    error it would be wrong too: Arrow's threads may still be reading ahead through a Python stream,
+    and would abort the process if they did so while the interpreter shuts down.
     """
+    # Its threads, which nothing here needs, spin while NumPy is imported.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    code: Any = 0
     try:
         app()
     except SystemExit as ending:
-        if ending.code not in (0, None):
-            with contextlib.suppress(OSError, ValueError, AttributeError):
-                sys.stdout.flush()
-            with contextlib.suppress(OSError, ValueError, AttributeError):
-                sys.stderr.flush()
-            os._exit(ending.code if isinstance(ending.code, int) else 1)
-        raise
+        code = ending.code or 0
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):  # full, closed, or not there at all
+            code = code or 1
+    os._exit(code if isinstance(code, int) else 1)

@@ -65,9 +65,12 @@ def train(
 
     Settings come from --config, then from --set and the flags, later ones winning.
     """
+    from fasttext_app.device import preload_torch
+
+    if not dry_run:
+        preload_torch()
     from fasttext_app.artifact import check_target
     from fasttext_app.config import flat_layer, load_config_file, parse_assignments, resolve
-    from fasttext_app.device import preload_torch
     from fasttext_app.errors import ArtifactError
     from fasttext_app.preparation import load_examples
 
@@ -93,7 +96,6 @@ def train(
     if dry_run:
         _dry_run(resolved, load_examples(resolved), json)
     else:
-        preload_torch()
         _run(resolved, load_examples(resolved), target, json)
 
 

@@ -22,6 +22,7 @@ from fasttext_app.errors import DataError
 from fasttext_app.sources.delimited import row_name, scan_delimited
 from fasttext_app.sources.examples import Batches, Source
 from fasttext_app.sources.hub import dataset_source
+from fasttext_app.text.strings import string_array
 
 __all__ = ["CLASSES", "ag_news_source"]
 
@@ -86,14 +87,14 @@ class _AgNewsScan:
 
 
 def _class_names(numbers: pa.StringArray, row_name: Callable[[int], str]) -> pa.StringArray:
-    known = pa.array([str(number) for number in range(1, len(CLASSES) + 1)], pa.string())
+    known = string_array([str(number) for number in range(1, len(CLASSES) + 1)])
     classes = pc.index_in(numbers, value_set=known)
     if classes.null_count:
         row = pc.index(classes.is_null(), True).as_py()
         raise DataError(
             f"{row_name(row)}: class {numbers[row].as_py()!r} is not one of 1 to {len(CLASSES)}"
         )
-    return pc.take(pa.array(CLASSES, pa.string()), classes)
+    return pc.take(string_array(CLASSES), classes)
 
 
 def _line_breaks_to_spaces(texts: pa.StringArray) -> pa.StringArray:

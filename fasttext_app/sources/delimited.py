@@ -6,6 +6,7 @@ import csv
 import io
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,12 @@ from fasttext_app.sources.stream import CheckedStream
 
 __all__ = ["row_name", "scan_delimited"]
 
-BLOCK_BYTES = 1 << 26  # Arrow parses block by block; no row may be longer than one
+BLOCK_BYTES = 1 << 22  # Arrow parses block by block; small ones stay in the cache
+LONGEST_ROW_BYTES = 1 << 26  # no row may be longer than a block: then the blocks become this large
+
+
+class _LongRowError(Exception):
+    """A row is longer than a block."""
 
 
 def scan_delimited(path: Path, config: DataConfig, *, labels: bool, delimiter: str) -> Batches:
@@ -35,68 +41,91 @@ def scan_delimited(path: Path, config: DataConfig, *, labels: bool, delimiter: s
     check_columns(path, wanted, names)
     skipped = line - 1 if config.header else 0  # empty lines before the names of the columns
     rows = 0
-    for batch in _arrow_batches(path, config, delimiter, names, wanted, skipped):
+    for batch in _Reader(path, config, delimiter, names, wanted, skipped).batches():
         named = partial(row_name, path, config, delimiter, rows)
         yield to_examples(batch, config, labels=labels, row_name=named)
         rows += len(batch)
 
 
-def _arrow_batches(
-    path: Path,
-    config: DataConfig,
-    delimiter: str,
-    names: list[str],
-    wanted: list[str],
-    skipped: int,
-) -> Iterator[pa.RecordBatch]:
-    """Yield the wanted columns as strings; every row has been found well-formed."""
-    checked_whole = False
-    with CheckedStream(path, config.errors, delimiter if config.quote else "") as stream:
+@dataclass(frozen=True)
+class _Reader:
+    """Reads the wanted columns of a file by Arrow."""
+
+    path: Path
+    config: DataConfig
+    delimiter: str
+    names: list[str]  # of all columns
+    wanted: list[str]
+    skipped: int  # lines before the header
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield the wanted columns as strings; every row has been found well-formed."""
+        rows = 0
         try:
-            with _open_arrow(stream, config, delimiter, names, wanted, skipped) as reader:
-                for batch in reader:
-                    if stream.odd_quotes and not checked_whole:
-                        # Arrow reads on over a quote that does not pair. Where every row proves
-                        # whole, the quotes stand inside unquoted fields, and mean themselves.
-                        _raise_if_malformed(path, config, delimiter, len(names))
-                        checked_whole = True
-                    yield batch
-        except pa.ArrowInvalid as error:
-            if stream.problem:
-                raise stream.problem from None
-            _raise_if_malformed(path, config, delimiter, len(names))
-            if "straddling" in str(error):
-                error = pa.ArrowInvalid(f"a row is longer than {BLOCK_BYTES >> 20} MB")
-            raise DataError(f"{path}: {error}") from None
+            for batch in self._blocks(BLOCK_BYTES):
+                yield batch
+                rows += len(batch)
+            return
+        except _LongRowError:
+            pass
+        for batch in self._blocks(LONGEST_ROW_BYTES):  # from the start; pass over what is out
+            if rows < len(batch):
+                yield batch.slice(rows)
+            rows = max(rows - len(batch), 0)
 
+    def _blocks(self, size: int) -> Iterator[pa.RecordBatch]:
+        checked_whole, config = False, self.config
+        quotes_of = self.delimiter if config.quote else ""
+        with CheckedStream(self.path, config.errors, quotes_of) as stream:
+            try:
+                with self._open(stream, size) as reader:
+                    for batch in reader:
+                        if stream.odd_quotes and not checked_whole:
+                            # Arrow reads on over a quote that does not pair. Where every row
+                            # proves whole, the quotes stand inside unquoted fields, and mean
+                            # themselves.
+                            self._raise_if_malformed()
+                            checked_whole = True
+                        yield batch
+            except pa.ArrowInvalid as error:
+                if stream.problem:
+                    raise stream.problem from None
+                long = "straddling" in str(error)
+                if long and size < LONGEST_ROW_BYTES:
+                    raise _LongRowError from None
+                self._raise_if_malformed()
+                what = f"a row is longer than {size >> 20} MB" if long else error
+                raise DataError(f"{self.path}: {what}") from None
 
-def _open_arrow(
-    stream: CheckedStream,
-    config: DataConfig,
-    delimiter: str,
-    names: list[str],
-    wanted: list[str],
-    skipped: int,
-) -> arrow_csv.CSVStreamingReader:
-    return arrow_csv.open_csv(
-        stream,
-        read_options=arrow_csv.ReadOptions(
-            block_size=BLOCK_BYTES,
-            skip_rows=skipped,
-            column_names=None if config.header else names,
-        ),
-        parse_options=arrow_csv.ParseOptions(
-            delimiter=delimiter,
-            quote_char='"' if config.quote else False,
-            newlines_in_values=config.quote,
-            ignore_empty_lines=len(names) > 1,
-        ),
-        convert_options=arrow_csv.ConvertOptions(
-            include_columns=list(dict.fromkeys(wanted)),
-            column_types=dict.fromkeys(wanted, pa.string()),
-            strings_can_be_null=False,
-        ),
-    )
+    def _open(self, stream: CheckedStream, size: int) -> arrow_csv.CSVStreamingReader:
+        return arrow_csv.open_csv(
+            stream,
+            read_options=arrow_csv.ReadOptions(
+                block_size=size,
+                skip_rows=self.skipped,
+                column_names=None if self.config.header else self.names,
+            ),
+            parse_options=arrow_csv.ParseOptions(
+                delimiter=self.delimiter,
+                quote_char='"' if self.config.quote else False,
+                newlines_in_values=self.config.quote,
+                ignore_empty_lines=len(self.names) > 1,
+            ),
+            convert_options=arrow_csv.ConvertOptions(
+                include_columns=list(dict.fromkeys(self.wanted)),
+                column_types=dict.fromkeys(self.wanted, pa.string()),
+                strings_can_be_null=False,
+            ),
+        )
+
+    def _raise_if_malformed(self) -> None:
+        """Raise for the first malformed record, with its line."""
+        for line, record in _records(self.path, self.config, self.delimiter):
+            if record and len(record) != len(self.names):
+                raise DataError(
+                    f"{self.path}:{line}: the row has {len(record)} fields "
+                    f"where {len(self.names)} are expected"
+                )
 
 
 def _records(path: Path, config: DataConfig, delimiter: str) -> Iterator[tuple[int, list[str]]]:
@@ -123,15 +152,6 @@ def _first_record(path: Path, config: DataConfig, delimiter: str) -> tuple[int, 
         if record:
             return line, record
     raise DataError(f"{path}: the file is empty")
-
-
-def _raise_if_malformed(path: Path, config: DataConfig, delimiter: str, fields: int) -> None:
-    """Raise for the first malformed record, with its line."""
-    for line, record in _records(path, config, delimiter):
-        if record and len(record) != fields:
-            raise DataError(
-                f"{path}:{line}: the row has {len(record)} fields where {fields} are expected"
-            )
 
 
 def row_name(path: Path, config: DataConfig, delimiter: str, rows_before: int, row: int) -> str:

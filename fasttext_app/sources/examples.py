@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from fasttext_app.config import DataConfig
 from fasttext_app.errors import DataError, did_you_mean
+from fasttext_app.text.strings import string_array
 
 __all__ = ["SPLIT_NAMES", "Batches", "Scan", "Source", "check_columns", "to_examples"]
 
@@ -24,6 +25,8 @@ SPLIT_NAMES = {
     "testing": "test",
 }
 """What a split may be called, and the name that it has here."""
+
+EMPTY, SPACE = string_array(["", " "])  # Python strings would make Arrow import pandas
 
 Batches = Iterator[pa.RecordBatch]
 """Batches with a string column ``text`` and, where labels were asked for, a string ``label``."""
@@ -123,7 +126,7 @@ def to_examples(
     texts = [_text_column(batch, name, config, row_name) for name in config.text_columns]
     joined = texts[0]
     if len(texts) > 1:
-        joined = pc.utf8_trim_whitespace(pc.binary_join_element_wise(*texts, " "))
+        joined = pc.utf8_trim_whitespace(pc.binary_join_element_wise(*texts, SPACE))
     if not labels:
         return pa.record_batch({"text": joined})
     label = _label_column(batch, config.label_column, row_name, label_names)
@@ -160,7 +163,7 @@ def _text_column(
                 f"{row_name(missing)}: column {name!r} has no value; "
                 "fill it in, or pass --errors replace to read an empty text"
             )
-        column = column.fill_null("")
+        column = column.fill_null(EMPTY)
     return column
 
 
@@ -178,7 +181,7 @@ def _label_column(
     number = pa.types.is_integer(column.type)
     if not (number or _is_string(column.type) or pa.types.is_boolean(column.type)):
         raise DataError(f"{row_name(0)}: column {name!r} holds {column.type}, not labels")
-    missing = pc.equal(column.cast(pa.string()).fill_null(""), "")
+    missing = pc.equal(column.cast(pa.string()).fill_null(EMPTY), EMPTY)
     if pc.any(missing).as_py():
         first = pc.index(missing, True).as_py()
         raise DataError(f"{row_name(first)}: column {name!r} has no label")
