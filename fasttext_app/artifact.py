@@ -37,7 +37,7 @@ from safetensors import SafetensorError
 from fasttext_app._version import __version__
 from fasttext_app.config import Config, dump_config, resolve
 from fasttext_app.errors import ArtifactError, ConfigError
-from fasttext_app.text.strings import numbers_of
+from fasttext_app.text.strings import number_array, numbers_of
 from fasttext_app.text.vocabulary import LabelSet, Vocabulary
 
 __all__ = ["FORMAT_VERSION", "Artifact", "check_target", "load_artifact", "save_artifact"]
@@ -158,7 +158,8 @@ def _write_files(artifact: Artifact, folder: Path) -> None:
 
     tensors = {name: np.ascontiguousarray(value) for name, value in artifact.tensors.items()}
     save_file(tensors, folder / "model.safetensors")
-    vocabulary = {"word": artifact.vocabulary.words, "count": artifact.vocabulary.counts}
+    counts = number_array(artifact.vocabulary.counts)
+    vocabulary = {"word": artifact.vocabulary.words, "count": counts}
     pq.write_table(pa.table(vocabulary), folder / "vocabulary.parquet")
     (folder / "config.toml").write_text(dump_config(artifact.config), encoding="utf-8")
     shutil.copymode(folder / "config.toml", folder / "model.safetensors")  # it was made 0600

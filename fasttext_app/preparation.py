@@ -24,6 +24,7 @@ from fasttext_app.sources import Source, open_source
 from fasttext_app.text.encoder import TextEncoder, chunk_rows
 from fasttext_app.text.ragged import Ragged
 from fasttext_app.text.spool import Spool
+from fasttext_app.text.strings import flag_array
 from fasttext_app.text.tokenizers import Tokenizer, Tokens, load_tokenizer
 from fasttext_app.text.vocabulary import LabelSet, Vocabulary
 from fasttext_app.text.weighting import Occurrences, inverse_document_frequency
@@ -290,7 +291,7 @@ def _validation(
     bags, classes, rows = [], [], 0
     for batch in _batches(examples.validation):
         found = labels.ids(batch.column("label"))
-        known = batch.filter(_flags(found >= 0))
+        known = batch.filter(flag_array(found >= 0))
         bags.append(encoder.encode(known.column("text"), held.threads))
         classes.append(found[found >= 0])
         rows += len(batch)
@@ -301,9 +302,3 @@ def _validation(
         return None, rows
     whole = Ragged.concat(bags)
     return Encoded((lambda: whole,), (np.concatenate(classes),)), rows - known_rows
-
-
-def _flags(values: Flags) -> pa.BooleanArray:
-    """Make an Arrow column of flags without ``pa.array``, whose first call imports pandas."""
-    bits = np.packbits(values, bitorder="little")
-    return pa.Array.from_buffers(pa.bool_(), len(values), [None, pa.py_buffer(bits)])

@@ -6,6 +6,7 @@ rank       model + batches of texts → batches of ranked labels         (``pred
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from fasttext_app.text.encoder import chunk_rows, tokenize
 from fasttext_app.text.ragged import Ragged
 from fasttext_app.text.spool import Spool
 from fasttext_app.text.tokenizers import load_tokenizer
+from fasttext_app.text.vocabulary import label_counts
 from fasttext_app.vectors import read_vectors
 
 if TYPE_CHECKING:
@@ -179,18 +181,17 @@ def rank_batches(
 def describe_data(source: Source, split: str) -> dict[str, Any]:
     """Count rows, lengths and labels of one split, reading it batch by batch."""
     split_words = load_tokenizer("whitespace")
-    rows, lengths, labels, first = 0, [], [], []
+    rows, lengths, first = 0, [], []
+    labels: Counter[str] = Counter()
     for batch in source.scan(split):
         text = batch.column("text")
         if rows < 5:
             first += batch.slice(0, 5 - rows).to_pylist()
         rows += len(batch)
         lengths += [tokens.lengths for tokens in tokenize(split_words, text)]
-        labels.append(batch.column("label").value_counts())
+        labels.update(label_counts(batch.column("label")))
     if not rows:
         raise DataError(f"{source.spec}: there are no rows")
-    counted = pa.Table.from_struct_array(pa.chunked_array(labels))
-    summed = counted.group_by("values").aggregate([("counts", "sum")]).to_pylist()
     words = np.concatenate(lengths)
     return {
         "source": source.spec,
@@ -204,9 +205,6 @@ def describe_data(source: Source, split: str) -> dict[str, Any]:
             "longest": int(words.max()),
         },
         "empty_texts": int((words == 0).sum()),
-        "labels": {
-            entry["values"]: entry["counts_sum"]
-            for entry in sorted(summed, key=lambda e: (-e["counts_sum"], e["values"]))
-        },
+        "labels": dict(sorted(labels.items(), key=lambda label: (-label[1], label[0]))),
         "first_rows": first,
     }

@@ -93,6 +93,17 @@ def test_loading_a_model_and_predicting_on_the_cpu_does_not_import_torch(tiny_mo
     assert run(code, tiny_model_dir) == [["sport"], ["money", "sport"] * 2, []]
 
 
+def test_a_prediction_on_the_command_line_imports_nothing_slow(tiny_model_dir):
+    code = (
+        "import json, os, runpy, sys\n"
+        "os._exit = sys.exit\n"
+        "try:\n    runpy.run_module('fasttext_app', run_name='__main__')\n"
+        "except SystemExit as end:\n    code = end.code\n"
+        f"print(json.dumps([code, sorted(set(sys.modules) & set({SLOW}))]))"
+    )
+    assert run(code, "predict", tiny_model_dir, "the team scored") == [0, []]
+
+
 def test_evaluating_on_the_cpu_does_not_import_torch(tiny_model_dir):
     code = (
         "import json, sys\n"

@@ -111,7 +111,9 @@ def _same_file(one: Path, other: Path) -> bool:
 def _given(texts: list[str]) -> Iterator[pa.RecordBatch]:
     import pyarrow as pa
 
-    yield pa.record_batch({"text": pa.array(texts, pa.string())})
+    from fasttext_app.text.strings import string_array
+
+    yield pa.record_batch({"text": string_array(texts)})
 
 
 def _read(config: Config) -> Iterator[pa.RecordBatch]:

@@ -1,4 +1,8 @@
-"""Arrow string columns and the two buffers that they are made of."""
+"""Arrow columns and the buffers that they are made of.
+
+Where ``pa.array`` or ``to_numpy`` would do, their first call imports pandas if that is installed,
+which takes longer than a whole prediction.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,16 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-__all__ = ["numbers_of", "string_array", "string_buffers", "strings_of_buffers"]
+__all__ = [
+    "flag_array",
+    "number_array",
+    "numbers_of",
+    "string_array",
+    "string_buffers",
+    "strings_of_buffers",
+]
 
-FEW = 256  # for more, pa.array() is faster; but its first call imports pandas, if there is one
+FEW = 256  # for more, pa.array() is faster
 
 
 def string_array(strings: Sequence[str]) -> pa.StringArray:
@@ -57,12 +68,22 @@ def strings_of_buffers(
 
 
 def numbers_of(column: pa.Array) -> npt.NDArray[Any]:
-    """Return a column of numbers without nulls as an array; nothing is copied.
-
-    ``to_numpy`` does the same, but its first call imports pandas where that is installed.
-    """
+    """Return a column of numbers without nulls as an array; nothing is copied."""
     kind = column.type.to_pandas_dtype()
     values = column.buffers()[1]
     if values is None:
         return np.empty(0, dtype=kind)
     return np.frombuffer(values, dtype=kind)[column.offset :][: len(column)]
+
+
+def number_array(values: npt.NDArray[np.number[Any]]) -> pa.Array:
+    """Make a column of an array of numbers, the reverse of :func:`numbers_of`."""
+    kind = pa.from_numpy_dtype(values.dtype)
+    data = pa.py_buffer(np.ascontiguousarray(values))
+    return pa.Array.from_buffers(kind, len(values), [None, data])
+
+
+def flag_array(values: npt.NDArray[np.bool_]) -> pa.BooleanArray:
+    """Make a column of an array of flags."""
+    bits = np.packbits(values, bitorder="little")
+    return pa.Array.from_buffers(pa.bool_(), len(values), [None, pa.py_buffer(bits)])

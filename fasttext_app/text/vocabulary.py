@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,12 +13,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fasttext_app.text.strings import numbers_of, string_array, string_buffers
+from fasttext_app.text.strings import number_array, numbers_of, string_array, string_buffers
 from fasttext_app.text.tokenizers import Tokens
 
-__all__ = ["LabelSet", "Vocabulary"]
+__all__ = ["LabelSet", "Vocabulary", "label_counts"]
 
-COUNTED = pa.schema([("word", pa.string()), ("count", pa.int64())])
 INT_DIGITS = 640  # whatever limit Python is run with, int() reads a string of so many digits
 
 
@@ -44,18 +44,20 @@ class Vocabulary:
         >>> Vocabulary.build([Tokens.from_lists([["b", "a", "b"], ["c"]])]).words.to_pylist()
         ['b', 'a', 'c']
         """
-        counted = [_counted(part) for part in parts]
-        table = pa.Table.from_batches(counted, COUNTED)
-        table = table.group_by("word").aggregate([("count", "sum")])
-        seen = numbers_of(table["count_sum"].combine_chunks())
-        table = table.take(_whole_numbers(np.flatnonzero(seen >= max(min_count, 1))))
-        table = table.sort_by([("count_sum", "descending"), ("word", "ascending")])
+        columns, counts_of = [], []
+        for part in parts:
+            columns.append(part.words)
+            counts_of.append(part.word_counts())
+        # Not group_by, whose first call imports Arrow's dataset engine, and pandas with it.
+        words, codes = _distinct(pa.chunked_array(columns, pa.string()))
+        seen = np.zeros(len(words), np.int64)
+        np.add.at(seen, codes, np.concatenate([*counts_of, np.empty(0, np.int64)]))
+        kept = number_array(np.flatnonzero(seen >= max(min_count, 1)))
+        table = pa.table([words, number_array(seen)], ["word", "count"]).take(kept)
+        table = table.sort_by([("count", "descending"), ("word", "ascending")])
         if max_size:
             table = table.slice(0, max_size)
-        return cls(
-            table["word"].combine_chunks().cast(pa.string()),
-            numbers_of(table["count_sum"].combine_chunks()),
-        )
+        return cls(table["word"].combine_chunks(), numbers_of(table["count"].combine_chunks()))
 
     def __len__(self) -> int:
         return len(self.words)
@@ -84,13 +86,15 @@ class Vocabulary:
         return find_words(*self._index, data, bounds, tokens.hashes)
 
 
-def _counted(part: Tokens) -> pa.RecordBatch:
-    return pa.record_batch([part.words, _whole_numbers(part.word_counts())], schema=COUNTED)
+def _distinct(words: pa.ChunkedArray) -> tuple[pa.StringArray, npt.NDArray[np.int32]]:
+    """Return the distinct words, and which of them each word is."""
+    encoded = words.dictionary_encode().combine_chunks()
+    return encoded.dictionary, numbers_of(encoded.indices)
 
 
-def _whole_numbers(values: npt.NDArray[np.int64]) -> pa.Array:
-    """Make an Arrow column of an array without ``pa.array``, whose first call imports pandas."""
-    return pa.Array.from_buffers(pa.int64(), len(values), [None, pa.py_buffer(values)])
+def label_counts(labels: pa.StringArray) -> dict[str, int]:
+    """Return how often each label occurs, by first occurrence."""
+    return {str(entry["values"]): entry["counts"] for entry in labels.value_counts().to_pylist()}
 
 
 @dataclass(frozen=True)
@@ -113,14 +117,13 @@ class LabelSet:
         >>> LabelSet.build([pa.array(["10", "9"]), pa.array(["10"])])
         LabelSet(names=('9', '10'), counts=(1, 2))
         """
-        counts: dict[str, int] = {}
+        counts: Counter[str] = Counter()
         for column in columns:
-            for entry in column.value_counts().to_pylist():
-                counts[entry["values"]] = counts.get(entry["values"], 0) + entry["counts"]
+            counts.update(label_counts(column))
         named = list(order or ())
         others = [name for name in counts if name not in set(named)]
         names = tuple(named + sorted(others, key=_natural))
-        return cls(names, tuple(counts.get(name, 0) for name in names))
+        return cls(names, tuple(counts[name] for name in names))
 
     def counted(self, classes: npt.NDArray[np.int64]) -> LabelSet:
         """Return the same names with the counts of these rows."""
