@@ -291,6 +291,8 @@ def sum_bags(
         real, total = 0, np.float32(0)
         for at in range(offsets[bag], offsets[bag + 1]):
             row = ids[at]
+            if at + AHEAD < len(ids):
+                prefetch_row(table, ids[at + AHEAD])
             weight = idf[row] if weighted else np.float32(1)
             total += weight
             if row == padding:

@@ -32,6 +32,7 @@ from fasttext_app.text.weighting import Occurrences, inverse_document_frequency
 __all__ = ["Encoded", "Examples", "Prepared", "held_out_rows", "load_examples", "prepare"]
 
 AUTO_FRACTION = 0.1
+PART_ROWS = 16_384  # of rows that stay: each part has its own list of words, so few and large
 SHARD_IDS = 1 << 25  # ids of a shard that is shuffled in memory (128 MB)
 
 Rows: TypeAlias = pa.Table | Iterable[pa.RecordBatch]
@@ -200,7 +201,7 @@ def _tokenise(
     def tokenise(batch: pa.RecordBatch) -> tuple[Tokens, pa.StringArray]:
         return tokenizer(batch.column("text")), batch.column("label")
 
-    pieces = (piece for batch in _batches(examples.train) for piece in chunk_rows(batch))
+    pieces = (piece for batch in _batches(examples.train) for piece in chunk_rows(batch, PART_ROWS))
     found = False
     for tokens, labels in map_threads(tokenise, pieces, threads):
         codes = spool.keep(Ragged(tokens.codes, tokens.offsets))

@@ -180,7 +180,7 @@ def test_only_the_buckets_that_training_uses_have_a_row():
 
 def test_data_beyond_the_limit_of_memory_gives_the_same_ids_from_files(monkeypatch):
     monkeypatch.setattr("fasttext_app.preparation.SHARD_IDS", 20)
-    monkeypatch.setattr("fasttext_app.text.encoder.CHUNK_ROWS", 5)
+    monkeypatch.setattr("fasttext_app.preparation.PART_ROWS", 5)
     config, examples = make_config(word_ngrams=2, bucket=100), Examples(reviews(4), held_out=0.2)
     in_memory = prepare(config, examples)
     with Spool(0) as spool:
@@ -195,7 +195,7 @@ def test_data_beyond_the_limit_of_memory_gives_the_same_ids_from_files(monkeypat
 
 def test_training_from_files_learns_too(monkeypatch):
     monkeypatch.setattr("fasttext_app.preparation.SHARD_IDS", 40)
-    monkeypatch.setattr("fasttext_app.text.encoder.CHUNK_ROWS", 7)
+    monkeypatch.setattr("fasttext_app.preparation.PART_ROWS", 7)
     result = run(Examples(reviews(6), None), in_memory_mb=0, epochs=20)
     assert [prediction.labels for prediction in result.model.predict(GOOD)] == [("good",)] * 4
 

@@ -33,7 +33,7 @@ from fasttext_app.text.vocabulary import Vocabulary
 
 __all__ = ["TextEncoder", "TextLike", "as_chunks", "chunk_rows", "tokenize"]
 
-CHUNK_ROWS = 16_384
+CHUNK_ROWS = 2048  # what a core encodes in its cache
 CHUNK_BYTES = 1 << 26  # an Arrow string column holds 2 GB
 FEW_BYTES = 1 << 20  # so few are sooner done in plain Python than the kernels are loaded
 KERNELS = "fasttext_app.text.kernels"
@@ -96,6 +96,7 @@ class TextEncoder:
                 "2^31 rows"
             )
         self._words: dict[str, Word] = {}
+        self._plain_bytes = 0  # of the texts encoded in plain Python
 
     @classmethod
     def from_config(
@@ -136,8 +137,10 @@ class TextEncoder:
 
     def encode_chunk(self, texts: pa.StringArray) -> Ragged:
         """Encode one column of texts (no nulls)."""
-        if KERNELS not in sys.modules and _text_bytes(texts) < FEW_BYTES:
-            return self.encode_few(texts.to_pylist())
+        if KERNELS not in sys.modules and self._plain_bytes < FEW_BYTES:
+            self._plain_bytes += _text_bytes(texts)
+            if self._plain_bytes < FEW_BYTES:
+                return self.encode_few(texts.to_pylist())
         return self.encode_tokens(self.tokenizer(texts))
 
     def encode_tokens(self, tokens: Tokens) -> Ragged:
@@ -209,18 +212,18 @@ def as_chunks(texts: TextLike) -> list[pa.StringArray]:
 def _pieces(chunk: pa.Array) -> Iterator[pa.StringArray]:
     if chunk.type != pa.string():
         chunk = chunk.cast(pa.string())
-    for start, rows in _cuts(chunk):
+    for start, rows in _cuts(chunk, CHUNK_ROWS):
         yield chunk.slice(start, rows)
 
 
-def chunk_rows(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    """Cut rows with a ``text`` into batches of a size that is good to work on."""
-    for start, rows in _cuts(batch.column("text")):
+def chunk_rows(batch: pa.RecordBatch, most: int = 0) -> Iterator[pa.RecordBatch]:
+    """Cut rows with a ``text`` into batches of at most ``most`` rows (0: as many as are quick)."""
+    for start, rows in _cuts(batch.column("text"), most or CHUNK_ROWS):
         yield batch.slice(start, rows)
 
 
-def _cuts(texts: pa.StringArray) -> Iterator[tuple[int, int]]:
-    pieces = max(-(-len(texts) // CHUNK_ROWS), -(-_text_bytes(texts) // CHUNK_BYTES))
+def _cuts(texts: pa.StringArray, most: int) -> Iterator[tuple[int, int]]:
+    pieces = max(-(-len(texts) // most), -(-_text_bytes(texts) // CHUNK_BYTES))
     rows = max(-(-len(texts) // max(pieces, 1)), 1)
     for start in range(0, len(texts), rows):
         yield start, rows

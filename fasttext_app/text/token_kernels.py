@@ -13,10 +13,12 @@ Bytes = npt.NDArray[np.uint8]
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 U32 = npt.NDArray[np.uint32]
+U64 = npt.NDArray[np.uint64]
 
 SEED, PRIME = np.uint64(2166136261), np.uint64(16777619)
 MASK32, NO_BYTES = np.uint64(0xFFFFFFFF), np.uint64(0)
 ONE = np.uint64(1)
+NO_UTF8 = 0xF8  # this byte and those above it are not in UTF-8
 BYTES = np.arange(256, dtype=np.uint8)
 EXTENDED = BYTES.view(np.int8).astype(np.int32).view(np.uint32).astype(np.uint64)
 """Every byte as FNV-1a takes it in, sign-extended to 32 bits: fastText's own quirk."""
@@ -101,8 +103,26 @@ def slots_of(hashes: U32, words: int, mask: int) -> I32:
 
 
 @compiled
+def _with_room(table: U64, most: int, hashes: U32, heads: U64, words: int) -> U64:
+    """Return a table of the same words, for ``most`` words at twice as many slots."""
+    slots = len(table)
+    while slots < 2 * most:
+        slots *= 2
+    larger = np.zeros((slots, 2), dtype=np.uint64)
+    for word in range(words):
+        slot = np.int64(hashes[word]) & (slots - 1)
+        while larger[slot, 1] != 0:
+            slot = (slot + 1) & (slots - 1)
+        larger[slot, 0], larger[slot, 1] = heads[word], np.uint64(word + 1)
+    return larger
+
+
+@compiled
 def code_column(data: Bytes, bounds: I32, english: bool) -> tuple[I32, I64, Bytes, I32, U32]:
     """Split texts into tokens, and number the distinct ones in the order in which they appear.
+
+    A word is looked up by its head: its bytes where it has at most seven, marked with its length
+    by a byte that no text has; else its first eight. So a short word takes one look.
 
     Args:
         data: the bytes of the column; where ``english``, letters other than A-Z are lower-cased.
@@ -121,11 +141,15 @@ def code_column(data: Bytes, bounds: I32, english: bool) -> tuple[I32, I64, Byte
     starts = np.empty(size + 1, dtype=np.int32)
     starts[0] = 0
     hashes = np.empty(size, dtype=np.uint32)
-    heads = np.empty(size, dtype=np.uint64)  # the first eight bytes of each word
-    mask, words, used, tokens = 4095, 0, 0, 0
-    slots = np.full(mask + 1, -1, dtype=np.int32)
+    heads = np.empty(size, dtype=np.uint64)
+    words, used, tokens = 0, 0, 0
+    table = np.zeros((4096, 2), dtype=np.uint64)  # of every slot: a head, and a word's number + 1
+    table = _with_room(table, size // 16, hashes, heads, 0)
     for text in range(len(bounds) - 1):
-        at, end = bounds[text], bounds[text + 1]
+        at, end = np.int64(bounds[text]), np.int64(bounds[text + 1])
+        if 2 * (words + end - at) > len(table):
+            table = _with_room(table, words + end - at, hashes, heads, words)
+        mask = len(table) - 1
         while at < end:
             length, state, head, kind = 0, SEED, NO_BYTES, SPACE
             byte = folded[data[at]]
@@ -149,26 +173,28 @@ def code_column(data: Bytes, bounds: I32, english: bool) -> tuple[I32, I64, Byte
                     break
             while True:  # the token before a sign, then the sign itself
                 if length:
+                    if length < 8:
+                        head |= np.uint64(NO_UTF8 + length) << np.uint64(56)
                     slot = np.int64(state) & mask
-                    found = slots[slot]
-                    while found >= 0 and not (
-                        heads[found] == head
-                        and hashes[found] == state
-                        and starts[found + 1] - starts[found] == length
-                        and same_bytes(arena, used + 8, used + length, arena, starts[found] + 8)
-                    ):
+                    while table[slot, 1] != 0:
+                        if table[slot, 0] == head:
+                            known = np.int64(table[slot, 1]) - 1
+                            if length < 8 or (
+                                hashes[known] == state
+                                and starts[known + 1] - starts[known] == length
+                                and same_bytes(
+                                    arena, used + 8, used + length, arena, starts[known] + 8
+                                )
+                            ):
+                                break
                         slot = (slot + 1) & mask
-                        found = slots[slot]
-                    if found < 0:
-                        found = words
-                        slots[slot], hashes[words], heads[words] = words, state, head
+                    if table[slot, 1] == 0:
+                        hashes[words], heads[words] = state, head
                         used += length
                         words += 1
                         starts[words] = used
-                        if 2 * words > mask:
-                            mask = 4 * mask + 3
-                            slots = slots_of(hashes, words, mask)
-                    codes[tokens] = found
+                        table[slot, 0], table[slot, 1] = head, np.uint64(words)
+                    codes[tokens] = np.int64(table[slot, 1]) - 1
                     tokens += 1
                 if kind != ALONE:
                     break
