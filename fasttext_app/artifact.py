@@ -37,6 +37,7 @@ from safetensors import SafetensorError
 from fasttext_app._version import __version__
 from fasttext_app.config import Config, dump_config, resolve
 from fasttext_app.errors import ArtifactError, ConfigError
+from fasttext_app.model_card import model_card
 from fasttext_app.text.strings import number_array, numbers_of
 from fasttext_app.text.vocabulary import LabelSet, Vocabulary
 
@@ -47,6 +48,12 @@ MANIFEST, CARD = "manifest.json", "README.md"
 DOCUMENTS = ("config.toml", "labels.json", "metrics.json", "history.json", "data.json")
 
 OWN = {MANIFEST, CARD, "model.safetensors", "vocabulary.parquet", "tokenizer.json", *DOCUMENTS}
+
+TENSOR_TYPES: dict[str, np.dtype[Any]] = {
+    "F32": np.dtype("<f4"),
+    "I32": np.dtype("<i4"),
+    "I8": np.dtype("i1"),
+}
 
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, RecursionError)
 """What Python raises on reading malformed JSON, TOML and text."""
@@ -175,7 +182,7 @@ def _write_files(artifact: Artifact, folder: Path) -> None:
     if artifact.tokenizer_asset is not None:
         (folder / "tokenizer.json").write_bytes(artifact.tokenizer_asset)
     written = sorted(file for file in folder.iterdir())
-    (folder / CARD).write_text(_model_card(artifact), encoding="utf-8")
+    (folder / CARD).write_text(model_card(artifact, MANIFEST), encoding="utf-8")
     manifest = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -269,14 +276,34 @@ def _read_vocabulary(path: Path) -> Vocabulary:
 
     with pq.ParquetFile(path) as file:  # read_table() would import much more
         table = file.read(columns=["word", "count"])
-    words = table["word"].cast(pa.string()).combine_chunks()
+    words = table["word"].combine_chunks()
+    if words.type != pa.string():
+        words = words.cast(pa.string())
     return Vocabulary(words, numbers_of(table["count"].combine_chunks()).astype(np.int64))
 
 
 def _read_tensors(path: Path) -> Tensors:
-    from safetensors.numpy import load_file
+    """Read the tensors of a safetensors file; the table is mapped into memory, not copied.
 
-    return load_file(path)
+    The library checks the file: its header is whole, and its tensors lie within it, end to end.
+    """
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy"):
+        pass
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+    header.pop("__metadata__", None)
+    data = np.memmap(path, np.uint8, "r", offset=8 + size).view(np.ndarray)
+    tensors = {}
+    for name, entry in header.items():
+        if entry["dtype"] not in TENSOR_TYPES:
+            raise ValueError(f"the tensor {name} is of type {entry['dtype']}")
+        start, end = entry["data_offsets"]
+        raw = data[start:end] if name == "table" else data[start:end].copy()
+        tensors[name] = raw.view(TENSOR_TYPES[entry["dtype"]]).reshape(entry["shape"])
+    return tensors
 
 
 def _check_shapes(folder: Path, artifact: Artifact) -> None:
@@ -311,50 +338,3 @@ def _check_shapes(folder: Path, artifact: Artifact) -> None:
         raise ArtifactError(f"{folder}/labels.json: has not one count for each name")
     if artifact.config.text.tokenizer.startswith("hf:") and artifact.tokenizer_asset is None:
         raise ArtifactError(f"{folder}: tokenizer.json is missing; copy the model again")
-
-
-def _model_card(artifact: Artifact) -> str:
-    """Write the model card: what the model is, what it was trained on, how well it did."""
-    text, model = artifact.config.text, artifact.config.model
-    table = artifact.tensors["table"]
-    labels = "\n".join(
-        f"| {name} | {count:,} |"
-        for name, count in zip(artifact.labels.names, artifact.labels.counts, strict=True)
-    )
-    figures = "\n".join(
-        f"- {name.replace('_', ' ')}: {value:.4f}"
-        if isinstance(value, float)
-        else f"- {name}: {value}"
-        for name, value in artifact.metrics.items()
-    )
-    return f"""# Text classifier trained with fasttext_app {__version__}
-
-A bag of embeddings ({model.mode}) of words, word n-grams up to {text.word_ngrams} and character
-n-grams {text.minn}-{text.maxn}, with a linear layer on top (`{model.loss}`).
-
-- tokenizer: `{text.tokenizer}`
-- vocabulary: {len(artifact.vocabulary):,} words, {text.hashed_rows:,} hashed rows
-- table: {table.shape[0]:,} rows of {table.shape[1]} numbers ({table.nbytes / 1e6:,.1f} MB)
-- trained on: {artifact.data.get("source", "texts given in Python")}, \
-{artifact.data.get("train_rows", 0):,} rows
-
-## Measured on validation
-
-{figures or "No validation rows were set aside."}
-
-## Labels
-
-| label | training rows |
-|---|---:|
-{labels}
-
-## Use
-
-    fasttext-app predict THIS_FOLDER "some text"
-
-    import fasttext_app as ft
-    ft.load("THIS_FOLDER").predict("some text")
-
-Made for the languages and topics of its training data, and no surer outside them. The files are
-listed with their checksums in `{MANIFEST}`; none of them holds code.
-"""

@@ -6,11 +6,10 @@ is the zero vector, so its answer is the model's prior (the bias).
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, overload
+from typing import overload
 
 import numpy as np
 import numpy.typing as npt
@@ -19,19 +18,28 @@ import pyarrow as pa
 from fasttext_app.artifact import Artifact, load_artifact, save_artifact
 from fasttext_app.config import Config, DataConfig
 from fasttext_app.errors import ConfigError, DataError
+from fasttext_app.forward import CpuForward, probabilities, torch_forward
 from fasttext_app.metrics import Scores, classification_scores, top_k_classes
 from fasttext_app.parallel import map_threads
-from fasttext_app.sources import Batches, open_source
-from fasttext_app.text.encoder import KERNELS, TextEncoder, TextLike, as_chunks
+from fasttext_app.text.encoder import TextEncoder, TextLike, as_chunks, chunk_rows
 from fasttext_app.text.ragged import Ragged
+from fasttext_app.text.strings import number_array, string_array
 from fasttext_app.text.tokenizers import load_tokenizer
 from fasttext_app.text.weighting import tfidf_weights
 
-__all__ = ["Prediction", "Ranked", "TextClassifier", "bag_vectors", "probabilities"]
+__all__ = ["PREDICTIONS", "Prediction", "Ranked", "TextClassifier"]
 
 F32 = npt.NDArray[np.float32]
 EVALUATED_RANKS = 5
-MODES = ("sum", "mean", "max")  # in the order of kernels.SUM, MEAN, MAX
+FEW = 100
+PREDICTIONS = pa.schema(
+    {
+        "text": pa.string(),
+        "labels": pa.list_(pa.string()),
+        "probabilities": pa.list_(pa.float64()),
+    }
+)
+"""The answers for a batch of texts: the labels of each, best first, and their probabilities."""
 
 
 @dataclass(frozen=True)
@@ -49,16 +57,23 @@ class Ranked:
     classes: npt.NDArray[np.int64]  # [B, k]
     probabilities: npt.NDArray[np.float64]  # [B, k]
 
-    def lists(
+    def columns(
         self, names: Sequence[str], threshold: float = 0.0
-    ) -> tuple[list[list[str]], list[list[float]]]:
+    ) -> tuple[pa.ListArray, pa.ListArray]:
         """Return label names and probabilities of each text, those below ``threshold`` left out."""
-        labels, kept = [], []
-        for classes, values in zip(self.classes.tolist(), self.probabilities.tolist(), strict=True):
-            above = [(c, p) for c, p in zip(classes, values, strict=True) if p >= threshold]
-            labels.append([names[c] for c, _ in above])
-            kept.append([p for _, p in above])
-        return labels, kept
+        kept = self.probabilities >= threshold
+        ends = np.cumsum(kept.sum(axis=1, dtype=np.int32), dtype=np.int32)
+        offsets = number_array(np.concatenate((np.zeros(1, np.int32), ends)))
+        classes = self.classes[kept]
+        if len(classes) > FEW:
+            labels = string_array(names).take(number_array(classes))
+        else:  # sooner done than Arrow's compute functions are imported
+            labels = string_array([names[number] for number in classes.tolist()])
+        values = number_array(self.probabilities[kept])
+        return (
+            pa.ListArray.from_arrays(offsets, labels),
+            pa.ListArray.from_arrays(offsets, values),
+        )
 
 
 class TextClassifier:
@@ -77,9 +92,7 @@ class TextClassifier:
         tokenizer = load_tokenizer(text.tokenizer, artifact.tokenizer_asset)
         kept = artifact.tensors.get("buckets")
         self.encoder = TextEncoder.from_config(text, tokenizer, artifact.vocabulary, kept)
-        self._forward: Callable[[Ragged], F32] = self._cpu_forward
-        if device != "cpu":
-            self._forward = _torch_forward(artifact, device)
+        self._forward = CpuForward(artifact) if device == "cpu" else torch_forward(artifact, device)
 
     @classmethod
     def load(cls, path: str | Path, *, device: str = "cpu", threads: int = 0) -> TextClassifier:
@@ -159,10 +172,34 @@ class TextClassifier:
             top_k: at most this many labels a text.
             threshold: leave out labels with a smaller probability.
         """
-        several = [texts] if isinstance(texts, str) else texts
-        labels, values = self.rank(several, top_k).lists(self.labels, threshold)
-        answers = [Prediction(tuple(n), tuple(p)) for n, p in zip(labels, values, strict=True)]
+        ranked = self.rank([texts] if isinstance(texts, str) else texts, top_k)
+        answers = []
+        for classes, values in zip(
+            ranked.classes.tolist(), ranked.probabilities.tolist(), strict=True
+        ):
+            above = [
+                (self.labels[c], p) for c, p in zip(classes, values, strict=True) if p >= threshold
+            ]
+            answers.append(Prediction(tuple(n for n, _ in above), tuple(p for _, p in above)))
         return answers[0] if isinstance(texts, str) else answers
+
+    def predict_batches(
+        self, batches: Iterable[pa.RecordBatch], top_k: int = 1, threshold: float = 0.0
+    ) -> Iterator[pa.RecordBatch]:
+        """Predict a stream of batches with a column ``text``, on all threads, in constant memory.
+
+        Yields:
+            Batches of the columns of :data:`PREDICTIONS`, row by row as they came in.
+        """
+
+        def predict(rows: pa.RecordBatch) -> pa.RecordBatch:
+            texts = rows.column("text")
+            ranked = self._ranked(self._chunk_logits(texts), top_k)
+            columns = [texts, *ranked.columns(self.labels, threshold)]
+            return pa.record_batch(columns, schema=PREDICTIONS)
+
+        pieces = (piece for batch in batches for piece in chunk_rows(batch))
+        yield from map_threads(predict, pieces, self.threads)
 
     def evaluate(
         self,
@@ -178,11 +215,13 @@ class TextClassifier:
         """
         if not isinstance(data, str | Path):
             return self.evaluate_batches(labelled_table("evaluate", data, labels).to_batches())
+        from fasttext_app.sources import open_source
+
         refuse_labels("evaluate", data, labels)
         config = DataConfig.model_validate(self.config.data.model_dump() | {"source": str(data)})
         return self.evaluate_batches(open_source(config).scan(split))
 
-    def evaluate_batches(self, batches: Iterable[pa.RecordBatch] | Batches) -> Scores:
+    def evaluate_batches(self, batches: Iterable[pa.RecordBatch]) -> Scores:
         """Score the model on batches of ``text`` and ``label``, in constant memory for the texts.
 
         Raises:
@@ -211,31 +250,6 @@ class TextClassifier:
     def _chunk_logits(self, texts: pa.StringArray) -> F32:
         return self._forward(self.encoder.encode_chunk(texts))
 
-    def _cpu_forward(self, bags: Ragged) -> F32:
-        tensors = self.artifact.tensors
-        logits: F32 = self._vectors(bags) @ tensors["weight"].T + tensors["bias"]
-        return logits
-
-    def _vectors(self, bags: Ragged) -> F32:
-        """Sum up bags, [B, D]: in compiled code where it is loaded, else in NumPy."""
-        tensors, model = self.artifact.tensors, self.config.model
-        table, scale, idf = (tensors.get(name) for name in ("table", "scale", "idf"))
-        assert table is not None
-        if KERNELS not in sys.modules:
-            weights = self.id_weights(bags)
-            return bag_vectors(table, bags, model.mode, weights, model.padding_idx, scale)
-        from fasttext_app.kernels import NO_F32, sum_bags
-
-        return sum_bags(
-            table,
-            NO_F32 if scale is None else scale,
-            bags.indices,
-            bags.offsets,
-            NO_F32 if idf is None else idf,
-            MODES.index(model.mode),
-            -1 if model.padding_idx is None else model.padding_idx,
-        )
-
 
 def labelled_table(job: str, texts: Sequence[str], labels: Sequence[str] | None) -> pa.Table:
     """Make a table of ``text`` and ``label`` out of what was given in Python.
@@ -258,82 +272,3 @@ def refuse_labels(job: str, spec: object, labels: Sequence[str] | None) -> None:
     """Refuse labels beside a data SPEC, which has its own."""
     if labels is not None:
         raise DataError(f"{job}: labels go with texts; {spec} has its own")
-
-
-def bag_vectors(
-    table: F32,
-    bags: Ragged,
-    mode: str = "mean",
-    weights: F32 | None = None,
-    padding_idx: int | None = None,
-    scale: F32 | None = None,
-) -> F32:
-    """Do in NumPy what ``nn.EmbeddingBag`` does: one vector a bag, [B, D]; zero for an empty bag.
-
-    Args:
-        table: [V, D].
-        bags: B bags of row ids.
-        mode: ``mean``, ``sum`` or ``max``.
-        weights: the weight of each id, [N]; ``sum`` only.
-        padding_idx: ids to leave out.
-        scale: what the numbers of a row are multiplied by, [V]; for a table of whole numbers.
-    """
-    if padding_idx is not None:
-        kept = bags.indices != padding_idx
-        weights = None if weights is None else weights[kept]
-        bags = bags.where(kept)
-    vectors = np.zeros((len(bags), table.shape[1]), dtype=np.float32)
-    full = np.flatnonzero(bags.lengths)
-    if not len(full):
-        return vectors
-    gathered = table[bags.indices].astype(np.float32, copy=False)
-    if scale is not None:
-        gathered *= scale[bags.indices, None]
-    if weights is not None:
-        gathered *= weights[:, None]
-    reduce = np.maximum if mode == "max" else np.add
-    vectors[full] = reduce.reduceat(gathered, bags.offsets[:-1][full], axis=0)
-    if mode == "mean":
-        vectors[full] /= bags.lengths[full, None]
-    return vectors
-
-
-def probabilities(logits: F32, loss: str) -> npt.NDArray[np.float64]:
-    """Turn logits [B, C] into probabilities: a softmax, or a sigmoid for each class (``ova``)."""
-    wide = logits.astype(np.float64)
-    if loss == "ova":
-        return np.exp(-np.logaddexp(0, -wide))
-    exponentials = np.exp(wide - wide.max(axis=1, keepdims=True))
-    proba: npt.NDArray[np.float64] = exponentials / exponentials.sum(axis=1, keepdims=True)
-    return proba
-
-
-def _torch_forward(artifact: Artifact, device_name: str) -> Callable[[Ragged], F32]:
-    """Return the same forward pass on a torch device."""
-    import torch
-
-    from fasttext_app.device import resolve_device
-    from fasttext_app.model import FastTextClassifier
-
-    device = resolve_device(device_name)
-    rows = len(artifact.tensors["table"])
-    config = artifact.config.model.model_copy(update={"include_last_offset": True})
-    model = FastTextClassifier.from_config(config, rows, len(artifact.labels))
-    table, scale = artifact.tensors["table"], artifact.tensors.get("scale")
-    if scale is not None:
-        table = table * scale[:, None]
-    model.load_tensors(artifact.tensors | {"table": table})
-    model.to(device).eval()
-    idf = artifact.tensors.get("idf")
-
-    def place(array: npt.NDArray[Any] | None) -> torch.Tensor | None:
-        return None if array is None else torch.from_numpy(array).to(device)
-
-    @torch.inference_mode()
-    def forward(bags: Ragged) -> F32:
-        weights = None if idf is None else tfidf_weights(bags, idf)
-        offsets = bags.offsets.astype(bags.indices.dtype)
-        logits: F32 = model(place(bags.indices), place(offsets), place(weights)).cpu().numpy()
-        return logits
-
-    return forward

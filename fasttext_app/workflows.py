@@ -1,30 +1,27 @@
 """The jobs of the program, each put together from the parts; nothing here prints.
 
 train      prepare → model → trainer → TextClassifier
-rank       model + batches of texts → batches of ranked labels         (``predict`` streams it)
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 
 from fasttext_app.artifact import Artifact
 from fasttext_app.config import Config
 from fasttext_app.device import resolve_device, torch_threads
 from fasttext_app.errors import DataError, TrainingError
-from fasttext_app.parallel import map_threads
-from fasttext_app.predictor import Ranked, TextClassifier
+from fasttext_app.predictor import TextClassifier
 from fasttext_app.preparation import Encoded, Examples, Prepared, prepare
 from fasttext_app.sources import Source
-from fasttext_app.text.encoder import chunk_rows, tokenize
+from fasttext_app.text.encoder import tokenize
 from fasttext_app.text.ragged import Ragged
 from fasttext_app.text.spool import Spool
 from fasttext_app.text.tokenizers import load_tokenizer
@@ -38,7 +35,7 @@ if TYPE_CHECKING:
     from fasttext_app.model import FastTextClassifier
     from fasttext_app.trainer import Callback, TrainOutcome
 
-__all__ = ["TrainResult", "describe_data", "rank_batches", "train"]
+__all__ = ["TrainResult", "describe_data", "train"]
 
 
 @dataclass(frozen=True)
@@ -163,19 +160,6 @@ def _artifact(prepared: Prepared, model: FastTextClassifier, outcome: TrainOutco
         data=prepared.statistics,
         tokenizer_asset=prepared.encoder.tokenizer.asset,
     )
-
-
-def rank_batches(
-    model: TextClassifier, batches: Iterable[pa.RecordBatch], top_k: int
-) -> Iterator[tuple[pa.StringArray, Ranked]]:
-    """Yield (texts, their ranked labels) piece by piece, on all threads, in constant memory."""
-
-    def rank(rows: pa.RecordBatch) -> tuple[pa.StringArray, Ranked]:
-        texts = rows.column("text")
-        return texts, model.rank(texts, top_k)
-
-    pieces = (piece for batch in batches for piece in chunk_rows(batch))
-    yield from map_threads(rank, pieces, model.threads)
 
 
 def describe_data(source: Source, split: str) -> dict[str, Any]:

@@ -18,8 +18,8 @@ ROOT = Path(fasttext_app.__file__).parent
 LAYERS = [
     ["errors", "_version", "resources", "config", "config_rules", "compiled", "parallel"],
     ["sources.*", "text.*", "metrics", "device", "kernels"],
-    ["artifact", "vectors"],
-    ["batch", "model", "losses", "optim.*", "predictor"],
+    ["artifact", "model_card", "vectors"],
+    ["batch", "model", "losses", "optim.*", "forward", "predictor"],
     ["trainer"],
     ["outputs"],
     ["preparation", "workflows", "inspection", "api"],

@@ -19,7 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fasttext_app.errors import DataError
-from fasttext_app.outputs import FORMATS, PredictedBatch, format_for, write_predictions
+from fasttext_app.outputs import FORMATS, format_for, write_predictions
+from fasttext_app.predictor import PREDICTIONS
 
 ODD_TEXTS = [
     "plain",
@@ -37,25 +38,30 @@ NAME = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_s
 PROBABILITY = st.integers(0, 1000).map(lambda n: n / 1000)
 
 
-def batch_of(texts: list[str]) -> PredictedBatch:
-    return texts, [["x", "y"] for _ in texts], [[0.75, 0.25] for _ in texts]
+def made(texts: list[str], labels: list[list[str]], values: list[list[float]]) -> pa.RecordBatch:
+    columns = zip((texts, labels, values), PREDICTIONS.types, strict=True)
+    return pa.record_batch([pa.array(*column) for column in columns], schema=PREDICTIONS)
 
 
-def as_text(batches: list[PredictedBatch], form: str, top_k: int = 2) -> str:
+def batch_of(texts: list[str]) -> pa.RecordBatch:
+    return made(texts, [["x", "y"] for _ in texts], [[0.75, 0.25] for _ in texts])
+
+
+def as_text(batches: list[pa.RecordBatch], form: str, top_k: int = 2) -> str:
     """Write to standard output, and return what came out."""
     stdout = io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "stdout", stdout)
         rows = write_predictions(iter(batches), None, form, top_k)
-    assert rows == sum(len(batch[0]) for batch in batches)
+    assert rows == sum(len(batch) for batch in batches)
     return stdout.getvalue()
 
 
 @st.composite
-def predicted(draw: st.DrawFn) -> PredictedBatch:
+def predicted(draw: st.DrawFn) -> pa.RecordBatch:
     ranked = st.lists(st.tuples(NAME, PROBABILITY), max_size=3)
     rows = draw(st.lists(st.tuples(TEXT | st.sampled_from(ODD_TEXTS), ranked), max_size=6))
-    return (
+    return made(
         [text for text, _ in rows],
         [[name for name, _ in found] for _, found in rows],
         [[value for _, value in found] for _, found in rows],
@@ -66,8 +72,8 @@ BATCHES = st.lists(predicted(), max_size=3)
 UNHURRIED = settings(deadline=None, max_examples=50)
 
 
-def joined(batches: list[PredictedBatch]) -> list[tuple[str, list[str], list[float]]]:
-    return [row for batch in batches for row in zip(*batch, strict=True)]
+def joined(batches: list[pa.RecordBatch]) -> list[tuple[str, list[str], list[float]]]:
+    return [tuple(row.values()) for batch in batches for row in batch.to_pylist()]
 
 
 # --- what was written can be read back
@@ -118,7 +124,7 @@ def test_text_and_fasttext_have_one_line_a_row(batches):
 
 
 def test_the_forms_of_a_row():
-    rows = (["two\nlines, 'quoted'", ""], [["a b", "c"], []], [[0.75, 1e-7], []])
+    rows = made(["two\nlines, 'quoted'", ""], [["a b", "c"], []], [[0.75, 1e-7], []])
     assert as_text([rows], "text") == "a b 0.7500, c 0.0000\ttwo lines, 'quoted'\n-\t\n"
     assert as_text([rows], "fasttext") == "__label__a-b 0.75 __label__c 1e-07\n\n"
     assert as_text([rows], "jsonl").split("\n")[0] == (
@@ -129,7 +135,7 @@ def test_the_forms_of_a_row():
         "\"two\nlines, 'quoted'\",a b,0.750000,c,0.000000\n"
         ",,,,\n"
     )
-    one = (["t"], [["x"]], [[0.5]])
+    one = made(["t"], [["x"]], [[0.5]])
     assert as_text([one], "csv", top_k=1) == "text,label,probability\nt,x,0.500000\n"
 
 
@@ -142,7 +148,7 @@ def test_non_ascii_text_is_written_as_it_is():
 def test_no_rows_and_empty_batches(form):
     header = "text,label_1,probability_1,label_2,probability_2\n" if form == "csv" else ""
     assert as_text([], form) == header
-    assert as_text([([], [], [])], form) == header
+    assert as_text([batch_of([])], form) == header
 
 
 def test_arrow_reads_the_csv_too(tmp_path):
@@ -172,7 +178,7 @@ def test_rows_are_passed_on_batch_by_batch(monkeypatch):
         def flush(self) -> None:
             flushed.append(self.getvalue().count("\n"))
 
-    def batches() -> Iterator[PredictedBatch]:
+    def batches() -> Iterator[pa.RecordBatch]:
         yield batch_of(["one"])
         assert flushed[-1] == 1
         yield batch_of(["two", "three"])
@@ -219,7 +225,7 @@ def test_a_failure_leaves_what_was_there(tmp_path, form, before):
     if before is not None:
         path.write_text(before)
 
-    def batches() -> Iterator[PredictedBatch]:
+    def batches() -> Iterator[pa.RecordBatch]:
         yield batch_of(["one"])
         raise DataError("file.csv:3: a bad row")
 
@@ -231,7 +237,7 @@ def test_a_failure_leaves_what_was_there(tmp_path, form, before):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
 def test_an_interruption_leaves_nothing_behind(tmp_path, error):
-    def batches() -> Iterator[PredictedBatch]:
+    def batches() -> Iterator[pa.RecordBatch]:
         yield batch_of(["one"])
         raise error
 
@@ -244,7 +250,7 @@ def test_an_earlier_file_is_there_until_the_new_one_is_whole(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text("earlier")
 
-    def batches() -> Iterator[PredictedBatch]:
+    def batches() -> Iterator[pa.RecordBatch]:
         yield batch_of(["one"])
         assert path.read_text() == "earlier"
 
@@ -269,7 +275,7 @@ def test_a_full_disk(form):
 
 
 def test_an_error_of_another_file_is_not_blamed_on_the_output(tmp_path):
-    def batches() -> Iterator[PredictedBatch]:
+    def batches() -> Iterator[pa.RecordBatch]:
         raise PermissionError(13, "Permission denied", "input.csv")
         yield
 
@@ -297,7 +303,7 @@ def test_closed_standard_output_is_an_error(monkeypatch):
 
 def test_parquet_types(tmp_path):
     path = tmp_path / "rows.parquet"
-    write_predictions([batch_of(["one"]), ([], [], [])], path, "parquet", 2)
+    write_predictions([batch_of(["one"]), batch_of([])], path, "parquet", 2)
     assert pq.read_schema(path).types == [
         pa.string(),
         pa.list_(pa.string()),

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from fasttext_app.artifact import Artifact
 from fasttext_app.config import flat_layer, resolve
 from fasttext_app.errors import ConfigError, DataError, DeviceError
+from fasttext_app.forward import bag_vectors, probabilities
 from fasttext_app.model import FastTextClassifier
-from fasttext_app.predictor import Prediction, Ranked, TextClassifier, bag_vectors, probabilities
+from fasttext_app.predictor import Prediction, Ranked, TextClassifier
 from fasttext_app.text.encoder import CHUNK_ROWS
 from fasttext_app.text.ragged import Ragged
 from fasttext_app.text.vocabulary import LabelSet, Vocabulary
@@ -234,11 +235,12 @@ def test_labels_below_the_threshold_are_left_out():
     assert classifier.predict("", threshold=probability + 1e-6) == Prediction((), ())
 
 
-def test_ranked_lists_filter_row_by_row():
-    ranked = Ranked(np.array([[0, 1], [1, 0]]), np.array([[0.9, 0.1], [0.6, 0.4]]))
-    labels, values = ranked.lists(["a", "b"], threshold=0.4)
-    assert labels == [["a"], ["b", "a"]]
-    assert values == [[0.9], [0.6, 0.4]]
+def test_ranked_columns_filter_row_by_row():
+    classes = np.array([[0, 1], [1, 0], [0, 1]])
+    ranked = Ranked(classes, np.array([[0.9, 0.1], [0.6, 0.4], [0.3, 0.3]]))
+    labels, values = ranked.columns(["a", "b"], threshold=0.4)
+    assert labels.to_pylist() == [["a"], ["b", "a"], []]
+    assert values.to_pylist() == [[0.9], [0.6, 0.4], []]
 
 
 @given(texts.filter(bool))

@@ -25,7 +25,7 @@ from fasttext_app.preparation import (
 from fasttext_app.sources import open_source
 from fasttext_app.text.spool import Spool
 from fasttext_app.trainer import EpochEnd, StepEnd, Trainer
-from fasttext_app.workflows import describe_data, rank_batches, train
+from fasttext_app.workflows import describe_data, train
 
 GOOD = ["great fun", "loved it so", "a joy to watch", "great joy"]
 BAD = ["dull and slow", "a waste of time", "so dull", "slow waste"]
@@ -521,13 +521,17 @@ def test_a_model_with_a_tokenizer_file_holds_it(tmp_path):
 # ------------------------------------------------------------------------ ranking and describing
 
 
-def test_rank_batches_gives_each_batch_with_its_answers():
+def test_predict_batches_gives_each_text_with_its_answer():
     model = run().model
     texts = pa.table({"text": GOOD + BAD})
-    batches = list(rank_batches(model, texts.to_batches(max_chunksize=3), top_k=2))
-    assert [text for part, _ in batches for text in part.to_pylist()] == GOOD + BAD
-    classes = np.concatenate([ranked.classes for _, ranked in batches])
-    assert classes.tolist() == model.rank(GOOD + BAD, 2).classes.tolist()
+    batches = model.predict_batches(texts.to_batches(max_chunksize=3), top_k=2)
+    rows = [row for batch in batches for row in batch.to_pylist()]
+    assert [row["text"] for row in rows] == GOOD + BAD
+    expected = model.predict(GOOD + BAD, top_k=2)
+    assert [tuple(row["labels"]) for row in rows] == [answer.labels for answer in expected]
+    np.testing.assert_allclose(
+        [row["probabilities"] for row in rows], [answer.probabilities for answer in expected]
+    )
 
 
 def test_describe_data_counts_one_split(tmp_path):

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from fasttext_app.config import Config
-    from fasttext_app.outputs import PredictedBatch
 
 __all__ = ["predict"]
 
@@ -67,7 +66,6 @@ def predict(
     from fasttext_app.config import parse_assignments, resolve
     from fasttext_app.outputs import FORMATS, format_for, write_predictions
     from fasttext_app.predictor import TextClassifier
-    from fasttext_app.workflows import rank_batches
 
     if form is not None and form not in FORMATS:
         raise typer.BadParameter(
@@ -95,11 +93,8 @@ def predict(
     batches = _given(given_texts(texts, config.data.errors)) if texts else _read(config)
     top_k = min(top_k, len(classifier.labels))
 
-    def predicted() -> Iterator[PredictedBatch]:
-        for column, ranked in rank_batches(classifier, batches, top_k):
-            yield column.to_pylist(), *ranked.lists(classifier.labels, threshold)
-
-    rows = write_predictions(predicted(), output, chosen, top_k)
+    predicted = classifier.predict_batches(batches, top_k, threshold)
+    rows = write_predictions(predicted, output, chosen, top_k)
     if output is not None:
         typer.echo(f"wrote {rows:,} row{'s' * (rows != 1)} to {output}", err=True)
 

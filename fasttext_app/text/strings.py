@@ -22,7 +22,7 @@ __all__ = [
     "strings_of_buffers",
 ]
 
-FEW = 256  # for more, pa.array() is faster
+FEW = 1 << 20  # with more, pa.array() saves more than the import of pandas takes
 
 
 def string_array(strings: Sequence[str]) -> pa.StringArray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -45,7 +47,7 @@ BREAK = np.frombuffer(b"<br />", dtype=np.uint8).copy()
 
 
 @compiled
-def _space_width(data: Bytes, at: int, end: int) -> int:
+def _space_width(data: Bytes, at: Any, end: Any) -> int:
     """Return the bytes of the non-ASCII space that begins here, 0 if none does."""
     first = data[at]
     if first == 0xC2:
@@ -65,7 +67,7 @@ def _space_width(data: Bytes, at: int, end: int) -> int:
 
 
 @compiled
-def _break_width(data: Bytes, at: int, end: int) -> int:
+def _break_width(data: Bytes, at: Any, end: Any) -> Any:
     """Return the bytes of the ``<br />`` that begins here, 0 if none does; quotes do not count."""
     matched, start = 0, at
     while at < end:
@@ -103,7 +105,7 @@ def slots_of(hashes: U32, words: int, mask: int) -> I32:
 
 
 @compiled
-def _with_room(table: U64, most: int, hashes: U32, heads: U64, words: int) -> U64:
+def _with_room(table: U64, most: Any, hashes: U32, heads: U64, words: int) -> U64:
     """Return a table of the same words, for ``most`` words at twice as many slots."""
     slots = len(table)
     while slots < 2 * most:

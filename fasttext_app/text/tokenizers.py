@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from fasttext_app.errors import ConfigError, MissingDependencyError, did_you_mean
 from fasttext_app.text.ragged import Ragged, offsets_of
@@ -154,6 +153,8 @@ def basic_english(text: str) -> list[str]:
 
 def _lower_others(texts: pa.StringArray) -> pa.StringArray:
     """Lower-case the texts that have other letters than A-Z, by Python's rules."""
+    import pyarrow.compute as pc
+
     ascii_only = pc.string_is_ascii(texts)
     if ascii_only.true_count == len(texts):
         return texts

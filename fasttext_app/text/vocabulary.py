@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from fasttext_app.text.strings import number_array, numbers_of, string_array, string_buffers
 from fasttext_app.text.tokenizers import Tokens
@@ -134,6 +133,8 @@ class LabelSet:
 
     def ids(self, labels: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.int64]:
         """Return the class of each label, [B]; -1 for a label outside."""
+        import pyarrow.compute as pc  # it takes as long as a few predictions
+
         found = pc.index_in(labels, value_set=string_array(self.names))
         found = found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
         found = found.fill_null(-1) if found.null_count else found

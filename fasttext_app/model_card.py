@@ -1,0 +1,59 @@
+"""The model card: what a model is, what it was trained on, how well it did."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fasttext_app._version import __version__
+
+if TYPE_CHECKING:
+    from fasttext_app.artifact import Artifact
+
+__all__ = ["model_card"]
+
+
+def model_card(artifact: Artifact, manifest: str) -> str:
+    """Write the model card, in Markdown, for a folder whose checksums are in ``manifest``."""
+    text, model = artifact.config.text, artifact.config.model
+    table = artifact.tensors["table"]
+    labels = "\n".join(
+        f"| {name} | {count:,} |"
+        for name, count in zip(artifact.labels.names, artifact.labels.counts, strict=True)
+    )
+    figures = "\n".join(
+        f"- {name.replace('_', ' ')}: {value:.4f}"
+        if isinstance(value, float)
+        else f"- {name}: {value}"
+        for name, value in artifact.metrics.items()
+    )
+    return f"""# Text classifier trained with fasttext_app {__version__}
+
+A bag of embeddings ({model.mode}) of words, word n-grams up to {text.word_ngrams} and character
+n-grams {text.minn}-{text.maxn}, with a linear layer on top (`{model.loss}`).
+
+- tokenizer: `{text.tokenizer}`
+- vocabulary: {len(artifact.vocabulary):,} words, {text.hashed_rows:,} hashed rows
+- table: {table.shape[0]:,} rows of {table.shape[1]} numbers ({table.nbytes / 1e6:,.1f} MB)
+- trained on: {artifact.data.get("source", "texts given in Python")}, \
+{artifact.data.get("train_rows", 0):,} rows
+
+## Measured on validation
+
+{figures or "No validation rows were set aside."}
+
+## Labels
+
+| label | training rows |
+|---|---:|
+{labels}
+
+## Use
+
+    fasttext-app predict THIS_FOLDER "some text"
+
+    import fasttext_app as ft
+    ft.load("THIS_FOLDER").predict("some text")
+
+Made for the languages and topics of its training data, and no surer outside them. The files are
+listed with their checksums in `{manifest}`; none of them holds code.
+"""
