@@ -212,7 +212,7 @@ def show_info(model: TextClassifier, path: str, size_bytes: int) -> None:
                 "vocabulary": f"{len(artifact.vocabulary):,} words",
                 "n-grams": f"words up to {text.word_ngrams}, characters {text.minn}-{text.maxn}, "
                 f"{text.hashed_rows:,} hashed rows",
-                "table": f"{table.shape[0]:,} rows x {table.shape[1]}",
+                "table": f"{table.shape[0]:,} rows x {table.shape[1]} ({table.dtype})",
                 "labels": f"{len(model.labels):,}",
                 "trained on": f"{artifact.data.get('source')} "
                 f"({artifact.data.get('train_rows', 0):,} rows)",
@@ -229,6 +229,18 @@ def show_info(model: TextClassifier, path: str, size_bytes: int) -> None:
     sections = model.config.model_dump(mode="json", exclude_none=True)
     settings = {f"{s}.{k}": v for s, values in sections.items() for k, v in values.items()}
     out.print(_pairs("Configuration", {name: str(value) for name, value in settings.items()}))
+
+
+def show_quantized(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+    """Show the figures of a model before and after it was made smaller."""
+    table = _table("Quantised", "", "before", "after", numbers=("before", "after"))
+    for name, label in (("bytes", "size on disk"), ("table_bytes", "table")):
+        table.add_row(label, *(f"{figures[name] / 1e6:,.1f} MB" for figures in (before, after)))
+    for name in ("rows", "examples", "accuracy", "macro_f1"):
+        if name in after:
+            label = name.replace("_f1", " F1")
+            table.add_row(label, *(_shown(figures[name]) for figures in (before, after)))
+    out.print(table)
 
 
 def show_data(description: Mapping[str, Any]) -> None:

@@ -37,7 +37,7 @@ I64 = npt.NDArray[np.int64]
 SGD, ADAGRAD, ROWWISE, ADAM = range(4)
 SUM, MEAN, MAX = range(3)
 NO_F32 = np.empty(0, dtype=np.float32)
-AHEAD = 8  # how many rows before its turn a row is fetched
+AHEAD = 16  # how many rows before its turn a row is fetched
 
 
 @compiled

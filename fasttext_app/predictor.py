@@ -122,6 +122,19 @@ class TextClassifier:
         """
         save_artifact(self.artifact, path)
 
+    def quantize(self, cutoff: int = 0) -> TextClassifier:
+        """Return a smaller model, with its table in 8-bit numbers; see ``quantization.py``.
+
+        Args:
+            cutoff: keep no more than this many rows, those with the largest norms; 0: all.
+
+        Raises:
+            ConfigError: the model is quantised already, or its rows cannot be left out.
+        """
+        from fasttext_app.quantization import quantize
+
+        return TextClassifier(quantize(self.artifact, cutoff), threads=self.threads)
+
     def logits(self, texts: TextLike) -> F32:
         """Return the logits of texts, [B, C]."""
         chunks = as_chunks(texts)

@@ -19,7 +19,7 @@ LAYERS = [
     ["errors", "_version", "resources", "config", "config_rules", "compiled", "parallel"],
     ["sources.*", "text.*", "metrics", "device", "kernels"],
     ["artifact", "model_card", "vectors"],
-    ["batch", "model", "losses", "optim.*", "forward", "predictor"],
+    ["batch", "model", "losses", "optim.*", "forward", "predictor", "quantization"],
     ["trainer"],
     ["outputs"],
     ["preparation", "workflows", "inspection", "api"],

@@ -18,10 +18,19 @@ WITHOUT_TORCH = [
     *("sources.hub", "sources.lines", "sources.parquet", "sources.stream"),
     *("text", "text.ragged", "text.hashing", "text.tokenizers", "text.vocabulary"),
     *("text.encoder", "text.weighting", "text.hash_space", "text.strings", "text.spool"),
-    *("metrics", "device", "artifact", "model_card", "vectors", "forward", "predictor"),
+    *(
+        "metrics",
+        "device",
+        "artifact",
+        "model_card",
+        "vectors",
+        "forward",
+        "predictor",
+        "quantization",
+    ),
     "preparation",
     *("outputs", "inspection", "workflows", "api", "console", "cli", "cli.options", "cli.train"),
-    *("cli.predict", "cli.evaluate", "cli.show"),
+    *("cli.predict", "cli.evaluate", "cli.quantize", "cli.show"),
 ]
 SLOW = (
     "pandas",

@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from fasttext_app._version import __version__
 from fasttext_app.cli.evaluate import evaluate
 from fasttext_app.cli.predict import predict
+from fasttext_app.cli.quantize import quantize
 from fasttext_app.cli.show import data, info, inspect
 from fasttext_app.cli.train import train
 from fasttext_app.errors import FastTextAppError
@@ -86,7 +87,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (train, predict, evaluate, inspect, info, data):
+for command in (train, predict, evaluate, quantize, inspect, info, data):
     app.command()(command)
 
 

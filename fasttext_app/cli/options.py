@@ -3,30 +3,45 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fasttext_app.errors import ConfigError, DataError
 
+if TYPE_CHECKING:
+    from fasttext_app.predictor import TextClassifier
+    from fasttext_app.sources import Batches
+
 __all__ = [
+    "DataOption",
     "DeviceOption",
     "ErrorsOption",
     "JsonOption",
     "LabelColumnOption",
     "ModelArgument",
     "SetOption",
+    "SplitOption",
     "TextColumnOption",
     "ThreadsOption",
     "data_layer",
     "given_texts",
     "only_section",
+    "open_scored",
     "print_json",
 ]
 
 ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="A model directory.")]
+DataOption = Annotated[
+    str | None,
+    typer.Option("--data", metavar="SPEC", help="As for train.  [default: the data of training]"),
+]
+SplitOption = Annotated[
+    str | None,
+    typer.Option("--split", help="The split to score: train, validation, test.  [default: test]"),
+]
 TextColumnOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -114,3 +129,39 @@ def only_section(section: str, layer: Mapping[str, Any]) -> Mapping[str, Any]:
 def print_json(document: Any) -> None:
     """Print one JSON object on stdout."""
     typer.echo(json.dumps(document, ensure_ascii=False))
+
+
+def open_scored(
+    model: TextClassifier,
+    data: str | None,
+    split: str | None,
+    reading: tuple[list[str] | None, str | None, str | None],
+    settings: list[str] | None,
+) -> Callable[[], Batches]:
+    """Find the rows to score a model on; each call reads them from the start.
+
+    Args:
+        model: its own data settings hold where no option says otherwise.
+        data: the SPEC; None: the data that the model was trained on.
+        split: None: the test split.
+        reading: text columns, label column and what to do with errors.
+        settings: assignments of the section ``data``.
+
+    Raises:
+        DataError: there is no such data, or it is what the model was trained on.
+    """
+    from fasttext_app.config import parse_assignments, resolve
+    from fasttext_app.sources import open_source
+
+    config = resolve(
+        model.config.model_dump(),
+        only_section("data", parse_assignments(settings or [])),
+        data_layer(data, *reading),
+    )
+    source = open_source(config.data)
+    if source.single and data is None:
+        raise DataError(
+            f"{source.spec}: the model was trained on this very file; pass --data SPEC to score it "
+            "on other rows"
+        )
+    return lambda: source.scan(split or config.data.test_split)

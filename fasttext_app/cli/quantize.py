@@ -1,0 +1,90 @@
+"""``fasttext-app quantize``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fasttext_app.cli.options import (
+    DataOption,
+    ErrorsOption,
+    JsonOption,
+    LabelColumnOption,
+    ModelArgument,
+    SetOption,
+    SplitOption,
+    TextColumnOption,
+    ThreadsOption,
+    open_scored,
+    print_json,
+)
+
+if TYPE_CHECKING:
+    from fasttext_app.predictor import TextClassifier
+
+__all__ = ["quantize"]
+
+
+def quantize(
+    model: ModelArgument,
+    output: Annotated[Path, typer.Option("--output", help="The smaller model's directory.")],
+    cutoff: Annotated[
+        int,
+        typer.Option(
+            "--cutoff", min=0, help="Keep this many rows, those of the largest norms; 0: all."
+        ),
+    ] = 0,
+    data: DataOption = None,
+    split: SplitOption = None,
+    text_column: TextColumnOption = None,
+    label_column: LabelColumnOption = None,
+    errors: ErrorsOption = None,
+    settings: SetOption = None,
+    threads: ThreadsOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Make a model smaller: a quarter of the table, by rows of 8-bit numbers.
+
+    Size and accuracy are shown before and after, the accuracy where there is data to score.
+    """
+    from fasttext_app import console
+    from fasttext_app.artifact import check_target
+    from fasttext_app.errors import ArtifactError, DataError
+    from fasttext_app.predictor import TextClassifier
+
+    check_target(output)
+    if output.exists() and output.resolve() == model.resolve():
+        raise ArtifactError(f"{output}: is the model itself; name another folder")
+    original = TextClassifier.load(model, threads=threads or 0)
+    scored: Any = None
+    try:
+        scored = open_scored(original, data, split, (text_column, label_column, errors), settings)
+    except DataError as error:
+        if data is not None:
+            raise
+        console.err.print(f"the accuracy is not measured; pass --data SPEC ({error})")
+    smaller = original.quantize(cutoff)
+    before = _figures(original, scored)
+    after = _figures(smaller, scored)
+    smaller.save(output)
+    before["bytes"], after["bytes"] = _bytes_in(model), _bytes_in(output)
+    if json:
+        print_json({"output": str(output), "before": before, "after": after})
+        return
+    console.show_quantized(before, after)
+    typer.echo(f"saved the smaller model to {output}")
+
+
+def _figures(model: TextClassifier, scored: Any) -> dict[str, Any]:
+    table = model.artifact.tensors["table"]
+    figures: dict[str, Any] = {"bytes": 0, "rows": len(table), "table_bytes": table.nbytes}
+    if scored is not None:
+        scores = model.evaluate_batches(scored())
+        figures |= {name: scores[name] for name in ("examples", "accuracy", "macro_f1")}
+    return figures
+
+
+def _bytes_in(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir())
