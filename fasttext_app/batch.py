@@ -167,7 +167,7 @@ class EncodedDataset(torch.utils.data.Dataset[Example]):
         texts = max(CUT_IDS * len(self) // max(len(self.bags.indices), 1), 1)
         texts = -(-texts // batch_size) * batch_size
         pieces = [order[start : start + texts] for start in range(0, len(order), texts)]
-        scratches: SimpleQueue[npt.NDArray[np.int64]] = SimpleQueue()
+        scratches: SimpleQueue[npt.NDArray[np.int32]] = SimpleQueue()
         idf = np.empty(0, np.float32) if self.idf is None else self.idf
         how = grouping.mean, grouping.padding
 
@@ -177,7 +177,7 @@ class EncodedDataset(torch.utils.data.Dataset[Example]):
             try:
                 scratch = scratches.get_nowait()
             except Empty:
-                scratch = np.full(grouping.rows, -1, np.int64)
+                scratch = np.empty(grouping.rows, np.int32)
             arrays = cut_batches(
                 self.bags.indices, self.bags.offsets, piece, batch_size, idf, *how, scratch
             )

@@ -26,6 +26,7 @@ __all__ = [
     "SGD",
     "cut_batches",
     "find_winners",
+    "load_kernels",
     "step_rows",
     "sum_bags",
 ]
@@ -49,7 +50,7 @@ def cut_batches(
     idf: F32,
     mean: bool,
     padding: int,
-    scratch: I64,
+    scratch: I32,
 ) -> tuple[Any, ...]:
     """Gather texts in an order and cut them into batches, each with its ids grouped by row.
 
@@ -61,8 +62,7 @@ def cut_batches(
         idf: the inverse document frequency of every row, for tf-idf weights; empty: no weights.
         mean: whether a bag is the mean of its rows: then every id weighs 1 / length in the groups.
         padding: the row that takes no part; -1: none.
-        scratch: a working space of one entry for each table row, filled with -1 at first; it may
-            be used again and again.
+        scratch: a working space of one entry for each table row; it may hold anything at first.
 
     Returns:
         ``ids`` and their ``weights``, cut by ``id_bounds`` [batches + 1]; the ``bag_offsets`` of
@@ -107,6 +107,8 @@ def cut_batches(
             real = end - begin
             for at in range(begin, end):
                 row = indices[at]
+                if at + AHEAD < end:
+                    prefetch_row(scratch, indices[at + AHEAD])
                 ids[first_id + made] = row
                 if weighted:
                     weights[first_id + made] = idf[row]
@@ -115,10 +117,10 @@ def cut_batches(
                     group_of[made] = -1
                     real -= 1
                 else:
-                    group = scratch[row] & 0xFFFFFFFF
-                    if scratch[row] < 0 or (scratch[row] >> 32) != batch:
+                    group = scratch[row]  # this row's group, or a number left from before
+                    if group < 0 or group >= found or rows[first_row + group] != row:
                         group = found
-                        scratch[row] = (np.int64(batch) << 32) | found
+                        scratch[row] = found
                         rows[first_row + found] = row
                         sizes[found] = 0
                         found += 1
@@ -314,3 +316,27 @@ def sum_bags(
                 for d in range(dim):
                     vectors[bag, d] *= share
     return vectors
+
+
+def load_kernels() -> None:
+    """Load the code of a training step, by a step of next to nothing; a tenth of a second."""
+    one, ends = np.zeros(1, np.int32), np.array([0, 1], np.int64)
+    nothing = np.empty((0, 0), np.float32)
+    made = cut_batches(one, ends, ends[:1], 1, NO_F32, False, -1, np.zeros(1, np.int32))
+    rows, starts, bags, shares = made[4], made[6], made[7], made[8]
+    values, settings = np.zeros((1, 1), np.float32), np.ones(4, np.float32)
+    winners = np.empty((0, 0), np.int32)
+    step_rows(
+        SGD,
+        values,
+        nothing,
+        nothing,
+        rows,
+        starts,
+        bags,
+        shares,
+        winners,
+        NO_F32,
+        values.copy(),
+        settings,
+    )

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -29,7 +30,15 @@ from fasttext_app.text.tokenizers import Tokenizer, Tokens, load_tokenizer
 from fasttext_app.text.vocabulary import LabelSet, Vocabulary
 from fasttext_app.text.weighting import Occurrences, inverse_document_frequency
 
-__all__ = ["Encoded", "Examples", "Prepared", "held_out_rows", "load_examples", "prepare"]
+__all__ = [
+    "Encoded",
+    "Examples",
+    "Prepared",
+    "held_out_rows",
+    "load_examples",
+    "prepare",
+    "prepare_source",
+]
 
 AUTO_FRACTION = 0.1
 PART_ROWS = 16_384  # of rows that stay: each part has its own list of words, so few and large
@@ -130,6 +139,17 @@ def held_out_rows(classes: npt.NDArray[np.int64], fraction: float, seed: int) ->
         found, first_rows = np.unique(classes, return_index=True)
         chosen[first_rows[~np.isin(found, classes[~chosen])]] = False
     return chosen
+
+
+def prepare_source(config: Config, folder: str) -> Prepared:
+    """Prepare the rows that a configuration names; what memory should not hold goes to ``folder``.
+
+    Raises:
+        DataError: there is no such source, or its rows cannot be read.
+        TrainingError: the rows leave nothing to learn.
+    """
+    spool = Spool(config.data.in_memory_mb * 2**20, folder)
+    return prepare(config, load_examples(config), spool)
 
 
 def prepare(config: Config, examples: Examples, spool: Spool | None = None) -> Prepared:
@@ -249,12 +269,12 @@ class _Side:
             classes[-1].append(self.classes[rows][self.chosen[rows]])
             size += len(bags.indices)
             total += len(bags.indices)
-        shards = tuple(_joined(group) for group in groups)
+        shards = tuple(partial(_joined, group) for group in groups)
         return Encoded(shards, tuple(np.concatenate(group) for group in classes)), total
 
 
-def _joined(loaders: Sequence[Callable[[], Ragged]]) -> Callable[[], Ragged]:
-    return lambda: Ragged.concat([load() for load in loaders])
+def _joined(loaders: Sequence[Callable[[], Ragged]]) -> Ragged:
+    return Ragged.concat([load() for load in loaders])
 
 
 def _checked(labels: LabelSet, examples: Examples) -> LabelSet:
@@ -301,5 +321,5 @@ def _validation(
     known_rows = sum(map(len, classes))
     if not known_rows:
         return None, rows
-    whole = Ragged.concat(bags)
-    return Encoded((lambda: whole,), (np.concatenate(classes),)), rows - known_rows
+    whole = Encoded((partial(Ragged.concat, bags),), (np.concatenate(classes),))
+    return whole, rows - known_rows

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from fasttext_app.model import FastTextClassifier
     from fasttext_app.trainer import Callback, TrainOutcome
 
-__all__ = ["TrainResult", "describe_data", "train"]
+__all__ = ["TrainResult", "describe_data", "train", "train_prepared"]
 
 
 @dataclass(frozen=True)
@@ -59,18 +59,23 @@ def train(config: Config, examples: Examples, callback: Callback | None = None) 
     with Spool(config.data.in_memory_mb * 2**20) as spool:
         if config.trainer.device not in ("auto", "cpu"):
             resolve_device(config.trainer.device)  # a device that is not there ends it here
-        prepared = prepare(config, examples, spool)
-        from fasttext_app.trainer import Trainer
+        return train_prepared(prepare(config, examples, spool), callback)
 
-        device = resolve_device(config.trainer.device)
-        with torch_threads(config.trainer.threads), _memory_explained(prepared):
-            model = _build_model(prepared)
-            model.to(device)
-            train_data = _dataset(prepared.train, prepared, device)
-            validation = None
-            if prepared.validation is not None:
-                validation = _whole(prepared.validation, prepared, device)
-            outcome = Trainer(model, config, callback).fit(train_data, validation)
+
+def train_prepared(prepared: Prepared, callback: Callback | None = None) -> TrainResult:
+    """Train a classifier on rows that have been prepared; see :func:`train`."""
+    from fasttext_app.trainer import Trainer
+
+    config = prepared.config
+    device = resolve_device(config.trainer.device)
+    with torch_threads(config.trainer.threads), _memory_explained(prepared):
+        model = _build_model(prepared)
+        model.to(device)
+        train_data = _dataset(prepared.train, prepared, device)
+        validation = None
+        if prepared.validation is not None:
+            validation = _whole(prepared.validation, prepared, device)
+        outcome = Trainer(model, config, callback).fit(train_data, validation)
     if outcome.interrupted and not outcome.steps:
         raise KeyboardInterrupt
     artifact = _artifact(prepared, model, outcome)

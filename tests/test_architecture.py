@@ -16,7 +16,8 @@ ROOT = Path(fasttext_app.__file__).parent
 
 # A module imports only from its own layer or a lower one. "x.*" is the package x and all in it.
 LAYERS = [
-    ["errors", "_version", "resources", "config", "config_rules", "compiled", "parallel"],
+    ["errors", "_version", "resources", "config", "config_rules"],
+    ["background", "compiled", "parallel"],
     ["sources.*", "text.*", "metrics", "device", "kernels"],
     ["artifact", "model_card", "vectors"],
     ["batch", "model", "losses", "optim.*", "forward", "predictor", "quantization"],

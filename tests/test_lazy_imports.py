@@ -13,7 +13,7 @@ import fasttext_app
 
 # Low layers first, so that the first one to import torch is the one that is named.
 WITHOUT_TORCH = [
-    *("errors", "_version", "resources", "config", "config_rules", "parallel"),
+    *("errors", "_version", "resources", "config", "config_rules", "parallel", "background"),
     *("sources", "sources.ag_news", "sources.delimited", "sources.examples", "sources.files"),
     *("sources.hub", "sources.lines", "sources.parquet", "sources.stream"),
     *("text", "text.ragged", "text.hashing", "text.tokenizers", "text.vocabulary"),

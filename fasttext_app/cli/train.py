@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
@@ -65,14 +69,7 @@ def train(
 
     Settings come from --config, then from --set and the flags, later ones winning.
     """
-    from fasttext_app.device import preload_torch
-
-    if not dry_run:
-        preload_torch()
-    from fasttext_app.artifact import check_target
     from fasttext_app.config import flat_layer, load_config_file, parse_assignments, resolve
-    from fasttext_app.errors import ArtifactError
-    from fasttext_app.preparation import load_examples
 
     flags = {
         "epochs": epochs,
@@ -90,13 +87,44 @@ def train(
         flat_layer({name: value for name, value in flags.items() if value is not None}),
     )
     target = output or _default_output(config, resolved.data.source)
-    check_target(target)
-    if output is None and target.exists() and not dry_run:
-        raise ArtifactError(f"{target}: there is a model already; pass --output to replace it")
     if dry_run:
-        _dry_run(resolved, load_examples(resolved), json)
-    else:
-        _run(resolved, load_examples(resolved), target, json)
+        _check_place(target, replace=True)
+        _dry_run(resolved, json)
+        return
+    with _prepared(resolved) as prepared:
+        _check_place(target, replace=output is not None)
+        _run(resolved, prepared, target, json)
+
+
+def _check_place(target: Path, *, replace: bool) -> None:
+    from fasttext_app.artifact import check_target
+    from fasttext_app.errors import ArtifactError
+
+    check_target(target)
+    if target.exists() and not replace:
+        raise ArtifactError(f"{target}: there is a model already; pass --output to replace it")
+
+
+@contextmanager
+def _prepared(config: Any) -> Iterator[Callable[[], Any]]:
+    """Begin to read the data and, meanwhile, to import torch; yield what waits for the data."""
+    from fasttext_app.background import Background, can_fork
+    from fasttext_app.device import preload_torch
+
+    def prepare(folder: str) -> Any:
+        from fasttext_app.preparation import prepare_source
+
+        return prepare_source(config, folder)
+
+    with TemporaryDirectory(prefix="fasttext_app-") as folder:
+        work = partial(prepare, folder)
+        if can_fork() and config.trainer.threads != 1:
+            with Background(work) as background:
+                preload_torch()
+                yield background.result
+        else:
+            preload_torch()
+            yield work
 
 
 def _default_output(config: str | None, source: str | None) -> Path:
@@ -105,12 +133,12 @@ def _default_output(config: str | None, source: str | None) -> Path:
     return Path("models") / (safe.strip("_") or "model")
 
 
-def _dry_run(config: Any, examples: Any, as_json: bool) -> None:
+def _dry_run(config: Any, as_json: bool) -> None:
     from fasttext_app import console
     from fasttext_app.config import dump_config
-    from fasttext_app.preparation import prepare
+    from fasttext_app.preparation import load_examples, prepare
 
-    statistics = prepare(config, examples).statistics
+    statistics = prepare(config, load_examples(config)).statistics
     if as_json:
         print_json({"config": config.model_dump(mode="json"), "data": statistics})
         return
@@ -118,13 +146,17 @@ def _dry_run(config: Any, examples: Any, as_json: bool) -> None:
     console.show_statistics(statistics, config.model.dim)
 
 
-def _run(config: Any, examples: Any, target: Path, as_json: bool) -> None:
+def _run(config: Any, prepared: Callable[[], Any], target: Path, as_json: bool) -> None:
     from fasttext_app import console
     from fasttext_app import workflows as jobs
+    from fasttext_app.device import resolve_device
+    from fasttext_app.kernels import load_kernels
 
+    load_kernels()
+    resolve_device(config.trainer.device)  # a device that is not there ends it before the work
     progress = console.TrainProgress()
     try:
-        result = jobs.train(config, examples, progress)
+        result = jobs.train_prepared(prepared(), progress)
     finally:
         progress.close()
     if result.outcome.interrupted:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -24,6 +25,7 @@ class Spool:
 
     Args:
         limit: bytes that stay in memory; what comes after goes to files.
+        folder: where the files go, and stay; None: a temporary folder.
 
     >>> with Spool(limit=0) as spool:
     ...     load = spool.keep(Ragged.from_lists([[3, 1], [2]]))
@@ -31,9 +33,10 @@ class Spool:
     [[3, 1], [2]]
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, folder: str | None = None) -> None:
         self._left = limit
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._folder = folder
+        self._own: tempfile.TemporaryDirectory[str] | None = None
         self._files = 0
 
     def __enter__(self) -> Spool:
@@ -45,13 +48,13 @@ class Spool:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._folder is not None:
-            self._folder.cleanup()
+        if self._own is not None:
+            self._own.cleanup()
 
     @property
     def spilled(self) -> bool:
         """Whether anything had to go to a file."""
-        return self._folder is not None
+        return self._files > 0
 
     def keep(self, bags: Ragged) -> Callable[[], Ragged]:
         """Keep some bags; return what gives them back.
@@ -62,7 +65,7 @@ class Spool:
         size = bags.indices.nbytes + bags.offsets.nbytes
         if size <= self._left:
             self._left -= size
-            return lambda: bags
+            return partial(_itself, bags)
         try:
             return self._to_file(bags)
         except OSError as error:
@@ -74,15 +77,20 @@ class Spool:
 
     def _to_file(self, bags: Ragged) -> Callable[[], Ragged]:
         if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="fasttext_app-")
-        path = Path(self._folder.name) / f"{self._files}.arrow"
+            self._own = tempfile.TemporaryDirectory(prefix="fasttext_app-")
+            self._folder = self._own.name
+        path = Path(self._folder) / f"{self._files}.arrow"
         self._files += 1
         values, offsets = _column(bags.indices), _column(bags.offsets)
         lists = pa.LargeListArray.from_arrays(offsets, values)
         batch = pa.record_batch([lists], names=["ids"])
         with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
             writer.write_batch(batch)
-        return lambda: _mapped(path)
+        return partial(_mapped, path)
+
+
+def _itself(bags: Ragged) -> Ragged:
+    return bags
 
 
 def _column(values: object) -> pa.Array:

@@ -123,6 +123,9 @@ class Tokenizer:
     asset: bytes | None = None
     english: bool | None = None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return load_tokenizer, (self.name, self.asset)  # its function may be a library's object
+
     def __call__(self, texts: pa.StringArray) -> Tokens:
         """Tokenise a column of texts (no nulls), in one compiled pass where there is one."""
         if self.english is None:

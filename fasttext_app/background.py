@@ -1,0 +1,88 @@
+"""``Background``: a function at work in a process of its own.
+
+Threads share one interpreter, and what a run does first, importing, is work for the interpreter
+alone. So reading the data and importing torch go on side by side only in two processes.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+from fasttext_app.errors import TrainingError
+
+__all__ = ["Background", "can_fork"]
+
+Result = TypeVar("Result")
+
+
+def can_fork() -> bool:
+    """Return whether a second process is of use, and safely made: on Linux, with two cores."""
+    return sys.platform == "linux" and (os.cpu_count() or 1) > 1
+
+
+class Background(Generic[Result]):
+    """Starts a function in a fork of this process; a context manager, whose end stops it.
+
+    To be made before there are threads, which a fork leaves behind.
+
+    Args:
+        function: its result, and what it raises, come back through a pipe.
+    """
+
+    def __init__(self, function: Callable[[], Result]) -> None:
+        context = multiprocessing.get_context("fork")
+        self._receiver, sender = context.Pipe(duplex=False)
+        self._process = context.Process(target=_work, args=(function, sender), daemon=True)
+        self._process.start()
+        sender.close()
+
+    def __enter__(self) -> Background[Result]:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._receiver.close()
+        self._process.kill()
+        self._process.join()
+
+    def result(self) -> Result:
+        """Wait for the function; return its result, or raise what it raised.
+
+        Raises:
+            TrainingError: the process was ended from outside.
+        """
+        try:
+            done, answer = self._receiver.recv()
+        except EOFError:
+            self._process.join()
+            raise TrainingError(
+                f"the process that prepares the data was ended (exit code "
+                f"{self._process.exitcode}); is there enough memory?"
+            ) from None
+        if not done:
+            raise answer
+        result: Result = answer
+        return result
+
+
+def _work(function: Callable[[], Any], sender: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits
+    answer: tuple[bool, Any]
+    try:
+        answer = True, function()
+    except Exception as error:  # noqa: BLE001 - it is raised again where the result is taken
+        error.add_note("In the background:\n" + traceback.format_exc())
+        answer = False, error
+    sender.send(answer)
