@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -23,15 +24,20 @@ __all__ = ["Background", "can_fork"]
 Result = TypeVar("Result")
 
 
+WITH_THREADS = {"numpy", "pyarrow", "torch"}
+"""Packages that start threads of their own, which a fork would leave behind in mid-work."""
+
+
 def can_fork() -> bool:
-    """Return whether a second process is of use, and safely made: on Linux, with two cores."""
-    return sys.platform == "linux" and (os.cpu_count() or 1) > 1
+    """Return whether a second process is of use, and safe: two cores, Linux, and no threads yet."""
+    alone = threading.active_count() == 1 and not WITH_THREADS & sys.modules.keys()
+    return sys.platform == "linux" and alone and (os.cpu_count() or 1) > 1
 
 
 class Background(Generic[Result]):
     """Starts a function in a fork of this process; a context manager, whose end stops it.
 
-    To be made before there are threads, which a fork leaves behind.
+    To be made where :func:`can_fork` says so.
 
     Args:
         function: its result, and what it raises, come back through a pipe.

@@ -46,9 +46,9 @@ def quantize(artifact: Artifact, cutoff: int = 0) -> Artifact:
 def quantize_rows(table: F32) -> tuple[npt.NDArray[np.int8], F32]:
     """Return rows of whole numbers [V, D] and what they are multiplied by [V].
 
-    >>> numbers, scale = quantize_rows(np.array([[0.5, -1.27], [0, 0]], np.float32))
-    >>> numbers.tolist(), scale.round(4).tolist()
-    ([[50, -127], [0, 0]], [0.01, 0.0])
+    >>> numbers, scale = quantize_rows(np.array([[31.6, -63.5], [0, 0]], np.float32))
+    >>> numbers.tolist(), scale.tolist()
+    ([[63, -127], [0, 0]], [0.5, 0.0])
     """
     numbers = np.empty(table.shape, np.int8)
     scale = np.empty(len(table), np.float32)
