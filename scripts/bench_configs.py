@@ -16,15 +16,16 @@ import re
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median, stdev
 
 import pyarrow
 import torch
+from peers.measure import run_timed, run_watched
 
 ROOT = Path(__file__).resolve().parent.parent
+DATA = Path(os.environ.get("FASTTEXT_APP_DATA", ROOT / "data"))
 PAGES = (ROOT / "docs" / "benchmarks.md", ROOT / "README.md")
 START, END = "<!-- configs:start -->", "<!-- configs:end -->"
 NAMES = ("ag_news", "ag_news_sgd", "ag_news_sparse_adam", "sample")
@@ -37,23 +38,9 @@ class Run:
     accuracy: float
     macro_f1: float
     seconds: float  # whole process, start to saved model
-    peak_mb: float  # peak resident memory of that process
+    peak_mb: float  # peak memory of such a process, run once more
     model_mb: float
     train_rows: int
-
-
-def measured(command: list[str]) -> tuple[float, float]:
-    """Run a command; return its wall-clock seconds and peak resident megabytes."""
-    started = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    assert process.stderr is not None
-    errors = process.stderr.read().decode()
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - started
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        sys.exit(f"{' '.join(command)} failed:\n{errors}")
-    return seconds, usage.ru_maxrss / 1024
 
 
 def run(name: str, seed: int) -> Run:
@@ -62,7 +49,8 @@ def run(name: str, seed: int) -> Run:
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "model"
         train = ["train", "--config", name, "--seed", str(seed), "--output", str(model)]
-        seconds, peak_mb = measured(program + train)
+        seconds = run_timed(program + train, DATA)["seconds"]
+        peak_mb = run_watched(program + train, DATA)["peak_mb"]
         evaluated = subprocess.run(
             [*program, "evaluate", str(model), "--json"], capture_output=True, check=True
         )

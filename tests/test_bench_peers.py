@@ -42,9 +42,10 @@ def results():
                 report.TENFOLD: run(8.0, 0.92, 900),
                 report.PAPER_TENFOLD: run(40.0, 0.92),
             },
-            "quantize": {
-                report.FULL: [{"size_mb": 16.0, "accuracy": 0.924}],
-                report.QUANTIZED: [{"size_mb": 3.0, "accuracy": 0.9235}],
+            "sizes": {
+                **{name: [{"size_mb": 16.0, "accuracy": 0.924}] for name in report.PRUNINGS},
+                report.QUANTIZED: [{"size_mb": 6.0, "accuracy": 0.9235}],
+                report.CUT: [{"size_mb": 3.0, "accuracy": 0.9235}],
             },
             "bulk": {
                 names.OURS: [{"texts_per_second": 900_000.0}],
@@ -75,12 +76,12 @@ def test_medians_and_ratios():
 def test_contenders_take_turns():
     order = []
 
-    def once(name):
-        order.append(name)
+    def once(name, number):
+        order.append(f"{name}{number}")
         return {"seconds": float(len(order))}
 
     samples = measure.alternate(iter(["a", "b"]), 2, once)
-    assert order == ["a", "b", "a", "b"]
+    assert order == ["a0", "b0", "a1", "b1"]
     assert samples == {
         "a": [{"seconds": 1.0}, {"seconds": 3.0}],
         "b": [{"seconds": 2.0}, {"seconds": 4.0}],
@@ -93,8 +94,8 @@ def test_commands_get_the_place_of_the_model():
     assert command[1:5] == ["-m", "peers.peer_fasttext", "train", "/work/train.txt"]
     assert command[5:] == ["/m.bin", "0.25", "10000000", "5"]
     flagged = names.ours("own", Path("/w"), "x", "--threads", "1")
-    words = " ".join(measure.filled(flagged.train, Path("/m"))[2:])
-    assert words == "fasttext_app train --config x --output /m --threads 1"
+    words = " ".join(measure.filled(flagged.train, Path("/m"), 3)[2:])
+    assert words == "fasttext_app train --config x --output /m --seed 3 --threads 1"
 
 
 def test_every_recipe_takes_part_once_and_ours_first(tmp_path):
@@ -104,6 +105,23 @@ def test_every_recipe_takes_part_once_and_ours_first(tmp_path):
     assert len(set(found)) == len(found) == 7
     assert [contender.name for contender in contenders if contender.slow] == [names.TUTORIAL]
     assert {entry.package for entry in contenders} - {""} <= set(names.PACKAGES)
+
+
+def test_the_memory_of_a_command_is_that_of_all_its_processes(tmp_path):
+    """A process of 60 MB that waits for another one of 60 MB."""
+    hold = "import sys, subprocess, time; data = bytearray(60_000_000); "
+    then = "subprocess.run([sys.executable, '-c', sys.argv[1]])"
+    command = [sys.executable, "-c", hold + then, hold + "time.sleep(0.5)"]
+    assert 120 < measure.run_watched(command, tmp_path)["peak_mb"] < 200
+    alone = [sys.executable, "-c", hold + "time.sleep(0.5)"]
+    assert 60 < measure.run_watched(alone, tmp_path)["peak_mb"] < 110
+
+
+def test_a_command_that_fails_ends_the_benchmark(tmp_path):
+    command = [sys.executable, "-c", "import sys; sys.exit('no rows')"]
+    for run_it in (measure.run_timed, measure.run_watched):
+        with pytest.raises(SystemExit, match=r"(?s)failed:.*no rows"):
+            run_it(command, tmp_path)
 
 
 def test_children_use_the_bytecode_cache(monkeypatch):
@@ -173,7 +191,7 @@ def test_every_bar_has_its_row(results):
         ("0.90 (450 MB / 500 MB)", "holds, stretch too"),
         ("1.80 (900 MB / 500 MB)", "missed"),
         ("1/25 (16.00 MB / 400 MB), accuracy 92.40 %", "holds"),
-        ("1/133 (3.00 MB / 400 MB), accuracy 92.35 % (before: 92.40 %)", "holds"),
+        ("1/133 (3.00 MB / 400 MB), accuracy 92.35 %", "holds"),
         ("3.00 (900,000 texts/s / 300,000 texts/s)", "holds, stretch too"),
         ("0.50 s", "holds"),
         ("0.400 ms", "missed"),
@@ -189,10 +207,10 @@ def test_a_fast_but_less_accurate_model_misses_its_bars(results):
 
 
 def test_nothing_measured_is_said_so():
-    empty = report.Results(100, 5, "2 cores", {}, {"quantize": "no such command"})
+    empty = report.Results(100, 5, "2 cores", {}, {"cuda": "no CUDA device"})
     bars = [*report.training_bars(empty), *report.size_bars(empty), *report.prediction_bars(empty)]
     assert {bar.verdict for bar in bars} == {"not measured"}
-    assert "not measured: no such command" in report.bars_table(empty)
+    assert "not measured: no CUDA device" in report.bars_table(empty)
     assert report.long_form(empty)
     assert report.short_form(empty)
     assert report.points(empty["train"]) == []

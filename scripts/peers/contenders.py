@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from peers.measure import MODEL
+from peers.measure import MODEL, SEED
 
 OURS = "fasttext_app"
 PAPER = "fastText, published recipe"
@@ -43,7 +43,7 @@ def child(module: str, *words: object) -> tuple[str, ...]:
 
 def ours(name: str, work: Path, config: str = "ag_news", *flags: str) -> Contender:
     """Return fasttext_app with a shipped config."""
-    train = (*APP, "train", "--config", config, "--output", MODEL, *flags)
+    train = (*APP, "train", "--config", config, "--output", MODEL, "--seed", SEED, *flags)
     return Contender(name, train, (*APP, "evaluate", MODEL, "--json"), work)
 
 

@@ -1,34 +1,25 @@
-"""Whole processes, timed by turns.
-
-Only the standard library is imported here and in `bench_peers.py`: Linux counts the peak memory of
-a process from that of the one that started it, so what measures must stay smaller than all that it
-measures.
-"""
+"""Whole processes, timed by turns."""
 
 from __future__ import annotations
 
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 SCRIPTS = Path(__file__).resolve().parent.parent
-MODEL = "{model}"
+MODEL, SEED = "{model}", "{seed}"
+WATCH_SECONDS = 0.02
 
 Figures = dict[str, float]  # what one run of one contender came to: {"seconds": 3.4, ...}
 Samples = dict[str, list[Figures]]  # contender: its runs, one a round
-
-
-def peak_mb(usage: resource.struct_rusage) -> float:
-    """Return the peak resident memory in megabytes (10^6 bytes)."""
-    return usage.ru_maxrss * 1024 / 1e6
 
 
 def environment(data: Path) -> dict[str, str]:
@@ -40,15 +31,9 @@ def environment(data: Path) -> dict[str, str]:
     return kept | {"FASTTEXT_APP_DATA": str(data)}
 
 
-def run_timed(command: list[str], data: Path) -> Figures:
-    """Run a command from start to exit; return its seconds and its peak memory.
-
-    Args:
-        command: program and arguments; it runs in the folder `scripts/`.
-        data: its $FASTTEXT_APP_DATA.
-    """
-    started = time.perf_counter()
-    process = subprocess.Popen(
+def started(command: list[str], data: Path) -> subprocess.Popen[bytes]:
+    """Start a command in the folder `scripts/`; `data` is its $FASTTEXT_APP_DATA."""
+    return subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -56,17 +41,56 @@ def run_timed(command: list[str], data: Path) -> Figures:
         cwd=SCRIPTS,
         env=environment(data),
     )
-    assert process.stderr is not None
-    with process.stderr:
-        errors = process.stderr.read().decode(errors="replace")
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - started
-    process.returncode = os.waitstatus_to_exitcode(status)
+
+
+def finish(process: subprocess.Popen[bytes]) -> None:
+    """Wait for a command; end this program if it failed."""
+    _, errors = process.communicate()
     if process.returncode:
-        sys.exit(f"{' '.join(command)} failed:\n{errors}")
-    own = peak_mb(resource.getrusage(resource.RUSAGE_SELF))
-    assert own < peak_mb(usage), "what measures has more memory than what is measured"
-    return {"seconds": seconds, "peak_mb": peak_mb(usage)}
+        words = process.args if isinstance(process.args, list) else [process.args]
+        sys.exit(f"{' '.join(map(str, words))} failed:\n{errors.decode(errors='replace')}")
+
+
+def run_timed(command: list[str], data: Path) -> Figures:
+    """Run a command from start to exit; return its seconds."""
+    start = time.perf_counter()
+    finish(started(command, data))
+    return {"seconds": time.perf_counter() - start}
+
+
+def run_watched(command: list[str], data: Path) -> Figures:
+    """Run a command, and look at its memory all the while; return the peak, and its seconds.
+
+    The memory is that of the process and all that it started, at one moment: the proportional set
+    size of each (what it shares with others counts in part), in megabytes (10^6 bytes). Looking
+    costs time, so the seconds are for runs so long that it does not matter.
+    """
+    start = time.perf_counter()
+    process, peak = started(command, data), 0.0
+    while process.poll() is None:
+        peak = max(peak, sum(memory_mb(number) for number in family(process.pid)))
+        time.sleep(WATCH_SECONDS)
+    finish(process)
+    return {"seconds": time.perf_counter() - start, "peak_mb": peak}
+
+
+def family(process: int) -> list[int]:
+    """Return a process and all that it started, by number."""
+    found = [process]
+    with suppress(OSError):
+        children = Path(f"/proc/{process}/task/{process}/children").read_text(encoding="ascii")
+        for child in children.split():
+            found += family(int(child))
+    return found
+
+
+def memory_mb(process: int) -> float:
+    """Return the proportional set size of a process, 0 where it has ended."""
+    with suppress(OSError):
+        for line in Path(f"/proc/{process}/smaps_rollup").read_text(encoding="ascii").splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) * 1024 / 1e6
+    return 0.0
 
 
 def run_json(command: list[str], data: Path) -> Any:
@@ -84,25 +108,23 @@ def run_json(command: list[str], data: Path) -> Any:
     return json.loads(done.stdout.decode().strip().splitlines()[-1])
 
 
-def succeeds(command: list[str]) -> bool:
-    """Say whether a command exits with 0."""
-    return subprocess.run(command, cwd=SCRIPTS, capture_output=True, check=False).returncode == 0
-
-
-def filled(command: Iterable[str], model: Path) -> list[str]:
-    """Put the model's place into a command."""
-    return [word.replace(MODEL, str(model)) for word in command]
+def filled(command: Iterable[str], model: Path, seed: int = 0) -> list[str]:
+    """Put the model's place and the seed into a command."""
+    return [word.replace(MODEL, str(model)).replace(SEED, str(seed)) for word in command]
 
 
 def alternate(
-    names: Iterable[str], rounds: int, measure: Callable[[str], Mapping[str, float]]
+    names: Iterable[str], rounds: int, measure: Callable[[str, int], Mapping[str, float]]
 ) -> Samples:
-    """Measure every contender once a round, by turns, so that noise hits all alike."""
+    """Measure every contender once a round, by turns, so that noise hits all alike.
+
+    `measure` gets the contender's name and the round, from 0.
+    """
     names = list(names)
     samples: Samples = {name: [] for name in names}
     for number in range(1, rounds + 1):
         for name in names:
-            figures = dict(measure(name))
+            figures = dict(measure(name, number - 1))
             samples[name].append(figures)
             told = ", ".join(f"{key} {value:,.4g}" for key, value in figures.items())
             print(f"round {number}/{rounds}  {name}: {told}", file=sys.stderr)

@@ -15,7 +15,19 @@ ROWS_OF_ALL = 120_000  # of the original training set
 LIST, CLI = f"{OURS}, Python list", f"{OURS}, command line"
 NEW, COMMUNITY = "fasttext-new", "fastText"
 TENFOLD, PAPER_TENFOLD = f"{OURS}, 10 times", f"{PAPER}, 10 times"
-FULL, QUANTIZED = "full", "quantised"
+PRUNINGS = {  # how much of the hash space is kept; the last one is the shipped config
+    "a row for every bucket": (
+        *("--set", "text.prune=false"),
+        *("--set", "text.min_ngram_count=1"),
+    ),
+    "rows that training touched": ("--set", "text.min_ngram_count=1"),
+    "n-grams seen three times (the shipped config)": (),
+}
+QUANTISINGS = {
+    "the same, `quantize`": (),
+    "the same, `quantize --cutoff 100000`": ("--cutoff", "100000"),
+}
+QUANTIZED, CUT = QUANTISINGS
 # Whose time a recipe's is divided by, where it is not the published recipe's on the same rows; the
 # tutorial's runs are not of the same session.
 COMPARED_TO = {TENFOLD: PAPER_TENFOLD, PAPER_TENFOLD: PAPER_TENFOLD, TUTORIAL: None}
@@ -184,29 +196,38 @@ def training_bars(results: Results) -> list[Bar]:
 
 def size_bars(results: Results) -> list[Bar]:
     """Return the bars of the model's size."""
-    train, quantized = results["train"], results["quantize"]
+    train, sizes = results["train"], results["sizes"]
     theirs = middle(train, PAPER, "size_mb")
     bars = []
     for what, samples, name, least, told in (
         ("model on disk / fastText's `.bin`", train, OURS, 20, "≤ 1/20, same accuracy"),
-        ("quantised model / fastText's `.bin`", quantized, QUANTIZED, 100, "(stretch ≤ 1/100)"),
+        ("the same, quantised, 100,000 rows", sizes, CUT, 100, "(stretch ≤ 1/100)"),
     ):
         size, accuracy = middle(samples, name, "size_mb"), middle(samples, name, "accuracy")
         if size is None or theirs is None or accuracy is None:
-            reason = results.notes.get("quantize", "") if samples is quantized else ""
-            measured = f"{NOT_MEASURED}: {reason}" if reason else NOT_MEASURED
-            bars.append(Bar(what, measured, told, NOT_MEASURED))
+            bars.append(Bar(what, NOT_MEASURED, told, NOT_MEASURED))
             continue
         measured = f"1/{theirs / size:,.0f} ({size:,.2f} MB / {theirs:,.0f} MB)"
         measured += f", accuracy {100 * accuracy:.2f} %"
-        if samples is quantized:
-            before = middle(quantized, FULL, "accuracy")
-            measured += f" (before: {number(before and 100 * before, '.2f', ' %')})"
         held = "holds" if theirs / size >= least else "missed"
         if (middle(train, PAPER, "accuracy") or 0) > accuracy:
             held = "missed"
         bars.append(Bar(what, measured, told, held))
     return bars
+
+
+def sizes_table(samples: Samples) -> str:
+    """Return what pruning and quantising come to."""
+    rows = []
+    for name in samples:
+        accuracy = middle(samples, name, "accuracy")
+        cells = [
+            name,
+            number(middle(samples, name, "size_mb"), ",.1f", " MB"),
+            number(None if accuracy is None else 100 * accuracy, ".2f", " %"),
+        ]
+        rows.append(cells)
+    return table(["what is kept", "model", "test accuracy"], rows)
 
 
 def prediction_bars(results: Results) -> list[Bar]:
@@ -259,12 +280,14 @@ def footer(results: Results) -> str:
 
 def long_form(results: Results) -> str:
     """Return the section of docs/benchmarks.md."""
-    in_a_bar = ("quantize", "cuda")
+    in_a_bar = ("cuda",)
     skipped = [f"{name}: {why}." for name, why in results.notes.items() if name not in in_a_bar]
     parts = [METHOD]
     if results["train"]:
         picture = "![Test accuracy against seconds of training](images/accuracy_seconds.svg)"
         parts += ["### Training", training_table(results["train"]), picture]
+    if results["sizes"]:
+        parts += ["### Pruning and quantising", sizes_table(results["sizes"])]
     if results["growth"]:
         told = "10 times the rows: the same training rows, repeated ten times over."
         parts += ["### Growth with rows and threads", told, training_table(results["growth"])]

@@ -23,13 +23,14 @@ from peers.contenders import (
 )
 from peers.measure import (
     Figures,
+    Samples,
     alternate,
     filled,
     remove,
     run_json,
     run_timed,
+    run_watched,
     size_mb,
-    succeeds,
 )
 
 COLD_RUNS = 3  # cold starts a round: they are short
@@ -65,10 +66,11 @@ class Session:
             run_timed(filled(contender.train, model), contender.work)
         return model
 
-    def train_once(self, contender: Contender) -> Figures:
+    def train_once(self, contender: Contender, seed: int) -> Figures:
         """Train in a timed process, and score the model that it saved in another."""
         model = self.folder / "measured"
-        figures = run_timed(filled(contender.train, model), contender.work)
+        run = run_watched if contender.slow else run_timed
+        figures = run(filled(contender.train, model, seed), contender.work)
         figures["accuracy"] = run_json(filled(contender.score, model), contender.work)["accuracy"]
         figures["size_mb"] = size_mb(model)
         remove(model)
@@ -80,7 +82,15 @@ class Session:
         for contender in present.values():
             if not contender.slow:
                 self.kept(contender)
-        measured = alternate(present, rounds, lambda name: self.train_once(present[name]))
+        measured = alternate(
+            present, rounds, lambda name, seed: self.train_once(present[name], seed)
+        )
+        for name, contender in present.items():
+            if not contender.slow:  # in a run of its own, which is not timed
+                model = self.folder / "measured"
+                watched = run_watched(filled(contender.train, model), contender.work)
+                measured[name][0]["peak_mb"] = watched["peak_mb"]
+                remove(model)
         self.results.sections.setdefault(section, {}).update(measured)
 
     def present(self, contender: Contender) -> bool:
@@ -101,33 +111,34 @@ class Session:
             print(f"{name}: {why}", file=sys.stderr)
 
     def train(self) -> None:
-        """Measure every recipe, the quantised model, and an epoch on CUDA."""
+        """Measure every recipe, smaller models, and an epoch on CUDA."""
         contenders = training_contenders(self.work(), self.options.also)
         self.results.sections.pop("train", None)
         quick = [contender for contender in contenders if not contender.slow]
         self.measure_training("train", quick, self.options.rounds)
         slow = [contender for contender in contenders if contender.slow]
         self.measure_training("train", slow, self.options.slow_rounds)
-        self.quantize(contenders[0])
+        self.sizes(contenders[0])
         self.cuda(contenders[0])
 
-    def quantize(self, contender: Contender) -> None:
-        """Measure the size and accuracy of our model before and after `quantize`."""
-        model, smaller = self.kept(contender), self.folder / "models" / "quantised"
-        there = succeeds([*APP, "quantize", "--help"])
-        self.note("quantize", "" if there else "this version has no command `quantize`")
-        if not there:
-            return
-        run_timed([*APP, "quantize", str(model), "--output", str(smaller)], contender.work)
-        self.results.sections["quantize"] = {
-            name: [
-                {
-                    "size_mb": size_mb(path),
-                    "accuracy": run_json(filled(contender.score, path), contender.work)["accuracy"],
-                }
-            ]
-            for name, path in ((report.FULL, model), (report.QUANTIZED, smaller))
-        }
+    def sizes(self, contender: Contender) -> None:
+        """Measure size and accuracy of our model: with and without pruning, and quantised."""
+        model, smaller = self.folder / "sizes", self.folder / "smaller"
+        sizes: Samples = {}
+
+        def note(name: str, path: Path) -> None:
+            accuracy = run_json(filled(contender.score, path), contender.work)["accuracy"]
+            sizes.setdefault(name, []).append({"size_mb": size_mb(path), "accuracy": accuracy})
+
+        for seed in range(self.options.rounds):
+            for name, flags in report.PRUNINGS.items():
+                run_timed([*filled(contender.train, model, seed), *flags], contender.work)
+                note(name, model)
+            for name, flags in report.QUANTISINGS.items():
+                command = [*APP, "quantize", str(model), "--output", str(smaller), *flags]
+                run_timed(command, contender.work)
+                note(name, smaller)
+        self.results.sections["sizes"] = sizes
 
     def cuda(self, contender: Contender) -> None:
         """Measure the epochs of training on CUDA, where there is a device."""
@@ -173,7 +184,7 @@ class Session:
         texts, out = work / "texts.csv", self.folder / "out.parquet"
         line = [*APP, "predict", str(loaded[OURS][1]), "--input", str(texts), "--output", str(out)]
 
-        def once(name: str) -> Figures:
+        def once(name: str, _: int) -> Figures:
             if name == report.CLI:
                 figures = run_timed(line, work)
                 return {**figures, "texts_per_second": self.results.rows / figures["seconds"]}
@@ -195,10 +206,16 @@ class Session:
         for command in commands.values():
             run_timed(command, work)  # the warm-up
         self.results.sections["cold"] = alternate(
-            commands, COLD_RUNS * self.options.rounds, lambda name: run_timed(commands[name], work)
+            commands,
+            COLD_RUNS * self.options.rounds,
+            lambda name, _: run_timed(commands[name], work),
         )
+        for name, command in commands.items():
+            self.results.sections["cold"][name][0]["peak_mb"] = run_watched(command, work)[
+                "peak_mb"
+            ]
         self.results.sections["single"] = alternate(
             loaded,
             self.options.rounds,
-            lambda name: run_json([*child("predict", "single", *loaded[name], work)], work),
+            lambda name, _: run_json([*child("predict", "single", *loaded[name], work)], work),
         )
