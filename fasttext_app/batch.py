@@ -151,12 +151,16 @@ class EncodedDataset(torch.utils.data.Dataset[Example]):
         Args:
             batch_size: texts in a batch; the last batch may have fewer.
             generator: the source of the order.
-            grouping: what batches need to carry a :class:`RowPlan` too (on the CPU only); they are
-                then cut by compiled code, and are the same whatever the number of threads.
+            grouping: what batches need to carry their ids grouped by row too: on the CPU as a
+                :class:`RowPlan`, the same whatever the number of threads.
         """
         if grouping is None:
             for texts in shuffled_batches(len(self), batch_size, generator):
                 yield self.gather(texts.to(self.labels.device))
+        elif self.labels.is_cuda:
+            from fasttext_app.optim.cuda import cut_epoch
+
+            yield from cut_epoch(self, batch_size, generator, grouping)
         else:
             yield from self._cut_epoch(batch_size, generator, grouping)
 

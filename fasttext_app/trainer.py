@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -17,12 +17,15 @@ from torch import Tensor
 from fasttext_app.batch import Batch, EncodedDataset, Grouping, ShardedDataset
 from fasttext_app.config import Config, OptimizerConfig
 from fasttext_app.config_rules import fused_obstacle
-from fasttext_app.errors import TrainingError
+from fasttext_app.errors import MissingDependencyError, TrainingError
 from fasttext_app.losses import LOSSES
 from fasttext_app.metrics import classification_scores, top_k_classes
 from fasttext_app.model import FastTextClassifier
 from fasttext_app.optim import build_optimizers, rate_factor, set_rate
 from fasttext_app.optim.fused import FusedStep
+
+if TYPE_CHECKING:
+    from fasttext_app.optim.cuda import CudaStep
 
 __all__ = [
     "Callback",
@@ -159,7 +162,7 @@ class Trainer:
         # The sparse gradients come from torch itself, so they need no checks; asked for or not.
         no_checks = torch.sparse.check_sparse_tensor_invariants(enable=False)
         try:
-            with no_checks:
+            with no_checks, torch.cuda.device_of(self.model.embedding.weight):  # for Triton
                 for epoch in range(1, settings.epochs + 1):
                     record = self._epoch(epoch, train, validation, order)
                     outcome.history.append(record)
@@ -222,12 +225,29 @@ class Trainer:
         optimizer: OptimizerConfig = self.config.optimizer
         return optimizer.lr * rate_factor(optimizer.schedule, step, steps, optimizer.warmup)
 
-    def _make_fused_step(self) -> FusedStep | None:
-        """Return the fused step if the settings ask for it, or allow it."""
-        on_cpu = self.model.embedding.weight.device.type == "cpu"
-        if self.config.optimizer.implementation == "torch" or fused_obstacle(self.config):
+    def _make_fused_step(self) -> FusedStep | CudaStep | None:
+        """Return the fused step if the settings ask for it, or allow it.
+
+        Raises:
+            MissingDependencyError: it is asked for, and needs a package that is not installed.
+        """
+        optimizer, device = self.config.optimizer, self.model.embedding.weight.device.type
+        if optimizer.implementation == "torch" or fused_obstacle(self.config):
             return None
-        return FusedStep(self.model, self.config.optimizer) if on_cpu else None
+        if device == "cpu":
+            return FusedStep(self.model, optimizer)
+        if device == "cuda":
+            from fasttext_app.optim.cuda import CudaStep
+
+            try:
+                return CudaStep(self.model, optimizer, self.config.model.loss)
+            except ImportError as error:
+                if optimizer.implementation == "fused":
+                    raise MissingDependencyError(
+                        f'optimizer.implementation = "fused" on CUDA needs Triton ({error}); '
+                        'install it, or set "auto"'
+                    ) from None
+        return None
 
     def _how_to_group(self) -> Grouping:
         model, padding = self.config.model, self.config.model.padding_idx
@@ -258,8 +278,13 @@ class Trainer:
         return loss
 
     def _fused(self, batch: Batch, rate: float) -> Tensor:
-        """Go back to the bags by autograd, and step all parameters from there."""
+        """Go back to the bags by autograd, and step all parameters from there.
+
+        On CUDA one call does it all: a batch is less work than the launches of many kernels.
+        """
         assert self._fused_step is not None
+        if not isinstance(self._fused_step, FusedStep) and self._fused_step.does_the_loss:
+            return self._fused_step.train(batch, rate)
         with torch.no_grad():
             bags: Tensor = self.model.embedding(
                 batch.indices, batch.offsets, batch.per_sample_weights

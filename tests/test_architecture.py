@@ -28,10 +28,21 @@ LAYERS = [
 ]
 TORCH_AT_THE_TOP = {
     *("batch", "model", "losses", "trainer"),
-    *("optim", "optim.fused", "optim.rowwise", "optim.schedules"),
+    *("optim", "optim.cuda", "optim.fused", "optim.rowwise", "optim.schedules"),
 }
 NUMBA_AT_THE_TOP = {"compiled", "kernels", "text.kernels", "text.token_kernels", "optim.fused"}
-HEAVY = {"numba", "torch", "torchtext", "datasets", "sklearn", "scipy", "matplotlib", "tokenizers"}
+ONLY_AT_THE_TOP_OF = {"compiled": {"numba"}, "optim.cuda_kernels": {"triton"}}
+HEAVY = {
+    "numba",
+    "torch",
+    "triton",
+    "torchtext",
+    "datasets",
+    "sklearn",
+    "scipy",
+    "matplotlib",
+    "tokenizers",
+}
 RUNS_CODE_ON_LOADING = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 LONGEST_FILE = 375  # "about 350 lines"
 
@@ -148,7 +159,7 @@ def test_no_modules_import_one_another_in_a_circle():
 def test_heavy_packages_are_imported_where_they_are_used(name):
     at_the_top = {found.target.split(".")[0] for found in imports_of(name) if found.at_the_top}
     allowed = {"torch"} if name in TORCH_AT_THE_TOP else set()
-    assert at_the_top & HEAVY <= allowed | ({"numba"} if name == "compiled" else set())
+    assert at_the_top & HEAVY <= allowed | ONLY_AT_THE_TOP_OF.get(name, set())
 
 
 @every_module
@@ -156,7 +167,7 @@ def test_compiled_code_is_loaded_where_it_is_used(name):
     if name in NUMBA_AT_THE_TOP:
         return
     at_the_top = {found.target for found in own_imports(name) if found.at_the_top}
-    assert not at_the_top & (NUMBA_AT_THE_TOP - TORCH_AT_THE_TOP)
+    assert not at_the_top & (NUMBA_AT_THE_TOP - TORCH_AT_THE_TOP | {"optim.cuda_kernels"})
 
 
 @every_module
