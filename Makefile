@@ -44,7 +44,7 @@ demo: setup
 bench: setup
 	$(BIN)/python scripts/bench_configs.py --write-docs
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,bench]"
-	$(BIN)/python scripts/bench_peers.py
+	$(BIN)/python scripts/bench_peers.py --write-docs
 	$(BIN)/python scripts/bench_embedding_bag.py --write-docs \
 	    --vocabularies 10000 100000 1000000 --lengths 16 64 256 --rounds 5
 

@@ -6,6 +6,7 @@ alone. So reading the data and importing torch go on side by side only in two pr
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import signal
@@ -24,6 +25,7 @@ __all__ = ["Background", "can_fork"]
 Result = TypeVar("Result")
 
 
+DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
 WITH_THREADS = {"numpy", "pyarrow", "torch"}
 """Packages that start threads of their own, which a fork would leave behind in mid-work."""
 
@@ -46,7 +48,9 @@ class Background(Generic[Result]):
     def __init__(self, function: Callable[[], Result]) -> None:
         context = multiprocessing.get_context("fork")
         self._receiver, sender = context.Pipe(duplex=False)
-        self._process = context.Process(target=_work, args=(function, sender), daemon=True)
+        self._process = context.Process(
+            target=_work, args=(function, self._receiver, sender, os.getpid()), daemon=True
+        )
         self._process.start()
         sender.close()
 
@@ -71,7 +75,7 @@ class Background(Generic[Result]):
         """
         try:
             done, answer = self._receiver.recv()
-        except EOFError:
+        except (EOFError, OSError):  # before its answer, or amid it
             self._process.join()
             raise TrainingError(
                 f"the process that prepares the data was ended (exit code "
@@ -83,8 +87,14 @@ class Background(Generic[Result]):
         return result
 
 
-def _work(function: Callable[[], Any], sender: Connection) -> None:
+def _work(
+    function: Callable[[], Any], receiver: Connection, sender: Connection, parent: int
+) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits
+    receiver.close()
+    ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
+    if os.getppid() != parent:  # it was gone before that
+        os._exit(1)
     answer: tuple[bool, Any]
     try:
         answer = True, function()

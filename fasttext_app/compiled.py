@@ -11,7 +11,7 @@ from numba.core import types
 from numba.core.cgutils import get_or_insert_function, unpack_tuple
 from numba.extending import intrinsic
 
-__all__ = ["compiled", "prefetch_row"]
+__all__ = ["compiled", "prefetch_row", "prefetch_to_write"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -31,7 +31,7 @@ def compiled(function: Function) -> Function:
     return cast("Function", made)
 
 
-def _prefetch(typing_context: Any, array: Any, row: Any) -> Any:
+def _prefetch(array: Any, row: Any, *, write: bool) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array_type, row_type = signature.args
         view = context.make_array(array_type)(context, builder, arguments[0])
@@ -42,16 +42,27 @@ def _prefetch(typing_context: Any, array: Any, row: Any) -> Any:
         address = builder.inttoptr(builder.add(start, builder.mul(number, stride)), byte_pointer)
         kind = ir.FunctionType(ir.VoidType(), [byte_pointer, int32, int32, int32])
         fetch = get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
-        to_write, keep_close, data = int32(1), int32(3), int32(1)
-        builder.call(fetch, [address, to_write, keep_close, data])
+        keep_close, data = int32(3), int32(1)
+        builder.call(fetch, [address, int32(int(write)), keep_close, data])
         return context.get_dummy_value()
 
     return types.void(array, row), generate
 
 
-prefetch_row: Any = intrinsic(_prefetch)
-"""``prefetch_row(array, row)``: have the start of ``array[row]`` brought into the cache.
+def _to_read(typing_context: Any, array: Any, row: Any) -> Any:
+    return _prefetch(array, row, write=False)
+
+
+def _to_write(typing_context: Any, array: Any, row: Any) -> Any:
+    return _prefetch(array, row, write=True)
+
+
+prefetch_row: Any = intrinsic(_to_read)
+"""``prefetch_row(array, row)``: have the first cache line of ``array[row]`` brought in.
 
 For compiled code only. Rows that are looked up at random come from far away; the processor goes on
 with other rows while they come.
 """
+
+prefetch_to_write: Any = intrinsic(_to_write)
+"""The same for a row that will be written to, which no other core may keep."""

@@ -211,7 +211,7 @@ def show_info(model: TextClassifier, path: str, size_bytes: int) -> None:
                 "tokenizer": text.tokenizer,
                 "vocabulary": f"{len(artifact.vocabulary):,} words",
                 "n-grams": f"words up to {text.word_ngrams}, characters {text.minn}-{text.maxn}, "
-                f"{text.hashed_rows:,} hashed rows",
+                f"{table.shape[0] - len(artifact.vocabulary):,} rows",
                 "table": f"{table.shape[0]:,} rows x {table.shape[1]} ({table.dtype})",
                 "labels": f"{len(model.labels):,}",
                 "trained on": f"{artifact.data.get('source')} "

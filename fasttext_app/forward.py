@@ -7,8 +7,8 @@ need no torch and are held equal to it by tests.
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,6 +38,8 @@ class CpuForward:
 
     def __init__(self, artifact: Artifact) -> None:
         self._tensors, self._model = artifact.tensors, artifact.config.model
+        self._lock = threading.Lock()
+        self._aligned: npt.NDArray[Any] | None = None
 
     def __call__(self, bags: Ragged) -> F32:
         """Return the logits of bags, [B, C]."""
@@ -54,7 +56,7 @@ class CpuForward:
         from fasttext_app.kernels import NO_F32, sum_bags
 
         return sum_bags(
-            self._aligned_table,
+            self._aligned_table(),
             NO_F32 if scale is None else scale,
             bags.indices,
             bags.offsets,
@@ -63,15 +65,17 @@ class CpuForward:
             -1 if padding is None else padding,
         )
 
-    @cached_property
     def _aligned_table(self) -> npt.NDArray[Any]:
-        """The table in memory, its rows no more cache lines apart than they need be."""
-        table = self._tensors["table"]
-        space = np.empty(table.nbytes + CACHE_LINE, np.uint8)
-        start = -space.ctypes.data % CACHE_LINE
-        aligned = space[start : start + table.nbytes].view(table.dtype).reshape(table.shape)
-        aligned[:] = table
-        return aligned
+        """Return the table in memory, its rows no more cache lines apart than they need be."""
+        with self._lock:
+            if self._aligned is None:
+                table = self._tensors["table"]
+                space = np.empty(table.nbytes + CACHE_LINE, np.uint8)
+                start = -space.ctypes.data % CACHE_LINE
+                whole = space[start : start + table.nbytes]
+                self._aligned = whole.view(table.dtype).reshape(table.shape)
+                self._aligned[:] = table
+            return self._aligned
 
 
 def bag_vectors(

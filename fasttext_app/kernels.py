@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fasttext_app.compiled import compiled, prefetch_row
+from fasttext_app.compiled import compiled, prefetch_row, prefetch_to_write
 
 __all__ = [
     "ADAGRAD",
@@ -108,7 +108,7 @@ def cut_batches(
             for at in range(begin, end):
                 row = indices[at]
                 if at + AHEAD < end:
-                    prefetch_row(scratch, indices[at + AHEAD])
+                    prefetch_to_write(scratch, indices[at + AHEAD])
                 ids[first_id + made] = row
                 if weighted:
                     weights[first_id + made] = idf[row]
@@ -154,8 +154,6 @@ def cut_batches(
         id_bounds[batch + 1] = first_id + made
         row_bounds[batch + 1] = first_row + found
         group_bounds[batch + 1] = first_grouped + grouped
-    for at in range(row_bounds[batches]):  # so that the next call finds no trace of this one
-        scratch[rows[at]] = -1
     return (
         ids,
         weights,
@@ -226,11 +224,11 @@ def step_rows(
     for group in range(len(rows)):
         row = rows[group]
         if group + AHEAD < len(rows):
-            prefetch_row(table, rows[group + AHEAD])
+            prefetch_to_write(table, rows[group + AHEAD])
             if len(first):
-                prefetch_row(first, rows[group + AHEAD])
+                prefetch_to_write(first, rows[group + AHEAD])
             if len(second):
-                prefetch_row(second, rows[group + AHEAD])
+                prefetch_to_write(second, rows[group + AHEAD])
         if len(trained) and trained[row] == 0:
             continue
         summed[:] = 0

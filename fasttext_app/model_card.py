@@ -15,7 +15,7 @@ __all__ = ["model_card"]
 def model_card(artifact: Artifact, manifest: str) -> str:
     """Write the model card, in Markdown, for a folder whose checksums are in ``manifest``."""
     text, model = artifact.config.text, artifact.config.model
-    table = artifact.tensors["table"]
+    table, words = artifact.tensors["table"], len(artifact.vocabulary)
     labels = "\n".join(
         f"| {name} | {count:,} |"
         for name, count in zip(artifact.labels.names, artifact.labels.counts, strict=True)
@@ -32,14 +32,14 @@ A bag of embeddings ({model.mode}) of words, word n-grams up to {text.word_ngram
 n-grams {text.minn}-{text.maxn}, with a linear layer on top (`{model.loss}`).
 
 - tokenizer: `{text.tokenizer}`
-- vocabulary: {len(artifact.vocabulary):,} words, {text.hashed_rows:,} hashed rows
+- vocabulary: {words:,} words, {len(table) - words:,} rows of n-grams
 - table: {table.shape[0]:,} rows of {table.shape[1]} numbers ({table.nbytes / 1e6:,.1f} MB)
 - trained on: {artifact.data.get("source", "texts given in Python")}, \
 {artifact.data.get("train_rows", 0):,} rows
 
 ## Measured on validation
 
-{figures or "No validation rows were set aside."}
+{figures or "Not measured."}
 
 ## Labels
 

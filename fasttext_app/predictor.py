@@ -21,11 +21,9 @@ from fasttext_app.errors import ConfigError, DataError
 from fasttext_app.forward import CpuForward, probabilities, torch_forward
 from fasttext_app.metrics import Scores, classification_scores, top_k_classes
 from fasttext_app.parallel import map_threads
-from fasttext_app.text.encoder import TextEncoder, TextLike, as_chunks, chunk_rows
-from fasttext_app.text.ragged import Ragged
+from fasttext_app.text.encoder import TextEncoder, TextLike, as_chunks
 from fasttext_app.text.strings import number_array, string_array
 from fasttext_app.text.tokenizers import load_tokenizer
-from fasttext_app.text.weighting import tfidf_weights
 
 __all__ = ["PREDICTIONS", "Prediction", "Ranked", "TextClassifier"]
 
@@ -203,15 +201,17 @@ class TextClassifier:
 
         Yields:
             Batches of the columns of :data:`PREDICTIONS`, row by row as they came in.
+
+        Raises:
+            DataError: a text is None or no string.
         """
 
-        def predict(rows: pa.RecordBatch) -> pa.RecordBatch:
-            texts = rows.column("text")
+        def predict(texts: pa.StringArray) -> pa.RecordBatch:
             ranked = self._ranked(self._chunk_logits(texts), top_k)
             columns = [texts, *ranked.columns(self.labels, threshold)]
             return pa.record_batch(columns, schema=PREDICTIONS)
 
-        pieces = (piece for batch in batches for piece in chunk_rows(batch))
+        pieces = (piece for batch in batches for piece in as_chunks(batch.column("text")))
         yield from map_threads(predict, pieces, self.threads)
 
     def evaluate(
@@ -254,11 +254,6 @@ class TextClassifier:
         return classification_scores(
             np.concatenate(true), np.concatenate(ranked), self.labels, list(unknown)
         )
-
-    def id_weights(self, bags: Ragged) -> F32 | None:
-        """Return the weight of every id, [N], or None where the model has no term weighting."""
-        idf = self.artifact.tensors.get("idf")
-        return None if idf is None else tfidf_weights(bags, idf)
 
     def _chunk_logits(self, texts: pa.StringArray) -> F32:
         return self._forward(self.encoder.encode_chunk(texts))

@@ -10,8 +10,8 @@ any size is prepared within a bound of memory.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -34,6 +34,7 @@ __all__ = [
     "Encoded",
     "Examples",
     "Prepared",
+    "Shard",
     "held_out_rows",
     "load_examples",
     "prepare",
@@ -62,15 +63,31 @@ class Examples:
 
 
 @dataclass(frozen=True)
+class Shard:
+    """Encoded rows that are loaded together, from where a spool keeps their parts."""
+
+    parts: tuple[Callable[[], Ragged], ...]
+
+    def __call__(self) -> Ragged:
+        """Load the rows."""
+        return Ragged.concat([load() for load in self.parts])
+
+
+@dataclass(frozen=True)
 class Encoded:
     """Encoded rows with their classes, in one piece or in shards."""
 
-    shards: tuple[Callable[[], Ragged], ...]
+    shards: tuple[Shard, ...]
     classes: tuple[npt.NDArray[np.int64], ...]
     """The class of each text, shard by shard."""
 
     def __len__(self) -> int:
         return sum(len(classes) for classes in self.classes)
+
+    def on_disk(self, spool: Spool) -> Encoded:
+        """Return the same with every part in a file."""
+        shards = (Shard(tuple(map(spool.on_disk, shard.parts))) for shard in self.shards)
+        return replace(self, shards=tuple(shards))
 
 
 @dataclass(frozen=True)
@@ -141,15 +158,26 @@ def held_out_rows(classes: npt.NDArray[np.int64], fraction: float, seed: int) ->
     return chosen
 
 
-def prepare_source(config: Config, folder: str) -> Prepared:
+def prepare_source(config: Config, folder: str, *, hand_over: bool = False) -> Prepared:
     """Prepare the rows that a configuration names; what memory should not hold goes to ``folder``.
+
+    Args:
+        config: the run's settings.
+        folder: it must stay until training is over.
+        hand_over: the result is for another process, so all encoded texts go to ``folder``, if
+            there is room, and are handed over without a copy of them.
 
     Raises:
         DataError: there is no such source, or its rows cannot be read.
         TrainingError: the rows leave nothing to learn.
     """
     spool = Spool(config.data.in_memory_mb * 2**20, folder)
-    return prepare(config, load_examples(config), spool)
+    prepared = prepare(config, load_examples(config), spool)
+    if hand_over:
+        with suppress(DataError):  # no room: they go through the pipe
+            validation = prepared.validation and prepared.validation.on_disk(spool)
+            return replace(prepared, train=prepared.train.on_disk(spool), validation=validation)
+    return prepared
 
 
 def prepare(config: Config, examples: Examples, spool: Spool | None = None) -> Prepared:
@@ -269,12 +297,8 @@ class _Side:
             classes[-1].append(self.classes[rows][self.chosen[rows]])
             size += len(bags.indices)
             total += len(bags.indices)
-        shards = tuple(partial(_joined, group) for group in groups)
+        shards = tuple(Shard(tuple(group)) for group in groups)
         return Encoded(shards, tuple(np.concatenate(group) for group in classes)), total
-
-
-def _joined(loaders: Sequence[Callable[[], Ragged]]) -> Ragged:
-    return Ragged.concat([load() for load in loaders])
 
 
 def _checked(labels: LabelSet, examples: Examples) -> LabelSet:
@@ -321,5 +345,5 @@ def _validation(
     known_rows = sum(map(len, classes))
     if not known_rows:
         return None, rows
-    whole = Encoded((partial(Ragged.concat, bags),), (np.concatenate(classes),))
-    return whole, rows - known_rows
+    whole = Shard(tuple(map(spool.keep, bags)))
+    return Encoded((whole,), (np.concatenate(classes),)), rows - known_rows

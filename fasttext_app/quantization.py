@@ -40,7 +40,9 @@ def quantize(artifact: Artifact, cutoff: int = 0) -> Artifact:
     if cutoff:
         artifact = keep_largest_rows(artifact, cutoff)
     table, scale = quantize_rows(artifact.tensors["table"])
-    return replace(artifact, tensors={**artifact.tensors, "table": table, "scale": scale})
+    tensors = {**artifact.tensors, "table": table, "scale": scale}
+    data = {**artifact.data, "vocabulary": len(artifact.vocabulary), "table_rows": len(table)}
+    return replace(artifact, tensors=tensors, data=data, metrics={})  # those were the original's
 
 
 def quantize_rows(table: F32) -> tuple[npt.NDArray[np.int8], F32]:

@@ -74,6 +74,52 @@ def test_a_process_that_is_killed_is_one_clear_error():
     )
 
 
+def test_a_process_that_is_killed_amid_its_answer_is_the_same_error():
+    shown = run("""
+        import os, signal, threading, time
+        from fasttext_app.errors import TrainingError
+        def large():
+            threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGKILL)).start()
+            return b"x" * 50_000_000
+        with Background(large) as work:
+            time.sleep(1)
+            try:
+                work.result()
+            except TrainingError as error:
+                print(error)
+    """)
+    assert shown.startswith("the process that prepares the data was ended (exit code -9)")
+
+
+def test_it_ends_with_the_process_that_started_it():
+    shown = run("""
+        import os, signal, time
+        reader, writer = os.pipe()
+        first = os.fork()
+        if not first:
+            def work_on():
+                os.write(writer, b"%d" % os.getpid())
+                time.sleep(60)
+            with Background(work_on):
+                time.sleep(60)
+        process = int(os.read(reader, 20))
+        os.kill(first, signal.SIGKILL)
+        os.waitpid(first, 0)
+        for _ in range(100):
+            try:
+                os.kill(process, 0)
+                with open(f"/proc/{process}/stat") as file:
+                    state = file.read().split()[2]
+            except OSError:
+                state = "gone"
+            if state in "Z gone":
+                break
+            time.sleep(0.05)
+        print(state in "Z gone")
+    """)
+    assert shown == "True\n"
+
+
 def test_it_is_stopped_when_no_one_waits_for_it():
     shown = run("""
         import os, time
@@ -113,7 +159,8 @@ def test_what_was_prepared_in_the_background_is_what_is_prepared_here(tmp_path):
             text = {{"word_ngrams": 2, "bucket": 50, "term_weighting": "tfidf"}}
             data = {{"source": {str(path)!r}, "validation": 0.2, "in_memory_mb": memory}}
             model = {{"mode": "sum"}}
-            return prepare_source(resolve({{"text": text, "data": data, "model": model}}), folder)
+            config = resolve({{"text": text, "data": data, "model": model}})
+            return prepare_source(config, folder, hand_over=True)
         def parts(found):
             ids = [load().to_lists() for side in (found.train, found.validation)
                    for load in side.shards]

@@ -530,7 +530,7 @@ def test_info_json(run, tiny_model_dir, tiny_examples):
 
 def test_info_shows_the_settings(run, tiny_model_dir):
     shown = run("info", tiny_model_dir).stdout
-    for part in ("text.word_ngrams", "1,000 hashed rows", "sport", "texts given in Python"):
+    for part in ("text.word_ngrams", "words up to 2, characters", "sport", "texts given in Python"):
         assert part in shown
 
 

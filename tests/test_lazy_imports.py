@@ -136,8 +136,8 @@ def test_training_imports_neither_pandas_nor_the_compiler_of_torch(tmp_path):
         "slow = {'pandas', 'torch._dynamo', 'torch.fx.experimental.symbolic_shapes'}\n"
         "print(json.dumps([code, sorted(slow & set(sys.modules))]))"
     )
-    columns = ["--text-column", "title", "--text-column", "text"]
-    assert run(code, "train", "--data", data, "--output", model, *columns) == [0, []]
+    options = ["--text-column", "title", "--text-column", "text", "--threads", "1"]
+    assert run(code, "train", "--data", data, "--output", model, *options) == [0, []]
 
 
 def test_importing_the_package_imports_nothing_but_its_version():

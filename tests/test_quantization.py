@@ -147,3 +147,27 @@ def test_mistakes_are_one_line_and_save_nothing(place, arguments, message):
     assert result.stderr.startswith(f"error: {message}")
     assert result.stderr.count("\n") == 1
     assert not (place / "small").exists()
+
+
+def test_a_source_without_a_test_split_leaves_the_accuracy_out(place):
+    (place / "data").mkdir()
+    (place / "rows.csv").rename(place / "data" / "train.csv")
+    ft.train("data", dim=4, validation=0.0).save("of_folder")
+    result = invoke("of_folder", "--output", "small")
+    assert result.exit_code == 0
+    assert "the accuracy is not measured" in result.stderr
+    assert (place / "small").exists()
+    wanted = invoke("of_folder", "--output", "other", "--split", "test")
+    assert wanted.exit_code == 1
+    assert not (place / "other").exists()
+
+
+def test_figures_of_the_original_are_not_those_of_the_smaller_model(tmp_path):
+    model = ft.train(TEXTS, LABELS, dim=4, validation=0.2)
+    assert model.artifact.metrics
+    smaller = model.quantize(cutoff=3)
+    assert not smaller.artifact.metrics
+    assert smaller.artifact.data["table_rows"] == 3
+    assert smaller.artifact.data["vocabulary"] == len(smaller.artifact.vocabulary)
+    smaller.save(tmp_path / "m")
+    assert "3 rows of 4 numbers" in (tmp_path / "m" / "README.md").read_text()

@@ -24,6 +24,7 @@ from fasttext_app.preparation import (
 )
 from fasttext_app.sources import open_source
 from fasttext_app.text.spool import Spool
+from fasttext_app.text.weighting import tfidf_weights
 from fasttext_app.trainer import EpochEnd, StepEnd, Trainer
 from fasttext_app.workflows import describe_data, train
 
@@ -352,7 +353,7 @@ def test_rare_words_weigh_more_and_the_weights_of_a_text_sum_to_one():
     words = model.artifact.vocabulary.words.to_pylist()
     assert idf[words.index("joy")] < idf[words.index("watch")]
     bags = model.encoder.encode(["a joy to watch", ""])
-    weights = model.id_weights(bags)
+    weights = tfidf_weights(bags, idf)
     assert weights.sum() == pytest.approx(1)
     assert weights == pytest.approx(idf[bags.indices] / idf[bags.indices].sum())
 
@@ -532,6 +533,18 @@ def test_predict_batches_gives_each_text_with_its_answer():
     np.testing.assert_allclose(
         [row["probabilities"] for row in rows], [answer.probabilities for answer in expected]
     )
+
+
+@pytest.mark.parametrize("kind", [pa.large_string(), pa.string_view()])
+def test_predict_batches_takes_any_column_of_strings(kind):
+    model = run().model
+    texts = (GOOD + BAD) * 3000  # enough for the compiled way
+    batch = pa.record_batch({"text": pa.array(texts, kind)})
+    rows = pa.Table.from_batches(model.predict_batches([batch]))
+    assert rows["text"].to_pylist() == texts
+    assert rows["labels"].to_pylist()[:8] == [[label] for label in ["good"] * 4 + ["bad"] * 4]
+    with pytest.raises(DataError, match="one of them is None"):
+        list(model.predict_batches([pa.record_batch({"text": pa.array(["a", None], kind)})]))
 
 
 def test_describe_data_counts_one_split(tmp_path):

@@ -122,7 +122,8 @@ def main() -> None:
         code = ending.code or 0
     for stream in (sys.stdout, sys.stderr):
         try:
-            stream.flush()
-        except (OSError, ValueError, AttributeError):  # full, closed, or not there at all
+            if stream is not None and not stream.closed:
+                stream.flush()
+        except (OSError, ValueError):  # a full disk
             code = code or 1
     os._exit(code if isinstance(code, int) else 1)

@@ -58,16 +58,18 @@ def quantize(
     if output.exists() and output.resolve() == model.resolve():
         raise ArtifactError(f"{output}: is the model itself; name another folder")
     original = TextClassifier.load(model, threads=threads or 0)
-    scored: Any = None
+    smaller = original.quantize(cutoff)
+    before, after = _figures(original), _figures(smaller)
     try:
-        scored = open_scored(original, data, split, (text_column, label_column, errors), settings)
+        reading = (text_column, label_column, errors)
+        rows = open_scored(original, data, split, reading, settings)
+        for figures, scored in ((before, original), (after, smaller)):
+            scores = scored.evaluate_batches(rows())
+            figures |= {name: scores[name] for name in ("examples", "accuracy", "macro_f1")}
     except DataError as error:
-        if data is not None:
+        if data is not None or split is not None:
             raise
         console.err.print(f"the accuracy is not measured; pass --data SPEC ({error})")
-    smaller = original.quantize(cutoff)
-    before = _figures(original, scored)
-    after = _figures(smaller, scored)
     smaller.save(output)
     before["bytes"], after["bytes"] = _bytes_in(model), _bytes_in(output)
     if json:
@@ -77,13 +79,9 @@ def quantize(
     typer.echo(f"saved the smaller model to {output}")
 
 
-def _figures(model: TextClassifier, scored: Any) -> dict[str, Any]:
+def _figures(model: TextClassifier) -> dict[str, Any]:
     table = model.artifact.tensors["table"]
-    figures: dict[str, Any] = {"bytes": 0, "rows": len(table), "table_bytes": table.nbytes}
-    if scored is not None:
-        scores = model.evaluate_batches(scored())
-        figures |= {name: scores[name] for name in ("examples", "accuracy", "macro_f1")}
-    return figures
+    return {"bytes": 0, "rows": len(table), "table_bytes": table.nbytes}
 
 
 def _bytes_in(folder: Path) -> int:

@@ -111,14 +111,15 @@ def _prepared(config: Any) -> Iterator[Callable[[], Any]]:
     from fasttext_app.background import Background, can_fork
     from fasttext_app.device import preload_torch
 
-    def prepare(folder: str) -> Any:
+    def prepare(folder: str, *, hand_over: bool) -> Any:
         from fasttext_app.preparation import prepare_source
 
-        return prepare_source(config, folder)
+        return prepare_source(config, folder, hand_over=hand_over)
 
     with TemporaryDirectory(prefix="fasttext_app-") as folder:
-        work = partial(prepare, folder)
-        if can_fork() and config.trainer.threads != 1:
+        fork = can_fork() and config.trainer.threads != 1
+        work = partial(prepare, folder, hand_over=fork)
+        if fork:
             with Background(work) as background:
                 preload_torch()
                 yield background.result

@@ -216,9 +216,9 @@ def _pieces(chunk: pa.Array) -> Iterator[pa.StringArray]:
         yield chunk.slice(start, rows)
 
 
-def chunk_rows(batch: pa.RecordBatch, most: int = 0) -> Iterator[pa.RecordBatch]:
-    """Cut rows with a ``text`` into batches of at most ``most`` rows (0: as many as are quick)."""
-    for start, rows in _cuts(batch.column("text"), most or CHUNK_ROWS):
+def chunk_rows(batch: pa.RecordBatch, most: int) -> Iterator[pa.RecordBatch]:
+    """Cut rows with a ``text`` into batches of at most ``most`` rows and a bounded size."""
+    for start, rows in _cuts(batch.column("text"), most):
         yield batch.slice(start, rows)
 
 

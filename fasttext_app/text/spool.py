@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from fasttext_app.errors import DataError
 from fasttext_app.text.ragged import Ragged
+from fasttext_app.text.strings import number_array, numbers_of
 
 __all__ = ["Spool"]
 
@@ -38,6 +39,8 @@ class Spool:
         self._folder = folder
         self._own: tempfile.TemporaryDirectory[str] | None = None
         self._files = 0
+        self.spilled = False
+        """Whether anything did not fit into memory."""
 
     def __enter__(self) -> Spool:
         return self
@@ -51,11 +54,6 @@ class Spool:
         if self._own is not None:
             self._own.cleanup()
 
-    @property
-    def spilled(self) -> bool:
-        """Whether anything had to go to a file."""
-        return self._files > 0
-
     def keep(self, bags: Ragged) -> Callable[[], Ragged]:
         """Keep some bags; return what gives them back.
 
@@ -66,11 +64,24 @@ class Spool:
         if size <= self._left:
             self._left -= size
             return partial(_itself, bags)
+        self.spilled = True
+        return self._filed(bags)
+
+    def on_disk(self, load: Callable[[], Ragged]) -> Callable[[], Ragged]:
+        """Put what :meth:`keep` kept in memory into a file too, for another process.
+
+        Raises:
+            DataError: the file cannot be written.
+        """
+        in_memory = isinstance(load, partial) and load.func is _itself
+        return self._filed(load()) if in_memory else load
+
+    def _filed(self, bags: Ragged) -> Callable[[], Ragged]:
         try:
             return self._to_file(bags)
         except OSError as error:
             raise DataError(
-                f"{tempfile.gettempdir()}: encoded texts cannot be kept there "
+                f"{self._folder or tempfile.gettempdir()}: encoded texts cannot be kept there "
                 f"({error.strerror or error}); name another folder with TMPDIR, "
                 "or raise data.in_memory_mb"
             ) from None
@@ -81,7 +92,7 @@ class Spool:
             self._folder = self._own.name
         path = Path(self._folder) / f"{self._files}.arrow"
         self._files += 1
-        values, offsets = _column(bags.indices), _column(bags.offsets)
+        values, offsets = number_array(bags.indices), number_array(bags.offsets)
         lists = pa.LargeListArray.from_arrays(offsets, values)
         batch = pa.record_batch([lists], names=["ids"])
         with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
@@ -93,12 +104,7 @@ def _itself(bags: Ragged) -> Ragged:
     return bags
 
 
-def _column(values: object) -> pa.Array:
-    kind = pa.from_numpy_dtype(values.dtype)  # type: ignore[attr-defined]
-    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(values)])  # type: ignore[arg-type]
-
-
 def _mapped(path: Path) -> Ragged:
     with pa.memory_map(str(path)) as source:
         lists = pa.ipc.open_file(source).get_batch(0).column(0)
-    return Ragged(lists.values.to_numpy(), lists.offsets.to_numpy())
+    return Ragged(numbers_of(lists.values), numbers_of(lists.offsets))
