@@ -136,7 +136,7 @@ def _write_text(batches: Iterable[pa.RecordBatch], file: IO[str], form: str, top
 
 
 def _rows(batch: pa.RecordBatch) -> Rows:
-    """Make Python values of a batch; list by list, Arrow takes ten times as long."""
+    """Make Python values of a batch; list by list, Arrow takes far longer."""
     texts, labels, values = batch.columns
     offsets = numbers_of(labels.offsets).tolist()
     names = labels.values.to_pylist()

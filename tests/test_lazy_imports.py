@@ -53,6 +53,18 @@ def run(code, *arguments):
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def run_program(slow, *arguments):
+    """Run a command; return its exit code, and which of the ``slow`` modules it imported."""
+    code = (
+        "import json, os, runpy, sys\n"
+        "os._exit = sys.exit\n"
+        "try:\n    runpy.run_module('fasttext_app', run_name='__main__')\n"
+        "except SystemExit as end:\n    code = end.code\n"
+        f"print(json.dumps([code, sorted(set(sys.modules) & set({slow}))]))"
+    )
+    return run(code, *arguments)
+
+
 def test_no_module_that_a_command_or_the_predictor_needs_imports_torch():
     code = (
         "import importlib, json, sys\n"
@@ -81,14 +93,7 @@ def test_every_module_but_those_that_compute_with_torch_is_asked():
 
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["--version"]])
 def test_help_and_version_do_not_import_torch(arguments):
-    code = (
-        "import json, os, runpy, sys\n"
-        "os._exit = sys.exit\n"
-        "try:\n    runpy.run_module('fasttext_app', run_name='__main__')\n"
-        "except SystemExit as end:\n    code = end.code\n"
-        f"print(json.dumps([code, sorted(set(sys.modules) & set({SLOW}))]))"
-    )
-    assert run(code, *arguments) == [0, []]
+    assert run_program(SLOW, *arguments) == [0, []]
 
 
 def test_loading_a_model_and_predicting_on_the_cpu_does_not_import_torch(tiny_model_dir):
@@ -104,14 +109,7 @@ def test_loading_a_model_and_predicting_on_the_cpu_does_not_import_torch(tiny_mo
 
 
 def test_a_prediction_on_the_command_line_imports_nothing_slow(tiny_model_dir):
-    code = (
-        "import json, os, runpy, sys\n"
-        "os._exit = sys.exit\n"
-        "try:\n    runpy.run_module('fasttext_app', run_name='__main__')\n"
-        "except SystemExit as end:\n    code = end.code\n"
-        f"print(json.dumps([code, sorted(set(sys.modules) & set({SLOW}))]))"
-    )
-    assert run(code, "predict", tiny_model_dir, "the team scored") == [0, []]
+    assert run_program(SLOW, "predict", tiny_model_dir, "the team scored") == [0, []]
 
 
 def test_evaluating_on_the_cpu_does_not_import_torch(tiny_model_dir):
@@ -128,16 +126,9 @@ def test_training_imports_neither_pandas_nor_the_compiler_of_torch(tmp_path):
     """Each of them takes a tenth of the time of a short run."""
     data, model = tmp_path / "a.csv", tmp_path / "model"
     data.write_text("title,text,label\na,late goal,sport\nb,bank profit,money\n" * 5)
-    code = (
-        "import json, os, runpy, sys\n"
-        "os._exit = sys.exit\n"
-        "try:\n    runpy.run_module('fasttext_app', run_name='__main__')\n"
-        "except SystemExit as end:\n    code = end.code\n"
-        "slow = {'pandas', 'torch._dynamo', 'torch.fx.experimental.symbolic_shapes'}\n"
-        "print(json.dumps([code, sorted(slow & set(sys.modules))]))"
-    )
+    slow = ("pandas", "torch._dynamo", "torch.fx.experimental.symbolic_shapes")
     options = ["--text-column", "title", "--text-column", "text", "--threads", "1"]
-    assert run(code, "train", "--data", data, "--output", model, *options) == [0, []]
+    assert run_program(slow, "train", "--data", data, "--output", model, *options) == [0, []]
 
 
 def test_importing_the_package_imports_nothing_but_its_version():
