@@ -168,12 +168,14 @@ def test_what_was_prepared_in_the_background_is_what_is_prepared_here(tmp_path):
             words = found.encoder.vocabulary.words.to_pylist()
             encoded = found.encoder.encode(["a bank number 3", "goal"]).to_lists()
             return ids, classes, words, encoded, found.idf.tolist(), found.statistics
-        here = {str(tmp_path)!r}
-        with Background(partial(prepared, here, 0)) as files:
-            with Background(partial(prepared, here, 100)) as memory:
-                from_files, from_memory = files.result(), memory.result()
         import os
-        print(len([name for name in os.listdir(here) if name.endswith(".arrow")]) > 0)
+        here, one, other = ({str(tmp_path)!r} + name for name in ("/a", "/b", "/c"))
+        for folder in (here, one, other):
+            os.mkdir(folder)
+        with Background(partial(prepared, one, 0)) as files:
+            with Background(partial(prepared, other, 100)) as memory:
+                from_files, from_memory = files.result(), memory.result()
+        print(len([name for name in os.listdir(one) if name.endswith(".arrow")]) > 0)
         print(parts(from_files) == parts(from_memory) == parts(prepared(here, 100)))
     """)
     assert shown == "True\nTrue\n"
