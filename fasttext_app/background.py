@@ -15,7 +15,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, Generic, TypeVar
 
 from fasttext_app.errors import TrainingError
@@ -39,7 +39,8 @@ def can_fork() -> bool:
 class Background(Generic[Result]):
     """Starts a function in a fork of this process; a context manager, whose end stops it.
 
-    To be made where :func:`can_fork` says so.
+    To be made where :func:`can_fork` says so. Ctrl-C waits until the result is asked for: what is
+    done meanwhile is importing, and an exception that comes amid an import can get lost.
 
     Args:
         function: its result, and what it raises, come back through a pipe.
@@ -53,6 +54,13 @@ class Background(Generic[Result]):
         )
         self._process.start()
         sender.close()
+        self._asked = self._interrupted = False
+        self._handler = signal.signal(signal.SIGINT, self._interrupt)
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        self._interrupted = True
+        if self._asked:
+            raise KeyboardInterrupt
 
     def __enter__(self) -> Background[Result]:
         return self
@@ -63,6 +71,7 @@ class Background(Generic[Result]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        signal.signal(signal.SIGINT, self._handler)
         self._receiver.close()
         self._process.kill()
         self._process.join()
@@ -72,7 +81,11 @@ class Background(Generic[Result]):
 
         Raises:
             TrainingError: the process was ended from outside.
+            KeyboardInterrupt: Ctrl-C came since the start.
         """
+        self._asked = True
+        if self._interrupted:
+            raise KeyboardInterrupt
         try:
             done, answer = self._receiver.recv()
         except (EOFError, OSError):  # before its answer, or amid it
