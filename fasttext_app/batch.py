@@ -33,7 +33,7 @@ __all__ = [
     "shuffled_batches",
 ]
 
-CUT_IDS = 1 << 20  # ids that one call of the compiled code gathers
+CUT_IDS = 1 << 18  # ids that one call of the compiled code gathers
 
 Example = tuple[Tensor, Tensor, Tensor | None]
 """One text: ids [n], class [], and the weight of each id [n] or None."""

@@ -2,7 +2,7 @@
 
 =================  =============================================================================
 ``cut_batches``    ``EncodedDataset.gather``, batch by batch, and each batch's :class:`RowPlan`
-``step_rows``      the optimizers of ``torch.optim`` on a sparse gradient
+``STEP_ROWS``      the optimizers of ``torch.optim`` on a sparse gradient
 ``sum_bags``       ``nn.EmbeddingBag``
 =================  =============================================================================
 
@@ -12,6 +12,7 @@ batch, **V** table rows, **D** embedding dim.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,11 +24,12 @@ __all__ = [
     "ADAGRAD",
     "ADAM",
     "ROWWISE",
+    "RULES",
     "SGD",
+    "STEP_ROWS",
     "cut_batches",
     "find_winners",
     "load_kernels",
-    "step_rows",
     "sum_bags",
 ]
 
@@ -36,9 +38,12 @@ I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 
 SGD, ADAGRAD, ROWWISE, ADAM = range(4)
+RULES = {"sgd": SGD, "adagrad": ADAGRAD, "rowwise_adagrad": ROWWISE, "sparse_adam": ADAM}
+"""The rule of each optimizer."""
 SUM, MEAN, MAX = range(3)
 NO_F32 = np.empty(0, dtype=np.float32)
 AHEAD = 16  # how many rows before its turn a row is fetched
+TEXTS_AHEAD, LINE_IDS = 8, 16  # the same for the ids of a text; a cache line holds so many of them
 
 
 @compiled
@@ -89,71 +94,73 @@ def cut_batches(
         np.zeros(batches + 1, np.int64),
         np.zeros(batches + 1, np.int64),
     )
-    group_of, bag_of = np.empty(longest, np.int32), np.empty(longest, np.int32)
-    share_of = np.empty(longest if mean else 0, np.float32)
-    sizes = np.empty(longest, np.int32)
+    group_of, sizes = np.empty(longest, np.int32), np.empty(longest, np.int32)
     for batch in range(batches):
-        first_id, first_row, first_grouped = (
-            id_bounds[batch],
-            row_bounds[batch],
-            group_bounds[batch],
-        )
-        first_text = batch * batch_size
-        made, found, grouped = 0, 0, 0
-        offset_at = first_text + batch
-        bag_offsets[offset_at] = 0
-        for bag, text in enumerate(order[first_text : first_text + batch_size]):
-            begin, end, sum_idf = offsets[text], offsets[text + 1], np.float32(0)
-            real = end - begin
+        texts = order[batch * batch_size : (batch + 1) * batch_size]
+        first_id, first_row, grouped = id_bounds[batch], row_bounds[batch], group_bounds[batch]
+        my_offsets = bag_offsets[batch * batch_size + batch :]
+        my_offsets[0] = made = 0
+        for bag in range(len(texts)):
+            if bag + TEXTS_AHEAD < len(texts):
+                ahead = texts[bag + TEXTS_AHEAD]
+                for at in range(offsets[ahead], offsets[ahead + 1], LINE_IDS):
+                    prefetch_row(indices, at)
+            begin, end = offsets[texts[bag]], offsets[texts[bag] + 1]
             for at in range(begin, end):
-                row = indices[at]
-                if at + AHEAD < end:
-                    prefetch_to_write(scratch, indices[at + AHEAD])
-                ids[first_id + made] = row
-                if weighted:
-                    weights[first_id + made] = idf[row]
-                    sum_idf += idf[row]
-                if row == padding:
-                    group_of[made] = -1
-                    real -= 1
-                else:
-                    group = scratch[row]  # this row's group, or a number left from before
-                    if group < 0 or group >= found or rows[first_row + group] != row:
-                        group = found
-                        scratch[row] = found
-                        rows[first_row + found] = row
-                        sizes[found] = 0
-                        found += 1
-                    sizes[group] += 1
-                    group_of[made] = group
-                    grouped += 1
-                bag_of[made] = bag
-                made += 1
-            if weighted:
-                for at in range(first_id + made - (end - begin), first_id + made):
-                    weights[at] /= sum_idf
-            elif mean:
-                share_of[made - (end - begin) : made] = np.float32(1) / np.float32(max(real, 1))
-            bag_offsets[offset_at + bag + 1] = made
-        first_start, at = first_row + batch, 0
+                ids[first_id + made + at - begin] = indices[at]
+            made += end - begin
+            my_offsets[bag + 1] = made
+        my_ids, my_rows, found = ids[first_id : first_id + made], rows[first_row:], 0
+        for at in range(made):
+            if at + AHEAD < made:
+                prefetch_to_write(scratch, my_ids[at + AHEAD])
+            row = my_ids[at]
+            if row == padding:
+                group_of[at] = -1
+                continue
+            group = scratch[row]  # this row's group, or a number left from before
+            if group < 0 or group >= found or my_rows[group] != row:
+                group = found
+                scratch[row], my_rows[group], sizes[group] = group, row, 0
+                found += 1
+            sizes[group] += 1
+            group_of[at] = group
+        my_starts, place = starts[first_row + batch :], 0
         for group in range(found):  # `sizes` becomes where the next id of each group goes
-            starts[first_start + group] = at
-            at += sizes[group]
-            sizes[group] = starts[first_start + group]
-        starts[first_start + found] = at
-        for number in range(made):
-            group = group_of[number]
-            if group >= 0:
-                place = first_grouped + sizes[group]
-                sizes[group] += 1
-                bags[place] = bag_of[number]
-                if weighted:
-                    shares[place] = weights[first_id + number]
-                elif mean:
-                    shares[place] = share_of[number]
+            my_starts[group] = place
+            place += sizes[group]
+            sizes[group] = my_starts[group]
+        my_starts[found] = place
+        my_bags, my_shares, my_weights = bags[grouped:], shares[grouped:], weights[first_id:]
+        for bag in range(len(texts)):
+            begin, end, share = my_offsets[bag], my_offsets[bag + 1], np.float32(1)
+            if weighted:
+                sum_idf = np.float32(0)
+                for at in range(begin, end):
+                    if at + AHEAD < made:
+                        prefetch_row(idf, my_ids[at + AHEAD])
+                    my_weights[at] = idf[my_ids[at]]
+                    sum_idf += my_weights[at]
+                for at in range(begin, end):
+                    my_weights[at] /= sum_idf
+            elif mean:
+                real = 0
+                for at in range(begin, end):
+                    real += group_of[at] >= 0
+                share = np.float32(1) / np.float32(max(real, 1))
+            for at in range(begin, end):
+                group = group_of[at]
+                if group >= 0:
+                    place = sizes[group]
+                    sizes[group] += 1
+                    my_bags[place] = bag
+                    if weighted:
+                        my_shares[place] = my_weights[at]
+                    elif mean:
+                        my_shares[place] = share
         id_bounds[batch + 1] = first_id + made
         row_bounds[batch + 1] = first_row + found
-        group_bounds[batch + 1] = first_grouped + grouped
+        group_bounds[batch + 1] = grouped + my_starts[found]
     return (
         ids,
         weights,
@@ -183,91 +190,99 @@ def find_winners(table: F32, ids: I32, bag_offsets: I32, padding: int) -> I32:
     return winners
 
 
-@compiled
-def step_rows(
-    rule: int,
-    table: F32,
-    first: F32,
-    second: F32,
-    rows: I32,
-    starts: I32,
-    bags: I32,
-    shares: F32,
-    winners: I32,
-    trained: F32,
-    gradient: F32,
-    settings: F32,
-) -> None:
-    """Step the rows of a batch, by the gradient of its bags.
+def _stepper(rule: int) -> Callable[..., None]:
+    """Return the kernel of one rule; without a choice amid it, the compiler makes better code."""
 
-    A row's gradient is summed up over the ids that stand on it, in their order in the batch, so the
-    result is the same to the bit however the work was shared out.
+    @compiled
+    def step_rows(
+        table: F32,
+        first: F32,
+        second: F32,
+        rows: I32,
+        starts: I32,
+        bags: I32,
+        shares: F32,
+        winners: I32,
+        trained: F32,
+        gradient: F32,
+        settings: F32,
+    ) -> None:
+        """Step the rows of a batch, by the gradient of its bags.
 
-    Args:
-        rule: ``SGD``, ``ADAGRAD``, ``ROWWISE`` or ``ADAM``.
-        table: [V, D], stepped in place.
-        first: ADAGRAD: sums of squares [V, D]; ROWWISE: their means by row [V, 1]; ADAM: the first
-            moments [V, D]; else [0, 0].
-        second: ADAM: the second moments [V, D]; else [0, 0].
-        rows: the distinct rows of the batch, [U].
-        starts: where the group of each row begins and ends, [U + 1].
-        bags: the bag of every grouped id, [N].
-        shares: the weight of every grouped id, [N]; [0]: all 1.
-        winners: for ``max`` bags, which row gave each number, [B, D]; else [0, 0].
-        trained: 1 for a row that is stepped, 0 for one that stays, [V]; [0]: all are stepped.
-        gradient: the loss by the bags, [B, D].
-        settings: rate, eps, 1 - beta 1, 1 - beta 2; the rate of ADAM has its bias corrections.
-    """
-    dim, by_winner = table.shape[1], len(winners) > 0
-    rate, eps, new1, new2 = settings[0], settings[1], settings[2], settings[3]
-    summed = np.empty(dim, np.float32)
-    for group in range(len(rows)):
-        row = rows[group]
-        if group + AHEAD < len(rows):
-            prefetch_to_write(table, rows[group + AHEAD])
-            if len(first):
-                prefetch_to_write(first, rows[group + AHEAD])
-            if len(second):
-                prefetch_to_write(second, rows[group + AHEAD])
-        if len(trained) and trained[row] == 0:
-            continue
-        summed[:] = 0
-        last = -1
-        for at in range(starts[group], starts[group + 1]):
-            bag = bags[at]
-            if by_winner:
-                if bag != last:  # a row that is twice in a bag wins once
+        A row's gradient is summed up over the ids that stand on it, in their order in the batch, so
+        the result is the same to the bit however the work was shared out.
+
+        Args:
+            table: [V, D], stepped in place.
+            first: ADAGRAD: sums of squares [V, D]; ROWWISE: their means by row [V, 1]; ADAM: the
+                first moments [V, D]; else [0, 0].
+            second: ADAM: the second moments [V, D]; else [0, 0].
+            rows: the distinct rows of the batch, [U].
+            starts: where the group of each row begins and ends, [U + 1].
+            bags: the bag of every grouped id, [N].
+            shares: the weight of every grouped id, [N]; [0]: all 1.
+            winners: for ``max`` bags, which row gave each number, [B, D]; else [0, 0].
+            trained: 1 for a row that is stepped, 0 for one that stays, [V]; [0]: all are stepped.
+            gradient: the loss by the bags, [B, D].
+            settings: rate, eps, 1 - beta 1, 1 - beta 2; the rate of ADAM has its bias corrections.
+        """
+        dim, by_winner = table.shape[1], len(winners) > 0
+        rate, eps, new1, new2 = settings[0], settings[1], settings[2], settings[3]
+        summed = np.empty(dim, np.float32)
+        for group in range(len(rows)):
+            row = rows[group]
+            if group + AHEAD < len(rows):
+                prefetch_to_write(table, rows[group + AHEAD])
+                if len(first):
+                    prefetch_to_write(first, rows[group + AHEAD])
+                if len(second):
+                    prefetch_to_write(second, rows[group + AHEAD])
+            if len(trained) and trained[row] == 0:
+                continue
+            summed[:] = 0
+            last = -1
+            for at in range(starts[group], starts[group + 1]):
+                bag = bags[at]
+                slope, share = gradient[bag], shares[at] if len(shares) else np.float32(1)
+                if not by_winner:
+                    for d in range(dim):
+                        summed[d] += share * slope[d]
+                elif bag != last:  # a row that is twice in a bag wins once
                     for d in range(dim):
                         if winners[bag, d] == row:
-                            summed[d] += gradient[bag, d]
+                            summed[d] += slope[d]
                 last = bag
-            elif len(shares):
-                share = shares[at]
+            values = table[row]
+            if rule == SGD:
                 for d in range(dim):
-                    summed[d] += share * gradient[bag, d]
+                    values[d] -= rate * summed[d]
+            elif rule == ADAGRAD:
+                squares = first[row]
+                for d in range(dim):
+                    square = squares[d] + summed[d] * summed[d]
+                    squares[d] = square
+                    values[d] -= rate * (summed[d] / (np.sqrt(square) + eps))
+            elif rule == ROWWISE:
+                total = np.float32(0)
+                for d in range(dim):
+                    total += summed[d] * summed[d]
+                first[row, 0] += total / np.float32(dim)
+                scale = rate / (np.sqrt(first[row, 0]) + eps)
+                for d in range(dim):
+                    values[d] -= scale * summed[d]
             else:
+                means, squares = first[row], second[row]
                 for d in range(dim):
-                    summed[d] += gradient[bag, d]
-        if rule == SGD:
-            for d in range(dim):
-                table[row, d] -= rate * summed[d]
-        elif rule == ADAGRAD:
-            for d in range(dim):
-                first[row, d] += summed[d] * summed[d]
-                table[row, d] -= rate * (summed[d] / (np.sqrt(first[row, d]) + eps))
-        elif rule == ROWWISE:
-            square = np.float32(0)
-            for d in range(dim):
-                square += summed[d] * summed[d]
-            first[row, 0] += square / np.float32(dim)
-            scale = rate / (np.sqrt(first[row, 0]) + eps)
-            for d in range(dim):
-                table[row, d] -= scale * summed[d]
-        else:
-            for d in range(dim):
-                first[row, d] += new1 * (summed[d] - first[row, d])
-                second[row, d] += new2 * (summed[d] * summed[d] - second[row, d])
-                table[row, d] -= rate * (first[row, d] / (np.sqrt(second[row, d]) + eps))
+                    mean = means[d] + new1 * (summed[d] - means[d])
+                    square = squares[d] + new2 * (summed[d] * summed[d] - squares[d])
+                    means[d], squares[d] = mean, square
+                    values[d] -= rate * (mean / (np.sqrt(square) + eps))
+
+    return step_rows
+
+
+STEP_ROWS = [_stepper(rule) for rule in range(len(RULES))]
+"""By rule."""
 
 
 @compiled
@@ -316,19 +331,18 @@ def sum_bags(
     return vectors
 
 
-def load_kernels() -> None:
+def load_kernels(optimizer: str) -> None:
     """Load the code of a training step, by a step of next to nothing; a tenth of a second."""
     one, ends = np.zeros(1, np.int32), np.array([0, 1], np.int64)
-    nothing = np.empty((0, 0), np.float32)
     made = cut_batches(one, ends, ends[:1], 1, NO_F32, False, -1, np.zeros(1, np.int32))
     rows, starts, bags, shares = made[4], made[6], made[7], made[8]
     values, settings = np.zeros((1, 1), np.float32), np.ones(4, np.float32)
+    state = np.zeros((1, 1), np.float32)
     winners = np.empty((0, 0), np.int32)
-    step_rows(
-        SGD,
+    STEP_ROWS[RULES[optimizer]](
         values,
-        nothing,
-        nothing,
+        state,
+        state.copy(),
         rows,
         starts,
         bags,

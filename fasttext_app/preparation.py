@@ -9,9 +9,8 @@ any size is prepared within a bound of memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -24,7 +23,7 @@ from fasttext_app.parallel import map_threads
 from fasttext_app.sources import Source, open_source
 from fasttext_app.text.encoder import TextEncoder, chunk_rows
 from fasttext_app.text.ragged import Ragged
-from fasttext_app.text.spool import Spool
+from fasttext_app.text.spool import Load, Spool
 from fasttext_app.text.strings import flag_array
 from fasttext_app.text.tokenizers import Tokenizer, Tokens, load_tokenizer
 from fasttext_app.text.vocabulary import LabelSet, Vocabulary
@@ -34,7 +33,6 @@ __all__ = [
     "Encoded",
     "Examples",
     "Prepared",
-    "Shard",
     "held_out_rows",
     "load_examples",
     "prepare",
@@ -63,31 +61,15 @@ class Examples:
 
 
 @dataclass(frozen=True)
-class Shard:
-    """Encoded rows that are loaded together, from where a spool keeps their parts."""
-
-    parts: tuple[Callable[[], Ragged], ...]
-
-    def __call__(self) -> Ragged:
-        """Load the rows."""
-        return Ragged.concat([load() for load in self.parts])
-
-
-@dataclass(frozen=True)
 class Encoded:
     """Encoded rows with their classes, in one piece or in shards."""
 
-    shards: tuple[Shard, ...]
+    shards: tuple[Load, ...]
     classes: tuple[npt.NDArray[np.int64], ...]
     """The class of each text, shard by shard."""
 
     def __len__(self) -> int:
         return sum(len(classes) for classes in self.classes)
-
-    def on_disk(self, spool: Spool) -> Encoded:
-        """Return the same with every part in a file."""
-        shards = (Shard(tuple(map(spool.on_disk, shard.parts))) for shard in self.shards)
-        return replace(self, shards=tuple(shards))
 
 
 @dataclass(frozen=True)
@@ -107,7 +89,7 @@ class Prepared:
 class _Part:
     """Some rows, tokenised; their codes may be in a file."""
 
-    codes: Callable[[], Ragged]
+    codes: Load
     words: pa.StringArray
     hashes: npt.NDArray[np.uint32]
     labels: pa.StringArray
@@ -164,20 +146,14 @@ def prepare_source(config: Config, folder: str, *, hand_over: bool = False) -> P
     Args:
         config: the run's settings.
         folder: it must stay until training is over.
-        hand_over: the result is for another process, so all encoded texts go to ``folder``, if
-            there is room, and are handed over without a copy of them.
+        hand_over: the result is for another process, which maps the encoded texts.
 
     Raises:
         DataError: there is no such source, or its rows cannot be read.
         TrainingError: the rows leave nothing to learn.
     """
-    spool = Spool(config.data.in_memory_mb * 2**20, folder)
-    prepared = prepare(config, load_examples(config), spool)
-    if hand_over:
-        with suppress(DataError):  # no room: they go through the pipe
-            validation = prepared.validation and prepared.validation.on_disk(spool)
-            return replace(prepared, train=prepared.train.on_disk(spool), validation=validation)
-    return prepared
+    spool = Spool(config.data.in_memory_mb * 2**20, folder, hand_over=hand_over)
+    return prepare(config, load_examples(config), spool)
 
 
 def prepare(config: Config, examples: Examples, spool: Spool | None = None) -> Prepared:
@@ -285,19 +261,16 @@ class _Side:
 
     def encoded(self, encoder: TextEncoder, spool: Spool) -> tuple[Encoded, int]:
         """Encode the rows into one piece, or into shards where the spool is full; count the ids."""
-        groups: list[list[Callable[[], Ragged]]] = [[]]
+        pieces, total = [spool.piece()], 0
         classes: list[list[npt.NDArray[np.int64]]] = [[]]
-        total = size = 0
         for (_, rows), bags in zip(self._pieces(), self.bags(encoder), strict=True):
-            if spool.spilled and size + len(bags.indices) > SHARD_IDS:
-                groups.append([])
+            if spool.spilled and pieces[-1].ids + len(bags.indices) > SHARD_IDS:
+                pieces.append(spool.piece())
                 classes.append([])
-                size = 0
-            groups[-1].append(spool.keep(bags))
+            pieces[-1].add(bags)
             classes[-1].append(self.classes[rows][self.chosen[rows]])
-            size += len(bags.indices)
             total += len(bags.indices)
-        shards = tuple(Shard(tuple(group)) for group in groups)
+        shards = tuple(piece.close() for piece in pieces)
         return Encoded(shards, tuple(np.concatenate(group) for group in classes)), total
 
 
@@ -333,11 +306,11 @@ def _validation(
     """Encode the validation rows whose label is known; return how many are not."""
     if examples.validation is None:
         return (held.encoded(encoder, spool)[0] if held.chosen.any() else None), 0
-    bags, classes, rows = [], [], 0
+    piece, classes, rows = spool.piece(), [], 0
     for batch in _batches(examples.validation):
         found = labels.ids(batch.column("label"))
         known = batch.filter(flag_array(found >= 0))
-        bags.append(encoder.encode(known.column("text"), held.threads))
+        piece.add(encoder.encode(known.column("text"), held.threads))
         classes.append(found[found >= 0])
         rows += len(batch)
     if not rows:
@@ -345,5 +318,4 @@ def _validation(
     known_rows = sum(map(len, classes))
     if not known_rows:
         return None, rows
-    whole = Shard(tuple(map(spool.keep, bags)))
-    return Encoded((whole,), (np.concatenate(classes),)), rows - known_rows
+    return Encoded((piece.close(),), (np.concatenate(classes),)), rows - known_rows

@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from fasttext_app.artifact import Artifact
 from fasttext_app.config import Config
@@ -23,7 +24,7 @@ from fasttext_app.preparation import Encoded, Examples, Prepared, prepare
 from fasttext_app.sources import Source
 from fasttext_app.text.encoder import tokenize
 from fasttext_app.text.ragged import Ragged
-from fasttext_app.text.spool import Spool
+from fasttext_app.text.spool import Load, Spool
 from fasttext_app.text.tokenizers import load_tokenizer
 from fasttext_app.text.vocabulary import label_counts
 from fasttext_app.vectors import read_vectors
@@ -123,20 +124,26 @@ def _dataset(
 
     if len(part.shards) == 1:
         return _whole(part, prepared, device)
-    pieces = [
-        Encoded((shard,), (classes,))
+    loaders = [
+        partial(_loaded, shard, classes, prepared, device)
         for shard, classes in zip(part.shards, part.classes, strict=True)
     ]
-    loaders = [partial(_whole, piece, prepared, device) for piece in pieces]
-    return ShardedDataset(loaders, [len(piece) for piece in pieces])
+    return ShardedDataset(loaders, [len(classes) for classes in part.classes])
+
+
+def _loaded(
+    shard: Load, classes: npt.NDArray[np.int64], prepared: Prepared, device: torch.device
+) -> EncodedDataset:
+    """Read a shard, from its beginning to its end: texts taken at random would be slow to come."""
+    bags = shard()
+    whole = partial(Ragged, bags.indices.copy(), bags.offsets.copy())
+    return _whole(Encoded((whole,), (classes,)), prepared, device)
 
 
 def _whole(part: Encoded, prepared: Prepared, device: torch.device) -> EncodedDataset:
     from fasttext_app.batch import EncodedDataset
 
     bags = Ragged.concat([load() for load in part.shards])
-    if not bags.indices.flags.writeable:  # mapped from a file; torch wants arrays of its own
-        bags = Ragged(bags.indices.copy(), bags.offsets.copy())
     return EncodedDataset(
         bags,
         np.concatenate(part.classes),

@@ -196,7 +196,7 @@ def test_what_was_prepared_in_the_background_is_what_is_prepared_here(tmp_path):
         with Background(partial(prepared, one, 0)) as files:
             with Background(partial(prepared, other, 100)) as memory:
                 from_files, from_memory = files.result(), memory.result()
-        print(len([name for name in os.listdir(one) if name.endswith(".arrow")]) > 0)
+        print(len([name for name in os.listdir(one) if name.endswith(".ids")]) > 0)
         print(parts(from_files) == parts(from_memory) == parts(prepared(here, 100)))
     """)
     assert shown == "True\nTrue\n"

@@ -3,7 +3,7 @@
 ==================  ==============================================================================
 ``bag_gradients``   bags, logits and loss, and the gradient by logits and bags, in one pass
 ``step_linear``     the gradient of the linear layer, and its step
-``step_rows``       ``kernels.step_rows``, over ids that are sorted by row
+``step_rows``       ``kernels.STEP_ROWS``, over ids that are sorted by row
 ``find_winners``    ``kernels.find_winners``
 ==================  ==============================================================================
 
@@ -103,7 +103,7 @@ def step_rows(
 
     Args:
         values: [V, D], stepped in place.
-        first: as in ``kernels.step_rows``; None where the rule has no such state.
+        first: as in ``kernels.STEP_ROWS``; None where the rule has no such state.
         second: likewise.
         rows: the ids, sorted, [N].
         bags: the bag of each, ascending within a row, [N].
@@ -113,7 +113,7 @@ def step_rows(
         gradient: the loss by the bags, [B, D].
         ids: N.
         padding: the row that takes no part; -1: none.
-        rate: with the bias corrections of ADAM, as in ``kernels.step_rows``.
+        rate: with the bias corrections of ADAM, as in ``kernels.STEP_ROWS``.
         eps: added to the denominator.
         new1: 1 - beta 1.
         new2: 1 - beta 2.

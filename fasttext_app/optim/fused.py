@@ -14,16 +14,16 @@ import math
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from fasttext_app.batch import Batch, RowPlan
 from fasttext_app.config import OptimizerConfig
-from fasttext_app.kernels import ADAGRAD, ADAM, ROWWISE, SGD, find_winners, step_rows
+from fasttext_app.kernels import ADAGRAD, ADAM, ROWWISE, RULES, STEP_ROWS, find_winners
 from fasttext_app.model import FastTextClassifier
 
 __all__ = ["FusedStep"]
 
-RULES = {"sgd": SGD, "adagrad": ADAGRAD, "rowwise_adagrad": ROWWISE, "sparse_adam": ADAM}
 NO_F32, NO_STATE = np.empty(0, np.float32), np.empty((0, 0), np.float32)
 NO_WINNERS = np.empty((0, 0), np.int32)
 
@@ -97,7 +97,8 @@ class _Parameter:
         self._config, self._rule = config, RULES[config.name]
         rows, dim = self._values.shape
         shapes = {ADAGRAD: [dim], ROWWISE: [1], ADAM: [dim, dim]}.get(self._rule, [])
-        states = [np.zeros((rows, width), np.float32) for width in shapes]
+        # Torch begins an array where a cache line does, as the table: a row is then one line.
+        states = [torch.zeros(rows, width).numpy() for width in shapes]
         self._first, self._second = [*states, NO_STATE, NO_STATE][:2]
 
     def step(
@@ -109,15 +110,14 @@ class _Parameter:
         winners: npt.NDArray[np.int32] = NO_WINNERS,
         trained: F32 = NO_F32,
     ) -> None:
-        """Step the rows of ``plan``; the arguments are those of ``kernels.step_rows``."""
+        """Step the rows of ``plan``; the arguments are those of ``kernels.STEP_ROWS``."""
         beta1, beta2 = self._config.betas
         eps = self._config.eps
         if self._rule == ADAM:
             root = math.sqrt(1 - beta2**steps)
             rate *= root / (1 - beta1**steps)
             eps *= root if self._dense else 1.0  # Adam adds it after the correction
-        step_rows(
-            self._rule,
+        STEP_ROWS[self._rule](
             self._values,
             self._first,
             self._second,

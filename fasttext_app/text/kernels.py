@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fasttext_app.compiled import compiled
+from fasttext_app.compiled import compiled, prefetch_to_write
 from fasttext_app.text.token_kernels import (
     EXTENDED,
     MASK32,
@@ -41,6 +41,7 @@ I64 = npt.NDArray[np.int64]
 U32 = npt.NDArray[np.uint32]
 U64 = npt.NDArray[np.uint64]
 
+AHEAD = 16  # how many rows before its turn a row is fetched
 CHAIN, QUADS = np.uint64(116049371), np.uint64(0x3333333333333333)
 
 
@@ -223,18 +224,22 @@ def emit_rows(
 
 
 @compiled
-def count_texts(
-    rows: I32, offsets: I64, counts: I32, texts: I32, last_text: I32, first: int
-) -> None:
-    """Add to each row how often it occurs (``counts``) and in how many texts (``texts``).
+def count_texts(rows: I32, offsets: I64, found: I32, first: int) -> None:
+    """Count how often each row occurs, and in how many texts.
 
-    ``last_text`` holds the last text that had the row, counted from 1; ``first`` is how many texts
-    came before.
+    Args:
+        rows: the rows of all texts, end to end.
+        offsets: those of every text, [B + 1].
+        found: what to add to, for each row: all occurrences, texts, and the last text that had it,
+            counted from 1; [V, 3].
+        first: how many texts came before.
     """
     for text in range(len(offsets) - 1):
         for at in range(offsets[text], offsets[text + 1]):
-            row = rows[at]
-            counts[row] += 1
-            if last_text[row] != first + text + 1:
-                last_text[row] = first + text + 1
-                texts[row] += 1
+            if at + AHEAD < len(rows):
+                prefetch_to_write(found, rows[at + AHEAD])
+            figures = found[rows[at]]
+            figures[0] += 1
+            if figures[2] != first + text + 1:
+                figures[2] = first + text + 1
+                figures[1] += 1

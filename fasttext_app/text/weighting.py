@@ -36,12 +36,11 @@ class Occurrences:
         """Count the ids of all ``parts``."""
         from fasttext_app.text.kernels import count_texts
 
-        texts, counts = 0, np.zeros(rows, dtype=np.int32)
-        texts_with, last_text = np.zeros(rows, dtype=np.int32), np.zeros(rows, dtype=np.int32)
+        texts, found = 0, np.zeros((rows, 3), dtype=np.int32)  # a row's figures are in one place
         for bags in parts:
-            count_texts(bags.indices, bags.offsets, counts, texts_with, last_text, texts)
+            count_texts(bags.indices, bags.offsets, found, texts)
             texts += len(bags)
-        return cls(texts, counts, texts_with)
+        return cls(texts, found[:, 0].copy(), found[:, 1].copy())
 
     def take(self, rows: npt.NDArray[np.int64]) -> Occurrences:
         """Return the figures of these rows alone."""
