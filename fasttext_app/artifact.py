@@ -38,6 +38,7 @@ from fasttext_app._version import __version__
 from fasttext_app.config import Config, dump_config, resolve
 from fasttext_app.errors import ArtifactError, ConfigError
 from fasttext_app.model_card import model_card
+from fasttext_app.product_quantizer import CODES, Coded, Quantizer
 from fasttext_app.text.strings import number_array, numbers_of
 from fasttext_app.text.vocabulary import LabelSet, Vocabulary
 
@@ -53,10 +54,13 @@ TENSOR_TYPES: dict[str, np.dtype[Any]] = {
     "F32": np.dtype("<f4"),
     "I32": np.dtype("<i4"),
     "I8": np.dtype("i1"),
+    "U8": np.dtype("u1"),
 }
 
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, RecursionError)
 """What Python raises on reading malformed JSON, TOML and text."""
+
+MAPPED = ("table", "codes")
 
 Tensors = dict[str, npt.NDArray[Any]]
 
@@ -73,6 +77,15 @@ class Artifact:
     history: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     tokenizer_asset: bytes | None = None
+
+    @property
+    def table(self) -> npt.NDArray[Any] | Coded:
+        """The table, [V, D]: an array, or codes that give its rows when they are asked for."""
+        if "codes" not in self.tensors:
+            return self.tensors["table"]
+        quantizer = Quantizer(self.config.model.dim, self.tensors["centroids"])
+        norms = self.tensors.get("norm_codes"), self.tensors.get("norm_centroids")
+        return Coded(self.tensors["codes"], quantizer, *norms)
 
 
 def check_target(path: str | Path) -> None:
@@ -301,9 +314,26 @@ def _read_tensors(path: Path) -> Tensors:
         if entry["dtype"] not in TENSOR_TYPES:
             raise ValueError(f"the tensor {name} is of type {entry['dtype']}")
         start, end = entry["data_offsets"]
-        raw = data[start:end] if name == "table" else data[start:end].copy()
+        raw = data[start:end] if name in MAPPED else data[start:end].copy()
         tensors[name] = raw.view(TENSOR_TYPES[entry["dtype"]]).reshape(entry["shape"])
     return tensors
+
+
+def _table_shapes(tensors: Tensors, rows: int, dim: int) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Return what the table is made of: numbers, numbers with scales, or codes."""
+    if "codes" not in tensors:
+        if "scale" not in tensors:
+            return {"table": ((rows, dim), "float32")}
+        return {"table": ((rows, dim), "int8"), "scale": ((rows,), "float32")}
+    width = tensors["centroids"].shape[-1] if "centroids" in tensors else 1
+    parts = -(-dim // max(width, 1))
+    coded: dict[str, tuple[tuple[int, ...], str]] = {
+        "codes": ((rows, parts), "uint8"),
+        "centroids": ((parts, CODES, width), "float32"),
+    }
+    if "norm_codes" in tensors:
+        coded |= {"norm_codes": ((rows,), "uint8"), "norm_centroids": ((CODES,), "float32")}
+    return coded
 
 
 def _check_shapes(folder: Path, artifact: Artifact) -> None:
@@ -311,14 +341,11 @@ def _check_shapes(folder: Path, artifact: Artifact) -> None:
     hashed = artifact.config.text.hashed_rows if buckets is None else len(buckets)
     rows = max(len(artifact.vocabulary) + hashed, 1)
     dim, classes = artifact.config.model.dim, len(artifact.labels)
-    quantized = "scale" in artifact.tensors
     expected: dict[str, tuple[tuple[int, ...], str]] = {
-        "table": ((rows, dim), "int8" if quantized else "float32"),
+        **_table_shapes(artifact.tensors, rows, dim),
         "weight": ((classes, dim), "float32"),
         "bias": ((classes,), "float32"),
     }
-    if quantized:
-        expected["scale"] = ((rows,), "float32")
     if artifact.config.text.term_weighting == "tfidf":
         expected["idf"] = ((rows,), "float32")
     if buckets is not None:

@@ -113,7 +113,7 @@ class TextConfig(_Section):
     """How a text becomes row ids of the embedding table."""
 
     tokenizer: FileName = "basic_english"
-    """``basic_english``, ``whitespace``, ``torchtext:NAME`` or ``hf:PATH``."""
+    """``basic_english``, ``whitespace``, ``fasttext``, ``torchtext:NAME`` or ``hf:PATH``."""
     min_count: Annotated[int, Field(ge=1)] = 1
     """Words seen less often in the training texts get no row of their own."""
     max_size: Annotated[int, Field(ge=0)] = 0
@@ -159,8 +159,16 @@ class ModelConfig(_Section):
     """Whether ``offsets`` carries the end of the last bag too (B+1 entries instead of B)."""
     padding_idx: Annotated[int, Field(ge=0)] | None = None
     """A row that takes no part in any bag and is never trained."""
-    loss: Literal["softmax", "ova"] = "softmax"
-    """``softmax``: one distribution over labels; ``ova``: one sigmoid a label (one-vs-all)."""
+    loss: Literal["softmax", "ova", "ns", "hs"] = "softmax"
+    """``softmax``: one distribution over labels; ``ova``: one sigmoid a label (one-vs-all);
+    ``ns``: the same, trained on some of the other labels at a time (negative sampling); ``hs``: a
+    distribution by the turns of a Huffman tree (hierarchical softmax)."""
+    negatives: Annotated[int, Field(ge=1)] = 5
+    """Other labels that ``ns`` draws for each text, by the square root of their counts."""
+    probabilities: Literal["exact", "fasttext"] = "exact"
+    """``fasttext``: as the original prints them, with its table for the sigmoid and its 1e-5."""
+    bias: bool = True
+    """Whether the linear layer has a bias; fastText's has none."""
     pretrained: FileName | None = None
     """Word vectors to start from: ``.vec`` or GloVe text, or ``.npy`` beside a word list."""
     freeze_pretrained: bool = False

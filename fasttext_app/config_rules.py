@@ -100,6 +100,10 @@ def impossible_combinations(config: Config) -> Iterable[tuple[bool, str]]:
         'optimizer.eps is not read by optimizer.name = "sgd"',
     )
     yield (
+        model.negatives != 5 and model.loss != "ns",
+        'model.negatives is read only by model.loss = "ns"',
+    )
+    yield (
         model.norm_type != 2.0 and model.max_norm is None,
         "model.norm_type is read only where model.max_norm is set",
     )

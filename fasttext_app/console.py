@@ -202,7 +202,7 @@ def _show_confusion(labels: Sequence[str], matrix: Sequence[Sequence[int]]) -> N
 def show_info(model: TextClassifier, path: str, size_bytes: int) -> None:
     """Show what a model is made of."""
     artifact, text = model.artifact, model.config.text
-    table = artifact.tensors["table"]
+    table = artifact.table
     out.print(
         _pairs(
             f"Model {path}",

@@ -15,6 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fasttext_app.artifact import Artifact
+from fasttext_app.config import ModelConfig
+from fasttext_app.huffman import HuffmanTree
+from fasttext_app.product_quantizer import Coded
 from fasttext_app.text.encoder import KERNELS
 from fasttext_app.text.ragged import Ragged
 from fasttext_app.text.weighting import tfidf_weights
@@ -22,11 +25,20 @@ from fasttext_app.text.weighting import tfidf_weights
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["CpuForward", "bag_vectors", "probabilities", "torch_forward"]
+__all__ = [
+    "CpuForward",
+    "bag_vectors",
+    "class_scores",
+    "fasttext_sigmoid",
+    "probabilities",
+    "torch_forward",
+]
 
 F32 = npt.NDArray[np.float32]
 MODES = ("sum", "mean", "max")  # in the order of kernels.SUM, MEAN, MAX
+SIGMOIDS = ("ova", "ns")  # the losses for which each class is a question of its own
 CACHE_LINE = 64
+FASTTEXT_FLOOR = 1e-5  # what the original adds to a probability before it takes the logarithm
 
 
 class CpuForward:
@@ -38,13 +50,23 @@ class CpuForward:
 
     def __init__(self, artifact: Artifact) -> None:
         self._tensors, self._model = artifact.tensors, artifact.config.model
+        self._table, self._head = artifact.table, class_scores(artifact)
+        # A cell of the original's sigmoid is wide: for the same cell the sum must be the same, so
+        # its terms are added in the same order.
+        self._in_turn = self._model.probabilities == "fasttext" and self._model.loss in SIGMOIDS
         self._lock = threading.Lock()
         self._aligned: npt.NDArray[Any] | None = None
 
     def __call__(self, bags: Ragged) -> F32:
         """Return the logits of bags, [B, C]."""
-        logits: F32 = self._vectors(bags) @ self._tensors["weight"].T + self._tensors["bias"]
-        return logits
+        weight, vectors = self._tensors["weight"], self._vectors(bags)
+        if self._in_turn:
+            outputs = np.zeros((len(vectors), len(weight)), np.float32)
+            for d in range(weight.shape[1]):
+                outputs += vectors[:, d, None] * weight[None, :, d]
+        else:
+            outputs = vectors @ weight.T
+        return self._head(outputs + self._tensors["bias"])
 
     def _vectors(self, bags: Ragged) -> F32:
         """Sum up bags, [B, D]."""
@@ -52,7 +74,7 @@ class CpuForward:
         scale, idf = tensors.get("scale"), tensors.get("idf")
         if KERNELS not in sys.modules:  # a text or two: the table stays where it is, in its file
             weights = None if idf is None else tfidf_weights(bags, idf)
-            return bag_vectors(tensors["table"], bags, mode, weights, padding, scale)
+            return bag_vectors(self._table, bags, mode, weights, padding, scale)
         from fasttext_app.kernels import NO_F32, sum_bags
 
         return sum_bags(
@@ -69,7 +91,7 @@ class CpuForward:
         """Return the table in memory, its rows no more cache lines apart than they need be."""
         with self._lock:
             if self._aligned is None:
-                table = self._tensors["table"]
+                table = self._table.dense() if isinstance(self._table, Coded) else self._table
                 space = np.empty(table.nbytes + CACHE_LINE, np.uint8)
                 start = -space.ctypes.data % CACHE_LINE
                 whole = space[start : start + table.nbytes]
@@ -79,7 +101,7 @@ class CpuForward:
 
 
 def bag_vectors(
-    table: F32,
+    table: F32 | Coded,
     bags: Ragged,
     mode: str = "mean",
     weights: F32 | None = None,
@@ -116,14 +138,48 @@ def bag_vectors(
     return vectors
 
 
-def probabilities(logits: F32, loss: str) -> npt.NDArray[np.float64]:
-    """Turn logits [B, C] into probabilities: a softmax, or a sigmoid for each class (``ova``)."""
+def class_scores(artifact: Artifact) -> Callable[[F32], F32]:
+    """Return what turns the outputs of the linear layer into a logit for each class, [B, C].
+
+    With the hierarchical softmax the outputs are of the nodes of its tree, and the logit of a class
+    is its log-probability. With any other loss they are the logits.
+    """
+    model = artifact.config.model
+    if model.loss != "hs":
+        return lambda outputs: outputs
+    tree = HuffmanTree.build(artifact.labels.counts)
+    floor = FASTTEXT_FLOOR if model.probabilities == "fasttext" else 0.0
+    return lambda outputs: tree.log_probabilities(outputs, floor)
+
+
+def probabilities(logits: F32, model: ModelConfig) -> npt.NDArray[np.float64]:
+    """Turn logits [B, C] into probabilities, as ``model.loss`` and ``model.probabilities`` have it.
+
+    They are the softmax over classes, or where each class is a question of its own (``ova``,
+    ``ns``), a sigmoid each. As the original prints them, the sigmoid is read from its table of 512
+    cells, and 1e-5 is added to all; unlike there, none is above 1.
+    """
+    as_fasttext = model.probabilities == "fasttext"
     wide = logits.astype(np.float64)
-    if loss == "ova":
-        return np.exp(-np.logaddexp(0, -wide))
-    exponentials = np.exp(wide - wide.max(axis=1, keepdims=True))
-    proba: npt.NDArray[np.float64] = exponentials / exponentials.sum(axis=1, keepdims=True)
-    return proba
+    if model.loss == "hs":  # its logits are log-probabilities, and have the 1e-5 in them
+        return np.minimum(np.exp(wide), 1.0)
+    if model.loss in SIGMOIDS:
+        proba = fasttext_sigmoid(logits) if as_fasttext else np.exp(-np.logaddexp(0, -wide))
+    else:
+        exponentials = np.exp(wide - wide.max(axis=1, keepdims=True))
+        proba = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return np.minimum(proba + FASTTEXT_FLOOR, 1.0) if as_fasttext else proba
+
+
+def fasttext_sigmoid(logits: F32) -> npt.NDArray[np.float64]:
+    """Look logits up in the original's table: 512 cells from -8 to 8, and 0 or 1 outside.
+
+    >>> fasttext_sigmoid(np.array([-9, 0.03, 8.5], np.float32)).tolist()
+    [0.0, 0.5, 1.0]
+    """
+    cells = (np.clip(logits, -8, 8).astype(np.float32) + np.float32(8)) * np.float32(32)
+    inside = 1 / (1 + np.exp(8 - cells.astype(np.int64) / 32))
+    return np.where(logits < -8, 0.0, np.where(logits > 8, 1.0, inside))
 
 
 def torch_forward(artifact: Artifact, device_name: str) -> Callable[[Ragged], F32]:
@@ -138,15 +194,17 @@ def torch_forward(artifact: Artifact, device_name: str) -> Callable[[Ragged], F3
     from fasttext_app.model import FastTextClassifier
 
     device = resolve_device(device_name)
-    rows = len(artifact.tensors["table"])
+    rows = len(artifact.table)
     config = artifact.config.model.model_copy(update={"include_last_offset": True})
     model = FastTextClassifier.from_config(config, rows, len(artifact.labels))
-    table, scale = artifact.tensors["table"], artifact.tensors.get("scale")
+    table, scale = artifact.table, artifact.tensors.get("scale")
+    if isinstance(table, Coded):
+        table = table.dense()
     if scale is not None:
         table = table * scale[:, None]
     model.load_tensors(artifact.tensors | {"table": np.require(table, requirements="W")})
     model.to(device).eval()
-    idf = artifact.tensors.get("idf")
+    idf, head = artifact.tensors.get("idf"), class_scores(artifact)
 
     def place(array: npt.NDArray[Any] | None) -> torch.Tensor | None:
         return None if array is None else torch.from_numpy(array).to(device)
@@ -156,6 +214,6 @@ def torch_forward(artifact: Artifact, device_name: str) -> Callable[[Ragged], F3
         weights = None if idf is None else tfidf_weights(bags, idf)
         offsets = bags.offsets.astype(bags.indices.dtype)
         logits: F32 = model(place(bags.indices), place(offsets), place(weights)).cpu().numpy()
-        return logits
+        return head(logits)
 
     return forward

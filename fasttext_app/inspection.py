@@ -11,7 +11,7 @@ import numpy.typing as npt
 from fasttext_app.config import Config
 from fasttext_app.predictor import TextClassifier
 from fasttext_app.text.encoder import TextEncoder, tokenize
-from fasttext_app.text.hashing import reference_char_ngrams, reference_word_ngrams
+from fasttext_app.text.hashing import reference_word_ngrams
 from fasttext_app.text.ragged import Ragged
 from fasttext_app.text.tokenizers import load_tokenizer
 from fasttext_app.text.vocabulary import Vocabulary
@@ -28,8 +28,8 @@ class TextStages:
     word_rows: list[int | None]
     """The table row of each token; None for a word outside the vocabulary."""
     ngrams: list[tuple[str, int | None]]
-    """Character and word n-grams with their rows, in the order in which they stand in the bag; None
-    for one whose hash bucket has no row."""
+    """Character n-grams, then word n-grams, with their rows; None for one whose hash bucket has no
+    row."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,7 @@ def inspect_texts(
 
 def _stages(text: str, tokens: list[str], encoder: TextEncoder) -> TextStages:
     rows = [encoder.vocabulary.row(token) for token in tokens]
-    hashed = []
-    if encoder.maxn:
-        for token in tokens:
-            hashed += reference_char_ngrams(token, encoder.minn, encoder.maxn)
+    hashed = [ngram for token in tokens for ngram in encoder.char_ngrams(token)]
     hashed += reference_word_ngrams(tokens, encoder.word_ngrams)
     ngrams = [(ngram, next(iter(encoder.hashed.rows([value])), None)) for ngram, value in hashed]
     return TextStages(text, tokens, [None if row < 0 else row for row in rows], ngrams)

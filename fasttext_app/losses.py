@@ -1,23 +1,57 @@
-"""Losses by name. A loss takes logits [B, C] and classes [B] to the mean over the batch, a scalar.
+"""Losses by name. Each takes the bags of a batch through the linear layer to their mean loss.
 
-To add one: write it here, name it in ``LOSSES`` and in ``config.ModelConfig.loss``, and say in
-``predictor.probabilities`` how its logits become probabilities.
+``softmax`` and ``ova`` look at every class of every text. ``ns`` and ``hs`` look at a few outputs
+of the linear layer for each text, which pays where there are thousands of classes.
+
+To add one: write it here, name it in ``build_loss`` and in ``config.ModelConfig.loss``, and say in
+``forward.probabilities`` how its logits become probabilities.
+
+Shapes: **B** texts, **D** embedding dim, **C** classes, **K** outputs that are looked at.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["LOSSES", "one_vs_all"]
+from fasttext_app.config import Config
+from fasttext_app.huffman import HuffmanTree
+
+__all__ = [
+    "LOSSES",
+    "Loss",
+    "build_loss",
+    "hierarchical_softmax",
+    "negative_sampling",
+    "one_vs_all",
+]
+
+Loss = Callable[[nn.Linear, Tensor, Tensor], Tensor]
+"""From the linear layer, bags [B, D] and classes [B] to the mean over the batch."""
+
+
+def build_loss(config: Config, counts: Sequence[int]) -> Loss:
+    """Return the loss of a configuration.
+
+    Args:
+        config: names it in ``model.loss``.
+        counts: how often each class was seen in training, [C].
+    """
+    name = config.model.loss
+    if name == "ns":
+        return negative_sampling(counts, config.model.negatives, config.trainer.seed)
+    if name == "hs":
+        return hierarchical_softmax(counts)
+    of_logits = LOSSES[name]
+    return lambda linear, bags, labels: of_logits(linear(bags), labels)
 
 
 def one_vs_all(logits: Tensor, labels: Tensor) -> Tensor:
     """Binary cross-entropy of C independent yes-or-no questions, summed over them.
 
-    >>> import torch
     >>> one_vs_all(torch.zeros(1, 2), torch.tensor([0])).item()  # 2 ln 2
     1.386294...
     """
@@ -30,3 +64,47 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "softmax": functional.cross_entropy,
     "ova": one_vs_all,
 }
+"""Those that look at every class: from logits [B, C] and classes [B]."""
+
+
+def negative_sampling(counts: Sequence[int], negatives: int, seed: int) -> Loss:
+    """Return one-vs-all over the right class and some others, drawn anew for every text.
+
+    They are drawn by the square root of their counts, and the right class is not among them.
+    """
+    odds = torch.tensor(counts, dtype=torch.float64).clamp(min=0).sqrt()
+    bounds = odds.cumsum(0)
+    generator = torch.Generator().manual_seed(seed)
+
+    def loss(linear: nn.Linear, bags: Tensor, labels: Tensor) -> Tensor:
+        # A draw from all classes but the right one: a draw from what is left, moved past its share.
+        right = labels.cpu()
+        left = (bounds[-1] - odds[right])[:, None]
+        drawn = torch.rand(len(right), negatives, generator=generator, dtype=torch.float64) * left
+        begin = (bounds - odds)[right][:, None]
+        drawn += torch.where(drawn >= begin, odds[right][:, None], 0)
+        others = torch.searchsorted(bounds, drawn, right=True).clamp(max=len(odds) - 1)
+        outputs = torch.cat([right[:, None], others], dim=1).to(labels.device)
+        turns = -torch.ones(outputs.shape, device=bags.device)
+        turns[:, 0] = 1
+        return _of_outputs(linear, bags, outputs, turns)
+
+    return loss
+
+
+def hierarchical_softmax(counts: Sequence[int]) -> Loss:
+    """Return the loss of the turns on the way to the right class; see ``huffman.HuffmanTree``."""
+    nodes, turns = map(torch.from_numpy, HuffmanTree.build(counts).paths())
+
+    def loss(linear: nn.Linear, bags: Tensor, labels: Tensor) -> Tensor:
+        right = labels.cpu()
+        return _of_outputs(linear, bags, nodes[right].to(bags.device), turns[right].to(bags.device))
+
+    return loss
+
+
+def _of_outputs(linear: nn.Linear, bags: Tensor, outputs: Tensor, turns: Tensor) -> Tensor:
+    """Sum up -log sigmoid(turn * logit) over some outputs of each text, [B, K]; 0 is no turn."""
+    logits = torch.einsum("bkd,bd->bk", linear.weight[outputs], bags) + linear.bias[outputs]
+    summed = (functional.softplus(-turns * logits) * turns.abs()).sum()
+    return summed / max(len(bags), 1)

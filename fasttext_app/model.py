@@ -116,10 +116,20 @@ class FastTextClassifier(nn.Module):
         >>> model(torch.tensor([4, 0, 4]), torch.tensor([0, 2, 2, 3])).shape  # an empty text too
         torch.Size([3, 2])
         """
+        logits: Tensor = self.linear(self.bags(indices, offsets, per_sample_weights))
+        return logits
+
+    def bags(
+        self,
+        indices: Tensor,
+        offsets: Tensor | None = None,
+        per_sample_weights: Tensor | None = None,
+    ) -> Tensor:
+        """Return the vector of each text, [B, D]; the arguments are those of :meth:`forward`."""
         if self.scale_grad_by_freq:
             self._occurrences = indices.flatten().bincount(minlength=len(self.embedding.weight))
-        logits: Tensor = self.linear(self.embedding(indices, offsets, per_sample_weights))
-        return logits
+        vectors: Tensor = self.embedding(indices, offsets, per_sample_weights)
+        return vectors
 
     def _divide_by_occurrences(self, gradient: Tensor) -> Tensor:
         return gradient / self._occurrences.clamp(min=1)[:, None]

@@ -15,7 +15,7 @@ __all__ = ["model_card"]
 def model_card(artifact: Artifact, manifest: str) -> str:
     """Write the model card, in Markdown, for a folder whose checksums are in ``manifest``."""
     text, model = artifact.config.text, artifact.config.model
-    table, words = artifact.tensors["table"], len(artifact.vocabulary)
+    table, words = artifact.table, len(artifact.vocabulary)
     labels = "\n".join(
         f"| {name} | {count:,} |"
         for name, count in zip(artifact.labels.names, artifact.labels.counts, strict=True)

@@ -120,18 +120,30 @@ class TextClassifier:
         """
         save_artifact(self.artifact, path)
 
-    def quantize(self, cutoff: int = 0) -> TextClassifier:
+    def quantize(
+        self, cutoff: int = 0, *, product: bool = False, dsub: int = 2, qnorm: bool = False
+    ) -> TextClassifier:
         """Return a smaller model, with its table in 8-bit numbers; see ``quantization.py``.
 
         Args:
             cutoff: keep no more than this many rows, those with the largest norms; 0: all.
+            product: product codes instead, which are smaller still and less exact.
+            dsub: how many numbers share a code.
+            qnorm: whether the norms of rows are coded by themselves.
 
         Raises:
-            ConfigError: the model is quantised already, or its rows cannot be left out.
+            ConfigError: the model is quantised already, its rows cannot be left out, or there are
+                too few for product codes.
+            MissingDependencyError: product codes need scikit-learn.
         """
-        from fasttext_app.quantization import quantize
+        from fasttext_app.quantization import product_quantize, quantize
 
-        return TextClassifier(quantize(self.artifact, cutoff), threads=self.threads)
+        smaller = (
+            product_quantize(self.artifact, cutoff, width=dsub, norms=qnorm)
+            if product
+            else quantize(self.artifact, cutoff)
+        )
+        return TextClassifier(smaller, threads=self.threads)
 
     def logits(self, texts: TextLike) -> F32:
         """Return the logits of texts, [B, C]."""
@@ -141,7 +153,7 @@ class TextClassifier:
 
     def predict_proba(self, texts: TextLike) -> npt.NDArray[np.float64]:
         """Return the probability of every class for each text, [B, C]."""
-        return probabilities(self.logits(texts), self.config.model.loss)
+        return probabilities(self.logits(texts), self.config.model)
 
     def rank(self, texts: TextLike, top_k: int = 1) -> Ranked:
         """Return the ``top_k`` best classes of each text (all of them where there are fewer)."""
@@ -162,7 +174,7 @@ class TextClassifier:
 
     def _ranked(self, logits: F32, top_k: int) -> Ranked:
         classes = top_k_classes(logits, top_k)  # large logits differ where probabilities round to 1
-        proba = probabilities(logits, self.config.model.loss)
+        proba = probabilities(logits, self.config.model)
         return Ranked(classes, np.take_along_axis(proba, classes, axis=1))
 
     @overload

@@ -25,7 +25,8 @@ from fasttext_app.text.encoder import TextEncoder, chunk_rows
 from fasttext_app.text.ragged import Ragged
 from fasttext_app.text.spool import Load, Spool
 from fasttext_app.text.strings import flag_array
-from fasttext_app.text.tokenizers import Tokenizer, Tokens, load_tokenizer
+from fasttext_app.text.tokenizers import Tokenizer, load_tokenizer
+from fasttext_app.text.tokens import Tokens
 from fasttext_app.text.vocabulary import LabelSet, Vocabulary
 from fasttext_app.text.weighting import Occurrences, inverse_document_frequency
 

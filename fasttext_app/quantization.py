@@ -15,9 +15,10 @@ import pyarrow as pa
 
 from fasttext_app.artifact import Artifact
 from fasttext_app.errors import ConfigError
+from fasttext_app.product_quantizer import CODES, encode_rows
 from fasttext_app.text.vocabulary import Vocabulary
 
-__all__ = ["keep_largest_rows", "quantize", "quantize_rows"]
+__all__ = ["keep_largest_rows", "product_quantize", "quantize", "quantize_rows"]
 
 LARGEST = 127
 BLOCK = 1 << 16  # rows that are turned at a time
@@ -35,7 +36,7 @@ def quantize(artifact: Artifact, cutoff: int = 0) -> Artifact:
     Raises:
         ConfigError: the model is quantised already, or its rows cannot be left out.
     """
-    if "scale" in artifact.tensors:
+    if "table" not in artifact.tensors or "scale" in artifact.tensors:
         raise ConfigError("the model is quantised already; start from the original")
     if cutoff:
         artifact = keep_largest_rows(artifact, cutoff)
@@ -43,6 +44,35 @@ def quantize(artifact: Artifact, cutoff: int = 0) -> Artifact:
     tensors = {**artifact.tensors, "table": table, "scale": scale}
     data = {**artifact.data, "vocabulary": len(artifact.vocabulary), "table_rows": len(table)}
     return replace(artifact, tensors=tensors, data=data, metrics={})  # those were the original's
+
+
+def product_quantize(
+    artifact: Artifact, cutoff: int = 0, *, width: int = 2, norms: bool = False, seed: int = 0
+) -> Artifact:
+    """Return a model with its table in product codes; see ``product_quantizer.py``.
+
+    Args:
+        artifact: a model of 32-bit floats.
+        cutoff: keep no more than this many rows, those with the largest norms; 0: all.
+        width: how many numbers share a code.
+        norms: whether the norms of rows are coded by themselves.
+        seed: for the k-means.
+
+    Raises:
+        ConfigError: the model is quantised already, or has fewer rows than there are codes.
+        MissingDependencyError: scikit-learn is not installed.
+    """
+    if "table" not in artifact.tensors or "scale" in artifact.tensors:
+        raise ConfigError("the model is quantised already; start from the original")
+    if cutoff:
+        artifact = keep_largest_rows(artifact, cutoff)
+    table = artifact.tensors["table"]
+    if len(table) < CODES:
+        raise ConfigError(f"product codes need {CODES} rows, and the table has {len(table)}")
+    coded = encode_rows(table, width, norms=norms, seed=seed)
+    others = {name: value for name, value in artifact.tensors.items() if name != "table"}
+    data = {**artifact.data, "vocabulary": len(artifact.vocabulary), "table_rows": len(table)}
+    return replace(artifact, tensors={**others, **coded.tensors()}, data=data, metrics={})
 
 
 def quantize_rows(table: F32) -> tuple[npt.NDArray[np.int8], F32]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,8 @@ from fasttext_app.batch import Batch, EncodedDataset, Grouping, ShardedDataset
 from fasttext_app.config import Config, OptimizerConfig
 from fasttext_app.config_rules import fused_obstacle
 from fasttext_app.errors import MissingDependencyError, TrainingError
-from fasttext_app.losses import LOSSES
+from fasttext_app.huffman import HuffmanTree
+from fasttext_app.losses import build_loss
 from fasttext_app.metrics import classification_scores, top_k_classes
 from fasttext_app.model import FastTextClassifier
 from fasttext_app.optim import build_optimizers, rate_factor, set_rate
@@ -130,15 +131,21 @@ class Trainer:
         model: the classifier; it ends with the best weights.
         config: the run's settings.
         callback: receives the events.
+        counts: how often each class was seen in training, [C]; some losses need it.
     """
 
     def __init__(
-        self, model: FastTextClassifier, config: Config, callback: Callback | None = None
+        self,
+        model: FastTextClassifier,
+        config: Config,
+        callback: Callback | None = None,
+        counts: Sequence[int] = (),
     ) -> None:
         self.model = model
         self.config = config
         self._emit = callback or (lambda event: None)
-        self._loss = LOSSES[config.model.loss]
+        self._loss = build_loss(config, counts)
+        self._tree = HuffmanTree.build(counts) if config.model.loss == "hs" else None
         self._fused_step = self._make_fused_step()
         self._grouping = None if self._fused_step is None else self._how_to_group()
         self._optimizers = [] if self._fused_step else build_optimizers(model, config.optimizer)
@@ -268,12 +275,15 @@ class Trainer:
         for optimizer in self._optimizers:
             optimizer.step()
             optimizer.zero_grad()
+        if not self.config.model.bias:
+            with torch.no_grad():
+                self.model.linear.bias.zero_()
         self._steps += 1
         return loss.detach()
 
     def _plain_backward(self, batch: Batch) -> Tensor:
-        logits = self.model(batch.indices, batch.offsets, batch.per_sample_weights)
-        loss: Tensor = self._loss(logits, batch.labels)
+        bags = self.model.bags(batch.indices, batch.offsets, batch.per_sample_weights)
+        loss = self._loss(self.model.linear, bags, batch.labels)
         loss.backward()
         return loss
 
@@ -290,7 +300,7 @@ class Trainer:
                 batch.indices, batch.offsets, batch.per_sample_weights
             )
         bags.requires_grad_()
-        loss: Tensor = self._loss(self.model.linear(bags), batch.labels)
+        loss = self._loss(self.model.linear, bags, batch.labels)
         loss.backward()
         assert bags.grad is not None
         self._fused_step.step(batch, bags.grad, rate)
@@ -301,16 +311,19 @@ class Trainer:
         loss_sum, ranked = 0.0, []
         for texts in torch.arange(len(data), device=data.labels.device).split(EVALUATION_BATCH):
             batch = data.gather(texts)
-            logits = self.model(batch.indices, batch.offsets, batch.per_sample_weights)
-            loss_sum += float(self._loss(logits, batch.labels)) * len(batch)
-            ranked.append(torch.from_numpy(top_k_classes(logits.cpu().numpy(), 1)))
+            bags = self.model.bags(batch.indices, batch.offsets, batch.per_sample_weights)
+            loss_sum += float(self._loss(self.model.linear, bags, batch.labels)) * len(batch)
+            scores = self.model.linear(bags).cpu().numpy()
+            if self._tree is not None:
+                scores = self._tree.log_probabilities(scores)
+            ranked.append(torch.from_numpy(top_k_classes(scores, 1)))
         names = [str(label) for label in range(self.model.linear.out_features)]
         predicted = torch.cat(ranked).numpy()
-        scores = classification_scores(data.labels.cpu().numpy(), predicted, names)
+        found = classification_scores(data.labels.cpu().numpy(), predicted, names)
         return {
             "validation_loss": loss_sum / len(data),
-            "validation_accuracy": scores["accuracy"],
-            "validation_macro_f1": scores["macro_f1"],
+            "validation_accuracy": found["accuracy"],
+            "validation_macro_f1": found["macro_f1"],
         }
 
 

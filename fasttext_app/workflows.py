@@ -76,7 +76,9 @@ def train_prepared(prepared: Prepared, callback: Callback | None = None) -> Trai
         validation = None
         if prepared.validation is not None:
             validation = _whole(prepared.validation, prepared, device)
-        outcome = Trainer(model, config, callback).fit(train_data, validation)
+        outcome = Trainer(model, config, callback, prepared.labels.counts).fit(
+            train_data, validation
+        )
     if outcome.interrupted and not outcome.steps:
         raise KeyboardInterrupt
     artifact = _artifact(prepared, model, outcome)

@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("FASTTEXT_APP_DATA", ROOT / "data"))
 PAGES = (ROOT / "docs" / "benchmarks.md", ROOT / "README.md")
 START, END = "<!-- configs:start -->", "<!-- configs:end -->"
-NAMES = ("ag_news", "ag_news_sgd", "ag_news_sparse_adam", "sample")
+NAMES = ("ag_news", "ag_news_sgd", "ag_news_sparse_adam", "fasttext", "sample")
 
 
 @dataclass(frozen=True)

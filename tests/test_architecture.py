@@ -18,12 +18,12 @@ ROOT = Path(fasttext_app.__file__).parent
 LAYERS = [
     ["errors", "_version", "resources", "config", "config_rules"],
     ["background", "compiled", "parallel"],
-    ["sources.*", "text.*", "metrics", "device", "kernels"],
+    ["sources.*", "text.*", "metrics", "device", "kernels", "huffman", "product_quantizer"],
     ["artifact", "model_card", "vectors"],
     ["batch", "model", "losses", "optim.*", "forward", "predictor", "quantization"],
     ["trainer"],
-    ["outputs"],
-    ["preparation", "workflows", "inspection", "api"],
+    ["outputs", "interop.*"],
+    ["preparation", "workflows", "inspection", "api", "compat"],
     ["console", "cli.*", "__main__"],
 ]
 TORCH_AT_THE_TOP = {

@@ -18,7 +18,8 @@ from fasttext_app.errors import ConfigError, DataError
 from fasttext_app.parallel import map_ahead, map_threads
 from fasttext_app.text import encoder as module
 from fasttext_app.text.encoder import TextEncoder, as_chunks, tokenize
-from fasttext_app.text.tokenizers import Tokens, load_tokenizer
+from fasttext_app.text.tokenizers import load_tokenizer
+from fasttext_app.text.tokens import Tokens
 from fasttext_app.text.vocabulary import Vocabulary
 
 laws = settings(deadline=None, max_examples=60)
@@ -60,18 +61,18 @@ def plain_encode(text, setting):
     counted = Counter(word for line in TRAINING for word in line.split())
     order = sorted(counted, key=lambda word: (-counted[word], word.encode()))
     words = text.split()
-    ids = [order.index(word) for word in words if word in order]
-    if maxn:
-        for word in words:
-            marked = f"<{word}>"
-            for length in range(minn, maxn + 1):
-                for start in range(len(marked) - length + 1):
-                    piece = marked[start : start + length]
-                    if length == 1 and start in (0, len(marked) - 1):
-                        continue
-                    ids.append(len(order) + plain_hash(piece) % bucket)
-    for length in range(2, word_ngrams + 1):
-        for start in range(len(words) - length + 1):
+    ids = []
+    for word in words:
+        ids += [order.index(word)] if word in order else []
+        marked = f"<{word}>"
+        for start in range(len(marked) if maxn else 0):
+            for length in range(minn, min(maxn, len(marked) - start) + 1):
+                piece = marked[start : start + length]
+                if length == 1 and start in (0, len(marked) - 1):
+                    continue
+                ids.append(len(order) + plain_hash(piece) % bucket)
+    for start in range(len(words)):
+        for length in range(2, min(word_ngrams, len(words) - start) + 1):
             value = 0
             for word in words[start : start + length]:
                 hashed = plain_hash(word)

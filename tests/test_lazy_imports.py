@@ -18,6 +18,7 @@ WITHOUT_TORCH = [
     *("sources.hub", "sources.lines", "sources.parquet", "sources.stream"),
     *("text", "text.ragged", "text.hashing", "text.tokenizers", "text.vocabulary"),
     *("text.encoder", "text.weighting", "text.hash_space", "text.strings", "text.spool"),
+    *("text.fasttext_lines", "text.tokens"),
     *(
         "metrics",
         "device",
@@ -28,9 +29,12 @@ WITHOUT_TORCH = [
         "predictor",
         "quantization",
     ),
-    "preparation",
+    *("huffman", "product_quantizer", "interop", "interop.fasttext_file"),
+    *("interop.fasttext_model", "interop.label_scores", "interop.train_options"),
+    *("interop.word_vectors", "preparation", "compat"),
     *("outputs", "inspection", "workflows", "api", "console", "cli", "cli.options", "cli.train"),
     *("cli.predict", "cli.evaluate", "cli.quantize", "cli.show"),
+    *("cli.exchange", "cli.ft"),
 ]
 SLOW = (
     "pandas",

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fasttext_app.artifact import Artifact
-from fasttext_app.config import flat_layer, resolve
+from fasttext_app.config import ModelConfig, flat_layer, resolve
 from fasttext_app.errors import ConfigError, DataError, DeviceError
 from fasttext_app.forward import bag_vectors, probabilities
 from fasttext_app.model import FastTextClassifier
@@ -148,7 +148,7 @@ logit_arrays = st.lists(
 @given(logit_arrays)
 @settings(deadline=None, max_examples=100)
 def test_softmax_probabilities_sum_to_one_and_keep_the_order(logits):
-    proba = probabilities(logits, "softmax")
+    proba = probabilities(logits, ModelConfig())
     assert proba.sum(axis=1) == pytest.approx(np.ones(len(logits)))
     assert (proba >= 0).all()
     assert (proba <= 1).all()
@@ -158,7 +158,7 @@ def test_softmax_probabilities_sum_to_one_and_keep_the_order(logits):
 @given(logit_arrays)
 @settings(deadline=None, max_examples=100)
 def test_ova_probabilities_are_sigmoids_of_each_class(logits):
-    proba = probabilities(logits, "ova")
+    proba = probabilities(logits, ModelConfig(loss="ova"))
     sigmoid = torch.sigmoid(torch.from_numpy(logits).double()).numpy()
     np.testing.assert_allclose(proba, sigmoid, rtol=1e-9, atol=1e-300)
     assert (proba <= 1).all()
@@ -166,8 +166,8 @@ def test_ova_probabilities_are_sigmoids_of_each_class(logits):
 
 def test_probabilities_do_not_overflow():
     logits = np.array([[3e38, -3e38, 0.0]], dtype=np.float32)
-    assert probabilities(logits, "softmax").tolist() == [[1, 0, 0]]
-    assert probabilities(logits, "ova").tolist() == [[1, 0, 0.5]]
+    assert probabilities(logits, ModelConfig()).tolist() == [[1, 0, 0]]
+    assert probabilities(logits, ModelConfig(loss="ova")).tolist() == [[1, 0, 0.5]]
 
 
 def test_the_loss_of_the_model_decides():

@@ -29,7 +29,7 @@ def test_the_sample_is_learnt_far_better_than_a_guess(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.ag_news
-@pytest.mark.parametrize("name", ["ag_news", "ag_news_sgd", "ag_news_sparse_adam"])
+@pytest.mark.parametrize("name", ["ag_news", "ag_news_sgd", "ag_news_sparse_adam", "fasttext"])
 def test_ag_news_configs_learn_from_a_quarter_of_the_rows(name, tmp_path, ag_news_dir, monkeypatch):
     monkeypatch.setenv("FASTTEXT_APP_DATA", str(ag_news_dir.parent))
     quarter = ["--set", "data.validation=0.75", "--set", "text.bucket=100000"]

@@ -14,7 +14,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fasttext_app.errors import ConfigError, MissingDependencyError
-from fasttext_app.text.tokenizers import Tokens, load_tokenizer
+from fasttext_app.text.tokenizers import load_tokenizer
+from fasttext_app.text.tokens import Tokens
 
 laws = settings(deadline=None, max_examples=100)
 
@@ -211,7 +212,7 @@ def test_the_torchtext_tokenizer_equals_the_built_in_one(texts):
     ("name", "message"),
     [
         ("basic_englsh", "'basic_englsh' is not a tokenizer; did you mean 'basic_english'?"),
-        ("qqq", "'qqq' is not a tokenizer; known: basic_english, whitespace, torchtext:"),
+        ("qqq", "'qqq' is not a tokenizer; known: basic_english, whitespace, fasttext, torchtext:"),
         ("torchtext:mosses", "torchtext has no tokenizer 'mosses'; did you mean 'moses'?"),
         ("torchtext:qqq", "torchtext has no tokenizer 'qqq'; known: basic_english, spacy"),
         ("hf:", "'hf:' is not a tokenizer; known: "),

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fasttext_app.errors import DataError
-from fasttext_app.text.tokenizers import Tokens
+from fasttext_app.text.tokens import Tokens
 from fasttext_app.text.vocabulary import Vocabulary
 from fasttext_app.vectors import PretrainedVectors, read_vectors
 

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fasttext_app.text.hashing import reference_fnv1a
-from fasttext_app.text.tokenizers import Tokens, load_tokenizer
+from fasttext_app.text.tokenizers import load_tokenizer
+from fasttext_app.text.tokens import Tokens
 from fasttext_app.text.vocabulary import LabelSet, Vocabulary
 
 laws = settings(deadline=None, max_examples=80)

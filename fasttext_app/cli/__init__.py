@@ -12,7 +12,9 @@ import typer
 from typer.core import TyperGroup
 
 from fasttext_app._version import __version__
+from fasttext_app.cli import ft
 from fasttext_app.cli.evaluate import evaluate
+from fasttext_app.cli.exchange import export, import_
 from fasttext_app.cli.predict import predict
 from fasttext_app.cli.quantize import quantize
 from fasttext_app.cli.show import data, info, inspect
@@ -89,6 +91,9 @@ app = typer.Typer(
 )
 for command in (train, predict, evaluate, quantize, inspect, info, data):
     app.command()(command)
+app.command("import")(import_)
+app.command()(export)
+app.add_typer(ft.app)
 
 
 def _show_version(wanted: bool) -> None:

@@ -36,6 +36,16 @@ def quantize(
             "--cutoff", min=0, help="Keep this many rows, those of the largest norms; 0: all."
         ),
     ] = 0,
+    product: Annotated[
+        bool,
+        typer.Option("--product", help="Product codes, as in an .ftz: smaller, less exact."),
+    ] = False,
+    dsub: Annotated[
+        int | None, typer.Option("--dsub", min=1, help="Numbers that share a code.  [default: 2]")
+    ] = None,
+    qnorm: Annotated[
+        bool, typer.Option("--qnorm", help="Code the norms of rows by themselves.")
+    ] = False,
     data: DataOption = None,
     split: SplitOption = None,
     text_column: TextColumnOption = None,
@@ -45,7 +55,7 @@ def quantize(
     threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Make a model smaller: a quarter of the table, by rows of 8-bit numbers.
+    """Make a model smaller: a quarter of the table, by rows of 8-bit numbers, or less.
 
     Size and accuracy are shown before and after, the accuracy where there is data to score.
     """
@@ -54,11 +64,13 @@ def quantize(
     from fasttext_app.errors import ArtifactError, DataError
     from fasttext_app.predictor import TextClassifier
 
+    if not product and (qnorm or dsub is not None):
+        raise typer.BadParameter("--dsub and --qnorm go with --product", param_hint="--product")
     check_target(output)
     if output.exists() and output.resolve() == model.resolve():
         raise ArtifactError(f"{output}: is the model itself; name another folder")
     original = TextClassifier.load(model, threads=threads or 0)
-    smaller = original.quantize(cutoff)
+    smaller = original.quantize(cutoff, product=product, dsub=dsub or 2, qnorm=qnorm)
     before, after = _figures(original), _figures(smaller)
     try:
         reading = (text_column, label_column, errors)
@@ -80,7 +92,7 @@ def quantize(
 
 
 def _figures(model: TextClassifier) -> dict[str, Any]:
-    table = model.artifact.tensors["table"]
+    table = model.artifact.table
     return {"bytes": 0, "rows": len(table), "table_bytes": table.nbytes}
 
 

@@ -97,7 +97,7 @@ def info(model: ModelArgument, json: JsonOption = False) -> None:
             "config": artifact.config.model_dump(mode="json"),
             "labels": dict(zip(artifact.labels.names, artifact.labels.counts, strict=True)),
             "vocabulary": len(artifact.vocabulary),
-            "table": list(artifact.tensors["table"].shape),
+            "table": list(artifact.table.shape),
             "bytes": size,
             "metrics": artifact.metrics,
             "history": artifact.history,

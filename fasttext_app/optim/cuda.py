@@ -77,7 +77,7 @@ class CudaStep:
         embedding, linear = self._model.embedding, self._model.linear
         size = _power(linear.out_features) * _power(linear.in_features)
         plain = embedding.mode != "max" and embedding.max_norm is None
-        return plain and size <= LARGEST_LAYER
+        return plain and size <= LARGEST_LAYER and self._loss in ("softmax", "ova")
 
     def train(self, batch: Batch, rate: float) -> Tensor:
         """Train on a batch; return its loss before the step, a scalar on the device."""

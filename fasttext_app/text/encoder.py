@@ -1,8 +1,9 @@
 """``TextEncoder``: texts in, row ids of the embedding table out. There is no other way to encode.
 
 Training, evaluation, prediction and ``inspect`` all call it, and a text gets the same ids alone as
-in a column of millions. The ids of a text are its words in order, then the character n-grams of
-each word, then its word n-grams, shorter ones first:
+in a column of millions. The ids of a text are its words in order, each with its character n-grams
+after it, then its word n-grams; n-grams go by where they begin, shorter ones first. It is the order
+of fastText, so that sums come out the same to the last bit:
 
     rows [0, V)          words of the vocabulary
     rows [V, V + K)      hashed character and word n-grams
@@ -24,11 +25,13 @@ import pyarrow as pa
 from fasttext_app.config import TextConfig
 from fasttext_app.errors import ConfigError, DataError
 from fasttext_app.parallel import map_threads
+from fasttext_app.text.fasttext_lines import END
 from fasttext_app.text.hash_space import HashSpace
 from fasttext_app.text.hashing import reference_char_ngrams, reference_fnv1a, word_ngram_hashes
 from fasttext_app.text.ragged import Ragged
-from fasttext_app.text.strings import string_array, string_buffers
-from fasttext_app.text.tokenizers import Tokenizer, Tokens
+from fasttext_app.text.strings import python_strings, string_array, string_buffers
+from fasttext_app.text.tokenizers import Tokenizer
+from fasttext_app.text.tokens import Tokens
 from fasttext_app.text.vocabulary import Vocabulary
 
 __all__ = ["TextEncoder", "TextLike", "as_chunks", "chunk_rows", "tokenize"]
@@ -40,8 +43,8 @@ KERNELS = "fasttext_app.text.kernels"
 REMEMBERED_WORDS = 1 << 16
 
 TextLike: TypeAlias = pa.Array | pa.ChunkedArray | Sequence[str]
-Word = tuple[int, int, list[int]]
-"""What a text needs of a word: its row or -1, its hash, the hashes of its character n-grams."""
+Word = tuple[list[int], int]
+"""What a text needs of a word: its row and those of its character n-grams, and its hash."""
 
 
 class TextEncoder:
@@ -140,7 +143,7 @@ class TextEncoder:
         if KERNELS not in sys.modules and self._plain_bytes < FEW_BYTES:
             self._plain_bytes += _text_bytes(texts)
             if self._plain_bytes < FEW_BYTES:
-                return self.encode_few(texts.to_pylist())
+                return self.encode_few(python_strings(texts))
         return self.encode_tokens(self.tokenizer(texts))
 
     def encode_tokens(self, tokens: Tokens) -> Ragged:
@@ -149,7 +152,9 @@ class TextEncoder:
 
         chars = np.empty(0, np.uint32), np.zeros(1, np.int64)
         if self.maxn:
-            chars = char_hashes(*string_buffers(tokens.words), self.minn, self.maxn)
+            data, bounds = string_buffers(tokens.words)
+            end = self._end_in(tokens) if self.tokenizer.ends_lines else -1
+            chars = char_hashes(data, bounds, self.minn, self.maxn, end)
         rows, offsets = emit_rows(
             tokens.codes,
             tokens.offsets,
@@ -163,22 +168,31 @@ class TextEncoder:
         )
         return Ragged(rows, offsets)
 
+    def _end_in(self, tokens: Tokens) -> int:
+        """Return the number of the word that ends lines: the last token of every text."""
+        return int(tokens.codes[-1]) if len(tokens.codes) else -1
+
+    def char_ngrams(self, token: str) -> list[tuple[str, int]]:
+        """Return the character n-grams of a token, with their hashes."""
+        if not self.maxn or (self.tokenizer.ends_lines and token == END):
+            return []
+        return reference_char_ngrams(token, self.minn, self.maxn)
+
     def encode_few(self, texts: list[str]) -> Ragged:
         """Encode texts in plain Python: the rules as they read, and quick for a text or two."""
         return Ragged.from_lists([self._bag(t) for t in self.tokenizer.split(texts)], np.int32)
 
     def _bag(self, tokens: list[str]) -> list[int]:
         words = [self._words.get(token) or self._word(token) for token in tokens]
-        rows = [row for row, _, _ in words if row >= 0]
-        hashes = [gram for _, _, chars in words for gram in chars]
-        hashes += word_ngram_hashes([word for _, word, _ in words], self.word_ngrams)
+        rows = [row for word_rows, _ in words for row in word_rows]
+        hashes = word_ngram_hashes([hashed for _, hashed in words], self.word_ngrams)
         return rows + self.hashed.rows(hashes)
 
     def _word(self, token: str) -> Word:
-        chars = []
-        if self.maxn:
-            chars = [value for _, value in reference_char_ngrams(token, self.minn, self.maxn)]
-        word = self.vocabulary.row(token), reference_fnv1a(token.encode()), chars
+        row = self.vocabulary.row(token)
+        rows = [row] if row >= 0 else []
+        rows += self.hashed.rows([value for _, value in self.char_ngrams(token)])
+        word = rows, reference_fnv1a(token.encode("utf-8", "surrogateescape"))
         if len(self._words) >= REMEMBERED_WORDS:
             self._words.clear()
         self._words[token] = word

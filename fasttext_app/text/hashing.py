@@ -42,49 +42,54 @@ def reference_fnv1a(data: bytes, state: int = FNV_OFFSET) -> int:
 
 
 def reference_word_ngrams(tokens: list[str], longest: int) -> list[tuple[str, int]]:
-    """Return every word n-gram of 2 to ``longest`` words with its 64-bit hash, shorter ones first.
+    """Return every word n-gram of 2 to ``longest`` words with its 64-bit hash.
+
+    They go by the word that they begin with, shorter ones first.
 
     >>> [ngram for ngram, _ in reference_word_ngrams(["a", "b", "c"], 3)]
-    ['a b', 'b c', 'a b c']
+    ['a b', 'a b c', 'b c']
     """
     hashes = word_ngram_hashes([reference_fnv1a(token.encode()) for token in tokens], longest)
     names = [
         " ".join(tokens[start : start + length])
-        for length in range(2, longest + 1)
-        for start in range(len(tokens) - length + 1)
+        for start in range(len(tokens))
+        for length in range(2, min(longest, len(tokens) - start) + 1)
     ]
     return list(zip(names, hashes, strict=True))
 
 
 def word_ngram_hashes(words: list[int], longest: int) -> list[int]:
-    """Return the 64-bit hash of every word n-gram of 2 to ``longest`` words, shorter ones first.
+    """Return the 64-bit hash of every word n-gram of 2 to ``longest`` words, in the same order.
 
     Args:
         words: the 32-bit hash of each word of a text.
         longest: the longest n-gram.
     """
     signed = [_signed(word) for word in words]
-    found, state = [], signed
-    for length in range(2, longest + 1):
-        following = signed[length - 1 :]
-        state = [(h * CHAIN + n) % 2**64 for h, n in zip(state, following, strict=False)]
-        found += state
+    found = []
+    for start, state in enumerate(signed if longest > 1 else []):
+        for following in signed[start + 1 : start + longest]:
+            state = (state * CHAIN + following) % 2**64
+            found.append(state)
     return found
 
 
 def reference_char_ngrams(word: str, minn: int, maxn: int) -> list[tuple[str, int]]:
-    """Return the character n-grams of ``<word>`` with their 32-bit hashes, shorter ones first.
+    """Return the character n-grams of ``<word>`` with their 32-bit hashes.
+
+    They go by where they begin, shorter ones first.
 
     >>> [ngram for ngram, _ in reference_char_ngrams("ab", 2, 3)]
-    ['<a', 'ab', 'b>', '<ab', 'ab>']
+    ['<a', '<ab', 'ab', 'ab>', 'b>']
     """
-    marked = f"<{word}>"
+    marked = f"<{word}>".encode("utf-8", "surrogateescape")
+    begins = [at for at, byte in enumerate(marked) if byte & 0xC0 != 0x80] + [len(marked)]
     found = []
-    for length in range(max(minn, 1), maxn + 1):
-        for start in range(len(marked) - length + 1):
-            if length > 1 or 0 < start < len(marked) - 1:
-                ngram = marked[start : start + length]
-                found.append((ngram, reference_fnv1a(ngram.encode())))
+    for start in range(len(begins) - 1):
+        for length in range(max(minn, 1), min(maxn, len(begins) - 1 - start) + 1):
+            if length > 1 or 0 < start < len(begins) - 2:
+                ngram = marked[begins[start] : begins[start + length]]
+                found.append((ngram.decode("utf-8", "surrogateescape"), reference_fnv1a(ngram)))
     return found
 
 

@@ -3,7 +3,6 @@
 Each kernel does what a plain function does elsewhere, and tests hold the two equal:
 
 =================  =============================================================================
-``code_column``    ``tokenizers.basic_english`` or ``whitespace``, word by word into a dict
 ``hash_words``     ``hashing.reference_fnv1a``
 ``find_words``     ``Vocabulary.row``
 ``char_hashes``    ``hashing.reference_char_ngrams``
@@ -28,12 +27,18 @@ from fasttext_app.text.token_kernels import (
     ONE,
     PRIME,
     SEED,
-    code_column,
     same_bytes,
     slots_of,
 )
 
-__all__ = ["char_hashes", "code_column", "emit_rows", "find_words", "hash_words", "index_words"]
+__all__ = [
+    "char_hashes",
+    "count_texts",
+    "emit_rows",
+    "find_words",
+    "hash_words",
+    "index_words",
+]
 
 Bytes = npt.NDArray[np.uint8]
 I32 = npt.NDArray[np.int32]
@@ -95,8 +100,17 @@ def find_words(
 
 
 @compiled
-def char_hashes(data: Bytes, bounds: I32, minn: int, maxn: int) -> tuple[U32, I64]:
-    """Hash the character n-grams of each ``<word>``, shorter ones first.
+def char_hashes(
+    data: Bytes, bounds: I32, minn: int, maxn: int, skipped: int = -1
+) -> tuple[U32, I64]:
+    """Hash the character n-grams of each ``<word>``, by where they begin, shorter ones first.
+
+    Args:
+        data: the bytes of the words.
+        bounds: where each begins and ends, [W + 1].
+        minn: the shortest n-gram, in characters.
+        maxn: the longest.
+        skipped: the number of a word that has none; -1: all words have.
 
     Returns:
         The hashes end to end, and the offsets of every word's, [W + 1].
@@ -110,7 +124,7 @@ def char_hashes(data: Bytes, bounds: I32, minn: int, maxn: int) -> tuple[U32, I6
             characters += (data[at] & 0xC0) != 0x80
         longest = max(longest, bounds[word + 1] - bounds[word])
         count = 0
-        for length in range(max(minn, 1), maxn + 1):
+        for length in range(max(minn, 1), 0 if word == skipped else maxn + 1):
             count += max(characters - 2 if length == 1 else characters - length + 1, 0)
         offsets[word + 1] = offsets[word] + count
     hashes = np.empty(offsets[words], dtype=np.uint32)
@@ -127,14 +141,14 @@ def char_hashes(data: Bytes, bounds: I32, minn: int, maxn: int) -> tuple[U32, I6
                 begins[characters] = at
                 characters += 1
         begins[characters] = size
-        for length in range(max(minn, 1), maxn + 1):
-            edge = 1 if length == 1 else 0
-            for start in range(edge, characters - length + 1 - edge):
-                state = SEED
-                for at in range(begins[start], begins[start + length]):
+        for start in range(0 if word == skipped else characters):
+            state = SEED
+            for length in range(1, min(maxn, characters - start) + 1):
+                for at in range(begins[start + length - 1], begins[start + length]):
                     state = ((state ^ EXTENDED[marked[at]]) * PRIME) & MASK32
-                hashes[made] = state
-                made += 1
+                if length >= max(minn, 2) or (length >= minn and 0 < start < characters - 1):
+                    hashes[made] = state
+                    made += 1
     return hashes, offsets
 
 
@@ -197,24 +211,22 @@ def emit_rows(
     for text in range(len(offsets) - 1):
         start, end = offsets[text], offsets[text + 1]
         for token in range(start, end):
-            row = word_rows[codes[token]]
+            code = codes[token]
+            row = word_rows[code]
             if row >= 0:
                 rows[made] = row
                 made += 1
-        if with_chars:
-            for token in range(start, end):
-                code = codes[token]
+            if with_chars:
                 for number in range(char_offsets[code], char_offsets[code + 1]):
                     found = _row(np.int64(np.uint64(chars[number]) % space), first, bits, ranks)
                     if found >= 0:
                         rows[made] = found
                         made += 1
-        for length in range(2, longest + 1):
-            for token in range(start, end - length + 1):
-                state = np.uint64(np.int64(np.int32(hashes[codes[token]])))
-                for following in range(token + 1, token + length):
-                    added = np.uint64(np.int64(np.int32(hashes[codes[following]])))
-                    state = state * CHAIN + added
+        for token in range(start, end if longest > 1 else start):
+            state = np.uint64(np.int64(np.int32(hashes[codes[token]])))
+            for following in range(token + 1, min(token + longest, end)):
+                added = np.uint64(np.int64(np.int32(hashes[codes[following]])))
+                state = state * CHAIN + added
                 found = _row(np.int64(state % space), first, bits, ranks)
                 if found >= 0:
                     rows[made] = found

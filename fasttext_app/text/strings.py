@@ -17,6 +17,7 @@ __all__ = [
     "flag_array",
     "number_array",
     "numbers_of",
+    "python_strings",
     "string_array",
     "string_buffers",
     "strings_of_buffers",
@@ -39,6 +40,17 @@ def string_array(strings: Sequence[str]) -> pa.StringArray:
     builder = pa.lib.StringBuilder()
     builder.append_values(strings)
     return builder.finish()
+
+
+def python_strings(strings: pa.StringArray) -> list[str]:
+    """Return a string column as Python strings; bytes that are no UTF-8 become lone surrogates."""
+    try:
+        texts: list[str] = strings.to_pylist()
+    except UnicodeDecodeError:
+        data, bounds = string_buffers(strings)
+        ends = zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)
+        return [data[a:b].tobytes().decode("utf-8", "surrogateescape") for a, b in ends]
+    return texts
 
 
 def string_buffers(

@@ -1,4 +1,12 @@
-"""The tokenizers ``basic_english`` and ``whitespace`` in compiled code: one pass over the bytes."""
+"""The built-in tokenizers in compiled code: one pass over the bytes.
+
+=================  =============================================================================
+``code_column``    ``tokenizers.basic_english``, ``whitespace``; word by word into a dict
+``end_lines``      what ``fasttext_lines.fasttext_words`` does after the split
+=================  =============================================================================
+
+Tests hold each equal to the plain function.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +17,15 @@ import numpy.typing as npt
 
 from fasttext_app.compiled import compiled
 
-__all__ = ["code_column", "same_bytes", "slots_of"]
+__all__ = [
+    "ENGLISH",
+    "FASTTEXT",
+    "WHITESPACE",
+    "code_column",
+    "end_lines",
+    "same_bytes",
+    "slots_of",
+]
 
 Bytes = npt.NDArray[np.uint8]
 I32 = npt.NDArray[np.int32]
@@ -42,7 +58,19 @@ def _kinds(english: bool) -> Bytes:
     return kinds
 
 
-PLAIN, ENGLISH = _kinds(english=False), _kinds(english=True)
+def _ascii_spaces() -> Bytes:
+    """Say the same by the rules of fastText, which knows these six bytes and NUL."""
+    kinds = np.full(256, WORD, dtype=np.uint8)
+    kinds[[*b" \n\r\t\v\f\0"]] = SPACE
+    return kinds
+
+
+WHITESPACE, ENGLISH, FASTTEXT = range(3)
+PLAIN_KINDS, ENGLISH_KINDS, ASCII_KINDS = (
+    _kinds(english=False),
+    _kinds(english=True),
+    _ascii_spaces(),
+)
 BREAK = np.frombuffer(b"<br />", dtype=np.uint8).copy()
 
 
@@ -120,22 +148,27 @@ def _with_room(table: U64, most: Any, hashes: U32, heads: U64, words: int) -> U6
 
 
 @compiled
-def code_column(data: Bytes, bounds: I32, english: bool) -> tuple[I32, I64, Bytes, I32, U32]:
+def code_column(data: Bytes, bounds: I32, rules: int) -> tuple[I32, I64, Bytes, I32, U32]:
     """Split texts into tokens, and number the distinct ones in the order in which they appear.
 
     A word is looked up by its head: its bytes where it has at most seven, marked with its length
     by a byte that no text has; else its first eight. So a short word takes one look.
 
     Args:
-        data: the bytes of the column; where ``english``, letters other than A-Z are lower-cased.
+        data: the bytes of the column; for ``ENGLISH``, letters other than A-Z are lower-cased.
         bounds: where each text begins and ends, [B + 1].
-        english: the rules of ``basic_english``; else tokens are what stands between spaces.
+        rules: ``WHITESPACE``, ``ENGLISH`` or ``FASTTEXT``: what stands between Unicode spaces, the
+            rules of ``basic_english``, or what stands between ASCII spaces, whatever the bytes.
 
     Returns:
         The code of every token [N], the offsets of every text's tokens [B + 1], and the distinct
         words: bytes, offsets [W + 1], and FNV-1a hashes [W].
     """
-    kinds, folded = (ENGLISH, LOWER) if english else (PLAIN, SAME)
+    kinds, folded = PLAIN_KINDS, SAME
+    if rules == ENGLISH:
+        kinds, folded = ENGLISH_KINDS, LOWER
+    elif rules == FASTTEXT:
+        kinds = ASCII_KINDS
     size = bounds[-1] - bounds[0] + 1
     codes = np.empty(size, dtype=np.int32)  # at most one token a byte; untouched pages cost nothing
     offsets = np.zeros(len(bounds), dtype=np.int64)
@@ -181,13 +214,12 @@ def code_column(data: Bytes, bounds: I32, english: bool) -> tuple[I32, I64, Byte
                     while table[slot, 1] != 0:
                         if table[slot, 0] == head:
                             known = np.int64(table[slot, 1]) - 1
-                            if length < 8 or (
-                                hashes[known] == state
-                                and starts[known + 1] - starts[known] == length
-                                and same_bytes(
+                            same = starts[known + 1] - starts[known] == length  # else no UTF-8
+                            if same and length >= 8:
+                                same = hashes[known] == state and same_bytes(
                                     arena, used + 8, used + length, arena, starts[known] + 8
                                 )
-                            ):
+                            if same:
                                 break
                         slot = (slot + 1) & mask
                     if table[slot, 1] == 0:
@@ -210,3 +242,32 @@ def code_column(data: Bytes, bounds: I32, english: bool) -> tuple[I32, I64, Byte
         starts[: words + 1].copy(),
         hashes[:words].copy(),
     )
+
+
+@compiled
+def end_lines(codes: I32, offsets: I64, dropped: Bytes, end: int) -> tuple[I32, I64]:
+    """Do to texts what fastText does to lines: each ends with the word ``end``, its first one.
+
+    Args:
+        codes: [N].
+        offsets: the tokens of every text, [B + 1].
+        dropped: 1 for a word that is no feature (a label), [W].
+        end: the code of ``</s>``.
+
+    Returns:
+        The codes that are left, and their offsets.
+    """
+    ended = np.empty(len(codes) + len(offsets) - 1, dtype=np.int32)
+    ended_offsets = np.zeros(len(offsets), dtype=np.int64)
+    made = 0
+    for text in range(len(offsets) - 1):
+        for at in range(offsets[text], offsets[text + 1]):
+            if codes[at] == end:
+                break
+            if not dropped[codes[at]]:
+                ended[made] = codes[at]
+                made += 1
+        ended[made] = end
+        made += 1
+        ended_offsets[text + 1] = made
+    return ended[:made].copy(), ended_offsets

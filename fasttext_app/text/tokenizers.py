@@ -1,10 +1,12 @@
 """Tokenizers: a column of texts in, the tokens of every text out as numbers of distinct words.
 
-``load_tokenizer`` knows four kinds by name:
+``load_tokenizer`` knows five kinds by name:
 
 ==================  ===========================================================================
 ``basic_english``   torchtext's ``basic_english``, compiled; equal to it on every text
 ``whitespace``      split on Unicode whitespace, nothing else; compiled too
+``fasttext``        as the original reads a line, with ``</s>`` at its end; compiled too.
+                    ``fasttext:PREFIX`` where labels do not begin with ``__label__``
 ``torchtext:NAME``  any tokenizer of torchtext's registry (spacy, moses, toktok, revtok, subword)
 ``hf:PATH``         a Hugging Face ``tokenizers`` JSON file; it is copied into the saved model
 ==================  ===========================================================================
@@ -17,19 +19,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from fasttext_app.errors import ConfigError, MissingDependencyError, did_you_mean
-from fasttext_app.text.ragged import Ragged, offsets_of
+from fasttext_app.text.fasttext_lines import PREFIX, fasttext_tokens, fasttext_words
 from fasttext_app.text.strings import string_array, string_buffers, strings_of_buffers
+from fasttext_app.text.tokens import Tokens
 
-__all__ = ["Tokenizer", "Tokens", "basic_english", "load_tokenizer", "whitespace"]
+__all__ = ["Tokenizer", "basic_english", "load_tokenizer", "whitespace"]
 
 # torchtext.data.utils._patterns, in its order: after lower-casing, each is replaced everywhere.
 BASIC_ENGLISH_RULES = (
@@ -51,61 +53,6 @@ Split = Callable[[list[str]], list[list[str]]]
 """What a tokenizer does: texts to the tokens of each."""
 
 
-@dataclass(frozen=True, eq=False)
-class Tokens:
-    """The tokens of B texts, as numbers of distinct words in the order of first appearance.
-
-    Text ``b`` has ``codes[offsets[b]:offsets[b + 1]]``.
-    """
-
-    codes: npt.NDArray[np.int32]  # [N]
-    offsets: npt.NDArray[np.int64]  # [B + 1]
-    words: pa.StringArray  # [W]
-    hashes: npt.NDArray[np.uint32]  # [W], FNV-1a
-
-    @classmethod
-    def from_lists(cls, tokens: list[list[str]]) -> Tokens:
-        """Number the words of Python lists.
-
-        >>> tokens = Tokens.from_lists([["to", "be"], [], ["to"]])
-        >>> tokens.codes.tolist(), tokens.offsets.tolist(), tokens.words.to_pylist()
-        ([0, 1, 0], [0, 2, 2, 3], ['to', 'be'])
-        """
-        from fasttext_app.text.kernels import hash_words
-
-        number: dict[str, int] = {}
-        codes = [number.setdefault(word, len(number)) for text in tokens for word in text]
-        words = string_array(list(number))
-        return cls(
-            np.array(codes, dtype=np.int32),
-            offsets_of([len(text) for text in tokens]),
-            words,
-            hash_words(*string_buffers(words)),
-        )
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    @property
-    def lengths(self) -> npt.NDArray[np.int64]:
-        """The number of tokens of each text, [B]."""
-        return np.diff(self.offsets)
-
-    def word_counts(self) -> npt.NDArray[np.int64]:
-        """Return how often each distinct word occurs, [W]."""
-        return np.bincount(self.codes, minlength=len(self.words))
-
-    def take(self, texts: npt.NDArray[np.integer[Any]]) -> Tokens:
-        """Gather texts by number; the distinct words stay, some perhaps without a token."""
-        taken = Ragged(self.codes, self.offsets).take(texts)
-        return Tokens(taken.indices, taken.offsets, self.words, self.hashes)
-
-    def to_lists(self) -> list[list[str]]:
-        """Return Python lists; for tests and for showing a few texts."""
-        words, texts = self.words.to_pylist(), Ragged(self.codes, self.offsets).to_lists()
-        return [[words[code] for code in text] for text in texts]
-
-
 @dataclass(frozen=True)
 class Tokenizer:
     """A named tokenizer.
@@ -114,27 +61,24 @@ class Tokenizer:
         name: as it stands in a configuration.
         split: texts to the tokens of each, in plain Python.
         asset: the file that it needs, to be saved with a model.
-        english: for the built-in ones, whether the compiled pass follows the rules of
-            ``basic_english`` or splits on whitespace alone; None: there is no compiled pass.
+        column: for the built-in ones, the same for a column, in one compiled pass.
+        ends_lines: whether each text ends with the word ``</s>``, which has no character n-grams.
     """
 
     name: str
     split: Split
     asset: bytes | None = None
-    english: bool | None = None
+    column: Callable[[pa.StringArray], Tokens] | None = None
+    ends_lines: bool = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         return load_tokenizer, (self.name, self.asset)  # its function may be a library's object
 
     def __call__(self, texts: pa.StringArray) -> Tokens:
         """Tokenise a column of texts (no nulls), in one compiled pass where there is one."""
-        if self.english is None:
+        if self.column is None:
             return Tokens.from_lists(self.split(texts.to_pylist()))
-        from fasttext_app.text.kernels import code_column
-
-        column = _lower_others(texts) if self.english else texts
-        codes, offsets, data, bounds, hashes = code_column(*string_buffers(column), self.english)
-        return Tokens(codes, offsets, strings_of_buffers(data, bounds), hashes)
+        return self.column(texts)
 
 
 def whitespace(text: str) -> list[str]:
@@ -152,6 +96,22 @@ def basic_english(text: str) -> list[str]:
     for pattern, replacement in BASIC_ENGLISH_RULES:
         text = text.replace(pattern, replacement)
     return text.split()
+
+
+def _english_tokens(texts: pa.StringArray) -> Tokens:
+    from fasttext_app.text.token_kernels import ENGLISH, code_column
+
+    codes, offsets, data, bounds, hashes = code_column(
+        *string_buffers(_lower_others(texts)), ENGLISH
+    )
+    return Tokens(codes, offsets, strings_of_buffers(data, bounds), hashes)
+
+
+def _whitespace_tokens(texts: pa.StringArray) -> Tokens:
+    from fasttext_app.text.token_kernels import WHITESPACE, code_column
+
+    codes, offsets, data, bounds, hashes = code_column(*string_buffers(texts), WHITESPACE)
+    return Tokens(codes, offsets, strings_of_buffers(data, bounds), hashes)
 
 
 def _lower_others(texts: pa.StringArray) -> pa.StringArray:
@@ -178,21 +138,37 @@ def load_tokenizer(name: str, asset: bytes | None = None) -> Tokenizer:
         MissingDependencyError: the package behind it is not installed.
     """
     if name == "basic_english":
-        return Tokenizer(name, _one_by_one(basic_english), english=True)
+        return Tokenizer(name, _one_by_one(basic_english), column=_english_tokens)
     if name == "whitespace":
-        return Tokenizer(name, _one_by_one(whitespace), english=False)
+        return Tokenizer(name, _one_by_one(whitespace), column=_whitespace_tokens)
     family, _, argument = name.partition(":")
+    if family == "fasttext":
+        return _fasttext(name, argument or PREFIX)
     if family == "torchtext" and argument:
         return Tokenizer(name, _one_by_one(_torchtext_function(argument)))
     if family == "hf" and argument:
         return _hugging_face(name, asset if asset is not None else _read_tokenizer_file(argument))
-    names = ["basic_english", "whitespace", *(f"torchtext:{known}" for known in REGISTRY_NAMES)]
+    names = [
+        "basic_english",
+        "whitespace",
+        "fasttext",
+        *(f"torchtext:{known}" for known in REGISTRY_NAMES),
+    ]
     hint = did_you_mean(name, names) or f"; known: {', '.join(names)}, hf:PATH"
     raise ConfigError(f"text.tokenizer: {name!r} is not a tokenizer{hint}")
 
 
 def _one_by_one(function: Callable[[str], list[str]]) -> Split:
     return lambda texts: [list(function(text)) for text in texts]
+
+
+def _fasttext(name: str, prefix: str) -> Tokenizer:
+    return Tokenizer(
+        name,
+        _one_by_one(partial(fasttext_words, prefix=prefix)),
+        column=partial(fasttext_tokens, prefix=prefix),
+        ends_lines=True,
+    )
 
 
 def _torchtext_function(name: str) -> Callable[[str], list[str]]:

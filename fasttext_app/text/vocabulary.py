@@ -12,8 +12,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from fasttext_app.text.strings import number_array, numbers_of, string_array, string_buffers
-from fasttext_app.text.tokenizers import Tokens
+from fasttext_app.text.strings import (
+    number_array,
+    numbers_of,
+    python_strings,
+    string_array,
+    string_buffers,
+)
+from fasttext_app.text.tokens import Tokens
 
 __all__ = ["LabelSet", "Vocabulary", "label_counts"]
 
@@ -63,7 +69,7 @@ class Vocabulary:
 
     @cached_property
     def _id_of(self) -> dict[str, int]:
-        return {word: row for row, word in enumerate(self.words.to_pylist())}
+        return {word: row for row, word in enumerate(python_strings(self.words))}
 
     def row(self, word: str) -> int:
         """Return the row of one word; -1 for a word outside."""

@@ -1,0 +1,92 @@
+"""``fasttext-app import`` and ``fasttext-app export``: fastText's own files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fasttext_app.cli.options import JsonOption, ModelArgument, print_json
+
+__all__ = ["export", "import_"]
+
+FORMATS = ("fasttext-bin", "fasttext-ftz", "vec")
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A fastText .bin or .ftz file.")],
+    output: Annotated[Path, typer.Option("--output", help="The model directory.")],
+    label: Annotated[
+        str, typer.Option("--label", help="What its labels begin with.")
+    ] = "__label__",
+    dequantize: Annotated[
+        bool, typer.Option("--dequantize", help="Make numbers of a quantised table.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Make a model of a fastText file; it gives the same answers here as there."""
+    from fasttext_app.artifact import check_target, save_artifact
+    from fasttext_app.interop.fasttext_file import read_file
+    from fasttext_app.interop.fasttext_model import from_fasttext
+
+    check_target(output)
+    artifact = from_fasttext(read_file(file), str(file), prefix=label, dequantize=dequantize)
+    save_artifact(artifact, output)
+    rows, dim = artifact.table.shape
+    figures = {
+        "output": str(output),
+        "labels": len(artifact.labels),
+        "vocabulary": len(artifact.vocabulary),
+        "table_rows": rows,
+        "dim": dim,
+        "loss": artifact.config.model.loss,
+        "quantised": "codes" in artifact.tensors,
+    }
+    if json:
+        print_json(figures)
+        return
+    kind = "codes" if figures["quantised"] else "numbers"
+    typer.echo(
+        f"imported {file} to {output}: {len(artifact.labels):,} labels, "
+        f"{len(artifact.vocabulary):,} words, {rows:,} rows of {dim} {kind}, "
+        f"loss {artifact.config.model.loss}"
+    )
+
+
+def export(
+    model: ModelArgument,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.")],
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="|".join(FORMATS),
+            help="[default: by the name of FILE: .bin, .ftz or .vec]",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Decides the codes of an .ftz.")] = 0,
+) -> None:
+    """Write a model as a file that fastText reads, with the same labels and probabilities.
+
+    What a fastText file cannot hold is refused. `train --config fasttext` makes models that it can.
+    """
+    from fasttext_app.artifact import load_artifact
+    from fasttext_app.errors import ArtifactError
+    from fasttext_app.interop.fasttext_file import write_file
+    from fasttext_app.interop.fasttext_model import to_fasttext
+    from fasttext_app.interop.word_vectors import classifier_vectors, write_vectors
+    from fasttext_app.predictor import TextClassifier
+
+    by_name = {".bin": "fasttext-bin", ".ftz": "fasttext-ftz", ".vec": "vec"}
+    chosen = form or by_name.get(file.suffix)
+    if chosen not in FORMATS:
+        raise typer.BadParameter(f"choose one of {', '.join(FORMATS)}", param_hint="--format")
+    if file.is_dir():
+        raise ArtifactError(f"{file}: is a folder; name a file")
+    artifact = load_artifact(model)
+    if chosen == "vec":
+        write_vectors(classifier_vectors(TextClassifier(artifact)), file)
+    else:
+        write_file(to_fasttext(artifact, quantized=chosen == "fasttext-ftz", seed=seed), file)
+    typer.echo(f"wrote {file} ({file.stat().st_size / 1e6:,.1f} MB)")

@@ -1,0 +1,1 @@
+"""Models of other programs: fastText's own files, read and written."""

@@ -1,0 +1,70 @@
+"""``Tokens``: the tokens of a column of texts, as numbers of distinct words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from fasttext_app.text.ragged import Ragged, offsets_of
+from fasttext_app.text.strings import string_array, string_buffers
+
+__all__ = ["Tokens"]
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """The tokens of B texts, as numbers of distinct words in the order of first appearance.
+
+    Text ``b`` has ``codes[offsets[b]:offsets[b + 1]]``.
+    """
+
+    codes: npt.NDArray[np.int32]  # [N]
+    offsets: npt.NDArray[np.int64]  # [B + 1]
+    words: pa.StringArray  # [W]
+    hashes: npt.NDArray[np.uint32]  # [W], FNV-1a
+
+    @classmethod
+    def from_lists(cls, tokens: list[list[str]]) -> Tokens:
+        """Number the words of Python lists.
+
+        >>> tokens = Tokens.from_lists([["to", "be"], [], ["to"]])
+        >>> tokens.codes.tolist(), tokens.offsets.tolist(), tokens.words.to_pylist()
+        ([0, 1, 0], [0, 2, 2, 3], ['to', 'be'])
+        """
+        from fasttext_app.text.kernels import hash_words
+
+        number: dict[str, int] = {}
+        codes = [number.setdefault(word, len(number)) for text in tokens for word in text]
+        words = string_array(list(number))
+        return cls(
+            np.array(codes, dtype=np.int32),
+            offsets_of([len(text) for text in tokens]),
+            words,
+            hash_words(*string_buffers(words)),
+        )
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """The number of tokens of each text, [B]."""
+        return np.diff(self.offsets)
+
+    def word_counts(self) -> npt.NDArray[np.int64]:
+        """Return how often each distinct word occurs, [W]."""
+        return np.bincount(self.codes, minlength=len(self.words))
+
+    def take(self, texts: npt.NDArray[np.integer[Any]]) -> Tokens:
+        """Gather texts by number; the distinct words stay, some perhaps without a token."""
+        taken = Ragged(self.codes, self.offsets).take(texts)
+        return Tokens(taken.indices, taken.offsets, self.words, self.hashes)
+
+    def to_lists(self) -> list[list[str]]:
+        """Return Python lists; for tests and for showing a few texts."""
+        words, texts = self.words.to_pylist(), Ragged(self.codes, self.offsets).to_lists()
+        return [[words[code] for code in text] for text in texts]
