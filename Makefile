@@ -9,7 +9,7 @@ ifneq ($(wildcard ../shared/data/ag_news/train.csv),)
 export FASTTEXT_APP_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: setup check format test cov demo bench docs wheel clean
+.PHONY: setup check format test cov demo bench fuzz docs wheel clean
 
 setup: $(STAMP)
 
@@ -49,6 +49,11 @@ bench: setup
 	$(BIN)/python scripts/bench_peers.py --write-docs
 	$(BIN)/python scripts/bench_embedding_bag.py --write-docs \
 	    --vocabularies 10000 100000 1000000 --lengths 16 64 256 --rounds 5
+
+# Damaged fastText files, for as long as FUZZ_SECONDS; see scripts/fuzz_fasttext_file.py.
+FUZZ_SECONDS ?= 600
+fuzz: setup
+	$(BIN)/python scripts/fuzz_fasttext_file.py --seconds $(FUZZ_SECONDS)
 
 # Everything in the documents that a command prints or draws, but the benchmarks.
 docs: setup

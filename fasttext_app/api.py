@@ -26,7 +26,7 @@ from fasttext_app.sources import Source
 from fasttext_app.workflows import train as run_training
 
 if TYPE_CHECKING:
-    from fasttext_app.trainer import Callback
+    from fasttext_app.events import Callback
 
 __all__ = ["load", "train"]
 

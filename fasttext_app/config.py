@@ -95,6 +95,9 @@ class DataConfig(_Section):
     """Whether double quotes delimit fields of a CSV or TSV file."""
     errors: Literal["strict", "replace"] = "strict"
     """What to do with invalid UTF-8 and NUL bytes: refuse them, or put U+FFFD in their place."""
+    label_separator: Annotated[str, Field(min_length=1)] | None = None
+    """What parts the labels of a row that may have several: with it, lists of labels and several
+    ``__label__`` words are read too. ``model.loss = "ova"`` learns them all, other losses one."""
     label_prefix: Annotated[str, Field(min_length=1)] = "__label__"
     """What marks a label in a fastText file."""
     train_split: str = "train"
@@ -160,9 +163,8 @@ class ModelConfig(_Section):
     padding_idx: Annotated[int, Field(ge=0)] | None = None
     """A row that takes no part in any bag and is never trained."""
     loss: Literal["softmax", "ova", "ns", "hs"] = "softmax"
-    """``softmax``: one distribution over labels; ``ova``: one sigmoid a label (one-vs-all);
-    ``ns``: the same, trained on some of the other labels at a time (negative sampling); ``hs``: a
-    distribution by the turns of a Huffman tree (hierarchical softmax)."""
+    """``softmax``: one distribution over labels; ``ova``: a sigmoid each (one-vs-all); ``ns``: the
+    same, trained on a few labels at a time (negative sampling); ``hs``: hierarchical softmax."""
     negatives: Annotated[int, Field(ge=1)] = 5
     """Other labels that ``ns`` draws for each text, by the square root of their counts."""
     probabilities: Literal["exact", "fasttext"] = "exact"

@@ -12,10 +12,10 @@ from rich.text import Text
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from fasttext_app.events import Event
     from fasttext_app.inspection import Inspection, TextStages
-    from fasttext_app.metrics import Scores
+    from fasttext_app.metrics import MultiLabelScores, Scores
     from fasttext_app.predictor import TextClassifier
-    from fasttext_app.trainer import Event
 
 __all__ = [
     "TrainProgress",
@@ -45,7 +45,7 @@ class TrainProgress:
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
-        from fasttext_app.trainer import EpochEnd, StepEnd, TrainBegin
+        from fasttext_app.events import EpochEnd, StepEnd, TrainBegin
 
         if isinstance(event, TrainBegin):
             self._begin(event.texts, event.validation_texts, event.epochs, event.device)
@@ -161,6 +161,28 @@ def show_scores(scores: Scores) -> None:
         "macro F1": scores["macro_f1"],
         "micro F1": scores["micro_f1"],
     }
+    _show_figures(summary, scores)
+    _show_confusion(scores["labels"], scores["confusion_matrix"])
+    _show_unknown(scores["unknown_labels"])
+
+
+def show_multi_label_scores(scores: MultiLabelScores) -> None:
+    """Show the scores of an evaluation where rows may have several labels."""
+    summary: dict[str, object] = {
+        "examples": scores["examples"],
+        "exact match": scores["exact_match"],
+        "micro F1": scores["micro_f1"],
+        "micro precision / recall": (
+            f"{scores['micro_precision']:.4f} / {scores['micro_recall']:.4f}"
+        ),
+        "macro F1": scores["macro_f1"],
+        "sample F1": scores["sample_f1"],
+    }
+    _show_figures(summary, scores)
+    _show_unknown(scores["unknown_labels"])
+
+
+def _show_figures(summary: dict[str, object], scores: Scores | MultiLabelScores) -> None:
     for k, value in scores["precision_at_k"].items():
         summary[f"P@{k} / R@{k}"] = f"{value:.4f} / {scores['recall_at_k'][k]:.4f}"
     out.print(_pairs("Evaluation", summary))
@@ -170,10 +192,12 @@ def show_scores(scores: Scores) -> None:
         figures = (row["precision"], row["recall"], row["f1"])
         table.add_row(Text(name), *(f"{figure:.4f}" for figure in figures), f"{row['support']:,}")
     out.print(table)
-    _show_confusion(scores["labels"], scores["confusion_matrix"])
-    if scores["unknown_labels"]:
-        named = ", ".join(f"{name} ({count})" for name, count in scores["unknown_labels"].items())
-        rows = sum(scores["unknown_labels"].values())
+
+
+def _show_unknown(unknown: Mapping[str, int]) -> None:
+    if unknown:
+        named = ", ".join(f"{name} ({count})" for name, count in unknown.items())
+        rows = sum(unknown.values())
         out.print(
             Text(f"{rows} rows have labels that the model does not know, each an error: {named}")
         )
@@ -199,6 +223,11 @@ def _show_confusion(labels: Sequence[str], matrix: Sequence[Sequence[int]]) -> N
     out.print(table)
 
 
+def _origin(data: Mapping[str, Any]) -> str:
+    rows = f" ({data['train_rows']:,} rows)" if "train_rows" in data else ""
+    return f"{data.get('source')}{rows}"
+
+
 def show_info(model: TextClassifier, path: str, size_bytes: int) -> None:
     """Show what a model is made of."""
     artifact, text = model.artifact, model.config.text
@@ -214,8 +243,7 @@ def show_info(model: TextClassifier, path: str, size_bytes: int) -> None:
                 f"{table.shape[0] - len(artifact.vocabulary):,} rows",
                 "table": f"{table.shape[0]:,} rows x {table.shape[1]} ({table.dtype})",
                 "labels": f"{len(model.labels):,}",
-                "trained on": f"{artifact.data.get('source')} "
-                f"({artifact.data.get('train_rows', 0):,} rows)",
+                "trained on": _origin(artifact.data),
                 "best epoch": artifact.history.get("best_epoch", 0),
                 **{name.replace("_", " "): value for name, value in artifact.metrics.items()},
             },

@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from fasttext_app.config import Config
 from fasttext_app.huffman import HuffmanTree
+from fasttext_app.text.ragged import Ragged
 
 __all__ = [
     "LOSSES",
@@ -26,21 +27,27 @@ __all__ = [
     "build_loss",
     "hierarchical_softmax",
     "negative_sampling",
+    "one_of_several",
     "one_vs_all",
+    "one_vs_all_of_sets",
 ]
 
 Loss = Callable[[nn.Linear, Tensor, Tensor], Tensor]
 """From the linear layer, bags [B, D] and classes [B] to the mean over the batch."""
 
 
-def build_loss(config: Config, counts: Sequence[int]) -> Loss:
+def build_loss(config: Config, counts: Sequence[int], sets: Ragged | None = None) -> Loss:
     """Return the loss of a configuration.
 
     Args:
         config: names it in ``model.loss``.
         counts: how often each class was seen in training, [C].
+        sets: where rows may have several labels, the sets of classes that ``labels`` number.
     """
     name = config.model.loss
+    if sets is not None:
+        one = build_loss(config, counts)
+        return one_vs_all_of_sets(sets) if name == "ova" else one_of_several(one, sets, config)
     if name == "ns":
         return negative_sampling(counts, config.model.negatives, config.trainer.seed)
     if name == "hs":
@@ -55,9 +62,29 @@ def one_vs_all(logits: Tensor, labels: Tensor) -> Tensor:
     >>> one_vs_all(torch.zeros(1, 2), torch.tensor([0])).item()  # 2 ln 2
     1.386294...
     """
-    wanted = functional.one_hot(labels, logits.shape[1]).to(logits.dtype)
+    return _questions(logits, functional.one_hot(labels, logits.shape[1]).to(logits.dtype))
+
+
+def _questions(logits: Tensor, wanted: Tensor) -> Tensor:
     summed = functional.binary_cross_entropy_with_logits(logits, wanted, reduction="sum")
-    return summed / max(len(labels), 1)
+    return summed / max(len(logits), 1)
+
+
+def one_vs_all_of_sets(sets: Ragged) -> Loss:
+    """Return the same for rows of several labels, which number one of these sets of classes."""
+    classes, offsets = torch.from_numpy(sets.indices), torch.from_numpy(sets.offsets)
+
+    def loss(linear: nn.Linear, bags: Tensor, labels: Tensor) -> Tensor:
+        logits, numbers = linear(bags), labels.cpu()
+        lengths = offsets[numbers + 1] - offsets[numbers]
+        rows = torch.repeat_interleave(torch.arange(len(numbers)), lengths)
+        begin = offsets[numbers] - (lengths.cumsum(0) - lengths)
+        places = torch.arange(len(rows)) + begin[rows]
+        wanted = torch.zeros(logits.shape)
+        wanted[rows, classes[places]] = 1
+        return _questions(logits, wanted.to(logits.device))
+
+    return loss
 
 
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -65,6 +92,19 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "ova": one_vs_all,
 }
 """Those that look at every class: from logits [B, C] and classes [B]."""
+
+
+def one_of_several(loss: Loss, sets: Ragged, config: Config) -> Loss:
+    """Return a loss of rows of several labels that sees one of them at each visit, at random."""
+    classes, offsets = torch.from_numpy(sets.indices), torch.from_numpy(sets.offsets)
+    generator = torch.Generator().manual_seed(config.trainer.seed)
+
+    def drawn(linear: nn.Linear, bags: Tensor, labels: Tensor) -> Tensor:
+        begin, end = offsets[labels.cpu()], offsets[labels.cpu() + 1]
+        share = torch.rand(len(begin), generator=generator, dtype=torch.float64)
+        return loss(linear, bags, classes[begin + (share * (end - begin)).long()].to(labels.device))
+
+    return drawn
 
 
 def negative_sampling(counts: Sequence[int], negatives: int, seed: int) -> Loss:

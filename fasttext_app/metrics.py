@@ -12,16 +12,22 @@ from typing import TypedDict
 import numpy as np
 import numpy.typing as npt
 
+from fasttext_app.text.ragged import Ragged, offsets_of
+
 __all__ = [
     "LabelScores",
+    "MultiLabelScores",
     "Scores",
+    "chosen_classes",
     "classification_scores",
     "confusion_matrix",
+    "multi_label_scores",
     "precision_at_k",
     "top_k_classes",
 ]
 
 Ids = npt.NDArray[np.int64]
+Shares = npt.NDArray[np.float64]
 
 
 class LabelScores(TypedDict):
@@ -43,6 +49,23 @@ class Scores(TypedDict):
     labels: list[str]
     per_label: dict[str, LabelScores]
     confusion_matrix: list[list[int]]
+    precision_at_k: dict[str, float]
+    recall_at_k: dict[str, float]
+    unknown_labels: dict[str, int]
+
+
+class MultiLabelScores(TypedDict):
+    """The scores where an example may have several labels; the keys are those of ``--json``."""
+
+    examples: int
+    exact_match: float
+    micro_precision: float
+    micro_recall: float
+    micro_f1: float
+    macro_f1: float
+    sample_f1: float
+    labels: list[str]
+    per_label: dict[str, LabelScores]
     precision_at_k: dict[str, float]
     recall_at_k: dict[str, float]
     unknown_labels: dict[str, int]
@@ -106,15 +129,7 @@ def classification_scores(
         "macro_f1": float(f1[occurring].mean()) if occurring.any() else 0.0,
         "micro_f1": accuracy,
         "labels": names,
-        "per_label": {
-            name: {
-                "precision": float(precision[row]),
-                "recall": float(recall[row]),
-                "f1": float(f1[row]),
-                "support": int(support[row]),
-            }
-            for row, name in enumerate(names)
-        },
+        "per_label": _per_label(names, precision, recall, f1, support),
         "confusion_matrix": matrix.tolist(),
         "precision_at_k": {str(k): value for k, value in at_k.items()},
         "recall_at_k": {str(k): value * k for k, value in at_k.items()},
@@ -122,6 +137,93 @@ def classification_scores(
             name: int(support[len(labels) + row]) for row, name in enumerate(unknown)
         },
     }
+
+
+def chosen_classes(chosen: npt.NDArray[np.bool_]) -> Ragged:
+    """Return the classes that are chosen in each row of flags [B, C].
+
+    >>> chosen_classes(np.array([[True, False, True], [False, False, False]])).to_lists()
+    [[0, 2], []]
+    """
+    return Ragged(np.nonzero(chosen)[1], offsets_of(chosen.sum(axis=1)))
+
+
+def multi_label_scores(
+    true: Ragged, predicted: Ragged, ranked: Ids, labels: Sequence[str], unknown: Sequence[str] = ()
+) -> MultiLabelScores:
+    """Score predictions where an example may have several labels, or none.
+
+    A ratio of 0/0 is 0. Macro F1 is the mean over the labels that occur, sample F1 the mean over
+    the examples.
+
+    Args:
+        true: the classes of each example, [B]; ``len(labels) + u`` for ``unknown[u]``.
+        predicted: the classes that were predicted for each, [B].
+        ranked: classes by descending score, [B, K], K >= 1.
+        labels: the names of the model's classes.
+        unknown: names of true labels that the model does not know.
+
+    >>> true, predicted = Ragged.from_lists([[0, 1], [1]]), Ragged.from_lists([[0], [1]])
+    >>> scores = multi_label_scores(true, predicted, np.array([[0, 1], [1, 0]]), ["a", "b"])
+    >>> scores["exact_match"], scores["micro_recall"], scores["precision_at_k"]
+    (0.5, 0.6666666666666666, {'1': 1.0})
+    """
+    names, rows = [*labels, *unknown], len(true)
+    cells, guesses = (_cells(bags, len(names)) for bags in (true, predicted))
+    right = np.intersect1d(cells, guesses, assume_unique=True)
+    by_label = [np.bincount(found % len(names), minlength=len(names)) for found in (right, guesses)]
+    by_label.append(np.bincount(cells % len(names), minlength=len(names)))
+    hits, chosen, support = by_label
+    row_hits = np.bincount(right // len(names), minlength=rows)
+    row_sizes = true.lengths + predicted.lengths
+    f1 = _ratio(2 * hits, support + chosen)
+    occurring = (support + chosen) > 0
+    precision, recall = _ratio(hits, chosen), _ratio(hits, support)
+    found_at = {
+        k: int(np.isin(_cells(_first(ranked, k), len(names)), cells).sum())
+        for k in (1, 3, 5)
+        if k <= ranked.shape[1]
+    }
+    return {
+        "examples": rows,
+        "exact_match": float(np.mean(2 * row_hits == row_sizes)) if rows else 0.0,
+        "micro_precision": len(right) / max(len(guesses), 1),
+        "micro_recall": len(right) / max(len(cells), 1),
+        "micro_f1": 2 * len(right) / max(len(guesses) + len(cells), 1),
+        "macro_f1": float(f1[occurring].mean()) if occurring.any() else 0.0,
+        "sample_f1": float(_ratio(2 * row_hits, row_sizes).mean()) if rows else 0.0,
+        "labels": names,
+        "per_label": _per_label(names, precision, recall, f1, support),
+        "precision_at_k": {str(k): n / (k * max(rows, 1)) for k, n in found_at.items()},
+        "recall_at_k": {str(k): n / max(len(cells), 1) for k, n in found_at.items()},
+        "unknown_labels": {
+            name: int(support[len(labels) + number]) for number, name in enumerate(unknown)
+        },
+    }
+
+
+def _per_label(
+    names: Sequence[str], precision: Shares, recall: Shares, f1: Shares, support: Ids
+) -> dict[str, LabelScores]:
+    return {
+        name: {
+            "precision": float(precision[row]),
+            "recall": float(recall[row]),
+            "f1": float(f1[row]),
+            "support": int(support[row]),
+        }
+        for row, name in enumerate(names)
+    }
+
+
+def _cells(bags: Ragged, classes: int) -> Ids:
+    """Return a number for each (example, class)."""
+    numbers: Ids = np.repeat(np.arange(len(bags)), bags.lengths) * classes + bags.indices
+    return numbers
+
+
+def _first(ranked: Ids, k: int) -> Ragged:
+    return Ragged(ranked[:, :k].ravel(), np.arange(len(ranked) + 1) * k)
 
 
 def _ratio(part: npt.NDArray[np.int64], whole: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:

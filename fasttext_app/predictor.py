@@ -19,9 +19,18 @@ from fasttext_app.artifact import Artifact, load_artifact, save_artifact
 from fasttext_app.config import Config, DataConfig
 from fasttext_app.errors import ConfigError, DataError
 from fasttext_app.forward import CpuForward, probabilities, torch_forward
-from fasttext_app.metrics import Scores, classification_scores, top_k_classes
+from fasttext_app.metrics import (
+    MultiLabelScores,
+    Scores,
+    chosen_classes,
+    classification_scores,
+    multi_label_scores,
+    top_k_classes,
+)
 from fasttext_app.parallel import map_threads
 from fasttext_app.text.encoder import TextEncoder, TextLike, as_chunks
+from fasttext_app.text.ragged import Ragged
+from fasttext_app.text.row_labels import split_cell
 from fasttext_app.text.strings import number_array, string_array
 from fasttext_app.text.tokenizers import load_tokenizer
 
@@ -159,14 +168,15 @@ class TextClassifier:
         """Return the ``top_k`` best classes of each text (all of them where there are fewer)."""
         if top_k < 1:
             raise ConfigError(f"top_k = {top_k}: must be at least 1")
-        parts = [
-            self._ranked(np.empty((0, len(self.labels)), np.float32), top_k),
-            *map_threads(
-                lambda chunk: self._ranked(self._chunk_logits(chunk), top_k),
-                as_chunks(texts),
-                self.threads,
-            ),
-        ]
+
+        def rank(chunk: pa.StringArray) -> Ranked:
+            return self._ranked(self._chunk_logits(chunk), top_k)
+
+        parts = list(map_threads(rank, as_chunks(texts), self.threads))
+        if len(parts) == 1:
+            return parts[0]
+        if not parts:
+            return self._ranked(np.empty((0, len(self.labels)), np.float32), top_k)
         return Ranked(
             np.concatenate([part.classes for part in parts]),
             np.concatenate([part.probabilities for part in parts]),
@@ -175,7 +185,7 @@ class TextClassifier:
     def _ranked(self, logits: F32, top_k: int) -> Ranked:
         classes = top_k_classes(logits, top_k)  # large logits differ where probabilities round to 1
         proba = probabilities(logits, self.config.model)
-        return Ranked(classes, np.take_along_axis(proba, classes, axis=1))
+        return Ranked(classes, proba[np.arange(len(proba))[:, None], classes])
 
     @overload
     def predict(  # type: ignore[overload-overlap]  # str is a Sequence[str] too
@@ -232,26 +242,66 @@ class TextClassifier:
         labels: Sequence[str] | None = None,
         *,
         split: str = "test",
-    ) -> Scores:
+        threshold: float = 0.5,
+    ) -> Scores | MultiLabelScores:
         """Score the model on a data SPEC's split, or on texts with their ``labels``.
+
+        Args:
+            data: a SPEC, or texts.
+            labels: one cell for each text, where ``data`` is texts.
+            split: of the SPEC.
+            threshold: where a row may have several labels, the probability from which one is
+                predicted.
 
         Raises:
             DataError: the data cannot be read, or there is none.
         """
         if not isinstance(data, str | Path):
-            return self.evaluate_batches(labelled_table("evaluate", data, labels).to_batches())
+            rows = labelled_table("evaluate", data, labels).to_batches()
+            return self.evaluate_batches(rows, threshold)
         from fasttext_app.sources import open_source
 
         refuse_labels("evaluate", data, labels)
         config = DataConfig.model_validate(self.config.data.model_dump() | {"source": str(data)})
-        return self.evaluate_batches(open_source(config).scan(split))
+        return self.evaluate_batches(open_source(config).scan(split), threshold)
 
-    def evaluate_batches(self, batches: Iterable[pa.RecordBatch]) -> Scores:
+    def evaluate_batches(
+        self, batches: Iterable[pa.RecordBatch], threshold: float = 0.5
+    ) -> Scores | MultiLabelScores:
         """Score the model on batches of ``text`` and ``label``, in constant memory for the texts.
 
         Raises:
             DataError: there are no rows.
         """
+        separator = self.config.data.label_separator
+        if separator is None:
+            return self._evaluate_single(batches)
+        return self._evaluate_several(batches, separator, threshold)
+
+    def _evaluate_several(
+        self, batches: Iterable[pa.RecordBatch], separator: str, threshold: float
+    ) -> MultiLabelScores:
+        numbers = {name: number for number, name in enumerate(self.labels)}
+        true: list[list[int]] = []
+        predicted, ranked = [], []
+        for batch in batches:
+            for cell in batch.column("label").to_pylist():
+                labels = split_cell(cell, separator)
+                true.append([numbers.setdefault(label, len(numbers)) for label in labels])
+            proba = self.predict_proba(batch.column("text"))
+            predicted.append(chosen_classes(proba >= threshold))
+            ranked.append(top_k_classes(proba, EVALUATED_RANKS))
+        if not true:
+            raise DataError("there are no rows to evaluate")
+        return multi_label_scores(
+            Ragged.from_lists(true),
+            Ragged.concat(predicted),
+            np.concatenate(ranked),
+            self.labels,
+            list(numbers)[len(self.labels) :],
+        )
+
+    def _evaluate_single(self, batches: Iterable[pa.RecordBatch]) -> Scores:
         unknown: dict[str, int] = {}
         true, ranked = [], []
         for batch in batches:

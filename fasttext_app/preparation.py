@@ -23,6 +23,7 @@ from fasttext_app.parallel import map_threads
 from fasttext_app.sources import Source, open_source
 from fasttext_app.text.encoder import TextEncoder, chunk_rows
 from fasttext_app.text.ragged import Ragged
+from fasttext_app.text.row_labels import RowLabels
 from fasttext_app.text.spool import Load, Spool
 from fasttext_app.text.strings import flag_array
 from fasttext_app.text.tokenizers import Tokenizer, load_tokenizer
@@ -67,7 +68,7 @@ class Encoded:
 
     shards: tuple[Load, ...]
     classes: tuple[npt.NDArray[np.int64], ...]
-    """The class of each text, shard by shard."""
+    """The class of each text, or the number of its set of classes, shard by shard."""
 
     def __len__(self) -> int:
         return sum(len(classes) for classes in self.classes)
@@ -84,6 +85,8 @@ class Prepared:
     validation: Encoded | None
     idf: npt.NDArray[np.float32] | None
     statistics: dict[str, Any]
+    label_sets: Ragged | None = None
+    """Where rows may have several labels: their sets of classes, which ``classes`` then number."""
 
 
 @dataclass(frozen=True)
@@ -127,17 +130,29 @@ def split_examples(rows: Rows, source: Source, config: Config) -> Examples:
     return Examples(rows, source.scan(wanted), source.label_names, source.spec)
 
 
-def held_out_rows(classes: npt.NDArray[np.int64], fraction: float, seed: int) -> Flags:
+def held_out_rows(
+    classes: npt.NDArray[np.int64], fraction: float, seed: int, sets: Ragged | None = None
+) -> Flags:
     """Choose rows at random for validation, [rows].
 
     A label whose rows would all be held out keeps one of them in training.
+
+    Args:
+        classes: the class of each row; where there are ``sets``, the number of one.
+        fraction: of the rows.
+        seed: decides which.
+        sets: the classes of each set.
     """
     chosen = np.zeros(len(classes), dtype=bool)
     held = round(len(classes) * fraction)
     if held:
         chosen[np.random.default_rng(seed).permutation(len(classes))[:held]] = True
-        found, first_rows = np.unique(classes, return_index=True)
-        chosen[first_rows[~np.isin(found, classes[~chosen])]] = False
+        rows = np.arange(len(classes))
+        if sets is not None:
+            rows = np.repeat(rows, sets.lengths[classes])
+            classes = sets.take(classes).indices
+        found, first = np.unique(classes, return_index=True)
+        chosen[rows[first[~np.isin(found, classes[~chosen[rows]])]]] = False
     return chosen
 
 
@@ -173,10 +188,18 @@ def prepare(config: Config, examples: Examples, spool: Spool | None = None) -> P
     spool = Spool(2**63) if spool is None else spool
     tokenizer = load_tokenizer(config.text.tokenizer)
     parts = list(_tokenise(examples, tokenizer, threads, spool))
-    all_labels = LabelSet.build([part.labels for part in parts], examples.label_order)
-    classes = np.concatenate([all_labels.ids(part.labels) for part in parts])
-    held = held_out_rows(classes, examples.held_out, config.trainer.seed)
-    labels = _checked(all_labels.counted(classes[~held]), examples)
+    row_labels = RowLabels.build(
+        [part.labels for part in parts], examples.label_order, config.data.label_separator
+    )
+    classes = np.concatenate([row_labels.numbers(part.labels) for part in parts])
+    sets = row_labels.sets
+    if sets is not None and config.model.loss != "ova" and not sets.lengths.all():
+        raise DataError(
+            f'{examples.source}: a row has no label but the separator; only model.loss = "ova" '
+            "learns from such rows"
+        )
+    held = held_out_rows(classes, examples.held_out, config.trainer.seed, sets)
+    labels = _checked(row_labels.counted(classes[~held]), examples)
     sides = [_Side(parts, classes, chosen, threads) for chosen in (~held, held)]
     vocabulary = Vocabulary.build(sides[0].tokens(), config.text.min_count, config.text.max_size)
     encoder = TextEncoder.from_config(config.text, tokenizer, vocabulary)
@@ -192,7 +215,7 @@ def prepare(config: Config, examples: Examples, spool: Spool | None = None) -> P
             f"model.padding_idx = {config.model.padding_idx} is outside the table, "
             f"which has {encoder.rows} rows"
         )
-    validation, unknown = _validation(examples, sides[1], encoder, labels, spool)
+    validation, unknown = _validation(examples, sides[1], encoder, row_labels, spool)
     lengths = np.concatenate([part.lengths for part in parts])[~held]
     statistics = {
         "source": examples.source,
@@ -208,7 +231,7 @@ def prepare(config: Config, examples: Examples, spool: Spool | None = None) -> P
         "validation_rows_of_unknown_labels": unknown,
     }
     idf = None if found is None else inverse_document_frequency(found)
-    return Prepared(config, encoder, labels, train, validation, idf, statistics)
+    return Prepared(config, encoder, labels, train, validation, idf, statistics, row_labels.sets)
 
 
 def _batches(rows: Rows) -> Iterable[pa.RecordBatch]:
@@ -302,14 +325,14 @@ def _prune(
 
 
 def _validation(
-    examples: Examples, held: _Side, encoder: TextEncoder, labels: LabelSet, spool: Spool
+    examples: Examples, held: _Side, encoder: TextEncoder, labels: RowLabels, spool: Spool
 ) -> tuple[Encoded | None, int]:
     """Encode the validation rows whose label is known; return how many are not."""
     if examples.validation is None:
         return (held.encoded(encoder, spool)[0] if held.chosen.any() else None), 0
     piece, classes, rows = spool.piece(), [], 0
     for batch in _batches(examples.validation):
-        found = labels.ids(batch.column("label"))
+        found = labels.numbers(batch.column("label"))
         known = batch.filter(flag_array(found >= 0))
         piece.add(encoder.encode(known.column("text"), held.threads))
         classes.append(found[found >= 0])

@@ -1,16 +1,13 @@
-"""The training loop. It prints nothing: it emits events, which a callback may render.
-
-TrainBegin  EpochBegin  (StepEnd)*  EpochEnd  ...  TrainEnd
-"""
+"""The training loop. It prints nothing: it emits events, which a callback may render."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,110 +15,35 @@ from fasttext_app.batch import Batch, EncodedDataset, Grouping, ShardedDataset
 from fasttext_app.config import Config, OptimizerConfig
 from fasttext_app.config_rules import fused_obstacle
 from fasttext_app.errors import MissingDependencyError, TrainingError
+from fasttext_app.events import (
+    Callback,
+    EpochEnd,
+    EpochRecord,
+    StepEnd,
+    TrainBegin,
+    TrainEnd,
+    TrainOutcome,
+)
 from fasttext_app.huffman import HuffmanTree
 from fasttext_app.losses import build_loss
-from fasttext_app.metrics import classification_scores, top_k_classes
+from fasttext_app.metrics import (
+    chosen_classes,
+    classification_scores,
+    multi_label_scores,
+    top_k_classes,
+)
 from fasttext_app.model import FastTextClassifier
 from fasttext_app.optim import build_optimizers, rate_factor, set_rate
 from fasttext_app.optim.fused import FusedStep
+from fasttext_app.text.ragged import Ragged
 
 if TYPE_CHECKING:
     from fasttext_app.optim.cuda import CudaStep
 
-__all__ = [
-    "Callback",
-    "EpochEnd",
-    "EpochRecord",
-    "Event",
-    "StepEnd",
-    "TrainBegin",
-    "TrainEnd",
-    "TrainOutcome",
-    "Trainer",
-]
+__all__ = ["Trainer"]
 
 EVALUATION_BATCH = 4096
 REPORTS_PER_EPOCH = 50
-
-
-@dataclass(frozen=True)
-class EpochRecord:
-    """What one epoch came to; ``history.json`` holds one of these for each."""
-
-    epoch: int
-    train_loss: float
-    seconds: float
-    texts_per_second: float
-    validation_loss: float | None = None
-    validation_accuracy: float | None = None
-    validation_macro_f1: float | None = None
-
-
-@dataclass(frozen=True)
-class TrainBegin:
-    """Training starts."""
-
-    texts: int
-    validation_texts: int
-    epochs: int
-    device: str
-
-
-@dataclass(frozen=True)
-class StepEnd:
-    """Some steps of an epoch are done (emitted fifty to a hundred times an epoch)."""
-
-    epoch: int
-    texts: int
-    loss: float
-    lr: float
-    texts_per_second: float
-
-
-@dataclass(frozen=True)
-class EpochEnd:
-    """An epoch is done; ``best`` says whether it is the best so far."""
-
-    record: EpochRecord
-    best: bool
-
-
-@dataclass(frozen=True)
-class TrainEnd:
-    """Training is over; the model holds the weights of ``best_epoch``.
-
-    Where no epoch was validated it holds the last ones: after Ctrl-C, those amid an epoch.
-    """
-
-    best_epoch: int
-    interrupted: bool
-
-
-Event = TrainBegin | StepEnd | EpochEnd | TrainEnd
-Callback = Callable[[Event], None]
-
-
-@dataclass
-class TrainOutcome:
-    """The story of a run; the weights are in the model."""
-
-    history: list[EpochRecord] = field(default_factory=list)
-    steps: int = 0
-    best_epoch: int = 0
-    interrupted: bool = False
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON; what was not measured is left out."""
-        epochs = [
-            {key: value for key, value in asdict(record).items() if value is not None}
-            for record in self.history
-        ]
-        return {
-            "best_epoch": self.best_epoch,
-            "steps": self.steps,
-            "interrupted": self.interrupted,
-            "epochs": epochs,
-        }
 
 
 class Trainer:
@@ -132,6 +54,7 @@ class Trainer:
         config: the run's settings.
         callback: receives the events.
         counts: how often each class was seen in training, [C]; some losses need it.
+        label_sets: where rows may have several labels, the sets of classes that theirs number.
     """
 
     def __init__(
@@ -140,11 +63,13 @@ class Trainer:
         config: Config,
         callback: Callback | None = None,
         counts: Sequence[int] = (),
+        label_sets: Ragged | None = None,
     ) -> None:
         self.model = model
         self.config = config
         self._emit = callback or (lambda event: None)
-        self._loss = build_loss(config, counts)
+        self._label_sets = label_sets
+        self._loss = build_loss(config, counts, label_sets)
         self._tree = HuffmanTree.build(counts) if config.model.loss == "hs" else None
         self._fused_step = self._make_fused_step()
         self._grouping = None if self._fused_step is None else self._how_to_group()
@@ -247,7 +172,8 @@ class Trainer:
             from fasttext_app.optim.cuda import CudaStep
 
             try:
-                return CudaStep(self.model, optimizer, self.config.model.loss)
+                loss = self.config.model.loss if self._label_sets is None else "of sets"
+                return CudaStep(self.model, optimizer, loss)
             except ImportError as error:
                 if optimizer.implementation == "fused":
                     raise MissingDependencyError(
@@ -308,7 +234,7 @@ class Trainer:
 
     @torch.no_grad()
     def _validate(self, data: EncodedDataset) -> dict[str, float]:
-        loss_sum, ranked = 0.0, []
+        loss_sum, ranked, above = 0.0, [], []
         for texts in torch.arange(len(data), device=data.labels.device).split(EVALUATION_BATCH):
             batch = data.gather(texts)
             bags = self.model.bags(batch.indices, batch.offsets, batch.per_sample_weights)
@@ -316,14 +242,22 @@ class Trainer:
             scores = self.model.linear(bags).cpu().numpy()
             if self._tree is not None:
                 scores = self._tree.log_probabilities(scores)
-            ranked.append(torch.from_numpy(top_k_classes(scores, 1)))
+            ranked.append(top_k_classes(scores, 1))
+            above.append(chosen_classes(scores > 0))
         names = [str(label) for label in range(self.model.linear.out_features)]
-        predicted = torch.cat(ranked).numpy()
-        found = classification_scores(data.labels.cpu().numpy(), predicted, names)
+        true, best = data.labels.cpu().numpy(), np.concatenate(ranked)
+        if self._label_sets is None:
+            scored = classification_scores(true, best, names)
+            accuracy, macro_f1 = scored["accuracy"], scored["macro_f1"]
+        else:
+            of_sets = multi_label_scores(
+                self._label_sets.take(true), Ragged.concat(above), best, names
+            )
+            accuracy, macro_f1 = of_sets["precision_at_k"]["1"], of_sets["macro_f1"]
         return {
             "validation_loss": loss_sum / len(data),
-            "validation_accuracy": found["accuracy"],
-            "validation_macro_f1": found["macro_f1"],
+            "validation_accuracy": accuracy,
+            "validation_macro_f1": macro_f1,
         }
 
 

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     import torch
 
     from fasttext_app.batch import EncodedDataset, ShardedDataset
+    from fasttext_app.events import Callback, TrainOutcome
     from fasttext_app.model import FastTextClassifier
-    from fasttext_app.trainer import Callback, TrainOutcome
 
 __all__ = ["TrainResult", "describe_data", "train", "train_prepared"]
 
@@ -76,7 +76,7 @@ def train_prepared(prepared: Prepared, callback: Callback | None = None) -> Trai
         validation = None
         if prepared.validation is not None:
             validation = _whole(prepared.validation, prepared, device)
-        outcome = Trainer(model, config, callback, prepared.labels.counts).fit(
+        outcome = Trainer(model, config, callback, prepared.labels.counts, prepared.label_sets).fit(
             train_data, validation
         )
     if outcome.interrupted and not outcome.steps:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import atexit
 import os
+import random
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -77,3 +81,86 @@ def ag_news_dir() -> Path:
     if folder is None or not all((folder / f"{s}.csv").is_file() for s in ("train", "test")):
         pytest.skip("needs the AG_NEWS files: FASTTEXT_APP_DATA names no folder with ag_news/")
     return folder
+
+
+ALPHABETS = "abcdefghijklmnop", "éèßøñåüaeiou", "абвгдежзик", "日本語学校東京大", "مرحباسلام"
+ORIGINAL_LABELS = "sport", "wörld", "科学", "d"
+
+
+@pytest.fixture(scope="session")
+def labelled_rows() -> list[tuple[str, str]]:
+    """600 (label, text) pairs of invented words in many scripts; a label has words of its own."""
+    chance = random.Random(0)
+    words = sorted(
+        {
+            "".join(chance.choices(letters, k=chance.randint(2, 8)))
+            for letters in ALPHABETS
+            for _ in range(90)
+        }
+    )
+    chance.shuffle(words)
+    rows = []
+    for _ in range(600):
+        (label,) = chance.choices(range(4), [4, 3, 2, 1])
+        length = chance.randint(2, 14)
+        text = chance.choices(words, k=length) + chance.choices(words[label::4], k=length)
+        rows.append((ORIGINAL_LABELS[label], " ".join(chance.sample(text, length))))
+    return rows
+
+
+@pytest.fixture(scope="session")
+def labelled_file(
+    labelled_rows: list[tuple[str, str]], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The same as a file of ``__label__x some text`` lines."""
+    path = tmp_path_factory.mktemp("labelled") / "train.txt"
+    lines = (f"__label__{label} {text}\n" for label, text in labelled_rows)
+    path.write_text("".join(lines), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def odd_texts(labelled_rows: list[tuple[str, str]]) -> list[str]:
+    """Texts that are read in unlike ways, and the first hundred of the training rows."""
+    odd = [
+        *("", "   ", "</s>", "a </s> b", "</s></s> x", "before __label__d </s> __label__q after"),
+        *("a __label__sport b", "__label__zzz x", "__label__ x", "x__label__sport", "__label__d"),
+        *(
+            "😀 emoji 日本語 mixed Привет",
+            "e\u0301 é \u200b\ufeff",
+            "\u00a0 nbsp\u3000x\u2028y\x85z",
+        ),
+        *("tab\tsep\x0bv\x0cf\x00nul\r", "\x1c\x1d\x1e\x1f", "<b> > < <br />", "x" * 5000),
+    ]
+    return odd + [text for _, text in labelled_rows[:100]]
+
+
+@pytest.fixture(scope="session")
+def original() -> ModuleType:
+    """The real fastText library; skips where it is not installed, or cannot train."""
+    library = pytest.importorskip("fasttext")
+    if not hasattr(library, "train_supervised"):
+        pytest.skip("the fasttext that is installed cannot train")
+    library.FastText.eprint = lambda message: None  # no warnings on loading a model
+    return library
+
+
+@pytest.fixture(scope="session")
+def train_original(
+    original: ModuleType, labelled_file: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Path]:
+    """Train on ``labelled_file`` with the real library; returns the path of the model's file."""
+    folder, made = tmp_path_factory.mktemp("original"), dict[str, Path]()
+
+    def train(quantize: dict[str, Any] | None = None, **options: Any) -> Path:
+        key = repr((quantize, sorted(options.items())))
+        if key not in made:
+            settings = {"input": str(labelled_file), "dim": 11, "lr": 0.5, **options}
+            model = original.train_supervised(verbose=0, thread=1, **settings)
+            if quantize is not None:
+                model.quantize(**quantize)
+            made[key] = folder / f"{len(made)}.{'bin' if quantize is None else 'ftz'}"
+            model.save_model(str(made[key]))
+        return made[key]
+
+    return train

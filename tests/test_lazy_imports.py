@@ -13,12 +13,21 @@ import fasttext_app
 
 # Low layers first, so that the first one to import torch is the one that is named.
 WITHOUT_TORCH = [
-    *("errors", "_version", "resources", "config", "config_rules", "parallel", "background"),
+    *(
+        "errors",
+        "_version",
+        "resources",
+        "config",
+        "config_rules",
+        "parallel",
+        "background",
+        "events",
+    ),
     *("sources", "sources.ag_news", "sources.delimited", "sources.examples", "sources.files"),
     *("sources.hub", "sources.lines", "sources.parquet", "sources.stream"),
     *("text", "text.ragged", "text.hashing", "text.tokenizers", "text.vocabulary"),
     *("text.encoder", "text.weighting", "text.hash_space", "text.strings", "text.spool"),
-    *("text.fasttext_lines", "text.tokens"),
+    *("text.fasttext_lines", "text.row_labels", "text.tokens"),
     *(
         "metrics",
         "device",

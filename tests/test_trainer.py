@@ -13,18 +13,11 @@ from fasttext_app.batch import EncodedDataset
 from fasttext_app.config import Config, flat_layer, resolve
 from fasttext_app.device import resolve_device, torch_threads
 from fasttext_app.errors import DeviceError, TrainingError
+from fasttext_app.events import EpochEnd, Event, StepEnd, TrainBegin, TrainEnd, TrainOutcome
 from fasttext_app.losses import LOSSES
 from fasttext_app.model import FastTextClassifier
 from fasttext_app.text.ragged import Ragged
-from fasttext_app.trainer import (
-    EpochEnd,
-    Event,
-    StepEnd,
-    TrainBegin,
-    TrainEnd,
-    Trainer,
-    TrainOutcome,
-)
+from fasttext_app.trainer import Trainer
 
 ROWS, CLASSES = 8, 2
 State = dict[str, torch.Tensor]

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from fasttext_app.config import Config, DataConfig, flat_layer, resolve
 from fasttext_app.errors import DataError, DeviceError, TrainingError
+from fasttext_app.events import EpochEnd, StepEnd
 from fasttext_app.predictor import TextClassifier
 from fasttext_app.preparation import (
     Examples,
@@ -25,7 +26,7 @@ from fasttext_app.preparation import (
 from fasttext_app.sources import open_source
 from fasttext_app.text.spool import Spool
 from fasttext_app.text.weighting import tfidf_weights
-from fasttext_app.trainer import EpochEnd, StepEnd, Trainer
+from fasttext_app.trainer import Trainer
 from fasttext_app.workflows import describe_data, train
 
 GOOD = ["great fun", "loved it so", "a joy to watch", "great joy"]

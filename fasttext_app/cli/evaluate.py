@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
 from fasttext_app.cli.options import (
     DataOption,
     DeviceOption,
@@ -17,6 +21,9 @@ from fasttext_app.cli.options import (
     print_json,
 )
 
+if TYPE_CHECKING:
+    from fasttext_app.metrics import MultiLabelScores, Scores
+
 __all__ = ["evaluate"]
 
 
@@ -28,6 +35,15 @@ def evaluate(
     label_column: LabelColumnOption = None,
     errors: ErrorsOption = None,
     settings: SetOption = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            "--threshold",
+            min=0,
+            max=1,
+            help="Where rows have several labels: predict those from here on.  [default: 0.5]",
+        ),
+    ] = None,
     device: DeviceOption = None,
     threads: ThreadsOption = None,
     json: JsonOption = False,
@@ -37,9 +53,17 @@ def evaluate(
     from fasttext_app.predictor import TextClassifier
 
     classifier = TextClassifier.load(model, device=device or "cpu", threads=threads or 0)
+    several = classifier.config.data.label_separator is not None
+    if threshold is not None and not several:
+        raise typer.BadParameter(
+            "the model was trained on rows of one label; it has no use here",
+            param_hint="--threshold",
+        )
     batches = open_scored(classifier, data, split, (text_column, label_column, errors), settings)
-    scores = classifier.evaluate_batches(batches())
+    scores = classifier.evaluate_batches(batches(), 0.5 if threshold is None else threshold)
     if json:
         print_json(scores)
+    elif several:
+        console.show_multi_label_scores(cast("MultiLabelScores", scores))
     else:
-        console.show_scores(scores)
+        console.show_scores(cast("Scores", scores))

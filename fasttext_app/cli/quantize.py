@@ -77,7 +77,8 @@ def quantize(
         rows = open_scored(original, data, split, reading, settings)
         for figures, scored in ((before, original), (after, smaller)):
             scores = scored.evaluate_batches(rows())
-            figures |= {name: scores[name] for name in ("examples", "accuracy", "macro_f1")}
+            names = ("examples", "accuracy", "exact_match", "macro_f1")
+            figures |= {name: value for name, value in scores.items() if name in names}
     except DataError as error:
         if data is not None or split is not None:
             raise

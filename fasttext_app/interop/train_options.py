@@ -56,7 +56,12 @@ def train_config(path: str, options: Mapping[str, Any]) -> Config:
     minn, maxn = given["minn"], given["maxn"]
     return resolve(
         {
-            "data": {"source": path, "label_prefix": prefix, "validation": 0.0},
+            "data": {
+                "source": path,
+                "label_prefix": prefix,
+                "validation": 0.0,
+                "label_separator": " ",
+            },
             "text": {
                 "tokenizer": "fasttext" if prefix == PREFIX else f"fasttext:{prefix}",
                 "min_count": max(given["minCount"], 1),

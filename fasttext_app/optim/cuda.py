@@ -51,7 +51,7 @@ class CudaStep:
     Args:
         model: its parameters must be 32-bit floats.
         config: the optimizer and its settings.
-        loss: the loss that :meth:`train` takes; a name in ``losses.LOSSES``.
+        loss: its name; :meth:`train` takes those of ``losses.LOSSES``.
     """
 
     def __init__(

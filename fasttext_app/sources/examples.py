@@ -12,7 +12,7 @@ from fasttext_app.config import DataConfig
 from fasttext_app.errors import DataError, did_you_mean
 from fasttext_app.text.strings import string_array
 
-__all__ = ["SPLIT_NAMES", "Batches", "Scan", "Source", "check_columns", "to_examples"]
+__all__ = ["SEVERAL", "SPLIT_NAMES", "Batches", "Scan", "Source", "check_columns", "to_examples"]
 
 SPLIT_NAMES = {
     "train": "train",
@@ -26,6 +26,7 @@ SPLIT_NAMES = {
 }
 """What a split may be called, and the name that it has here."""
 
+SEVERAL = '; for several, set data.label_separator (and model.loss = "ova")'
 EMPTY, SPACE = string_array(["", " "])  # Python strings would make Arrow import pandas
 
 Batches = Iterator[pa.RecordBatch]
@@ -129,7 +130,7 @@ def to_examples(
         joined = pc.utf8_trim_whitespace(pc.binary_join_element_wise(*texts, SPACE))
     if not labels:
         return pa.record_batch({"text": joined})
-    label = _label_column(batch, config.label_column, row_name, label_names)
+    label = _label_column(batch, config, row_name, label_names)
     return pa.record_batch({"text": joined, "label": label})
 
 
@@ -167,17 +168,39 @@ def _text_column(
     return column
 
 
+def _joined_lists(
+    column: pa.ListArray, separator: str, name: str, row_name: Callable[[int], str]
+) -> pa.StringArray:
+    """Put the labels of each list into one cell."""
+    kind = column.type.value_type
+    if not (_is_string(kind) or pa.types.is_integer(kind)):
+        raise DataError(f"{row_name(0)}: column {name!r} holds {column.type}, not labels")
+    lists = column.cast(pa.list_(pa.string()))
+    inside = pc.match_substring(lists.flatten(), separator)
+    if pc.any(inside).as_py():
+        first = int(pc.list_parent_indices(lists)[pc.index(inside, True).as_py()].as_py())
+        raise DataError(
+            f"{row_name(first)}: a label in column {name!r} has {separator!r} in it; set "
+            "data.label_separator to what no label has"
+        )
+    return pc.binary_join(lists, separator)
+
+
 def _label_column(
     batch: pa.RecordBatch | pa.Table,
-    name: str,
+    config: DataConfig,
     row_name: Callable[[int], str],
     label_names: Sequence[str] | None,
 ) -> pa.StringArray:
+    name = config.label_column
     column = _flat(batch.column(name))
     if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
-        raise DataError(
-            f"{row_name(0)}: column {name!r} holds lists; a row must have exactly one label"
-        )
+        if config.label_separator is None:
+            raise DataError(
+                f"{row_name(0)}: column {name!r} holds lists; a row must have exactly one label"
+                f"{SEVERAL}"
+            )
+        column = _joined_lists(column, config.label_separator, name, row_name)
     number = pa.types.is_integer(column.type)
     if not (number or _is_string(column.type) or pa.types.is_boolean(column.type)):
         raise DataError(f"{row_name(0)}: column {name!r} holds {column.type}, not labels")

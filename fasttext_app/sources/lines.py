@@ -15,7 +15,7 @@ import pyarrow.json as arrow_json
 
 from fasttext_app.config import DataConfig
 from fasttext_app.errors import DataError
-from fasttext_app.sources.examples import Batches, check_columns, to_examples
+from fasttext_app.sources.examples import SEVERAL, Batches, check_columns, to_examples
 from fasttext_app.sources.stream import CheckedStream
 
 __all__ = ["scan_fasttext", "scan_json_lines", "scan_lines"]
@@ -52,8 +52,9 @@ def _split(data: bytes) -> pa.StringArray:
 def scan_fasttext(path: Path, config: DataConfig, *, labels: bool) -> Batches:
     """Read a fastText file: words that begin with the label prefix are labels, the rest is text.
 
-    Where labels are wanted, a line must have exactly one, and lines of white space are passed
-    over, as fastText does. Where they are not, every line is a text.
+    Where labels are wanted, a line must have exactly one, or with ``data.label_separator`` one or
+    more, and lines of white space are passed over, as fastText does. Where they are not, every line
+    is a text.
 
     Raises:
         DataError: as :func:`scan_lines`; or a line has no label, or several.
@@ -65,7 +66,7 @@ def scan_fasttext(path: Path, config: DataConfig, *, labels: bool) -> Batches:
             yield pa.record_batch({"text": _without_labels(lines, config.label_prefix)})
             continue
         blank = pc.equal(pc.utf8_trim_whitespace(lines), "")
-        label, text = _split_labels(lines, config.label_prefix, partial(_line_name, path, number))
+        label, text = _split_labels(lines, config, partial(_line_name, path, number))
         batch = pa.record_batch({"text": text, "label": label})
         yield batch.filter(pc.invert(blank))
     if not any_line and str(path) != "-":  # a pipe may carry nothing
@@ -89,8 +90,9 @@ def _without_labels(lines: pa.StringArray, prefix: str) -> pa.StringArray:
 
 
 def _split_labels(
-    lines: pa.StringArray, prefix: str, row_name: partial[str]
+    lines: pa.StringArray, config: DataConfig, row_name: partial[str]
 ) -> tuple[pa.StringArray, pa.StringArray]:
+    prefix, separator = config.label_prefix, config.label_separator
     leading = pc.extract_regex(lines, rf"^\s*{re.escape(prefix)}(?P<label>\S+)(?P<text>.*)$")
     label, text = leading.field("label"), pc.utf8_trim_whitespace(leading.field("text"))
     more = pc.match_substring_regex(text.fill_null(""), _label_pattern(prefix))
@@ -101,14 +103,14 @@ def _split_labels(
     for row in pc.indices_nonzero(pc.invert(found)).to_pylist():  # no label in front, or several
         line = lines[row].as_py()
         words = [word for word in line.split() if word.startswith(prefix) and word != prefix]
-        if len(words) > 1:
+        if len(words) > 1 and separator is None:
             raise DataError(
                 f"{row_name(row)}: the line has {len(words)} labels ({', '.join(words[:3])}); "
-                "a row must have exactly one"
+                f"a row must have exactly one{SEVERAL}"
             )
         if not words and line.strip():
             raise DataError(f"{row_name(row)}: the line has no word that begins with {prefix}")
-        labels[row] = words[0].removeprefix(prefix) if words else None
+        labels[row] = (separator or "").join(word.removeprefix(prefix) for word in words) or None
         texts[row] = _without_labels(lines.slice(row, 1), prefix)[0].as_py() if words else None
     return pa.array(labels, pa.string()), pa.array(texts, pa.string())
 
@@ -123,7 +125,7 @@ def scan_json_lines(path: Path, config: DataConfig, *, labels: bool) -> Batches:
     first = _first_object(path, config)
     wanted = [*config.text_columns, *([config.label_column] if labels else [])]
     check_columns(path, wanted, list(first))
-    kinds = {str: pa.string(), bool: pa.bool_(), int: pa.int64()}
+    kinds = {str: pa.string(), bool: pa.bool_(), int: pa.int64(), list: pa.list_(pa.string())}
     schema = pa.schema(
         [
             (
@@ -183,7 +185,7 @@ def _first_object(path: Path, config: DataConfig) -> dict[str, Any]:
 
 
 def _raise_if_malformed(path: Path, config: DataConfig, schema: pa.Schema) -> None:
-    expected = {"string": str, "int64": int, "bool": bool}
+    expected = {"string": str, "int64": int, "bool": bool, "list<item: string>": list}
     for line, value in _objects(path, config):
         if not isinstance(value, dict):
             raise DataError(f"{path}:{line}: expected one JSON object a line")

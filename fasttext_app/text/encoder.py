@@ -27,7 +27,12 @@ from fasttext_app.errors import ConfigError, DataError
 from fasttext_app.parallel import map_threads
 from fasttext_app.text.fasttext_lines import END
 from fasttext_app.text.hash_space import HashSpace
-from fasttext_app.text.hashing import reference_char_ngrams, reference_fnv1a, word_ngram_hashes
+from fasttext_app.text.hashing import (
+    reference_char_ngrams,
+    reference_fnv1a,
+    signed,
+    word_ngram_hashes,
+)
 from fasttext_app.text.ragged import Ragged
 from fasttext_app.text.strings import python_strings, string_array, string_buffers
 from fasttext_app.text.tokenizers import Tokenizer
@@ -44,7 +49,7 @@ REMEMBERED_WORDS = 1 << 16
 
 TextLike: TypeAlias = pa.Array | pa.ChunkedArray | Sequence[str]
 Word = tuple[list[int], int]
-"""What a text needs of a word: its row and those of its character n-grams, and its hash."""
+"""What a text needs of a word: its row and those of its character n-grams, and its hash, signed."""
 
 
 class TextEncoder:
@@ -192,7 +197,7 @@ class TextEncoder:
         row = self.vocabulary.row(token)
         rows = [row] if row >= 0 else []
         rows += self.hashed.rows([value for _, value in self.char_ngrams(token)])
-        word = rows, reference_fnv1a(token.encode("utf-8", "surrogateescape"))
+        word = rows, signed(reference_fnv1a(token.encode("utf-8", "surrogateescape")))
         if len(self._words) >= REMEMBERED_WORDS:
             self._words.clear()
         self._words[token] = word

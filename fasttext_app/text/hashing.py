@@ -18,15 +18,18 @@ kernels to (``kernels.hash_words``, ``char_hashes``, ``emit_rows``), which do it
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 __all__ = [
     "reference_char_ngrams",
     "reference_fnv1a",
     "reference_word_ngrams",
+    "signed",
     "word_ngram_hashes",
 ]
 
 FNV_OFFSET, FNV_PRIME = 2166136261, 16777619
-CHAIN = 116049371
+CHAIN, MASK64 = 116049371, 2**64 - 1
 
 
 def reference_fnv1a(data: bytes, state: int = FNV_OFFSET) -> int:
@@ -49,7 +52,9 @@ def reference_word_ngrams(tokens: list[str], longest: int) -> list[tuple[str, in
     >>> [ngram for ngram, _ in reference_word_ngrams(["a", "b", "c"], 3)]
     ['a b', 'a b c', 'b c']
     """
-    hashes = word_ngram_hashes([reference_fnv1a(token.encode()) for token in tokens], longest)
+    hashes = word_ngram_hashes(
+        [signed(reference_fnv1a(token.encode())) for token in tokens], longest
+    )
     names = [
         " ".join(tokens[start : start + length])
         for start in range(len(tokens))
@@ -62,14 +67,15 @@ def word_ngram_hashes(words: list[int], longest: int) -> list[int]:
     """Return the 64-bit hash of every word n-gram of 2 to ``longest`` words, in the same order.
 
     Args:
-        words: the 32-bit hash of each word of a text.
+        words: the hash of each word of a text, signed.
         longest: the longest n-gram.
     """
-    signed = [_signed(word) for word in words]
+    if longest == 2:  # so common that it is said by itself, which is quicker
+        return [(one * CHAIN + other) & MASK64 for one, other in pairwise(words)]
     found = []
-    for start, state in enumerate(signed if longest > 1 else []):
-        for following in signed[start + 1 : start + longest]:
-            state = (state * CHAIN + following) % 2**64
+    for start, state in enumerate(words if longest > 1 else []):
+        for following in words[start + 1 : start + longest]:
+            state = (state * CHAIN + following) & MASK64
             found.append(state)
     return found
 
@@ -93,5 +99,6 @@ def reference_char_ngrams(word: str, minn: int, maxn: int) -> list[tuple[str, in
     return found
 
 
-def _signed(hash32: int) -> int:
+def signed(hash32: int) -> int:
+    """Read 32 bits as a number from -2^31 to 2^31 - 1."""
     return hash32 - 2**32 if hash32 >= 2**31 else hash32
