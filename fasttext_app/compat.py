@@ -24,13 +24,13 @@ from fasttext_app.artifact import Artifact
 from fasttext_app.errors import ConfigError
 from fasttext_app.forward import FASTTEXT_FLOOR
 from fasttext_app.interop.fasttext_file import read_file, write_file
-from fasttext_app.interop.fasttext_model import column_of, from_fasttext, to_fasttext
+from fasttext_app.interop.fasttext_model import column_of, from_fasttext, label_prefix, to_fasttext
 from fasttext_app.interop.label_scores import Meter, labelled_lines
 from fasttext_app.interop.train_options import train_config
 from fasttext_app.interop.word_vectors import WordVectors, classifier_vectors, file_vectors
 from fasttext_app.predictor import TextClassifier
 from fasttext_app.product_quantizer import Coded
-from fasttext_app.text.fasttext_lines import END, PREFIX, SPACES, fasttext_words
+from fasttext_app.text.fasttext_lines import END, SPACES, fasttext_words
 from fasttext_app.text.hashing import reference_fnv1a
 
 __all__ = ["BOW", "EOS", "EOW", "FastText", "load_model", "tokenize", "train_supervised"]
@@ -57,9 +57,9 @@ def train_supervised(input: str | Path, **options: Any) -> FastText:  # noqa: A0
 
     Args:
         input: the file.
-        **options: the original's: lr, dim, epoch, minCount, wordNgrams, loss, bucket, minn, maxn,
-            neg, thread, label, pretrainedVectors, seed; and verbose, ws, lrUpdateRate, t, which
-            change nothing here.
+        **options: the original's, in either spelling (``wordNgrams``, ``word_ngrams``): lr, dim,
+            epoch, minCount, wordNgrams, loss, bucket, minn, maxn, neg, thread, label,
+            pretrainedVectors, seed; and verbose, ws, lrUpdateRate, t, which change nothing here.
 
     Raises:
         ConfigError: an option is unknown, or has no place here.
@@ -76,8 +76,9 @@ def train_supervised(input: str | Path, **options: Any) -> FastText:  # noqa: A0
 
 
 def tokenize(text: str) -> list[str]:
-    """Split a text as training does, labels included; a line ends with ``</s>``."""
-    return [word for line in text.split("\n") for word in fasttext_words(line, "\n")][:-1]
+    """Split a text into words, labels included; a line feed gives the word ``</s>``."""
+    words = text.replace("\n", f" {END} ")
+    return [word for word in SPACES.split(words) if word]
 
 
 class FastText:
@@ -113,7 +114,7 @@ class FastText:
 
     @property
     def _prefix(self) -> str:
-        return self.classifier.config.text.tokenizer.partition(":")[2] or PREFIX
+        return label_prefix(self._artifact)
 
     def predict(
         self,
@@ -125,8 +126,10 @@ class FastText:
         """Return (labels, probabilities) of a line, or lists of them for a list of lines.
 
         Raises:
-            ValueError: a text has a line feed, or ``k`` is 0.
+            ValueError: a text has a line feed, ``k`` is 0, or the model is no classifier.
         """
+        if self._classifier is None:
+            raise ValueError("Model needs to be supervised for prediction!")
         lines = [text] if isinstance(text, str) else text
         if any("\n" in line for line in lines):
             raise ValueError("predict processes one line at a time (remove '\\n')")
@@ -143,14 +146,16 @@ class FastText:
         labels = [self._prefix + name for name in self.classifier.labels]
         most = len(labels) if k < 0 else min(k, len(labels))
         ranked = self.classifier.rank(_column(lines), most)
-        if self.classifier.config.model.loss == "hs":
-            threshold += FASTTEXT_FLOOR  # there it is compared with what has the 1e-5 added
+        floor = FASTTEXT_FLOOR if self.classifier.config.model.probabilities == "fasttext" else 0.0
         known = self._knows(lines)
         named, numbers = [], []
         for classes, values, any_feature in zip(
             ranked.classes, ranked.probabilities, known, strict=True
         ):
-            kept = (values >= threshold) & any_feature  # a line of nothing known has no answer
+            # A threshold is compared with what there was before the floor, in 32 bits; a line of
+            # nothing known has no answer.
+            before = np.where(values < 1, values - floor, 1).astype(np.float32)
+            kept = (before >= np.float32(threshold)) & any_feature
             named.append([labels[number] for number in classes[kept]])
             numbers.append(values[kept])
         return named, numbers
@@ -212,7 +217,9 @@ class FastText:
 
     @property
     def labels(self) -> list[str]:
-        """All labels, with their prefix."""
+        """All labels, with their prefix; the words, where there are no labels."""
+        if self._classifier is None:
+            return self.words
         return [self._prefix + name for name in self.classifier.labels]
 
     def get_words(self, include_freq: bool = False, on_unicode_error: str = "strict") -> Any:
@@ -295,7 +302,13 @@ class FastText:
         return matrix
 
     def get_output_matrix(self) -> F32:
-        """Return the weights of the linear layer, [C, D]."""
+        """Return the weights of the linear layer, [C, D].
+
+        Raises:
+            ValueError: the model is quantised.
+        """
+        if self.is_quantized():
+            raise ValueError("Can't get quantized Matrix")
         weight: F32 = self._artifact.tensors["weight"]
         return weight
 

@@ -47,7 +47,7 @@ class Quantizer:
     def decode(self, codes: U8) -> F32:
         """Return the rows that codes [V, parts] stand for, [V, D]."""
         rows = self.centroids[np.arange(self.parts), codes]  # [V, parts, width]
-        return rows.reshape(len(codes), -1)[:, : self.dim]
+        return rows.reshape(len(codes), self.parts * self.width)[:, : self.dim]
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,9 +156,11 @@ def _code(values: F32, seed: int) -> tuple[U8, F32]:
         means = KMeans(CODES, n_init=1, max_iter=ITERATIONS, random_state=seed).fit(chosen)
         centroids = means.cluster_centers_.astype(np.float32)
     codes = np.empty(len(values), np.uint8)
+    middle = centroids.mean(axis=0, dtype=np.float64).astype(np.float32)
+    around = centroids - middle  # else differences get lost beside large numbers
     for start in range(0, len(values), BLOCK):
-        rows = values[start : start + BLOCK]
+        rows = values[start : start + BLOCK] - middle
         # |row - c|^2 without |row|^2, which is the same for every centroid
-        distance = (centroids**2).sum(axis=1) - 2 * rows @ centroids.T
+        distance = (around**2).sum(axis=1) - 2 * rows @ around.T
         codes[start : start + BLOCK] = distance.argmin(axis=1)
     return codes, centroids

@@ -16,6 +16,7 @@ import pyarrow as pa
 from fasttext_app.artifact import Artifact
 from fasttext_app.errors import ConfigError
 from fasttext_app.product_quantizer import CODES, encode_rows
+from fasttext_app.text.fasttext_lines import END
 from fasttext_app.text.vocabulary import Vocabulary
 
 __all__ = ["keep_largest_rows", "product_quantize", "quantize", "quantize_rows"]
@@ -97,7 +98,8 @@ def keep_largest_rows(artifact: Artifact, rows: int) -> Artifact:
     """Return a model with at most ``rows`` rows, words and n-grams alike.
 
     As in fastText's ``-cutoff``, those with the largest norms stay; with tf-idf a norm counts as
-    often as the row's weight. The others become unknown words, and n-grams never seen.
+    often as the row's weight. The others become unknown words, and n-grams never seen. The word
+    that ends a line stays in any case.
 
     Raises:
         ConfigError: fewer than one row is wanted, or ``model.padding_idx`` names a row by number.
@@ -110,6 +112,9 @@ def keep_largest_rows(artifact: Artifact, rows: int) -> Artifact:
     if rows >= len(table):
         return artifact
     importance = np.linalg.norm(table, axis=1) * artifact.tensors.get("idf", np.float32(1))
+    end = artifact.vocabulary.row(END)
+    if end >= 0:
+        importance[end] = np.inf  # else a text without another known word would have no answer
     kept = np.sort(np.argsort(-importance, kind="stable")[:rows])
     kept_words, kept_ngrams = kept[kept < words], kept[kept >= words] - words
     vocabulary = Vocabulary(

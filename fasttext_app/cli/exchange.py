@@ -18,8 +18,9 @@ def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A fastText .bin or .ftz file.")],
     output: Annotated[Path, typer.Option("--output", help="The model directory.")],
     label: Annotated[
-        str, typer.Option("--label", help="What its labels begin with.")
-    ] = "__label__",
+        str | None,
+        typer.Option("--label", help="What its labels begin with.  [default: as they do]"),
+    ] = None,
     dequantize: Annotated[
         bool, typer.Option("--dequantize", help="Make numbers of a quantised table.")
     ] = False,

@@ -21,7 +21,7 @@ import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -45,6 +45,7 @@ MAGIC, VERSION, OLDEST = 793712314, 12, 11
 LOSSES = {1: "hs", 2: "ns", 3: "softmax", 4: "ova"}
 CBOW, SKIPGRAM, SUPERVISED = 1, 2, 3
 MOST = 2**31 - 1
+WIDEST = 1024  # numbers that share a code; a row may have fewer
 
 F32 = npt.NDArray[np.float32]
 Matrix = F32 | Coded
@@ -85,7 +86,7 @@ class FastTextFile:
 
     @property
     def supervised(self) -> bool:
-        """Whether it is a classifier; else its words have vectors, and it has no labels."""
+        """Whether it is a classifier; else its words have vectors, and labels no meaning."""
         return self.settings.model == SUPERVISED
 
 
@@ -121,13 +122,12 @@ class _Reader:
         size, words, labels, tokens, pruned = self._numbers("iiiqq", "the dictionary's sizes")
         supervised = settings.model == SUPERVISED
         self._check(words >= 0 and labels >= 0 and words + labels == size, "its number of words")
-        self._check((labels > 0) == supervised, f"its number of labels, {labels}")
+        self._check(labels > 0 or not supervised, f"its number of labels, {labels}")
         self._check(tokens >= 0, f"its number of tokens, {tokens}")
         self._check(pruned >= -1 and pruned * 8 <= self._left, "its number of pruned buckets")
         names, counts = self._entries(size, words)
         kept = None if pruned < 0 else self._buckets(pruned, settings.bucket)
         rows = words + (settings.bucket if kept is None else len(kept))
-        self._check(rows > 0, "its number of words")
         quantised = self._flag("whether the input is quantised")
         if kept is not None and not quantised:
             raise self._damaged("its dictionary is pruned and its matrix is not quantised")
@@ -177,6 +177,8 @@ class _Reader:
 
     def _settings(self, version: int) -> Settings:
         found = Settings(*self._numbers("12id", "the settings"))
+        if version == OLDEST and found.model == SUPERVISED:  # it had no character n-grams
+            found = replace(found, maxn=0)
         ranges = {
             "dim": (1, 65_536),
             "word_ngrams": (0, MOST),
@@ -192,8 +194,6 @@ class _Reader:
         self._check(math.isfinite(found.t), f"its setting t = {found.t}")
         with_ngrams = found.word_ngrams > 1 or found.maxn > 0
         self._check(found.bucket > 0 or not with_ngrams, "its number of buckets")
-        if version == OLDEST and found.model == SUPERVISED:  # it had no character n-grams
-            return Settings(**{**_as_dict(found), "maxn": 0})
         return found
 
     def _entries(self, size: int, words: int) -> tuple[list[bytes], npt.NDArray[np.int64]]:
@@ -231,17 +231,19 @@ class _Reader:
             return self._bytes(4 * m * n, what).view("<f4").reshape(m, n)
         (size,) = self._numbers("i", f"the codes of {what}")
         self._check(size >= 0 and (not m or size % m == 0), f"the size of the codes of {what}")
-        codes = self._bytes(size, f"the codes of {what}").reshape(m, -1)
+        codes = self._bytes(size, f"the codes of {what}").reshape(m, size // max(m, 1))
         quantizer = self._quantizer(dim, what)
         self._check(codes.shape[1] == quantizer.parts, f"the size of the codes of {what}")
         if not norms:
             return Coded(codes, quantizer)
         norm_codes = self._bytes(m, f"the norms of {what}")
-        return Coded(codes, quantizer, norm_codes, self._quantizer(1, what).centroids.ravel())
+        norms_quantizer = self._quantizer(1, what)
+        self._check(norms_quantizer.width == 1, f"the norms of {what}")
+        return Coded(codes, quantizer, norm_codes, norms_quantizer.centroids.ravel())
 
     def _quantizer(self, dim: int, what: str) -> Quantizer:
         found, parts, width, last = self._numbers("4i", f"the quantizer of {what}")
-        fits = found == dim and width >= 1 and parts == -(-dim // width)
+        fits = found == dim and 1 <= width <= max(dim, WIDEST) and parts == -(-dim // width)
         self._check(fits and last == dim - (parts - 1) * width, f"the quantizer of {what}")
         flat = self._bytes(4 * CODES * dim, f"the centroids of {what}").copy().view("<f4")
         centroids = np.zeros((parts, CODES, width), np.float32)

@@ -6,6 +6,7 @@ answers on either side. What a file cannot hold is refused with the reason.
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -21,21 +22,21 @@ from fasttext_app.text.fasttext_lines import PREFIX
 from fasttext_app.text.strings import python_strings, strings_of_buffers
 from fasttext_app.text.vocabulary import LabelSet, Vocabulary
 
-__all__ = ["column_of", "from_fasttext", "ordered_table", "to_fasttext"]
+__all__ = ["column_of", "from_fasttext", "label_prefix", "ordered_table", "to_fasttext"]
 
 F32 = npt.NDArray[np.float32]
 MOST_NGRAMS = 10, 30  # of words and of characters, as the configuration has it
 
 
 def from_fasttext(
-    file: FastTextFile, source: str, *, prefix: str = PREFIX, dequantize: bool = False
+    file: FastTextFile, source: str, *, prefix: str | None = None, dequantize: bool = False
 ) -> Artifact:
     """Make a model of a fastText classifier.
 
     Args:
         file: what was read.
         source: where it came from; for messages, and kept with the model.
-        prefix: what labels begin with; it is not part of their names here.
+        prefix: what labels begin with, which is not part of their names here; None: as they do.
         dequantize: make numbers of a quantised table, which is larger and no more exact.
 
     Raises:
@@ -46,6 +47,10 @@ def from_fasttext(
             f"{source}: holds word vectors, not a classifier; see `fasttext-app ft "
             "print-word-vectors`, or train on them with --set model.pretrained"
         )
+    if not len(file.input):
+        raise ArtifactError(f"{source}: has no words, and so no rows")
+    labels = [_label(name, source) for name in file.labels]
+    begin = _common_prefix(labels) if prefix is None else prefix
     settings = file.settings
     minn, maxn = (max(settings.minn, 1), settings.maxn) if settings.maxn else (0, 0)
     if minn > maxn:  # no length is left between them
@@ -59,9 +64,9 @@ def from_fasttext(
     hashed = ngrams > 1 or maxn > 0
     config = resolve(
         {
-            "data": {"label_prefix": prefix},
+            "data": {"label_prefix": begin or PREFIX},
             "text": {
-                "tokenizer": "fasttext" if prefix == PREFIX else f"fasttext:{prefix}",
+                "tokenizer": "fasttext" if begin in ("", PREFIX) else f"fasttext:{begin}",
                 "min_count": max(settings.min_count, 1),
                 "word_ngrams": ngrams,
                 "minn": minn,
@@ -91,7 +96,7 @@ def from_fasttext(
         tensors["buckets"] = buckets
     if not all(np.isfinite(tensors[name]).all() for name in {"table", "weight"} & tensors.keys()):
         raise ArtifactError(f"{source}: has numbers that are not finite")
-    names = [_label(name, prefix, source) for name in file.labels]
+    names = [label.removeprefix(begin) for label in labels]
     if len(set(names)) < len(names):
         raise ArtifactError(f"{source}: has two labels of one name")
     return Artifact(
@@ -99,7 +104,12 @@ def from_fasttext(
         vocabulary=Vocabulary(column_of(file.words), file.word_counts),
         labels=LabelSet(tuple(names), tuple(file.label_counts.tolist())),
         tensors=tensors,
-        data={"source": source, "tokens": file.tokens, "vocabulary": len(file.words)},
+        data={
+            "source": source,
+            "tokens": file.tokens,
+            "vocabulary": len(file.words),
+            "label_prefix": begin,
+        },
     )
 
 
@@ -117,9 +127,27 @@ def ordered_table(
     return table.take(np.concatenate((np.arange(words), words + pairs[:, 1]))), pairs[:, 0].copy()
 
 
-def _label(name: bytes, prefix: str, source: str) -> str:
+def label_prefix(artifact: Artifact) -> str:
+    """Return what the labels of a model begin with in a fastText file."""
+    known = artifact.data.get("label_prefix")
+    tokenizer = artifact.config.text.tokenizer
+    return known if isinstance(known, str) else tokenizer.partition(":")[2] or PREFIX
+
+
+def _common_prefix(labels: list[str]) -> str:
+    """Return what all labels begin with, up to its last sign that is no letter or digit."""
+    if all(label.startswith(PREFIX) for label in labels):
+        return PREFIX
+    first, last = min(labels), max(labels)
+    pairs = takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))
+    common = "".join(sign for sign, _ in pairs)
+    signs = [at for at, sign in enumerate(common) if not sign.isalnum()]
+    return common[: signs[-1] + 1] if signs else ""
+
+
+def _label(name: bytes, source: str) -> str:
     try:
-        return name.decode().removeprefix(prefix)
+        return name.decode()
     except UnicodeDecodeError:
         raise ArtifactError(f"{source}: its label {name!r} is not UTF-8") from None
 
@@ -156,7 +184,7 @@ def to_fasttext(artifact: Artifact, *, quantized: bool = False, seed: int = 0) -
         table, weight = _bias_folded(table, weight, tensors["bias"])
     if quantized and not isinstance(table, Coded):
         table = encode_rows(table, seed=seed)
-    prefix = config.text.tokenizer.partition(":")[2] or PREFIX
+    prefix = label_prefix(artifact)
     order = np.argsort(-np.array(artifact.labels.counts, np.int64), kind="stable")
     settings = Settings(
         dim=weight.shape[1],
@@ -210,6 +238,10 @@ def _obstacles(artifact: Artifact, quantized: bool) -> list[tuple[bool, str]]:
         (
             model.mode != "mean",
             f'model.mode = "{model.mode}"; there a text is the mean of its rows',
+        ),
+        (
+            any("\0" in name for name in artifact.labels.names),
+            "one of its labels has a NUL, at which a name ends there",
         ),
         (model.padding_idx is not None, "model.padding_idx leaves a row out"),
         (

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from fasttext_app.errors import DataError
-from fasttext_app.text.fasttext_lines import SPACES
+from fasttext_app.text.fasttext_lines import END, SPACES
 
 __all__ = ["Meter", "labelled_lines", "text_lines"]
 
 LINES = 4096  # that are scored at a time
+ENDS = re.compile(rf"(?<![^ \n\r\t\v\f\0]){END}(?![^ \n\r\t\v\f\0])")
 
 
 class Meter:
@@ -65,15 +67,18 @@ def _share(part: int, whole: int) -> float:
 def text_lines(path: str | Path) -> Iterator[list[str]]:
     """Read lines of any bytes, some at a time; ``-`` is standard input.
 
+    As for the original, the word ``</s>`` ends a line too.
+
     Raises:
         DataError: the file cannot be read.
     """
     try:
         with open(0 if str(path) == "-" else path, "rb", closefd=str(path) != "-") as file:
-            lines = []
+            lines: list[str] = []
             for line in file:
-                lines.append(line.rstrip(b"\n").decode("utf-8", "surrogateescape"))
-                if len(lines) == LINES:
+                text = line.removesuffix(b"\n").decode("utf-8", "surrogateescape")
+                lines += ENDS.split(text) if END in text else [text]
+                if len(lines) >= LINES:
                     yield lines
                     lines = []
             if lines:

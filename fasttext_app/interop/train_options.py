@@ -38,12 +38,24 @@ DEFAULTS: dict[str, Any] = {
 """Every option with its default. The last four change nothing here."""
 
 
+ALIASES = {
+    "min_count": "minCount",
+    "min_count_label": "minCountLabel",
+    "word_ngrams": "wordNgrams",
+    "lr_update_rate": "lrUpdateRate",
+    "label_prefix": "label",
+    "pretrained_vectors": "pretrainedVectors",
+}
+"""Other names of options, which the original's Python package takes too."""
+
+
 def train_config(path: str, options: Mapping[str, Any]) -> Config:
     """Return the settings that train as the original does with these options.
 
     Raises:
         ConfigError: an option is unknown or has no place here.
     """
+    options = {ALIASES.get(name, name): value for name, value in options.items()}
     for name in options:
         if name.startswith("autotune"):
             raise ConfigError(f"{name}: there is no autotune here; choose the settings yourself")
