@@ -18,19 +18,18 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from fasttext_app.artifact import Artifact
-from fasttext_app.errors import ConfigError
+from fasttext_app.errors import ConfigError, TrainingError
 from fasttext_app.forward import FASTTEXT_FLOOR
 from fasttext_app.interop.fasttext_file import read_file, write_file
-from fasttext_app.interop.fasttext_model import column_of, from_fasttext, label_prefix, to_fasttext
-from fasttext_app.interop.label_scores import Meter, labelled_lines
+from fasttext_app.interop.fasttext_model import from_fasttext, label_prefix, to_fasttext
+from fasttext_app.interop.label_scores import Meter, labelled_lines, line_column
 from fasttext_app.interop.train_options import train_config
 from fasttext_app.interop.word_vectors import WordVectors, classifier_vectors, file_vectors
 from fasttext_app.predictor import TextClassifier
 from fasttext_app.product_quantizer import Coded
-from fasttext_app.text.fasttext_lines import END, SPACES, fasttext_words
+from fasttext_app.text.fasttext_lines import END, SPACES
 from fasttext_app.text.hashing import reference_fnv1a
 
 __all__ = ["BOW", "EOS", "EOW", "FastText", "load_model", "tokenize", "train_supervised"]
@@ -64,7 +63,8 @@ def train_supervised(input: str | Path, **options: Any) -> FastText:  # noqa: A0
     Raises:
         ConfigError: an option is unknown, or has no place here.
         DataError: the file cannot be read.
-        TrainingError: it leaves nothing to learn.
+        TrainingError: it leaves nothing to learn, or the loss ran away.
+        KeyboardInterrupt: Ctrl-C came.
     """
     from fasttext_app.preparation import Examples
     from fasttext_app.sources.lines import scan_fasttext
@@ -72,7 +72,15 @@ def train_supervised(input: str | Path, **options: Any) -> FastText:  # noqa: A0
 
     config = train_config(str(input), options)
     rows = scan_fasttext(Path(input), config.data, labels=True)
-    return FastText(train(config, Examples(rows, source=str(input))).model)
+    try:
+        result = train(config, Examples(rows, source=str(input)))
+    except TrainingError as error:
+        rate, given = config.optimizer.lr, config.optimizer.lr / config.trainer.batch_size
+        message = str(error).replace(f"optimizer.lr (it is {rate:g})", f"lr (it is {given:g})")
+        raise TrainingError(message) from None
+    if result.outcome.interrupted:
+        raise KeyboardInterrupt  # as there, half a training makes no model
+    return FastText(result.model)
 
 
 def tokenize(text: str) -> list[str]:
@@ -112,10 +120,6 @@ class FastText:
     def _artifact(self) -> Artifact:
         return self.classifier.artifact
 
-    @property
-    def _prefix(self) -> str:
-        return label_prefix(self._artifact)
-
     def predict(
         self,
         text: str | list[str],
@@ -143,9 +147,9 @@ class FastText:
     def _ranked(
         self, lines: list[str], k: int, threshold: float
     ) -> tuple[list[list[str]], list[npt.NDArray[np.float64]]]:
-        labels = [self._prefix + name for name in self.classifier.labels]
+        labels = [label_prefix(self._artifact) + name for name in self.classifier.labels]
         most = len(labels) if k < 0 else min(k, len(labels))
-        ranked = self.classifier.rank(_column(lines), most)
+        ranked = self.classifier.rank(line_column(lines), most)
         floor = FASTTEXT_FLOOR if self.classifier.config.model.probabilities == "fasttext" else 0.0
         known = self._knows(lines)
         named, numbers = [], []
@@ -161,8 +165,9 @@ class FastText:
         return named, numbers
 
     def _knows(self, lines: list[str]) -> npt.NDArray[np.bool_]:
-        """Say of each line whether it has any feature."""
-        known: npt.NDArray[np.bool_] = self.classifier.encoder.encode(_column(lines)).lengths > 0
+        known: npt.NDArray[np.bool_] = (
+            self.classifier.encoder.encode(line_column(lines)).lengths > 0
+        )
         return known
 
     def test(
@@ -201,7 +206,7 @@ class FastText:
             DataError: the file cannot be read.
         """
         meter = Meter(self.labels)
-        for batch in labelled_lines(path, self._prefix, set(self.labels)):
+        for batch in labelled_lines(path, label_prefix(self._artifact), set(self.labels)):
             lines = [text for text, _ in batch]
             named, _ = self._ranked(lines, k, threshold)
             known = self._knows(lines)
@@ -220,7 +225,7 @@ class FastText:
         """All labels, with their prefix; the words, where there are no labels."""
         if self._classifier is None:
             return self.words
-        return [self._prefix + name for name in self.classifier.labels]
+        return [label_prefix(self._artifact) + name for name in self.classifier.labels]
 
     def get_words(self, include_freq: bool = False, on_unicode_error: str = "strict") -> Any:
         """Return the words, and with ``include_freq`` their counts."""
@@ -264,7 +269,8 @@ class FastText:
             raise ValueError("get_line processes one line at a time (remove '\\n')")
         known = set(self.labels)
         labels = [word for word in SPACES.split(text) if word in known]
-        return fasttext_words(text, self._prefix), labels
+        (words,) = self.classifier.encoder.tokenizer.split([text])
+        return [word for word in words if word not in known], labels
 
     def get_word_vector(self, word: str) -> F32:
         """Return the vector of a word."""
@@ -287,8 +293,7 @@ class FastText:
 
     def get_input_vector(self, ind: int) -> F32:
         """Return a row of the table."""
-        row: F32 = self.vectors.rows([ind])[0]
-        return row
+        return np.array(self.vectors.rows([ind])[0])
 
     def get_input_matrix(self) -> F32:
         """Return the table, [V, D].
@@ -298,8 +303,7 @@ class FastText:
         """
         if self.is_quantized():
             raise ValueError("Can't get quantized Matrix")
-        matrix: F32 = np.array(self.vectors.table, np.float32)
-        return matrix
+        return np.array(self.vectors.table, np.float32)
 
     def get_output_matrix(self) -> F32:
         """Return the weights of the linear layer, [C, D].
@@ -309,8 +313,7 @@ class FastText:
         """
         if self.is_quantized():
             raise ValueError("Can't get quantized Matrix")
-        weight: F32 = self._artifact.tensors["weight"]
-        return weight
+        return np.array(self._artifact.tensors["weight"])
 
     def get_nearest_neighbors(
         self, word: str, k: int = 10, on_unicode_error: str = "strict"
@@ -370,8 +373,3 @@ class FastText:
 
     def __contains__(self, word: str) -> bool:
         return self.get_word_id(word) >= 0
-
-
-def _column(lines: list[str]) -> pa.StringArray:
-    """Make a column of lines, also of such as are not UTF-8."""
-    return column_of([line.encode("utf-8", "surrogateescape") for line in lines])

@@ -264,9 +264,9 @@ def show_quantized(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
     table = _table("Quantised", "", "before", "after", numbers=("before", "after"))
     for name, label in (("bytes", "size on disk"), ("table_bytes", "table")):
         table.add_row(label, *(f"{figures[name] / 1e6:,.1f} MB" for figures in (before, after)))
-    for name in ("rows", "examples", "accuracy", "macro_f1"):
+    for name in ("rows", "examples", "accuracy", "exact_match", "macro_f1"):
         if name in after:
-            label = name.replace("_f1", " F1")
+            label = name.replace("_f1", " F1").replace("_", " ")
             table.add_row(label, *(_shown(figures[name]) for figures in (before, after)))
     out.print(table)
 

@@ -20,6 +20,9 @@ def model_card(artifact: Artifact, manifest: str) -> str:
         f"| {name} | {count:,} |"
         for name, count in zip(artifact.labels.names, artifact.labels.counts, strict=True)
     )
+    origin = artifact.data.get("source", "texts given in Python")
+    if "train_rows" in artifact.data:
+        origin += f", {artifact.data['train_rows']:,} rows"
     figures = "\n".join(
         f"- {name.replace('_', ' ')}: {value:.4f}"
         if isinstance(value, float)
@@ -34,8 +37,7 @@ n-grams {text.minn}-{text.maxn}, with a linear layer on top (`{model.loss}`).
 - tokenizer: `{text.tokenizer}`
 - vocabulary: {words:,} words, {len(table) - words:,} rows of n-grams
 - table: {table.shape[0]:,} rows of {table.shape[1]} numbers ({table.nbytes / 1e6:,.1f} MB)
-- trained on: {artifact.data.get("source", "texts given in Python")}, \
-{artifact.data.get("train_rows", 0):,} rows
+- trained on: {origin}
 
 ## Measured on validation
 

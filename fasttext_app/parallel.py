@@ -27,6 +27,9 @@ def map_threads(
 
     Items are taken as they are needed, so a stream of any length goes through in constant memory.
     """
+    if thread_count(threads) == 1:  # a result comes before the next item is asked for
+        yield from map(function, items)
+        return
     stream = iter(items)
     first = list(islice(stream, 2))
     workers = thread_count(threads) if len(first) > 1 else 0  # a lone item needs no pool

@@ -266,14 +266,22 @@ class TextClassifier:
         return self.evaluate_batches(open_source(config).scan(split), threshold)
 
     def evaluate_batches(
-        self, batches: Iterable[pa.RecordBatch], threshold: float = 0.5
+        self,
+        batches: Iterable[pa.RecordBatch],
+        threshold: float = 0.5,
+        separator: str | None = None,
     ) -> Scores | MultiLabelScores:
         """Score the model on batches of ``text`` and ``label``, in constant memory for the texts.
+
+        Args:
+            batches: the rows.
+            threshold: as for :meth:`evaluate`.
+            separator: what parts the labels of a row; None: as the model's settings have it.
 
         Raises:
             DataError: there are no rows.
         """
-        separator = self.config.data.label_separator
+        separator = separator or self.config.data.label_separator
         if separator is None:
             return self._evaluate_single(batches)
         return self._evaluate_several(batches, separator, threshold)
@@ -288,9 +296,10 @@ class TextClassifier:
             for cell in batch.column("label").to_pylist():
                 labels = split_cell(cell, separator)
                 true.append([numbers.setdefault(label, len(numbers)) for label in labels])
-            proba = self.predict_proba(batch.column("text"))
+            logits = self.logits(batch.column("text"))
+            proba = probabilities(logits, self.config.model)
             predicted.append(chosen_classes(proba >= threshold))
-            ranked.append(top_k_classes(proba, EVALUATED_RANKS))
+            ranked.append(top_k_classes(logits, EVALUATED_RANKS))
         if not true:
             raise DataError("there are no rows to evaluate")
         return multi_label_scores(

@@ -189,11 +189,14 @@ def prepare(config: Config, examples: Examples, spool: Spool | None = None) -> P
     tokenizer = load_tokenizer(config.text.tokenizer)
     parts = list(_tokenise(examples, tokenizer, threads, spool))
     row_labels = RowLabels.build(
-        [part.labels for part in parts], examples.label_order, config.data.label_separator
+        [part.labels for part in parts],
+        examples.label_order,
+        config.data.label_separator,
+        may_be_none=config.model.loss == "ova",
     )
     classes = np.concatenate([row_labels.numbers(part.labels) for part in parts])
     sets = row_labels.sets
-    if sets is not None and config.model.loss != "ova" and not sets.lengths.all():
+    if (classes < 0).any():
         raise DataError(
             f'{examples.source}: a row has no label but the separator; only model.loss = "ova" '
             "learns from such rows"

@@ -65,6 +65,8 @@ def product_quantize(
     """
     if "table" not in artifact.tensors or "scale" in artifact.tensors:
         raise ConfigError("the model is quantised already; start from the original")
+    if width < 1:
+        raise ConfigError(f"dsub = {width}: must be at least 1")
     if cutoff:
         artifact = keep_largest_rows(artifact, cutoff)
     table = artifact.tensors["table"]
@@ -87,9 +89,9 @@ def quantize_rows(table: F32) -> tuple[npt.NDArray[np.int8], F32]:
     scale = np.empty(len(table), np.float32)
     for start in range(0, len(table), BLOCK):
         rows = table[start : start + BLOCK]
-        largest = np.abs(rows).max(axis=1)
-        scale[start : start + BLOCK] = largest / LARGEST
-        divisor = np.where(largest > 0, largest / LARGEST, 1)[:, None]
+        steps = np.abs(rows).max(axis=1) / LARGEST  # 0 too for numbers that are next to nothing
+        scale[start : start + BLOCK] = steps
+        divisor = np.where(steps > 0, steps, 1)[:, None]
         numbers[start : start + BLOCK] = np.rint(rows / divisor).clip(-LARGEST, LARGEST)
     return numbers, scale
 

@@ -24,6 +24,7 @@ from fasttext_app.events import (
     TrainEnd,
     TrainOutcome,
 )
+from fasttext_app.forward import probabilities
 from fasttext_app.huffman import HuffmanTree
 from fasttext_app.losses import build_loss
 from fasttext_app.metrics import (
@@ -243,7 +244,7 @@ class Trainer:
             if self._tree is not None:
                 scores = self._tree.log_probabilities(scores)
             ranked.append(top_k_classes(scores, 1))
-            above.append(chosen_classes(scores > 0))
+            above.append(chosen_classes(probabilities(scores, self.config.model) >= 0.5))
         names = [str(label) for label in range(self.model.linear.out_features)]
         true, best = data.labels.cpu().numpy(), np.concatenate(ranked)
         if self._label_sets is None:

@@ -24,6 +24,7 @@ from fasttext_app.preparation import Encoded, Examples, Prepared, prepare
 from fasttext_app.sources import Source
 from fasttext_app.text.encoder import tokenize
 from fasttext_app.text.ragged import Ragged
+from fasttext_app.text.row_labels import split_cell
 from fasttext_app.text.spool import Load, Spool
 from fasttext_app.text.tokenizers import load_tokenizer
 from fasttext_app.text.vocabulary import label_counts
@@ -176,8 +177,17 @@ def _artifact(prepared: Prepared, model: FastTextClassifier, outcome: TrainOutco
     )
 
 
-def describe_data(source: Source, split: str) -> dict[str, Any]:
-    """Count rows, lengths and labels of one split, reading it batch by batch."""
+def describe_data(source: Source, split: str, separator: str | None = None) -> dict[str, Any]:
+    """Count rows, lengths and labels of one split, reading it batch by batch.
+
+    Args:
+        source: the data.
+        split: which of it.
+        separator: what parts the labels of a row that may have several; None: it has one.
+
+    Raises:
+        DataError: the rows cannot be read, or there are none.
+    """
     split_words = load_tokenizer("whitespace")
     rows, lengths, first = 0, [], []
     labels: Counter[str] = Counter()
@@ -187,7 +197,9 @@ def describe_data(source: Source, split: str) -> dict[str, Any]:
             first += batch.slice(0, 5 - rows).to_pylist()
         rows += len(batch)
         lengths += [tokens.lengths for tokens in tokenize(split_words, text)]
-        labels.update(label_counts(batch.column("label")))
+        for cell, count in label_counts(batch.column("label")).items():
+            for label in [cell] if separator is None else split_cell(cell, separator):
+                labels[label] += count
     if not rows:
         raise DataError(f"{source.spec}: there are no rows")
     words = np.concatenate(lengths)

@@ -191,7 +191,8 @@ def test_bad_json_lines(fails, place, bad, message):
 def test_bad_fasttext_lines(fails, place):
     (place / "bad.txt").write_text("__label__x one\n__label__x __label__y two\n")
     assert fails("train", "--data", "bad.txt") == (
-        "bad.txt:2: the line has 2 labels (__label__x, __label__y); a row must have exactly one"
+        "bad.txt:2: the line has 2 labels (__label__x, __label__y); a row must have exactly one; "
+        'for several, set data.label_separator (and model.loss = "ova")'
     )
     (place / "bad.txt").write_text("plain text\n")
     assert "has no word that begins with __label__" in fails("train", "--data", "bad.txt")

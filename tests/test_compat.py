@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from fasttext_app import compat
-from fasttext_app.errors import ArtifactError, ConfigError, DataError
+from fasttext_app.errors import ArtifactError, ConfigError, DataError, TrainingError
 from fasttext_app.text.encoder import KERNELS
 
 LOSSES = "softmax", "ova", "ns", "hs"
@@ -635,3 +635,27 @@ def test_a_model_is_quantised_once(train_original):
     model = compat.load_model(train_original(quantize={}))
     with pytest.raises(ConfigError, match="the model is quantised already"):
         model.quantize()
+
+
+# --- rates at which steps of many lines would run away
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("lr", [0.5, 1.0, 2.0])
+def test_high_rates_train_as_well_as_in_the_original(original, labelled_file, loss, lr):
+    options = {"loss": loss, "lr": lr, "dim": 10, "epoch": 15}
+    theirs = original.train_supervised(str(labelled_file), verbose=0, thread=1, **options)
+    ours = compat.train_supervised(labelled_file, **options)
+    expected = theirs.test(str(labelled_file))[1]
+    assert ours.test(labelled_file)[1] >= expected - 0.02
+
+
+def test_a_loss_that_runs_away_is_told_by_the_rate_that_was_given(labelled_file):
+    with pytest.raises(TrainingError, match=r"lower lr \(it is 1e\+20\)"):
+        compat.train_supervised(labelled_file, lr=1e20, dim=4)
+
+
+@pytest.mark.parametrize("lr", [0, -1, "x", float("nan")])
+def test_a_rate_that_is_none_is_refused(labelled_file, lr):
+    with pytest.raises(ConfigError, match="lr: must be a number above 0"):
+        compat.train_supervised(labelled_file, lr=lr)

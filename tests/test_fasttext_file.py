@@ -715,12 +715,19 @@ def test_an_empty_file_is_refused(place):
     assert outcome(place, b"") == "fastText model: it is empty"
 
 
-@pytest.mark.parametrize("name", ["none.bin", "folder", "none/none.bin"])
-def test_what_is_no_file_is_refused(tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("none.bin", "there is no such file"),
+        ("none/none.bin", "there is no such file"),
+        ("folder", "is a folder; name a .bin or .ftz file"),
+    ],
+)
+def test_what_is_no_file_is_refused(tmp_path, name, reason):
     (tmp_path / "folder").mkdir()
     with pytest.raises(ArtifactError) as caught:
         read_file(tmp_path / name)
-    assert str(caught.value) == f"{tmp_path / name}: there is no such file"
+    assert str(caught.value) == f"{tmp_path / name}: {reason}"
 
 
 def test_a_file_that_may_not_be_read_is_refused(place, monkeypatch):
@@ -765,7 +772,7 @@ def test_a_write_into_a_folder_that_is_missing_is_refused(tmp_path):
 
 
 def test_a_write_over_a_folder_is_refused(tmp_path):
-    with pytest.raises(ArtifactError, match="could not be saved"):
+    with pytest.raises(ArtifactError, match="is a folder or a device; name a file"):
         write_file(one_word(), tmp_path)
     assert list(tmp_path.iterdir()) == []
     assert sorted(tmp_path.parent.glob(f".{tmp_path.name}*")) == []

@@ -209,9 +209,11 @@ def test_the_commands_train_and_evaluate_rows_of_several_labels(files, tmp_path)
 
 
 def test_a_threshold_is_refused_where_rows_have_one_label(tiny_model_dir):
-    done = CliRunner().invoke(app, ["evaluate", str(tiny_model_dir), "--threshold", "0.5"])
+    done = CliRunner().invoke(
+        app, ["evaluate", str(tiny_model_dir), "--data", "sample", "--threshold", "0.5"]
+    )
     assert done.exit_code == 2
-    assert "rows of one label" in done.output
+    assert "is for rows of several labels" in done.output
 
 
 def test_a_row_without_a_label_is_only_for_ova():
@@ -221,3 +223,29 @@ def test_a_row_without_a_label_is_only_for_ova():
     softmax = resolve({"data": {"label_separator": "|"}})
     with pytest.raises(DataError, match="a row has no label but the separator"):
         prepare(softmax, Examples(rows, source="here"))
+
+
+def test_a_validation_row_without_a_label_is_left_out_where_one_is_needed(tmp_path):
+    (tmp_path / "train.csv").write_text("text,label\nu v,a\nw x,b|c\nu x,b\n" * 3)
+    (tmp_path / "validation.csv").write_text("text,label\nu v,a\nw,|\n")
+    result = fasttext_app.train(tmp_path, label_separator="|", validation="validation", epochs=1)
+    assert result.artifact.data["validation_rows"] == 1
+    several = fasttext_app.train(
+        tmp_path, label_separator="|", validation="validation", epochs=1, loss="ova"
+    )
+    assert several.artifact.data["validation_rows"] == 2
+
+
+def test_evaluate_takes_the_separator_of_the_rows_that_it_scores(files, tmp_path):
+    model = fasttext_app.train(files / "rows.csv", label_separator="|", **QUICK)
+    model.save(tmp_path / "m")
+    other = (files / "rows.csv").read_text().replace("|", ";")
+    (tmp_path / "rows.csv").write_text(other)
+    done = CliRunner().invoke(
+        app,
+        ["evaluate", str(tmp_path / "m"), "--data", str(tmp_path / "rows.csv"), "--json",
+         "--set", "data.label_separator=;"],
+    )  # fmt: skip
+    scores = json.loads(done.stdout)
+    assert scores["labels"] == ["money", "sport", "tech"]
+    assert scores["micro_f1"] == 1

@@ -30,6 +30,11 @@ def trained(**options):
     return ft.train(TEXTS, LABELS, text=text, dim=6, epochs=5, validation=0.0, **options)
 
 
+def test_numbers_next_to_nothing_become_zeros():
+    numbers, scale = quantize_rows(np.array([[7.3e-44, -1e-45]], np.float32))
+    assert (numbers * scale).tolist() == [[0, 0]]
+
+
 @given(TABLES)
 @settings(deadline=None)
 def test_a_number_is_off_by_half_a_step_at_most(table):

@@ -53,14 +53,16 @@ def evaluate(
     from fasttext_app.predictor import TextClassifier
 
     classifier = TextClassifier.load(model, device=device or "cpu", threads=threads or 0)
-    several = classifier.config.data.label_separator is not None
+    reading = (text_column, label_column, errors)
+    rows, separator = open_scored(classifier, data, split, reading, settings)
+    several = separator is not None
     if threshold is not None and not several:
         raise typer.BadParameter(
-            "the model was trained on rows of one label; it has no use here",
+            "is for rows of several labels; say what parts them by --set data.label_separator=...",
             param_hint="--threshold",
         )
-    batches = open_scored(classifier, data, split, (text_column, label_column, errors), settings)
-    scores = classifier.evaluate_batches(batches(), 0.5 if threshold is None else threshold)
+    least = 0.5 if threshold is None else threshold
+    scores = classifier.evaluate_batches(rows(), least, separator)
     if json:
         print_json(scores)
     elif several:

@@ -80,11 +80,14 @@ def export(
     from fasttext_app.predictor import TextClassifier
 
     by_name = {".bin": "fasttext-bin", ".ftz": "fasttext-ftz", ".vec": "vec"}
-    chosen = form or by_name.get(file.suffix)
-    if chosen not in FORMATS:
-        raise typer.BadParameter(f"choose one of {', '.join(FORMATS)}", param_hint="--format")
     if file.is_dir():
         raise ArtifactError(f"{file}: is a folder; name a file")
+    chosen = form or by_name.get(file.suffix)
+    if chosen not in FORMATS:
+        raise typer.BadParameter(
+            f"name FILE with .bin, .ftz or .vec, or choose one of {', '.join(FORMATS)}",
+            param_hint="--format",
+        )
     artifact = load_artifact(model)
     if chosen == "vec":
         write_vectors(classifier_vectors(TextClassifier(artifact)), file)

@@ -27,11 +27,13 @@ app = typer.Typer(
 )
 ModelFile = Annotated[Path, typer.Argument(metavar="MODEL", help="A .bin or .ftz file.")]
 TextFile = Annotated[str, typer.Argument(metavar="FILE", help="Lines; '-': standard input.")]
-Count = Annotated[int, typer.Argument(metavar="K", min=1, help="Labels or words to show.")]
+Count = Annotated[int, typer.Argument(metavar="K", min=1, help="Words to show.")]
+Labels = Annotated[int, typer.Argument(metavar="K", help="Labels of a line; -1: all.")]
 Least = Annotated[
     float, typer.Argument(metavar="TH", min=0, max=1, help="Leave out less likely labels.")
 ]
 FLAGS = {"ignore_unknown_options": True, "allow_extra_args": True}
+NEGATIVE = {"ignore_unknown_options": True}  # -1 is a number
 
 
 def _flags(arguments: list[str], known: dict[str, Any]) -> dict[str, Any]:
@@ -79,7 +81,7 @@ def supervised(context: typer.Context) -> None:
     found = _flags(context.args, {"input": "", "output": "", **DEFAULTS})
     _needed(found, "input", "output")
     source, output = found.pop("input"), found.pop("output")
-    _check_folder(output)
+    _check_places(output, ".bin", ".vec")
     model = compat.train_supervised(source, **found)
     _note(f"Number of words:  {len(model.words)}")
     _note(f"Number of labels: {len(model.labels)}")
@@ -99,22 +101,22 @@ def quantize(context: typer.Context) -> None:
     found = _flags(context.args, known)
     _needed(found, "output")
     output = found.pop("output")
-    _check_folder(output)
+    _check_places(output, ".ftz")
     model = compat.load_model(f"{output}.bin")
     model.quantize(**found)
     model.save_model(f"{output}.ftz")
 
 
-@app.command("test")
-def score(model: ModelFile, file: TextFile, k: Count = 1, th: Least = 0.0) -> None:
+@app.command("test", context_settings=NEGATIVE)
+def score(model: ModelFile, file: TextFile, k: Labels = 1, th: Least = 0.0) -> None:
     """Score a model: lines, precision and recall at K."""
-    _show_scores(_load(model).metered(file, k, th), k)
+    _show_scores(_classifier(model, k).metered(file, k, th), k)
 
 
-@app.command("test-label")
-def score_labels(model: ModelFile, file: TextFile, k: Count = 1, th: Least = 0.0) -> None:
+@app.command("test-label", context_settings=NEGATIVE)
+def score_labels(model: ModelFile, file: TextFile, k: Labels = 1, th: Least = 0.0) -> None:
     """Score a model label by label."""
-    meter = _load(model).metered(file, k, th)
+    meter = _classifier(model, k).metered(file, k, th)
     for label in meter.labels:
         figures = {
             "F1-Score": meter.f1(label),
@@ -135,15 +137,15 @@ def _show_scores(meter: Meter, k: int, form: str = ".3g") -> None:
     typer.echo(f"R@{k}\t{meter.recall():{form}}")
 
 
-@app.command()
-def predict(model: ModelFile, file: TextFile, k: Count = 1, th: Least = 0.0) -> None:
+@app.command(context_settings=NEGATIVE)
+def predict(model: ModelFile, file: TextFile, k: Labels = 1, th: Least = 0.0) -> None:
     """Print the K most likely labels of each line."""
     for labels, _ in _predicted(model, file, k, th):
         typer.echo(" ".join(labels))
 
 
-@app.command("predict-prob")
-def predict_prob(model: ModelFile, file: TextFile, k: Count = 1, th: Least = 0.0) -> None:
+@app.command("predict-prob", context_settings=NEGATIVE)
+def predict_prob(model: ModelFile, file: TextFile, k: Labels = 1, th: Least = 0.0) -> None:
     """Print the K most likely labels of each line, with their probabilities."""
     for labels, probabilities in _predicted(model, file, k, th):
         pairs = zip(labels, probabilities, strict=True)
@@ -153,7 +155,7 @@ def predict_prob(model: ModelFile, file: TextFile, k: Count = 1, th: Least = 0.0
 def _predicted(model: Path, file: str, k: int, th: float) -> Iterator[tuple[list[str], Any]]:
     from fasttext_app.interop.label_scores import text_lines
 
-    loaded = _load(model)
+    loaded = _classifier(model, k)
     for lines in text_lines(file):
         yield from zip(*loaded.predict(lines, k, th), strict=True)
 
@@ -163,11 +165,12 @@ def print_word_vectors(model: ModelFile) -> None:
     """Print the vector of each word of standard input."""
     from fasttext_app.interop.label_scores import text_lines
     from fasttext_app.interop.word_vectors import numbers_line
+    from fasttext_app.text.fasttext_lines import SPACES
 
     vectors = _load(model).vectors
     for lines in text_lines("-"):
-        for word in (word for line in lines for word in line.split()):
-            typer.echo(f"{word} {numbers_line(vectors.word(word))}")
+        for word in (word for line in lines for word in SPACES.split(line) if word):
+            _say(f"{word} {numbers_line(vectors.word(word))}")
 
 
 @app.command("print-sentence-vectors")
@@ -188,7 +191,7 @@ def nn(model: ModelFile, k: Count = 10) -> None:
     vectors = _load(model).vectors
     for (word,) in _queries("Query word? ", 1):
         for score, name in vectors.nearest(word, k):
-            typer.echo(f"{name} {score:.6g}")
+            _say(f"{name} {score:.6g}")
 
 
 @app.command()
@@ -197,7 +200,7 @@ def analogies(model: ModelFile, k: Count = 10) -> None:
     vectors = _load(model).vectors
     for first, second, third in _queries("Query triplet (A - B + C)? ", 3):
         for score, name in vectors.analogies(first, second, third, k):
-            typer.echo(f"{name} {score:.6g}")
+            _say(f"{name} {score:.6g}")
 
 
 def _queries(prompt: str, size: int) -> Iterator[list[str]]:
@@ -218,12 +221,29 @@ def _load(model: Path) -> FastText:
     return compat.load_model(model)
 
 
-def _check_folder(output: str) -> None:
+def _classifier(model: Path, k: int) -> FastText:
+    if k == 0 or k < -1:
+        raise typer.BadParameter("must be at least 1, or -1 for all labels", param_hint="K")
+    loaded = _load(model)
+    _ = loaded.classifier  # an error for word vectors
+    return loaded
+
+
+def _check_places(output: str, *suffixes: str) -> None:
+    """Refuse places where a model could not be saved, before the work of training it."""
     from fasttext_app.errors import ArtifactError
 
     folder = Path(output).parent
     if not folder.is_dir():
         raise ArtifactError(f"{output}: there is no folder {folder}")
+    for place in (Path(output + suffix) for suffix in suffixes):
+        if place.exists() and not place.is_file():
+            raise ArtifactError(f"{place}: is a folder or a device; choose another -output")
+
+
+def _say(line: str) -> None:
+    """Print a line; bytes that are no UTF-8 come out as they came in."""
+    typer.echo(line.encode("utf-8", "surrogateescape"))
 
 
 def _note(line: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -137,8 +138,10 @@ def open_scored(
     split: str | None,
     reading: tuple[list[str] | None, str | None, str | None],
     settings: list[str] | None,
-) -> Callable[[], Batches]:
-    """Find the rows to score a model on; each call reads them from the start.
+) -> tuple[Callable[[], Batches], str | None]:
+    """Find the rows to score a model on, and what parts their labels where they have several.
+
+    Each call of what is returned reads the rows from the start.
 
     Args:
         model: its own data settings hold where no option says otherwise.
@@ -164,4 +167,5 @@ def open_scored(
             f"{source.spec}: the model was trained on this very file; pass --data SPEC to score it "
             "on other rows"
         )
-    return lambda: source.scan(split or config.data.test_split)
+    rows = partial(source.scan, split or config.data.test_split)
+    return rows, config.data.label_separator

@@ -84,6 +84,8 @@ def predict(
     if input is not None and output is not None and _same_file(input, output):
         raise typer.BadParameter(f"{output} is the input too", param_hint="--output")
     chosen = format_for(output, form)
+    if threads is None and input == Path("-"):
+        threads = 1  # so that each line is answered before the next one comes
     classifier = TextClassifier.load(model, device=device or "cpu", threads=threads or 0)
     config = resolve(
         classifier.config.model_dump(),

@@ -74,9 +74,9 @@ def quantize(
     before, after = _figures(original), _figures(smaller)
     try:
         reading = (text_column, label_column, errors)
-        rows = open_scored(original, data, split, reading, settings)
+        rows, separator = open_scored(original, data, split, reading, settings)
         for figures, scored in ((before, original), (after, smaller)):
-            scores = scored.evaluate_batches(rows())
+            scores = scored.evaluate_batches(rows(), separator=separator)
             names = ("examples", "accuracy", "exact_match", "macro_f1")
             figures |= {name: value for name, value in scores.items() if name in names}
     except DataError as error:

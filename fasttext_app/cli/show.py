@@ -125,7 +125,7 @@ def data(
         parse_assignments(settings or []),
         data_layer(source, text_column, label_column, errors),
     )
-    description = describe_data(open_source(config.data), split)
+    description = describe_data(open_source(config.data), split, config.data.label_separator)
     if json:
         print_json(description)
     else:

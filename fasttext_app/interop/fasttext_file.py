@@ -98,6 +98,8 @@ def read_file(path: str | Path) -> FastTextFile:
     """
     place = Path(path)
     try:
+        if place.is_dir():
+            raise ArtifactError(f"{path}: is a folder; name a .bin or .ftz file")
         if not place.is_file():
             raise ArtifactError(f"{path}: there is no such file")
         if not place.stat().st_size:
@@ -297,6 +299,8 @@ def written_whole(path: str | Path) -> Iterator[IO[bytes]]:
         ArtifactError: it cannot be written.
     """
     place = Path(path)
+    if place.exists() and not place.is_file():
+        raise ArtifactError(f"{path}: is a folder or a device; name a file")
     partial = place.parent / f".{place.name}.{os.getpid()}.partial"
     try:
         with partial.open("wb") as file:

@@ -6,7 +6,7 @@ answers on either side. What a file cannot hold is refused with the reason.
 
 from __future__ import annotations
 
-from itertools import takewhile
+import re
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from fasttext_app.text.vocabulary import LabelSet, Vocabulary
 __all__ = ["column_of", "from_fasttext", "label_prefix", "ordered_table", "to_fasttext"]
 
 F32 = npt.NDArray[np.float32]
+MARK = re.compile(r"__[^\W_]+__|[^\w\s]+")
 MOST_NGRAMS = 10, 30  # of words and of characters, as the configuration has it
 
 
@@ -51,6 +52,9 @@ def from_fasttext(
         raise ArtifactError(f"{source}: has no words, and so no rows")
     labels = [_label(name, source) for name in file.labels]
     begin = _common_prefix(labels) if prefix is None else prefix
+    other = next((name for name in labels if not name.startswith(begin) or name == begin), None)
+    if other is not None:
+        raise ArtifactError(f"{source}: its label {other!r} is not {begin!r} and a name")
     settings = file.settings
     minn, maxn = (max(settings.minn, 1), settings.maxn) if settings.maxn else (0, 0)
     if minn > maxn:  # no length is left between them
@@ -64,7 +68,10 @@ def from_fasttext(
     hashed = ngrams > 1 or maxn > 0
     config = resolve(
         {
-            "data": {"label_prefix": begin or PREFIX},
+            "data": {
+                "label_prefix": begin or PREFIX,
+                **({"label_separator": " "} if LOSSES[settings.loss] == "ova" else {}),
+            },
             "text": {
                 "tokenizer": "fasttext" if begin in ("", PREFIX) else f"fasttext:{begin}",
                 "min_count": max(settings.min_count, 1),
@@ -135,14 +142,9 @@ def label_prefix(artifact: Artifact) -> str:
 
 
 def _common_prefix(labels: list[str]) -> str:
-    """Return what all labels begin with, up to its last sign that is no letter or digit."""
-    if all(label.startswith(PREFIX) for label in labels):
-        return PREFIX
-    first, last = min(labels), max(labels)
-    pairs = takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))
-    common = "".join(sign for sign, _ in pairs)
-    signs = [at for at, sign in enumerate(common) if not sign.isalnum()]
-    return common[: signs[-1] + 1] if signs else ""
+    """Return what all labels begin with: ``__label__``, or another mark of that kind, or a sign."""
+    found = {match[0] if (match := MARK.match(label)) else "" for label in labels}
+    return found.pop() if len(found) == 1 else ""
 
 
 def _label(name: bytes, source: str) -> str:

@@ -8,12 +8,16 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
+
 from fasttext_app.errors import DataError
+from fasttext_app.interop.fasttext_model import column_of
 from fasttext_app.text.fasttext_lines import END, SPACES
 
-__all__ = ["Meter", "labelled_lines", "text_lines"]
+__all__ = ["Meter", "labelled_lines", "line_column", "text_lines"]
 
 LINES = 4096  # that are scored at a time
+BLOCK = 1 << 20  # bytes that are read at a time
 ENDS = re.compile(rf"(?<![^ \n\r\t\v\f\0]){END}(?![^ \n\r\t\v\f\0])")
 
 
@@ -74,17 +78,27 @@ def text_lines(path: str | Path) -> Iterator[list[str]]:
     """
     try:
         with open(0 if str(path) == "-" else path, "rb", closefd=str(path) != "-") as file:
-            lines: list[str] = []
-            for line in file:
-                text = line.removesuffix(b"\n").decode("utf-8", "surrogateescape")
-                lines += ENDS.split(text) if END in text else [text]
-                if len(lines) >= LINES:
-                    yield lines
-                    lines = []
-            if lines:
-                yield lines
+            begun: list[bytes] = []  # of a line whose end has not come
+            while block := file.read1(BLOCK):  # of a pipe, what there is
+                first, *others = block.split(b"\n")
+                begun.append(first)
+                if others:
+                    lines = [b"".join(begun), *others[:-1]]
+                    begun = [others[-1]]
+                    for start in range(0, len(lines), LINES):
+                        yield _texts(lines[start : start + LINES])
+            if any(begun):
+                yield _texts([b"".join(begun)])
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+
+def _texts(lines: list[bytes]) -> list[str]:
+    texts: list[str] = []
+    for line in lines:
+        text = line.decode("utf-8", "surrogateescape")
+        texts += ENDS.split(text) if END in text else [text]
+    return texts
 
 
 def labelled_lines(
@@ -103,3 +117,8 @@ def labelled_lines(
             )
             for line in lines
         ]
+
+
+def line_column(lines: list[str]) -> pa.StringArray:
+    """Make a column of lines, also of such as are not UTF-8."""
+    return column_of([line.encode("utf-8", "surrogateescape") for line in lines])

@@ -27,6 +27,7 @@ class RowLabels:
     Args:
         names: the labels that have a class.
         separator: what parts the labels of a cell; None: a cell is one label.
+        may_be_none: whether a cell may hold the separator alone, for a row without a label.
 
     >>> rows = RowLabels(LabelSet(("a", "b"), (0, 0)), "|")
     >>> rows.numbers(pa.array(["b|a", "b", "a| b", "c"])).tolist()  # c has no class
@@ -35,8 +36,10 @@ class RowLabels:
     [[0, 1], [1]]
     """
 
-    def __init__(self, names: LabelSet, separator: str | None = None) -> None:
-        self.names, self.separator = names, separator
+    def __init__(
+        self, names: LabelSet, separator: str | None = None, *, may_be_none: bool = False
+    ) -> None:
+        self.names, self.separator, self.may_be_none = names, separator, may_be_none
         self._class_of = {name: number for number, name in enumerate(names.names)}
         self._set_of: dict[str, int] = {}  # by cell
         self._sets: dict[tuple[int, ...], int] = {}
@@ -47,6 +50,8 @@ class RowLabels:
         columns: Sequence[pa.StringArray],
         order: Sequence[str] | None = None,
         separator: str | None = None,
+        *,
+        may_be_none: bool = False,
     ) -> RowLabels:
         """Find the labels of some columns; names in ``order`` come first."""
         if separator is None:
@@ -55,7 +60,8 @@ class RowLabels:
         for column in columns:
             counts.update(label_counts(column))
         found = {label: None for cell in counts for label in split_cell(cell, separator)}
-        return cls(LabelSet.build([pa.array(list(found), pa.string())], order), separator)
+        names = LabelSet.build([pa.array(list(found), pa.string())], order)
+        return cls(names, separator, may_be_none=may_be_none)
 
     @property
     def sets(self) -> Ragged | None:
@@ -78,7 +84,7 @@ class RowLabels:
             labels = split_cell(cell, self.separator)
             known = {self._class_of[label] for label in labels if label in self._class_of}
             number = -1
-            if known or not labels:
+            if known or (self.may_be_none and not labels):
                 number = self._sets.setdefault(tuple(sorted(known)), len(self._sets))
             self._set_of[cell] = number
         return self._set_of[cell]
