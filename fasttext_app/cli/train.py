@@ -120,7 +120,7 @@ def _prepared(config: Any) -> Iterator[Callable[[], Any]]:
         return prepare_source(config, folder, hand_over=hand_over)
 
     with suppress(AttributeError, TypeError):  # not every C library has it
-        # The threads share their free memory: each would keep its own, a sixth of all in use.
+        # The threads share the memory that is free again, where each would keep its own.
         ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
     with TemporaryDirectory(prefix="fasttext_app-") as folder:
         fork = can_fork() and config.trainer.threads != 1
