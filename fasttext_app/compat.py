@@ -139,19 +139,20 @@ class FastText:
             raise ValueError("predict processes one line at a time (remove '\\n')")
         if k == 0:
             raise ValueError("k needs to be 1 or higher!")
-        named, numbers = self._ranked(lines, k, threshold)
+        named, numbers, _ = self._ranked(lines, k, threshold)
         if isinstance(text, str):
             return tuple(named[0]), numbers[0]
         return named, numbers
 
     def _ranked(
         self, lines: list[str], k: int, threshold: float
-    ) -> tuple[list[list[str]], list[npt.NDArray[np.float64]]]:
+    ) -> tuple[list[list[str]], list[npt.NDArray[np.float64]], npt.NDArray[np.bool_]]:
+        """Return labels and probabilities, and whether each line has any feature."""
         labels = [label_prefix(self._artifact) + name for name in self.classifier.labels]
         most = len(labels) if k < 0 else min(k, len(labels))
-        ranked = self.classifier.rank(line_column(lines), most)
+        bags = self.classifier.encoder.encode(line_column(lines), self.classifier.threads)
+        ranked, known = self.classifier.rank_bags(bags, most), bags.lengths > 0
         floor = FASTTEXT_FLOOR if self.classifier.config.model.probabilities == "fasttext" else 0.0
-        known = self._knows(lines)
         named, numbers = [], []
         for classes, values, any_feature in zip(
             ranked.classes, ranked.probabilities, known, strict=True
@@ -162,13 +163,7 @@ class FastText:
             kept = (before >= np.float32(threshold)) & any_feature
             named.append([labels[number] for number in classes[kept]])
             numbers.append(values[kept])
-        return named, numbers
-
-    def _knows(self, lines: list[str]) -> npt.NDArray[np.bool_]:
-        known: npt.NDArray[np.bool_] = (
-            self.classifier.encoder.encode(line_column(lines)).lengths > 0
-        )
-        return known
+        return named, numbers, known
 
     def test(
         self, path: str | Path, k: int = 1, threshold: float = 0.0
@@ -208,8 +203,7 @@ class FastText:
         meter = Meter(self.labels)
         for batch in labelled_lines(path, label_prefix(self._artifact), set(self.labels)):
             lines = [text for text, _ in batch]
-            named, _ = self._ranked(lines, k, threshold)
-            known = self._knows(lines)
+            named, _, known = self._ranked(lines, k, threshold)
             for (_, gold), found, any_feature in zip(batch, named, known, strict=True):
                 if any_feature and gold:
                     meter.add(gold, found)

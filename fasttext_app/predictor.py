@@ -182,6 +182,10 @@ class TextClassifier:
             np.concatenate([part.probabilities for part in parts]),
         )
 
+    def rank_bags(self, bags: Ragged, top_k: int = 1) -> Ranked:
+        """Do the same for texts that :attr:`encoder` has encoded."""
+        return self._ranked(self._forward(bags), top_k)
+
     def _ranked(self, logits: F32, top_k: int) -> Ranked:
         classes = top_k_classes(logits, top_k)  # large logits differ where probabilities round to 1
         proba = probabilities(logits, self.config.model)

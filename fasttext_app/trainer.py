@@ -244,7 +244,8 @@ class Trainer:
             if self._tree is not None:
                 scores = self._tree.log_probabilities(scores)
             ranked.append(top_k_classes(scores, 1))
-            above.append(chosen_classes(probabilities(scores, self.config.model) >= 0.5))
+            if self._label_sets is not None:
+                above.append(chosen_classes(probabilities(scores, self.config.model) >= 0.5))
         names = [str(label) for label in range(self.model.linear.out_features)]
         true, best = data.labels.cpu().numpy(), np.concatenate(ranked)
         if self._label_sets is None:

@@ -11,23 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fasttext_cases import FEATURES, LOSSES, QUANTIZED
 
 from fasttext_app import compat
 from fasttext_app.errors import ArtifactError, ConfigError, DataError, TrainingError
 from fasttext_app.text.encoder import KERNELS
 
-LOSSES = "softmax", "ova", "ns", "hs"
-FEATURES = {
-    "words": {},
-    "word n-grams": {"wordNgrams": 3, "bucket": 600},
-    "character n-grams": {"wordNgrams": 2, "minn": 2, "maxn": 4, "bucket": 600},
-}
-QUANTIZED = {
-    "codes": {},
-    "norms": {"qnorm": True},
-    "pruned": {"cutoff": 500},
-    "pruned, wide, norms": {"cutoff": 500, "dsub": 4, "qnorm": True},
-}
 NEAR = 2e-6
 FLOOR = 1e-5  # what the original adds to a probability
 ONE_CELL = 0.25 / 32  # how far the next cell of the original's sigmoid table is

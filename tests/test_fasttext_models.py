@@ -14,6 +14,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 import torch
+from fasttext_cases import FEATURES, LOSSES, QUANTIZED
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -32,18 +33,6 @@ from fasttext_app.quantization import product_quantize
 from fasttext_app.text.ragged import Ragged
 from fasttext_app.text.strings import python_strings
 
-LOSSES = "softmax", "ova", "ns", "hs"
-FEATURES = {
-    "words": {},
-    "word n-grams": {"wordNgrams": 3, "bucket": 600},
-    "character n-grams": {"wordNgrams": 2, "minn": 2, "maxn": 4, "bucket": 600},
-}
-QUANTIZED = {
-    "codes": {},
-    "norms": {"qnorm": True},
-    "pruned": {"cutoff": 500},
-    "pruned, wide, norms": {"cutoff": 500, "dsub": 4, "qnorm": True},
-}
 NEAR = 2e-6  # sums of 32-bit floats in another order
 FLOOR = 1.1e-5  # what the original adds to a probability, and the rounding of 32-bit floats
 

@@ -21,7 +21,7 @@ import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -276,10 +276,6 @@ class _Finder:
         return -1
 
 
-def _as_dict(settings: Settings) -> dict[str, Any]:
-    return {field.name: getattr(settings, field.name) for field in fields(settings)}
-
-
 def write_file(model: FastTextFile, path: str | Path) -> None:
     """Write a file that the original reads, whole or not at all.
 
@@ -316,8 +312,7 @@ def written_whole(path: str | Path) -> Iterator[IO[bytes]]:
 
 
 def _pieces(model: FastTextFile) -> Iterator[Any]:
-    values = list(_as_dict(model.settings).values())
-    yield struct.pack("<ii12id", MAGIC, VERSION, *values)
+    yield struct.pack("<ii12id", MAGIC, VERSION, *astuple(model.settings))
     words, labels, pruned = len(model.words), len(model.labels), model.pruned
     count = -1 if pruned is None else len(pruned)
     yield struct.pack("<iiiqq", words + labels, words, labels, model.tokens, count)

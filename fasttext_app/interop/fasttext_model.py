@@ -46,7 +46,7 @@ def from_fasttext(
     if not file.supervised:
         raise ArtifactError(
             f"{source}: holds word vectors, not a classifier; see `fasttext-app ft "
-            "print-word-vectors`, or train on them with --set model.pretrained"
+            "print-word-vectors`, or train on its .vec file with --set model.pretrained"
         )
     if not len(file.input):
         raise ArtifactError(f"{source}: has no words, and so no rows")
