@@ -1,8 +1,7 @@
-"""The whole configuration: typed, validated and frozen models, read from and written to TOML.
+"""The whole configuration: read from TOML and ``--set``, merged, validated, and written to TOML.
 
 A configuration is five sections in the order in which data flows: ``data``, ``text``, ``model``,
-``optimizer``, ``trainer``. What torch cannot run is refused here, with the reason, and not at the
-first training step. The resolved configuration travels with every saved model.
+``optimizer``, ``trainer`` (`config_sections.py`). The resolved one travels with every saved model.
 
 >>> config = resolve({"trainer": {"epochs": 3}}, parse_assignments(["optimizer.lr=0.1"]))
 >>> config.trainer.epochs, config.optimizer.lr
@@ -18,20 +17,19 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import tomli_w
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, ValidationError
 
-from fasttext_app.config_rules import impossible_combinations
+from fasttext_app.config_sections import (
+    Config,
+    DataConfig,
+    ModelConfig,
+    OptimizerConfig,
+    TextConfig,
+    TrainerConfig,
+)
 from fasttext_app.errors import ConfigError, did_you_mean
 from fasttext_app.resources import config_names, config_path
 
@@ -52,191 +50,6 @@ __all__ = [
 
 Layer = Mapping[str, Mapping[str, Any]]
 """One layer of settings, ``{section: {key: value}}``; later layers win over earlier ones."""
-
-Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
-
-
-def _savable(text: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError("is not valid UTF-8, so it could not be saved with the model") from None
-    return text
-
-
-FileName = Annotated[str, AfterValidator(_savable)]
-"""What may be a path: Python takes any bytes for one, but TOML holds only valid text."""
-
-
-def _as_name(value: object) -> object:
-    return str(value) if type(value) is int else value
-
-
-ColumnName = Annotated[str, BeforeValidator(_as_name)]
-"""A column; ``--set data.label_column=1`` reads as a number, and means the name."""
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class DataConfig(_Section):
-    """Where texts and labels come from, and how a file's rows are read."""
-
-    source: FileName | None = None
-    """A data SPEC: ``ag_news``, ``sample``, a file, a folder, a ``{split}`` pattern, a hub id."""
-    text_columns: Annotated[tuple[ColumnName, ...], Field(min_length=1, strict=False)] = ("text",)
-    """Columns that hold the text, joined by a space; 1-based numbers where ``header`` is false."""
-    label_column: ColumnName = "label"
-    """The column that holds the label; a 1-based number where ``header`` is false."""
-    header: bool = True
-    """Whether the first row of a CSV or TSV file names the columns."""
-    quote: bool = True
-    """Whether double quotes delimit fields of a CSV or TSV file."""
-    errors: Literal["strict", "replace"] = "strict"
-    """What to do with invalid UTF-8 and NUL bytes: refuse them, or put U+FFFD in their place."""
-    label_separator: Annotated[str, Field(min_length=1)] | None = None
-    """What parts the labels of a row that may have several: with it, lists of labels and several
-    ``__label__`` words are read too. ``model.loss = "ova"`` learns them all, other losses one."""
-    label_prefix: Annotated[str, Field(min_length=1)] = "__label__"
-    """What marks a label in a fastText file."""
-    train_split: str = "train"
-    """The split to train on."""
-    validation: str | Fraction = "auto"
-    """A split's name, a fraction of the training rows (0: none), or ``auto``: the split
-    ``validation`` where the source has one, else a tenth of the training rows."""
-    in_memory_mb: Annotated[int, Field(ge=0)] = 1024
-    """Megabytes of encoded training texts that stay in memory; what is more goes to memory-mapped
-    files in the temporary folder (``TMPDIR``), and is trained shard by shard."""
-    test_split: str = "test"
-    """The split that ``evaluate`` scores."""
-
-
-class TextConfig(_Section):
-    """How a text becomes row ids of the embedding table."""
-
-    tokenizer: FileName = "basic_english"
-    """``basic_english``, ``whitespace``, ``fasttext``, ``torchtext:NAME`` or ``hf:PATH``."""
-    min_count: Annotated[int, Field(ge=1)] = 1
-    """Words seen less often in the training texts get no row of their own."""
-    max_size: Annotated[int, Field(ge=0)] = 0
-    """At most this many words, the most frequent ones; 0: no limit."""
-    word_ngrams: Annotated[int, Field(ge=1, le=10)] = 1
-    """Longest word n-gram; 1: words alone."""
-    minn: Annotated[int, Field(ge=0, le=30)] = 0
-    """Shortest character n-gram of a word."""
-    maxn: Annotated[int, Field(ge=0, le=30)] = 0
-    """Longest character n-gram of a word; 0: none."""
-    bucket: Annotated[int, Field(ge=1, le=2**31 - 1)] = 2_000_000
-    """Rows that hashed n-grams share; unused where there are no n-grams."""
-    prune: bool = True
-    """Whether only the hash buckets that a training text falls into get a row; an n-gram of another
-    bucket then adds nothing to a text, and the model is far smaller."""
-    min_ngram_count: Annotated[int, Field(ge=1)] = 1
-    """Buckets with fewer n-grams in the training texts get no row; needs ``prune``."""
-    term_weighting: Literal["none", "tfidf"] = "none"
-    """``tfidf`` weighs each id of a text (per_sample_weights); needs ``model.mode = "sum"``."""
-
-    @property
-    def hashed_rows(self) -> int:
-        """The table rows that hashed n-grams take: ``bucket``, or 0 where there are no n-grams."""
-        return self.bucket if self.word_ngrams > 1 or self.maxn > 0 else 0
-
-
-class ModelConfig(_Section):
-    """The classifier: every option of ``nn.EmbeddingBag``, and what goes on top of it."""
-
-    dim: Annotated[int, Field(ge=1, le=65_536)] = 10
-    """Numbers in an embedding."""
-    mode: Literal["mean", "sum", "max"] = "mean"
-    """How the rows of a text become one vector."""
-    sparse: bool = True
-    """Whether the table's gradient is a sparse tensor."""
-    max_norm: Annotated[float, Field(gt=0)] | None = None
-    """Rows with a larger norm are rescaled to this norm when they are looked up."""
-    norm_type: Annotated[float, Field(gt=0)] = 2.0
-    """The p of the norm that ``max_norm`` limits."""
-    scale_grad_by_freq: bool = False
-    """Divide a row's gradient by the number of times that it occurs in the batch."""
-    include_last_offset: bool = True
-    """Whether ``offsets`` carries the end of the last bag too (B+1 entries instead of B)."""
-    padding_idx: Annotated[int, Field(ge=0)] | None = None
-    """A row that takes no part in any bag and is never trained."""
-    loss: Literal["softmax", "ova", "ns", "hs"] = "softmax"
-    """``softmax``: one distribution over labels; ``ova``: a sigmoid each (one-vs-all); ``ns``: the
-    same, trained on a few labels at a time (negative sampling); ``hs``: hierarchical softmax."""
-    negatives: Annotated[int, Field(ge=1)] = 5
-    """Other labels that ``ns`` draws for each text, by the square root of their counts."""
-    probabilities: Literal["exact", "fasttext"] = "exact"
-    """``fasttext``: as the original prints them, with its table for the sigmoid and its 1e-5."""
-    bias: bool = True
-    """Whether the linear layer has a bias; fastText's has none."""
-    pretrained: FileName | None = None
-    """Word vectors to start from: ``.vec`` or GloVe text, or ``.npy`` beside a word list."""
-    freeze_pretrained: bool = False
-    """Keep the rows that came from ``pretrained`` as they are."""
-
-
-class OptimizerConfig(_Section):
-    """How parameters are stepped, and how the learning rate goes over the run."""
-
-    name: Literal["sgd", "adagrad", "rowwise_adagrad", "sparse_adam"] = "adagrad"
-    """``rowwise_adagrad`` keeps one accumulator for each table row; ``sparse_adam`` is SparseAdam
-    on the table with Adam on the linear layer."""
-    implementation: Literal["auto", "fused", "torch"] = "auto"
-    """How the table is stepped: ``fused``, by compiled code straight from the gradient of the bags;
-    ``torch``, by ``torch.optim`` over the table's gradient, which is the reference; ``auto``: fused
-    where it can be."""
-    lr: Annotated[float, Field(gt=0, le=1e30)] = 0.1  # torch steps in 32-bit floats
-    """The highest learning rate of the run; the loss is the mean over a batch."""
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Momentum of ``sgd``; dense gradients only."""
-    weight_decay: Annotated[float, Field(ge=0, le=1e30)] = 0.0
-    """L2 penalty of ``sgd`` and ``adagrad``; dense gradients only."""
-    betas: Annotated[tuple[Fraction, Fraction], Field(strict=False)] = (0.9, 0.999)
-    """Decay of the running moments of ``sparse_adam``."""
-    eps: Annotated[float, Field(ge=1e-30, le=1e30)] = 1e-8
-    """Added to the denominator of ``adagrad`` and ``sparse_adam``."""
-    schedule: Literal["linear", "constant", "cosine"] = "linear"
-    """How the rate goes from ``lr``: in a line to 0, not at all, or in half a cosine to 0."""
-    warmup: Fraction = 0.0
-    """The share of all steps over which the rate first rises from 0 to ``lr``."""
-
-
-class TrainerConfig(_Section):
-    """The training loop."""
-
-    epochs: Annotated[int, Field(ge=1)] = 5
-    """Passes over the training rows."""
-    batch_size: Annotated[int, Field(ge=1)] = 64
-    """Texts in a step."""
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    """Decides the initial table, the order of the rows, and which rows are held out."""
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
-    """``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:i``."""
-    threads: Annotated[int, Field(ge=0, le=4096)] = 0
-    """Threads for tokenising and for torch; 0: all cores for the first, one for the second."""
-    monitor: Literal["accuracy", "macro_f1", "loss"] = "accuracy"
-    """The validation figure by which the best epoch is chosen."""
-    clip_grad_norm: Annotated[float, Field(gt=0)] | None = None
-    """Scale gradients down to this norm; dense gradients only."""
-
-
-class Config(_Section):
-    """All settings of one run. Build it with :func:`resolve`, which reports errors by key."""
-
-    data: DataConfig = DataConfig()
-    text: TextConfig = TextConfig()
-    model: ModelConfig = ModelConfig()
-    optimizer: OptimizerConfig = OptimizerConfig()
-    trainer: TrainerConfig = TrainerConfig()
-
-    @model_validator(mode="after")
-    def _refuse_impossible(self) -> Config:
-        for broken, reason in impossible_combinations(self):
-            if broken:
-                raise ValueError(reason)
-        return self
 
 
 def resolve(*layers: Layer) -> Config:

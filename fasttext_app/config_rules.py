@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fasttext_app.config import Config
+    from fasttext_app.config_sections import Config
 
 __all__ = ["fused_obstacle", "impossible_combinations"]
 

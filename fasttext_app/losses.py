@@ -3,8 +3,8 @@
 ``softmax`` and ``ova`` look at every class of every text. ``ns`` and ``hs`` look at a few outputs
 of the linear layer for each text, which pays where there are thousands of classes.
 
-To add one: write it here, name it in ``build_loss`` and in ``config.ModelConfig.loss``, and say in
-``forward.probabilities`` how its logits become probabilities.
+To add one: write it here, name it in ``build_loss`` and in ``config_sections.ModelConfig.loss``,
+and say in ``forward.probabilities`` how its logits become probabilities.
 
 Shapes: **B** texts, **D** embedding dim, **C** classes, **K** outputs that are looked at.
 """

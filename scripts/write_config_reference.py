@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from fasttext_app import config as config_module
+from fasttext_app import config_sections
 from fasttext_app.config import Config
 from fasttext_app.resources import config_names
 
@@ -24,7 +24,8 @@ TARGET = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
 HEAD = """# Configuration
 
 Every setting, its default, and what it does. This page is written by
-`python scripts/write_config_reference.py` from `fasttext_app/config.py`; a test holds it current.
+`python scripts/write_config_reference.py` from `fasttext_app/config_sections.py`; a test
+holds it current.
 
 A configuration is a TOML file (`--config FILE`, or the name of a shipped one: {shipped}), changed
 by `--set section.key=value` and then by the flags `--data --epochs --lr --dim --batch-size --seed
@@ -39,7 +40,7 @@ before anything is read.
 
 def docstrings(section: type[BaseModel]) -> dict[str, str]:
     """Return the text under each field of a section, by field name."""
-    body = ast.parse(inspect.getsource(config_module)).body
+    body = ast.parse(inspect.getsource(config_sections)).body
     classes = [node for node in body if isinstance(node, ast.ClassDef)]
     found = next(node for node in classes if node.name == section.__name__)
     texts: dict[str, str] = {}

@@ -18,6 +18,7 @@ WITHOUT_TORCH = [
         "_version",
         "resources",
         "config",
+        "config_sections",
         "config_rules",
         "parallel",
         "background",

@@ -1,6 +1,7 @@
 """Which optimizer steps which parameter, and with which learning rate.
 
-To add one: a branch in ``build_optimizers`` and its name in ``config.OptimizerConfig.name``.
+To add one: a branch in ``build_optimizers`` and its name in
+``config_sections.OptimizerConfig.name``.
 """
 
 from __future__ import annotations
