@@ -11,14 +11,12 @@
     tokenizer.json       only for hf: tokenizers
     README.md            the model card (not checksummed: edit it as you like)
 
-Nothing in it is executable: no pickle, so a model from a stranger is safe to load. The folder is
-written under a temporary name beside its place and renamed, so the place never holds half a model,
-and what was there stays until the new one is complete.
+Nothing in it is executable: no pickle, so a model from a stranger is safe to load. It is written
+whole or not at all; see ``sealed_folder.py``.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -34,19 +32,28 @@ import numpy.typing as npt
 import pyarrow as pa
 from safetensors import SafetensorError
 
-from fasttext_app._version import __version__
 from fasttext_app.config import Config, dump_config, resolve
 from fasttext_app.errors import ArtifactError, ConfigError
 from fasttext_app.model_card import model_card
 from fasttext_app.product_quantizer import CODES, Coded, Quantizer
+from fasttext_app.sealed_folder import (
+    MANIFEST,
+    UNREADABLE,
+    open_sealed,
+    read_json,
+    seal,
+    write_json,
+    written,
+)
 from fasttext_app.text.strings import number_array, numbers_of
 from fasttext_app.text.vocabulary import LabelSet, Vocabulary
 
 __all__ = ["FORMAT_VERSION", "Artifact", "check_target", "load_artifact", "save_artifact"]
 
 FORMAT, FORMAT_VERSION = "fasttext_app model", 1
-MANIFEST, CARD = "manifest.json", "README.md"
+CARD = "README.md"
 DOCUMENTS = ("config.toml", "labels.json", "metrics.json", "history.json", "data.json")
+REQUIRED = ("model.safetensors", "vocabulary.parquet", *DOCUMENTS)
 
 OWN = {MANIFEST, CARD, "model.safetensors", "vocabulary.parquet", "tokenizer.json", *DOCUMENTS}
 
@@ -56,9 +63,6 @@ TENSOR_TYPES: dict[str, np.dtype[Any]] = {
     "I8": np.dtype("i1"),
     "U8": np.dtype("u1"),
 }
-
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, RecursionError)
-"""What Python raises on reading malformed JSON, TOML and text."""
 
 MAPPED = ("table", "codes")
 
@@ -119,17 +123,12 @@ def save_artifact(artifact: Artifact, path: str | Path) -> None:
         ArtifactError: the place cannot be used, or writing failed; an earlier model is untouched.
     """
     check_target(path)
-    target = Path(path).resolve()
-    partial = target.parent / f".{target.name}.{os.getpid()}.partial"
     try:
-        partial.mkdir(parents=True)
-        _write_files(artifact, partial)
-        _put_in_place(partial, target)
+        with written(Path(path).resolve()) as folder:
+            _write_files(artifact, folder)
     except (OSError, SafetensorError, pa.ArrowException) as error:
         reason = getattr(error, "strerror", None) or error
         raise ArtifactError(f"{path}: the model could not be saved: {reason}") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def load_artifact(path: str | Path) -> Artifact:
@@ -139,22 +138,23 @@ def load_artifact(path: str | Path) -> Artifact:
         ArtifactError: it is missing, damaged, edited, or of a newer format.
     """
     folder = Path(path)
-    manifest = _read_manifest(folder)
-    files: dict[str, Any] = manifest["files"]
+    if not folder.exists():
+        raise ArtifactError(f"{folder}: no such model directory; train one with --output {folder}")
+    if not (folder / MANIFEST).is_file():
+        raise ArtifactError(f"{folder}: not a model directory (there is no {MANIFEST} in it)")
     with _reading(folder):
-        for name, entry in files.items():
-            _check_file(folder / name, entry)
+        files = open_sealed(folder, FORMAT, FORMAT_VERSION, REQUIRED)
         config = resolve(tomllib.loads((folder / "config.toml").read_text(encoding="utf-8")))
-        labels = _read_json(folder / "labels.json")
+        labels = read_json(folder / "labels.json")
         asset = folder / "tokenizer.json"
         artifact = Artifact(
             config=config,
             vocabulary=_read_vocabulary(folder / "vocabulary.parquet"),
             labels=LabelSet(tuple(labels["names"]), tuple(labels["counts"])),
             tensors=_read_tensors(folder / "model.safetensors"),
-            metrics=_read_json(folder / "metrics.json"),
-            history=_read_json(folder / "history.json"),
-            data=_read_json(folder / "data.json"),
+            metrics=read_json(folder / "metrics.json"),
+            history=read_json(folder / "history.json"),
+            data=read_json(folder / "data.json"),
             tokenizer_asset=asset.read_bytes() if asset.name in files else None,
         )
     _check_shapes(folder, artifact)
@@ -166,7 +166,7 @@ def _reading(folder: Path) -> Iterator[None]:
     """Turn what a reader of a malformed file raises into one clear error."""
     try:
         yield
-    except (*UNREADABLE, SafetensorError, pa.ArrowException) as error:
+    except (*UNREADABLE, pa.ArrowException) as error:
         raise ArtifactError(f"{folder}: the model cannot be read: {error}") from None
     except ConfigError as error:
         raise ArtifactError(f"{folder}/config.toml: {error}") from None
@@ -191,97 +191,11 @@ def _write_files(artifact: Artifact, folder: Path) -> None:
         "data.json": artifact.data,
     }
     for name, document in documents.items():
-        _write_json(folder / name, document)
+        write_json(folder / name, document)
     if artifact.tokenizer_asset is not None:
         (folder / "tokenizer.json").write_bytes(artifact.tokenizer_asset)
-    written = sorted(file for file in folder.iterdir())
     (folder / CARD).write_text(model_card(artifact, MANIFEST), encoding="utf-8")
-    manifest = {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "created_with": f"fasttext_app {__version__}",
-        "files": {
-            file.name: {"bytes": file.stat().st_size, "sha256": _sha256(file)} for file in written
-        },
-    }
-    _write_json(folder / MANIFEST, manifest)
-    for file in folder.iterdir():
-        with file.open("rb") as handle:
-            os.fsync(handle.fileno())
-
-
-def _put_in_place(partial: Path, target: Path) -> None:
-    old = target.parent / f".{target.name}.{os.getpid()}.replaced"
-    if not target.exists():
-        partial.rename(target)
-        return
-    target.rename(old)
-    try:
-        partial.rename(target)
-    except BaseException:  # Ctrl-C too
-        old.rename(target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _write_json(path: Path, document: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    document = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(document, dict):
-        raise TypeError(f"{path.name} is not a JSON object")
-    return document
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    if not folder.exists():
-        raise ArtifactError(f"{folder}: no such model directory; train one with --output {folder}")
-    if not (folder / MANIFEST).is_file():
-        raise ArtifactError(f"{folder}: not a model directory (there is no {MANIFEST} in it)")
-    with _reading(folder):
-        manifest = _read_json(folder / MANIFEST)
-        if manifest.get("format") != FORMAT:
-            raise ValueError(f"{MANIFEST} does not describe a {FORMAT}")
-        version = manifest["format_version"]
-        if not isinstance(version, int) or version < 1:
-            raise ValueError(f"{MANIFEST} has the format version {version!r}")
-        if version > FORMAT_VERSION:
-            raise ArtifactError(
-                f"{folder}: the model has format version {version}, and this program reads up to "
-                f"{FORMAT_VERSION}; upgrade fasttext-app"
-            )
-        _check_listing(manifest["files"])
-    return manifest
-
-
-def _check_listing(files: Any) -> None:
-    if not isinstance(files, dict) or not all(isinstance(entry, dict) for entry in files.values()):
-        raise TypeError(f"the files in {MANIFEST} are not JSON objects")
-    outside = [name for name in files if Path(name).name != name]
-    if outside:
-        raise ValueError(f"{MANIFEST} lists {outside[0]!r}, which is outside the folder")
-    missing = sorted({"model.safetensors", "vocabulary.parquet", *DOCUMENTS} - set(files))
-    if missing:
-        raise ValueError(f"{MANIFEST} does not list {', '.join(missing)}")
-
-
-def _check_file(path: Path, entry: Mapping[str, Any]) -> None:
-    if not path.is_file():
-        raise ArtifactError(f"{path}: the file is missing; copy the model again")
-    found = path.stat().st_size
-    if found != entry.get("bytes"):
-        raise ArtifactError(
-            f"{path}: has {found} bytes where {entry.get('bytes')} were saved; copy the model again"
-        )
-    if _sha256(path) != entry.get("sha256"):
-        raise ArtifactError(f"{path}: has changed since it was saved (its checksum differs)")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+    seal(folder, FORMAT, FORMAT_VERSION, unchecked=[CARD])
 
 
 def _read_vocabulary(path: Path) -> Vocabulary:

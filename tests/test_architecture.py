@@ -17,7 +17,7 @@ ROOT = Path(fasttext_app.__file__).parent
 # A module imports only from its own layer or a lower one. "x.*" is the package x and all in it.
 LAYERS = [
     ["errors", "_version", "resources", "config", "config_sections", "config_rules"],
-    ["background", "compiled", "events", "parallel"],
+    ["background", "compiled", "events", "objectives", "parallel", "sealed_folder"],
     ["sources.*", "text.*", "metrics", "device", "kernels", "huffman", "product_quantizer"],
     ["artifact", "model_card", "vectors"],
     ["batch", "model", "losses", "optim.*", "forward", "predictor", "quantization"],

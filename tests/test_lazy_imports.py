@@ -21,6 +21,8 @@ WITHOUT_TORCH = [
         "config_sections",
         "config_rules",
         "parallel",
+        "objectives",
+        "sealed_folder",
         "background",
         "events",
     ),
