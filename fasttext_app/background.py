@@ -15,7 +15,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from fasttext_app.errors import TrainingError
@@ -39,8 +39,7 @@ def can_fork() -> bool:
 class Background(Generic[Result]):
     """Starts a function in a fork of this process; a context manager, whose end stops it.
 
-    To be made where :func:`can_fork` says so. Ctrl-C waits until the result is asked for: what is
-    done meanwhile is importing, and an exception that comes amid an import can get lost.
+    To be made where :func:`can_fork` says so.
 
     Args:
         function: its result, and what it raises, come back through a pipe.
@@ -54,13 +53,6 @@ class Background(Generic[Result]):
         )
         self._process.start()
         sender.close()
-        self._asked = self._interrupted = False
-        self._handler = signal.signal(signal.SIGINT, self._interrupt)
-
-    def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        self._interrupted = True
-        if self._asked:
-            raise KeyboardInterrupt
 
     def __enter__(self) -> Background[Result]:
         return self
@@ -71,7 +63,6 @@ class Background(Generic[Result]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        signal.signal(signal.SIGINT, self._handler)
         self._receiver.close()
         self._process.kill()
         self._process.join()
@@ -81,11 +72,7 @@ class Background(Generic[Result]):
 
         Raises:
             TrainingError: the process was ended from outside.
-            KeyboardInterrupt: Ctrl-C came since the start.
         """
-        self._asked = True
-        if self._interrupted:
-            raise KeyboardInterrupt
         try:
             done, answer = self._receiver.recv()
         except (EOFError, OSError):  # before its answer, or amid it
@@ -104,6 +91,7 @@ def _work(
     function: Callable[[], Any], receiver: Connection, sender: Connection, parent: int
 ) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     receiver.close()
     ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
     if os.getppid() != parent:  # it was gone before that

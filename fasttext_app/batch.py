@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from queue import Empty, SimpleQueue
 
 import numpy as np
@@ -143,8 +144,20 @@ class EncodedDataset(torch.utils.data.Dataset[Example]):
         """Return the number of batches in an epoch."""
         return math.ceil(len(self) / batch_size)
 
+    def batch_texts(
+        self, batch_size: int, generator: torch.Generator, number: int
+    ) -> npt.NDArray[np.int64]:
+        """Return the numbers of the texts in one batch of an epoch, counted from 0."""
+        order = torch.randperm(len(self), generator=generator).numpy()
+        texts: npt.NDArray[np.int64] = order[number * batch_size :][:batch_size]
+        return texts
+
     def epoch(
-        self, batch_size: int, generator: torch.Generator, grouping: Grouping | None = None
+        self,
+        batch_size: int,
+        generator: torch.Generator,
+        grouping: Grouping | None = None,
+        skip: int = 0,
     ) -> Iterator[Batch]:
         """Yield all texts once in random order, in batches.
 
@@ -153,21 +166,23 @@ class EncodedDataset(torch.utils.data.Dataset[Example]):
             generator: the source of the order.
             grouping: what batches need to carry their ids grouped by row too: on the CPU as a
                 :class:`RowPlan`, the same whatever the number of threads.
+            skip: batches that are left out, the first ones.
         """
         if grouping is None:
-            for texts in shuffled_batches(len(self), batch_size, generator):
+            batches = shuffled_batches(len(self), batch_size, generator)
+            for texts in islice(batches, skip, None):
                 yield self.gather(texts.to(self.labels.device))
         elif self.labels.is_cuda:
-            from fasttext_app.optim.cuda import cut_epoch
+            from fasttext_app.optim.cuda_batches import cut_epoch
 
-            yield from cut_epoch(self, batch_size, generator, grouping)
+            yield from cut_epoch(self, batch_size, generator, grouping, skip)
         else:
-            yield from self._cut_epoch(batch_size, generator, grouping)
+            yield from self._cut_epoch(batch_size, generator, grouping, skip)
 
     def _cut_epoch(
-        self, batch_size: int, generator: torch.Generator, grouping: Grouping
+        self, batch_size: int, generator: torch.Generator, grouping: Grouping, skip: int
     ) -> Iterator[Batch]:
-        order = torch.randperm(len(self), generator=generator).numpy()
+        order = torch.randperm(len(self), generator=generator).numpy()[skip * batch_size :]
         texts = max(CUT_IDS * len(self) // max(len(self.bags.indices), 1), 1)
         texts = -(-texts // batch_size) * batch_size
         pieces = [order[start : start + texts] for start in range(0, len(order), texts)]
@@ -255,12 +270,34 @@ class ShardedDataset:
         """Return the number of batches in an epoch; no batch has texts of two shards."""
         return sum(math.ceil(length / batch_size) for length in self._lengths)
 
+    def batch_texts(
+        self, batch_size: int, generator: torch.Generator, number: int
+    ) -> npt.NDArray[np.int64]:
+        """Return the numbers of the texts in a batch; see :meth:`EncodedDataset.batch_texts`."""
+        for shard in torch.randperm(len(self._shards), generator=generator).tolist():
+            length = self._lengths[shard]
+            order = torch.randperm(length, generator=generator).numpy()
+            if number < math.ceil(length / batch_size):
+                texts: npt.NDArray[np.int64] = order[number * batch_size :][:batch_size]
+                return texts + sum(self._lengths[:shard])
+            number -= math.ceil(length / batch_size)
+        raise IndexError("there is no such batch")
+
     def epoch(
-        self, batch_size: int, generator: torch.Generator, grouping: Grouping | None = None
+        self,
+        batch_size: int,
+        generator: torch.Generator,
+        grouping: Grouping | None = None,
+        skip: int = 0,
     ) -> Iterator[Batch]:
         """Yield all texts once, in batches; see :meth:`EncodedDataset.epoch`."""
         for shard in torch.randperm(len(self._shards), generator=generator).tolist():
-            yield from self._shards[shard]().epoch(batch_size, generator, grouping)
+            steps = math.ceil(self._lengths[shard] / batch_size)
+            if skip < steps:
+                yield from self._shards[shard]().epoch(batch_size, generator, grouping, skip)
+            else:  # its order is drawn all the same, so that those after it stay as they are
+                torch.randperm(self._lengths[shard], generator=generator)
+            skip = max(skip - steps, 0)
 
 
 def collate(examples: Sequence[Example], *, include_last_offset: bool = True) -> Batch:

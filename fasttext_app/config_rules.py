@@ -119,3 +119,11 @@ def impossible_combinations(config: Config) -> Iterable[tuple[bool, str]]:
         model.freeze_pretrained and optimizer.weight_decay > 0,
         "optimizer.weight_decay shrinks every row, so model.freeze_pretrained could not keep them",
     )
+    yield (
+        trainer.keep_checkpoints != 2 and trainer.checkpoint_every is None,
+        "trainer.keep_checkpoints is read only where trainer.checkpoint_every is set",
+    )
+    yield (
+        (trainer.patience > 0 or trainer.monitor != "accuracy") and config.data.validation == 0,
+        "trainer.patience and trainer.monitor need validation rows; data.validation is 0",
+    )

@@ -7,11 +7,14 @@ here, with the reason, and not at the first training step.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from fasttext_app.config_rules import impossible_combinations
+from fasttext_app.interval import Interval
+from fasttext_app.objectives import Objective
 
 __all__ = ["Config", "DataConfig", "ModelConfig", "OptimizerConfig", "TextConfig", "TrainerConfig"]
 
@@ -36,6 +39,16 @@ def _as_name(value: object) -> object:
 
 ColumnName = Annotated[str, BeforeValidator(_as_name)]
 """A column; ``--set data.label_column=1`` reads as a number, and means the name."""
+
+
+def _readable_by(parse: Callable[[str], object]) -> Callable[[str], str]:
+    """Return a validator that keeps a text which ``parse`` can read."""
+
+    def check(text: str) -> str:
+        parse(text)
+        return text
+
+    return check
 
 
 class _Section(BaseModel):
@@ -178,8 +191,20 @@ class TrainerConfig(_Section):
     """``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:i``."""
     threads: Annotated[int, Field(ge=0, le=4096)] = 0
     """Threads for tokenising and for torch; 0: all cores for the first, one for the second."""
-    monitor: Literal["accuracy", "macro_f1", "loss"] = "accuracy"
-    """The validation figure by which the best epoch is chosen."""
+    monitor: Annotated[str, AfterValidator(_readable_by(Objective.parse))] = "accuracy"
+    """The validation figure by which the best epoch is chosen: ``accuracy``, ``loss``,
+    ``macro_f1``, ``micro_f1``, ``f1:LABEL``, ``precision:LABEL``, ``recall:LABEL``,
+    ``precision@recall:0.9[:LABEL]`` or ``recall@precision:0.9[:LABEL]``."""
+    patience: Annotated[int, Field(ge=0)] = 0
+    """Stop after so many epochs in a row that were no better; 0: go through all epochs."""
+    checkpoint_every: (
+        Annotated[str, BeforeValidator(_as_name), AfterValidator(_readable_by(Interval.parse))]
+        | None
+    ) = None
+    """How often the state of the run is saved in its output folder, for ``train --resume``: steps
+    (``"500"``), a time (``"5m"``) or ``"epoch"``; at the end of an epoch in any case."""
+    keep_checkpoints: Annotated[int, Field(ge=1)] = 2
+    """How many of the newest checkpoints stay."""
     clip_grad_norm: Annotated[float, Field(gt=0)] | None = None
     """Scale gradients down to this norm; dense gradients only."""
 

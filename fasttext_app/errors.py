@@ -4,6 +4,7 @@
     ├── ConfigError             a setting that is unknown, of the wrong type, or impossible
     ├── DataError               a file, folder or column that cannot be read as texts and labels
     ├── ArtifactError           a model directory that is missing, damaged, or cannot be written
+    ├── CheckpointError         a run that cannot be gone on with, or whose state cannot be written
     ├── DeviceError             a device that was asked for and is not there
     ├── MissingDependencyError  an optional package that the request needs
     └── TrainingError           data or settings on which training cannot go on
@@ -19,6 +20,7 @@ from collections.abc import Iterable
 
 __all__ = [
     "ArtifactError",
+    "CheckpointError",
     "ConfigError",
     "DataError",
     "DeviceError",
@@ -45,6 +47,10 @@ class DataError(FastTextAppError):
 
 class ArtifactError(FastTextAppError):
     """A model directory that is missing, damaged, of another format, or cannot be written."""
+
+
+class CheckpointError(FastTextAppError):
+    """Checkpoints that are missing or damaged, of another run, or cannot be written."""
 
 
 class DeviceError(FastTextAppError):

@@ -1,6 +1,6 @@
 """What happens in a training run: the events that the trainer emits, and the story in the end.
 
-TrainBegin  (StepEnd)*  EpochEnd  ...  TrainEnd
+TrainBegin  (StepEnd)*  EpochEnd  ...  TrainEnd, and a CheckpointEnd wherever one is due
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 
 __all__ = [
     "Callback",
+    "CheckpointEnd",
     "EpochEnd",
     "EpochRecord",
     "Event",
@@ -32,6 +33,8 @@ class EpochRecord:
     validation_loss: float | None = None
     validation_accuracy: float | None = None
     validation_macro_f1: float | None = None
+    validation_score: float | None = None
+    """The figure of ``trainer.monitor``, where it is none of these."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class TrainBegin:
     validation_texts: int
     epochs: int
     device: str
+    resumed_from: str = ""
+    """The checkpoint that the run goes on from."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,14 @@ class EpochEnd:
 
 
 @dataclass(frozen=True)
+class CheckpointEnd:
+    """A checkpoint is written, or could not be: then training goes on without it."""
+
+    path: str
+    problem: str = ""
+
+
+@dataclass(frozen=True)
 class TrainEnd:
     """Training is over; the model holds the weights of ``best_epoch``.
 
@@ -74,7 +87,7 @@ class TrainEnd:
     interrupted: bool
 
 
-Event = TrainBegin | StepEnd | EpochEnd | TrainEnd
+Event = TrainBegin | StepEnd | EpochEnd | CheckpointEnd | TrainEnd
 Callback = Callable[[Event], None]
 
 
@@ -86,6 +99,10 @@ class TrainOutcome:
     steps: int = 0
     best_epoch: int = 0
     interrupted: bool = False
+    stopped_early: bool = False
+    """Whether ``trainer.patience`` ended it before its last epoch."""
+    checkpoint: str = ""
+    """Where an interrupted run can be gone on from, if anywhere."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; what was not measured is left out."""
@@ -97,5 +114,6 @@ class TrainOutcome:
             "best_epoch": self.best_epoch,
             "steps": self.steps,
             "interrupted": self.interrupted,
+            "stopped_early": self.stopped_early,
             "epochs": epochs,
         }

@@ -36,20 +36,23 @@ Loss = Callable[[nn.Linear, Tensor, Tensor], Tensor]
 """From the linear layer, bags [B, D] and classes [B] to the mean over the batch."""
 
 
-def build_loss(config: Config, counts: Sequence[int], sets: Ragged | None = None) -> Loss:
+def build_loss(
+    config: Config, counts: Sequence[int], sets: Ragged | None, draws: torch.Generator
+) -> Loss:
     """Return the loss of a configuration.
 
     Args:
         config: names it in ``model.loss``.
         counts: how often each class was seen in training, [C].
         sets: where rows may have several labels, the sets of classes that ``labels`` number.
+        draws: the source of what a loss draws at random.
     """
     name = config.model.loss
     if sets is not None:
-        one = build_loss(config, counts)
-        return one_vs_all_of_sets(sets) if name == "ova" else one_of_several(one, sets, config)
+        one = build_loss(config, counts, None, draws)
+        return one_vs_all_of_sets(sets) if name == "ova" else one_of_several(one, sets, draws)
     if name == "ns":
-        return negative_sampling(counts, config.model.negatives, config.trainer.seed)
+        return negative_sampling(counts, config.model.negatives, draws)
     if name == "hs":
         return hierarchical_softmax(counts)
     of_logits = LOSSES[name]
@@ -94,33 +97,31 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 """Those that look at every class: from logits [B, C] and classes [B]."""
 
 
-def one_of_several(loss: Loss, sets: Ragged, config: Config) -> Loss:
+def one_of_several(loss: Loss, sets: Ragged, draws: torch.Generator) -> Loss:
     """Return a loss of rows of several labels that sees one of them at each visit, at random."""
     classes, offsets = torch.from_numpy(sets.indices), torch.from_numpy(sets.offsets)
-    generator = torch.Generator().manual_seed(config.trainer.seed)
 
     def drawn(linear: nn.Linear, bags: Tensor, labels: Tensor) -> Tensor:
         begin, end = offsets[labels.cpu()], offsets[labels.cpu() + 1]
-        share = torch.rand(len(begin), generator=generator, dtype=torch.float64)
+        share = torch.rand(len(begin), generator=draws, dtype=torch.float64)
         return loss(linear, bags, classes[begin + (share * (end - begin)).long()].to(labels.device))
 
     return drawn
 
 
-def negative_sampling(counts: Sequence[int], negatives: int, seed: int) -> Loss:
+def negative_sampling(counts: Sequence[int], negatives: int, draws: torch.Generator) -> Loss:
     """Return one-vs-all over the right class and some others, drawn anew for every text.
 
     They are drawn by the square root of their counts, and the right class is not among them.
     """
     odds = torch.tensor(counts, dtype=torch.float64).clamp(min=0).sqrt()
     bounds = odds.cumsum(0)
-    generator = torch.Generator().manual_seed(seed)
 
     def loss(linear: nn.Linear, bags: Tensor, labels: Tensor) -> Tensor:
         # A draw from all classes but the right one: a draw from what is left, moved past its share.
         right = labels.cpu()
         left = (bounds[-1] - odds[right])[:, None]
-        drawn = torch.rand(len(right), negatives, generator=generator, dtype=torch.float64) * left
+        drawn = torch.rand(len(right), negatives, generator=draws, dtype=torch.float64) * left
         begin = (bounds - odds)[right][:, None]
         drawn += torch.where(drawn >= begin, odds[right][:, None], 0)
         others = torch.searchsorted(bounds, drawn, right=True).clamp(max=len(odds) - 1)

@@ -18,6 +18,7 @@ __all__ = [
     "LabelScores",
     "MultiLabelScores",
     "Scores",
+    "best_at",
     "chosen_classes",
     "classification_scores",
     "confusion_matrix",
@@ -137,6 +138,41 @@ def classification_scores(
             name: int(support[len(labels) + row]) for row, name in enumerate(unknown)
         },
     }
+
+
+def best_at(
+    probabilities: npt.NDArray[np.floating],
+    right: npt.NDArray[np.bool_],
+    target: float,
+    *,
+    precision: bool,
+) -> float:
+    """Return the best precision of a threshold whose recall is at least ``target``, or inversely.
+
+    Answers of equal probability are taken or left together. Where no threshold reaches the target,
+    or nothing is right, it is 0.
+
+    Args:
+        probabilities: of each answer, any shape.
+        right: whether the answer is right, the same shape.
+        target: of the other figure.
+        precision: whether to return the precision.
+
+    >>> scores, right = np.array([0.9, 0.8, 0.7, 0.6]), np.array([True, False, True, True])
+    >>> best_at(scores, right, 0.9, precision=True), best_at(scores, right, 0.9, precision=False)
+    (0.75, 0.3333333333333333)
+    """
+    scores, hits = probabilities.ravel(), right.ravel()
+    order = np.argsort(-scores, kind="stable")
+    scores, found = scores[order], np.cumsum(hits[order])
+    if not len(found) or not found[-1]:
+        return 0.0
+    last = np.append(scores[1:] != scores[:-1], True)  # of those with equal probability
+    precisions = (found / np.arange(1, len(found) + 1))[last]
+    recalls = (found / found[-1])[last]
+    wanted, bound = (precisions, recalls) if precision else (recalls, precisions)
+    reached = wanted[bound >= target]
+    return float(reached.max()) if len(reached) else 0.0
 
 
 def chosen_classes(chosen: npt.NDArray[np.bool_]) -> Ragged:

@@ -9,8 +9,8 @@
 ``recall@precision:P[:LABEL]``            the best recall of a threshold that is right for P
 ========================================  ====================================================
 
-The last two try every threshold on the probability of the label or, without one, of all pairs of
-text and label, as fastText's autotune does.
+The last two (``metrics.best_at``) try every threshold on the probability of the label or, without
+one, of all pairs of text and label, as fastText's autotune does.
 """
 
 from __future__ import annotations
@@ -18,12 +18,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
 from fasttext_app.errors import ConfigError, did_you_mean
 
-__all__ = ["Objective", "best_at"]
+__all__ = ["Objective"]
 
 WHOLE = ("accuracy", "macro_f1", "micro_f1", "f1", "loss")
 OF_A_LABEL = ("f1", "precision", "recall")
@@ -94,43 +91,3 @@ class Objective:
             hint = did_you_mean(self.label, labels)
             raise ConfigError(f"{self}: no training row has the label {self.label!r}{hint}")
         return list(labels).index(self.label)
-
-    def at(self, probabilities: npt.NDArray[np.floating], right: npt.NDArray[np.bool_]) -> float:
-        """Return the figure where it is one of ``@``; see :func:`best_at`."""
-        assert self.target is not None
-        return best_at(probabilities, right, self.target, precision=self.name == AT[0])
-
-
-def best_at(
-    probabilities: npt.NDArray[np.floating],
-    right: npt.NDArray[np.bool_],
-    target: float,
-    *,
-    precision: bool,
-) -> float:
-    """Return the best precision of a threshold whose recall is at least ``target``, or inversely.
-
-    Answers of equal probability are taken or left together. Where no threshold reaches the target,
-    or nothing is right, it is 0.
-
-    Args:
-        probabilities: of each answer, any shape.
-        right: whether the answer is right, the same shape.
-        target: of the other figure.
-        precision: whether to return the precision.
-
-    >>> scores, right = np.array([0.9, 0.8, 0.7, 0.6]), np.array([True, False, True, True])
-    >>> best_at(scores, right, 0.9, precision=True), best_at(scores, right, 0.9, precision=False)
-    (0.75, 0.3333333333333333)
-    """
-    scores, hits = probabilities.ravel(), right.ravel()
-    order = np.argsort(-scores, kind="stable")
-    scores, found = scores[order], np.cumsum(hits[order])
-    if not len(found) or not found[-1]:
-        return 0.0
-    last = np.append(scores[1:] != scores[:-1], True)  # of those with equal probability
-    precisions = (found / np.arange(1, len(found) + 1))[last]
-    recalls = (found / found[-1])[last]
-    wanted, bound = (precisions, recalls) if precision else (recalls, precisions)
-    reached = wanted[bound >= target]
-    return float(reached.max()) if len(reached) else 0.0

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from fasttext_app.batch import Batch, EncodedDataset, Grouping, ShardedDataset
-from fasttext_app.config import Config, OptimizerConfig
-from fasttext_app.config_rules import fused_obstacle
-from fasttext_app.errors import MissingDependencyError, TrainingError
+from fasttext_app.batch import EncodedDataset, ShardedDataset
+from fasttext_app.checkpoints import Checkpoints, Snapshot
+from fasttext_app.config import Config
+from fasttext_app.errors import CheckpointError, TrainingError
 from fasttext_app.events import (
     Callback,
+    CheckpointEnd,
     EpochEnd,
     EpochRecord,
     StepEnd,
@@ -24,27 +24,44 @@ from fasttext_app.events import (
     TrainEnd,
     TrainOutcome,
 )
-from fasttext_app.forward import probabilities
-from fasttext_app.huffman import HuffmanTree
 from fasttext_app.losses import build_loss
-from fasttext_app.metrics import (
-    chosen_classes,
-    classification_scores,
-    multi_label_scores,
-    top_k_classes,
-)
 from fasttext_app.model import FastTextClassifier
-from fasttext_app.optim import build_optimizers, rate_factor, set_rate
-from fasttext_app.optim.fused import FusedStep
+from fasttext_app.objectives import Objective
+from fasttext_app.optim.schedules import rate_factor
+from fasttext_app.optim.stepper import Stepper
 from fasttext_app.text.ragged import Ragged
+from fasttext_app.text.vocabulary import LabelSet
+from fasttext_app.validation import Validator
 
-if TYPE_CHECKING:
-    from fasttext_app.optim.cuda import CudaStep
+__all__ = ["NonFiniteLossError", "Trainer"]
 
-__all__ = ["Trainer"]
-
-EVALUATION_BATCH = 4096
 REPORTS_PER_EPOCH = 50
+
+TrainingData = EncodedDataset | ShardedDataset
+
+
+class NonFiniteLossError(TrainingError):
+    """The loss of a batch is no longer a finite number; ``texts`` has the numbers of its texts."""
+
+    def __init__(self, message: str, texts: list[int]) -> None:
+        super().__init__(message)
+        self.texts = texts
+
+
+class _StopAskedFor(Exception):  # noqa: N818 - it is no error
+    """Training ends between two steps."""
+
+
+@dataclass
+class _Position:
+    """Where a run stands: in which epoch, and how much of it is done."""
+
+    epoch: int = 1
+    step: int = 0
+    texts: int = 0
+    loss_sum: float = 0.0
+    seconds: float = 0.0
+    steps: int = 0  # of the whole run
 
 
 class Trainer:
@@ -54,8 +71,12 @@ class Trainer:
         model: the classifier; it ends with the best weights.
         config: the run's settings.
         callback: receives the events.
-        counts: how often each class was seen in training, [C]; some losses need it.
+        labels: the classes, with how often each was seen in training; None: numbers.
         label_sets: where rows may have several labels, the sets of classes that theirs number.
+        stop: is asked after every step whether to end the run.
+
+    Raises:
+        ConfigError: ``trainer.monitor`` names a label that there is not.
     """
 
     def __init__(
@@ -63,84 +84,129 @@ class Trainer:
         model: FastTextClassifier,
         config: Config,
         callback: Callback | None = None,
-        counts: Sequence[int] = (),
+        labels: LabelSet | None = None,
         label_sets: Ragged | None = None,
+        stop: Callable[[], bool] | None = None,
     ) -> None:
-        self.model = model
-        self.config = config
+        classes = model.linear.out_features
+        labels = labels or LabelSet(tuple(map(str, range(classes))), (1,) * classes)
+        self.model, self.config = model, config
         self._emit = callback or (lambda event: None)
-        self._label_sets = label_sets
-        self._loss = build_loss(config, counts, label_sets)
-        self._tree = HuffmanTree.build(counts) if config.model.loss == "hs" else None
-        self._fused_step = self._make_fused_step()
-        self._grouping = None if self._fused_step is None else self._how_to_group()
-        self._optimizers = [] if self._fused_step else build_optimizers(model, config.optimizer)
-        self._steps = 0
+        self._stop = stop or (lambda: False)
+        self._validator = Validator(config, labels, label_sets)
+        self._draws = torch.Generator().manual_seed(config.trainer.seed)
+        loss = build_loss(config, labels.counts, label_sets, self._draws)
+        self._stepper = Stepper(model, config, loss, plain=label_sets is None)
+        self._order = torch.Generator().manual_seed(config.trainer.seed)
+        self._epoch_order = self._order.get_state()  # as the epoch began
+        self._at, self._outcome = _Position(), TrainOutcome()
+        self._best = _BestWeights(model, self._validator.objective)
+        self._checkpoints: Checkpoints | None = None
 
     def fit(
-        self, train: EncodedDataset | ShardedDataset, validation: EncodedDataset | None = None
+        self,
+        train: TrainingData,
+        validation: EncodedDataset | None = None,
+        checkpoints: Checkpoints | None = None,
+        resume: Snapshot | None = None,
     ) -> TrainOutcome:
         """Train for the epochs of the configuration. Ctrl-C ends it early with the best so far.
 
+        Args:
+            train: the training texts, on the model's device.
+            validation: those by which the best epoch is chosen.
+            checkpoints: where the state of the run is saved, when it is due and at each epoch.
+            resume: the state to go on from; the model and the data must be those that it is of.
+
         Raises:
-            TrainingError: the loss or a weight is no longer a finite number.
+            NonFiniteLossError: the loss is no longer a finite number.
+            TrainingError: a weight is not.
         """
-        settings = self.config.trainer
-        outcome = TrainOutcome()
-        order = torch.Generator().manual_seed(settings.seed)
-        best = _BestWeights(self.model, settings.monitor)
-        valid_texts = len(validation) if validation else 0
+        settings, outcome = self.config.trainer, self._outcome
+        self._checkpoints = checkpoints
+        if resume is not None:
+            self._restore(resume)
+        resumed_from = str(checkpoints.newest) if checkpoints and resume else ""
         device = str(next(self.model.parameters()).device)
-        self._emit(TrainBegin(len(train), valid_texts, settings.epochs, device))
+        valid_texts = len(validation) if validation else 0
+        self._emit(TrainBegin(len(train), valid_texts, settings.epochs, device, resumed_from))
         # The sparse gradients come from torch itself, so they need no checks; asked for or not.
         no_checks = torch.sparse.check_sparse_tensor_invariants(enable=False)
         try:
             with no_checks, torch.cuda.device_of(self.model.embedding.weight):  # for Triton
-                for epoch in range(1, settings.epochs + 1):
-                    record = self._epoch(epoch, train, validation, order)
-                    outcome.history.append(record)
-                    improved = best.offer(record, last=epoch == settings.epochs)
-                    self._emit(EpochEnd(record, improved))
+                while self._at.epoch <= settings.epochs and not outcome.stopped_early:
+                    self._epoch(train, validation)
         except KeyboardInterrupt:
             outcome.interrupted = True
-        best.restore()
+        except _StopAskedFor:
+            outcome.interrupted = True
+            self._save_checkpoint()
+            outcome.checkpoint = str(checkpoints.newest or "") if checkpoints else ""
+        self._best.restore()
         self._check_weights()
-        outcome.best_epoch, outcome.steps = best.epoch, self._steps
+        outcome.best_epoch, outcome.steps = self._best.epoch, self._at.steps
         self._emit(TrainEnd(outcome.best_epoch, outcome.interrupted))
         return outcome
 
-    def _epoch(
-        self,
-        epoch: int,
-        train: EncodedDataset | ShardedDataset,
-        validation: EncodedDataset | None,
-        order: torch.Generator,
-    ) -> EpochRecord:
-        batch_size = self.config.trainer.batch_size
+    def _epoch(self, train: TrainingData, validation: EncodedDataset | None) -> None:
+        """Go through an epoch, or through what is left of it."""
+        at, settings = self._at, self.config.trainer
+        if at.step:
+            self._order.set_state(self._epoch_order)
+        self._epoch_order = self._order.get_state()
+        self._train_epoch(train)
+        speed = at.texts / max(at.seconds, 1e-9)
+        scores = self._validate(validation) if validation else {}
+        record = EpochRecord(at.epoch, at.loss_sum / at.texts, at.seconds, speed, **scores)
+        self._outcome.history.append(record)
+        improved = self._best.offer(record, last=at.epoch == settings.epochs)
+        self._emit(EpochEnd(record, improved))
+        waited = record.epoch - self._best.epoch
+        self._outcome.stopped_early = (
+            0 < settings.patience <= waited and record.epoch < settings.epochs
+        )
+        self._at = _Position(epoch=at.epoch + 1, steps=at.steps)
+        self._save_checkpoint()
+
+    def _train_epoch(self, train: TrainingData) -> None:
+        at, batch_size = self._at, self.config.trainer.batch_size
         steps = train.steps(batch_size)
         report_every = max(steps // REPORTS_PER_EPOCH, 1)
-        started, texts, loss_sum, reported = time.perf_counter(), 0, 0.0, 0
-        unread: list[
-            Tensor
-        ] = []  # losses that no one has looked at: reading one waits for the device
-        for step, batch in enumerate(train.epoch(batch_size, order, self._grouping)):
-            rate = self._rate((epoch - 1) * steps + step, steps * self.config.trainer.epochs)
-            unread.append(self._step(batch, rate) * len(batch))
-            texts += len(batch)
-            if (step + 1) % report_every == 0 or step + 1 == steps:
-                recent = float(torch.stack(unread).sum())
-                if not math.isfinite(recent):
-                    raise self._ran_away("the loss", f"at epoch {epoch}, step {step + 1}")
-                loss_sum += recent
-                seconds = time.perf_counter() - started
-                self._emit(
-                    StepEnd(epoch, texts, recent / (texts - reported), rate, texts / seconds)
-                )
-                reported = texts
-                unread.clear()
-        seconds = time.perf_counter() - started
-        scores = self._validate(validation) if validation else {}
-        return EpochRecord(epoch, loss_sum / texts, seconds, texts / seconds, **scores)
+        began = time.perf_counter() - at.seconds
+        reported, unread = (at.texts, at.loss_sum), []
+        reads_at_once = not self.model.embedding.weight.is_cuda  # there, reading waits for it
+        for batch in train.epoch(batch_size, self._order, self._stepper.grouping, at.step):
+            rate = self._rate((at.epoch - 1) * steps + at.step, steps)
+            unread.append((self._stepper.train(batch, rate), len(batch)))
+            at.step, at.steps, at.texts = at.step + 1, at.steps + 1, at.texts + len(batch)
+            at.seconds = time.perf_counter() - began
+            report = at.step % report_every == 0 or at.step == steps
+            save = self._checkpoints is not None and self._checkpoints.due(at.steps)
+            stop = self._stop()
+            if reads_at_once or report or save or stop:
+                self._read_losses(unread, train)
+            if report:
+                texts, loss = at.texts - reported[0], at.loss_sum - reported[1]
+                speed = at.texts / max(at.seconds, 1e-9)
+                self._emit(StepEnd(at.epoch, at.texts, loss / texts, rate, speed))
+                reported = at.texts, at.loss_sum
+            if stop:
+                raise _StopAskedFor
+            if save and at.step < steps:  # the end of the epoch has its own
+                self._save_checkpoint()
+
+    def _read_losses(self, unread: list[tuple[Tensor, int]], train: TrainingData) -> None:
+        """Add up losses of steps that no one has looked at."""
+        values = torch.stack([loss for loss, _ in unread]).tolist()
+        for number, (value, (_, texts)) in enumerate(zip(values, unread, strict=True)):
+            if not math.isfinite(value):
+                step = self._at.step - len(unread) + number
+                when = f"at epoch {self._at.epoch}, step {step + 1}"
+                self._order.set_state(self._epoch_order)
+                rows = train.batch_texts(self.config.trainer.batch_size, self._order, step)
+                raise NonFiniteLossError(str(self._ran_away("the loss", when)), rows.tolist())
+            self._at.loss_sum += value * texts
+        unread.clear()
 
     def _check_weights(self) -> None:
         """See that the last step, whose loss no one has read, did not ruin the model."""
@@ -150,149 +216,100 @@ class Trainer:
 
     def _ran_away(self, what: str, when: str) -> TrainingError:
         rate = self.config.optimizer.lr
+        newest = self._checkpoints.newest if self._checkpoints else None
+        before = f"; the last checkpoint before it is {newest}" if newest else ""
         return TrainingError(
-            f"{what} is not a finite number {when}; lower optimizer.lr (it is {rate:g})"
+            f"{what} is not a finite number {when}; lower optimizer.lr (it is {rate:g}){before}"
         )
 
-    def _rate(self, step: int, steps: int) -> float:
-        optimizer: OptimizerConfig = self.config.optimizer
+    def _rate(self, step: int, steps_per_epoch: int) -> float:
+        optimizer, steps = self.config.optimizer, steps_per_epoch * self.config.trainer.epochs
         return optimizer.lr * rate_factor(optimizer.schedule, step, steps, optimizer.warmup)
 
-    def _make_fused_step(self) -> FusedStep | CudaStep | None:
-        """Return the fused step if the settings ask for it, or allow it.
-
-        Raises:
-            MissingDependencyError: it is asked for, and needs a package that is not installed.
-        """
-        optimizer, device = self.config.optimizer, self.model.embedding.weight.device.type
-        if optimizer.implementation == "torch" or fused_obstacle(self.config):
-            return None
-        if device == "cpu":
-            return FusedStep(self.model, optimizer)
-        if device == "cuda":
-            from fasttext_app.optim.cuda import CudaStep
-
-            try:
-                loss = self.config.model.loss if self._label_sets is None else "of sets"
-                return CudaStep(self.model, optimizer, loss)
-            except ImportError as error:
-                if optimizer.implementation == "fused":
-                    raise MissingDependencyError(
-                        f'optimizer.implementation = "fused" on CUDA needs Triton ({error}); '
-                        'install it, or set "auto"'
-                    ) from None
-        return None
-
-    def _how_to_group(self) -> Grouping:
-        model, padding = self.config.model, self.config.model.padding_idx
-        return Grouping(
-            rows=len(self.model.embedding.weight),
-            mean=model.mode == "mean",
-            padding=-1 if padding is None else padding,
-            threads=self.config.trainer.threads,
-        )
-
-    def _step(self, batch: Batch, rate: float) -> Tensor:
-        """Train on one batch; return its loss before the step, on the device."""
-        loss = self._plain_backward(batch) if self._fused_step is None else self._fused(batch, rate)
-        if self.config.trainer.clip_grad_norm is not None:
-            parameters = self.model.parameters()
-            torch.nn.utils.clip_grad_norm_(parameters, self.config.trainer.clip_grad_norm)
-        set_rate(self._optimizers, rate)
-        for optimizer in self._optimizers:
-            optimizer.step()
-            optimizer.zero_grad()
-        if not self.config.model.bias:
-            with torch.no_grad():
-                self.model.linear.bias.zero_()
-        self._steps += 1
-        return loss.detach()
-
-    def _plain_backward(self, batch: Batch) -> Tensor:
-        bags = self.model.bags(batch.indices, batch.offsets, batch.per_sample_weights)
-        loss = self._loss(self.model.linear, bags, batch.labels)
-        loss.backward()
-        return loss
-
-    def _fused(self, batch: Batch, rate: float) -> Tensor:
-        """Go back to the bags by autograd, and step all parameters from there.
-
-        On CUDA one call does it all: a batch is less work than the launches of many kernels.
-        """
-        assert self._fused_step is not None
-        if not isinstance(self._fused_step, FusedStep) and self._fused_step.does_the_loss:
-            return self._fused_step.train(batch, rate)
-        with torch.no_grad():
-            bags: Tensor = self.model.embedding(
-                batch.indices, batch.offsets, batch.per_sample_weights
-            )
-        bags.requires_grad_()
-        loss = self._loss(self.model.linear, bags, batch.labels)
-        loss.backward()
-        assert bags.grad is not None
-        self._fused_step.step(batch, bags.grad, rate)
-        return loss
-
-    @torch.no_grad()
     def _validate(self, data: EncodedDataset) -> dict[str, float]:
-        loss_sum, ranked, above = 0.0, [], []
-        for texts in torch.arange(len(data), device=data.labels.device).split(EVALUATION_BATCH):
-            batch = data.gather(texts)
-            bags = self.model.bags(batch.indices, batch.offsets, batch.per_sample_weights)
-            loss_sum += float(self._loss(self.model.linear, bags, batch.labels)) * len(batch)
-            scores = self.model.linear(bags).cpu().numpy()
-            if self._tree is not None:
-                scores = self._tree.log_probabilities(scores)
-            ranked.append(top_k_classes(scores, 1))
-            if self._label_sets is not None:
-                above.append(chosen_classes(probabilities(scores, self.config.model) >= 0.5))
-        names = [str(label) for label in range(self.model.linear.out_features)]
-        true, best = data.labels.cpu().numpy(), np.concatenate(ranked)
-        if self._label_sets is None:
-            scored = classification_scores(true, best, names)
-            accuracy, macro_f1 = scored["accuracy"], scored["macro_f1"]
-        else:
-            of_sets = multi_label_scores(
-                self._label_sets.take(true), Ragged.concat(above), best, names
-            )
-            accuracy, macro_f1 = of_sets["precision_at_k"]["1"], of_sets["macro_f1"]
-        return {
-            "validation_loss": loss_sum / len(data),
-            "validation_accuracy": accuracy,
-            "validation_macro_f1": macro_f1,
+        return self._validator(self.model, data)
+
+    def _save_checkpoint(self) -> None:
+        """Save the state of the run; one that cannot be saved must not end the run."""
+        if self._checkpoints is None:
+            return
+        try:
+            self._emit(CheckpointEnd(str(self._checkpoints.save(self._snapshot()))))
+        except CheckpointError as error:
+            self._emit(CheckpointEnd(str(self._checkpoints.folder), str(error)))
+
+    def _snapshot(self) -> Snapshot:
+        progress = {
+            **asdict(self._at),
+            "stopped_early": self._outcome.stopped_early,
+            "best_epoch": self._best.epoch,
+            "best_score": list(self._best.score),
+            "history": [asdict(record) for record in self._outcome.history],
         }
+        tensors = {
+            "order": self._epoch_order if self._at.step else self._order.get_state(),
+            "draws": self._draws.get_state(),
+            **_under("model", self.model.state_dict()),
+            **_under("optimizer", self._stepper.state()),
+            **_under("best", self._best.saved or {}),
+        }
+        return Snapshot(progress, {name: value.cpu() for name, value in tensors.items()})
+
+    def _restore(self, snapshot: Snapshot) -> None:
+        progress, tensors = snapshot.progress, snapshot.tensors
+        self._at = _Position(**{name: progress[name] for name in asdict(self._at)})
+        self._outcome.history = [EpochRecord(**record) for record in progress["history"]]
+        self._outcome.stopped_early = progress["stopped_early"]
+        self._epoch_order = tensors["order"]
+        self._order.set_state(tensors["order"])
+        self._draws.set_state(tensors["draws"])
+        self.model.load_state_dict(_of("model", tensors))
+        self._stepper.load_state(_of("optimizer", tensors))
+        self._best.epoch, self._best.score = progress["best_epoch"], tuple(progress["best_score"])
+        self._best.saved = _of("best", tensors) or None
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}.{name}": value for name, value in tensors.items()}
+
+
+def _of(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    start = f"{prefix}."
+    return {
+        name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)
+    }
 
 
 class _BestWeights:
     """Remembers the weights of the best epoch; without validation, the last epoch is the best."""
 
-    def __init__(self, model: FastTextClassifier, monitor: str) -> None:
+    def __init__(self, model: FastTextClassifier, objective: Objective) -> None:
         self.epoch = 0
-        self._model, self._monitor = model, monitor
-        self._score: tuple[float, ...] = ()
-        self._saved: dict[str, Tensor] | None = None
+        self.score: tuple[float, ...] = ()
+        self.saved: dict[str, Tensor] | None = None  # None: they are those of the model
+        self._model, self._objective = model, objective
 
     def offer(self, record: EpochRecord, *, last: bool) -> bool:
         """Take an epoch's weights if it is the best so far, and say whether it is."""
-        figure = getattr(record, f"validation_{self._monitor}")
+        figure = getattr(record, f"validation_{self._objective}", record.validation_score)
         if figure is not None:
             # Of epochs with an equal figure, the one with the least loss is the best.
             figures = (
-                -figure if self._monitor == "loss" else figure,
+                -figure if self._objective.lower_is_better else figure,
                 -(record.validation_loss or 0.0),
             )
             score = tuple(-math.inf if math.isnan(value) else value for value in figures)
-            if self.epoch and score <= self._score:
+            if self.epoch and score <= self.score:
                 return False
-            self._score = score
+            self.score = score
         # The weights of the last epoch are in the model; no copy is needed of them.
         keep = figure is not None and not last
         state = self._model.state_dict()
-        self._saved = {name: value.clone() for name, value in state.items()} if keep else None
+        self.saved = {name: value.clone() for name, value in state.items()} if keep else None
         self.epoch = record.epoch
         return True
 
     def restore(self) -> None:
         """Put the best weights back into the model."""
-        if self._saved is not None:
-            self._model.load_state_dict(self._saved)
+        if self.saved is not None:
+            self._model.load_state_dict(self.saved)

@@ -77,7 +77,7 @@ def train_prepared(prepared: Prepared, callback: Callback | None = None) -> Trai
         validation = None
         if prepared.validation is not None:
             validation = _whole(prepared.validation, prepared, device)
-        outcome = Trainer(model, config, callback, prepared.labels.counts, prepared.label_sets).fit(
+        outcome = Trainer(model, config, callback, prepared.labels, prepared.label_sets).fit(
             train_data, validation
         )
     if outcome.interrupted and not outcome.steps:

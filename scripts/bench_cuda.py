@@ -38,7 +38,7 @@ import torch
 from fasttext_app.batch import EncodedDataset, Grouping
 from fasttext_app.config import Config, flat_layer, load_config_file, resolve
 from fasttext_app.model import FastTextClassifier
-from fasttext_app.optim.cuda import cut_epoch
+from fasttext_app.optim.cuda_batches import cut_epoch
 from fasttext_app.preparation import load_examples, prepare
 from fasttext_app.text.ragged import Ragged
 from fasttext_app.text.spool import Spool
@@ -142,7 +142,7 @@ def measure(
     generator = torch.Generator().manual_seed(config.trainer.seed)
     model = FastTextClassifier.from_config(config.model, rows, classes, generator)
     trainer = Trainer(model.to(data.indices.device), config)
-    if implementation == "fused" and trainer._fused_step is None:
+    if implementation == "fused" and trainer._stepper.fused is None:
         sys.exit("bench_cuda: the fused step of the GPU cannot be used here: it needs Triton")
     history = trainer.fit(data).history
     return [record.seconds for record in history[1:]], history[-1].train_loss

@@ -16,19 +16,36 @@ ROOT = Path(fasttext_app.__file__).parent
 
 # A module imports only from its own layer or a lower one. "x.*" is the package x and all in it.
 LAYERS = [
-    ["errors", "_version", "resources", "config", "config_sections", "config_rules"],
-    ["background", "compiled", "events", "objectives", "parallel", "sealed_folder"],
+    [
+        "errors",
+        "_version",
+        "resources",
+        "config",
+        "interval",
+        "objectives",
+        "config_sections",
+        "config_rules",
+    ],
+    ["background", "compiled", "events", "interrupts", "parallel", "sealed_folder"],
     ["sources.*", "text.*", "metrics", "device", "kernels", "huffman", "product_quantizer"],
     ["artifact", "model_card", "vectors"],
     ["batch", "model", "losses", "optim.*", "forward", "predictor", "quantization"],
-    ["trainer"],
+    ["checkpoints", "trainer", "validation"],
     ["outputs", "interop.*"],
     ["preparation", "workflows", "inspection", "api", "compat"],
     ["console", "cli.*", "__main__"],
 ]
 TORCH_AT_THE_TOP = {
     *("batch", "model", "losses", "trainer"),
-    *("optim", "optim.cuda", "optim.fused", "optim.rowwise", "optim.schedules"),
+    *(
+        "optim",
+        "optim.cuda",
+        "optim.cuda_batches",
+        "optim.fused",
+        "optim.rowwise",
+        "optim.schedules",
+    ),
+    *("checkpoints", "optim.stepper", "validation"),
 }
 NUMBA_AT_THE_TOP = {"compiled", "kernels", "text.kernels", "text.token_kernels", "optim.fused"}
 ONLY_AT_THE_TOP_OF = {"compiled": {"numba"}, "optim.cuda_kernels": {"triton"}}

@@ -45,26 +45,6 @@ def test_a_result_comes_back_from_another_process():
     assert shown == "True 1000000\n"
 
 
-def test_ctrl_c_waits_for_the_one_who_asks_and_then_no_more():
-    shown = run("""
-        import signal, time
-        with Background(lambda: time.sleep(60)) as work:
-            signal.raise_signal(signal.SIGINT)
-            print("imported")
-            for _ in range(2):
-                try:
-                    work.result()
-                except KeyboardInterrupt:
-                    print("interrupted")
-            try:
-                signal.raise_signal(signal.SIGINT)
-            except KeyboardInterrupt:
-                print("at once")
-        print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)
-    """)
-    assert shown == "imported\ninterrupted\ninterrupted\nat once\nTrue\n"
-
-
 def test_an_error_is_raised_where_the_result_is_taken():
     shown = run("""
         from fasttext_app.errors import DataError

@@ -24,7 +24,8 @@ from fasttext_app.batch import Batch, EncodedDataset, Grouping
 from fasttext_app.config import Config, flat_layer, resolve
 from fasttext_app.losses import LOSSES
 from fasttext_app.model import FastTextClassifier
-from fasttext_app.optim.cuda import CudaStep, _sorted, cut_epoch
+from fasttext_app.optim.cuda import CudaStep
+from fasttext_app.optim.cuda_batches import cut_epoch, sort_ids
 from fasttext_app.text.ragged import Ragged
 from fasttext_app.trainer import Trainer
 
@@ -182,7 +183,9 @@ def test_an_epoch_cut_at_once_is_that_of_gather(kind, bags, size):
     padding = -1 if config.model.padding_idx is None else config.model.padding_idx
     mean = config.model.mode == "mean"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fasttext_app.optim.cuda.CUT_IDS", 10)  # so that there are many pieces
+        patch.setattr(
+            "fasttext_app.optim.cuda_batches.CUT_IDS", 10
+        )  # so that there are many pieces
         cut = list(cut_epoch(data, size, one, Grouping(ROWS, mean, padding)))
     gathered = list(data.epoch(size, other))
     assert len(cut) == len(gathered)
@@ -193,7 +196,7 @@ def test_an_epoch_cut_at_once_is_that_of_gather(kind, bags, size):
             if wanted is not None:
                 assert found.dtype == wanted.dtype
                 assert torch.equal(found, wanted)
-        grouped, alone = batch.sorted_ids, _sorted(expected, mean, padding)
+        grouped, alone = batch.sorted_ids, sort_ids(expected, mean, padding)
         assert torch.equal(grouped.rows, alone.rows)
         assert torch.equal(grouped.bags, alone.bags)
         assert (grouped.shares is None) == (alone.shares is None)
@@ -281,7 +284,7 @@ def test_the_trainer_on_the_gpu_equals_that_on_the_cpu(name, kind):
     for device in ("cpu", "cuda"):
         model = make_model(config, CLASSES).to(device)
         trainer = Trainer(model, config)
-        assert isinstance(trainer._fused_step, CudaStep) == (device == "cuda")
+        assert isinstance(trainer._stepper.fused, CudaStep) == (device == "cuda")
         outcome = trainer.fit(make_data(bags, config, CLASSES, device))
         weights = {key: value.cpu() for key, value in model.state_dict().items()}
         found.append((weights, outcome.history[-1].train_loss))

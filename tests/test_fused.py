@@ -112,13 +112,13 @@ def test_what_the_fused_step_cannot_do_is_refused_or_left_to_torch(values):
         make_config(implementation="fused", **values)
     config = make_config(**values)
     model = FastTextClassifier.from_config(config.model, ROWS, CLASSES)
-    assert Trainer(model, config)._fused_step is None
+    assert Trainer(model, config)._stepper.fused is None
 
 
 def test_auto_is_fused_where_it_can_be():
     config = make_config()
     model = FastTextClassifier.from_config(config.model, ROWS, CLASSES)
-    assert Trainer(model, config)._fused_step is not None
+    assert Trainer(model, config)._stepper.fused is not None
 
 
 @pytest.mark.parametrize("sparse", [True, False])

@@ -17,14 +17,16 @@ WITHOUT_TORCH = [
         "errors",
         "_version",
         "resources",
+        "interval",
+        "objectives",
         "config",
         "config_sections",
         "config_rules",
         "parallel",
-        "objectives",
         "sealed_folder",
         "background",
         "events",
+        "interrupts",
     ),
     *("sources", "sources.ag_news", "sources.delimited", "sources.examples", "sources.files"),
     *("sources.hub", "sources.lines", "sources.parquet", "sources.stream"),
@@ -103,6 +105,7 @@ def test_every_module_but_those_that_compute_with_torch_is_asked():
     }
     with_torch = {"batch", "losses", "model", "optim", "optim.schedules", "trainer"}
     with_torch |= {"optim.cuda", "optim.cuda_kernels", "optim.fused", "optim.rowwise"}
+    with_torch |= {"checkpoints", "optim.cuda_batches", "optim.stepper", "validation"}
     with_numba = {"compiled", "kernels", "text.kernels", "text.token_kernels"}
     assert set(WITHOUT_TORCH) == names - with_torch - with_numba - {"__init__", "__main__"}
 

@@ -287,7 +287,9 @@ def test_ctrl_c_while_the_best_weights_are_copied_keeps_the_earlier_ones(monkeyp
 
 def test_the_outcome_as_a_dict_leaves_out_what_was_not_measured():
     _, outcome = run(make_config(epochs=1))
-    assert outcome.as_dict().keys() == {"best_epoch", "steps", "interrupted", "epochs"}
+    assert outcome.as_dict().keys() == {
+        *("best_epoch", "steps", "interrupted", "stopped_early", "epochs")
+    }
     (epoch,) = outcome.as_dict()["epochs"]
     assert epoch.keys() == {"epoch", "train_loss", "seconds", "texts_per_second"}
 

@@ -70,6 +70,25 @@ class FusedStep:
             parameter.step(self._all_classes, by_row, rate, self._steps)
             layer.grad = None
 
+    def state(self) -> dict[str, Tensor]:
+        """Return what the optimizer remembers; the tensors are its own, not copies."""
+        states = {
+            f"{name}.{place}": torch.from_numpy(values)
+            for name, parameter in self._parameters()
+            for place, values in enumerate(parameter.states)
+        }
+        return states | {"steps": torch.tensor(self._steps)}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Go on from what :meth:`state` returned."""
+        self._steps = int(state["steps"])
+        for name, parameter in self._parameters():
+            for place, values in enumerate(parameter.states):
+                values[:] = state[f"{name}.{place}"].numpy()
+
+    def _parameters(self) -> list[tuple[str, _Parameter]]:
+        return [("table", self._table), ("weight", self._linear), ("bias", self._bias)]
+
     def _winners(self, batch: Batch) -> npt.NDArray[np.int32]:
         embedding = self._model.embedding
         if embedding.mode != "max":
@@ -98,8 +117,8 @@ class _Parameter:
         rows, dim = self._values.shape
         shapes = {ADAGRAD: [dim], ROWWISE: [1], ADAM: [dim, dim]}.get(self._rule, [])
         # Torch begins an array where a cache line does, as the table: a row is then one line.
-        states = [torch.zeros(rows, width).numpy() for width in shapes]
-        self._first, self._second = [*states, NO_STATE, NO_STATE][:2]
+        self.states = [torch.zeros(rows, width).numpy() for width in shapes]
+        self._first, self._second = [*self.states, NO_STATE, NO_STATE][:2]
 
     def step(
         self,

@@ -1,0 +1,183 @@
+"""Checkpoints of a run: all that it takes to go on as if nothing had happened.
+
+    OUTPUT/checkpoints/000000500/          after 500 steps
+        manifest.json      size and SHA-256 of every other file
+        state.safetensors  weights, optimizer, generators, best weights
+        state.json         where the run stands, and what its epochs came to
+        run.json           its settings, seed, versions and data
+    OUTPUT/checkpoints/lock                held by the run that writes there
+
+Each is written whole or not at all. The newest whole one is found whatever happened to the others.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from torch import Tensor
+
+from fasttext_app.errors import ArtifactError, CheckpointError
+from fasttext_app.interval import Interval
+from fasttext_app.sealed_folder import (
+    MANIFEST,
+    UNREADABLE,
+    open_sealed,
+    read_json,
+    seal,
+    write_json,
+    written,
+)
+
+__all__ = ["CHECKPOINTS", "Checkpoints", "Found", "Snapshot", "find_checkpoint"]
+
+CHECKPOINTS = "checkpoints"
+KIND, VERSION = "fasttext_app checkpoint", 1
+FILES = ("state.safetensors", "state.json", "run.json")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The state of a run between two steps."""
+
+    progress: Mapping[str, Any]
+    """Plain values; ``steps`` is the number of steps done."""
+    tensors: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Found:
+    """The newest whole checkpoint of a run."""
+
+    path: Path
+    snapshot: Snapshot
+    run: Mapping[str, Any]
+    """What was given to :class:`Checkpoints`."""
+    damaged: Sequence[str]
+    """What is wrong with newer ones."""
+
+
+class Checkpoints:
+    """Writes the checkpoints of one run; a context manager, which keeps other runs out.
+
+    Args:
+        output: the run's output folder.
+        run: what the run is of; it comes back with a checkpoint.
+        every: how often.
+        keep: so many of the newest ones stay.
+
+    Raises:
+        CheckpointError: another run writes there, or (when entered) the folder cannot be made.
+    """
+
+    def __init__(
+        self, output: str | Path, run: Mapping[str, Any], every: Interval, keep: int = 2
+    ) -> None:
+        self.folder = Path(output) / CHECKPOINTS
+        self.newest: Path | None = None
+        """The last one that was written, or gone on from."""
+        self._run, self._every, self._keep = run, every, keep
+        self._lock: int | None = None
+        self._last = time.monotonic()
+
+    def __enter__(self) -> Checkpoints:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.__exit__(None, None, None)
+            raise CheckpointError(
+                f"{self.folder.parent}: another run writes its checkpoints there; "
+                "wait for it, or choose another --output"
+            ) from None
+        except OSError as error:
+            raise CheckpointError(f"{self.folder}: cannot be written: {error.strerror}") from None
+        for left in self.folder.glob(".*"):  # by a run that was killed while it wrote
+            shutil.rmtree(left, ignore_errors=True)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def due(self, steps: int) -> bool:
+        """Return whether it is time for one, after so many steps of the run."""
+        by_steps = self._every.steps and steps % self._every.steps == 0
+        seconds = self._every.seconds
+        return bool(by_steps) or (seconds > 0 and time.monotonic() - self._last >= seconds)
+
+    def save(self, snapshot: Snapshot) -> Path:
+        """Write one, and remove those that are too old.
+
+        Raises:
+            CheckpointError: it cannot be written; the earlier ones are as they were.
+        """
+        from safetensors.torch import save_file
+
+        target = self.folder / f"{snapshot.progress['steps']:09d}"
+        self._last = time.monotonic()
+        try:
+            with written(target) as folder:
+                tensors = {name: value.contiguous() for name, value in snapshot.tensors.items()}
+                save_file(tensors, folder / FILES[0])
+                write_json(folder / FILES[1], snapshot.progress)
+                write_json(folder / FILES[2], self._run)
+                seal(folder, KIND, VERSION)
+        except UNREADABLE as error:
+            reason = getattr(error, "strerror", None) or error
+            raise CheckpointError(f"{target}: cannot be written: {reason}") from None
+        self.newest = target
+        for old in _listed(self.folder)[self._keep :]:
+            shutil.rmtree(old, ignore_errors=True)
+        return target
+
+
+def _listed(folder: Path) -> list[Path]:
+    """Return the checkpoints in a folder, the newest first."""
+    found = [entry for entry in folder.glob("[0-9]*") if entry.name.isdigit()]
+    return sorted(found, key=lambda entry: int(entry.name), reverse=True)
+
+
+def find_checkpoint(output: str | Path) -> Found:
+    """Return the newest whole checkpoint in a run's output folder.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    damaged: list[str] = []
+    for path in _listed(Path(output) / CHECKPOINTS):
+        try:
+            return Found(path, *_read(path), damaged)
+        except (*UNREADABLE, ArtifactError) as error:
+            reason = str(error)
+            damaged.append(reason if reason.startswith(str(path)) else f"{path}: {reason}")
+    if damaged:
+        raise CheckpointError(f"{output}: no checkpoint is whole: {'; '.join(damaged)}")
+    done = (Path(output) / MANIFEST).is_file()
+    hint = "the run is finished (--from trains on from its model)" if done else "is it the --output"
+    raise CheckpointError(
+        f"{output}: there is no checkpoint to go on from; "
+        + (hint if done else f"{hint} of a run with --checkpoint-every?")
+    )
+
+
+def _read(path: Path) -> tuple[Snapshot, dict[str, Any]]:
+    from safetensors.torch import load_file
+
+    open_sealed(path, KIND, VERSION, FILES)
+    progress = read_json(path / FILES[1])
+    return Snapshot(progress, load_file(path / FILES[0])), read_json(path / FILES[2])

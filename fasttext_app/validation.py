@@ -1,0 +1,119 @@
+"""What a model comes to on the validation rows, amid its training."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from fasttext_app.batch import EncodedDataset
+from fasttext_app.config import Config
+from fasttext_app.forward import probabilities
+from fasttext_app.huffman import HuffmanTree
+from fasttext_app.losses import build_loss
+from fasttext_app.metrics import (
+    MultiLabelScores,
+    Scores,
+    best_at,
+    chosen_classes,
+    classification_scores,
+    multi_label_scores,
+    top_k_classes,
+)
+from fasttext_app.model import FastTextClassifier
+from fasttext_app.objectives import Objective
+from fasttext_app.text.ragged import Ragged
+from fasttext_app.text.vocabulary import LabelSet
+
+__all__ = ["Validator"]
+
+BATCH = 4096
+
+
+class Validator:
+    """Scores a model in training.
+
+    Args:
+        config: the run's settings.
+        labels: the classes, with how often each was seen in training.
+        label_sets: where rows may have several labels, the sets of classes that theirs number.
+
+    Raises:
+        ConfigError: the figure to go by is one of a label that there is not.
+    """
+
+    def __init__(self, config: Config, labels: LabelSet, label_sets: Ragged | None) -> None:
+        self._config, self._labels, self._sets = config, labels, label_sets
+        self.objective = Objective.parse(config.trainer.monitor)
+        self._class = self.objective.class_of(labels.names)
+        self._tree = HuffmanTree.build(labels.counts) if config.model.loss == "hs" else None
+
+    @torch.no_grad()
+    def __call__(self, model: FastTextClassifier, data: EncodedDataset) -> dict[str, float]:
+        """Return the figures of a ``events.EpochRecord``; data without rows has none."""
+        # The same draws each time, so that epochs compare.
+        draws = torch.Generator().manual_seed(self._config.trainer.seed)
+        loss = build_loss(self._config, self._labels.counts, self._sets, draws)
+        loss_sum, ranked, above, kept = 0.0, [], [], []
+        for texts in torch.arange(len(data), device=data.labels.device).split(BATCH):
+            batch = data.gather(texts)
+            bags = model.bags(batch.indices, batch.offsets, batch.per_sample_weights)
+            loss_sum += float(loss(model.linear, bags, batch.labels)) * len(batch)
+            scores = model.linear(bags).cpu().numpy()
+            if self._tree is not None:
+                scores = self._tree.log_probabilities(scores)
+            ranked.append(top_k_classes(scores, 1))
+            if self._sets is not None or self.objective.of_probabilities:
+                proba = probabilities(scores, self._config.model)
+                above.append(chosen_classes(proba >= 0.5))
+                if self.objective.of_probabilities:
+                    kept.append(proba if self._class is None else proba[:, [self._class]])
+        true, best = data.labels.cpu().numpy(), np.concatenate(ranked)
+        scored = self._scores(true, best, above)
+        figures = {
+            "validation_loss": loss_sum / len(data),
+            "validation_accuracy": _accuracy(scored),
+            "validation_macro_f1": scored["macro_f1"],
+        }
+        if f"validation_{self.objective}" not in figures:
+            all_kept = np.concatenate(kept) if kept else None
+            figures["validation_score"] = self._figure(scored, true, all_kept)
+        return figures
+
+    def _scores(
+        self, true: np.ndarray, best: np.ndarray, above: list[Ragged]
+    ) -> Scores | MultiLabelScores:
+        if self._sets is None:
+            return classification_scores(true, best, self._labels.names)
+        return multi_label_scores(
+            self._sets.take(true), Ragged.concat(above), best, self._labels.names
+        )
+
+    def _figure(
+        self, scored: Scores | MultiLabelScores, true: np.ndarray, proba: np.ndarray | None
+    ) -> float:
+        """Return the figure to go by, where it is not one of those that every run has."""
+        objective = self.objective
+        if proba is not None:
+            assert objective.target is not None
+            right = self._right(true)
+            by_recall = objective.name == "precision@recall"
+            return best_at(proba, right, objective.target, precision=by_recall)
+        if objective.label is None:  # f1 and micro_f1
+            return scored["micro_f1"]
+        of_label = scored["per_label"][objective.label]
+        return {name: of_label[name] for name in ("f1", "precision", "recall")}[objective.name]
+
+    def _right(self, true: np.ndarray) -> np.ndarray:
+        """Say which pairs of a text and a class are right: of all classes, or of the label's."""
+        right = np.zeros((len(true), len(self._labels)), dtype=bool)
+        if self._sets is None:
+            right[np.arange(len(true)), true] = True
+        else:
+            of_rows = self._sets.take(true)
+            right[np.repeat(np.arange(len(true)), of_rows.lengths), of_rows.indices] = True
+        return right if self._class is None else right[:, [self._class]]
+
+
+def _accuracy(scored: Scores | MultiLabelScores) -> float:
+    """Return how often the best label is right."""
+    return scored["precision_at_k"]["1"]
