@@ -18,10 +18,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fasttext_app.config import Config, flat_layer, load_config_file, resolve
-from fasttext_app.errors import DataError
+from fasttext_app.checkpoints import find_checkpoint, remove_checkpoints
+from fasttext_app.config import Config, Layer, flat_layer, load_config_file, resolve
+from fasttext_app.errors import ConfigError, DataError
 from fasttext_app.predictor import TextClassifier, labelled_table, refuse_labels
 from fasttext_app.preparation import Examples, load_examples, split_examples
+from fasttext_app.run_manifest import config_of_run
 from fasttext_app.sources import Source
 from fasttext_app.workflows import train as run_training
 
@@ -37,6 +39,8 @@ def train(
     *,
     config: str | Path | None = None,
     callback: Callback | None = None,
+    checkpoints: str | Path | None = None,
+    resume: bool = False,
     **settings: Any,
 ) -> TextClassifier:
     """Train a classifier, on a data SPEC or on texts with their labels.
@@ -46,7 +50,10 @@ def train(
             texts; left out where ``config`` names the source.
         labels: one label for each text, where ``data`` is texts.
         config: a TOML file or the name of a shipped config, to start from.
-        callback: receives the trainer's events.
+        callback: receives the trainer's events; what it raises ends the run.
+        checkpoints: a folder for the state of the run, saved as ``checkpoint_every`` says (at each
+            epoch, if it is not given) and removed when the run has ended.
+        resume: go on from the newest checkpoint there, with its settings, on the same data.
         **settings: any setting by its key (``epochs=3``, ``lr=0.1``), or a whole section
             (``text={"word_ngrams": 2}``); they win over ``config``.
 
@@ -54,18 +61,29 @@ def train(
         ConfigError: a setting is unknown or impossible.
         DataError: the data cannot be read.
         TrainingError: the data leaves nothing to learn.
+        CheckpointError: there is nothing to go on from, or it is of other settings or data.
     """
-    layers = [load_config_file(config)] if config is not None else []
+    if resume and checkpoints is None:
+        raise ConfigError("resume: name the folder of the run's checkpoints")
+    found = find_checkpoint(checkpoints) if checkpoints is not None and resume else None
+    layers: list[Layer] = [] if found is None else [config_of_run(found.run).model_dump()]
+    if config is not None:
+        layers.append(load_config_file(config))
     layers.append(flat_layer(settings))
     if isinstance(data, str | Path):
         layers.append({"data": {"source": str(data)}})
     resolved = resolve(*layers)
+    if checkpoints is not None and resolved.trainer.checkpoint_every is None:
+        resolved = resolve(resolved.model_dump(), {"trainer": {"checkpoint_every": "epoch"}})
     if data is None or isinstance(data, str | Path):
         refuse_labels("train", data or "the config's source", labels)
         examples = load_examples(resolved)
     else:
         examples = _given(data, labels, resolved)
-    return run_training(resolved, examples, callback).model
+    result = run_training(resolved, examples, callback, checkpoints, found)
+    if checkpoints is not None and not result.outcome.interrupted:
+        remove_checkpoints(checkpoints)
+    return result.model
 
 
 def load(path: str | Path, *, device: str = "cpu", threads: int = 0) -> TextClassifier:

@@ -8,6 +8,7 @@
     metrics.json         how well it did on validation
     history.json         what each epoch came to
     data.json            what it was trained on
+    run.json             settings, data, versions and seed of the run, where training wrote it
     tokenizer.json       only for hf: tokenizers
     README.md            the model card (not checksummed: edit it as you like)
 
@@ -32,6 +33,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from safetensors import SafetensorError
 
+from fasttext_app.checkpoints import CHECKPOINTS
 from fasttext_app.config import Config, dump_config, resolve
 from fasttext_app.errors import ArtifactError, ConfigError
 from fasttext_app.model_card import model_card
@@ -55,7 +57,7 @@ CARD = "README.md"
 DOCUMENTS = ("config.toml", "labels.json", "metrics.json", "history.json", "data.json")
 REQUIRED = ("model.safetensors", "vocabulary.parquet", *DOCUMENTS)
 
-OWN = {MANIFEST, CARD, "model.safetensors", "vocabulary.parquet", "tokenizer.json", *DOCUMENTS}
+OWN = {MANIFEST, CARD, CHECKPOINTS, "run.json", "tokenizer.json", *REQUIRED}
 
 TENSOR_TYPES: dict[str, np.dtype[Any]] = {
     "F32": np.dtype("<f4"),
@@ -81,6 +83,7 @@ class Artifact:
     history: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     tokenizer_asset: bytes | None = None
+    run: Mapping[str, Any] | None = None
 
     @property
     def table(self) -> npt.NDArray[Any] | Coded:
@@ -101,11 +104,12 @@ def check_target(path: str | Path) -> None:
     target = Path(path).resolve()
     if target.exists() and not target.is_dir():
         raise ArtifactError(f"{path}: is a file; choose another --output")
-    if target.is_dir() and any(target.iterdir()) and not (target / MANIFEST).is_file():
+    found = {entry.name for entry in target.iterdir()} if target.is_dir() else set()
+    if found - {CHECKPOINTS} and MANIFEST not in found:
         raise ArtifactError(
             f"{path}: is a folder that holds something else; choose another --output"
         )
-    others = sorted({entry.name for entry in target.iterdir()} - OWN) if target.is_dir() else []
+    others = sorted(found - OWN)
     if others:
         raise ArtifactError(
             f"{path}: replacing the model would delete {others[0]}, which is not part of it; "
@@ -156,6 +160,7 @@ def load_artifact(path: str | Path) -> Artifact:
             history=read_json(folder / "history.json"),
             data=read_json(folder / "data.json"),
             tokenizer_asset=asset.read_bytes() if asset.name in files else None,
+            run=read_json(folder / "run.json") if "run.json" in files else None,
         )
     _check_shapes(folder, artifact)
     return artifact
@@ -190,6 +195,8 @@ def _write_files(artifact: Artifact, folder: Path) -> None:
         "history.json": artifact.history,
         "data.json": artifact.data,
     }
+    if artifact.run is not None:
+        documents["run.json"] = artifact.run
     for name, document in documents.items():
         write_json(folder / name, document)
     if artifact.tokenizer_asset is not None:

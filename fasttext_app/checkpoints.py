@@ -20,9 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from fasttext_app.errors import ArtifactError, CheckpointError
 from fasttext_app.interval import Interval
@@ -36,7 +34,18 @@ from fasttext_app.sealed_folder import (
     written,
 )
 
-__all__ = ["CHECKPOINTS", "Checkpoints", "Found", "Snapshot", "find_checkpoint"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = [
+    "CHECKPOINTS",
+    "Checkpoints",
+    "Found",
+    "Snapshot",
+    "find_checkpoint",
+    "refuse_unfinished",
+    "remove_checkpoints",
+]
 
 CHECKPOINTS = "checkpoints"
 KIND, VERSION = "fasttext_app checkpoint", 1
@@ -57,11 +66,23 @@ class Found:
     """The newest whole checkpoint of a run."""
 
     path: Path
-    snapshot: Snapshot
     run: Mapping[str, Any]
     """What was given to :class:`Checkpoints`."""
     damaged: Sequence[str]
     """What is wrong with newer ones."""
+
+    def snapshot(self) -> Snapshot:
+        """Read the state.
+
+        Raises:
+            CheckpointError: it cannot be read any more.
+        """
+        from safetensors.torch import load_file
+
+        try:
+            return Snapshot(read_json(self.path / FILES[1]), load_file(self.path / FILES[0]))
+        except UNREADABLE as error:
+            raise CheckpointError(f"{self.path}: cannot be read: {error}") from None
 
 
 class Checkpoints:
@@ -72,16 +93,23 @@ class Checkpoints:
         run: what the run is of; it comes back with a checkpoint.
         every: how often.
         keep: so many of the newest ones stay.
+        resumed: the checkpoint that the run goes on from; without one, there must be none.
 
     Raises:
-        CheckpointError: another run writes there, or (when entered) the folder cannot be made.
+        CheckpointError: when entered: another run writes there, or did not end, or the folder
+            cannot be made.
     """
 
     def __init__(
-        self, output: str | Path, run: Mapping[str, Any], every: Interval, keep: int = 2
+        self,
+        output: str | Path,
+        run: Mapping[str, Any],
+        every: Interval,
+        keep: int = 2,
+        resumed: Path | None = None,
     ) -> None:
         self.folder = Path(output) / CHECKPOINTS
-        self.newest: Path | None = None
+        self.newest = resumed
         """The last one that was written, or gone on from."""
         self._run, self._every, self._keep = run, every, keep
         self._lock: int | None = None
@@ -100,6 +128,8 @@ class Checkpoints:
             ) from None
         except OSError as error:
             raise CheckpointError(f"{self.folder}: cannot be written: {error.strerror}") from None
+        if self.newest is None:
+            refuse_unfinished(self.folder.parent)
         for left in self.folder.glob(".*"):  # by a run that was killed while it wrote
             shutil.rmtree(left, ignore_errors=True)
         return self
@@ -146,6 +176,11 @@ class Checkpoints:
         return target
 
 
+def remove_checkpoints(output: str | Path) -> None:
+    """Remove the checkpoints of a run that has ended."""
+    shutil.rmtree(Path(output) / CHECKPOINTS, ignore_errors=True)
+
+
 def _listed(folder: Path) -> list[Path]:
     """Return the checkpoints in a folder, the newest first."""
     found = [entry for entry in folder.glob("[0-9]*") if entry.name.isdigit()]
@@ -161,23 +196,27 @@ def find_checkpoint(output: str | Path) -> Found:
     damaged: list[str] = []
     for path in _listed(Path(output) / CHECKPOINTS):
         try:
-            return Found(path, *_read(path), damaged)
+            open_sealed(path, KIND, VERSION, FILES)
+            return Found(path, read_json(path / FILES[2]), damaged)
         except (*UNREADABLE, ArtifactError) as error:
             reason = str(error)
             damaged.append(reason if reason.startswith(str(path)) else f"{path}: {reason}")
     if damaged:
         raise CheckpointError(f"{output}: no checkpoint is whole: {'; '.join(damaged)}")
     done = (Path(output) / MANIFEST).is_file()
-    hint = "the run is finished (--from trains on from its model)" if done else "is it the --output"
-    raise CheckpointError(
-        f"{output}: there is no checkpoint to go on from; "
-        + (hint if done else f"{hint} of a run with --checkpoint-every?")
-    )
+    hint = "the run is finished" if done else "is it the --output of a run with --checkpoint-every?"
+    raise CheckpointError(f"{output}: there is no checkpoint to go on from; {hint}")
 
 
-def _read(path: Path) -> tuple[Snapshot, dict[str, Any]]:
-    from safetensors.torch import load_file
+def refuse_unfinished(output: str | Path) -> None:
+    """Refuse to begin a run where another one did not end: its checkpoints would be lost.
 
-    open_sealed(path, KIND, VERSION, FILES)
-    progress = read_json(path / FILES[1])
-    return Snapshot(progress, load_file(path / FILES[0])), read_json(path / FILES[2])
+    Raises:
+        CheckpointError: there are checkpoints.
+    """
+    folder = Path(output) / CHECKPOINTS
+    if _listed(folder):
+        raise CheckpointError(
+            f"{output}: has the checkpoints of a run that did not end; go on with it by "
+            f"--resume {output}, or delete {folder}"
+        )

@@ -41,18 +41,21 @@ class TrainProgress:
         self._console = console
         self._progress: Progress | None = None
         self._task: TaskID | None = None
-        self._epochs, self._texts = 0, 0
+        self._epochs, self._texts, self._monitor = 0, 0, ""
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
-        from fasttext_app.events import EpochEnd, StepEnd, TrainBegin
+        from fasttext_app.events import CheckpointEnd, EpochEnd, StepEnd, TrainBegin
 
         if isinstance(event, TrainBegin):
-            self._begin(event.texts, event.validation_texts, event.epochs, event.device)
+            self._begin(event)
         elif isinstance(event, StepEnd):
             self._step(event)
         elif isinstance(event, EpochEnd):
             self._console.print(self._epoch_line(event))
+        elif isinstance(event, CheckpointEnd):
+            if event.problem:
+                self._console.print(f"no checkpoint: {event.problem}; training goes on")
         else:
             self.close()
 
@@ -62,12 +65,15 @@ class TrainProgress:
             self._progress.stop()
             self._progress = None
 
-    def _begin(self, texts: int, validation_texts: int, epochs: int, device: str) -> None:
-        self._epochs, self._texts = epochs, texts
+    def _begin(self, event: Any) -> None:
+        self._epochs, self._texts = event.epochs, event.texts
+        self._monitor = event.monitor
         self._console.print(
-            f"training on {texts:,} texts, {validation_texts:,} held out for validation, "
-            f"device {device}"
+            f"training on {event.texts:,} texts, {event.validation_texts:,} held out for "
+            f"validation, device {event.device}"
         )
+        if event.resumed_from:
+            self._console.print(f"going on from {event.resumed_from}")
         if not self._console.is_terminal:
             return
         from rich import progress
@@ -82,7 +88,12 @@ class TrainProgress:
             transient=True,
         )
         self._task = self._progress.add_task(
-            "train", total=texts * epochs, epoch=f"1/{epochs}", loss=0.0, lr=0.0, speed=0.0
+            "train",
+            total=event.texts * event.epochs,
+            epoch=f"1/{event.epochs}",
+            loss=0.0,
+            lr=0.0,
+            speed=0.0,
         )
         self._progress.start()
 
@@ -106,6 +117,8 @@ class TrainProgress:
                 f"  accuracy {record.validation_accuracy:.4f}"
                 f"  macro F1 {record.validation_macro_f1:.4f}"
             )
+        if record.validation_score is not None:
+            line += f"  {self._monitor} {record.validation_score:.4f}"
         line += f"  {record.texts_per_second:,.0f} texts/s"
         return line + ("  (best)" if event.best and record.validation_loss is not None else "")
 

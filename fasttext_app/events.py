@@ -45,6 +45,8 @@ class TrainBegin:
     validation_texts: int
     epochs: int
     device: str
+    monitor: str = "accuracy"
+    """The figure by which epochs are judged."""
     resumed_from: str = ""
     """The checkpoint that the run goes on from."""
 

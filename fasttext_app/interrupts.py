@@ -8,12 +8,14 @@ of work, or waits where it may raise. A second one raises wherever it comes.
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 __all__ = ["Interrupts", "Terminated"]
+
+
+Result = TypeVar("Result")
 
 
 class Terminated(KeyboardInterrupt):
@@ -63,12 +65,20 @@ class Interrupts:
         if self.received is not None:
             raise Terminated if self.received == signal.SIGTERM else KeyboardInterrupt
 
-    @contextmanager
-    def raising(self) -> Iterator[None]:
-        """Let signals raise at once, also one that came before."""
-        self._raising = True
-        try:
-            self.take()
-            yield
-        finally:
-            self._raising = False
+    def raising(self, function: Callable[[], Result]) -> Callable[[], Result]:
+        """Return the function so that signals amid it raise at once, and one that came before."""
+
+        def call() -> Result:
+            self._raising = True
+            try:
+                self.take()
+                return function()
+            finally:
+                self._raising = False
+
+        return call
+
+    @property
+    def exit_code(self) -> int:
+        """What a shell reports of a process that the signal ended."""
+        return 128 + (self.received or signal.SIGINT)

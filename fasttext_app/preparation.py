@@ -22,6 +22,7 @@ from fasttext_app.errors import DataError, TrainingError
 from fasttext_app.parallel import map_threads
 from fasttext_app.sources import Source, open_source
 from fasttext_app.text.encoder import TextEncoder, chunk_rows
+from fasttext_app.text.fingerprint import Fingerprint
 from fasttext_app.text.ragged import Ragged
 from fasttext_app.text.row_labels import RowLabels
 from fasttext_app.text.spool import Load, Spool
@@ -85,8 +86,15 @@ class Prepared:
     validation: Encoded | None
     idf: npt.NDArray[np.float32] | None
     statistics: dict[str, Any]
+    held: Flags
+    """Which of the rows that were read are held out, [rows]."""
     label_sets: Ragged | None = None
     """Where rows may have several labels: their sets of classes, which ``classes`` then number."""
+
+    def source_rows(self, texts: Sequence[int]) -> list[int]:
+        """Return the numbers, from 1, that these training texts have among the rows read."""
+        rows: list[int] = (np.flatnonzero(~self.held)[list(texts)] + 1).tolist()
+        return rows
 
 
 @dataclass(frozen=True)
@@ -187,7 +195,8 @@ def prepare(config: Config, examples: Examples, spool: Spool | None = None) -> P
     threads = config.trainer.threads
     spool = Spool(2**63) if spool is None else spool
     tokenizer = load_tokenizer(config.text.tokenizer)
-    parts = list(_tokenise(examples, tokenizer, threads, spool))
+    fingerprint = Fingerprint()
+    parts = list(_tokenise(examples, tokenizer, threads, spool, fingerprint))
     row_labels = RowLabels.build(
         [part.labels for part in parts],
         examples.label_order,
@@ -218,7 +227,7 @@ def prepare(config: Config, examples: Examples, spool: Spool | None = None) -> P
             f"model.padding_idx = {config.model.padding_idx} is outside the table, "
             f"which has {encoder.rows} rows"
         )
-    validation, unknown = _validation(examples, sides[1], encoder, row_labels, spool)
+    validation, unknown = _validation(examples, sides[1], encoder, row_labels, spool, fingerprint)
     lengths = np.concatenate([part.lengths for part in parts])[~held]
     statistics = {
         "source": examples.source,
@@ -232,9 +241,12 @@ def prepare(config: Config, examples: Examples, spool: Spool | None = None) -> P
         "table_rows": encoder.rows,
         "validation_rows": len(validation) if validation else 0,
         "validation_rows_of_unknown_labels": unknown,
+        "fingerprint": fingerprint.digest(),
     }
     idf = None if found is None else inverse_document_frequency(found)
-    return Prepared(config, encoder, labels, train, validation, idf, statistics, row_labels.sets)
+    return Prepared(
+        config, encoder, labels, train, validation, idf, statistics, held, row_labels.sets
+    )
 
 
 def _batches(rows: Rows) -> Iterable[pa.RecordBatch]:
@@ -245,14 +257,23 @@ def _batches(rows: Rows) -> Iterable[pa.RecordBatch]:
 
 
 def _tokenise(
-    examples: Examples, tokenizer: Tokenizer, threads: int, spool: Spool
+    examples: Examples,
+    tokenizer: Tokenizer,
+    threads: int,
+    spool: Spool,
+    fingerprint: Fingerprint,
 ) -> Iterator[_Part]:
     """Tokenise the training rows as they are read."""
 
     def tokenise(batch: pa.RecordBatch) -> tuple[Tokens, pa.StringArray]:
         return tokenizer(batch.column("text")), batch.column("label")
 
-    pieces = (piece for batch in _batches(examples.train) for piece in chunk_rows(batch, PART_ROWS))
+    def batches() -> Iterator[pa.RecordBatch]:
+        for batch in _batches(examples.train):
+            fingerprint.update(batch)
+            yield batch
+
+    pieces = (piece for batch in batches() for piece in chunk_rows(batch, PART_ROWS))
     found = False
     for tokens, labels in map_threads(tokenise, pieces, threads):
         codes = spool.keep(Ragged(tokens.codes, tokens.offsets))
@@ -328,13 +349,19 @@ def _prune(
 
 
 def _validation(
-    examples: Examples, held: _Side, encoder: TextEncoder, labels: RowLabels, spool: Spool
+    examples: Examples,
+    held: _Side,
+    encoder: TextEncoder,
+    labels: RowLabels,
+    spool: Spool,
+    fingerprint: Fingerprint,
 ) -> tuple[Encoded | None, int]:
     """Encode the validation rows whose label is known; return how many are not."""
     if examples.validation is None:
         return (held.encoded(encoder, spool)[0] if held.chosen.any() else None), 0
     piece, classes, rows = spool.piece(), [], 0
     for batch in _batches(examples.validation):
+        fingerprint.update(batch)
         found = labels.numbers(batch.column("label"))
         known = batch.filter(flag_array(found >= 0))
         piece.add(encoder.encode(known.column("text"), held.threads))

@@ -127,9 +127,16 @@ class Trainer:
         if resume is not None:
             self._restore(resume)
         resumed_from = str(checkpoints.newest) if checkpoints and resume else ""
-        device = str(next(self.model.parameters()).device)
-        valid_texts = len(validation) if validation else 0
-        self._emit(TrainBegin(len(train), valid_texts, settings.epochs, device, resumed_from))
+        self._emit(
+            TrainBegin(
+                texts=len(train),
+                validation_texts=len(validation) if validation else 0,
+                epochs=settings.epochs,
+                device=str(next(self.model.parameters()).device),
+                monitor=settings.monitor,
+                resumed_from=resumed_from,
+            )
+        )
         # The sparse gradients come from torch itself, so they need no checks; asked for or not.
         no_checks = torch.sparse.check_sparse_tensor_invariants(enable=False)
         try:

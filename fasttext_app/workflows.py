@@ -6,21 +6,25 @@ train      prepare → model → trainer → TextClassifier
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fasttext_app.artifact import Artifact
+from fasttext_app.checkpoints import Checkpoints, Found
 from fasttext_app.config import Config
 from fasttext_app.device import resolve_device, torch_threads
-from fasttext_app.errors import DataError, TrainingError
+from fasttext_app.errors import ConfigError, DataError, TrainingError
+from fasttext_app.interval import Interval
 from fasttext_app.predictor import TextClassifier
 from fasttext_app.preparation import Encoded, Examples, Prepared, prepare
+from fasttext_app.run_manifest import check_same_run, run_manifest
 from fasttext_app.sources import Source
 from fasttext_app.text.encoder import tokenize
 from fasttext_app.text.ragged import Ragged
@@ -37,6 +41,8 @@ if TYPE_CHECKING:
     from fasttext_app.events import Callback, TrainOutcome
     from fasttext_app.model import FastTextClassifier
 
+SHOWN = 10  # row numbers in a message
+
 __all__ = ["TrainResult", "describe_data", "train", "train_prepared"]
 
 
@@ -47,28 +53,60 @@ class TrainResult:
     model: TextClassifier
     outcome: TrainOutcome
     statistics: dict[str, Any]
+    changed_versions: Sequence[str] = ()
+    """Where a run was gone on with: what is of another version than at its start."""
 
 
-def train(config: Config, examples: Examples, callback: Callback | None = None) -> TrainResult:
+def train(
+    config: Config,
+    examples: Examples,
+    callback: Callback | None = None,
+    output: str | Path | None = None,
+    resume: Found | None = None,
+) -> TrainResult:
     """Train a classifier.
+
+    Args:
+        config: the run's settings.
+        examples: the rows.
+        callback: receives the trainer's events.
+        output: the folder for checkpoints, where the settings ask for some.
+        resume: the checkpoint to go on from.
 
     Raises:
         DeviceError: the device is not there.
         TrainingError: the rows leave nothing to learn, the loss ran away, or memory is too small.
+        CheckpointError: the checkpoint is of other settings or data, or another run writes there.
         DataError: pretrained vectors cannot be read.
         KeyboardInterrupt: Ctrl-C came before the first step was done.
     """
     with Spool(config.data.in_memory_mb * 2**20) as spool:
         if config.trainer.device not in ("auto", "cpu"):
             resolve_device(config.trainer.device)  # a device that is not there ends it here
-        return train_prepared(prepare(config, examples, spool), callback)
+        return train_prepared(prepare(config, examples, spool), callback, output, resume)
 
 
-def train_prepared(prepared: Prepared, callback: Callback | None = None) -> TrainResult:
-    """Train a classifier on rows that have been prepared; see :func:`train`."""
-    from fasttext_app.trainer import Trainer
+def train_prepared(
+    prepared: Prepared,
+    callback: Callback | None = None,
+    output: str | Path | None = None,
+    resume: Found | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> TrainResult:
+    """Train a classifier on rows that have been prepared; see :func:`train`.
+
+    Args:
+        prepared: the rows and settings.
+        callback: receives the trainer's events.
+        output: the folder for checkpoints, where the settings ask for some.
+        resume: the checkpoint to go on from.
+        stop: is asked after every step whether to end the run.
+    """
+    from fasttext_app.trainer import NonFiniteLossError, Trainer
 
     config = prepared.config
+    run = run_manifest(config, prepared.statistics)
+    changed = check_same_run(resume.path, resume.run, run) if resume else []
     device = resolve_device(config.trainer.device)
     with torch_threads(config.trainer.threads), _memory_explained(prepared):
         model = _build_model(prepared)
@@ -77,14 +115,35 @@ def train_prepared(prepared: Prepared, callback: Callback | None = None) -> Trai
         validation = None
         if prepared.validation is not None:
             validation = _whole(prepared.validation, prepared, device)
-        outcome = Trainer(model, config, callback, prepared.labels, prepared.label_sets).fit(
-            train_data, validation
-        )
+        trainer = Trainer(model, config, callback, prepared.labels, prepared.label_sets, stop)
+        with _checkpoints(config, run, output, resume) as checkpoints:
+            snapshot = resume.snapshot() if resume else None
+            try:
+                outcome = trainer.fit(train_data, validation, checkpoints, snapshot)
+            except NonFiniteLossError as error:
+                rows = ", ".join(f"{row:,}" for row in prepared.source_rows(error.texts[:SHOWN]))
+                more = f" and {len(error.texts) - SHOWN} more" if len(error.texts) > SHOWN else ""
+                source = prepared.statistics["source"]
+                raise TrainingError(
+                    f"{error}; the step had rows {rows}{more} of {source}"
+                ) from None
     if outcome.interrupted and not outcome.steps:
         raise KeyboardInterrupt
-    artifact = _artifact(prepared, model, outcome)
+    artifact = _artifact(prepared, model, outcome, run)
     classifier = TextClassifier(artifact, threads=config.trainer.threads)
-    return TrainResult(classifier, outcome, prepared.statistics)
+    return TrainResult(classifier, outcome, prepared.statistics, changed)
+
+
+def _checkpoints(
+    config: Config, run: Mapping[str, Any], output: str | Path | None, resume: Found | None
+) -> AbstractContextManager[Checkpoints | None]:
+    every = config.trainer.checkpoint_every
+    if every is None:
+        return nullcontext()
+    if output is None:
+        raise ConfigError("trainer.checkpoint_every is set, and there is no folder for checkpoints")
+    keep, resumed = config.trainer.keep_checkpoints, resume.path if resume else None
+    return Checkpoints(output, run, Interval.parse(every), keep, resumed)
 
 
 def _build_model(prepared: Prepared) -> FastTextClassifier:
@@ -156,7 +215,12 @@ def _whole(part: Encoded, prepared: Prepared, device: torch.device) -> EncodedDa
     )
 
 
-def _artifact(prepared: Prepared, model: FastTextClassifier, outcome: TrainOutcome) -> Artifact:
+def _artifact(
+    prepared: Prepared,
+    model: FastTextClassifier,
+    outcome: TrainOutcome,
+    run: Mapping[str, Any],
+) -> Artifact:
     tensors = model.export_tensors()
     if prepared.idf is not None:
         tensors["idf"] = prepared.idf
@@ -174,6 +238,7 @@ def _artifact(prepared: Prepared, model: FastTextClassifier, outcome: TrainOutco
         history=history,
         data=prepared.statistics,
         tokenizer_asset=prepared.encoder.tokenizer.asset,
+        run=run,
     )
 
 

@@ -26,13 +26,13 @@ LAYERS = [
         "config_sections",
         "config_rules",
     ],
-    ["background", "compiled", "events", "interrupts", "parallel", "sealed_folder"],
+    ["background", "callbacks", "compiled", "events", "interrupts", "parallel", "sealed_folder"],
     ["sources.*", "text.*", "metrics", "device", "kernels", "huffman", "product_quantizer"],
-    ["artifact", "model_card", "vectors"],
+    ["artifact", "checkpoints", "model_card", "vectors"],
     ["batch", "model", "losses", "optim.*", "forward", "predictor", "quantization"],
-    ["checkpoints", "trainer", "validation"],
+    ["trainer", "validation"],
     ["outputs", "interop.*"],
-    ["preparation", "workflows", "inspection", "api", "compat"],
+    ["preparation", "run_manifest", "workflows", "inspection", "api", "compat"],
     ["console", "cli.*", "__main__"],
 ]
 TORCH_AT_THE_TOP = {
@@ -45,7 +45,7 @@ TORCH_AT_THE_TOP = {
         "optim.rowwise",
         "optim.schedules",
     ),
-    *("checkpoints", "optim.stepper", "validation"),
+    *("optim.stepper", "validation"),
 }
 NUMBA_AT_THE_TOP = {"compiled", "kernels", "text.kernels", "text.token_kernels", "optim.fused"}
 ONLY_AT_THE_TOP_OF = {"compiled": {"numba"}, "optim.cuda_kernels": {"triton"}}

@@ -35,19 +35,19 @@ def test_the_second_one_raises_what_the_first_one_was(number):
 def test_one_that_came_before_is_raised_where_the_work_waits(number):
     with Interrupts() as interrupts:
         signal.raise_signal(number)
-        with pytest.raises(RAISED[number]), interrupts.raising():
-            pytest.fail("it should not come to this")
+        with pytest.raises(RAISED[number]):
+            interrupts.raising(lambda: pytest.fail("it should not come to this"))()
+        assert interrupts.exit_code == 128 + number
 
 
 @both
 def test_one_that_comes_where_the_work_waits_is_raised_at_once(number):
     with Interrupts() as interrupts:
-        with pytest.raises(RAISED[number]), interrupts.raising():
-            signal.raise_signal(number)
+        with pytest.raises(RAISED[number]):
+            interrupts.raising(lambda: signal.raise_signal(number))()
         assert interrupts()
     with Interrupts() as interrupts:
-        with interrupts.raising():
-            pass
+        assert interrupts.raising(lambda: "done")() == "done"
         signal.raise_signal(number)  # no more
 
 

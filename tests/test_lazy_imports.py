@@ -26,16 +26,18 @@ WITHOUT_TORCH = [
         "sealed_folder",
         "background",
         "events",
+        "callbacks",
         "interrupts",
     ),
     *("sources", "sources.ag_news", "sources.delimited", "sources.examples", "sources.files"),
     *("sources.hub", "sources.lines", "sources.parquet", "sources.stream"),
     *("text", "text.ragged", "text.hashing", "text.tokenizers", "text.vocabulary"),
     *("text.encoder", "text.weighting", "text.hash_space", "text.strings", "text.spool"),
-    *("text.fasttext_lines", "text.row_labels", "text.tokens"),
+    *("text.fasttext_lines", "text.row_labels", "text.tokens", "text.fingerprint"),
     *(
         "metrics",
         "device",
+        "checkpoints",
         "artifact",
         "model_card",
         "vectors",
@@ -45,7 +47,7 @@ WITHOUT_TORCH = [
     ),
     *("huffman", "product_quantizer", "interop", "interop.fasttext_file"),
     *("interop.fasttext_model", "interop.label_scores", "interop.train_options"),
-    *("interop.word_vectors", "preparation", "compat"),
+    *("interop.word_vectors", "preparation", "run_manifest", "compat"),
     *("outputs", "inspection", "workflows", "api", "console", "cli", "cli.options", "cli.train"),
     *("cli.predict", "cli.evaluate", "cli.quantize", "cli.show"),
     *("cli.exchange", "cli.ft"),
@@ -105,7 +107,7 @@ def test_every_module_but_those_that_compute_with_torch_is_asked():
     }
     with_torch = {"batch", "losses", "model", "optim", "optim.schedules", "trainer"}
     with_torch |= {"optim.cuda", "optim.cuda_kernels", "optim.fused", "optim.rowwise"}
-    with_torch |= {"checkpoints", "optim.cuda_batches", "optim.stepper", "validation"}
+    with_torch |= {"optim.cuda_batches", "optim.stepper", "validation"}
     with_numba = {"compiled", "kernels", "text.kernels", "text.token_kernels"}
     assert set(WITHOUT_TORCH) == names - with_torch - with_numba - {"__init__", "__main__"}
 

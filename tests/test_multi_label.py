@@ -132,14 +132,19 @@ def test_other_losses_see_one_label_of_a_row_at_a_time(name):
     linear, bags, labels = nn.Linear(3, 4), torch.randn(2, 3), torch.tensor([1, 0])
     config = resolve({"data": {"label_separator": ","}, "model": {"loss": name}})
     sets = Ragged.from_lists([[2], [0, 1, 3]])
-    drawn, single = build_loss(config, [4, 3, 2, 1], sets), build_loss(config, [4, 3, 2, 1])
+
+    def loss(sets=None):
+        return build_loss(config, [4, 3, 2, 1], sets, torch.Generator().manual_seed(0))
+
+    drawn, single = loss(sets), loss()
     seen = {drawn(linear, bags, labels).item() for _ in range(60)}
     if name != "ns":  # which draws other labels each time
         expected = [single(linear, bags, torch.tensor([c, 2])).item() for c in (0, 1, 3)]
         assert sorted(seen) == pytest.approx(sorted(expected))
-    alone = build_loss(config, [4, 3, 2, 1], Ragged.from_lists([[2], [3]]))
-    again = build_loss(config, [4, 3, 2, 1])(linear, bags, torch.tensor([3, 2]))
-    torch.testing.assert_close(alone(linear, bags, labels), again)
+    alone = loss(Ragged.from_lists([[2], [3]]))(linear, bags, labels)
+    again = loss()(linear, bags, torch.tensor([3, 2]))
+    if name != "ns":
+        torch.testing.assert_close(alone, again)
 
 
 BAGS = st.lists(

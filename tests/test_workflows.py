@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from fasttext_app.config import Config, DataConfig, flat_layer, resolve
 from fasttext_app.errors import DataError, DeviceError, TrainingError
 from fasttext_app.events import EpochEnd, StepEnd
+from fasttext_app.optim.stepper import Stepper
 from fasttext_app.predictor import TextClassifier
 from fasttext_app.preparation import (
     Examples,
@@ -26,7 +27,6 @@ from fasttext_app.preparation import (
 from fasttext_app.sources import open_source
 from fasttext_app.text.spool import Spool
 from fasttext_app.text.weighting import tfidf_weights
-from fasttext_app.trainer import Trainer
 from fasttext_app.workflows import describe_data, train
 
 GOOD = ["great fun", "loved it so", "a joy to watch", "great joy"]
@@ -220,6 +220,7 @@ def test_what_is_counted_is_what_is_there():
         "table_rows": 3 + len(prepared.encoder.hashed),
         "validation_rows": 0,
         "validation_rows_of_unknown_labels": 0,
+        "fingerprint": prepared.statistics["fingerprint"],
     }
     assert prepared.train.classes[0].tolist() == [0, 1, 0, 1]
     assert bags_of(prepared.train)[1] == []
@@ -480,7 +481,7 @@ def test_ctrl_c_before_the_first_step_ends_it_all(monkeypatch):
     def interrupted(*arguments: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Trainer, "_step", interrupted)
+    monkeypatch.setattr(Stepper, "train", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run()
 

@@ -20,10 +20,11 @@ from fasttext_app.cli.quantize import quantize
 from fasttext_app.cli.show import data, info, inspect
 from fasttext_app.cli.train import train
 from fasttext_app.errors import FastTextAppError
+from fasttext_app.interrupts import Terminated
 
 __all__ = ["app", "main"]
 
-INTERRUPTED, CLOSED_PIPE = 130, 141  # 128 + SIGINT, 128 + SIGPIPE, as a shell reports them
+INTERRUPTED, CLOSED_PIPE, TERMINATED = 130, 141, 143  # 128 + the signal, as a shell reports it
 
 
 class Commands(TyperGroup):
@@ -42,6 +43,8 @@ def reported_errors() -> Iterator[None]:
         yield
     except FastTextAppError as error:
         _fail(str(error), error.exit_code)
+    except Terminated:
+        _fail("terminated; nothing was saved", TERMINATED)
     except KeyboardInterrupt:
         _fail("interrupted; nothing was saved", INTERRUPTED)
     except BrokenPipeError:

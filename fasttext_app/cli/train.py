@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from fasttext_app.checkpoints import Found, find_checkpoint, refuse_unfinished
 from fasttext_app.cli.options import (
     DeviceOption,
     ErrorsOption,
@@ -23,6 +24,7 @@ from fasttext_app.cli.options import (
     data_layer,
     print_json,
 )
+from fasttext_app.interrupts import Interrupts
 
 __all__ = ["train"]
 
@@ -62,6 +64,26 @@ def train(
     label_column: LabelColumnOption = None,
     errors: ErrorsOption = None,
     settings: SetOption = None,
+    checkpoint_every: Annotated[
+        str | None,
+        typer.Option(
+            "--checkpoint-every",
+            metavar="STEPS|TIME|epoch",
+            help="Save the state of the run in --output: every 500, 5m, or epoch.",
+        ),
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            "--resume",
+            metavar="OUTPUT",
+            help="Go on with a run that did not end, from its newest checkpoint.",
+        ),
+    ] = None,
+    tensorboard: Annotated[
+        Path | None,
+        typer.Option("--tensorboard", metavar="FOLDER", help="Write a log for TensorBoard there."),
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Show the settings and the data's figures, and stop."),
@@ -82,34 +104,53 @@ def train(
         "seed": seed,
         "device": device,
         "threads": threads,
+        "checkpoint_every": checkpoint_every,
     }
+    found = None if resume is None else _found(resume, output)
     resolved = resolve(
+        {} if found is None else found.run["config"],
         load_config_file(config) if config is not None else {},
         parse_assignments(settings or []),
         data_layer(data, text_column, label_column, errors),
         flat_layer({name: value for name, value in flags.items() if value is not None}),
     )
-    target = output or _default_output(config, resolved.data.source)
+    target = resume or output or _default_output(config, resolved.data.source)
+    if found is None:
+        refuse_unfinished(target)
     if dry_run:
         _check_place(target, replace=True)
         _dry_run(resolved, json)
         return
-    with _prepared(resolved) as prepared:
-        _check_place(target, replace=output is not None)
-        _run(resolved, prepared, target, json)
+    with Interrupts() as interrupts, _prepared(resolved, interrupts) as prepared:
+        _check_place(target, replace=resume is not None or output is not None)
+        _run(resolved, prepared, target, json, found, interrupts, tensorboard)
+
+
+def _found(resume: Path, output: Path | None) -> Found:
+    """Find the checkpoint to go on from; tell of newer ones that are damaged."""
+    from fasttext_app.run_manifest import config_of_run
+
+    if output is not None and output != resume:
+        raise typer.BadParameter("a run goes on in its own folder", param_hint="--output")
+    found = find_checkpoint(resume)
+    config_of_run(found.run)
+    for problem in found.damaged:
+        typer.echo(f"left out a damaged checkpoint: {problem}", err=True)
+    return found
 
 
 def _check_place(target: Path, *, replace: bool) -> None:
     from fasttext_app.artifact import check_target
     from fasttext_app.errors import ArtifactError
+    from fasttext_app.sealed_folder import MANIFEST
 
     check_target(target)
-    if target.exists() and not replace:
+    if (target / MANIFEST).exists() and not replace:
         raise ArtifactError(f"{target}: there is a model already; pass --output to replace it")
 
 
 @contextmanager
-def _prepared(config: Any) -> Iterator[Callable[[], Any]]:
+def _prepared(config: Any, interrupts: Interrupts) -> Iterator[Callable[[], Any]]:
     """Begin to read the data and, meanwhile, to import torch; yield what waits for the data."""
     from fasttext_app.background import Background, can_fork
     from fasttext_app.device import preload_torch
@@ -128,10 +169,10 @@ def _prepared(config: Any) -> Iterator[Callable[[], Any]]:
         if fork:
             with Background(work) as background:
                 preload_torch()
-                yield background.result
+                yield interrupts.raising(background.result)
         else:
             preload_torch()
-            yield work
+            yield interrupts.raising(work)
 
 
 def _default_output(config: str | None, source: str | None) -> Path:
@@ -153,19 +194,40 @@ def _dry_run(config: Any, as_json: bool) -> None:
     console.show_statistics(statistics, config.model.dim)
 
 
-def _run(config: Any, prepared: Callable[[], Any], target: Path, as_json: bool) -> None:
+def _run(
+    config: Any,
+    prepared: Callable[[], Any],
+    target: Path,
+    as_json: bool,
+    found: Found | None,
+    interrupts: Interrupts,
+    tensorboard: Path | None,
+) -> None:
     from fasttext_app import console
     from fasttext_app import workflows as jobs
+    from fasttext_app.callbacks import TensorBoard, all_of
     from fasttext_app.device import resolve_device
+    from fasttext_app.events import Callback
     from fasttext_app.kernels import load_kernels
 
     load_kernels(config.optimizer.name)
     resolve_device(config.trainer.device)  # a device that is not there ends it before the work
     progress = console.TrainProgress()
+    listeners: list[Callback] = [progress]
+    if tensorboard is not None:
+        listeners.append(TensorBoard(tensorboard))
     try:
-        result = jobs.train_prepared(prepared(), progress)
+        result = jobs.train_prepared(prepared(), all_of(*listeners), target, found, interrupts)
     finally:
         progress.close()
+    if result.changed_versions:
+        console.err.print(
+            f"the run began with {'; '.join(result.changed_versions)}: "
+            "the weights may differ from those of a run without a break"
+        )
+    if result.outcome.checkpoint:
+        console.err.print(f"interrupted; go on with: fasttext-app train --resume {target}")
+        raise typer.Exit(interrupts.exit_code)
     if result.outcome.interrupted:
         console.err.print("interrupted; the best weights so far are kept")
     unknown = result.statistics["validation_rows_of_unknown_labels"]
@@ -194,4 +256,4 @@ def _run(config: Any, prepared: Callable[[], Any], target: Path, as_json: bool) 
         figure = "" if accuracy is None else f" (validation accuracy {accuracy:.4f})"
         typer.echo(f"saved the model of epoch {result.outcome.best_epoch} to {target}{figure}")
     if result.outcome.interrupted:
-        raise typer.Exit(130)
+        raise typer.Exit(interrupts.exit_code)
