@@ -27,6 +27,7 @@ from fasttext_app.preparation import (
 from fasttext_app.sources import open_source
 from fasttext_app.text.spool import Spool
 from fasttext_app.text.weighting import tfidf_weights
+from fasttext_app.trainer import Trainer
 from fasttext_app.workflows import describe_data, train
 
 GOOD = ["great fun", "loved it so", "a joy to watch", "great joy"]
