@@ -23,7 +23,7 @@ from fasttext_app.config import Config, Layer, flat_layer, load_config_file, res
 from fasttext_app.errors import ConfigError, DataError
 from fasttext_app.predictor import TextClassifier, labelled_table, refuse_labels
 from fasttext_app.preparation import Examples, load_examples, split_examples
-from fasttext_app.run_manifest import config_of_run
+from fasttext_app.run_manifest import config_of_run, settings_of_model
 from fasttext_app.sources import Source
 from fasttext_app.workflows import train as run_training
 
@@ -55,7 +55,8 @@ def train(
             epoch, if it is not given) and removed when the run has ended.
         resume: go on from the newest checkpoint there, with its settings, on the same data.
         **settings: any setting by its key (``epochs=3``, ``lr=0.1``), or a whole section
-            (``text={"word_ngrams": 2}``); they win over ``config``.
+            (``text={"word_ngrams": 2}``); they win over ``config``. ``start_from=MODEL`` brings
+            the settings of that model along.
 
     Raises:
         ConfigError: a setting is unknown or impossible.
@@ -67,6 +68,8 @@ def train(
         raise ConfigError("resume: name the folder of the run's checkpoints")
     found = find_checkpoint(checkpoints) if checkpoints is not None and resume else None
     layers: list[Layer] = [] if found is None else [config_of_run(found.run).model_dump()]
+    if "start_from" in settings:
+        layers.append(settings_of_model(settings["start_from"]))
     if config is not None:
         layers.append(load_config_file(config))
     layers.append(flat_layer(settings))

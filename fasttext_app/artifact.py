@@ -50,7 +50,14 @@ from fasttext_app.sealed_folder import (
 from fasttext_app.text.strings import number_array, numbers_of
 from fasttext_app.text.vocabulary import LabelSet, Vocabulary
 
-__all__ = ["FORMAT_VERSION", "Artifact", "check_target", "load_artifact", "save_artifact"]
+__all__ = [
+    "FORMAT_VERSION",
+    "Artifact",
+    "check_target",
+    "load_artifact",
+    "save_artifact",
+    "weights_digest",
+]
 
 FORMAT, FORMAT_VERSION = "fasttext_app model", 1
 CARD = "README.md"
@@ -164,6 +171,12 @@ def load_artifact(path: str | Path) -> Artifact:
         )
     _check_shapes(folder, artifact)
     return artifact
+
+
+def weights_digest(path: str | Path) -> str:
+    """Return the SHA-256 of a model's weights, as its manifest has it."""
+    digest: str = read_json(Path(path) / MANIFEST)["files"]["model.safetensors"]["sha256"]
+    return digest
 
 
 @contextmanager

@@ -127,3 +127,11 @@ def impossible_combinations(config: Config) -> Iterable[tuple[bool, str]]:
         (trainer.patience > 0 or trainer.monitor != "accuracy") and config.data.validation == 0,
         "trainer.patience and trainer.monitor need validation rows; data.validation is 0",
     )
+    yield (
+        model.start_from is not None and model.pretrained is not None,
+        "model.start_from and model.pretrained both say what the table begins with; set one",
+    )
+    yield (
+        model.start_from is not None and model.padding_idx is not None,
+        "model.padding_idx names a row by its number, and with model.start_from rows may move",
+    )

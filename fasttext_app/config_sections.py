@@ -8,6 +8,7 @@ here, with the reason, and not at the first training step.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -29,7 +30,11 @@ def _savable(text: str) -> str:
     return text
 
 
-FileName = Annotated[str, AfterValidator(_savable)]
+def _as_text(value: object) -> object:
+    return str(value) if isinstance(value, Path) else value
+
+
+FileName = Annotated[str, BeforeValidator(_as_text), AfterValidator(_savable)]
 """What may be a path: Python takes any bytes for one, but TOML holds only valid text."""
 
 
@@ -148,6 +153,9 @@ class ModelConfig(_Section):
     """Whether the linear layer has a bias; fastText's has none."""
     pretrained: FileName | None = None
     """Word vectors to start from: ``.vec`` or GloVe text, or ``.npy`` beside a word list."""
+    start_from: FileName | None = None
+    """A model directory to train on from: its words, labels and rows stay, and new ones are added
+    to them (``train --from``)."""
     freeze_pretrained: bool = False
     """Keep the rows that came from ``pretrained`` as they are."""
 

@@ -160,6 +160,21 @@ class FastTextClassifier(nn.Module):
         return torch.sparse_coo_tensor(rows, values * trained[rows[0]], gradient.shape)
 
     @torch.no_grad()
+    def grow_from(
+        self, tensors: Mapping[str, npt.NDArray[Any]], rows: npt.NDArray[np.int64]
+    ) -> None:
+        """Take over the weights of a smaller model; what it does not have stays as it is.
+
+        Args:
+            tensors: its weights, in the form of :meth:`export_tensors`.
+            rows: the row here of each of its table's rows; its classes are the first ones here.
+        """
+        self.embedding.weight[torch.from_numpy(rows)] = torch.tensor(tensors["table"])
+        classes = len(tensors["weight"])
+        self.linear.weight[:classes] = torch.from_numpy(tensors["weight"])
+        self.linear.bias[:classes] = torch.from_numpy(tensors["bias"])
+
+    @torch.no_grad()
     def export_tensors(self) -> dict[str, npt.NDArray[Any]]:
         """Return the weights as NumPy arrays: ``table`` [V, D], ``weight`` [C, D], ``bias`` [C].
 

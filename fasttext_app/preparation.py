@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from fasttext_app.beginning import Beginning
 from fasttext_app.config import Config
 from fasttext_app.errors import DataError, TrainingError
 from fasttext_app.parallel import map_threads
@@ -24,19 +25,18 @@ from fasttext_app.sources import Source, open_source
 from fasttext_app.text.encoder import TextEncoder, chunk_rows
 from fasttext_app.text.fingerprint import Fingerprint
 from fasttext_app.text.ragged import Ragged
-from fasttext_app.text.row_labels import RowLabels
+from fasttext_app.text.row_labels import RowLabels, held_out_rows
 from fasttext_app.text.spool import Load, Spool
 from fasttext_app.text.strings import flag_array
-from fasttext_app.text.tokenizers import Tokenizer, load_tokenizer
+from fasttext_app.text.tokenizers import Tokenizer
 from fasttext_app.text.tokens import Tokens
-from fasttext_app.text.vocabulary import LabelSet, Vocabulary
+from fasttext_app.text.vocabulary import LabelSet
 from fasttext_app.text.weighting import Occurrences, inverse_document_frequency
 
 __all__ = [
     "Encoded",
     "Examples",
     "Prepared",
-    "held_out_rows",
     "load_examples",
     "prepare",
     "prepare_source",
@@ -90,6 +90,8 @@ class Prepared:
     """Which of the rows that were read are held out, [rows]."""
     label_sets: Ragged | None = None
     """Where rows may have several labels: their sets of classes, which ``classes`` then number."""
+    old_rows: npt.NDArray[np.int64] | None = None
+    """Where a run begins with a model: the row that each of its rows has now."""
 
     def source_rows(self, texts: Sequence[int]) -> list[int]:
         """Return the numbers, from 1, that these training texts have among the rows read."""
@@ -138,32 +140,6 @@ def split_examples(rows: Rows, source: Source, config: Config) -> Examples:
     return Examples(rows, source.scan(wanted), source.label_names, source.spec)
 
 
-def held_out_rows(
-    classes: npt.NDArray[np.int64], fraction: float, seed: int, sets: Ragged | None = None
-) -> Flags:
-    """Choose rows at random for validation, [rows].
-
-    A label whose rows would all be held out keeps one of them in training.
-
-    Args:
-        classes: the class of each row; where there are ``sets``, the number of one.
-        fraction: of the rows.
-        seed: decides which.
-        sets: the classes of each set.
-    """
-    chosen = np.zeros(len(classes), dtype=bool)
-    held = round(len(classes) * fraction)
-    if held:
-        chosen[np.random.default_rng(seed).permutation(len(classes))[:held]] = True
-        rows = np.arange(len(classes))
-        if sets is not None:
-            rows = np.repeat(rows, sets.lengths[classes])
-            classes = sets.take(classes).indices
-        found, first = np.unique(classes, return_index=True)
-        chosen[rows[first[~np.isin(found, classes[~chosen[rows]])]]] = False
-    return chosen
-
-
 def prepare_source(config: Config, folder: str, *, hand_over: bool = False) -> Prepared:
     """Prepare the rows that a configuration names; what memory should not hold goes to ``folder``.
 
@@ -194,12 +170,13 @@ def prepare(config: Config, examples: Examples, spool: Spool | None = None) -> P
     """
     threads = config.trainer.threads
     spool = Spool(2**63) if spool is None else spool
-    tokenizer = load_tokenizer(config.text.tokenizer)
+    beginning = Beginning(config)
+    tokenizer = beginning.tokenizer()
     fingerprint = Fingerprint()
     parts = list(_tokenise(examples, tokenizer, threads, spool, fingerprint))
     row_labels = RowLabels.build(
         [part.labels for part in parts],
-        examples.label_order,
+        beginning.label_order(examples.label_order),
         config.data.label_separator,
         may_be_none=config.model.loss == "ova",
     )
@@ -211,11 +188,11 @@ def prepare(config: Config, examples: Examples, spool: Spool | None = None) -> P
             "learns from such rows"
         )
     held = held_out_rows(classes, examples.held_out, config.trainer.seed, sets)
-    labels = _checked(row_labels.counted(classes[~held]), examples)
+    labels = _checked(beginning.counted(row_labels.counted(classes[~held])), examples)
     sides = [_Side(parts, classes, chosen, threads) for chosen in (~held, held)]
-    vocabulary = Vocabulary.build(sides[0].tokens(), config.text.min_count, config.text.max_size)
+    vocabulary = beginning.vocabulary(sides[0].tokens())
     encoder = TextEncoder.from_config(config.text, tokenizer, vocabulary)
-    encoder, found = _prune(encoder, sides[0], config)
+    encoder, found = _prune(encoder, sides[0], config, beginning)
     train, ids = sides[0].encoded(encoder, spool)
     if not ids:
         raise TrainingError(
@@ -243,9 +220,21 @@ def prepare(config: Config, examples: Examples, spool: Spool | None = None) -> P
         "validation_rows_of_unknown_labels": unknown,
         "fingerprint": fingerprint.digest(),
     }
+    if beginning.name is not None:
+        statistics["started_from"] = beginning.name
+    old_rows = beginning.places(encoder)
     idf = None if found is None else inverse_document_frequency(found)
     return Prepared(
-        config, encoder, labels, train, validation, idf, statistics, held, row_labels.sets
+        config=config,
+        encoder=encoder,
+        labels=labels,
+        train=train,
+        validation=validation,
+        idf=beginning.weights(idf, old_rows),
+        statistics=statistics,
+        held=held,
+        label_sets=row_labels.sets,
+        old_rows=old_rows,
     )
 
 
@@ -333,7 +322,7 @@ def _checked(labels: LabelSet, examples: Examples) -> LabelSet:
 
 
 def _prune(
-    encoder: TextEncoder, train: _Side, config: Config
+    encoder: TextEncoder, train: _Side, config: Config, beginning: Beginning
 ) -> tuple[TextEncoder, Occurrences | None]:
     """Leave out the buckets that training does not use; count what tf-idf needs."""
     weighted = config.text.term_weighting == "tfidf"
@@ -342,8 +331,9 @@ def _prune(
     found = Occurrences.count(train.bags(encoder), encoder.rows)
     if config.text.prune and encoder.bucket:
         words = len(encoder.vocabulary)
-        kept = np.flatnonzero(found.counts[words:] >= config.text.min_ngram_count)
-        encoder = encoder.pruned(kept.astype(np.int32))
+        used = np.flatnonzero(found.counts[words:] >= config.text.min_ngram_count)
+        kept = beginning.buckets(used.astype(np.int32))
+        encoder = encoder.pruned(kept)
         found = found.take(np.concatenate((np.arange(words), words + kept)))
     return encoder, found if weighted else None
 

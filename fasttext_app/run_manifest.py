@@ -9,18 +9,22 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
+import tomllib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from fasttext_app._version import __version__
-from fasttext_app.config import Config, resolve
-from fasttext_app.errors import CheckpointError, ConfigError
+from fasttext_app.config import Config, Layer, resolve
+from fasttext_app.errors import ArtifactError, CheckpointError, ConfigError
 
-__all__ = ["check_same_run", "config_of_run", "differences", "run_manifest"]
+__all__ = ["check_same_run", "config_of_run", "differences", "run_manifest", "settings_of_model"]
 
 PACKAGES = ("torch", "numpy", "pyarrow", "numba")
 FREE = {("trainer", "threads"), ("trainer", "checkpoint_every"), ("trainer", "keep_checkpoints")}
 """Settings that change nothing of the result."""
+OF_A_RUN = ("checkpoint_every", "keep_checkpoints", "device", "threads")
+"""Settings that a model does not hand on to a run that begins with it."""
 
 
 def run_manifest(config: Config, statistics: Mapping[str, Any]) -> dict[str, Any]:
@@ -31,13 +35,13 @@ def run_manifest(config: Config, statistics: Mapping[str, Any]) -> dict[str, Any
         statistics: what its data came to; see ``preparation.Prepared``.
     """
     loaded = {name: sys.modules[name].__version__ for name in PACKAGES if name in sys.modules}
-    data = ("source", "train_rows", "validation_rows", "fingerprint")
+    data = ("source", "train_rows", "validation_rows", "fingerprint", "started_from")
     return {
         "versions": {"fasttext_app": __version__, "python": platform.python_version(), **loaded},
         "platform": f"{sys.platform} {platform.machine()}",
         "seed": config.trainer.seed,
         "git": _git_revision(),
-        "data": {name: statistics[name] for name in data},
+        "data": {name: statistics[name] for name in data if name in statistics},
         "config": config.model_dump(mode="json"),
     }
 
@@ -62,6 +66,25 @@ def config_of_run(run: Mapping[str, Any]) -> Config:
         return resolve(run["config"])
     except (ConfigError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"the run's settings cannot be read: {error}") from None
+
+
+def settings_of_model(path: str | Path) -> Layer:
+    """Return the settings that a run takes over from the model that it begins with.
+
+    Raises:
+        ArtifactError: there is no model, or its settings cannot be read.
+    """
+    try:
+        text = (Path(path) / "config.toml").read_text(encoding="utf-8")
+        config = resolve(tomllib.loads(text)).model_dump()
+    except OSError:
+        raise ArtifactError(f"{path}: no such model directory") from None
+    except (ValueError, ConfigError) as error:
+        raise ArtifactError(f"{path}/config.toml: cannot be read: {error}") from None
+    for key in OF_A_RUN:
+        del config["trainer"][key]
+    begins = {"start_from": str(path), "pretrained": None, "freeze_pretrained": False}
+    return config | {"model": config["model"] | begins}
 
 
 def differences(config: Config, other: Config) -> dict[str, tuple[Any, Any]]:
@@ -100,6 +123,11 @@ def check_same_run(where: object, run: Mapping[str, Any], now: Mapping[str, Any]
         raise CheckpointError(
             f"{where}: the run began with other data than {after['source']} has now ({rows}); "
             "train anew, or bring the data back"
+        )
+    if before.get("started_from") != after.get("started_from"):
+        raise CheckpointError(
+            f"{where}: the run began with {before.get('started_from')}, which is now "
+            f"{after.get('started_from')}"
         )
     versions: dict[str, str] = now["versions"]
     return [

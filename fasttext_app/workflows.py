@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fasttext_app.artifact import Artifact
+from fasttext_app.artifact import Artifact, load_artifact
 from fasttext_app.checkpoints import Checkpoints, Found
 from fasttext_app.config import Config
 from fasttext_app.device import resolve_device, torch_threads
@@ -156,6 +156,10 @@ def _build_model(prepared: Prepared) -> FastTextClassifier:
     model = FastTextClassifier.from_config(
         config.model, prepared.encoder.rows, len(prepared.labels), generator
     )
+    if prepared.old_rows is not None:
+        assert config.model.start_from is not None
+        old = load_artifact(config.model.start_from)
+        model.grow_from(old.tensors, prepared.old_rows)
     if config.model.pretrained is not None:
         vocabulary = prepared.encoder.vocabulary
         found = read_vectors(config.model.pretrained, vocabulary, config.model.dim)

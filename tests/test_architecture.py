@@ -32,7 +32,7 @@ LAYERS = [
     ["batch", "model", "losses", "optim.*", "forward", "predictor", "quantization"],
     ["trainer", "validation"],
     ["outputs", "interop.*"],
-    ["preparation", "run_manifest", "workflows", "inspection", "api", "compat"],
+    ["beginning", "preparation", "run_manifest", "workflows", "inspection", "api", "compat"],
     ["console", "cli.*", "__main__"],
 ]
 TORCH_AT_THE_TOP = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -47,7 +48,7 @@ WITHOUT_TORCH = [
     ),
     *("huffman", "product_quantizer", "interop", "interop.fasttext_file"),
     *("interop.fasttext_model", "interop.label_scores", "interop.train_options"),
-    *("interop.word_vectors", "preparation", "run_manifest", "compat"),
+    *("interop.word_vectors", "beginning", "preparation", "run_manifest", "compat"),
     *("outputs", "inspection", "workflows", "api", "console", "cli", "cli.options", "cli.train"),
     *("cli.predict", "cli.evaluate", "cli.quantize", "cli.show"),
     *("cli.exchange", "cli.ft"),
@@ -198,3 +199,23 @@ def test_a_submodule_that_was_not_imported_is_found_by_an_import_statement():
     from fasttext_app import errors
 
     assert errors.FastTextAppError is fasttext_app.FastTextAppError
+
+
+def test_training_starts_its_second_process_before_anything_with_threads_is_imported(tmp_path):
+    """Else reading the data and importing torch would go one after the other."""
+    rows = tmp_path / "rows.csv"
+    rows.write_text("text,label\n" + "good fun,a\nbad luck,b\n" * 8)
+    code = (
+        "import json, sys\n"
+        "from fasttext_app import background, cli\n"
+        "forked = []\n"
+        "can = background.can_fork\n"
+        "def can_fork():\n    forked.append(can())\n    return forked[-1]\n"
+        "background.can_fork = can_fork\n"
+        "try:\n    cli.app(['train', '--data', sys.argv[1], '--output', sys.argv[2],\n"
+        "             '--epochs', '1', *sys.argv[3:]])\n"
+        "except SystemExit as end:\n    print(json.dumps([end.code, forked]))"
+    )
+    expected = [0, [os.cpu_count() != 1 and sys.platform == "linux"]]
+    every = ("--checkpoint-every", "1")
+    assert run(code, rows, tmp_path / "model", *every) == expected

@@ -21,10 +21,10 @@ from fasttext_app.config import resolve
 from fasttext_app.errors import DataError
 from fasttext_app.losses import build_loss, one_vs_all_of_sets
 from fasttext_app.metrics import classification_scores, multi_label_scores
-from fasttext_app.preparation import Examples, held_out_rows, prepare
+from fasttext_app.preparation import Examples, prepare
 from fasttext_app.sources import open_source
 from fasttext_app.text.ragged import Ragged
-from fasttext_app.text.row_labels import RowLabels
+from fasttext_app.text.row_labels import RowLabels, held_out_rows
 from fasttext_app.text.vocabulary import LabelSet
 
 WORDS = {"sport": ["goal", "match"], "money": ["bank", "stock"], "tech": ["chip", "code"]}

@@ -64,6 +64,14 @@ def train(
     label_column: LabelColumnOption = None,
     errors: ErrorsOption = None,
     settings: SetOption = None,
+    start_from: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="MODEL",
+            help="Train on from this model, with its settings; new words and labels are added.",
+        ),
+    ] = None,
     checkpoint_every: Annotated[
         str | None,
         typer.Option(
@@ -95,6 +103,7 @@ def train(
     Settings come from --config, then from --set and the flags, later ones winning.
     """
     from fasttext_app.config import flat_layer, load_config_file, parse_assignments, resolve
+    from fasttext_app.run_manifest import settings_of_model
 
     flags = {
         "epochs": epochs,
@@ -106,9 +115,12 @@ def train(
         "threads": threads,
         "checkpoint_every": checkpoint_every,
     }
+    if resume is not None and start_from is not None:
+        raise typer.BadParameter("a run goes on with what it began with", param_hint="--from")
     found = None if resume is None else _found(resume, output)
     resolved = resolve(
         {} if found is None else found.run["config"],
+        {} if start_from is None else settings_of_model(start_from),
         load_config_file(config) if config is not None else {},
         parse_assignments(settings or []),
         data_layer(data, text_column, label_column, errors),

@@ -16,7 +16,7 @@ import pyarrow as pa
 from fasttext_app.text.ragged import Ragged
 from fasttext_app.text.vocabulary import LabelSet, label_counts
 
-__all__ = ["RowLabels", "split_cell"]
+__all__ = ["RowLabels", "held_out_rows", "split_cell"]
 
 I64 = npt.NDArray[np.int64]
 
@@ -102,3 +102,29 @@ def split_cell(cell: str, separator: str) -> list[str]:
     ['news', 'sport']
     """
     return list(dict.fromkeys(part for label in cell.split(separator) if (part := label.strip())))
+
+
+def held_out_rows(
+    classes: I64, fraction: float, seed: int, sets: Ragged | None = None
+) -> npt.NDArray[np.bool_]:
+    """Choose rows at random for validation, [rows].
+
+    A label whose rows would all be held out keeps one of them in training.
+
+    Args:
+        classes: the class of each row; where there are ``sets``, the number of one.
+        fraction: of the rows.
+        seed: decides which.
+        sets: the classes of each set.
+    """
+    chosen = np.zeros(len(classes), dtype=bool)
+    held = round(len(classes) * fraction)
+    if held:
+        chosen[np.random.default_rng(seed).permutation(len(classes))[:held]] = True
+        rows = np.arange(len(classes))
+        if sets is not None:
+            rows = np.repeat(rows, sets.lengths[classes])
+            classes = sets.take(classes).indices
+        found, first = np.unique(classes, return_index=True)
+        chosen[rows[first[~np.isin(found, classes[~chosen[rows]])]]] = False
+    return chosen

@@ -30,6 +30,8 @@ INT_DIGITS = 640  # whatever limit Python is run with, int() reads a string of s
 class Vocabulary:
     """V words with their counts: by descending count, equal counts by UTF-8 byte order.
 
+    Where a model was trained on with other texts, the words of the first ones come first.
+
     A word outside has no row and adds nothing by itself; its hash still takes part in word
     n-grams, and its character n-grams have their rows.
     """
@@ -63,6 +65,28 @@ class Vocabulary:
         if max_size:
             table = table.slice(0, max_size)
         return cls(table["word"].combine_chunks(), numbers_of(table["count"].combine_chunks()))
+
+    def grown(self, new: Vocabulary, min_count: int = 1, max_size: int = 0) -> Vocabulary:
+        """Return these words, in their places, and after them those of ``new`` that are not here.
+
+        Args:
+            new: counted on other texts; its counts of these words are added to theirs.
+            min_count: other words that it has seen less often are left out.
+            max_size: no more words than this, though all of these; 0 means no limit.
+
+        >>> old = Vocabulary.build([Tokens.from_lists([["b", "a", "b"]])])
+        >>> new = Vocabulary.build([Tokens.from_lists([["c", "b"]])])
+        >>> old.grown(new).words.to_pylist(), old.grown(new).counts.tolist()
+        (['b', 'a', 'c'], [3, 1, 1])
+        """
+        rows = np.array([self.row(word) for word in python_strings(new.words)], dtype=np.int64)
+        counts = self.counts.copy()
+        counts[rows[rows >= 0]] += new.counts[rows >= 0]
+        added = np.flatnonzero((rows < 0) & (new.counts >= min_count))
+        if max_size:
+            added = added[: max(max_size - len(self), 0)]
+        words = pa.concat_arrays([self.words, new.words.take(number_array(added))])
+        return Vocabulary(words, np.concatenate((counts, new.counts[added])))
 
     def __len__(self) -> int:
         return len(self.words)
