@@ -1,10 +1,11 @@
-"""Losses by name. Each takes the bags of a batch through the linear layer to their mean loss.
+"""Losses by name. Each takes the bags of a batch through the layer on top to their mean loss.
 
 ``softmax`` and ``ova`` look at every class of every text. ``ns`` and ``hs`` look at a few outputs
-of the linear layer for each text, which pays where there are thousands of classes.
+of the linear layer for each text, and ``adaptive`` at the clusters of the right classes, which pays
+where there are thousands of classes.
 
 To add one: write it here, name it in ``build_loss`` and in ``config_sections.ModelConfig.loss``,
-and say in ``forward.probabilities`` how its logits become probabilities.
+and say in ``forward.class_scores`` and ``forward.probabilities`` how outputs become probabilities.
 
 Shapes: **B** texts, **D** embedding dim, **C** classes, **K** outputs that are looked at.
 """
@@ -12,18 +13,22 @@ Shapes: **B** texts, **D** embedding dim, **C** classes, **K** outputs that are 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fasttext_app.adaptive_softmax import places_by_count
 from fasttext_app.config import Config
 from fasttext_app.huffman import HuffmanTree
+from fasttext_app.model import AdaptiveSoftmax
 from fasttext_app.text.ragged import Ragged
 
 __all__ = [
     "LOSSES",
     "Loss",
+    "adaptive_softmax",
     "build_loss",
     "hierarchical_softmax",
     "negative_sampling",
@@ -32,8 +37,10 @@ __all__ = [
     "one_vs_all_of_sets",
 ]
 
-Loss = Callable[[nn.Linear, Tensor, Tensor], Tensor]
-"""From the linear layer, bags [B, D] and classes [B] to the mean over the batch."""
+Loss = Callable[[Any, Tensor, Tensor], Tensor]
+"""From the layer on top, bags [B, D] and classes [B] to the mean over the batch.
+
+The layer is an ``AdaptiveSoftmax`` for ``adaptive`` and an ``nn.Linear`` for all others."""
 
 
 def build_loss(config: Config, counts: Sequence[int], sets: Ragged | None = None) -> Loss:
@@ -52,6 +59,8 @@ def build_loss(config: Config, counts: Sequence[int], sets: Ragged | None = None
         return negative_sampling(counts, config.model.negatives, config.trainer.seed)
     if name == "hs":
         return hierarchical_softmax(counts)
+    if name == "adaptive":
+        return adaptive_softmax(counts)
     of_logits = LOSSES[name]
     return lambda linear, bags, labels: of_logits(linear(bags), labels)
 
@@ -99,10 +108,10 @@ def one_of_several(loss: Loss, sets: Ragged, config: Config) -> Loss:
     classes, offsets = torch.from_numpy(sets.indices), torch.from_numpy(sets.offsets)
     generator = torch.Generator().manual_seed(config.trainer.seed)
 
-    def drawn(linear: nn.Linear, bags: Tensor, labels: Tensor) -> Tensor:
+    def drawn(layer: Any, bags: Tensor, labels: Tensor) -> Tensor:
         begin, end = offsets[labels.cpu()], offsets[labels.cpu() + 1]
         share = torch.rand(len(begin), generator=generator, dtype=torch.float64)
-        return loss(linear, bags, classes[begin + (share * (end - begin)).long()].to(labels.device))
+        return loss(layer, bags, classes[begin + (share * (end - begin)).long()].to(labels.device))
 
     return drawn
 
@@ -139,6 +148,16 @@ def hierarchical_softmax(counts: Sequence[int]) -> Loss:
     def loss(linear: nn.Linear, bags: Tensor, labels: Tensor) -> Tensor:
         right = labels.cpu()
         return _of_outputs(linear, bags, nodes[right].to(bags.device), turns[right].to(bags.device))
+
+    return loss
+
+
+def adaptive_softmax(counts: Sequence[int]) -> Loss:
+    """Return the loss of the adaptive softmax, whose classes go by their counts."""
+    places = torch.from_numpy(places_by_count(counts))
+
+    def loss(layer: AdaptiveSoftmax, bags: Tensor, labels: Tensor) -> Tensor:
+        return layer.loss(bags, places[labels.cpu()].to(bags.device))
 
     return loss
 

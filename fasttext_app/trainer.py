@@ -24,8 +24,7 @@ from fasttext_app.events import (
     TrainEnd,
     TrainOutcome,
 )
-from fasttext_app.forward import probabilities
-from fasttext_app.huffman import HuffmanTree
+from fasttext_app.forward import class_scores, probabilities
 from fasttext_app.losses import build_loss
 from fasttext_app.metrics import (
     chosen_classes,
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["Trainer"]
 
 EVALUATION_BATCH = 4096
+EVALUATION_LOGITS = 1 << 24  # at most in a batch: of 4,096 classes and more, fewer texts
 REPORTS_PER_EPOCH = 50
 
 
@@ -71,7 +71,7 @@ class Trainer:
         self._emit = callback or (lambda event: None)
         self._label_sets = label_sets
         self._loss = build_loss(config, counts, label_sets)
-        self._tree = HuffmanTree.build(counts) if config.model.loss == "hs" else None
+        self._class_scores = class_scores(config.model.loss, counts)
         self._fused_step = self._make_fused_step()
         self._grouping = None if self._fused_step is None else self._how_to_group()
         self._optimizers = [] if self._fused_step else build_optimizers(model, config.optimizer)
@@ -236,13 +236,12 @@ class Trainer:
     @torch.no_grad()
     def _validate(self, data: EncodedDataset) -> dict[str, float]:
         loss_sum, ranked, above = 0.0, [], []
-        for texts in torch.arange(len(data), device=data.labels.device).split(EVALUATION_BATCH):
+        size = min(EVALUATION_BATCH, max(EVALUATION_LOGITS // self.model.linear.out_features, 1))
+        for texts in torch.arange(len(data), device=data.labels.device).split(size):
             batch = data.gather(texts)
             bags = self.model.bags(batch.indices, batch.offsets, batch.per_sample_weights)
             loss_sum += float(self._loss(self.model.linear, bags, batch.labels)) * len(batch)
-            scores = self.model.linear(bags).cpu().numpy()
-            if self._tree is not None:
-                scores = self._tree.log_probabilities(scores)
+            scores = self._class_scores(self.model.linear(bags).cpu().numpy())
             ranked.append(top_k_classes(scores, 1))
             if self._label_sets is not None:
                 above.append(chosen_classes(probabilities(scores, self.config.model) >= 0.5))

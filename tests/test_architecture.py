@@ -18,7 +18,8 @@ ROOT = Path(fasttext_app.__file__).parent
 LAYERS = [
     ["errors", "_version", "resources", "config", "config_sections", "config_rules"],
     ["background", "compiled", "events", "parallel"],
-    ["sources.*", "text.*", "metrics", "device", "kernels", "huffman", "product_quantizer"],
+    ["sources.*", "text.*", "metrics", "device", "kernels"],
+    ["adaptive_softmax", "huffman", "product_quantizer"],
     ["artifact", "model_card", "vectors"],
     ["batch", "model", "losses", "optim.*", "forward", "predictor", "quantization"],
     ["trainer"],
