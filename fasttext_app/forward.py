@@ -164,7 +164,7 @@ def class_scores(loss: str, counts: Sequence[int], floor: float = 0.0) -> Callab
         return lambda outputs: tree.log_probabilities(outputs, floor)
     if loss == "adaptive":
         places = places_by_count(counts)
-        return lambda outputs: outputs[:, places]
+        return lambda outputs: np.take(outputs, places, axis=1)  # faster than an index
     return lambda outputs: outputs
 
 
