@@ -1,7 +1,8 @@
 """A trained model on disk: a folder of open files, written whole or not at all.
 
     manifest.json        format, format version, and the size and SHA-256 of every other file
-    model.safetensors    table [V + bucket, D], weight [C, D], bias [C] (and idf [V + bucket])
+    model.safetensors    table [V + bucket, D], weight [C, D], bias [C] (and idf [V + bucket]);
+                         for adaptive, head and tails in the place of weight and bias
     config.toml          the resolved configuration
     vocabulary.parquet   columns word, count; the row number is the table row
     labels.json          names and counts; the position is the class
@@ -33,6 +34,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from safetensors import SafetensorError
 
+from fasttext_app.adaptive_softmax import tensor_shapes
 from fasttext_app.checkpoints import CHECKPOINTS
 from fasttext_app.config import Config, dump_config, resolve
 from fasttext_app.errors import ArtifactError, ConfigError
@@ -274,11 +276,13 @@ def _check_shapes(folder: Path, artifact: Artifact) -> None:
     buckets = artifact.tensors.get("buckets")
     hashed = artifact.config.text.hashed_rows if buckets is None else len(buckets)
     rows = max(len(artifact.vocabulary) + hashed, 1)
-    dim, classes = artifact.config.model.dim, len(artifact.labels)
+    model, classes = artifact.config.model, len(artifact.labels)
+    layer: dict[str, tuple[int, ...]] = {"weight": (classes, model.dim), "bias": (classes,)}
+    if model.cutoffs is not None:
+        layer = tensor_shapes(model.dim, classes, model.cutoffs, model.div_value)
     expected: dict[str, tuple[tuple[int, ...], str]] = {
-        **_table_shapes(artifact.tensors, rows, dim),
-        "weight": ((classes, dim), "float32"),
-        "bias": ((classes,), "float32"),
+        **_table_shapes(artifact.tensors, rows, model.dim),
+        **{name: (shape, "float32") for name, shape in layer.items()},
     }
     if artifact.config.text.term_weighting == "tfidf":
         expected["idf"] = ((rows,), "float32")

@@ -112,10 +112,11 @@ def _check(artifact: Artifact, config: Config) -> None:
     where = config.model.start_from
     if artifact.tensors.get("table", np.empty(0, np.int8)).dtype != np.float32:
         raise ConfigError(f"{where}: is quantised; train on from the model that it was made from")
-    if artifact.config.model.loss == "hs":
+    loss = artifact.config.model.loss
+    if loss in ("hs", "adaptive"):
         raise ConfigError(
-            f'{where}: model.loss = "hs" has a tree that is made of the counts of its labels, so '
-            "it cannot be trained on; train anew on all the data"
+            f'{where}: model.loss = "{loss}" orders its outputs by the counts of the labels, so it '
+            "cannot be trained on; train anew on all the data"
         )
     for section, names in KEPT.items():
         for name in names:

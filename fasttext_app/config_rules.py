@@ -7,6 +7,7 @@ compute something else; `tests/test_config.py` tries them again.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ def impossible_combinations(config: Config) -> Iterable[tuple[bool, str]]:
         model.negatives != 5 and model.loss != "ns",
         'model.negatives is read only by model.loss = "ns"',
     )
+    yield from _adaptive_combinations(config)
     yield (
         model.norm_type != 2.0 and model.max_norm is None,
         "model.norm_type is read only where model.max_norm is set",
@@ -134,4 +136,32 @@ def impossible_combinations(config: Config) -> Iterable[tuple[bool, str]]:
     yield (
         model.start_from is not None and model.padding_idx is not None,
         "model.padding_idx names a row by its number, and with model.start_from rows may move",
+    )
+
+
+def _adaptive_combinations(config: Config) -> Iterable[tuple[bool, str]]:
+    model = config.model
+    cutoffs, adaptive = model.cutoffs or (), model.loss == "adaptive"
+    yield (
+        bool(cutoffs) and not adaptive,
+        'model.cutoffs is read only by model.loss = "adaptive"',
+    )
+    yield (
+        model.div_value != 4.0 and not adaptive,
+        'model.div_value is read only by model.loss = "adaptive"',
+    )
+    yield (
+        any(later <= earlier for earlier, later in pairwise(cutoffs)),
+        f"model.cutoffs = {list(cutoffs)}: each must be larger than the one before",
+    )
+    clusters = max(len(cutoffs), 1)
+    yield (
+        adaptive and model.dim < model.div_value**clusters,
+        f"model.dim = {model.dim} leaves no dimension for cluster {clusters} of the adaptive "
+        f"softmax, which has dim / {model.div_value:g}^{clusters}; raise model.dim, or lower "
+        "model.div_value",
+    )
+    yield (
+        adaptive and model.probabilities == "fasttext",
+        'model.probabilities = "fasttext": the original has no adaptive softmax',
     )

@@ -20,6 +20,7 @@ from fasttext_app.objectives import Objective
 __all__ = ["Config", "DataConfig", "ModelConfig", "OptimizerConfig", "TextConfig", "TrainerConfig"]
 
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+Place = Annotated[int, Field(ge=1)]
 
 
 def _savable(text: str) -> str:
@@ -142,11 +143,19 @@ class ModelConfig(_Section):
     """Whether ``offsets`` carries the end of the last bag too (B+1 entries instead of B)."""
     padding_idx: Annotated[int, Field(ge=0)] | None = None
     """A row that takes no part in any bag and is never trained."""
-    loss: Literal["softmax", "ova", "ns", "hs"] = "softmax"
+    loss: Literal["softmax", "ova", "ns", "hs", "adaptive"] = "softmax"
     """``softmax``: one distribution over labels; ``ova``: a sigmoid each (one-vs-all); ``ns``: the
-    same, trained on a few labels at a time (negative sampling); ``hs``: hierarchical softmax."""
+    same, trained on a few labels at a time (negative sampling); ``hs``: hierarchical softmax;
+    ``adaptive``: adaptive softmax, with fewer dimensions for rare labels."""
     negatives: Annotated[int, Field(ge=1)] = 5
     """Other labels that ``ns`` draws for each text, by the square root of their counts."""
+    cutoffs: (
+        Annotated[tuple[Place, ...], Field(min_length=1, max_length=16, strict=False)] | None
+    ) = None
+    """Where ``adaptive`` parts the labels, the most frequent first; chosen by their counts if not
+    set."""
+    div_value: Annotated[float, Field(gt=1, le=65_536)] = 4.0
+    """Each cluster of ``adaptive`` has this many times fewer dimensions than the one before."""
     probabilities: Literal["exact", "fasttext"] = "exact"
     """``fasttext``: as the original prints them, with its table for the sigmoid and its 1e-5."""
     bias: bool = True

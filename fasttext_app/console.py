@@ -218,7 +218,8 @@ def _show_unknown(unknown: Mapping[str, int]) -> None:
 
 def _show_confusion(labels: Sequence[str], matrix: Sequence[Sequence[int]]) -> None:
     if len(labels) > SHOWN_LABELS:
-        out.print(f"The confusion matrix of {len(labels)} labels is in the output of --json.")
+        if matrix:
+            out.print(f"The confusion matrix of {len(labels)} labels is in the output of --json.")
         return
     names, columns = list(labels), list(labels)
     if sum(len(name) + 3 for name in names) + max(map(len, names)) + 4 > out.width:

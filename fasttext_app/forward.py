@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from fasttext_app.adaptive_softmax import log_probabilities, places_by_count
 from fasttext_app.artifact import Artifact
 from fasttext_app.config import ModelConfig
 from fasttext_app.huffman import HuffmanTree
@@ -37,6 +38,7 @@ __all__ = [
 F32 = npt.NDArray[np.float32]
 MODES = ("sum", "mean", "max")  # in the order of kernels.SUM, MEAN, MAX
 SIGMOIDS = ("ova", "ns")  # the losses for which each class is a question of its own
+NORMALISED = ("hs", "adaptive")  # those of which the logits of classes are log-probabilities
 CACHE_LINE = 64
 FASTTEXT_FLOOR = 1e-5  # what the original adds to a probability before it takes the logarithm
 
@@ -50,7 +52,7 @@ class CpuForward:
 
     def __init__(self, artifact: Artifact) -> None:
         self._tensors, self._model = artifact.tensors, artifact.config.model
-        self._table, self._head = artifact.table, class_scores(artifact)
+        self._table, self._scores = artifact.table, _class_scores_of(artifact)
         # A cell of the original's sigmoid is wide: for the same cell the sum must be the same, so
         # its terms are added in the same order.
         self._in_turn = self._model.probabilities == "fasttext" and self._model.loss in SIGMOIDS
@@ -59,14 +61,21 @@ class CpuForward:
 
     def __call__(self, bags: Ragged) -> F32:
         """Return the logits of bags, [B, C]."""
-        weight, vectors = self._tensors["weight"], self._vectors(bags)
+        return self._scores(self._outputs(self._vectors(bags)))
+
+    def _outputs(self, vectors: F32) -> F32:
+        """Take vectors [B, D] through the layer on top."""
+        if self._model.loss == "adaptive":
+            return log_probabilities(vectors, self._tensors)
+        weight = self._tensors["weight"]
         if self._in_turn:
             outputs = np.zeros((len(vectors), len(weight)), np.float32)
             for d in range(weight.shape[1]):
                 outputs += vectors[:, d, None] * weight[None, :, d]
         else:
             outputs = vectors @ weight.T
-        return self._head(outputs + self._tensors["bias"])
+        summed: F32 = outputs + self._tensors["bias"]
+        return summed
 
     def _vectors(self, bags: Ragged) -> F32:
         """Sum up bags, [B, D]."""
@@ -138,18 +147,31 @@ def bag_vectors(
     return vectors
 
 
-def class_scores(artifact: Artifact) -> Callable[[F32], F32]:
-    """Return what turns the outputs of the linear layer into a logit for each class, [B, C].
+def class_scores(loss: str, counts: Sequence[int], floor: float = 0.0) -> Callable[[F32], F32]:
+    """Return what turns the outputs of the layer on top into a logit for each class, [B, C].
 
-    With the hierarchical softmax the outputs are of the nodes of its tree, and the logit of a class
-    is its log-probability. With any other loss they are the logits.
+    With the hierarchical softmax the outputs are of the nodes of its tree, and with the adaptive
+    softmax of the classes by their counts; there the logit of a class is its log-probability. With
+    any other loss the outputs are the logits.
+
+    Args:
+        loss: its name.
+        counts: how often each class was seen in training, [C].
+        floor: what ``hs`` adds to the probability of each turn.
     """
+    if loss == "hs":
+        tree = HuffmanTree.build(counts)
+        return lambda outputs: tree.log_probabilities(outputs, floor)
+    if loss == "adaptive":
+        places = places_by_count(counts)
+        return lambda outputs: np.take(outputs, places, axis=1)  # faster than an index
+    return lambda outputs: outputs
+
+
+def _class_scores_of(artifact: Artifact) -> Callable[[F32], F32]:
     model = artifact.config.model
-    if model.loss != "hs":
-        return lambda outputs: outputs
-    tree = HuffmanTree.build(artifact.labels.counts)
     floor = FASTTEXT_FLOOR if model.probabilities == "fasttext" else 0.0
-    return lambda outputs: tree.log_probabilities(outputs, floor)
+    return class_scores(model.loss, artifact.labels.counts, floor)
 
 
 def probabilities(logits: F32, model: ModelConfig) -> npt.NDArray[np.float64]:
@@ -161,7 +183,7 @@ def probabilities(logits: F32, model: ModelConfig) -> npt.NDArray[np.float64]:
     """
     as_fasttext = model.probabilities == "fasttext"
     wide = logits.astype(np.float64)
-    if model.loss == "hs":  # its logits are log-probabilities, and have the 1e-5 in them
+    if model.loss in NORMALISED:  # those of `hs` have the 1e-5 in them
         return np.minimum(np.exp(wide), 1.0)
     if model.loss in SIGMOIDS:
         proba = fasttext_sigmoid(logits) if as_fasttext else np.exp(-np.logaddexp(0, -wide))
@@ -204,7 +226,7 @@ def torch_forward(artifact: Artifact, device_name: str) -> Callable[[Ragged], F3
         table = table * scale[:, None]
     model.load_tensors(artifact.tensors | {"table": np.require(table, requirements="W")})
     model.to(device).eval()
-    idf, head = artifact.tensors.get("idf"), class_scores(artifact)
+    idf, scores = artifact.tensors.get("idf"), _class_scores_of(artifact)
 
     def place(array: npt.NDArray[Any] | None) -> torch.Tensor | None:
         return None if array is None else torch.from_numpy(array).to(device)
@@ -213,7 +235,7 @@ def torch_forward(artifact: Artifact, device_name: str) -> Callable[[Ragged], F3
     def forward(bags: Ragged) -> F32:
         weights = None if idf is None else tfidf_weights(bags, idf)
         offsets = bags.offsets.astype(bags.indices.dtype)
-        logits: F32 = model(place(bags.indices), place(offsets), place(weights)).cpu().numpy()
-        return head(logits)
+        outputs: F32 = model(place(bags.indices), place(offsets), place(weights)).cpu().numpy()
+        return scores(outputs)
 
     return forward

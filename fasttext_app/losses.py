@@ -1,10 +1,11 @@
-"""Losses by name. Each takes the bags of a batch through the linear layer to their mean loss.
+"""Losses by name. Each takes the bags of a batch through the layer on top to their mean loss.
 
 ``softmax`` and ``ova`` look at every class of every text. ``ns`` and ``hs`` look at a few outputs
-of the linear layer for each text, which pays where there are thousands of classes.
+of the linear layer for each text, and ``adaptive`` at the clusters of the right classes, which pays
+where there are thousands of classes.
 
 To add one: write it here, name it in ``build_loss`` and in ``config_sections.ModelConfig.loss``,
-and say in ``forward.probabilities`` how its logits become probabilities.
+and say in ``forward.class_scores`` and ``forward.probabilities`` how outputs become probabilities.
 
 Shapes: **B** texts, **D** embedding dim, **C** classes, **K** outputs that are looked at.
 """
@@ -12,18 +13,22 @@ Shapes: **B** texts, **D** embedding dim, **C** classes, **K** outputs that are 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fasttext_app.adaptive_softmax import places_by_count
 from fasttext_app.config import Config
 from fasttext_app.huffman import HuffmanTree
+from fasttext_app.model import AdaptiveSoftmax
 from fasttext_app.text.ragged import Ragged
 
 __all__ = [
     "LOSSES",
     "Loss",
+    "adaptive_softmax",
     "build_loss",
     "hierarchical_softmax",
     "negative_sampling",
@@ -32,12 +37,17 @@ __all__ = [
     "one_vs_all_of_sets",
 ]
 
-Loss = Callable[[nn.Linear, Tensor, Tensor], Tensor]
-"""From the linear layer, bags [B, D] and classes [B] to the mean over the batch."""
+Loss = Callable[[Any, Tensor, Tensor], Tensor]
+"""From the layer on top, bags [B, D] and classes [B] to the mean over the batch.
+
+The layer is an ``AdaptiveSoftmax`` for ``adaptive`` and an ``nn.Linear`` for all others."""
 
 
 def build_loss(
-    config: Config, counts: Sequence[int], sets: Ragged | None, draws: torch.Generator
+    config: Config,
+    counts: Sequence[int],
+    sets: Ragged | None = None,
+    draws: torch.Generator | None = None,
 ) -> Loss:
     """Return the loss of a configuration.
 
@@ -45,9 +55,11 @@ def build_loss(
         config: names it in ``model.loss``.
         counts: how often each class was seen in training, [C].
         sets: where rows may have several labels, the sets of classes that ``labels`` number.
-        draws: the source of what a loss draws at random.
+        draws: the source of what a loss draws at random; None: one of its own, by the seed.
     """
     name = config.model.loss
+    if draws is None:
+        draws = torch.Generator().manual_seed(config.trainer.seed)
     if sets is not None:
         one = build_loss(config, counts, None, draws)
         return one_vs_all_of_sets(sets) if name == "ova" else one_of_several(one, sets, draws)
@@ -55,6 +67,8 @@ def build_loss(
         return negative_sampling(counts, config.model.negatives, draws)
     if name == "hs":
         return hierarchical_softmax(counts)
+    if name == "adaptive":
+        return adaptive_softmax(counts)
     of_logits = LOSSES[name]
     return lambda linear, bags, labels: of_logits(linear(bags), labels)
 
@@ -101,10 +115,10 @@ def one_of_several(loss: Loss, sets: Ragged, draws: torch.Generator) -> Loss:
     """Return a loss of rows of several labels that sees one of them at each visit, at random."""
     classes, offsets = torch.from_numpy(sets.indices), torch.from_numpy(sets.offsets)
 
-    def drawn(linear: nn.Linear, bags: Tensor, labels: Tensor) -> Tensor:
+    def drawn(layer: Any, bags: Tensor, labels: Tensor) -> Tensor:
         begin, end = offsets[labels.cpu()], offsets[labels.cpu() + 1]
         share = torch.rand(len(begin), generator=draws, dtype=torch.float64)
-        return loss(linear, bags, classes[begin + (share * (end - begin)).long()].to(labels.device))
+        return loss(layer, bags, classes[begin + (share * (end - begin)).long()].to(labels.device))
 
     return drawn
 
@@ -140,6 +154,16 @@ def hierarchical_softmax(counts: Sequence[int]) -> Loss:
     def loss(linear: nn.Linear, bags: Tensor, labels: Tensor) -> Tensor:
         right = labels.cpu()
         return _of_outputs(linear, bags, nodes[right].to(bags.device), turns[right].to(bags.device))
+
+    return loss
+
+
+def adaptive_softmax(counts: Sequence[int]) -> Loss:
+    """Return the loss of the adaptive softmax, whose classes go by their counts."""
+    places = torch.from_numpy(places_by_count(counts))
+
+    def loss(layer: AdaptiveSoftmax, bags: Tensor, labels: Tensor) -> Tensor:
+        return layer.loss(bags, places[labels.cpu()].to(bags.device))
 
     return loss
 

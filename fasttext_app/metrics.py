@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 Ids = npt.NDArray[np.int64]
+MANY_CLASSES = 1000  # from here on, nothing is made of all pairs or orders of them
 Shares = npt.NDArray[np.float64]
 
 
@@ -50,6 +51,7 @@ class Scores(TypedDict):
     labels: list[str]
     per_label: dict[str, LabelScores]
     confusion_matrix: list[list[int]]
+    """Empty for more labels than :data:`MANY_CLASSES`: it would be mostly zeros, C times C."""
     precision_at_k: dict[str, float]
     recall_at_k: dict[str, float]
     unknown_labels: dict[str, int]
@@ -83,8 +85,18 @@ def confusion_matrix(true: Ids, predicted: Ids, classes: int) -> npt.NDArray[np.
 
 
 def top_k_classes(scores: npt.NDArray[np.floating], k: int) -> Ids:
-    """Return the ``k`` best classes of every row, best first; equal scores go by class. [B, k]."""
-    return np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    """Return the ``k`` best classes of every row, best first; equal scores go by class. [B, k].
+
+    Of very many classes, only those are sorted that are as good as the k-th.
+    """
+    if scores.shape[1] <= max(MANY_CLASSES, k):  # sorting them all is as fast
+        return np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    worst = -np.partition(-scores, k - 1, axis=1)[:, k - 1, None]
+    rows, classes = np.nonzero(~(scores < worst))  # those that are no numbers too
+    order = np.lexsort((-scores[rows, classes], rows))
+    first = np.searchsorted(rows, np.arange(len(scores)))
+    best: Ids = classes[order][first[:, None] + np.arange(k)]
+    return best
 
 
 def precision_at_k(true: Ids, ranked: Ids) -> dict[int, float]:
@@ -117,8 +129,10 @@ def classification_scores(
         unknown: names of true labels that the model does not know.
     """
     names = [*labels, *unknown]
-    matrix = confusion_matrix(true, ranked[:, 0], len(names))
-    right, support, chosen = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
+    best, classes = ranked[:, 0], len(names)
+    right = np.bincount(true[true == best], minlength=classes)
+    support, chosen = (np.bincount(of, minlength=classes) for of in (true, best))
+    matrix = confusion_matrix(true, best, classes).tolist() if classes <= MANY_CLASSES else []
     precision, recall = _ratio(right, chosen), _ratio(right, support)
     f1 = _ratio(2 * right, support + chosen)
     occurring = (support + chosen) > 0
@@ -131,7 +145,7 @@ def classification_scores(
         "micro_f1": accuracy,
         "labels": names,
         "per_label": _per_label(names, precision, recall, f1, support),
-        "confusion_matrix": matrix.tolist(),
+        "confusion_matrix": matrix,
         "precision_at_k": {str(k): value for k, value in at_k.items()},
         "recall_at_k": {str(k): value * k for k, value in at_k.items()},
         "unknown_labels": {

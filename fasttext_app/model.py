@@ -1,11 +1,11 @@
-"""The classifier: a bag of embeddings and a linear layer.
+"""The classifier: a bag of embeddings and an output layer, which is linear or an adaptive softmax.
 
 Shapes: **N** ids in a batch, **B** texts, **V** table rows, **D** embedding dim, **C** classes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,11 +15,62 @@ from torch import Tensor, nn
 
 from fasttext_app.config import ModelConfig
 
-__all__ = ["FastTextClassifier"]
+__all__ = ["AdaptiveSoftmax", "FastTextClassifier"]
+
+
+class AdaptiveSoftmax(nn.AdaptiveLogSoftmaxWithLoss):
+    """Torch's adaptive softmax in the place of a linear layer; see ``adaptive_softmax.py``.
+
+    Its outputs are log-probabilities of the classes in the order of their counts. All starts at
+    zero but the projections of the tails, which nothing could leave zero together with what follows
+    them: they start as torch starts a linear layer, uniform in ±1/√dim.
+
+    Args:
+        dim: D.
+        classes: C.
+        cutoffs: where the classes are parted.
+        div_value: by which the dimensions shrink from cluster to cluster.
+        generator: the source of the random projections.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        classes: int,
+        cutoffs: Sequence[int],
+        div_value: float,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__(dim, classes, cutoffs, div_value, head_bias=True)
+        for name, values in self.named_parameters():
+            nn.init.zeros_(values)
+            if name.endswith(".0.weight"):
+                nn.init.uniform_(values, -(dim**-0.5), dim**-0.5, generator=generator)
+
+    @property
+    def bias(self) -> nn.Parameter:
+        """The bias of the head; tails have none."""
+        return self.head.bias
+
+    @property
+    def out_features(self) -> int:
+        """C."""
+        return self.n_classes
+
+    def loss(self, bags: Tensor, places: Tensor) -> Tensor:
+        """Return the mean loss of bags [B, D] whose classes are in these places, [B]."""
+        mean: Tensor = super().forward(bags, places).loss
+        return mean
+
+    def forward(self, bags: Tensor) -> Tensor:  # type: ignore[override]  # as a linear layer does
+        """Return the outputs of bags, [B, C]."""
+        return self.log_prob(bags)
 
 
 class FastTextClassifier(nn.Module):
-    """``nn.EmbeddingBag`` over word and n-gram rows, and ``nn.Linear`` on top.
+    """``nn.EmbeddingBag`` over word and n-gram rows, and ``linear`` on top.
+
+    That is an ``nn.Linear`` or, where there are ``cutoffs``, an :class:`AdaptiveSoftmax`.
 
     The table starts uniform in ±1/dim and the linear layer at zero, as in fastText. A text without
     ids is the zero vector, so its logits are the bias.
@@ -36,6 +87,8 @@ class FastTextClassifier(nn.Module):
             gradients only, and one backward pass for each forward pass.
         include_last_offset: whether offsets are [B + 1] (the design's form) or [B].
         padding_idx: a row that takes no part.
+        cutoffs: where an adaptive softmax parts the classes; none: the layer is linear.
+        div_value: of the adaptive softmax.
         generator: the source of the random initial table.
     """
 
@@ -52,6 +105,8 @@ class FastTextClassifier(nn.Module):
         scale_grad_by_freq: bool = False,
         include_last_offset: bool = True,
         padding_idx: int | None = None,
+        cutoffs: Sequence[int] = (),
+        div_value: float = 4.0,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -70,9 +125,11 @@ class FastTextClassifier(nn.Module):
             padding_idx=padding_idx,
         )
         with torch.random.fork_rng(devices=[]):  # leave torch's global generator where it is
-            self.linear = nn.Linear(dim, classes)
-        nn.init.zeros_(self.linear.weight)
-        nn.init.zeros_(self.linear.bias)
+            self.linear = (
+                AdaptiveSoftmax(dim, classes, cutoffs, div_value, generator)
+                if cutoffs
+                else _zero_linear(dim, classes)
+            )
         # EmbeddingBag's own scale_grad_by_freq divides by other rows' counts on the CPU
         # (pytorch issue 190063, in all releases up to 2.13), so the model does it here.
         self.scale_grad_by_freq = scale_grad_by_freq
@@ -95,6 +152,8 @@ class FastTextClassifier(nn.Module):
             scale_grad_by_freq=config.scale_grad_by_freq,
             include_last_offset=config.include_last_offset,
             padding_idx=config.padding_idx,
+            cutoffs=config.cutoffs or (),
+            div_value=config.div_value,
             generator=generator,
         )
 
@@ -104,7 +163,7 @@ class FastTextClassifier(nn.Module):
         offsets: Tensor | None = None,
         per_sample_weights: Tensor | None = None,
     ) -> Tensor:
-        """Return logits [B, C].
+        """Return the outputs of the layer on top, [B, C]: logits, in most cases.
 
         Args:
             indices: the row ids of all texts end to end, [N]; or [B, L] for B texts of L ids each,
@@ -170,13 +229,17 @@ class FastTextClassifier(nn.Module):
             rows: the row here of each of its table's rows; its classes are the first ones here.
         """
         self.embedding.weight[torch.from_numpy(rows)] = torch.tensor(tensors["table"])
+        assert isinstance(self.linear, nn.Linear)
         classes = len(tensors["weight"])
         self.linear.weight[:classes] = torch.from_numpy(tensors["weight"])
         self.linear.bias[:classes] = torch.from_numpy(tensors["bias"])
 
     @torch.no_grad()
     def export_tensors(self) -> dict[str, npt.NDArray[Any]]:
-        """Return the weights as NumPy arrays: ``table`` [V, D], ``weight`` [C, D], ``bias`` [C].
+        """Return the weights as NumPy arrays.
+
+        They are ``table`` [V, D] with ``weight`` [C, D] and ``bias`` [C] of the linear layer, or
+        the tensors of ``adaptive_softmax.tensor_shapes``.
 
         With ``max_norm``, every row is rescaled here as its next look-up would do it.
         """
@@ -185,15 +248,19 @@ class FastTextClassifier(nn.Module):
             norms = table.norm(self.embedding.norm_type, dim=1, keepdim=True)
             scale = self.embedding.max_norm / (norms + 1e-7)
             table = torch.where(norms > self.embedding.max_norm, table * scale, table)
-        return {
-            "table": table.numpy(),
-            "weight": self.linear.weight.detach().cpu().numpy(),
-            "bias": self.linear.bias.detach().cpu().numpy(),
-        }
+        layer = {name: value.cpu().numpy() for name, value in self.linear.state_dict().items()}
+        return {"table": table.numpy(), **layer}
 
     @torch.no_grad()
     def load_tensors(self, tensors: Mapping[str, npt.NDArray[Any]]) -> None:
         """Take weights of the form of :meth:`export_tensors`."""
         self.embedding.weight.copy_(torch.from_numpy(tensors["table"]))
-        self.linear.weight.copy_(torch.from_numpy(tensors["weight"]))
-        self.linear.bias.copy_(torch.from_numpy(tensors["bias"]))
+        for name, value in self.linear.state_dict().items():
+            value.copy_(torch.from_numpy(tensors[name]))
+
+
+def _zero_linear(dim: int, classes: int) -> nn.Linear:
+    linear = nn.Linear(dim, classes)
+    nn.init.zeros_(linear.weight)
+    nn.init.zeros_(linear.bias)
+    return linear

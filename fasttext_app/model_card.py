@@ -32,7 +32,7 @@ def model_card(artifact: Artifact, manifest: str) -> str:
     return f"""# Text classifier trained with fasttext_app {__version__}
 
 A bag of embeddings ({model.mode}) of words, word n-grams up to {text.word_ngrams} and character
-n-grams {text.minn}-{text.maxn}, with a linear layer on top (`{model.loss}`).
+n-grams {text.minn}-{text.maxn}, with an output layer on top (`{model.loss}`).
 
 - tokenizer: `{text.tokenizer}`
 - vocabulary: {words:,} words, {len(table) - words:,} rows of n-grams

@@ -39,6 +39,7 @@ __all__ = ["PREDICTIONS", "Prediction", "Ranked", "TextClassifier"]
 F32 = npt.NDArray[np.float32]
 EVALUATED_RANKS = 5
 FEW = 100
+MOST_LOGITS = 1 << 24  # that are ranked in one go: of 8,192 classes and more, fewer texts
 PREDICTIONS = pa.schema(
     {
         "text": pa.string(),
@@ -63,6 +64,14 @@ class Ranked:
 
     classes: npt.NDArray[np.int64]  # [B, k]
     probabilities: npt.NDArray[np.float64]  # [B, k]
+
+    @classmethod
+    def concat(cls, parts: Sequence[Ranked]) -> Ranked:
+        """Put the answers of parts one after another."""
+        return cls(
+            np.concatenate([part.classes for part in parts]),
+            np.concatenate([part.probabilities for part in parts]),
+        )
 
     def columns(
         self, names: Sequence[str], threshold: float = 0.0
@@ -170,21 +179,22 @@ class TextClassifier:
             raise ConfigError(f"top_k = {top_k}: must be at least 1")
 
         def rank(chunk: pa.StringArray) -> Ranked:
-            return self._ranked(self._chunk_logits(chunk), top_k)
+            return self.rank_bags(self.encoder.encode_chunk(chunk), top_k)
 
         parts = list(map_threads(rank, as_chunks(texts), self.threads))
         if len(parts) == 1:
             return parts[0]
         if not parts:
             return self._ranked(np.empty((0, len(self.labels)), np.float32), top_k)
-        return Ranked(
-            np.concatenate([part.classes for part in parts]),
-            np.concatenate([part.probabilities for part in parts]),
-        )
+        return Ranked.concat(parts)
 
     def rank_bags(self, bags: Ragged, top_k: int = 1) -> Ranked:
         """Do the same for texts that :attr:`encoder` has encoded."""
-        return self._ranked(self._forward(bags), top_k)
+        rows = max(MOST_LOGITS // len(self.labels), 1)
+        if len(bags) <= rows:
+            return self._ranked(self._forward(bags), top_k)
+        pieces = np.split(np.arange(len(bags)), range(rows, len(bags), rows))
+        return Ranked.concat([self.rank_bags(bags.take(piece), top_k) for piece in pieces])
 
     def _ranked(self, logits: F32, top_k: int) -> Ranked:
         classes = top_k_classes(logits, top_k)  # large logits differ where probabilities round to 1
@@ -233,7 +243,7 @@ class TextClassifier:
         """
 
         def predict(texts: pa.StringArray) -> pa.RecordBatch:
-            ranked = self._ranked(self._chunk_logits(texts), top_k)
+            ranked = self.rank_bags(self.encoder.encode_chunk(texts), top_k)
             columns = [texts, *ranked.columns(self.labels, threshold)]
             return pa.record_batch(columns, schema=PREDICTIONS)
 

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from fasttext_app.adaptive_softmax import with_cutoffs
 from fasttext_app.beginning import Beginning
 from fasttext_app.config import Config
 from fasttext_app.errors import DataError, TrainingError
@@ -189,6 +190,7 @@ def prepare(config: Config, examples: Examples, spool: Spool | None = None) -> P
         )
     held = held_out_rows(classes, examples.held_out, config.trainer.seed, sets)
     labels = _checked(beginning.counted(row_labels.counted(classes[~held])), examples)
+    config = with_cutoffs(config, labels.counts)
     sides = [_Side(parts, classes, chosen, threads) for chosen in (~held, held)]
     vocabulary = beginning.vocabulary(sides[0].tokens())
     encoder = TextEncoder.from_config(config.text, tokenizer, vocabulary)

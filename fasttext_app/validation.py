@@ -7,8 +7,7 @@ import torch
 
 from fasttext_app.batch import EncodedDataset
 from fasttext_app.config import Config
-from fasttext_app.forward import probabilities
-from fasttext_app.huffman import HuffmanTree
+from fasttext_app.forward import class_scores, probabilities
 from fasttext_app.losses import build_loss
 from fasttext_app.metrics import (
     MultiLabelScores,
@@ -27,6 +26,7 @@ from fasttext_app.text.vocabulary import LabelSet
 __all__ = ["Validator"]
 
 BATCH = 4096
+LOGITS = 1 << 24  # at most in a batch: of 4,096 classes and more, fewer texts
 
 
 class Validator:
@@ -45,7 +45,7 @@ class Validator:
         self._config, self._labels, self._sets = config, labels, label_sets
         self.objective = Objective.parse(config.trainer.monitor)
         self._class = self.objective.class_of(labels.names)
-        self._tree = HuffmanTree.build(labels.counts) if config.model.loss == "hs" else None
+        self._class_scores = class_scores(config.model.loss, labels.counts)
 
     @torch.no_grad()
     def __call__(self, model: FastTextClassifier, data: EncodedDataset) -> dict[str, float]:
@@ -54,13 +54,12 @@ class Validator:
         draws = torch.Generator().manual_seed(self._config.trainer.seed)
         loss = build_loss(self._config, self._labels.counts, self._sets, draws)
         loss_sum, ranked, above, kept = 0.0, [], [], []
-        for texts in torch.arange(len(data), device=data.labels.device).split(BATCH):
+        size = min(BATCH, max(LOGITS // len(self._labels), 1))
+        for texts in torch.arange(len(data), device=data.labels.device).split(size):
             batch = data.gather(texts)
             bags = model.bags(batch.indices, batch.offsets, batch.per_sample_weights)
             loss_sum += float(loss(model.linear, bags, batch.labels)) * len(batch)
-            scores = model.linear(bags).cpu().numpy()
-            if self._tree is not None:
-                scores = self._tree.log_probabilities(scores)
+            scores = self._class_scores(model.linear(bags).cpu().numpy())
             ranked.append(top_k_classes(scores, 1))
             if self._sets is not None or self.objective.of_probabilities:
                 proba = probabilities(scores, self._config.model)

@@ -108,9 +108,10 @@ def test_what_a_model_cannot_be_trained_on_with(tmp_path):
     model.quantize().save(tmp_path / "small")
     with pytest.raises(ConfigError, match="is quantised; train on from the model that"):
         ft.train(NEW, NEW_LABELS, start_from=tmp_path / "small")
-    trained(loss="hs").save(tmp_path / "tree")
-    with pytest.raises(ConfigError, match=r'model\.loss = "hs" has a tree'):
-        ft.train(NEW, NEW_LABELS, start_from=tmp_path / "tree")
+    for loss in ("hs", "adaptive"):
+        trained(loss=loss).save(tmp_path / loss)
+        with pytest.raises(ConfigError, match=rf'model\.loss = "{loss}" orders its outputs by'):
+            ft.train(NEW, NEW_LABELS, start_from=tmp_path / loss)
     with pytest.raises(ArtifactError, match="no such model directory"):
         ft.train(NEW, NEW_LABELS, start_from=tmp_path / "nowhere")
     with pytest.raises(ConfigError, match="both say what the table begins with"):

@@ -194,6 +194,8 @@ CASES = [
     {"loss": "ova", "max_norm": 0.5},
     {"loss": "ns"},
     {"loss": "hs", "bias": False},
+    {"loss": "adaptive", "cutoffs": [1], "name": "sparse_adam"},
+    {"loss": "adaptive", "cutoffs": [1], "implementation": "torch"},
 ]
 
 

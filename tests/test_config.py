@@ -86,6 +86,22 @@ REFUSED = [
         },
         "weight_decay shrinks every row, so model.freeze_pretrained could not keep them",
     ),
+    ({"cutoffs": (2,)}, 'model.cutoffs is read only by model.loss = "adaptive"'),
+    ({"div_value": 2.0}, 'model.div_value is read only by model.loss = "adaptive"'),
+    (
+        {"loss": "adaptive", "cutoffs": (5, 5)},
+        "model.cutoffs = [5, 5]: each must be larger than the one before",
+    ),
+    (
+        {"loss": "adaptive", "dim": 15, "cutoffs": (2, 5)},
+        "model.dim = 15 leaves no dimension for cluster 2 of the adaptive softmax, "
+        "which has dim / 4^2",
+    ),
+    ({"loss": "adaptive", "dim": 3}, "model.dim = 3 leaves no dimension for cluster 1"),
+    (
+        {"loss": "adaptive", "probabilities": "fasttext"},
+        "the original has no adaptive softmax",
+    ),
 ]
 
 
@@ -394,7 +410,7 @@ def test_a_config_written_and_read_is_the_same(values):
 def test_the_written_config_spells_every_setting_out_but_those_that_are_unset():
     written = tomllib.loads(dump_config(Config()))
     unset = {"source", "label_separator", "max_norm", "padding_idx", "pretrained"}
-    unset |= {"clip_grad_norm", "checkpoint_every"}
+    unset |= {"clip_grad_norm", "checkpoint_every", "cutoffs"}
     assert {name for section in written.values() for name in section} == {
         name for fields in SECTIONS.values() for name in fields
     } - unset

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from fasttext_app.batch import Batch, EncodedDataset, Grouping
 from fasttext_app.config import Config, flat_layer, resolve
-from fasttext_app.losses import LOSSES
+from fasttext_app.losses import build_loss
 from fasttext_app.model import FastTextClassifier
 from fasttext_app.optim.cuda import CudaStep
 from fasttext_app.optim.cuda_batches import cut_epoch, sort_ids
@@ -40,6 +40,7 @@ with pytest.MonkeyPatch.context() as patch:
     import fasttext_app.optim.cuda_kernels  # noqa: F401
 
 ROWS, CLASSES = 12, 3
+COUNTS = [5, 9, 7, 3, 8, 2, 6, 1, 4, *range(20, 10, -1)]
 BAGS = st.lists(st.lists(st.integers(0, ROWS - 1), max_size=6), min_size=1, max_size=10)
 RATES = {"sgd": 0.5, "adagrad": 0.1, "rowwise_adagrad": 0.1, "sparse_adam": 0.01}
 KINDS: list[dict[str, Any]] = [
@@ -81,13 +82,16 @@ def make_data(bags: list[list[int]], config: Config, classes: int, device: str) 
 def make_model(config: Config, classes: int) -> FastTextClassifier:
     generator = torch.Generator().manual_seed(3)
     model = FastTextClassifier.from_config(config.model, ROWS, classes, generator)
-    torch.nn.init.normal_(model.linear.weight, generator=generator)  # so that rows learn at once
+    for name, values in model.linear.named_parameters():
+        if name.endswith("weight"):
+            torch.nn.init.normal_(values, generator=generator)  # so that rows learn at once
     return model
 
 
 def train_here(model: FastTextClassifier, data: EncodedDataset, config: Config) -> list[float]:
     """Train as the trainer would; return the losses, each the mean of a batch."""
     fused = CudaStep(model, config.optimizer, config.model.loss)
+    of_bags = build_loss(config, COUNTS[: model.linear.out_features])
     order = torch.Generator().manual_seed(config.trainer.seed)
     padding = model.embedding.padding_idx
     grouping = Grouping(ROWS, config.model.mode == "mean", -1 if padding is None else padding)
@@ -100,7 +104,7 @@ def train_here(model: FastTextClassifier, data: EncodedDataset, config: Config) 
                 with torch.no_grad():
                     bags = model.embedding(batch.indices, batch.offsets, batch.per_sample_weights)
                 bags.requires_grad_()
-                loss = LOSSES[config.model.loss](model.linear(bags), batch.labels)
+                loss = of_bags(model.linear, bags, batch.labels)
                 loss.backward()
                 fused.step(batch, bags.grad, config.optimizer.lr)
             losses.append(float(loss.detach()))
@@ -114,7 +118,9 @@ def check(bags: list[list[int]], classes: int = CLASSES, **values: Any) -> None:
     config = make_config(**values)
     model, reference = make_model(config, classes), make_model(config, classes)
     losses = train_here(model.to(DEVICE), make_data(bags, config, classes, DEVICE), config)
-    trained = Trainer(reference, config).fit(make_data(bags, config, classes, "cpu"))
+    trained = Trainer(reference, config, counts=COUNTS[:classes]).fit(
+        make_data(bags, config, classes, "cpu")
+    )
     for key, value in reference.state_dict().items():
         torch.testing.assert_close(model.state_dict()[key].cpu(), value, rtol=2e-4, atol=2e-5)
     steps = len(losses) // config.trainer.epochs
@@ -152,6 +158,13 @@ def test_it_equals_torch_optim(name):
 )
 def test_sizes_at_the_edges(bags, classes, values):
     check(bags, classes, name="adagrad", implementation="fused", **values)
+
+
+@pytest.mark.parametrize("name", RATES)
+def test_the_tails_of_an_adaptive_softmax_are_stepped_where_the_batch_has_them(name):
+    bags = [[1, 2, 1], [3], [11, 0, 1, 5], [5], [2, 2, 2, 2, 0], [7], [], [8, 1]]
+    layer = {"loss": "adaptive", "dim": 8, "cutoffs": (3, 5), "div_value": 2.0}
+    check(bags, 8, name=name, lr=RATES[name], implementation="torch", epochs=2, **layer)
 
 
 def test_a_large_linear_layer_is_left_to_torch(monkeypatch):

@@ -46,7 +46,7 @@ WITHOUT_TORCH = [
         "predictor",
         "quantization",
     ),
-    *("huffman", "product_quantizer", "interop", "interop.fasttext_file"),
+    *("adaptive_softmax", "huffman", "product_quantizer", "interop", "interop.fasttext_file"),
     *("interop.fasttext_model", "interop.label_scores", "interop.train_options"),
     *("interop.word_vectors", "beginning", "preparation", "run_manifest", "compat"),
     *("outputs", "inspection", "workflows", "api", "console", "cli", "cli.options", "cli.train"),

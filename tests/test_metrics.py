@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fasttext_app.metrics import (
+    MANY_CLASSES,
     classification_scores,
     confusion_matrix,
     precision_at_k,
@@ -186,3 +187,25 @@ def test_top_k_is_by_score_and_then_by_class(rows, k):
     scores = np.array(rows, dtype=np.float32).reshape(-1, 4)
     expected = [sorted(range(4), key=lambda c, row=row: (-row[c], c))[:k] for row in rows]
     assert top_k_classes(scores, k).tolist() == expected
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 9), st.sampled_from([1, 3, 1000]))
+@laws
+def test_the_top_k_of_very_many_classes_are_those_of_sorting_them_all(seed, k, levels):
+    rng = np.random.default_rng(seed)
+    scores = rng.integers(0, levels, (3, MANY_CLASSES + 7)).astype(np.float32)
+    scores[0, rng.integers(0, scores.shape[1], 3)] = np.nan
+    expected = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    assert top_k_classes(scores, k).tolist() == expected.tolist()
+
+
+def test_very_many_classes_are_scored_without_a_matrix_of_their_pairs():
+    classes = 60_000  # whose pairs would take 29 GB
+    true = np.array([0, 0, classes - 1, classes])
+    ranked = np.array([[0], [5], [classes - 1], [3]])
+    scores = classification_scores(true, ranked, list(map(str, range(classes))), ["unknown"])
+    assert scores["confusion_matrix"] == []
+    assert scores["accuracy"] == 0.5
+    assert scores["macro_f1"] == pytest.approx((2 / 3 + 1) / 5)
+    assert scores["per_label"]["0"] == {"precision": 1, "recall": 0.5, "f1": 2 / 3, "support": 2}
+    assert scores["unknown_labels"] == {"unknown": 1}

@@ -204,6 +204,16 @@ def test_top_k_beyond_the_classes_gives_all_of_them(model):
     assert model.rank(["alpha"], top_k=10).classes.shape == (1, 3)
 
 
+@pytest.mark.parametrize("most", [1, 7, 3 * 4])
+def test_texts_are_ranked_alike_however_few_at_a_time(model, monkeypatch, most):
+    texts = ["alpha", "", "beta beta", "alpha gamma", "unknown"] * 3
+    whole = model.rank(texts, top_k=2)
+    monkeypatch.setattr("fasttext_app.predictor.MOST_LOGITS", most)
+    parts = model.rank(texts, top_k=2)
+    assert parts.classes.tolist() == whole.classes.tolist()
+    np.testing.assert_allclose(parts.probabilities, whole.probabilities, rtol=1e-6)
+
+
 def test_predict_one_text_or_several(model):
     one = model.predict("alpha beta")
     assert isinstance(one, Prediction)

@@ -229,8 +229,14 @@ def _obstacles(artifact: Artifact, quantized: bool) -> list[tuple[bool, str]]:
     """Return (is it so, why it cannot be written), most telling first."""
     text, model, tensors = artifact.config.text, artifact.config.model, artifact.tensors
     buckets = tensors.get("buckets")
+    bias = tensors.get("bias", np.zeros(0))
     absent = buckets is not None and len(buckets) < text.hashed_rows
     return [
+        (
+            model.loss not in LOSSES.values(),
+            f'model.loss = "{model.loss}"; there a model has one matrix of output weights, and its '
+            f"loss is one of {', '.join(LOSSES.values())}",
+        ),
         (
             text.tokenizer.partition(":")[0] != "fasttext",
             f'its tokens are cut by text.tokenizer = "{text.tokenizer}", and there only '
@@ -247,7 +253,7 @@ def _obstacles(artifact: Artifact, quantized: bool) -> list[tuple[bool, str]]:
         ),
         (model.padding_idx is not None, "model.padding_idx leaves a row out"),
         (
-            bool(tensors["bias"].any()) and "codes" in tensors,
+            bool(bias.any()) and "codes" in tensors,
             "its linear layer has a bias, and its table is in codes",
         ),
         (

@@ -39,16 +39,16 @@ class CudaStep:
         from fasttext_app.optim import cuda_kernels
 
         self._kernels = cuda_kernels
-        self._model, self._loss, self._steps = model, loss, 0
+        self._model, self._loss = model, loss
         self._table = _Parameter(model.embedding.weight, config)
-        self._linear = _Parameter(model.linear.weight, config, dense=True)
-        self._bias = _Parameter(model.linear.bias, config, dense=True)
+        self._layer = [
+            (parameter, _Parameter(parameter, config, dense=True), _all_rows(parameter))
+            for parameter in model.linear.parameters()
+        ]
         trained = getattr(model, "trained_rows", None)
         self._trained = None if trained is None else trained.flatten()
         padding = model.embedding.padding_idx
         self._padding = -1 if padding is None else int(padding)
-        classes = torch.arange(model.linear.out_features, device=model.linear.weight.device)
-        self._all_classes = SortedIds(classes, classes, None)
 
     @property
     def does_the_loss(self) -> bool:
@@ -60,7 +60,8 @@ class CudaStep:
 
     def train(self, batch: Batch, rate: float) -> Tensor:
         """Train on a batch; return its loss before the step, a scalar on the device."""
-        embedding, linear, settings = self._model.embedding, self._model.linear, self._linear
+        embedding, linear = self._model.embedding, self._model.linear
+        (_, settings, _), (_, bias, _) = self._layer
         bags, classes, dim = len(batch), linear.out_features, linear.in_features
         table, block, class_block = embedding.weight.detach(), _power(dim), _power(classes)
         # One allocation for all: it is the calls that cost.
@@ -70,7 +71,7 @@ class CudaStep:
         self._kernels.bag_gradients[(bags,)](
             table,
             settings.values,
-            self._bias.values,
+            bias.values,
             batch.indices,
             batch.offsets,
             batch.per_sample_weights,
@@ -92,18 +93,17 @@ class CudaStep:
             chunk=chunk,
             num_warps=_warps(max(block * chunk, block * class_block)),
         )
-        self._steps += 1
         self._kernels.step_linear[(classes,)](
             settings.values,
             *settings.state,
-            self._bias.values,
-            *self._bias.state,
+            bias.values,
+            *bias.state,
             vectors,
             by_logits,
             losses,
             loss,
             bags,
-            *settings.numbers(rate, self._steps),
+            *settings.next_numbers(rate),
             rule=settings.rule,
             dim=dim,
             classes=classes,
@@ -116,43 +116,40 @@ class CudaStep:
         return scalar
 
     def step(self, batch: Batch, gradient: Tensor, rate: float) -> None:
-        """Step the rows of a batch and the linear layer.
+        """Step the rows of a batch and the layer on top.
 
         Args:
             batch: on the device.
-            gradient: the gradient of the loss by the bags, [B, D]; the linear layer has its own.
+            gradient: the gradient of the loss by the bags, [B, D]; the layer on top has its own.
             rate: the learning rate.
         """
-        self._steps += 1
         self._step_table(batch, gradient.contiguous(), rate)
-        for parameter, layer in (
-            (self._linear, self._model.linear.weight),
-            (self._bias, self._model.linear.bias),
-        ):
-            assert layer.grad is not None
-            self._step_rows(parameter, self._all_classes, layer.grad.contiguous(), rate)
-            layer.grad = None
+        for parameter, stepper, rows in self._layer:
+            if parameter.grad is not None:  # else a cluster that no text of the batch is in
+                self._step_rows(stepper, rows, parameter.grad.contiguous(), rate)
+                parameter.grad = None
 
     def state(self) -> dict[str, Tensor]:
         """Return what the optimizer remembers, as ``FusedStep.state`` does."""
-        states = {
-            f"{name}.{place}": values
-            for name, parameter in self._parameters()
-            for place, values in enumerate(parameter.state)
-            if values is not None
-        }
-        return states | {"steps": torch.tensor(self._steps)}
+        found = {}
+        for name, parameter in self._parameters():
+            found[f"{name}.steps"] = torch.tensor(parameter.steps)
+            for place, values in enumerate(parameter.state):
+                if values is not None:
+                    found[f"{name}.{place}"] = values
+        return found
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Go on from what :meth:`state` returned."""
-        self._steps = int(state["steps"])
         for name, parameter in self._parameters():
+            parameter.steps = int(state[f"{name}.steps"])
             for place, values in enumerate(parameter.state):
                 if values is not None:
                     values.copy_(state[f"{name}.{place}"])
 
     def _parameters(self) -> list[tuple[str, _Parameter]]:
-        return [("table", self._table), ("weight", self._linear), ("bias", self._bias)]
+        layer = [(f"layer.{place}", found) for place, (_, found, _) in enumerate(self._layer)]
+        return [("table", self._table), *layer]
 
     def _step_table(self, batch: Batch, gradient: Tensor, rate: float) -> None:
         ids = batch.sorted_ids if isinstance(batch, DeviceBatch) else None
@@ -169,7 +166,7 @@ class CudaStep:
         winners: Tensor | None = None,
         trained: Tensor | None = None,
     ) -> None:
-        dim = parameter.dim
+        dim, numbers = parameter.dim, parameter.next_numbers(rate)
         if not len(ids.rows):
             return
         block = _power(dim)
@@ -185,7 +182,7 @@ class CudaStep:
             gradient,
             len(ids.rows),
             -1 if parameter.dense else self._padding,
-            *parameter.numbers(rate, self._steps),
+            *numbers,
             rule=parameter.rule,
             dim=dim,
             block=block,
@@ -225,7 +222,7 @@ class _Parameter:
         from fasttext_app.optim.cuda_kernels import ADAGRAD, ADAM, ROWWISE, SGD
 
         rules = {"sgd": SGD, "adagrad": ADAGRAD, "rowwise_adagrad": ROWWISE, "sparse_adam": ADAM}
-        self.dense, self._config, self._adam = dense, config, ADAM
+        self.dense, self._config, self._adam, self.steps = dense, config, ADAM, 0
         self.rule = rules[config.name]
         if dense and self.rule == ROWWISE:
             self.rule = ADAGRAD  # the plain form of it
@@ -236,14 +233,20 @@ class _Parameter:
         states = [self.values.new_zeros(len(self.values), width) for width in widths]
         self.state: list[Tensor | None] = [*states, None, None][:2]
 
-    def numbers(self, rate: float, steps: int) -> tuple[float, float, float, float]:
-        """Return what the kernels take: rate, eps, 1 - beta 1, 1 - beta 2."""
+    def next_numbers(self, rate: float) -> tuple[float, float, float, float]:
+        """Return what the kernels take for its next step: rate, eps, 1 - beta 1, 1 - beta 2."""
+        self.steps += 1
         (beta1, beta2), eps = self._config.betas, self._config.eps
         if self.rule == self._adam:
-            root = math.sqrt(1 - beta2**steps)
-            rate *= root / (1 - beta1**steps)
+            root = math.sqrt(1 - beta2**self.steps)
+            rate *= root / (1 - beta1**self.steps)
             eps *= root if self.dense else 1.0  # Adam adds it after the correction
         return rate, eps, 1 - beta1, 1 - beta2
+
+
+def _all_rows(parameter: Tensor) -> SortedIds:
+    rows = torch.arange(len(parameter), device=parameter.device)
+    return SortedIds(rows, rows, None)
 
 
 def _power(size: int) -> int:

@@ -4,7 +4,7 @@ Torch's own way makes a sparse gradient of N rows, sorts and sums it up (``coale
 to the table through more sparse tensors. Here a batch comes with its ids grouped by row
 (:class:`~fasttext_app.batch.RowPlan`), and compiled code sums up and steps each row in one go. The
 rules are those of ``torch.optim`` to float rounding, and the result does not depend on the number
-of threads. The linear layer is stepped by the same code; so no ``torch.optim`` object is made, the
+of threads. The layer on top is stepped by the same code; so no ``torch.optim`` object is made, the
 first of which takes a second, because torch then loads its compiler.
 """
 
@@ -39,55 +39,51 @@ class FusedStep:
     """
 
     def __init__(self, model: FastTextClassifier, config: OptimizerConfig) -> None:
-        self._model, self._steps = model, 0
-        for_linear = _for_linear(config)
+        self._model = model
         self._table = _Parameter(model.embedding.weight, config)
-        self._linear = _Parameter(model.linear.weight, for_linear, dense=True)
-        self._bias = _Parameter(model.linear.bias, for_linear, dense=True)
-        classes = np.arange(model.linear.out_features + 1, dtype=np.int32)
-        self._all_classes = RowPlan(classes[:-1], classes, classes[:-1], NO_F32)
+        for_layer = _for_layer(config)
+        self._layer = [
+            (parameter, _Parameter(parameter, for_layer, dense=True), _all_rows(len(parameter)))
+            for parameter in model.linear.parameters()
+        ]
 
     def step(self, batch: Batch, gradient: Tensor, rate: float) -> None:
-        """Step the rows of a batch and the linear layer.
+        """Step the rows of a batch and the layer on top.
 
         Args:
             batch: has a plan.
-            gradient: the gradient of the loss by the bags, [B, D]; the linear layer has its own.
+            gradient: the gradient of the loss by the bags, [B, D]; the layer on top has its own.
             rate: the learning rate.
         """
         assert batch.plan is not None
-        self._steps += 1
         trained = getattr(self._model, "trained_rows", None)
         mask = NO_F32 if trained is None else trained.numpy().ravel()
         winners = self._winners(batch)
-        self._table.step(batch.plan, gradient.numpy(), rate, self._steps, winners, mask)
-        for parameter, layer in (
-            (self._linear, self._model.linear.weight),
-            (self._bias, self._model.linear.bias),
-        ):
-            assert layer.grad is not None
-            by_row = layer.grad.numpy().reshape(len(layer), -1)
-            parameter.step(self._all_classes, by_row, rate, self._steps)
-            layer.grad = None
+        self._table.step(batch.plan, gradient.numpy(), rate, winners, mask)
+        for parameter, stepper, rows in self._layer:
+            if parameter.grad is not None:  # else a cluster that no text of the batch is in
+                stepper.step(rows, parameter.grad.numpy().reshape(len(parameter), -1), rate)
+                parameter.grad = None
 
     def state(self) -> dict[str, Tensor]:
         """Return what the optimizer remembers; the tensors are its own, not copies."""
-        states = {
-            f"{name}.{place}": torch.from_numpy(values)
-            for name, parameter in self._parameters()
-            for place, values in enumerate(parameter.states)
-        }
-        return states | {"steps": torch.tensor(self._steps)}
+        found = {}
+        for name, parameter in self._parameters():
+            found[f"{name}.steps"] = torch.tensor(parameter.steps)
+            for place, values in enumerate(parameter.states):
+                found[f"{name}.{place}"] = torch.from_numpy(values)
+        return found
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Go on from what :meth:`state` returned."""
-        self._steps = int(state["steps"])
         for name, parameter in self._parameters():
+            parameter.steps = int(state[f"{name}.steps"])
             for place, values in enumerate(parameter.states):
                 values[:] = state[f"{name}.{place}"].numpy()
 
     def _parameters(self) -> list[tuple[str, _Parameter]]:
-        return [("table", self._table), ("weight", self._linear), ("bias", self._bias)]
+        layer = [(f"layer.{place}", found) for place, (_, found, _) in enumerate(self._layer)]
+        return [("table", self._table), *layer]
 
     def _winners(self, batch: Batch) -> npt.NDArray[np.int32]:
         embedding = self._model.embedding
@@ -101,8 +97,14 @@ class FusedStep:
         return find_winners(table, batch.indices.numpy(), offsets, padding)
 
 
-def _for_linear(config: OptimizerConfig) -> OptimizerConfig:
-    """Return the rule for the linear layer: where the table's is by row, its plain form."""
+def _all_rows(rows: int) -> RowPlan:
+    """Return the plan that steps each row by its own gradient."""
+    numbers = np.arange(rows + 1, dtype=np.int32)
+    return RowPlan(numbers[:-1], numbers, numbers[:-1], NO_F32)
+
+
+def _for_layer(config: OptimizerConfig) -> OptimizerConfig:
+    """Return the rule for the layer on top: where the table's is by row, its plain form."""
     by_row = config.name == "rowwise_adagrad"
     return config.model_copy(update={"name": "adagrad"}) if by_row else config
 
@@ -111,7 +113,7 @@ class _Parameter:
     """One parameter, as rows of numbers, with the state of its optimizer."""
 
     def __init__(self, parameter: Tensor, config: OptimizerConfig, *, dense: bool = False) -> None:
-        self._dense = dense
+        self._dense, self.steps = dense, 0
         self._values = parameter.detach().numpy().reshape(len(parameter), -1)
         self._config, self._rule = config, RULES[config.name]
         rows, dim = self._values.shape
@@ -125,16 +127,16 @@ class _Parameter:
         plan: RowPlan,
         gradient: F32,
         rate: float,
-        steps: int,
         winners: npt.NDArray[np.int32] = NO_WINNERS,
         trained: F32 = NO_F32,
     ) -> None:
         """Step the rows of ``plan``; the arguments are those of ``kernels.STEP_ROWS``."""
+        self.steps += 1
         beta1, beta2 = self._config.betas
         eps = self._config.eps
         if self._rule == ADAM:
-            root = math.sqrt(1 - beta2**steps)
-            rate *= root / (1 - beta1**steps)
+            root = math.sqrt(1 - beta2**self.steps)
+            rate *= root / (1 - beta1**self.steps)
             eps *= root if self._dense else 1.0  # Adam adds it after the correction
         STEP_ROWS[self._rule](
             self._values,
