@@ -19,12 +19,12 @@ LAYERS = [
     ["errors", "_version", "resources", "config", "config_sections", "config_rules"],
     ["background", "compiled", "events", "parallel"],
     ["sources.*", "text.*", "metrics", "device", "kernels", "huffman", "product_quantizer"],
-    ["artifact", "model_card", "vectors"],
-    ["batch", "model", "losses", "optim.*", "forward", "predictor", "quantization"],
+    ["artifact", "history", "model_card", "vectors"],
+    ["batch", "model", "losses", "optim.*", "forward", "predictor", "quantization", "explanation"],
     ["trainer"],
     ["outputs", "interop.*"],
     ["preparation", "workflows", "inspection", "api", "compat"],
-    ["console", "cli.*", "__main__"],
+    ["console", "render_explanation", "render_curves", "cli.*", "__main__"],
 ]
 TORCH_AT_THE_TOP = {
     *("batch", "model", "losses", "trainer"),

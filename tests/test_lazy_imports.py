@@ -44,7 +44,9 @@ WITHOUT_TORCH = [
     *("interop.word_vectors", "preparation", "compat"),
     *("outputs", "inspection", "workflows", "api", "console", "cli", "cli.options", "cli.train"),
     *("cli.predict", "cli.evaluate", "cli.quantize", "cli.show"),
-    *("cli.exchange", "cli.ft"),
+    *("cli.exchange", "cli.ft", "cli.explain", "cli.plot"),
+    *("history", "explanation", "render_explanation", "render_curves"),
+    *("text.features", "text.spans"),
 ]
 SLOW = (
     "pandas",
