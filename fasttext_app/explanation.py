@@ -162,6 +162,8 @@ class LabelFeature:
     count: int
     """How often it stands in the training texts, or in those that were given."""
     value: float
+    sharing: int = 0
+    """How many other n-grams of those texts fall into its hash bucket, and so have its row."""
 
 
 def explain(
@@ -325,19 +327,19 @@ def _named_features(
     value_of = dict(zip(rows[best].tolist(), scores[best].tolist(), strict=True))
     wanted = np.zeros(model.encoder.rows, np.bool_)
     wanted[rows[best]] = True
-    found: Counter[tuple[int, Kind, str]] = Counter()
+    names: dict[int, Counter[tuple[str, Kind]]] = {row: Counter() for row in value_of}
     for texts, bags in _encoded(model, scan):
         holding = np.repeat(np.arange(len(bags)), bags.lengths)[wanted[bags.indices]]
         chosen = [texts[number].as_py() for number in np.unique(holding).tolist()]
         for tokens in model.encoder.tokenizer.split(chosen):
             for feature in text_features(tokens, model.encoder):
                 if feature.row is not None and feature.row in value_of:
-                    found[feature.row, feature.kind, feature.name] += 1
-    named = [
-        LabelFeature(name, kind, count, value_of[row]) for (row, kind, name), count in found.items()
-    ]
-    # Several names of one hash bucket say as much; the most frequent is likely what was learnt.
-    return sorted(named, key=lambda f: (-f.value, -f.count, f.name))[:top]
+                    names[feature.row][feature.name, feature.kind] += 1
+    named = []
+    for row, counted in names.items():
+        (name, kind), count = min(counted.items(), key=lambda item: (-item[1], item[0]))
+        named.append(LabelFeature(name, kind, count, value_of[row], len(counted) - 1))
+    return named
 
 
 def _encoded(model: TextClassifier, scan: TextScan) -> Iterable[tuple[pa.StringArray, Ragged]]:

@@ -112,11 +112,11 @@ def show_label_features(
     features: Sequence[LabelFeature], title: str, counted: str, console: Console
 ) -> None:
     """Show what speaks most for a label."""
-    table = _table(title, "feature", "kind", "times", "adds alone")
+    shared = any(feature.sharing for feature in features)
+    table = _table(title, "feature", "kind", "times", "adds alone", *(["sharing"] * shared))
     for feature in features:
-        table.add_row(
-            _plain(feature.name), feature.kind, f"{feature.count:,}", f"{feature.value:+.3f}"
-        )
+        figures = (f"{feature.count:,}", f"{feature.value:+.3f}", f"{feature.sharing:,}")
+        table.add_row(_plain(feature.name), feature.kind, *figures[: 2 + shared])
     console.print(table)
     console.print(Text(counted))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import sys
@@ -12,13 +13,17 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import fasttext_app as ft
+from fasttext_app.artifact import save_artifact
 from fasttext_app.cli import app
 from fasttext_app.errors import ArtifactError, MissingDependencyError
 from fasttext_app.events import EpochRecord
 from fasttext_app.history import Curve, History, Panel, load_history, panels
+from fasttext_app.interop.fasttext_file import read_file
+from fasttext_app.interop.fasttext_model import from_fasttext
 from fasttext_app.render_curves import BEST, HEIGHT, save_curves, show_curves
 
 LOSSES = [0.9, 0.5, 0.3, 0.2]
+NO_EPOCHS = "the model has no epochs to plot; it was imported, or stopped in its first"
 VALIDATED = {"validation_loss": 0.6, "validation_accuracy": 0.8, "validation_macro_f1": 0.7}
 
 
@@ -29,8 +34,6 @@ def history(name="run", losses=LOSSES, best=None, **scores):
 
 
 def drawn(found, width=90, encoding="utf-8", colour=None):
-    import io
-
     file = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
     console = Console(file=file, width=width, highlight=False, soft_wrap=True, color_system=colour)
     show_curves(found, console)
@@ -101,8 +104,8 @@ def test_figures_of_a_later_version_are_left_out(write):
 @pytest.mark.parametrize(
     ("document", "reason"),
     [
-        ({}, "the model has no epochs to plot; it was imported, or stopped in its first"),
-        ({"epochs": [], "best_epoch": 0}, "the model has no epochs to plot"),
+        ({}, NO_EPOCHS),
+        ({"epochs": [], "best_epoch": 0}, NO_EPOCHS),
         ("{", "history.json: cannot be read as the history of a run: "),
         ("[]", "history.json: cannot be read as the history of a run: "),
         ({"epochs": 3}, "history.json: cannot be read as the history of a run: "),
@@ -120,6 +123,12 @@ def test_a_history_that_cannot_be_shown(write, run, document, reason):
     shown = run("run", code=1).stderr
     assert shown.startswith("error: run")
     assert shown.count("\n") == 1
+
+
+def test_an_imported_model_has_no_curves(run, train_original, tmp_path):
+    path = train_original()
+    save_artifact(from_fasttext(read_file(path), str(path)), tmp_path / "imported")
+    assert run("imported", code=1).stderr == f"error: imported: {NO_EPOCHS}\n"
 
 
 def test_a_folder_that_is_no_run(tmp_path, run):

@@ -44,7 +44,7 @@ def explain(
     model: ModelArgument,
     texts: Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...")] = None,
     label: Annotated[
-        str | None, typer.Option("--label", help="Explain this label.  [default: the best one]")
+        str | None, typer.Option("--label", help="Explain this label; without it, the best one.")
     ] = None,
     against: Annotated[
         str | None, typer.Option("--against", help="Why the label rather than this other one.")
@@ -55,7 +55,9 @@ def explain(
     form: Annotated[
         str | None,
         typer.Option(
-            "--format", metavar="|".join(FORMATS), help="[default: by the name of --output]"
+            "--format",
+            metavar="|".join(FORMATS),
+            help="Without it, by the name of --output, else text.",
         ),
     ] = None,
     input: Annotated[  # noqa: A002
@@ -72,7 +74,7 @@ def explain(
         typer.Option("--data", metavar="SPEC", help="Without texts: name the n-grams of these."),
     ] = None,
     split: Annotated[
-        str | None, typer.Option("--split", help="The split of --data.  [default: train]")
+        str | None, typer.Option("--split", help="The split of --data; without it, train.")
     ] = None,
     text_column: TextColumnOption = None,
     label_column: LabelColumnOption = None,
@@ -115,15 +117,9 @@ def explain(
             assert label is not None
             scan = _scan(classifier, data, split, reading, settings)
             features = label_features(classifier, label, top, against=against, scan=scan)
-            _write_features(
-                features,
-                file,
-                chosen,
-                label,
-                against,
-                data,
-                has_ngrams=classifier.encoder.bucket > 0,
-            )
+            asked = {"label": label, "against": against, "data": data}
+            has_ngrams = classifier.encoder.bucket > 0
+            _write_features(features, file, chosen, asked, has_ngrams=has_ngrams)
     if output is not None:
         typer.echo(f"wrote {output}", err=True)
 
@@ -194,26 +190,25 @@ def _write_features(
     features: list[LabelFeature],
     file: IO[str],
     form: str,
-    label: str,
-    against: str | None,
-    data: str | None,
+    asked: dict[str, str | None],
     *,
     has_ngrams: bool,
 ) -> None:
     from fasttext_app.render_explanation import show_label_features
 
     if form == "json":
-        found = [asdict(feature) for feature in features]
-        document = {"label": label, "against": against, "data": data, "features": found}
+        document = {**asked, "features": [asdict(feature) for feature in features]}
         file.write(json.dumps(document, ensure_ascii=False) + "\n")
         return
-    other = "" if against is None else f" rather than {against}"
-    counted = f"Words and n-grams of {data}, counted there."
-    if data is None:
+    title = f"What speaks most for {asked['label']}"
+    if asked["against"] is not None:
+        title += f" rather than {asked['against']}"
+    counted = f"Words and n-grams of {asked['data']}, counted there."
+    if asked["data"] is None:
         counted = "Words, counted in the training texts."
         if has_ngrams:
             counted += " N-grams have no names in a model: --data SPEC names those of its texts."
-    show_label_features(features, f"What speaks most for {label}{other}", counted, _console(file))
+    show_label_features(features, title, counted, _console(file))
 
 
 def _console(file: IO[str]) -> Console:

@@ -46,22 +46,25 @@ def text_features(tokens: list[str], encoder: TextEncoder) -> list[TextFeature]:
     word 'see' None
     word n-gram 'to see' 2
     """
-
-    def row(value: int) -> int | None:
-        return next(iter(encoder.hashed.rows([value])), None)
-
-    found = []
+    named: list[tuple[str, Kind, int, int]] = []
+    hashes: list[int] = []  # of the n-grams
     for place, token in enumerate(tokens):
-        known = encoder.vocabulary.row(token)
-        found.append(TextFeature(token, WORD, place, place + 1, known if known >= 0 else None))
+        named.append((token, WORD, place, place + 1))
         for name, value in encoder.char_ngrams(token):
-            found.append(TextFeature(name, CHARACTERS, place, place + 1, row(value)))
+            named.append((name, CHARACTERS, place, place + 1))
+            hashes.append(value)
     places = [
         (start, start + length)
         for start in range(len(tokens))
         for length in range(2, min(encoder.word_ngrams, len(tokens) - start) + 1)
     ]
-    ngrams = reference_word_ngrams(tokens, encoder.word_ngrams)
-    for (start, end), (name, value) in zip(places, ngrams, strict=True):
-        found.append(TextFeature(name, WORDS, start, end, row(value)))
-    return found
+    joined = reference_word_ngrams(tokens, encoder.word_ngrams)
+    for (start, end), (name, value) in zip(places, joined, strict=True):
+        named.append((name, WORDS, start, end))
+        hashes.append(value)
+    rows = iter(encoder.hashed.find(hashes))
+    features = []
+    for name, kind, start, end in named:
+        row = encoder.vocabulary.row(name) if kind == WORD else next(rows)
+        features.append(TextFeature(name, kind, start, end, row if row >= 0 else None))
+    return features
