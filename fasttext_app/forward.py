@@ -20,7 +20,7 @@ from fasttext_app.config import ModelConfig
 from fasttext_app.huffman import HuffmanTree
 from fasttext_app.product_quantizer import Coded
 from fasttext_app.text.encoder import KERNELS
-from fasttext_app.text.ragged import Ragged
+from fasttext_app.text.ragged import IdArray, Ragged
 from fasttext_app.text.weighting import tfidf_weights
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ __all__ = [
     "class_scores",
     "fasttext_sigmoid",
     "probabilities",
+    "table_rows",
     "torch_forward",
 ]
 
@@ -135,9 +136,7 @@ def bag_vectors(
     full = np.flatnonzero(bags.lengths)
     if not len(full):
         return vectors
-    gathered = table[bags.indices].astype(np.float32, copy=False)
-    if scale is not None:
-        gathered *= scale[bags.indices, None]
+    gathered = table_rows(table, bags.indices, scale)
     if weights is not None:
         gathered *= weights[:, None]
     reduce = np.maximum if mode == "max" else np.add
@@ -145,6 +144,16 @@ def bag_vectors(
     if mode == "mean":
         vectors[full] /= bags.lengths[full, None]
     return vectors
+
+
+def table_rows(
+    table: npt.NDArray[Any] | Coded, rows: IdArray | slice, scale: F32 | None = None
+) -> F32:
+    """Return some rows of a table as 32-bit floats, [rows, D], whatever it is made of."""
+    found = table[rows].astype(np.float32, copy=False)
+    if scale is not None:
+        found *= scale[rows, None]
+    return found
 
 
 def class_scores(loss: str, counts: Sequence[int], floor: float = 0.0) -> Callable[[F32], F32]:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from fasttext_app.config import Config
 from fasttext_app.predictor import TextClassifier
 from fasttext_app.text.encoder import TextEncoder, tokenize
-from fasttext_app.text.hashing import reference_word_ngrams
+from fasttext_app.text.features import WORD, text_features
 from fasttext_app.text.ragged import Ragged
 from fasttext_app.text.tokenizers import load_tokenizer
 from fasttext_app.text.vocabulary import Vocabulary
@@ -68,8 +68,7 @@ def inspect_texts(
 
 
 def _stages(text: str, tokens: list[str], encoder: TextEncoder) -> TextStages:
-    rows = [encoder.vocabulary.row(token) for token in tokens]
-    hashed = [ngram for token in tokens for ngram in encoder.char_ngrams(token)]
-    hashed += reference_word_ngrams(tokens, encoder.word_ngrams)
-    ngrams = [(ngram, next(iter(encoder.hashed.rows([value])), None)) for ngram, value in hashed]
-    return TextStages(text, tokens, [None if row < 0 else row for row in rows], ngrams)
+    features = text_features(tokens, encoder)
+    ngrams = [(feature.name, feature.row) for feature in features if feature.kind != WORD]
+    rows = [feature.row for feature in features if feature.kind == WORD]
+    return TextStages(text, tokens, rows, ngrams)

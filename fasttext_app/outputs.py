@@ -28,7 +28,7 @@ from fasttext_app.errors import DataError
 from fasttext_app.predictor import PREDICTIONS
 from fasttext_app.text.strings import numbers_of
 
-__all__ = ["FORMATS", "format_for", "write_predictions"]
+__all__ = ["FORMATS", "format_for", "replacing", "text_output", "write_predictions"]
 
 FORMATS = ("text", "jsonl", "csv", "parquet", "fasttext")
 SUFFIX_FORMATS = {
@@ -76,20 +76,37 @@ def write_predictions(
     Raises:
         DataError: the file cannot be written.
     """
-    if output is None:
-        if sys.stdout is None:
-            raise DataError("standard output is closed; name a file with --output")
-        return _write_text(batches, sys.stdout, form, top_k)
-    with _replacing(output) as partial:
-        if form == "parquet":
+    if form == "parquet":
+        assert output is not None, "format_for saw to it"
+        with replacing(output) as partial:
             return _write_parquet(batches, partial)
-        with partial.open("w", encoding="utf-8", newline="") as file:
-            return _write_text(batches, file, form, top_k)
+    with text_output(output) as file:
+        return _write_text(batches, file, form, top_k)
 
 
 @contextmanager
-def _replacing(output: Path) -> Iterator[Path]:
-    """Yield a temporary name, and rename it to ``output`` if all went well."""
+def text_output(output: Path | None) -> Iterator[IO[str]]:
+    """Open standard output, or a file that appears under its name only when it is whole.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    if output is None:
+        if sys.stdout is None:
+            raise DataError("standard output is closed; name a file with --output")
+        yield sys.stdout
+        return
+    with replacing(output) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        yield file
+
+
+@contextmanager
+def replacing(output: Path) -> Iterator[Path]:
+    """Yield a temporary name, and rename it to ``output`` if all went well.
+
+    Raises:
+        DataError: there is no such folder, or the file cannot be written.
+    """
     if not output.parent.is_dir():
         raise DataError(f"{output}: there is no folder {output.parent}")
     if output.exists() and not output.is_file():  # a device or a pipe: write to it directly

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,9 @@ from fasttext_app.text.ragged import Ragged
 from fasttext_app.text.row_labels import split_cell
 from fasttext_app.text.strings import number_array, string_array
 from fasttext_app.text.tokenizers import load_tokenizer
+
+if TYPE_CHECKING:
+    from fasttext_app.explanation import Explanation, LabelFeature
 
 __all__ = ["PREDICTIONS", "Prediction", "Ranked", "TextClassifier"]
 
@@ -270,6 +273,8 @@ class TextClassifier:
         Raises:
             DataError: the data cannot be read, or there is none.
         """
+        from fasttext_app.sources.examples import labelled_table, refuse_labels
+
         if not isinstance(data, str | Path):
             rows = labelled_table("evaluate", data, labels).to_batches()
             return self.evaluate_batches(rows, threshold)
@@ -340,28 +345,28 @@ class TextClassifier:
             np.concatenate(true), np.concatenate(ranked), self.labels, list(unknown)
         )
 
+    def explain(
+        self, text: str, label: str | None = None, against: str | None = None
+    ) -> Explanation:
+        """Take apart the logit of a label for a text; see :func:`.explanation.explain`."""
+        from fasttext_app.explanation import explain
+
+        return explain(self, text, label, against)
+
+    def label_features(
+        self, label: str, top: int = 10, texts: TextLike | None = None
+    ) -> list[LabelFeature]:
+        """Return what speaks most for a label; see :func:`.explanation.label_features`.
+
+        Args:
+            label: one of :attr:`labels`.
+            top: at most so many features.
+            texts: where n-grams get their names from, and features their counts; without, they are
+                the words of the vocabulary.
+        """
+        from fasttext_app.explanation import label_features
+
+        return label_features(self, label, top, scan=None if texts is None else lambda: [texts])
+
     def _chunk_logits(self, texts: pa.StringArray) -> F32:
         return self._forward(self.encoder.encode_chunk(texts))
-
-
-def labelled_table(job: str, texts: Sequence[str], labels: Sequence[str] | None) -> pa.Table:
-    """Make a table of ``text`` and ``label`` out of what was given in Python.
-
-    Raises:
-        DataError: there is not one label for each text, or they are not strings.
-    """
-    if labels is None or len(labels) != len(texts):
-        raise DataError(f"{job}: there must be one label for each text")
-    try:
-        columns = {"text": pa.array(texts, pa.string()), "label": pa.array(labels, pa.string())}
-    except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError) as error:
-        raise DataError(f"{job}: texts and labels must be strings: {error}") from None
-    if any(column.null_count for column in columns.values()):
-        raise DataError(f"{job}: a text or a label is None")
-    return pa.table(columns)
-
-
-def refuse_labels(job: str, spec: object, labels: Sequence[str] | None) -> None:
-    """Refuse labels beside a data SPEC, which has its own."""
-    if labels is not None:
-        raise DataError(f"{job}: labels go with texts; {spec} has its own")

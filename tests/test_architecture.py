@@ -29,12 +29,12 @@ LAYERS = [
     ["background", "callbacks", "compiled", "events", "interrupts", "parallel", "sealed_folder"],
     ["sources.*", "text.*", "metrics", "device", "kernels"],
     ["adaptive_softmax", "huffman", "product_quantizer"],
-    ["artifact", "checkpoints", "model_card", "vectors"],
-    ["batch", "model", "losses", "optim.*", "forward", "predictor", "quantization"],
+    ["artifact", "checkpoints", "history", "model_card", "vectors"],
+    ["batch", "model", "losses", "optim.*", "forward", "predictor", "quantization", "explanation"],
     ["trainer", "validation"],
     ["outputs", "interop.*"],
     ["beginning", "preparation", "run_manifest", "workflows", "inspection", "api", "compat"],
-    ["console", "cli.*", "__main__"],
+    ["console", "render_explanation", "render_curves", "cli.*", "__main__"],
 ]
 TORCH_AT_THE_TOP = {
     *("batch", "model", "losses", "trainer"),

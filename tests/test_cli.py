@@ -24,7 +24,9 @@ from fasttext_app.cli import app
 from fasttext_app.config import Config, dump_config, load_config_file, resolve
 from fasttext_app.resources import config_names, config_path
 
-COMMANDS = ("train", "predict", "evaluate", "quantize", "inspect", "info", "data")
+COMMANDS = (
+    *("train", "predict", "evaluate", "quantize", "inspect", "explain", "plot", "info", "data"),
+)
 QUICK = ["--epochs", "3", "--dim", "4", "--device", "cpu", "--threads", "1"]
 TEXTS = ["the team won the final", "", "the bank cut its forecast", 'a "quoted", word', "été 😀"]
 

@@ -51,7 +51,9 @@ WITHOUT_TORCH = [
     *("interop.word_vectors", "beginning", "preparation", "run_manifest", "compat"),
     *("outputs", "inspection", "workflows", "api", "console", "cli", "cli.options", "cli.train"),
     *("cli.predict", "cli.evaluate", "cli.quantize", "cli.show"),
-    *("cli.exchange", "cli.ft"),
+    *("cli.exchange", "cli.ft", "cli.explain", "cli.plot"),
+    *("history", "explanation", "render_explanation", "render_curves"),
+    *("text.features", "text.spans"),
 ]
 SLOW = (
     "pandas",

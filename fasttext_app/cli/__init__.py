@@ -15,6 +15,8 @@ from fasttext_app._version import __version__
 from fasttext_app.cli import ft
 from fasttext_app.cli.evaluate import evaluate
 from fasttext_app.cli.exchange import export, import_
+from fasttext_app.cli.explain import explain
+from fasttext_app.cli.plot import plot
 from fasttext_app.cli.predict import predict
 from fasttext_app.cli.quantize import quantize
 from fasttext_app.cli.show import data, info, inspect
@@ -92,7 +94,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (train, predict, evaluate, quantize, inspect, info, data):
+for command in (train, predict, evaluate, quantize, inspect, explain, plot, info, data):
     app.command()(command)
 app.command("import")(import_)
 app.command()(export)

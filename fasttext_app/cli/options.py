@@ -32,6 +32,7 @@ __all__ = [
     "only_section",
     "open_scored",
     "print_json",
+    "same_file",
 ]
 
 ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="A model directory.")]
@@ -125,6 +126,13 @@ def only_section(section: str, layer: Mapping[str, Any]) -> Mapping[str, Any]:
         if other != section:
             raise ConfigError(f"--set {other}...: only {section}.* can be set here")
     return layer
+
+
+def same_file(input: Path | None, output: Path | None) -> bool:  # noqa: A002
+    """Say whether what is written would take the place of what is read."""
+    if input is None or output is None:
+        return False
+    return input.exists() and output.is_file() and input.samefile(output)
 
 
 def print_json(document: Any) -> None:

@@ -19,6 +19,7 @@ from fasttext_app.cli.options import (
     data_layer,
     given_texts,
     only_section,
+    same_file,
 )
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def predict(
                 "give texts, --input FILE, or lines on stdin", param_hint="TEXT"
             )
         input = Path("-")  # noqa: A001
-    if input is not None and output is not None and _same_file(input, output):
+    if same_file(input, output):
         raise typer.BadParameter(f"{output} is the input too", param_hint="--output")
     chosen = format_for(output, form)
     if threads is None and input == Path("-"):
@@ -99,10 +100,6 @@ def predict(
     rows = write_predictions(predicted, output, chosen, top_k)
     if output is not None:
         typer.echo(f"wrote {rows:,} row{'s' * (rows != 1)} to {output}", err=True)
-
-
-def _same_file(one: Path, other: Path) -> bool:
-    return one.exists() and other.is_file() and one.samefile(other)
 
 
 def _given(texts: list[str]) -> Iterator[pa.RecordBatch]:

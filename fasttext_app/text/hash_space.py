@@ -38,17 +38,21 @@ class HashSpace:
 
     def rows(self, hashes: list[int]) -> list[int]:
         """Return the rows of the n-grams with these hashes; one without a row is left out."""
+        return [row for row in self.find(hashes) if row >= 0]
+
+    def find(self, hashes: list[int]) -> list[int]:
+        """Return the row of each n-gram with these hashes; -1 for one without a row."""
         if not hashes:
             return []
         buckets = [value % self.bucket for value in hashes]
         if self.kept is None:
             return [self.first + bucket for bucket in buckets]
         if not len(self.kept):
-            return []
+            return [-1] * len(buckets)
         wanted = np.array(buckets, dtype=np.int32)
         places = self.kept.searchsorted(wanted)
         found = self.kept.take(places, mode="clip") == wanted
-        rows: list[int] = (places[found] + self.first).tolist()
+        rows: list[int] = np.where(found, places + self.first, -1).tolist()
         return rows
 
     @cached_property

@@ -28,6 +28,7 @@ import pyarrow as pa
 
 from fasttext_app.errors import ConfigError, MissingDependencyError, did_you_mean
 from fasttext_app.text.fasttext_lines import PREFIX, fasttext_tokens, fasttext_words
+from fasttext_app.text.spans import Span, fasttext_spans, replacement_spans, whitespace_spans
 from fasttext_app.text.strings import string_array, string_buffers, strings_of_buffers
 from fasttext_app.text.tokens import Tokens
 
@@ -63,6 +64,7 @@ class Tokenizer:
         asset: the file that it needs, to be saved with a model.
         column: for the built-in ones, the same for a column, in one compiled pass.
         ends_lines: whether each text ends with the word ``</s>``, which has no character n-grams.
+        spans: where the tokens of a text stand in it, for those tokenizers that can tell.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Tokenizer:
     asset: bytes | None = None
     column: Callable[[pa.StringArray], Tokens] | None = None
     ends_lines: bool = False
+    spans: Callable[[str], list[Span]] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return load_tokenizer, (self.name, self.asset)  # its function may be a library's object
@@ -138,9 +141,12 @@ def load_tokenizer(name: str, asset: bytes | None = None) -> Tokenizer:
         MissingDependencyError: the package behind it is not installed.
     """
     if name == "basic_english":
-        return Tokenizer(name, _one_by_one(basic_english), column=_english_tokens)
+        spans = partial(replacement_spans, rules=BASIC_ENGLISH_RULES)
+        return Tokenizer(name, _one_by_one(basic_english), column=_english_tokens, spans=spans)
     if name == "whitespace":
-        return Tokenizer(name, _one_by_one(whitespace), column=_whitespace_tokens)
+        return Tokenizer(
+            name, _one_by_one(whitespace), column=_whitespace_tokens, spans=whitespace_spans
+        )
     family, _, argument = name.partition(":")
     if family == "fasttext":
         return _fasttext(name, argument or PREFIX)
@@ -168,6 +174,7 @@ def _fasttext(name: str, prefix: str) -> Tokenizer:
         _one_by_one(partial(fasttext_words, prefix=prefix)),
         column=partial(fasttext_tokens, prefix=prefix),
         ends_lines=True,
+        spans=partial(fasttext_spans, prefix=prefix),
     )
 
 
@@ -219,4 +226,8 @@ def _hugging_face(name: str, asset: bytes) -> Tokenizer:
         encodings = backend.encode_batch(texts, add_special_tokens=False)
         return [encoding.tokens for encoding in encodings]
 
-    return Tokenizer(name, split, asset)
+    def spans(text: str) -> list[Span]:
+        offsets: list[Span] = backend.encode(text, add_special_tokens=False).offsets
+        return offsets
+
+    return Tokenizer(name, split, asset, spans=spans)
