@@ -134,7 +134,8 @@ class ModelConfig(_Section):
     bias: bool = True
     """Whether the linear layer has a bias; fastText's has none."""
     pretrained: FileName | None = None
-    """Word vectors to start from: ``.vec`` or GloVe text, or ``.npy`` beside a word list."""
+    """Word vectors to start from: ``.vec`` or GloVe text, ``.npy`` beside a word list, or a
+    fastText ``.bin`` or ``.ftz``."""
     freeze_pretrained: bool = False
     """Keep the rows that came from ``pretrained`` as they are."""
 

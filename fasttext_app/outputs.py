@@ -13,10 +13,8 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,6 +25,7 @@ import pyarrow as pa
 from fasttext_app.errors import DataError
 from fasttext_app.predictor import PREDICTIONS
 from fasttext_app.text.strings import numbers_of
+from fasttext_app.whole_file import replacing
 
 __all__ = ["FORMATS", "format_for", "write_predictions"]
 
@@ -80,42 +79,11 @@ def write_predictions(
         if sys.stdout is None:
             raise DataError("standard output is closed; name a file with --output")
         return _write_text(batches, sys.stdout, form, top_k)
-    with _replacing(output) as partial:
+    with replacing(output, DataError) as partial:
         if form == "parquet":
             return _write_parquet(batches, partial)
         with partial.open("w", encoding="utf-8", newline="") as file:
             return _write_text(batches, file, form, top_k)
-
-
-@contextmanager
-def _replacing(output: Path) -> Iterator[Path]:
-    """Yield a temporary name, and rename it to ``output`` if all went well."""
-    if not output.parent.is_dir():
-        raise DataError(f"{output}: there is no folder {output.parent}")
-    if output.exists() and not output.is_file():  # a device or a pipe: write to it directly
-        if output.is_dir():
-            raise DataError(f"{output}: is a folder; name a file")
-        with _explained(output):
-            yield output
-        return
-    partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
-    try:
-        with _explained(output):
-            yield partial
-            partial.replace(output)
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
-
-
-@contextmanager
-def _explained(output: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.filename not in (None, str(output)) and ".partial" not in str(error.filename):
-            raise
-        raise DataError(f"{output}: cannot be written: {error.strerror or error}") from None
 
 
 def _write_text(batches: Iterable[pa.RecordBatch], file: IO[str], form: str, top_k: int) -> int:

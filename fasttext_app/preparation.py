@@ -60,6 +60,11 @@ class Examples:
     source: str = "texts given in Python"
     held_out: float = 0.0
     """The fraction of the training rows that becomes validation rows."""
+    min_label_count: int = 1
+    """Where rows may have several labels, those seen less often are left out."""
+    skip_unlabelled: bool = False
+    """Whether rows without a label are passed over, once their words are counted, as in fastText;
+    else they are an error."""
 
 
 @dataclass(frozen=True)
@@ -192,19 +197,25 @@ def prepare(config: Config, examples: Examples, spool: Spool | None = None) -> P
         [part.labels for part in parts],
         examples.label_order,
         config.data.label_separator,
-        may_be_none=config.model.loss == "ova",
+        may_be_none=config.model.loss == "ova" and not examples.skip_unlabelled,
+        min_count=examples.min_label_count,
     )
     classes = np.concatenate([row_labels.numbers(part.labels) for part in parts])
     sets = row_labels.sets
-    if (classes < 0).any():
+    labelled = classes >= 0
+    if not (labelled.all() or examples.skip_unlabelled):
         raise DataError(
             f'{examples.source}: a row has no label but the separator; only model.loss = "ova" '
             "learns from such rows"
         )
-    held = held_out_rows(classes, examples.held_out, config.trainer.seed, sets)
-    labels = _checked(row_labels.counted(classes[~held]), examples)
-    sides = [_Side(parts, classes, chosen, threads) for chosen in (~held, held)]
-    vocabulary = Vocabulary.build(sides[0].tokens(), config.text.min_count, config.text.max_size)
+    held = np.zeros(len(classes), bool)
+    seed = config.trainer.seed
+    held[labelled] = held_out_rows(classes[labelled], examples.held_out, seed, sets)
+    trained = labelled & ~held
+    labels = _checked(row_labels.counted(classes[trained]), examples)
+    sides = [_Side(parts, classes, chosen, threads) for chosen in (trained, held)]
+    counted = sides[0] if labelled.all() else _Side(parts, classes, ~held, threads)
+    vocabulary = Vocabulary.build(counted.tokens(), config.text.min_count, config.text.max_size)
     encoder = TextEncoder.from_config(config.text, tokenizer, vocabulary)
     encoder, found = _prune(encoder, sides[0], config)
     train, ids = sides[0].encoded(encoder, spool)
@@ -219,7 +230,7 @@ def prepare(config: Config, examples: Examples, spool: Spool | None = None) -> P
             f"which has {encoder.rows} rows"
         )
     validation, unknown = _validation(examples, sides[1], encoder, row_labels, spool)
-    lengths = np.concatenate([part.lengths for part in parts])[~held]
+    lengths = np.concatenate([part.lengths for part in parts])[trained]
     statistics = {
         "source": examples.source,
         "train_rows": len(train),
@@ -303,6 +314,8 @@ class _Side:
 
 def _checked(labels: LabelSet, examples: Examples) -> LabelSet:
     present = [name for name, count in zip(labels.names, labels.counts, strict=True) if count]
+    if not present:
+        raise TrainingError(f"{examples.source}: no row has a label to learn")
     if len(present) < 2:
         raise TrainingError(
             f"{examples.source}: every training row has the label {present[0]!r}; "

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fasttext_app.artifact import Artifact
+from fasttext_app.artifact import Artifact, Tensors
 from fasttext_app.config import Config
 from fasttext_app.device import resolve_device, torch_threads
 from fasttext_app.errors import DataError, TrainingError
@@ -27,8 +27,8 @@ from fasttext_app.text.ragged import Ragged
 from fasttext_app.text.row_labels import split_cell
 from fasttext_app.text.spool import Load, Spool
 from fasttext_app.text.tokenizers import load_tokenizer
-from fasttext_app.text.vocabulary import label_counts
-from fasttext_app.vectors import read_vectors
+from fasttext_app.text.vocabulary import Vocabulary, label_counts
+from fasttext_app.vectors import PretrainedVectors, read_vectors
 
 if TYPE_CHECKING:
     import torch
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from fasttext_app.model import FastTextClassifier
 
 __all__ = ["TrainResult", "describe_data", "train", "train_prepared"]
+
+WEIGHTS = ("table", "weight", "bias")
 
 
 @dataclass(frozen=True)
@@ -64,14 +66,22 @@ def train(config: Config, examples: Examples, callback: Callback | None = None) 
         return train_prepared(prepare(config, examples, spool), callback)
 
 
-def train_prepared(prepared: Prepared, callback: Callback | None = None) -> TrainResult:
-    """Train a classifier on rows that have been prepared; see :func:`train`."""
+def train_prepared(
+    prepared: Prepared, callback: Callback | None = None, start: Tensors | None = None
+) -> TrainResult:
+    """Train a classifier on rows that have been prepared; see :func:`train`.
+
+    Args:
+        prepared: the rows, and what they are encoded by.
+        callback: receives the trainer's events.
+        start: the weights to start from; None: a new model's.
+    """
     from fasttext_app.trainer import Trainer
 
     config = prepared.config
     device = resolve_device(config.trainer.device)
     with torch_threads(config.trainer.threads), _memory_explained(prepared):
-        model = _build_model(prepared)
+        model = _build_model(prepared, start)
         model.to(device)
         train_data = _dataset(prepared.train, prepared, device)
         validation = None
@@ -87,7 +97,7 @@ def train_prepared(prepared: Prepared, callback: Callback | None = None) -> Trai
     return TrainResult(classifier, outcome, prepared.statistics)
 
 
-def _build_model(prepared: Prepared) -> FastTextClassifier:
+def _build_model(prepared: Prepared, start: Tensors | None) -> FastTextClassifier:
     import torch
 
     from fasttext_app.model import FastTextClassifier
@@ -97,12 +107,22 @@ def _build_model(prepared: Prepared) -> FastTextClassifier:
     model = FastTextClassifier.from_config(
         config.model, prepared.encoder.rows, len(prepared.labels), generator
     )
-    if config.model.pretrained is not None:
+    if start is not None:
+        model.load_tensors({name: np.require(start[name], requirements="W") for name in WEIGHTS})
+    elif config.model.pretrained is not None:
         vocabulary = prepared.encoder.vocabulary
-        found = read_vectors(config.model.pretrained, vocabulary, config.model.dim)
+        found = _read_pretrained(config.model.pretrained, vocabulary, config.model.dim)
         model.set_rows(found.rows, found.vectors, freeze=config.model.freeze_pretrained)
         prepared.statistics["pretrained_coverage"] = found.coverage(vocabulary)
     return model
+
+
+def _read_pretrained(path: str, vocabulary: Vocabulary, dim: int) -> PretrainedVectors:
+    if not path.endswith((".bin", ".ftz")):
+        return read_vectors(path, vocabulary, dim)
+    from fasttext_app.interop.word_vectors import pretrained_vectors
+
+    return pretrained_vectors(path, vocabulary, dim)
 
 
 @contextmanager

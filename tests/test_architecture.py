@@ -17,13 +17,13 @@ ROOT = Path(fasttext_app.__file__).parent
 # A module imports only from its own layer or a lower one. "x.*" is the package x and all in it.
 LAYERS = [
     ["errors", "_version", "resources", "config", "config_sections", "config_rules"],
-    ["background", "compiled", "events", "objectives", "parallel", "sealed_folder"],
+    ["background", "compiled", "events", "objectives", "parallel", "sealed_folder", "whole_file"],
     ["sources.*", "text.*", "metrics", "device", "kernels", "huffman", "product_quantizer"],
     ["artifact", "model_card", "vectors"],
     ["batch", "model", "losses", "optim.*", "forward", "predictor", "quantization"],
     ["trainer"],
-    ["outputs", "interop.*"],
-    ["preparation", "workflows", "inspection", "api", "compat"],
+    ["outputs", "interop.*", "opening"],
+    ["preparation", "workflows", "retraining", "inspection", "api", "compat.*"],
     ["console", "cli.*", "__main__"],
 ]
 TORCH_AT_THE_TOP = {
