@@ -162,6 +162,10 @@ def load_artifact(path: str | Path) -> Artifact:
     folder = Path(path)
     if not folder.exists():
         raise ArtifactError(f"{folder}: no such model directory; train one with --output {folder}")
+    if folder.is_file():
+        raise ArtifactError(
+            f"{folder}: is a file, not a model directory; fasttext_app.load reads fastText's own"
+        )
     if not (folder / MANIFEST).is_file():
         raise ArtifactError(f"{folder}: not a model directory (there is no {MANIFEST} in it)")
     with _reading(folder):

@@ -10,7 +10,9 @@ from typer.testing import CliRunner
 
 from fasttext_app import compat
 from fasttext_app.cli import app
+from fasttext_app.errors import ArtifactError
 from fasttext_app.interop.fasttext_file import read_file
+from fasttext_app.predictor import TextClassifier
 
 QUICK = "-dim", "4", "-epoch", "2", "-lr", "0.5", "-thread", "1"
 
@@ -327,6 +329,10 @@ def test_a_file_that_is_no_model_is_refused(app_run, data):
 def test_the_program_itself_loads_a_file(ft, trained, labelled_rows):
     import fasttext_app
 
+    with pytest.raises(
+        ArtifactError, match=r"m\.bin: is a file, not a model directory; fasttext_app"
+    ):
+        TextClassifier.load("m.bin")
     text = labelled_rows[0][1]
     (label,) = fasttext_app.load("m.bin").predict(text).labels
     assert compat.load_model("m.bin").predict(text)[0] == (f"__label__{label}",)

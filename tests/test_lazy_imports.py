@@ -131,6 +131,11 @@ def test_a_prediction_on_the_command_line_imports_nothing_slow(tiny_model_dir):
     assert run_program(SLOW, "predict", tiny_model_dir, "the team scored") == [0, []]
 
 
+def test_a_prediction_by_a_file_of_fasttext_imports_nothing_slow(train_original):
+    path = train_original(wordNgrams=2, bucket=300)
+    assert run_program(SLOW, "predict", path, "the team scored") == [0, []]
+
+
 def test_evaluating_on_the_cpu_does_not_import_torch(tiny_model_dir):
     code = (
         "import json, sys\n"
