@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fasttext_app.artifact import Artifact, load_artifact
+from fasttext_app.errors import ArtifactError
 from fasttext_app.predictor import TextClassifier
 
 __all__ = ["open_artifact", "open_classifier"]
@@ -18,9 +19,11 @@ def open_artifact(path: str | Path) -> Artifact:
     """
     if not Path(path).is_file():
         return load_artifact(path)
-    from fasttext_app.interop.fasttext_file import read_file
+    from fasttext_app.interop.fasttext_file import is_fasttext, read_file
     from fasttext_app.interop.fasttext_model import from_fasttext
 
+    if not is_fasttext(path):
+        raise ArtifactError(f"{path}: not a model directory, and no file of fastText's either")
     return from_fasttext(read_file(path), str(path))
 
 

@@ -318,10 +318,15 @@ def test_info_shows_what_a_file_tells_and_no_defaults(app_run, ft, data):
     assert "\n- imported from: m.bin\n" in card
 
 
-def test_a_file_that_is_no_model_is_refused(app_run, data):
+def test_a_file_that_is_no_model_is_refused(app_run, data, trained):
     refused = app_run("predict", data, "text", code=1)
     assert refused.stderr == (
-        f"error: {data}: is not a whole fastText model: it does not begin as one\n"
+        f"error: {data}: not a model directory, and no file of fastText's either\n"
+    )
+    (data.parent / "cut.bin").write_bytes((data.parent / "m.bin").read_bytes()[:99])
+    assert (
+        "cut.bin: is not a whole fastText model: "
+        in app_run("predict", "cut.bin", "text", code=1).stderr
     )
     assert "no such model directory" in app_run("predict", "none.bin", "text", code=1).stderr
 

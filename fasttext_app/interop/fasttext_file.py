@@ -35,6 +35,7 @@ __all__ = [
     "SUPERVISED",
     "FastTextFile",
     "Settings",
+    "is_fasttext",
     "read_file",
     "write_file",
 ]
@@ -106,6 +107,19 @@ def read_file(path: str | Path) -> FastTextFile:
     except OSError as error:
         raise ArtifactError(f"{path}: cannot be read: {error.strerror or error}") from None
     return _Reader(str(path), data).read()
+
+
+def is_fasttext(path: str | Path) -> bool:
+    """Say whether a file begins as fastText's do.
+
+    Raises:
+        ArtifactError: it cannot be read.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(4) == struct.pack("<i", MAGIC)
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
 class _Reader:
