@@ -50,7 +50,9 @@ def inspect(
     else:
         model, *texts = arguments
         if not texts:
-            raise typer.BadParameter("give a model and at least one text", param_hint="TEXT")
+            raise typer.BadParameter(
+                "give a model directory and at least one text", param_hint="TEXT"
+            )
         if settings:
             raise typer.BadParameter("goes only with --without-model", param_hint="--set")
         classifier = open_classifier(model)
