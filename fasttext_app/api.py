@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from fasttext_app.checkpoints import find_checkpoint, remove_checkpoints
 from fasttext_app.config import Config, Layer, flat_layer, load_config_file, resolve
 from fasttext_app.errors import ConfigError, DataError
+from fasttext_app.opening import open_classifier
 from fasttext_app.predictor import TextClassifier
 from fasttext_app.preparation import Examples, load_examples, split_examples
 from fasttext_app.run_manifest import config_of_run, settings_of_model
@@ -91,18 +92,18 @@ def train(
 
 
 def load(path: str | Path, *, device: str = "cpu", threads: int = 0) -> TextClassifier:
-    """Load a model directory; the CPU needs no torch.
+    """Load a model directory, or fastText's own ``.bin`` or ``.ftz``; the CPU needs no torch.
 
     Args:
-        path: the model directory.
+        path: the model.
         device: ``cpu``, ``cuda``, ``cuda:i`` or ``auto``.
         threads: threads for a column of texts; 0: all cores.
 
     Raises:
-        ArtifactError: the directory is missing, damaged, or of a newer format.
+        ArtifactError: it is missing, damaged, of a newer format, or no classifier.
         DeviceError: the device is not there.
     """
-    return TextClassifier.load(path, device=device, threads=threads)
+    return open_classifier(path, device=device, threads=threads)
 
 
 def _given(texts: Sequence[str], labels: Sequence[str] | None, config: Config) -> Examples:

@@ -39,7 +39,7 @@ from fasttext_app.checkpoints import CHECKPOINTS
 from fasttext_app.config import Config, dump_config, resolve
 from fasttext_app.errors import ArtifactError, ConfigError
 from fasttext_app.model_card import model_card
-from fasttext_app.product_quantizer import CODES, Coded, Quantizer
+from fasttext_app.product_quantizer import CODES, Coded
 from fasttext_app.sealed_folder import (
     MANIFEST,
     UNREADABLE,
@@ -53,8 +53,11 @@ from fasttext_app.text.strings import number_array, numbers_of
 from fasttext_app.text.vocabulary import LabelSet, Vocabulary
 
 __all__ = [
+    "FASTTEXT",
     "FORMAT_VERSION",
+    "OUTPUT",
     "Artifact",
+    "Tensors",
     "check_target",
     "load_artifact",
     "save_artifact",
@@ -76,6 +79,9 @@ TENSOR_TYPES: dict[str, np.dtype[Any]] = {
 }
 
 MAPPED = ("table", "codes")
+OUTPUT = "weight_"  # begins the names of the tensors of a linear layer in codes
+FASTTEXT = "fasttext"
+"""Where ``data`` keeps the settings of a fastText file that have no place in the configuration."""
 
 Tensors = dict[str, npt.NDArray[Any]]
 
@@ -99,9 +105,24 @@ class Artifact:
         """The table, [V, D]: an array, or codes that give its rows when they are asked for."""
         if "codes" not in self.tensors:
             return self.tensors["table"]
-        quantizer = Quantizer(self.config.model.dim, self.tensors["centroids"])
-        norms = self.tensors.get("norm_codes"), self.tensors.get("norm_centroids")
-        return Coded(self.tensors["codes"], quantizer, *norms)
+        return Coded.from_tensors(self.tensors, self.config.model.dim)
+
+    @property
+    def imported(self) -> bool:
+        """Whether it comes from a fastText file, and was not trained here."""
+        return FASTTEXT in self.data and "train_rows" not in self.data
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether the layer on top is a linear one; else it is an adaptive softmax."""
+        return self.config.model.loss != "adaptive"
+
+    @property
+    def weight(self) -> npt.NDArray[Any] | Coded:
+        """The linear layer, [C, D]; in codes where it was quantised too."""
+        if "weight" in self.tensors:
+            return self.tensors["weight"]
+        return Coded.from_tensors(self.tensors, self.config.model.dim, OUTPUT)
 
 
 def check_target(path: str | Path) -> None:
@@ -153,6 +174,10 @@ def load_artifact(path: str | Path) -> Artifact:
     folder = Path(path)
     if not folder.exists():
         raise ArtifactError(f"{folder}: no such model directory; train one with --output {folder}")
+    if folder.is_file():
+        raise ArtifactError(
+            f"{folder}: is a file, not a model directory; fasttext_app.load reads fastText's own"
+        )
     if not (folder / MANIFEST).is_file():
         raise ArtifactError(f"{folder}: not a model directory (there is no {MANIFEST} in it)")
     with _reading(folder):
@@ -255,21 +280,29 @@ def _read_tensors(path: Path) -> Tensors:
     return tensors
 
 
-def _table_shapes(tensors: Tensors, rows: int, dim: int) -> dict[str, tuple[tuple[int, ...], str]]:
+Shapes = dict[str, tuple[tuple[int, ...], str]]
+
+
+def _table_shapes(tensors: Tensors, rows: int, dim: int) -> Shapes:
     """Return what the table is made of: numbers, numbers with scales, or codes."""
-    if "codes" not in tensors:
-        if "scale" not in tensors:
-            return {"table": ((rows, dim), "float32")}
-        return {"table": ((rows, dim), "int8"), "scale": ((rows,), "float32")}
-    width = tensors["centroids"].shape[-1] if "centroids" in tensors else 1
+    if "codes" in tensors:
+        return _coded_shapes(tensors, rows, dim)
+    if "scale" not in tensors:
+        return {"table": ((rows, dim), "float32")}
+    return {"table": ((rows, dim), "int8"), "scale": ((rows,), "float32")}
+
+
+def _coded_shapes(tensors: Tensors, rows: int, dim: int, prefix: str = "") -> Shapes:
+    centroids = tensors.get(f"{prefix}centroids")
+    width = 1 if centroids is None else centroids.shape[-1]
     parts = -(-dim // max(width, 1))
-    coded: dict[str, tuple[tuple[int, ...], str]] = {
+    coded: Shapes = {
         "codes": ((rows, parts), "uint8"),
         "centroids": ((parts, CODES, width), "float32"),
     }
-    if "norm_codes" in tensors:
+    if f"{prefix}norm_codes" in tensors:
         coded |= {"norm_codes": ((rows,), "uint8"), "norm_centroids": ((CODES,), "float32")}
-    return coded
+    return {f"{prefix}{name}": shape for name, shape in coded.items()}
 
 
 def _check_shapes(folder: Path, artifact: Artifact) -> None:
@@ -280,10 +313,13 @@ def _check_shapes(folder: Path, artifact: Artifact) -> None:
     layer: dict[str, tuple[int, ...]] = {"weight": (classes, model.dim), "bias": (classes,)}
     if model.cutoffs is not None:
         layer = tensor_shapes(model.dim, classes, model.cutoffs, model.div_value)
-    expected: dict[str, tuple[tuple[int, ...], str]] = {
+    expected: Shapes = {
         **_table_shapes(artifact.tensors, rows, model.dim),
         **{name: (shape, "float32") for name, shape in layer.items()},
     }
+    if f"{OUTPUT}codes" in artifact.tensors:
+        del expected["weight"]
+        expected |= _coded_shapes(artifact.tensors, classes, model.dim, OUTPUT)
     if artifact.config.text.term_weighting == "tfidf":
         expected["idf"] = ((rows,), "float32")
     if buckets is not None:

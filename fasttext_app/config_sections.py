@@ -161,7 +161,8 @@ class ModelConfig(_Section):
     bias: bool = True
     """Whether the linear layer has a bias; fastText's has none."""
     pretrained: FileName | None = None
-    """Word vectors to start from: ``.vec`` or GloVe text, or ``.npy`` beside a word list."""
+    """Word vectors to start from: ``.vec`` or GloVe text, ``.npy`` beside a word list, or a
+    fastText ``.bin`` or ``.ftz``."""
     start_from: FileName | None = None
     """A model directory to train on from: its words, labels and rows stay, and new ones are added
     to them (``train --from``)."""

@@ -237,13 +237,10 @@ def _show_confusion(labels: Sequence[str], matrix: Sequence[Sequence[int]]) -> N
     out.print(table)
 
 
-def _origin(data: Mapping[str, Any]) -> str:
-    rows = f" ({data['train_rows']:,} rows)" if "train_rows" in data else ""
-    return f"{data.get('source')}{rows}"
-
-
 def show_info(model: TextClassifier, path: str, size_bytes: int) -> None:
     """Show what a model is made of."""
+    from fasttext_app.inspection import known_settings, origin
+
     artifact, text = model.artifact, model.config.text
     table = artifact.table
     out.print(
@@ -257,8 +254,7 @@ def show_info(model: TextClassifier, path: str, size_bytes: int) -> None:
                 f"{table.shape[0] - len(artifact.vocabulary):,} rows",
                 "table": f"{table.shape[0]:,} rows x {table.shape[1]} ({table.dtype})",
                 "labels": f"{len(model.labels):,}",
-                "trained on": _origin(artifact.data),
-                "best epoch": artifact.history.get("best_epoch", 0),
+                **origin(artifact),
                 **{name.replace("_", " "): value for name, value in artifact.metrics.items()},
             },
         )
@@ -268,8 +264,12 @@ def show_info(model: TextClassifier, path: str, size_bytes: int) -> None:
     counts = artifact.vocabulary.counts[:10].tolist()
     frequent = ", ".join(f"{word} ({count:,})" for word, count in zip(words, counts, strict=True))
     out.print(Text(f"most frequent words: {frequent}"))
-    sections = model.config.model_dump(mode="json", exclude_none=True)
-    settings = {f"{s}.{k}": v for s, values in sections.items() for k, v in values.items()}
+    settings = {
+        f"{section}.{key}": value
+        for section, values in known_settings(artifact).items()
+        for key, value in values.items()
+        if value is not None
+    }
     out.print(_pairs("Configuration", {name: str(value) for name, value in settings.items()}))
 
 

@@ -30,6 +30,7 @@ from fasttext_app.errors import ConfigError, did_you_mean
 from fasttext_app.forward import probabilities, table_rows
 from fasttext_app.metrics import top_k_classes
 from fasttext_app.parallel import map_threads
+from fasttext_app.product_quantizer import dense
 from fasttext_app.text.encoder import TextLike, as_chunks
 from fasttext_app.text.features import WORD, Kind, TextFeature, text_features
 from fasttext_app.text.ragged import IdArray, Ragged
@@ -263,8 +264,14 @@ class _Contrast:
                 'model.loss = "hs": a label is a way down a tree with a logit at each turn, and '
                 "not one sum over features; only models of the other losses can be explained"
             )
-        tensors, one = model.artifact.tensors, _class(model, label)
-        weight, bias = tensors["weight"].astype(np.float64), tensors["bias"].astype(np.float64)
+        if not model.artifact.is_linear:
+            raise ConfigError(
+                'model.loss = "adaptive": a logit is a log-probability over clusters, and not one '
+                "sum over features; only models of the other losses can be explained"
+            )
+        artifact, one = model.artifact, _class(model, label)
+        weight = dense(artifact.weight).astype(np.float64)
+        bias = artifact.tensors["bias"].astype(np.float64)
         if against is None:
             return cls(one, None, weight[one], float(bias[one]))
         other = _class(model, against)

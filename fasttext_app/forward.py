@@ -18,7 +18,7 @@ from fasttext_app.adaptive_softmax import log_probabilities, places_by_count
 from fasttext_app.artifact import Artifact
 from fasttext_app.config import ModelConfig
 from fasttext_app.huffman import HuffmanTree
-from fasttext_app.product_quantizer import Coded
+from fasttext_app.product_quantizer import Coded, dense
 from fasttext_app.text.encoder import KERNELS
 from fasttext_app.text.ragged import IdArray, Ragged
 from fasttext_app.text.weighting import tfidf_weights
@@ -54,6 +54,7 @@ class CpuForward:
     def __init__(self, artifact: Artifact) -> None:
         self._tensors, self._model = artifact.tensors, artifact.config.model
         self._table, self._scores = artifact.table, _class_scores_of(artifact)
+        self._weight = dense(artifact.weight) if artifact.is_linear else None
         # A cell of the original's sigmoid is wide: for the same cell the sum must be the same, so
         # its terms are added in the same order.
         self._in_turn = self._model.probabilities == "fasttext" and self._model.loss in SIGMOIDS
@@ -66,9 +67,9 @@ class CpuForward:
 
     def _outputs(self, vectors: F32) -> F32:
         """Take vectors [B, D] through the layer on top."""
-        if self._model.loss == "adaptive":
+        weight = self._weight
+        if weight is None:
             return log_probabilities(vectors, self._tensors)
-        weight = self._tensors["weight"]
         if self._in_turn:
             outputs = np.zeros((len(vectors), len(weight)), np.float32)
             for d in range(weight.shape[1]):
@@ -101,7 +102,7 @@ class CpuForward:
         """Return the table in memory, its rows no more cache lines apart than they need be."""
         with self._lock:
             if self._aligned is None:
-                table = self._table.dense() if isinstance(self._table, Coded) else self._table
+                table = dense(self._table)
                 space = np.empty(table.nbytes + CACHE_LINE, np.uint8)
                 start = -space.ctypes.data % CACHE_LINE
                 whole = space[start : start + table.nbytes]
@@ -228,12 +229,13 @@ def torch_forward(artifact: Artifact, device_name: str) -> Callable[[Ragged], F3
     rows = len(artifact.table)
     config = artifact.config.model.model_copy(update={"include_last_offset": True})
     model = FastTextClassifier.from_config(config, rows, len(artifact.labels))
-    table, scale = artifact.table, artifact.tensors.get("scale")
-    if isinstance(table, Coded):
-        table = table.dense()
+    table, scale = dense(artifact.table), artifact.tensors.get("scale")
     if scale is not None:
         table = table * scale[:, None]
-    model.load_tensors(artifact.tensors | {"table": np.require(table, requirements="W")})
+    matrices = {"table": np.require(table, requirements="W")}
+    if artifact.is_linear:
+        matrices["weight"] = dense(artifact.weight)
+    model.load_tensors(artifact.tensors | matrices)
     model.to(device).eval()
     idf, scores = artifact.tensors.get("idf"), _class_scores_of(artifact)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from fasttext_app.artifact import FASTTEXT, Artifact
 from fasttext_app.config import Config
 from fasttext_app.predictor import TextClassifier
 from fasttext_app.text.encoder import TextEncoder, tokenize
@@ -16,7 +18,22 @@ from fasttext_app.text.ragged import Ragged
 from fasttext_app.text.tokenizers import load_tokenizer
 from fasttext_app.text.vocabulary import Vocabulary
 
-__all__ = ["Inspection", "TextStages", "inspect_texts", "standalone_encoder"]
+__all__ = [
+    "Inspection",
+    "TextStages",
+    "inspect_texts",
+    "known_settings",
+    "origin",
+    "standalone_encoder",
+]
+
+IN_A_FILE = {
+    "data": ("label_prefix", "label_separator"),
+    "text": ("tokenizer", "min_count", "word_ngrams", "minn", "maxn", "bucket", "prune"),
+    "model": ("dim", "mode", "loss", "negatives", "probabilities", "bias"),
+    "trainer": ("epochs",),
+}
+"""The settings that a fastText file tells; the others are defaults, and tell nothing of it."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +60,32 @@ class Inspection:
     logits: npt.NDArray[np.float32] | None = None  # [B, C]
     probabilities: npt.NDArray[np.float64] | None = None  # [B, C]
     labels: Sequence[str] = ()
+
+
+def origin(artifact: Artifact) -> dict[str, object]:
+    """Say where a model comes from: its training here, or its fastText file."""
+    data = artifact.data
+    if not artifact.imported:
+        rows = f" ({data['train_rows']:,} rows)" if "train_rows" in data else ""
+        epoch = artifact.history.get("best_epoch", 0)
+        return {"trained on": f"{data.get('source')}{rows}", "best epoch": epoch}
+    others = ", ".join(f"{name} {value:g}" for name, value in data[FASTTEXT].items())
+    return {
+        "imported from": data["source"],
+        "tokens of its training": data["tokens"],
+        "other settings of its file": others,
+    }
+
+
+def known_settings(artifact: Artifact) -> dict[str, dict[str, Any]]:
+    """Return the settings of a model by section; of an imported one, those that its file tells."""
+    sections: dict[str, dict[str, Any]] = artifact.config.model_dump(mode="json")
+    if not artifact.imported:
+        return sections
+    return {
+        section: {name: sections[section][name] for name in names}
+        for section, names in IN_A_FILE.items()
+    }
 
 
 def standalone_encoder(config: Config, texts: Sequence[str]) -> TextEncoder:

@@ -29,7 +29,9 @@ def model_card(artifact: Artifact, manifest: str) -> str:
         else f"- {name}: {value}"
         for name, value in artifact.metrics.items()
     )
-    return f"""# Text classifier trained with fasttext_app {__version__}
+    from_where = "imported from" if artifact.imported else "trained on"
+    made = "imported from a fastText file" if artifact.imported else "trained"
+    return f"""# Text classifier {made} with fasttext_app {__version__}
 
 A bag of embeddings ({model.mode}) of words, word n-grams up to {text.word_ngrams} and character
 n-grams {text.minn}-{text.maxn}, with an output layer on top (`{model.loss}`).
@@ -37,7 +39,7 @@ n-grams {text.minn}-{text.maxn}, with an output layer on top (`{model.loss}`).
 - tokenizer: `{text.tokenizer}`
 - vocabulary: {words:,} words, {len(table) - words:,} rows of n-grams
 - table: {table.shape[0]:,} rows of {table.shape[1]} numbers ({table.nbytes / 1e6:,.1f} MB)
-- trained on: {origin}
+- {from_where}: {origin}
 
 ## Measured on validation
 

@@ -13,10 +13,9 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,8 +26,9 @@ import pyarrow as pa
 from fasttext_app.errors import DataError
 from fasttext_app.predictor import PREDICTIONS
 from fasttext_app.text.strings import numbers_of
+from fasttext_app.whole_file import replacing
 
-__all__ = ["FORMATS", "format_for", "replacing", "text_output", "write_predictions"]
+__all__ = ["FORMATS", "format_for", "text_output", "write_predictions"]
 
 FORMATS = ("text", "jsonl", "csv", "parquet", "fasttext")
 SUFFIX_FORMATS = {
@@ -78,7 +78,7 @@ def write_predictions(
     """
     if form == "parquet":
         assert output is not None, "format_for saw to it"
-        with replacing(output) as partial:
+        with replacing(output, DataError) as partial:
             return _write_parquet(batches, partial)
     with text_output(output) as file:
         return _write_text(batches, file, form, top_k)
@@ -96,43 +96,11 @@ def text_output(output: Path | None) -> Iterator[IO[str]]:
             raise DataError("standard output is closed; name a file with --output")
         yield sys.stdout
         return
-    with replacing(output) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+    with (
+        replacing(output, DataError) as partial,
+        partial.open("w", encoding="utf-8", newline="") as file,
+    ):
         yield file
-
-
-@contextmanager
-def replacing(output: Path) -> Iterator[Path]:
-    """Yield a temporary name, and rename it to ``output`` if all went well.
-
-    Raises:
-        DataError: there is no such folder, or the file cannot be written.
-    """
-    if not output.parent.is_dir():
-        raise DataError(f"{output}: there is no folder {output.parent}")
-    if output.exists() and not output.is_file():  # a device or a pipe: write to it directly
-        if output.is_dir():
-            raise DataError(f"{output}: is a folder; name a file")
-        with _explained(output):
-            yield output
-        return
-    partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
-    try:
-        with _explained(output):
-            yield partial
-            partial.replace(output)
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
-
-
-@contextmanager
-def _explained(output: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.filename not in (None, str(output)) and ".partial" not in str(error.filename):
-            raise
-        raise DataError(f"{output}: cannot be written: {error.strerror or error}") from None
 
 
 def _write_text(batches: Iterable[pa.RecordBatch], file: IO[str], form: str, top_k: int) -> int:

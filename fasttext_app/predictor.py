@@ -142,7 +142,13 @@ class TextClassifier:
         save_artifact(self.artifact, path)
 
     def quantize(
-        self, cutoff: int = 0, *, product: bool = False, dsub: int = 2, qnorm: bool = False
+        self,
+        cutoff: int = 0,
+        *,
+        product: bool = False,
+        dsub: int = 2,
+        qnorm: bool = False,
+        qout: bool = False,
     ) -> TextClassifier:
         """Return a smaller model, with its table in 8-bit numbers; see ``quantization.py``.
 
@@ -151,6 +157,7 @@ class TextClassifier:
             product: product codes instead, which are smaller still and less exact.
             dsub: how many numbers share a code.
             qnorm: whether the norms of rows are coded by themselves.
+            qout: whether the linear layer is put into codes too; it needs 256 labels.
 
         Raises:
             ConfigError: the model is quantised already, its rows cannot be left out, or there are
@@ -160,7 +167,7 @@ class TextClassifier:
         from fasttext_app.quantization import product_quantize, quantize
 
         smaller = (
-            product_quantize(self.artifact, cutoff, width=dsub, norms=qnorm)
+            product_quantize(self.artifact, cutoff, width=dsub, norms=qnorm, output=qout)
             if product
             else quantize(self.artifact, cutoff)
         )

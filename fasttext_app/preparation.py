@@ -62,6 +62,11 @@ class Examples:
     source: str = "texts given in Python"
     held_out: float = 0.0
     """The fraction of the training rows that becomes validation rows."""
+    min_label_count: int = 1
+    """Where rows may have several labels, those seen less often are left out."""
+    skip_unlabelled: bool = False
+    """Whether rows without a label are passed over, once their words are counted, as in fastText;
+    else they are an error."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +92,8 @@ class Prepared:
     validation: Encoded | None
     idf: npt.NDArray[np.float32] | None
     statistics: dict[str, Any]
-    held: Flags
-    """Which of the rows that were read are held out, [rows]."""
+    trained: Flags
+    """Which of the rows that were read are training rows, [rows]."""
     label_sets: Ragged | None = None
     """Where rows may have several labels: their sets of classes, which ``classes`` then number."""
     old_rows: npt.NDArray[np.int64] | None = None
@@ -96,7 +101,7 @@ class Prepared:
 
     def source_rows(self, texts: Sequence[int]) -> list[int]:
         """Return the numbers, from 1, that these training texts have among the rows read."""
-        rows: list[int] = (np.flatnonzero(~self.held)[list(texts)] + 1).tolist()
+        rows: list[int] = (np.flatnonzero(self.trained)[list(texts)] + 1).tolist()
         return rows
 
 
@@ -179,20 +184,26 @@ def prepare(config: Config, examples: Examples, spool: Spool | None = None) -> P
         [part.labels for part in parts],
         beginning.label_order(examples.label_order),
         config.data.label_separator,
-        may_be_none=config.model.loss == "ova",
+        may_be_none=config.model.loss == "ova" and not examples.skip_unlabelled,
+        min_count=examples.min_label_count,
     )
     classes = np.concatenate([row_labels.numbers(part.labels) for part in parts])
     sets = row_labels.sets
-    if (classes < 0).any():
+    labelled = classes >= 0
+    if not (labelled.all() or examples.skip_unlabelled):
         raise DataError(
             f'{examples.source}: a row has no label but the separator; only model.loss = "ova" '
             "learns from such rows"
         )
-    held = held_out_rows(classes, examples.held_out, config.trainer.seed, sets)
-    labels = _checked(beginning.counted(row_labels.counted(classes[~held])), examples)
+    held = np.zeros(len(classes), bool)
+    seed = config.trainer.seed
+    held[labelled] = held_out_rows(classes[labelled], examples.held_out, seed, sets)
+    trained = labelled & ~held
+    labels = _checked(beginning.counted(row_labels.counted(classes[trained])), examples)
     config = with_cutoffs(config, labels.counts)
-    sides = [_Side(parts, classes, chosen, threads) for chosen in (~held, held)]
-    vocabulary = beginning.vocabulary(sides[0].tokens())
+    sides = [_Side(parts, classes, chosen, threads) for chosen in (trained, held)]
+    counted = sides[0] if labelled.all() else _Side(parts, classes, ~held, threads)
+    vocabulary = beginning.vocabulary(counted.tokens())
     encoder = TextEncoder.from_config(config.text, tokenizer, vocabulary)
     encoder, found = _prune(encoder, sides[0], config, beginning)
     train, ids = sides[0].encoded(encoder, spool)
@@ -207,7 +218,7 @@ def prepare(config: Config, examples: Examples, spool: Spool | None = None) -> P
             f"which has {encoder.rows} rows"
         )
     validation, unknown = _validation(examples, sides[1], encoder, row_labels, spool, fingerprint)
-    lengths = np.concatenate([part.lengths for part in parts])[~held]
+    lengths = np.concatenate([part.lengths for part in parts])[trained]
     statistics = {
         "source": examples.source,
         "train_rows": len(train),
@@ -234,7 +245,7 @@ def prepare(config: Config, examples: Examples, spool: Spool | None = None) -> P
         validation=validation,
         idf=beginning.weights(idf, old_rows),
         statistics=statistics,
-        held=held,
+        trained=trained,
         label_sets=row_labels.sets,
         old_rows=old_rows,
     )
@@ -315,6 +326,8 @@ class _Side:
 
 def _checked(labels: LabelSet, examples: Examples) -> LabelSet:
     present = [name for name, count in zip(labels.names, labels.counts, strict=True) if count]
+    if not present:
+        raise TrainingError(f"{examples.source}: no row has a label to learn")
     if len(present) < 2:
         raise TrainingError(
             f"{examples.source}: every training row has the label {present[0]!r}; "

@@ -8,6 +8,7 @@ quantization of fastText's ``.ftz`` files (Jegou et al. 2011; Joulin et al. 2016
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy.typing as npt
 
 from fasttext_app.errors import MissingDependencyError
 
-__all__ = ["CODES", "Coded", "Quantizer", "encode_rows"]
+__all__ = ["CODES", "Coded", "Quantizer", "dense", "encode_rows"]
 
 CODES = 256  # centroids of a part
 SAMPLES = 65_536  # rows that centroids are found on, as in the original
@@ -85,19 +86,24 @@ class Coded:
             rows = rows * self.norm_centroids[self.norm_codes[numbers]][:, None]
         return rows
 
-    def tensors(self) -> dict[str, npt.NDArray[Any]]:
+    @classmethod
+    def from_tensors(
+        cls, tensors: Mapping[str, npt.NDArray[Any]], dim: int, prefix: str = ""
+    ) -> Coded:
+        """Find a matrix of rows of ``dim`` numbers in a model directory's tensors."""
+        quantizer = Quantizer(dim, tensors[f"{prefix}centroids"])
+        norms = tensors.get(f"{prefix}norm_codes"), tensors.get(f"{prefix}norm_centroids")
+        return cls(tensors[f"{prefix}codes"], quantizer, *norms)
+
+    def tensors(self, prefix: str = "") -> dict[str, npt.NDArray[Any]]:
         """Return what a model directory holds of it, by name."""
-        arrays: dict[str, npt.NDArray[Any]] = {
+        arrays: dict[str, npt.NDArray[Any] | None] = {
             "codes": self.codes,
             "centroids": self.quantizer.centroids,
+            "norm_codes": self.norm_codes,
+            "norm_centroids": self.norm_centroids,
         }
-        if self.norm_codes is not None and self.norm_centroids is not None:
-            return {
-                **arrays,
-                "norm_codes": self.norm_codes,
-                "norm_centroids": self.norm_centroids,
-            }
-        return arrays
+        return {f"{prefix}{name}": array for name, array in arrays.items() if array is not None}
 
     def dense(self) -> F32:
         """Return the whole matrix, [V, D]."""
@@ -107,6 +113,11 @@ class Coded:
         """Return a matrix of some of the rows."""
         norms = None if self.norm_codes is None else self.norm_codes[numbers]
         return Coded(self.codes[numbers], self.quantizer, norms, self.norm_centroids)
+
+
+def dense(matrix: npt.NDArray[Any] | Coded) -> npt.NDArray[Any]:
+    """Return a matrix as numbers, whether it is in codes or not."""
+    return matrix.dense() if isinstance(matrix, Coded) else matrix
 
 
 def encode_rows(table: F32, width: int = 2, *, norms: bool = False, seed: int = 0) -> Coded:

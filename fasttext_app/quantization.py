@@ -7,40 +7,52 @@ instead of 4 D.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from fasttext_app.artifact import Artifact
+from fasttext_app.artifact import OUTPUT, Artifact
 from fasttext_app.errors import ConfigError
 from fasttext_app.product_quantizer import CODES, encode_rows
 from fasttext_app.text.fasttext_lines import END
 from fasttext_app.text.vocabulary import Vocabulary
 
-__all__ = ["keep_largest_rows", "product_quantize", "quantize", "quantize_rows"]
+__all__ = [
+    "Retrain",
+    "check_whole",
+    "keep_largest_rows",
+    "product_quantize",
+    "quantize",
+    "quantize_rows",
+]
 
 LARGEST = 127
+OUTPUT_WIDTH = 2
 BLOCK = 1 << 16  # rows that are turned at a time
 
 F32 = npt.NDArray[np.float32]
+Retrain = Callable[[Artifact], Artifact]
 
 
-def quantize(artifact: Artifact, cutoff: int = 0) -> Artifact:
+def quantize(artifact: Artifact, cutoff: int = 0, *, retrain: Retrain | None = None) -> Artifact:
     """Return a model with its table in 8-bit numbers.
 
     Args:
         artifact: a model of 32-bit floats.
         cutoff: keep no more than this many rows, those with the largest norms; 0: all.
+        retrain: what trains the model on once rows were left out.
 
     Raises:
         ConfigError: the model is quantised already, or its rows cannot be left out.
     """
-    if "table" not in artifact.tensors or "scale" in artifact.tensors:
-        raise ConfigError("the model is quantised already; start from the original")
-    if cutoff:
-        artifact = keep_largest_rows(artifact, cutoff)
+    check_whole(artifact)
+    smaller = keep_largest_rows(artifact, cutoff) if cutoff else artifact
+    if retrain is not None and smaller is not artifact:
+        smaller = retrain(smaller)
+    artifact = smaller
     table, scale = quantize_rows(artifact.tensors["table"])
     tensors = {**artifact.tensors, "table": table, "scale": scale}
     data = {**artifact.data, "vocabulary": len(artifact.vocabulary), "table_rows": len(table)}
@@ -48,7 +60,14 @@ def quantize(artifact: Artifact, cutoff: int = 0) -> Artifact:
 
 
 def product_quantize(
-    artifact: Artifact, cutoff: int = 0, *, width: int = 2, norms: bool = False, seed: int = 0
+    artifact: Artifact,
+    cutoff: int = 0,
+    *,
+    width: int = 2,
+    norms: bool = False,
+    output: bool = False,
+    retrain: Retrain | None = None,
+    seed: int = 0,
 ) -> Artifact:
     """Return a model with its table in product codes; see ``product_quantizer.py``.
 
@@ -57,25 +76,47 @@ def product_quantize(
         cutoff: keep no more than this many rows, those with the largest norms; 0: all.
         width: how many numbers share a code.
         norms: whether the norms of rows are coded by themselves.
+        output: whether the linear layer is put into codes too, of two numbers each as in fastText.
+        retrain: what trains the model on once rows were left out.
         seed: for the k-means.
 
     Raises:
-        ConfigError: the model is quantised already, or has fewer rows than there are codes.
+        ConfigError: the model is quantised already, or has fewer rows or labels than there are
+            codes.
         MissingDependencyError: scikit-learn is not installed.
+    """
+    check_whole(artifact)
+    if width < 1:
+        raise ConfigError(f"dsub = {width}: must be at least 1")
+    smaller = keep_largest_rows(artifact, cutoff) if cutoff else artifact
+    rows = len(smaller.tensors["table"])
+    if rows < CODES:
+        raise ConfigError(f"product codes need {CODES} rows, and the table has {rows}")
+    if output and len(artifact.labels) < CODES:
+        raise ConfigError(
+            f"qout needs {CODES} labels, and the model has {len(artifact.labels)}; leave it out: "
+            "codes of so few rows would be larger than the rows"
+        )
+    if retrain is not None and smaller is not artifact:
+        smaller = retrain(smaller)
+    artifact, table = smaller, smaller.tensors["table"]
+    tensors = {name: value for name, value in artifact.tensors.items() if name != "table"}
+    tensors |= encode_rows(table, width, norms=norms, seed=seed).tensors()
+    if output:
+        weight = tensors.pop("weight")
+        tensors |= encode_rows(weight, OUTPUT_WIDTH, norms=norms, seed=seed).tensors(OUTPUT)
+    data = {**artifact.data, "vocabulary": len(artifact.vocabulary), "table_rows": len(table)}
+    return replace(artifact, tensors=tensors, data=data, metrics={})
+
+
+def check_whole(artifact: Artifact) -> None:
+    """Refuse a model that is quantised already.
+
+    Raises:
+        ConfigError: it is.
     """
     if "table" not in artifact.tensors or "scale" in artifact.tensors:
         raise ConfigError("the model is quantised already; start from the original")
-    if width < 1:
-        raise ConfigError(f"dsub = {width}: must be at least 1")
-    if cutoff:
-        artifact = keep_largest_rows(artifact, cutoff)
-    table = artifact.tensors["table"]
-    if len(table) < CODES:
-        raise ConfigError(f"product codes need {CODES} rows, and the table has {len(table)}")
-    coded = encode_rows(table, width, norms=norms, seed=seed)
-    others = {name: value for name, value in artifact.tensors.items() if name != "table"}
-    data = {**artifact.data, "vocabulary": len(artifact.vocabulary), "table_rows": len(table)}
-    return replace(artifact, tensors={**others, **coded.tensors()}, data=data, metrics={})
 
 
 def quantize_rows(table: F32) -> tuple[npt.NDArray[np.int8], F32]:

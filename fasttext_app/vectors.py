@@ -13,6 +13,7 @@ import numpy.typing as npt
 from fasttext_app.errors import DataError
 from fasttext_app.sources.lines import scan_lines
 from fasttext_app.sources.stream import open_error
+from fasttext_app.text.strings import python_strings
 from fasttext_app.text.vocabulary import Vocabulary
 
 __all__ = ["PretrainedVectors", "read_vectors"]
@@ -48,7 +49,7 @@ def read_vectors(path: str | Path, vocabulary: Vocabulary, dim: int) -> Pretrain
         DataError: the file is missing, malformed, of another dimension, or knows none of the words.
     """
     path = Path(path)
-    wanted = {word: row for row, word in enumerate(vocabulary.words.to_pylist())}
+    wanted = {word: row for row, word in enumerate(python_strings(vocabulary.words))}
     entries = (
         _npy_entries(path, wanted, dim)
         if path.suffix == ".npy"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fasttext_app.artifact import Artifact, load_artifact
+from fasttext_app.artifact import Artifact, Tensors, load_artifact
 from fasttext_app.checkpoints import Checkpoints, Found
 from fasttext_app.config import Config
 from fasttext_app.device import resolve_device, torch_threads
@@ -31,8 +31,8 @@ from fasttext_app.text.ragged import Ragged
 from fasttext_app.text.row_labels import split_cell
 from fasttext_app.text.spool import Load, Spool
 from fasttext_app.text.tokenizers import load_tokenizer
-from fasttext_app.text.vocabulary import label_counts
-from fasttext_app.vectors import read_vectors
+from fasttext_app.text.vocabulary import Vocabulary, label_counts
+from fasttext_app.vectors import PretrainedVectors, read_vectors
 
 if TYPE_CHECKING:
     import torch
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 SHOWN = 10  # row numbers in a message
 
 __all__ = ["TrainResult", "describe_data", "train", "train_prepared"]
+
+WEIGHTS = ("table", "weight", "bias")
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ def train_prepared(
     output: str | Path | None = None,
     resume: Found | None = None,
     stop: Callable[[], bool] | None = None,
+    start: Tensors | None = None,
 ) -> TrainResult:
     """Train a classifier on rows that have been prepared; see :func:`train`.
 
@@ -101,6 +104,7 @@ def train_prepared(
         output: the folder for checkpoints, where the settings ask for some.
         resume: the checkpoint to go on from.
         stop: is asked after every step whether to end the run.
+        start: the weights to start from; None: a new model's.
     """
     from fasttext_app.trainer import NonFiniteLossError, Trainer
 
@@ -109,7 +113,7 @@ def train_prepared(
     changed = check_same_run(resume.path, resume.run, run) if resume else []
     device = resolve_device(config.trainer.device)
     with torch_threads(config.trainer.threads), _memory_explained(prepared):
-        model = _build_model(prepared)
+        model = _build_model(prepared, start)
         model.to(device)
         train_data = _dataset(prepared.train, prepared, device)
         validation = None
@@ -146,7 +150,7 @@ def _checkpoints(
     return Checkpoints(output, run, Interval.parse(every), keep, resumed)
 
 
-def _build_model(prepared: Prepared) -> FastTextClassifier:
+def _build_model(prepared: Prepared, start: Tensors | None) -> FastTextClassifier:
     import torch
 
     from fasttext_app.model import FastTextClassifier
@@ -156,16 +160,26 @@ def _build_model(prepared: Prepared) -> FastTextClassifier:
     model = FastTextClassifier.from_config(
         config.model, prepared.encoder.rows, len(prepared.labels), generator
     )
-    if prepared.old_rows is not None:
+    if start is not None:
+        model.load_tensors({name: np.require(start[name], requirements="W") for name in WEIGHTS})
+    elif prepared.old_rows is not None:
         assert config.model.start_from is not None
         old = load_artifact(config.model.start_from)
         model.grow_from(old.tensors, prepared.old_rows)
-    if config.model.pretrained is not None:
+    elif config.model.pretrained is not None:
         vocabulary = prepared.encoder.vocabulary
-        found = read_vectors(config.model.pretrained, vocabulary, config.model.dim)
+        found = _read_pretrained(config.model.pretrained, vocabulary, config.model.dim)
         model.set_rows(found.rows, found.vectors, freeze=config.model.freeze_pretrained)
         prepared.statistics["pretrained_coverage"] = found.coverage(vocabulary)
     return model
+
+
+def _read_pretrained(path: str, vocabulary: Vocabulary, dim: int) -> PretrainedVectors:
+    if not path.endswith((".bin", ".ftz")):
+        return read_vectors(path, vocabulary, dim)
+    from fasttext_app.interop.word_vectors import pretrained_vectors
+
+    return pretrained_vectors(path, vocabulary, dim)
 
 
 @contextmanager

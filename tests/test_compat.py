@@ -556,13 +556,23 @@ def test_pretrained_vectors_are_where_training_starts(labelled_file, labelled_ro
     [
         ({"wordNgram": 2}, "wordNgram: no such option; did you mean 'wordNgrams'?"),
         ({"nothing_like_it": 2}, "nothing_like_it: no such option"),
+        ({"word_ngrams": 2, "wordNgrams": 3}, "wordNgrams: is given twice"),
         (
             {"autotuneValidationFile": "v.txt"},
-            "autotuneValidationFile: there is no autotune here; ",
+            "autotuneValidationFile: there is no autotune here; look for good settings with "
+            "`fasttext-app tune`, ",
         ),
         ({"autotuneDuration": 5}, "autotuneDuration: there is no autotune here; "),
-        ({"minCountLabel": 2}, "minCountLabel: labels are never left out here; "),
-        ({"loss": "hinge"}, "model.loss: "),
+        ({"loss": "hinge"}, "loss: Input should be 'softmax', 'ova', 'ns' or 'hs'"),
+        ({"dim": 0}, "dim: Input should be greater than or equal to 1 (got 0)"),
+        ({"epoch": 0}, "epoch: Input should be greater than or equal to 1"),
+        ({"wordNgrams": 11}, "wordNgrams: Input should be less than or equal to 10"),
+        ({"maxn": 99}, "maxn: Input should be less than or equal to 30"),
+        ({"wordNgrams": 2, "bucket": 0}, "bucket: Input should be greater than or equal to 1"),
+        ({"loss": "ns", "neg": 0}, "neg: Input should be greater than or equal to 1"),
+        ({"thread": -1}, "thread: Input should be greater than or equal to 0"),
+        ({"seed": -1}, "seed: Input should be greater than or equal to 0"),
+        ({"label": ""}, "label: String should have at least 1 character"),
     ],
 )
 def test_an_option_that_has_no_place_is_refused_with_the_reason(labelled_file, options, message):
@@ -610,14 +620,6 @@ def test_a_model_quantised_here_is_one_of_the_original(
     assert theirs.is_quantized()
     assert_same_answers(theirs, model, texts)
     assert_same_answers(theirs, compat.load_model(tmp_path / "m.ftz"), texts)
-
-
-@pytest.mark.parametrize("option", ["retrain", "qout"])
-def test_what_quantising_cannot_do_is_refused(train_original, option):
-    model = compat.load_model(train_original(**FEATURES["words"]))
-    with pytest.raises(ConfigError, match="quantize: retrain and qout are not supported"):
-        model.quantize(**{option: True})
-    assert not model.is_quantized()
 
 
 def test_a_model_is_quantised_once(train_original):

@@ -262,11 +262,12 @@ def test_a_trained_model_is_explained(tiny_model_dir):
 # --- what cannot be
 
 
-def test_the_hierarchical_softmax_is_refused():
+@pytest.mark.parametrize("loss", ["hs", "adaptive"])
+def test_a_loss_whose_logit_is_no_sum_is_refused(loss):
     texts, labels = ["a b", "c d", "e f"] * 4, ["x", "y", "z"] * 4
-    model = ft.train(texts, labels, loss="hs", epochs=1, dim=4, validation=0.0)
+    model = ft.train(texts, labels, loss=loss, epochs=1, dim=4, validation=0.0)
     for explained in (lambda: model.explain("a"), lambda: model.label_features("x")):
-        with pytest.raises(ConfigError, match=r'model\.loss = "hs": a label is a way down a tree'):
+        with pytest.raises(ConfigError, match=rf'model\.loss = "{loss}": a l'):
             explained()
 
 

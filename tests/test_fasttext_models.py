@@ -24,7 +24,7 @@ from fasttext_app.device import torch_threads
 from fasttext_app.errors import ArtifactError, ConfigError
 from fasttext_app.forward import CpuForward, torch_forward
 from fasttext_app.huffman import HuffmanTree
-from fasttext_app.interop.fasttext_file import Settings, read_file, write_file
+from fasttext_app.interop.fasttext_file import read_file, write_file
 from fasttext_app.interop.fasttext_model import from_fasttext, to_fasttext
 from fasttext_app.losses import hierarchical_softmax, negative_sampling
 from fasttext_app.predictor import TextClassifier
@@ -267,18 +267,16 @@ def test_a_pruned_file_comes_back_with_its_buckets_in_order(
     np.testing.assert_array_equal(proba_of(theirs, model.labels, texts), answers)
 
 
-def test_what_no_setting_here_stands_for_comes_back_as_the_default(
-    original, train_original, texts, tmp_path
-):
+def test_what_no_setting_here_stands_for_comes_back_too(original, train_original, texts, tmp_path):
     options = {"ws": 7, "lrUpdateRate": 33, "t": 0.01, "neg": 3, "minCount": 0, "minn": 0}
     path = train_original(maxn=3, bucket=700, **options)
     before = read_file(path)
     theirs, model = read_back(imported(path).artifact, tmp_path / "back.bin", original)
-    after, default = read_file(tmp_path / "back.bin"), Settings(dim=1)
-    assert (before.settings.ws, before.settings.minn, before.settings.min_count) == (7, 0, 0)
-    lost = {name: getattr(default, name) for name in ("ws", "lr_update_rate", "t", "neg")}
-    same = {"min_count": 1, "minn": 1}  # these mean the same as 0
-    assert after.settings == replace(before.settings, **lost, **same)
+    after = read_file(tmp_path / "back.bin")
+    kept = before.settings
+    assert (kept.ws, kept.lr_update_rate, kept.t, kept.neg) == (7, 33, 0.01, 3)
+    assert (kept.minn, kept.min_count) == (0, 0)  # which mean the same as 1
+    assert after.settings == replace(before.settings, min_count=1, minn=1)
     np.testing.assert_array_equal(after.input, before.input)
     np.testing.assert_array_equal(after.output, before.output)
     assert_same_answers(theirs, model, texts)

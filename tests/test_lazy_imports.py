@@ -24,6 +24,7 @@ WITHOUT_TORCH = [
         "config_sections",
         "config_rules",
         "parallel",
+        "whole_file",
         "sealed_folder",
         "background",
         "events",
@@ -48,7 +49,10 @@ WITHOUT_TORCH = [
     ),
     *("adaptive_softmax", "huffman", "product_quantizer", "interop", "interop.fasttext_file"),
     *("interop.fasttext_model", "interop.label_scores", "interop.train_options"),
-    *("interop.word_vectors", "beginning", "preparation", "run_manifest", "compat"),
+    *("interop.word_vectors", "beginning", "preparation", "run_manifest"),
+    *("interop.word_vectors", "interop.train_lines", "interop.meters", "interop.dump"),
+    *("opening", "retraining", "compat", "compat.words", "compat.model"),
+    "compat.training",
     *("outputs", "inspection", "workflows", "api", "console", "cli", "cli.options", "cli.train"),
     *("cli.predict", "cli.evaluate", "cli.quantize", "cli.show"),
     *("cli.exchange", "cli.ft", "cli.explain", "cli.plot"),
@@ -134,6 +138,11 @@ def test_loading_a_model_and_predicting_on_the_cpu_does_not_import_torch(tiny_mo
 
 def test_a_prediction_on_the_command_line_imports_nothing_slow(tiny_model_dir):
     assert run_program(SLOW, "predict", tiny_model_dir, "the team scored") == [0, []]
+
+
+def test_a_prediction_by_a_file_of_fasttext_imports_nothing_slow(train_original):
+    path = train_original(wordNgrams=2, bucket=300)
+    assert run_program(SLOW, "predict", path, "the team scored") == [0, []]
 
 
 def test_evaluating_on_the_cpu_does_not_import_torch(tiny_model_dir):

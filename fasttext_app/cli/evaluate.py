@@ -50,9 +50,9 @@ def evaluate(
 ) -> None:
     """Score a model on labelled data: accuracy, F1, per-label figures, confusion matrix, P@k."""
     from fasttext_app import console
-    from fasttext_app.predictor import TextClassifier
+    from fasttext_app.opening import open_classifier
 
-    classifier = TextClassifier.load(model, device=device or "cpu", threads=threads or 0)
+    classifier = open_classifier(model, device=device or "cpu", threads=threads or 0)
     reading = (text_column, label_column, errors)
     rows, separator = open_scored(classifier, data, split, reading, settings)
     several = separator is not None

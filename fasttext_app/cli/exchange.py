@@ -72,11 +72,11 @@ def export(
 
     What a fastText file cannot hold is refused. `train --config fasttext` makes models that it can.
     """
-    from fasttext_app.artifact import load_artifact
     from fasttext_app.errors import ArtifactError
     from fasttext_app.interop.fasttext_file import write_file
     from fasttext_app.interop.fasttext_model import to_fasttext
     from fasttext_app.interop.word_vectors import classifier_vectors, write_vectors
+    from fasttext_app.opening import open_artifact
     from fasttext_app.predictor import TextClassifier
 
     by_name = {".bin": "fasttext-bin", ".ftz": "fasttext-ftz", ".vec": "vec"}
@@ -88,7 +88,7 @@ def export(
             f"name FILE with .bin, .ftz or .vec, or choose one of {', '.join(FORMATS)}",
             param_hint="--format",
         )
-    artifact = load_artifact(model)
+    artifact = open_artifact(model)
     if chosen == "vec":
         write_vectors(classifier_vectors(TextClassifier(artifact)), file)
     else:

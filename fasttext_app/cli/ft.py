@@ -41,15 +41,19 @@ def _flags(arguments: list[str], known: dict[str, Any]) -> dict[str, Any]:
 
     Raises:
         typer.BadParameter: a flag is unknown, has no value, or one of another type.
+        ConfigError: it is one of autotune's.
     """
     from fasttext_app.errors import did_you_mean
+    from fasttext_app.interop.train_options import refuse_autotune
 
     found: dict[str, Any] = {}
     words = iter(arguments)
     for word in words:
         name = word.removeprefix("-")
         if not word.startswith("-") or name not in known:
-            raise typer.BadParameter(f"unknown argument: {word}{did_you_mean(name, known)}")
+            refuse_autotune(name, "-")
+            hint = did_you_mean(word, [f"-{flag}" for flag in known])
+            raise typer.BadParameter(f"unknown argument: {word}{hint}")
         if isinstance(known[name], bool):
             found[name] = True
             continue
@@ -72,39 +76,57 @@ def _needed(found: dict[str, Any], *names: str) -> None:
 @app.command(context_settings=FLAGS)
 def supervised(context: typer.Context) -> None:
     """Train a classifier: -input FILE -output NAME [-lr -dim -epoch -wordNgrams -minn -maxn -bucket
-    -minCount -loss -neg -thread -label -pretrainedVectors -seed]; NAME.bin and NAME.vec are made.
+    -minCount -minCountLabel -loss -neg -thread -label -pretrainedVectors -seed -saveOutput];
+    NAME.bin and NAME.vec are made, and with -saveOutput NAME.output.
     """  # noqa: D205
-    from fasttext_app import compat
+    from fasttext_app.compat.training import train
     from fasttext_app.interop.train_options import DEFAULTS
-    from fasttext_app.interop.word_vectors import write_vectors
+    from fasttext_app.interop.word_vectors import write_outputs, write_vectors
 
-    found = _flags(context.args, {"input": "", "output": "", **DEFAULTS})
+    found = _flags(context.args, {"input": "", "output": "", "saveOutput": False, **DEFAULTS})
     _needed(found, "input", "output")
     source, output = found.pop("input"), found.pop("output")
-    _check_places(output, ".bin", ".vec")
-    model = compat.train_supervised(source, **found)
+    save_output = found.pop("saveOutput", False)
+    _check_places(output, ".bin", ".vec", *([".output"] if save_output else []))
+    model = train(source, found, mark="-")
     _note(f"Number of words:  {len(model.words)}")
     _note(f"Number of labels: {len(model.labels)}")
     model.save_model(f"{output}.bin")
     write_vectors(model.vectors, f"{output}.vec")
+    if save_output:
+        write_outputs(model.classifier.artifact, f"{output}.output")
 
 
 @app.command(context_settings=FLAGS)
 def quantize(context: typer.Context) -> None:
-    """Put NAME.bin into product codes: -output NAME [-cutoff N] [-qnorm] [-dsub N]; NAME.ftz is
-    made.
+    """Put NAME.bin into product codes: -output NAME [-cutoff N] [-retrain -input FILE -epoch -lr
+    -thread] [-qnorm] [-qout] [-dsub N]; NAME.ftz is made.
     """  # noqa: D205
-    from fasttext_app import compat
+    from fasttext_app.compat import FastText, load_model
+    from fasttext_app.compat.training import quantized
+    from fasttext_app.predictor import TextClassifier
 
-    known = {"input": "", "output": "", "cutoff": 0, "dsub": 2, "qnorm": False}
-    known |= {"retrain": False, "qout": False, "epoch": 5, "lr": 0.1, "thread": 0, "verbose": 2}
+    known = {"input": "", "output": "", "cutoff": 0, "dsub": 2, "qnorm": False, "qout": False}
+    known |= {"retrain": False, "epoch": 5, "lr": 0.05, "thread": 0, "verbose": 2}
     found = _flags(context.args, known)
-    _needed(found, "output")
-    output = found.pop("output")
+    retrain = found.pop("retrain", False)
+    _needed(found, "output", *(["input"] if retrain else []))
+    output, source, _ = found.pop("output"), found.pop("input", None), found.pop("verbose", 2)
     _check_places(output, ".ftz")
-    model = compat.load_model(f"{output}.bin")
-    model.quantize(**found)
-    model.save_model(f"{output}.ftz")
+    before = load_model(f"{output}.bin")
+    artifact = quantized(
+        before.classifier.artifact,
+        source if retrain else None,
+        **{"epoch": known["epoch"], "lr": known["lr"], **found},
+        mark="-",
+    )
+    after = FastText(TextClassifier(artifact))
+    after.save_model(f"{output}.ftz")
+    sizes = [Path(output + suffix).stat().st_size / 1e6 for suffix in (".bin", ".ftz")]
+    _note(f"Size: {sizes[0]:,.1f} MB, now {sizes[1]:,.1f} MB")
+    if source:
+        scores = [model.test(source)[1] for model in (before, after)]
+        _note(f"P@1 on {source}: {scores[0]:.3f}, now {scores[1]:.3f}")
 
 
 @app.command("test", context_settings=NEGATIVE)
@@ -183,6 +205,56 @@ def print_sentence_vectors(model: ModelFile) -> None:
     for lines in text_lines("-"):
         for line in lines:
             typer.echo(numbers_line(vectors.sentence(line)))
+
+
+@app.command("print-ngrams")
+def print_ngrams(
+    model: ModelFile, word: Annotated[str, typer.Argument(metavar="WORD", help="Any word.")]
+) -> None:
+    """Print the vectors of a word and of each of its character n-grams."""
+    from fasttext_app.interop.word_vectors import numbers_line
+
+    vectors = _load(model).vectors
+    for name, row in zip(*vectors.subwords(word), strict=True):
+        _say(f"{name} {numbers_line(vectors.rows([row])[0])}")
+
+
+@app.command()
+def dump(
+    model: ModelFile,
+    option: Annotated[
+        str, typer.Argument(metavar="OPTION", help="One of args, dict, input and output.")
+    ],
+) -> None:
+    """Print what a file holds: its settings, its words and labels, or a matrix of numbers."""
+    from fasttext_app.interop.dump import PARTS, dumped
+    from fasttext_app.interop.fasttext_file import read_file
+
+    if option not in PARTS:
+        raise typer.BadParameter(f"must be one of {', '.join(PARTS)}", param_hint="OPTION")
+    for line in dumped(read_file(model), option):
+        _say(line)
+
+
+@app.command(context_settings=FLAGS)
+def skipgram(context: typer.Context) -> None:
+    """Not here: this program trains classifiers."""
+    _refuse_vectors("skipgram")
+
+
+@app.command(context_settings=FLAGS)
+def cbow(context: typer.Context) -> None:
+    """Not here: this program trains classifiers."""
+    _refuse_vectors("cbow")
+
+
+def _refuse_vectors(command: str) -> None:
+    from fasttext_app.errors import ConfigError
+
+    raise ConfigError(
+        f"{command}: this program trains classifiers; train word vectors with the original, whose "
+        "files `ft nn`, `ft print-word-vectors` and model.pretrained read"
+    )
 
 
 @app.command()

@@ -27,6 +27,7 @@ __all__ = [
     "SplitOption",
     "TextColumnOption",
     "ThreadsOption",
+    "bytes_of",
     "data_layer",
     "given_texts",
     "only_section",
@@ -35,7 +36,9 @@ __all__ = [
     "same_file",
 ]
 
-ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="A model directory.")]
+ModelArgument = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="A model directory, or a fastText .bin or .ftz.")
+]
 DataOption = Annotated[
     str | None,
     typer.Option("--data", metavar="SPEC", help="As for train.  [default: the data of training]"),
@@ -84,6 +87,12 @@ ThreadsOption = Annotated[
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print the result as one JSON object on stdout.")
 ]
+
+
+def bytes_of(model: Path) -> int:
+    """Return the size of a model on disk, a directory's or a file's."""
+    files = [model] if model.is_file() else model.iterdir()
+    return sum(file.stat().st_size for file in files)
 
 
 def data_layer(

@@ -21,9 +21,10 @@ def plot(
 ) -> None:
     """Show the learning curves of a run, or of several side by side: loss, accuracy, macro F1."""
     from fasttext_app import console
+    from fasttext_app.errors import DataError
     from fasttext_app.history import load_history, panels
-    from fasttext_app.outputs import replacing
     from fasttext_app.render_curves import save_curves, show_curves
+    from fasttext_app.whole_file import replacing
 
     if output is not None and output.suffix.lower() not in FORMATS:
         raise typer.BadParameter(f"{output}: name a .png or an .svg file", param_hint="--output")
@@ -31,6 +32,6 @@ def plot(
     if output is None:
         show_curves(found, console.out)
         return
-    with replacing(output) as partial:
+    with replacing(output, DataError) as partial:
         save_curves(found, partial, FORMATS[output.suffix.lower()])
     typer.echo(f"wrote {output}", err=True)

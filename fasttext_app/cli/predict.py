@@ -65,8 +65,8 @@ def predict(
     There is one row out for every text in, in their order, also for empty texts.
     """
     from fasttext_app.config import parse_assignments, resolve
+    from fasttext_app.opening import open_classifier
     from fasttext_app.outputs import FORMATS, format_for, write_predictions
-    from fasttext_app.predictor import TextClassifier
 
     if form is not None and form not in FORMATS:
         raise typer.BadParameter(
@@ -87,7 +87,7 @@ def predict(
     chosen = format_for(output, form)
     if threads is None and input == Path("-"):
         threads = 1  # so that each line is answered before the next one comes
-    classifier = TextClassifier.load(model, device=device or "cpu", threads=threads or 0)
+    classifier = open_classifier(model, device=device or "cpu", threads=threads or 0)
     config = resolve(
         classifier.config.model_dump(),
         only_section("data", parse_assignments(settings or [])),

@@ -17,12 +17,18 @@ from fasttext_app.cli.options import (
     SplitOption,
     TextColumnOption,
     ThreadsOption,
+    bytes_of,
+    data_layer,
+    only_section,
     open_scored,
     print_json,
 )
 
 if TYPE_CHECKING:
+    from fasttext_app.artifact import Artifact
+    from fasttext_app.config import Layer
     from fasttext_app.predictor import TextClassifier
+    from fasttext_app.quantization import Retrain
 
 __all__ = ["quantize"]
 
@@ -46,6 +52,21 @@ def quantize(
     qnorm: Annotated[
         bool, typer.Option("--qnorm", help="Code the norms of rows by themselves.")
     ] = False,
+    qout: Annotated[
+        bool, typer.Option("--qout", help="Code the linear layer too; for 256 labels or more.")
+    ] = False,
+    retrain: Annotated[
+        str | None,
+        typer.Option(
+            "--retrain", metavar="SPEC", help="Train the rows that --cutoff keeps on this data."
+        ),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", help="Of --retrain.  [default: as in training]")
+    ] = None,
+    lr: Annotated[
+        float | None, typer.Option("--lr", help="Of --retrain.  [default: as in training]")
+    ] = None,
     data: DataOption = None,
     split: SplitOption = None,
     text_column: TextColumnOption = None,
@@ -61,19 +82,40 @@ def quantize(
     """
     from fasttext_app import console
     from fasttext_app.artifact import check_target
+    from fasttext_app.config import flat_layer
     from fasttext_app.errors import ArtifactError, DataError
+    from fasttext_app.opening import open_classifier
     from fasttext_app.predictor import TextClassifier
+    from fasttext_app.quantization import product_quantize
+    from fasttext_app.quantization import quantize as quantize_numbers
 
-    if not product and (qnorm or dsub is not None):
-        raise typer.BadParameter("--dsub and --qnorm go with --product", param_hint="--product")
+    if not product and (qnorm or qout or dsub is not None):
+        raise typer.BadParameter(
+            "--dsub, --qnorm and --qout go with --product", param_hint="--product"
+        )
+    if retrain is not None and not cutoff:
+        raise typer.BadParameter("goes with --cutoff", param_hint="--retrain")
+    if retrain is None and (epochs is not None or lr is not None):
+        raise typer.BadParameter("--epochs and --lr go with --retrain", param_hint="--retrain")
     check_target(output)
     if output.exists() and output.resolve() == model.resolve():
         raise ArtifactError(f"{output}: is the model itself; name another folder")
-    original = TextClassifier.load(model, threads=threads or 0)
-    smaller = original.quantize(cutoff, product=product, dsub=dsub or 2, qnorm=qnorm)
+    original = open_classifier(model, threads=threads or 0)
+    reading = (text_column, label_column, errors)
+    train_on = None
+    if retrain is not None:
+        layer = flat_layer({k: v for k, v in (("epochs", epochs), ("lr", lr)) if v is not None})
+        train_on = _retrainer(original, data_layer(retrain, *reading), settings, layer)
+    smaller = TextClassifier(
+        product_quantize(
+            original.artifact, cutoff, width=dsub or 2, norms=qnorm, output=qout, retrain=train_on
+        )
+        if product
+        else quantize_numbers(original.artifact, cutoff, retrain=train_on),
+        threads=threads or 0,
+    )
     before, after = _figures(original), _figures(smaller)
     try:
-        reading = (text_column, label_column, errors)
         rows, separator = open_scored(original, data, split, reading, settings)
         for figures, scored in ((before, original), (after, smaller)):
             scores = scored.evaluate_batches(rows(), separator=separator)
@@ -84,7 +126,7 @@ def quantize(
             raise
         console.err.print(f"the accuracy is not measured; pass --data SPEC ({error})")
     smaller.save(output)
-    before["bytes"], after["bytes"] = _bytes_in(model), _bytes_in(output)
+    before["bytes"], after["bytes"] = bytes_of(model), bytes_of(output)
     if json:
         print_json({"output": str(output), "before": before, "after": after})
         return
@@ -92,10 +134,30 @@ def quantize(
     typer.echo(f"saved the smaller model to {output}")
 
 
+def _retrainer(
+    model: TextClassifier, data: Layer, assignments: list[str] | None, training: Layer
+) -> Retrain:
+    """Return what trains a model on with the training rows of a SPEC, which is opened here."""
+    from fasttext_app.config import parse_assignments, resolve
+    from fasttext_app.console import TrainProgress
+    from fasttext_app.retraining import retrain
+    from fasttext_app.sources import open_source
+
+    chosen = only_section("data", parse_assignments(assignments or []))
+    config = resolve(model.config.model_dump(), chosen, data).data
+    source = open_source(config)
+    layer = {**training, "data": {"label_separator": config.label_separator}}
+
+    def train_on(artifact: Artifact) -> Artifact:
+        progress = TrainProgress()
+        try:
+            return retrain(artifact, source.scan(config.train_split), layer, progress)
+        finally:
+            progress.close()
+
+    return train_on
+
+
 def _figures(model: TextClassifier) -> dict[str, Any]:
     table = model.artifact.table
     return {"bytes": 0, "rows": len(table), "table_bytes": table.nbytes}
-
-
-def _bytes_in(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.iterdir())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -14,6 +13,7 @@ from fasttext_app.cli.options import (
     ModelArgument,
     SetOption,
     TextColumnOption,
+    bytes_of,
     data_layer,
     given_texts,
     only_section,
@@ -41,7 +41,7 @@ def inspect(
     from fasttext_app import console
     from fasttext_app.config import parse_assignments, resolve
     from fasttext_app.inspection import inspect_texts, standalone_encoder
-    from fasttext_app.predictor import TextClassifier
+    from fasttext_app.opening import open_classifier
 
     if without_model:
         config = resolve(only_section("text", parse_assignments(settings or [])))
@@ -55,7 +55,7 @@ def inspect(
             )
         if settings:
             raise typer.BadParameter("goes only with --without-model", param_hint="--set")
-        classifier = TextClassifier.load(model)
+        classifier = open_classifier(model)
         inspection = inspect_texts(given_texts(texts), classifier.encoder, classifier)
     if json:
         print_json(_plain(inspection))
@@ -84,17 +84,18 @@ def _plain(inspection: Any) -> dict[str, Any]:
 def info(model: ModelArgument, json: JsonOption = False) -> None:
     """Show a model's configuration, vocabulary, labels, sizes, training data and metrics."""
     from fasttext_app import console
-    from fasttext_app.predictor import TextClassifier
+    from fasttext_app.inspection import known_settings
+    from fasttext_app.opening import open_classifier
 
-    classifier = TextClassifier.load(model)
-    size = sum(file.stat().st_size for file in Path(model).iterdir())
+    classifier = open_classifier(model)
+    size = bytes_of(model)
     if not json:
         console.show_info(classifier, str(model), size)
         return
     artifact = classifier.artifact
     print_json(
         {
-            "config": artifact.config.model_dump(mode="json"),
+            "config": known_settings(artifact),
             "labels": dict(zip(artifact.labels.names, artifact.labels.counts, strict=True)),
             "vocabulary": len(artifact.vocabulary),
             "table": list(artifact.table.shape),

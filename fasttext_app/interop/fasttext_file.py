@@ -17,28 +17,27 @@ anything is made of it, so a damaged file is an error and no more. Source: the f
 from __future__ import annotations
 
 import math
-import os
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fasttext_app.errors import ArtifactError
 from fasttext_app.product_quantizer import CODES, Coded, Quantizer
+from fasttext_app.whole_file import replacing
 
 __all__ = [
     "LOSSES",
     "SUPERVISED",
     "FastTextFile",
     "Settings",
+    "is_fasttext",
     "read_file",
     "write_file",
-    "written_whole",
 ]
 
 MAGIC, VERSION, OLDEST = 793712314, 12, 11
@@ -108,6 +107,19 @@ def read_file(path: str | Path) -> FastTextFile:
     except OSError as error:
         raise ArtifactError(f"{path}: cannot be read: {error.strerror or error}") from None
     return _Reader(str(path), data).read()
+
+
+def is_fasttext(path: str | Path) -> bool:
+    """Say whether a file begins as fastText's do.
+
+    Raises:
+        ArtifactError: it cannot be read.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(4) == struct.pack("<i", MAGIC)
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
 class _Reader:
@@ -282,33 +294,9 @@ def write_file(model: FastTextFile, path: str | Path) -> None:
     Raises:
         ArtifactError: it cannot be written.
     """
-    with written_whole(path) as file:
+    with replacing(path, ArtifactError) as place, place.open("wb") as file:
         for piece in _pieces(model):
             file.write(piece)
-
-
-@contextmanager
-def written_whole(path: str | Path) -> Iterator[IO[bytes]]:
-    """Open a file that appears under its name once it is whole.
-
-    Raises:
-        ArtifactError: it cannot be written.
-    """
-    place = Path(path)
-    if place.exists() and not place.is_file():
-        raise ArtifactError(f"{path}: is a folder or a device; name a file")
-    partial = place.parent / f".{place.name}.{os.getpid()}.partial"
-    try:
-        with partial.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(place)
-    except OSError as error:
-        raise ArtifactError(f"{path}: could not be saved: {error.strerror or error}") from None
-    finally:
-        with suppress(OSError):
-            partial.unlink()
 
 
 def _pieces(model: FastTextFile) -> Iterator[Any]:

@@ -7,26 +7,38 @@ answers on either side. What a file cannot hold is refused with the reason.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from fasttext_app.artifact import Artifact, Tensors
+from fasttext_app.artifact import FASTTEXT, OUTPUT, Artifact, Tensors
 from fasttext_app.config import resolve
 from fasttext_app.errors import ArtifactError, ConfigError
 from fasttext_app.interop.fasttext_file import LOSSES, SUPERVISED, FastTextFile, Settings
-from fasttext_app.product_quantizer import CODES, Coded, encode_rows
-from fasttext_app.text.fasttext_lines import PREFIX
+from fasttext_app.interop.train_options import sgd_steps
+from fasttext_app.product_quantizer import CODES, Coded, dense, encode_rows
+from fasttext_app.text.fasttext_lines import PREFIX, SPACES
 from fasttext_app.text.strings import python_strings, strings_of_buffers
 from fasttext_app.text.vocabulary import LabelSet, Vocabulary
 
-__all__ = ["column_of", "from_fasttext", "label_prefix", "ordered_table", "to_fasttext"]
+__all__ = [
+    "by_count",
+    "column_of",
+    "from_fasttext",
+    "label_prefix",
+    "ordered_table",
+    "to_fasttext",
+]
 
 F32 = npt.NDArray[np.float32]
 MARK = re.compile(r"__[^\W_]+__|[^\w\s]+")
 MOST_NGRAMS = 10, 30  # of words and of characters, as the configuration has it
+RATE = 0.1  # a file does not say by which one it was trained; this is the original's default
+KEPT_SETTINGS = ("ws", "neg", "lr_update_rate", "t")
+"""What the configuration has no place for; a model keeps it among its ``data``."""
 
 
 def from_fasttext(
@@ -65,12 +77,12 @@ def from_fasttext(
             f"{source}: has word n-grams up to {ngrams} and character n-grams up to {maxn}; this "
             f"program has them up to {MOST_NGRAMS[0]} and {MOST_NGRAMS[1]}"
         )
-    hashed = ngrams > 1 or maxn > 0
+    hashed, loss = ngrams > 1 or maxn > 0, LOSSES[settings.loss]
     config = resolve(
         {
             "data": {
                 "label_prefix": begin or PREFIX,
-                **({"label_separator": " "} if LOSSES[settings.loss] == "ova" else {}),
+                **({"label_separator": " "} if loss == "ova" else {}),
             },
             "text": {
                 "tokenizer": "fasttext" if begin in ("", PREFIX) else f"fasttext:{begin}",
@@ -83,20 +95,25 @@ def from_fasttext(
             },
             "model": {
                 "dim": settings.dim,
-                "loss": LOSSES[settings.loss],
+                "loss": loss,
+                "bias": False,
                 "probabilities": "fasttext",
+                **({"negatives": max(settings.neg, 1)} if loss == "ns" else {}),
             },
-            "optimizer": {"name": "sgd"},
-            "trainer": {"epochs": max(settings.epoch, 1)},
+            **sgd_steps(RATE, max(settings.epoch, 1)),
         }
     )
     table, buckets = ordered_table(file, hashed=hashed)
-    if dequantize and isinstance(table, Coded):
-        table = table.dense()
-    output = file.output.dense() if isinstance(file.output, Coded) else file.output
+    output = file.output
+    if dequantize:
+        table, output = dense(table), dense(output)
     tensors: Tensors = {
         **(table.tensors() if isinstance(table, Coded) else {"table": table}),
-        "weight": np.array(output, np.float32),
+        **(
+            output.tensors(OUTPUT)
+            if isinstance(output, Coded)
+            else {"weight": np.array(output, np.float32)}
+        ),
         "bias": np.zeros(len(file.labels), np.float32),
     }
     if buckets is not None:
@@ -116,6 +133,7 @@ def from_fasttext(
             "tokens": file.tokens,
             "vocabulary": len(file.words),
             "label_prefix": begin,
+            FASTTEXT: {name: getattr(settings, name) for name in KEPT_SETTINGS},
         },
     )
 
@@ -126,12 +144,29 @@ def ordered_table(
     """Return the table with pruned buckets in ascending order, and those buckets."""
     words, table = len(file.words), file.input
     if not hashed:  # buckets that no text falls into
-        return (table.take(np.arange(words)) if isinstance(table, Coded) else table[:words]), None
+        return _rows(table, np.arange(words)), None
     if file.pruned is None:
         return table, None
     pairs = file.pruned[np.argsort(file.pruned[:, 0])]
     assert isinstance(table, Coded)  # the reader saw to it
     return table.take(np.concatenate((np.arange(words), words + pairs[:, 1]))), pairs[:, 0].copy()
+
+
+def by_count(artifact: Artifact) -> Artifact:
+    """Return the same model with its labels in the order of a file, the most frequent first."""
+    order = _count_order(artifact)
+    labels = LabelSet(
+        tuple(artifact.labels.names[number] for number in order),
+        tuple(artifact.labels.counts[number] for number in order),
+    )
+    tensors = dict(artifact.tensors)
+    if artifact.config.model.loss != "hs":  # of which the rows are the nodes of a tree
+        tensors |= {"weight": tensors["weight"][order], "bias": tensors["bias"][order]}
+    return replace(artifact, labels=labels, tensors=tensors)
+
+
+def _count_order(artifact: Artifact) -> npt.NDArray[np.int64]:
+    return np.argsort(-np.array(artifact.labels.counts, np.int64), kind="stable")
 
 
 def label_prefix(artifact: Artifact) -> str:
@@ -181,24 +216,25 @@ def to_fasttext(artifact: Artifact, *, quantized: bool = False, seed: int = 0) -
     table = artifact.table
     if not isinstance(table, Coded) and "scale" in tensors:
         table = table * tensors["scale"][:, None]
-    weight = tensors["weight"]
+    weight = artifact.weight
     if tensors["bias"].any() and not isinstance(table, Coded):
-        table, weight = _bias_folded(table, weight, tensors["bias"])
+        table, weight = _bias_folded(table, dense(weight), tensors["bias"])
     if quantized and not isinstance(table, Coded):
         table = encode_rows(table, seed=seed)
     prefix = label_prefix(artifact)
-    order = np.argsort(-np.array(artifact.labels.counts, np.int64), kind="stable")
+    order = _count_order(artifact)
+    kept = {"neg": config.model.negatives, **artifact.data.get(FASTTEXT, {})}
     settings = Settings(
         dim=weight.shape[1],
         epoch=config.trainer.epochs,
         min_count=text.min_count,
-        neg=config.model.negatives,
         word_ngrams=text.word_ngrams,
         loss=next(number for number, name in LOSSES.items() if name == config.model.loss),
         model=SUPERVISED,
         bucket=text.hashed_rows,
         minn=text.minn,
         maxn=text.maxn,
+        **{name: kept[name] for name in KEPT_SETTINGS if name in kept},
     )
     names = [word.encode("utf-8", "surrogateescape") for word in python_strings(words.words)]
     return FastTextFile(
@@ -211,8 +247,12 @@ def to_fasttext(artifact: Artifact, *, quantized: bool = False, seed: int = 0) -
         pruned=_pruned(buckets) if quantized else None,  # of a .bin, every bucket has a row
         input=table,
         # With `hs` its rows are the nodes of the tree, which is the same tree there.
-        output=weight if config.model.loss == "hs" else weight[order],
+        output=weight if config.model.loss == "hs" else _rows(weight, order),
     )
+
+
+def _rows(matrix: npt.NDArray[Any] | Coded, numbers: npt.NDArray[np.int64]) -> F32 | Coded:
+    return matrix.take(numbers) if isinstance(matrix, Coded) else matrix[numbers]
 
 
 def _pruned(buckets: npt.NDArray[np.int32] | None) -> npt.NDArray[np.int32] | None:
@@ -228,6 +268,7 @@ def _bias_folded(table: F32, weight: F32, bias: F32) -> tuple[F32, F32]:
 def _obstacles(artifact: Artifact, quantized: bool) -> list[tuple[bool, str]]:
     """Return (is it so, why it cannot be written), most telling first."""
     text, model, tensors = artifact.config.text, artifact.config.model, artifact.tensors
+    cut = next((name for name in artifact.labels.names if SPACES.search(name)), None)
     buckets = tensors.get("buckets")
     bias = tensors.get("bias", np.zeros(0))
     absent = buckets is not None and len(buckets) < text.hashed_rows
@@ -248,8 +289,9 @@ def _obstacles(artifact: Artifact, quantized: bool) -> list[tuple[bool, str]]:
             f'model.mode = "{model.mode}"; there a text is the mean of its rows',
         ),
         (
-            any("\0" in name for name in artifact.labels.names),
-            "one of its labels has a NUL, at which a name ends there",
+            cut is not None,
+            f"its label {cut!r} has white space or a NUL in it, where a label ends there; train "
+            "with another name for it",
         ),
         (model.padding_idx is not None, "model.padding_idx leaves a row out"),
         (

@@ -6,6 +6,7 @@ character n-grams, so words that were never seen have one too.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fasttext_app.interop.fasttext_file import FastTextFile, written_whole
-from fasttext_app.interop.fasttext_model import column_of, ordered_table
+from fasttext_app.artifact import Artifact
+from fasttext_app.errors import ArtifactError, DataError
+from fasttext_app.interop.fasttext_file import FastTextFile, read_file
+from fasttext_app.interop.fasttext_model import column_of, label_prefix, ordered_table
 from fasttext_app.predictor import TextClassifier
-from fasttext_app.product_quantizer import Coded
+from fasttext_app.product_quantizer import Coded, dense
 from fasttext_app.text.encoder import TextEncoder
 from fasttext_app.text.fasttext_lines import SPACES
 from fasttext_app.text.strings import python_strings
 from fasttext_app.text.tokenizers import load_tokenizer
 from fasttext_app.text.vocabulary import Vocabulary
+from fasttext_app.vectors import PretrainedVectors
+from fasttext_app.whole_file import replacing
 
 __all__ = [
     "Neighbour",
@@ -29,6 +34,8 @@ __all__ = [
     "classifier_vectors",
     "file_vectors",
     "numbers_line",
+    "pretrained_vectors",
+    "write_outputs",
     "write_vectors",
 ]
 
@@ -168,8 +175,48 @@ def write_vectors(vectors: WordVectors, path: str | Path) -> None:
     Raises:
         ArtifactError: it cannot be written.
     """
-    with written_whole(path) as file:
-        file.write(f"{len(vectors.words)} {vectors.dim}\n".encode())
-        for word in vectors.words:
-            line = f"{word} {numbers_line(vectors.word(word))}\n"
-            file.write(line.encode("utf-8", "surrogateescape"))
+    named = ((word, vectors.word(word)) for word in vectors.words)
+    _write(named, (len(vectors.words), vectors.dim), path)
+
+
+def write_outputs(artifact: Artifact, path: str | Path) -> None:
+    """Write the rows of the linear layer in the same form, as the original's ``-saveOutput`` does.
+
+    Raises:
+        ArtifactError: it cannot be written.
+    """
+    prefix, weight = label_prefix(artifact), dense(artifact.weight)
+    named = ((prefix + name, row) for name, row in zip(artifact.labels.names, weight, strict=True))
+    _write(named, weight.shape, path)
+
+
+def _write(named: Iterable[tuple[str, F32]], shape: tuple[int, ...], path: str | Path) -> None:
+    with replacing(path, ArtifactError) as place, place.open("wb") as file:
+        file.write(f"{shape[0]} {shape[1]}\n".encode())
+        for name, numbers in named:
+            file.write(f"{name} {numbers_line(numbers)}\n".encode("utf-8", "surrogateescape"))
+
+
+def pretrained_vectors(path: str | Path, vocabulary: Vocabulary, dim: int) -> PretrainedVectors:
+    """Read the vectors of words from a ``.bin`` or ``.ftz`` file.
+
+    A word that the file does not have gets the mean of its character n-grams, where there are some.
+
+    Raises:
+        ArtifactError: the file cannot be read.
+        DataError: its vectors are of another dimension, or it knows none of the words.
+    """
+    vectors = file_vectors(read_file(path))
+    if vectors.dim != dim:
+        raise DataError(
+            f"{path}: the vectors have {vectors.dim} numbers; set model.dim = {vectors.dim}"
+        )
+    rows, found = [], []
+    for row, word in enumerate(python_strings(vocabulary.words)):
+        _, numbers = vectors.subwords(word)
+        if numbers:
+            rows.append(row)
+            found.append(vectors.rows(numbers).mean(axis=0, dtype=np.float32))
+    if not rows:
+        raise DataError(f"{path}: has a vector for none of the {len(vocabulary)} words of the data")
+    return PretrainedVectors(np.array(rows, np.int64), np.stack(found))

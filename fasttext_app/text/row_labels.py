@@ -52,15 +52,23 @@ class RowLabels:
         separator: str | None = None,
         *,
         may_be_none: bool = False,
+        min_count: int = 1,
     ) -> RowLabels:
-        """Find the labels of some columns; names in ``order`` come first."""
+        """Find the labels of some columns; names in ``order`` come first.
+
+        Where a row may have several labels, those seen less than ``min_count`` times get no class.
+        """
         if separator is None:
             return cls(LabelSet.build(columns, order))
         counts: Counter[str] = Counter()
         for column in columns:
             counts.update(label_counts(column))
-        found = {label: None for cell in counts for label in split_cell(cell, separator)}
-        names = LabelSet.build([pa.array(list(found), pa.string())], order)
+        seen: Counter[str] = Counter()
+        for cell, rows in counts.items():
+            for label in split_cell(cell, separator):
+                seen[label] += rows
+        found = [label for label, rows in seen.items() if rows >= min_count]
+        names = LabelSet.build([pa.array(found, pa.string())], order)
         return cls(names, separator, may_be_none=may_be_none)
 
     @property

@@ -1,0 +1,113 @@
+"""The Python API of the original fastText, over this program: change the import, keep the code.
+
+    from fasttext_app import compat as fasttext
+
+    model = fasttext.train_supervised("train.txt", lr=0.5, epoch=5, wordNgrams=2)
+    model.predict("some text", k=2)          # (("__label__a", "__label__b"), array([0.9, 0.1]))
+    model.save_model("model.bin")            # which the original loads, too
+
+Names and return shapes are the original's. What differs: equal seeds give equal models, texts are
+trained on in random order and several at a time, no probability is above 1, and an error is a
+:class:`~fasttext_app.errors.FastTextAppError` with a reason.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NoReturn
+
+from fasttext_app.compat.model import FastText
+from fasttext_app.errors import ConfigError
+from fasttext_app.interop.fasttext_file import read_file
+from fasttext_app.interop.fasttext_model import from_fasttext
+from fasttext_app.interop.word_vectors import file_vectors
+from fasttext_app.predictor import TextClassifier
+from fasttext_app.text.fasttext_lines import END, SPACES
+
+__all__ = [
+    "BOW",
+    "EOS",
+    "EOW",
+    "FastText",
+    "cbow",
+    "load_model",
+    "skipgram",
+    "supervised",
+    "tokenize",
+    "train_supervised",
+    "train_unsupervised",
+]
+
+BOW, EOW, EOS = "<", ">", END
+
+
+def load_model(path: str | Path) -> FastText:
+    """Load a ``.bin`` or ``.ftz`` file.
+
+    Raises:
+        ArtifactError: there is no such file, or it is not whole.
+    """
+    file = read_file(path)
+    if not file.supervised:
+        return FastText(None, file_vectors(file))
+    return FastText(TextClassifier(from_fasttext(file, str(path))))
+
+
+def train_supervised(*values: Any, **options: Any) -> FastText:
+    """Train a classifier on a file of ``__label__x some text`` lines.
+
+    Lines without a label are passed over; bytes that are no UTF-8 are words like any other.
+
+    Args:
+        *values: the file, then options in the order of the original.
+        **options: the original's, in either spelling (``wordNgrams``, ``word_ngrams``): input, lr,
+            dim, ws, epoch, minCount, minCountLabel, minn, maxn, neg, wordNgrams, loss, bucket,
+            thread, lrUpdateRate, t, label, verbose, pretrainedVectors, seed.
+
+    Raises:
+        ConfigError: an option is unknown, or has no place here.
+        DataError: the file cannot be read.
+        TrainingError: it leaves nothing to learn, or the loss ran away.
+        KeyboardInterrupt: Ctrl-C came.
+    """
+    from fasttext_app.compat.training import named, train
+
+    given = named(values, options)
+    return train(str(given.pop("input")), given)
+
+
+def train_unsupervised(*values: Any, **options: Any) -> NoReturn:
+    """Refuse: this program trains classifiers.
+
+    Raises:
+        ConfigError: always.
+    """
+    raise ConfigError(
+        "train_unsupervised: this program trains classifiers; train word vectors with the original "
+        "(pip install fasttext-community), and load_model reads its file here"
+    )
+
+
+def supervised(*values: Any, **options: Any) -> NoReturn:
+    """Refuse, as the original does.
+
+    Raises:
+        ConfigError: always.
+    """
+    raise ConfigError("`supervised` is not supported any more. Please use `train_supervised`.")
+
+
+def cbow(*values: Any, **options: Any) -> NoReturn:
+    """Refuse; see :func:`train_unsupervised`."""
+    train_unsupervised()
+
+
+def skipgram(*values: Any, **options: Any) -> NoReturn:
+    """Refuse; see :func:`train_unsupervised`."""
+    train_unsupervised()
+
+
+def tokenize(text: str) -> list[str]:
+    """Split a text into words, labels included; a line feed gives the word ``</s>``."""
+    words = text.replace("\n", f" {END} ")
+    return [word for word in SPACES.split(words) if word]
