@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 from fasttext_app.config import Config, flat_layer, load_config_file, resolve
 from fasttext_app.errors import DataError
-from fasttext_app.predictor import TextClassifier, labelled_table, refuse_labels
+from fasttext_app.predictor import TextClassifier
 from fasttext_app.preparation import Examples, load_examples, split_examples
 from fasttext_app.sources import Source
+from fasttext_app.sources.examples import labelled_table, refuse_labels
 from fasttext_app.workflows import train as run_training
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@
     metrics.json         how well it did on validation
     history.json         what each epoch came to
     data.json            what it was trained on
+    calibration.json     only where calibrated: its temperature and thresholds, and their rows
     tokenizer.json       only for hf: tokenizers
     README.md            the model card (not checksummed: edit it as you like)
 
@@ -35,6 +36,7 @@ import pyarrow as pa
 from safetensors import SafetensorError
 
 from fasttext_app._version import __version__
+from fasttext_app.calibration import check_record
 from fasttext_app.config import Config, dump_config, resolve
 from fasttext_app.errors import ArtifactError, ConfigError
 from fasttext_app.model_card import model_card
@@ -45,10 +47,11 @@ from fasttext_app.text.vocabulary import LabelSet, Vocabulary
 __all__ = ["FORMAT_VERSION", "Artifact", "check_target", "load_artifact", "save_artifact"]
 
 FORMAT, FORMAT_VERSION = "fasttext_app model", 1
-MANIFEST, CARD = "manifest.json", "README.md"
+MANIFEST, CARD, CALIBRATION = "manifest.json", "README.md", "calibration.json"
 DOCUMENTS = ("config.toml", "labels.json", "metrics.json", "history.json", "data.json")
 
-OWN = {MANIFEST, CARD, "model.safetensors", "vocabulary.parquet", "tokenizer.json", *DOCUMENTS}
+OWN = {MANIFEST, CARD, CALIBRATION, "model.safetensors", "vocabulary.parquet", "tokenizer.json"}
+OWN |= set(DOCUMENTS)
 
 TENSOR_TYPES: dict[str, np.dtype[Any]] = {
     "F32": np.dtype("<f4"),
@@ -76,6 +79,7 @@ class Artifact:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     history: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
+    calibration: Mapping[str, Any] = field(default_factory=dict)
     tokenizer_asset: bytes | None = None
 
     @property
@@ -155,8 +159,10 @@ def load_artifact(path: str | Path) -> Artifact:
             metrics=_read_json(folder / "metrics.json"),
             history=_read_json(folder / "history.json"),
             data=_read_json(folder / "data.json"),
+            calibration=_read_json(folder / CALIBRATION) if CALIBRATION in files else {},
             tokenizer_asset=asset.read_bytes() if asset.name in files else None,
         )
+        check_record(artifact.calibration, artifact.labels.names)
     _check_shapes(folder, artifact)
     return artifact
 
@@ -189,6 +195,7 @@ def _write_files(artifact: Artifact, folder: Path) -> None:
         "metrics.json": artifact.metrics,
         "history.json": artifact.history,
         "data.json": artifact.data,
+        **({CALIBRATION: artifact.calibration} if artifact.calibration else {}),
     }
     for name, document in documents.items():
         _write_json(folder / name, document)

@@ -180,6 +180,8 @@ class TrainerConfig(_Section):
     """Threads for tokenising and for torch; 0: all cores for the first, one for the second."""
     monitor: Literal["accuracy", "macro_f1", "loss"] = "accuracy"
     """The validation figure by which the best epoch is chosen."""
+    calibrate: bool = False
+    """Fit a temperature on the validation rows in the end, so that probabilities can be trusted."""
     clip_grad_norm: Annotated[float, Field(gt=0)] | None = None
     """Scale gradients down to this norm; dense gradients only."""
 

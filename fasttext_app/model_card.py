@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fasttext_app._version import __version__
+from fasttext_app.calibration import describe
 
 if TYPE_CHECKING:
     from fasttext_app.artifact import Artifact
@@ -29,6 +30,7 @@ def model_card(artifact: Artifact, manifest: str) -> str:
         else f"- {name}: {value}"
         for name, value in artifact.metrics.items()
     )
+    fitted = "".join(f"\n- {name}: {line}" for name, line in describe(artifact.calibration).items())
     return f"""# Text classifier trained with fasttext_app {__version__}
 
 A bag of embeddings ({model.mode}) of words, word n-grams up to {text.word_ngrams} and character
@@ -37,7 +39,7 @@ n-grams {text.minn}-{text.maxn}, with a linear layer on top (`{model.loss}`).
 - tokenizer: `{text.tokenizer}`
 - vocabulary: {words:,} words, {len(table) - words:,} rows of n-grams
 - table: {table.shape[0]:,} rows of {table.shape[1]} numbers ({table.nbytes / 1e6:,.1f} MB)
-- trained on: {origin}
+- trained on: {origin}{fitted}
 
 ## Measured on validation
 

@@ -19,6 +19,7 @@ from fasttext_app.artifact import Artifact
 from fasttext_app.config import Config
 from fasttext_app.device import resolve_device, torch_threads
 from fasttext_app.errors import DataError, TrainingError
+from fasttext_app.forward import CpuForward
 from fasttext_app.predictor import TextClassifier
 from fasttext_app.preparation import Encoded, Examples, Prepared, prepare
 from fasttext_app.sources import Source
@@ -69,6 +70,8 @@ def train_prepared(prepared: Prepared, callback: Callback | None = None) -> Trai
     from fasttext_app.trainer import Trainer
 
     config = prepared.config
+    if config.trainer.calibrate and prepared.validation is None:
+        raise TrainingError("trainer.calibrate: no row is left for validation; give more rows")
     device = resolve_device(config.trainer.device)
     with torch_threads(config.trainer.threads), _memory_explained(prepared):
         model = _build_model(prepared)
@@ -83,6 +86,8 @@ def train_prepared(prepared: Prepared, callback: Callback | None = None) -> Trai
     if outcome.interrupted and not outcome.steps:
         raise KeyboardInterrupt
     artifact = _artifact(prepared, model, outcome)
+    if config.trainer.calibrate:
+        artifact = _calibrated(prepared, artifact)
     classifier = TextClassifier(artifact, threads=config.trainer.threads)
     return TrainResult(classifier, outcome, prepared.statistics)
 
@@ -175,6 +180,23 @@ def _artifact(prepared: Prepared, model: FastTextClassifier, outcome: TrainOutco
         data=prepared.statistics,
         tokenizer_asset=prepared.encoder.tokenizer.asset,
     )
+
+
+def _calibrated(prepared: Prepared, artifact: Artifact) -> Artifact:
+    """Fit the temperature on the validation rows; a model that none fits stays as it is."""
+    from fasttext_app.evaluation import calibrate_artifact, linear_outputs
+
+    assert prepared.validation is not None
+    linear = CpuForward(linear_outputs(artifact))
+    outputs = np.concatenate([linear(load()) for load in prepared.validation.shards])
+    classes, sets = np.concatenate(prepared.validation.classes), prepared.label_sets
+    true = Ragged(classes, np.arange(len(classes) + 1)) if sets is None else sets.take(classes)
+    origin = {"source": artifact.data["source"], "split": "validation", "rows": len(classes)}
+    try:
+        return calibrate_artifact(artifact, outputs, true, several=sets is not None, origin=origin)
+    except DataError as error:
+        prepared.statistics["not_calibrated"] = str(error)
+        return artifact
 
 
 def describe_data(source: Source, split: str, separator: str | None = None) -> dict[str, Any]:

@@ -18,13 +18,23 @@ ROOT = Path(fasttext_app.__file__).parent
 LAYERS = [
     ["errors", "_version", "resources", "config", "config_sections", "config_rules"],
     ["background", "compiled", "events", "parallel"],
-    ["sources.*", "text.*", "metrics", "device", "kernels", "huffman", "product_quantizer"],
+    [
+        "sources.*",
+        "text.*",
+        "metrics",
+        "calibration",
+        "device",
+        "kernels",
+        "huffman",
+        "product_quantizer",
+    ],
     ["artifact", "model_card", "vectors"],
-    ["batch", "model", "losses", "optim.*", "forward", "predictor", "quantization"],
+    ["batch", "model", "losses", "optim.*", "forward", "predictor", "quantization"]
+    + ["answers", "evaluation", "selection"],
     ["trainer"],
-    ["outputs", "interop.*"],
+    ["outputs", "plots", "interop.*"],
     ["preparation", "workflows", "inspection", "api", "compat"],
-    ["console", "cli.*", "__main__"],
+    ["console", "console_calibration", "cli.*", "__main__"],
 ]
 TORCH_AT_THE_TOP = {
     *("batch", "model", "losses", "trainer"),

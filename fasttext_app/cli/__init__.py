@@ -13,11 +13,13 @@ from typer.core import TyperGroup
 
 from fasttext_app._version import __version__
 from fasttext_app.cli import ft
+from fasttext_app.cli.calibrate import calibrate
 from fasttext_app.cli.evaluate import evaluate
 from fasttext_app.cli.exchange import export, import_
 from fasttext_app.cli.predict import predict
 from fasttext_app.cli.quantize import quantize
 from fasttext_app.cli.show import data, info, inspect
+from fasttext_app.cli.threshold import threshold
 from fasttext_app.cli.train import train
 from fasttext_app.errors import FastTextAppError
 
@@ -89,7 +91,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (train, predict, evaluate, quantize, inspect, info, data):
+for command in (train, predict, evaluate, calibrate, threshold, quantize, inspect, info, data):
     app.command()(command)
 app.command("import")(import_)
 app.command()(export)

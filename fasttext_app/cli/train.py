@@ -156,6 +156,7 @@ def _dry_run(config: Any, as_json: bool) -> None:
 def _run(config: Any, prepared: Callable[[], Any], target: Path, as_json: bool) -> None:
     from fasttext_app import console
     from fasttext_app import workflows as jobs
+    from fasttext_app.console_calibration import show_calibrated
     from fasttext_app.device import resolve_device
     from fasttext_app.kernels import load_kernels
 
@@ -173,6 +174,8 @@ def _run(config: Any, prepared: Callable[[], Any], target: Path, as_json: bool) 
         console.err.print(
             f"{unknown} validation rows have labels that training never saw; left out"
         )
+    if "not_calibrated" in result.statistics:
+        console.err.print(f"not calibrated: {result.statistics['not_calibrated']}")
     coverage = result.statistics.get("pretrained_coverage")
     if coverage:
         console.err.print(
@@ -186,6 +189,7 @@ def _run(config: Any, prepared: Callable[[], Any], target: Path, as_json: bool) 
                 "output": str(target),
                 **result.outcome.as_dict(),
                 "metrics": dict(result.model.artifact.metrics),
+                "calibration": dict(result.model.artifact.calibration),
                 "data": result.statistics,
             }
         )
@@ -193,5 +197,7 @@ def _run(config: Any, prepared: Callable[[], Any], target: Path, as_json: bool) 
         accuracy = result.model.artifact.metrics.get("validation_accuracy")
         figure = "" if accuracy is None else f" (validation accuracy {accuracy:.4f})"
         typer.echo(f"saved the model of epoch {result.outcome.best_epoch} to {target}{figure}")
+        if result.model.artifact.calibration:
+            show_calibrated(result.model.artifact.calibration)
     if result.outcome.interrupted:
         raise typer.Exit(130)

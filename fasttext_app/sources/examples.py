@@ -218,3 +218,26 @@ def _label_column(
             )
         return pc.take(pa.array(label_names, pa.string()), column)
     return column.cast(pa.string())
+
+
+def labelled_table(job: str, texts: Sequence[str], labels: Sequence[str] | None) -> pa.Table:
+    """Make a table of ``text`` and ``label`` out of what was given in Python.
+
+    Raises:
+        DataError: there is not one label for each text, or they are not strings.
+    """
+    if labels is None or len(labels) != len(texts):
+        raise DataError(f"{job}: there must be one label for each text")
+    try:
+        columns = {"text": pa.array(texts, pa.string()), "label": pa.array(labels, pa.string())}
+    except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError) as error:
+        raise DataError(f"{job}: texts and labels must be strings: {error}") from None
+    if any(column.null_count for column in columns.values()):
+        raise DataError(f"{job}: a text or a label is None")
+    return pa.table(columns)
+
+
+def refuse_labels(job: str, spec: object, labels: Sequence[str] | None) -> None:
+    """Refuse labels beside a data SPEC, which has its own."""
+    if labels is not None:
+        raise DataError(f"{job}: labels go with texts; {spec} has its own")
