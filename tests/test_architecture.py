@@ -17,22 +17,12 @@ ROOT = Path(fasttext_app.__file__).parent
 # A module imports only from its own layer or a lower one. "x.*" is the package x and all in it.
 LAYERS = [
     ["errors", "_version", "resources", "config", "config_sections", "config_rules"],
-    ["background", "compiled", "events", "parallel"],
-    [
-        "sources.*",
-        "text.*",
-        "metrics",
-        "calibration",
-        "device",
-        "kernels",
-        "huffman",
-        "product_quantizer",
-    ],
-    ["artifact", "model_card", "vectors"],
-    ["batch", "model", "losses", "optim.*", "forward", "predictor", "quantization"]
-    + ["answers", "evaluation", "selection"],
+    ["background", "compiled", "events", "parallel", "calibration"],
+    ["sources.*", "text.*", "metrics", "device", "kernels", "huffman", "product_quantizer"],
+    ["artifact", "model_card", "vectors", "answers"],
+    ["batch", "model", "losses", "optim.*", "forward", "predictor", "quantization", "evaluation"],
     ["trainer"],
-    ["outputs", "plots", "interop.*"],
+    ["outputs", "plots", "selection", "interop.*"],
     ["preparation", "workflows", "inspection", "api", "compat"],
     ["console", "console_calibration", "cli.*", "__main__"],
 ]
