@@ -4,8 +4,8 @@
 
 Writes FOLDER/train.csv, validation.csv and test.csv (two thirds, a sixth, a sixth) with the columns
 `text` and `label`; labels are parted by `|`. The same seed gives the same bytes. A ticket has a few
-words of each of its labels, everyday words, and now and then words of a label that it has not, so
-that no model can be right about all of them.
+words of each of its labels, everyday words, and a few words of labels that it may not have, so that
+no model can be right about all of them.
 """
 
 from __future__ import annotations
@@ -25,46 +25,10 @@ TOPICS = {
     "security": (0.02, "phishing stolen suspicious breach leaked hacked password account fraud"),
     "legal": (0.01, "lawyer privacy contract terms data request consent delete account"),
 }
-EVERYDAY = [
-    "hello",
-    "please",
-    "help",
-    "me",
-    "with",
-    "the",
-    "this",
-    "is",
-    "a",
-    "my",
-    "i",
-    "you",
-    "we",
-    "since",
-    "yesterday",
-    "today",
-    "again",
-    "still",
-    "not",
-    "can",
-    "could",
-    "when",
-    "after",
-    "before",
-    "and",
-    "but",
-    "from",
-    "thanks",
-    "regards",
-    "problem",
-    "question",
-    "why",
-    "how",
-    "it",
-    "was",
-    "have",
-    "been",
-]
-STRAY = 0.15  # the chance that a ticket mentions a topic that is not its own
+EVERYDAY = """hello please help me with the this is a my i you we since yesterday today again still
+not can could when after before and but from thanks regards problem question why how it was have
+been"""
+STRAY = 2  # words of any topic in every ticket, at most
 
 
 def ticket(chance: random.Random) -> tuple[str, list[str]]:
@@ -72,10 +36,11 @@ def ticket(chance: random.Random) -> tuple[str, list[str]]:
     labels: list[str] = []
     while not labels:
         labels = [name for name, (rate, _) in TOPICS.items() if chance.random() < rate]
-    words = chance.choices(EVERYDAY, k=chance.randint(6, 14))
-    mentioned = labels + [name for name in TOPICS if chance.random() < STRAY / len(TOPICS)]
-    for name in mentioned:
+    words = chance.choices(EVERYDAY.split(), k=chance.randint(6, 14))
+    for name in labels:
         words += chance.choices(TOPICS[name][1].split(), k=chance.randint(1, 4))
+    for _ in range(chance.randint(0, STRAY)):
+        words.append(chance.choice(chance.choice(list(TOPICS.values()))[1].split()))
     chance.shuffle(words)
     return " ".join(words), labels
 
