@@ -94,7 +94,7 @@ def show_cut(cut: Mapping[str, Any]) -> None:
         f"threshold of {cut['label']}": repr(cut["threshold"]),
         "keeps": f"{cut['kept']:,} ({cut['kept'] / cut['texts']:.2%})",
     }
-    out.print(pairs_table(f"The likeliest {cut['keep']:.4g} of {cut['input']}", rows))
+    out.print(pairs_table(f"The likeliest {100 * cut['keep']:g}% of {cut['input']}", rows))
     if cut["kept"] > cut["wanted"]:
         out.print(
             Text(
