@@ -28,6 +28,7 @@ __all__ = [
     "CalibrationMeter",
     "Goal",
     "ReliabilityBin",
+    "Slope",
     "check_record",
     "choose_threshold",
     "describe",
@@ -45,6 +46,7 @@ LEAST_LIKELY = float(np.finfo(np.float64).eps)  # so that one sure error is not 
 F64 = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 Slope = Callable[[float], float]
+"""From 1/T to how the mean negative log-likelihood changes with it."""
 
 
 class ReliabilityBin(TypedDict):

@@ -13,6 +13,12 @@ from fasttext_app.console import new_table, out, pairs_table
 __all__ = ["show_calibrated", "show_cut", "show_reliability"]
 
 WIDTH = 20  # of a bar, in characters
+FIGURES = {
+    "ece": "expected calibration error",
+    "mce": "maximum calibration error",
+    "nll": "negative log-likelihood",
+    "brier": "Brier score",
+}
 
 
 def show_reliability(calibration: Calibration) -> None:
@@ -57,20 +63,12 @@ def show_calibrated(record: Mapping[str, Any]) -> None:
         title = f"Calibrated on {found['rows']:,} rows of {found['source']}"
         table = new_table(title, "", "before", "after", numbers=("before", "after"))
         table.add_row("temperature", "1", f"{found['value']:.4f}")
-        for name, label in _FIGURES.items():
+        for name, label in FIGURES.items():
             cells = (f"{found[side][name]:.4f}" for side in ("before", "after"))
             table.add_row(label, *cells)
         out.print(table)
     if "thresholds" in record:
         _show_thresholds(record["thresholds"])
-
-
-_FIGURES = {
-    "ece": "expected calibration error",
-    "mce": "maximum calibration error",
-    "nll": "negative log-likelihood",
-    "brier": "Brier score",
-}
 
 
 def _show_thresholds(fitted: Mapping[str, Any]) -> None:

@@ -25,6 +25,7 @@ from fasttext_app.calibration import (
     Calibration,
     CalibrationMeter,
     Goal,
+    Slope,
     choose_threshold,
     fit_temperature,
     margin_slope,
@@ -45,7 +46,7 @@ from fasttext_app.metrics import (
     top_k_classes,
 )
 from fasttext_app.sources import Source, open_source
-from fasttext_app.sources.examples import labelled_table, refuse_labels
+from fasttext_app.sources.examples import SPLIT_NAMES, labelled_table, refuse_labels
 from fasttext_app.text.ragged import Ragged
 from fasttext_app.text.row_labels import split_cell
 from fasttext_app.text.strings import flag_array, numbers_of
@@ -156,7 +157,8 @@ def held_out(artifact: Artifact, config: Config, source: Source, split: str) -> 
         DataError: there is no such split, or it is what the model was trained on.
     """
     same = source.spec == config.data.source == artifact.data.get("source")
-    if same and (source.single or split == config.data.train_split):
+    names = [SPLIT_NAMES.get(name, name) for name in (split, config.data.train_split)]
+    if same and (source.single or names[0] == names[1]):
         raise DataError(
             f"{source.spec}: the model was trained on these rows, and is surer there than "
             "elsewhere; calibrate on other rows, or train with --set trainer.calibrate=true, "
@@ -278,7 +280,7 @@ def calibrate_artifact(
     return replace(artifact, calibration=record)
 
 
-def _slope(artifact: Artifact, outputs: F32, true: Ragged) -> Any:
+def _slope(artifact: Artifact, outputs: F32, true: Ragged) -> Slope:
     loss = artifact.config.model.loss
     if loss in SIGMOIDS:
         return margin_slope(np.where(flags_of(true, outputs.shape[1]), outputs, -outputs))

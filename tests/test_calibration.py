@@ -510,9 +510,10 @@ def test_the_command_refuses_to_lose_a_model_or_to_be_flattered(folder):
     other = ["--set", "data.train_split=test", "--output", folder / "t"]
     trained = run("train", *rows, *several, *other)
     assert trained.exit_code == 0, trained.output
-    own = run("calibrate", folder / "t", *rows, "--split", "test", "--output", folder / "x")
-    assert own.exit_code == 1
-    assert "the model was trained on these rows" in own.output
+    for split in ("test", "testing"):
+        own = run("calibrate", folder / "t", *rows, "--split", split, "--output", folder / "x")
+        assert own.exit_code == 1
+        assert "the model was trained on these rows" in own.output
     none = run("calibrate", folder / "t", *rows, "--split", "dev2", "--output", folder / "x")
     assert "no split 'dev2'" in none.output
     assert not (folder / "x").exists()
