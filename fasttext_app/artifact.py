@@ -10,6 +10,7 @@
     history.json         what each epoch came to
     data.json            what it was trained on
     run.json             settings, data, versions and seed of the run, where training wrote it
+    calibration.json     only where calibrated: its temperature and thresholds, and their rows
     tokenizer.json       only for hf: tokenizers
     README.md            the model card (not checksummed: edit it as you like)
 
@@ -35,6 +36,7 @@ import pyarrow as pa
 from safetensors import SafetensorError
 
 from fasttext_app.adaptive_softmax import tensor_shapes
+from fasttext_app.calibration import check_record
 from fasttext_app.checkpoints import CHECKPOINTS
 from fasttext_app.config import Config, dump_config, resolve
 from fasttext_app.errors import ArtifactError, ConfigError
@@ -65,11 +67,11 @@ __all__ = [
 ]
 
 FORMAT, FORMAT_VERSION = "fasttext_app model", 1
-CARD = "README.md"
+CARD, CALIBRATION = "README.md", "calibration.json"
 DOCUMENTS = ("config.toml", "labels.json", "metrics.json", "history.json", "data.json")
 REQUIRED = ("model.safetensors", "vocabulary.parquet", *DOCUMENTS)
 
-OWN = {MANIFEST, CARD, CHECKPOINTS, "run.json", "tokenizer.json", *REQUIRED}
+OWN = {MANIFEST, CARD, CALIBRATION, CHECKPOINTS, "run.json", "tokenizer.json", *REQUIRED}
 
 TENSOR_TYPES: dict[str, np.dtype[Any]] = {
     "F32": np.dtype("<f4"),
@@ -97,6 +99,7 @@ class Artifact:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     history: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
+    calibration: Mapping[str, Any] = field(default_factory=dict)
     tokenizer_asset: bytes | None = None
     run: Mapping[str, Any] | None = None
 
@@ -193,9 +196,11 @@ def load_artifact(path: str | Path) -> Artifact:
             metrics=read_json(folder / "metrics.json"),
             history=read_json(folder / "history.json"),
             data=read_json(folder / "data.json"),
+            calibration=read_json(folder / CALIBRATION) if CALIBRATION in files else {},
             tokenizer_asset=asset.read_bytes() if asset.name in files else None,
             run=read_json(folder / "run.json") if "run.json" in files else None,
         )
+        check_record(artifact.calibration, artifact.labels.names)
     _check_shapes(folder, artifact)
     return artifact
 
@@ -234,6 +239,7 @@ def _write_files(artifact: Artifact, folder: Path) -> None:
         "metrics.json": artifact.metrics,
         "history.json": artifact.history,
         "data.json": artifact.data,
+        **({CALIBRATION: artifact.calibration} if artifact.calibration else {}),
     }
     if artifact.run is not None:
         documents["run.json"] = artifact.run

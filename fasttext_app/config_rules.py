@@ -81,6 +81,17 @@ def impossible_combinations(config: Config) -> Iterable[tuple[bool, str]]:
         'set it to "torch" or "auto"',
     )
     yield (
+        trainer.calibrate and config.data.validation == 0,
+        "trainer.calibrate needs validation rows, and data.validation = 0 leaves none",
+    )
+    yield (
+        trainer.calibrate
+        and config.data.label_separator is not None
+        and model.loss not in ("ova", "ns"),
+        f'trainer.calibrate: model.loss = "{model.loss}" shares one probability out among the '
+        'labels, which no temperature makes that of each of several; set model.loss = "ova"',
+    )
+    yield (
         text.min_ngram_count > 1 and not text.prune,
         "text.min_ngram_count is read only where text.prune = true",
     )

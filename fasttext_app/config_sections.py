@@ -223,6 +223,8 @@ class TrainerConfig(_Section):
     (``"500"``), a time (``"5m"``) or ``"epoch"``; at the end of an epoch in any case."""
     keep_checkpoints: Annotated[int, Field(ge=1)] = 2
     """How many of the newest checkpoints stay."""
+    calibrate: bool = False
+    """Fit a temperature on the validation rows in the end, so that probabilities can be trusted."""
     clip_grad_norm: Annotated[float, Field(gt=0)] | None = None
     """Scale gradients down to this norm; dense gradients only."""
 

@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fasttext_app.calibration import describe
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
@@ -20,7 +22,9 @@ if TYPE_CHECKING:
 __all__ = [
     "TrainProgress",
     "err",
+    "new_table",
     "out",
+    "pairs_table",
     "show_data",
     "show_info",
     "show_inspection",
@@ -123,7 +127,8 @@ class TrainProgress:
         return line + ("  (best)" if event.best and record.validation_loss is not None else "")
 
 
-def _table(title: str, *columns: str, numbers: Sequence[str] = ()) -> Table:
+def new_table(title: str, *columns: str, numbers: Sequence[str] = ()) -> Table:
+    """Return a table; the columns that are ``numbers`` go to the right."""
     table = Table(title=Text(title), title_justify="left", title_style="bold", header_style="bold")
     for column in columns:
         right = column in numbers
@@ -131,7 +136,8 @@ def _table(title: str, *columns: str, numbers: Sequence[str] = ()) -> Table:
     return table
 
 
-def _pairs(title: str, rows: Mapping[str, object]) -> Table:
+def pairs_table(title: str, rows: Mapping[str, object]) -> Table:
+    """Return a table of names and values."""
     table = Table(title=Text(title), title_justify="left", title_style="bold", show_header=False)
     table.add_column(style="cyan")
     table.add_column(overflow="fold")
@@ -153,14 +159,14 @@ def show_statistics(statistics: Mapping[str, Any], dim: int) -> None:
     rows = dict(statistics)
     labels = rows.pop("labels")
     rows["table"] = f"{rows['table_rows'] * dim * 4 / 1e6:,.1f} MB at dim {dim}"
-    out.print(_pairs("Training data", {name.replace("_", " "): v for name, v in rows.items()}))
+    out.print(pairs_table("Training data", {name.replace("_", " "): v for name, v in rows.items()}))
     show_balance(labels)
 
 
 def show_balance(labels: Mapping[str, int], title: str = "Labels") -> None:
     """Show how many rows each label has."""
     total = max(sum(labels.values()), 1)
-    table = _table(title, "label", "rows", "share", numbers=("rows", "share"))
+    table = new_table(title, "label", "rows", "share", numbers=("rows", "share"))
     for name, count in labels.items():
         table.add_row(Text(name), f"{count:,}", f"{count / total:.1%}")
     out.print(table)
@@ -190,6 +196,9 @@ def show_multi_label_scores(scores: MultiLabelScores) -> None:
         ),
         "macro F1": scores["macro_f1"],
         "sample F1": scores["sample_f1"],
+        "threshold": scores.get("threshold", 0.5),
+        "label ranking precision": scores.get("ranking_precision", 0.0),
+        "R-precision": scores.get("r_precision", 0.0),
     }
     _show_figures(summary, scores)
     _show_unknown(scores["unknown_labels"])
@@ -198,9 +207,11 @@ def show_multi_label_scores(scores: MultiLabelScores) -> None:
 def _show_figures(summary: dict[str, object], scores: Scores | MultiLabelScores) -> None:
     for k, value in scores["precision_at_k"].items():
         summary[f"P@{k} / R@{k}"] = f"{value:.4f} / {scores['recall_at_k'][k]:.4f}"
-    out.print(_pairs("Evaluation", summary))
+    if "calibration" in scores:
+        summary["ECE"], summary["NLL"] = scores["calibration"]["ece"], scores["calibration"]["nll"]
+    out.print(pairs_table("Evaluation", summary))
     numbers = ("precision", "recall", "F1", "support")
-    table = _table("Per label", "label", *numbers, numbers=numbers)
+    table = new_table("Per label", "label", *numbers, numbers=numbers)
     for name, row in scores["per_label"].items():
         figures = (row["precision"], row["recall"], row["f1"])
         table.add_row(Text(name), *(f"{figure:.4f}" for figure in figures), f"{row['support']:,}")
@@ -225,7 +236,7 @@ def _show_confusion(labels: Sequence[str], matrix: Sequence[Sequence[int]]) -> N
     if sum(len(name) + 3 for name in names) + max(map(len, names)) + 4 > out.width:
         columns = [str(number) for number in range(1, len(names) + 1)]
         names = [f"{number} {name}" for number, name in enumerate(names, start=1)]
-    table = _table("Confusion matrix (rows: true, columns: predicted)", "")
+    table = new_table("Confusion matrix (rows: true, columns: predicted)", "")
     for column in columns:
         table.add_column(Text(column), justify="right")
     for row, (name, counts) in enumerate(zip(names, matrix, strict=True)):
@@ -244,7 +255,7 @@ def show_info(model: TextClassifier, path: str, size_bytes: int) -> None:
     artifact, text = model.artifact, model.config.text
     table = artifact.table
     out.print(
-        _pairs(
+        pairs_table(
             f"Model {path}",
             {
                 "size on disk": f"{size_bytes / 1e6:,.1f} MB",
@@ -255,6 +266,7 @@ def show_info(model: TextClassifier, path: str, size_bytes: int) -> None:
                 "table": f"{table.shape[0]:,} rows x {table.shape[1]} ({table.dtype})",
                 "labels": f"{len(model.labels):,}",
                 **origin(artifact),
+                **describe(artifact.calibration),
                 **{name.replace("_", " "): value for name, value in artifact.metrics.items()},
             },
         )
@@ -270,12 +282,12 @@ def show_info(model: TextClassifier, path: str, size_bytes: int) -> None:
         for key, value in values.items()
         if value is not None
     }
-    out.print(_pairs("Configuration", {name: str(value) for name, value in settings.items()}))
+    out.print(pairs_table("Configuration", {name: str(value) for name, value in settings.items()}))
 
 
 def show_quantized(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
     """Show the figures of a model before and after it was made smaller."""
-    table = _table("Quantised", "", "before", "after", numbers=("before", "after"))
+    table = new_table("Quantised", "", "before", "after", numbers=("before", "after"))
     for name, label in (("bytes", "size on disk"), ("table_bytes", "table")):
         table.add_row(label, *(f"{figures[name] / 1e6:,.1f} MB" for figures in (before, after)))
     for name in ("rows", "examples", "accuracy", "exact_match", "macro_f1"):
@@ -289,7 +301,7 @@ def show_data(description: Mapping[str, Any]) -> None:
     """Show the rows, lengths, balance and first rows of a data set."""
     words = description["words"]
     out.print(
-        _pairs(
+        pairs_table(
             f"Data {description['source']}",
             {
                 "split": description["split"],
@@ -303,7 +315,7 @@ def show_data(description: Mapping[str, Any]) -> None:
         )
     )
     show_balance(description["labels"])
-    table = _table("First rows", "label", "text")
+    table = new_table("First rows", "label", "text")
     for row in description["first_rows"]:
         text = " ".join(row["text"].split())
         table.add_row(Text(row["label"]), Text(text if len(text) <= 200 else text[:199] + "…"))
@@ -316,7 +328,7 @@ def show_inspection(inspection: Inspection) -> None:
         _show_stages(number, stages, inspection)
     bags, size, bucket = inspection.bags, inspection.vocabulary_size, inspection.bucket
     out.print(
-        _pairs(
+        pairs_table(
             "The batch that EmbeddingBag gets",
             {
                 f"indices [{len(bags.indices)}]": _numbers(bags.indices.tolist()),
@@ -329,7 +341,7 @@ def show_inspection(inspection: Inspection) -> None:
     if inspection.logits is None or inspection.probabilities is None:
         return
     columns = [f"text {number}" for number in range(len(inspection.texts))]
-    table = _table("Logits (probability)", "label", *columns, numbers=columns)
+    table = new_table("Logits (probability)", "label", *columns, numbers=columns)
     for column, label in enumerate(inspection.labels):
         cells = [
             f"{logits[column]:+.3f} ({proba[column]:.3f})"
@@ -341,7 +353,7 @@ def show_inspection(inspection: Inspection) -> None:
 
 def _show_stages(number: int, stages: TextStages, inspection: Inspection) -> None:
     out.print(Text(f"Text {number}: {' '.join(stages.text.split())}", style="bold"))
-    table = _table("", "stage", "result")
+    table = new_table("", "stage", "result")
     words = [
         f"{token}→{'unknown' if row is None else row}"
         for token, row in zip(stages.tokens, stages.word_rows, strict=True)

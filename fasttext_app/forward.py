@@ -30,6 +30,7 @@ __all__ = [
     "CpuForward",
     "bag_vectors",
     "class_scores",
+    "class_scores_of",
     "fasttext_sigmoid",
     "probabilities",
     "table_rows",
@@ -41,6 +42,7 @@ MODES = ("sum", "mean", "max")  # in the order of kernels.SUM, MEAN, MAX
 SIGMOIDS = ("ova", "ns")  # the losses for which each class is a question of its own
 NORMALISED = ("hs", "adaptive")  # those of which the logits of classes are log-probabilities
 CACHE_LINE = 64
+MOST_LOGITS = 1 << 24  # that are looked at in one go: of many classes, those of fewer texts
 FASTTEXT_FLOOR = 1e-5  # what the original adds to a probability before it takes the logarithm
 
 
@@ -53,7 +55,7 @@ class CpuForward:
 
     def __init__(self, artifact: Artifact) -> None:
         self._tensors, self._model = artifact.tensors, artifact.config.model
-        self._table, self._scores = artifact.table, _class_scores_of(artifact)
+        self._table, self._scores = artifact.table, class_scores_of(artifact)
         self._weight = dense(artifact.weight) if artifact.is_linear else None
         # A cell of the original's sigmoid is wide: for the same cell the sum must be the same, so
         # its terms are added in the same order.
@@ -178,7 +180,8 @@ def class_scores(loss: str, counts: Sequence[int], floor: float = 0.0) -> Callab
     return lambda outputs: outputs
 
 
-def _class_scores_of(artifact: Artifact) -> Callable[[F32], F32]:
+def class_scores_of(artifact: Artifact) -> Callable[[F32], F32]:
+    """Return the same for a model; see :func:`class_scores`."""
     model = artifact.config.model
     floor = FASTTEXT_FLOOR if model.probabilities == "fasttext" else 0.0
     return class_scores(model.loss, artifact.labels.counts, floor)
@@ -237,7 +240,7 @@ def torch_forward(artifact: Artifact, device_name: str) -> Callable[[Ragged], F3
         matrices["weight"] = dense(artifact.weight)
     model.load_tensors(artifact.tensors | matrices)
     model.to(device).eval()
-    idf, scores = artifact.tensors.get("idf"), _class_scores_of(artifact)
+    idf, scores = artifact.tensors.get("idf"), class_scores_of(artifact)
 
     def place(array: npt.NDArray[Any] | None) -> torch.Tensor | None:
         return None if array is None else torch.from_numpy(array).to(device)

@@ -7,11 +7,12 @@ training never saw): such an example counts as an error wherever it is counted.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
+from fasttext_app.calibration import Calibration
 from fasttext_app.text.ragged import Ragged, offsets_of
 
 __all__ = [
@@ -22,8 +23,10 @@ __all__ = [
     "chosen_classes",
     "classification_scores",
     "confusion_matrix",
+    "flags_of",
     "multi_label_scores",
     "precision_at_k",
+    "ranking_precision",
     "top_k_classes",
 ]
 
@@ -55,6 +58,7 @@ class Scores(TypedDict):
     precision_at_k: dict[str, float]
     recall_at_k: dict[str, float]
     unknown_labels: dict[str, int]
+    calibration: NotRequired[Calibration]
 
 
 class MultiLabelScores(TypedDict):
@@ -72,6 +76,11 @@ class MultiLabelScores(TypedDict):
     precision_at_k: dict[str, float]
     recall_at_k: dict[str, float]
     unknown_labels: dict[str, int]
+    threshold: NotRequired[float | str]
+    """From which probability on labels were predicted; ``fitted``: the model's own for each."""
+    ranking_precision: NotRequired[float]
+    r_precision: NotRequired[float]
+    calibration: NotRequired[Calibration]
 
 
 def confusion_matrix(true: Ids, predicted: Ids, classes: int) -> npt.NDArray[np.int64]:
@@ -196,6 +205,52 @@ def chosen_classes(chosen: npt.NDArray[np.bool_]) -> Ragged:
     [[0, 2], []]
     """
     return Ragged(np.nonzero(chosen)[1], offsets_of(chosen.sum(axis=1)))
+
+
+def flags_of(true: Ragged, classes: int) -> npt.NDArray[np.bool_]:
+    """Return the reverse, [B, C]; classes from C on are left out.
+
+    >>> flags_of(Ragged.from_lists([[0, 2], [5]]), 3).tolist()
+    [[True, False, True], [False, False, False]]
+    """
+    flags = np.zeros((len(true), classes), dtype=bool)
+    known = true.indices < classes
+    flags[np.repeat(np.arange(len(true)), true.lengths)[known], true.indices[known]] = True
+    return flags
+
+
+def ranking_precision(scores: npt.NDArray[np.floating], true: Ragged) -> tuple[Shares, Shares]:
+    """Return how well all classes of each text are ranked: label ranking precision, R-precision.
+
+    The first is the mean, over the true labels of a text, of the share of true labels among those
+    that score no less; of equal scores all come before. A text without labels has 1. Its mean over
+    texts is the label ranking average precision (Tsoumakas et al. 2010, "Mining Multi-label
+    Data"). The second is the share of true labels among the first R, for a text of R labels; a
+    text without labels has NaN.
+
+    Args:
+        scores: [B, C].
+        true: the classes of each text, [B]; those from C on are never found.
+
+    Returns:
+        Two arrays, [B].
+
+    >>> ranking_precision(np.array([[0.9, 0.1, 0.5]]), Ragged.from_lists([[0, 1]]))
+    (array([0.83333333]), array([0.5]))
+    """
+    rows, classes = scores.shape
+    order = np.argsort(-scores, axis=1, kind="stable")
+    right = np.take_along_axis(flags_of(true, classes), order, 1)
+    ranked, found = np.take_along_axis(scores, order, 1), np.cumsum(right, axis=1)
+    ends = np.ones((rows, classes), dtype=bool)  # where a run of equal scores ends
+    ends[:, :-1] = ranked[:, 1:] != ranked[:, :-1]
+    last = np.where(ends, np.arange(classes), classes)
+    last = np.minimum.accumulate(last[:, ::-1], axis=1)[:, ::-1]
+    shares = np.where(right, np.take_along_axis(found, last, 1) / (last + 1), 0.0)
+    sizes = true.lengths
+    precision = np.where(sizes > 0, shares.sum(axis=1) / np.maximum(sizes, 1), 1.0)
+    among = found[np.arange(rows), np.clip(sizes, 1, classes) - 1]
+    return precision, np.where(sizes > 0, among / np.maximum(sizes, 1), np.nan)
 
 
 def multi_label_scores(

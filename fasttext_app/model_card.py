@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fasttext_app._version import __version__
+from fasttext_app.calibration import describe
 
 if TYPE_CHECKING:
     from fasttext_app.artifact import Artifact
@@ -29,6 +30,7 @@ def model_card(artifact: Artifact, manifest: str) -> str:
         else f"- {name}: {value}"
         for name, value in artifact.metrics.items()
     )
+    fitted = "".join(f"\n- {name}: {line}" for name, line in describe(artifact.calibration).items())
     from_where = "imported from" if artifact.imported else "trained on"
     made = "imported from a fastText file" if artifact.imported else "trained"
     return f"""# Text classifier {made} with fasttext_app {__version__}
@@ -39,7 +41,7 @@ n-grams {text.minn}-{text.maxn}, with an output layer on top (`{model.loss}`).
 - tokenizer: `{text.tokenizer}`
 - vocabulary: {words:,} words, {len(table) - words:,} rows of n-grams
 - table: {table.shape[0]:,} rows of {table.shape[1]} numbers ({table.nbytes / 1e6:,.1f} MB)
-- {from_where}: {origin}
+- {from_where}: {origin}{fitted}
 
 ## Measured on validation
 

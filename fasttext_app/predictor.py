@@ -7,7 +7,6 @@ is the zero vector, so its answer is the model's prior (the bias).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
@@ -15,23 +14,16 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from fasttext_app.answers import FITTED, PREDICTIONS, Prediction, Ranked, Threshold
 from fasttext_app.artifact import Artifact, load_artifact, save_artifact
-from fasttext_app.config import Config, DataConfig
-from fasttext_app.errors import ConfigError, DataError
-from fasttext_app.forward import CpuForward, probabilities, torch_forward
-from fasttext_app.metrics import (
-    MultiLabelScores,
-    Scores,
-    chosen_classes,
-    classification_scores,
-    multi_label_scores,
-    top_k_classes,
-)
+from fasttext_app.calibration import parse_goal, recorded_thresholds
+from fasttext_app.config import Config
+from fasttext_app.errors import ConfigError
+from fasttext_app.forward import MOST_LOGITS, CpuForward, probabilities, torch_forward
+from fasttext_app.metrics import MultiLabelScores, Scores, top_k_classes
 from fasttext_app.parallel import map_threads
 from fasttext_app.text.encoder import TextEncoder, TextLike, as_chunks
 from fasttext_app.text.ragged import Ragged
-from fasttext_app.text.row_labels import split_cell
-from fasttext_app.text.strings import number_array, string_array
 from fasttext_app.text.tokenizers import load_tokenizer
 
 if TYPE_CHECKING:
@@ -40,59 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["PREDICTIONS", "Prediction", "Ranked", "TextClassifier"]
 
 F32 = npt.NDArray[np.float32]
-EVALUATED_RANKS = 5
-FEW = 100
-MOST_LOGITS = 1 << 24  # that are ranked in one go: of 8,192 classes and more, fewer texts
-PREDICTIONS = pa.schema(
-    {
-        "text": pa.string(),
-        "labels": pa.list_(pa.string()),
-        "probabilities": pa.list_(pa.float64()),
-    }
-)
-"""The answers for a batch of texts: the labels of each, best first, and their probabilities."""
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The answer for one text: labels, best first, and the probability of each."""
-
-    labels: tuple[str, ...]
-    probabilities: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Ranked:
-    """The answers for B texts: the k best classes of each, best first, and their probabilities."""
-
-    classes: npt.NDArray[np.int64]  # [B, k]
-    probabilities: npt.NDArray[np.float64]  # [B, k]
-
-    @classmethod
-    def concat(cls, parts: Sequence[Ranked]) -> Ranked:
-        """Put the answers of parts one after another."""
-        return cls(
-            np.concatenate([part.classes for part in parts]),
-            np.concatenate([part.probabilities for part in parts]),
-        )
-
-    def columns(
-        self, names: Sequence[str], threshold: float = 0.0
-    ) -> tuple[pa.ListArray, pa.ListArray]:
-        """Return label names and probabilities of each text, those below ``threshold`` left out."""
-        kept = self.probabilities >= threshold
-        ends = np.cumsum(kept.sum(axis=1, dtype=np.int32), dtype=np.int32)
-        offsets = number_array(np.concatenate((np.zeros(1, np.int32), ends)))
-        classes = self.classes[kept]
-        if len(classes) > FEW:
-            labels = string_array(names).take(number_array(classes))
-        else:  # sooner done than Arrow's compute functions are imported
-            labels = string_array([names[number] for number in classes.tolist()])
-        values = number_array(self.probabilities[kept])
-        return (
-            pa.ListArray.from_arrays(offsets, labels),
-            pa.ListArray.from_arrays(offsets, values),
-        )
 
 
 class TextClassifier:
@@ -132,6 +71,11 @@ class TextClassifier:
     def labels(self) -> tuple[str, ...]:
         """The names of the C classes."""
         return self.artifact.labels.names
+
+    @property
+    def fitted_thresholds(self) -> npt.NDArray[np.float64] | None:
+        """The threshold of each class, [C], where :meth:`calibrate` has fitted them."""
+        return recorded_thresholds(self.artifact.calibration, self.labels)
 
     def save(self, path: str | Path) -> None:
         """Write the model directory; see ``artifact.py``.
@@ -173,6 +117,47 @@ class TextClassifier:
         )
         return TextClassifier(smaller, threads=self.threads)
 
+    def calibrate(
+        self,
+        data: str | Path | Sequence[str],
+        labels: Sequence[str] | None = None,
+        *,
+        split: str = "validation",
+        temperature: bool = True,
+        thresholds: str | None = None,
+    ) -> TextClassifier:
+        """Return the model with probabilities that agree with what comes true.
+
+        Its temperature makes them surer or less sure, all alike; its thresholds say for each label
+        from which probability on it is predicted. The rows must not be those of training.
+
+        Args:
+            data: a SPEC, or texts.
+            labels: one cell for each text, where ``data`` is texts.
+            split: of the SPEC.
+            temperature: whether to fit it.
+            thresholds: what they are chosen for: ``f1``, ``precision:0.9``, ``recall:0.9``; None:
+                the model has none.
+
+        Raises:
+            ConfigError: there is nothing to fit, or the model cannot have it.
+            DataError: the data cannot be read, is that of training, or no temperature fits it.
+        """
+        from fasttext_app import evaluation as jobs
+
+        goal = None if thresholds is None else parse_goal(thresholds)
+        config, source = jobs.given_rows("calibrate", self.config, data, labels)
+        rows = jobs.held_out(self.artifact, config, source, split)
+        calibrated = jobs.calibrate_batches(
+            self,
+            rows,
+            config.data.label_separator,
+            temperature=temperature,
+            goal=goal,
+            origin=jobs.origin_of(source, split),
+        )
+        return TextClassifier(calibrated, threads=self.threads)
+
     def logits(self, texts: TextLike) -> F32:
         """Return the logits of texts, [B, C]."""
         chunks = as_chunks(texts)
@@ -213,52 +198,96 @@ class TextClassifier:
 
     @overload
     def predict(  # type: ignore[overload-overlap]  # str is a Sequence[str] too
-        self, texts: str, top_k: int = 1, threshold: float = 0.0
+        self, texts: str, top_k: int | None = None, threshold: float | str = 0.0
     ) -> Prediction: ...
     @overload
     def predict(
-        self, texts: Sequence[str] | pa.Array, top_k: int = 1, threshold: float = 0.0
+        self,
+        texts: Sequence[str] | pa.Array,
+        top_k: int | None = None,
+        threshold: float | str = 0.0,
     ) -> list[Prediction]: ...
     def predict(
-        self, texts: str | Sequence[str] | pa.Array, top_k: int = 1, threshold: float = 0.0
+        self,
+        texts: str | Sequence[str] | pa.Array,
+        top_k: int | None = None,
+        threshold: float | str = 0.0,
     ) -> Prediction | list[Prediction]:
         """Return the best labels of one text, or of each of several.
 
         Args:
             texts: one text, or a list or Arrow array of texts.
-            top_k: at most this many labels a text.
-            threshold: leave out labels with a smaller probability.
+            top_k: at most this many labels a text; None: 1, or all with ``fitted``.
+            threshold: leave out labels with a smaller probability; ``fitted``: than the model's
+                threshold of that label.
+
+        Raises:
+            ConfigError: ``fitted``, and the model has no thresholds.
         """
-        ranked = self.rank([texts] if isinstance(texts, str) else texts, top_k)
+        looked_at, least, most = self.limits(top_k, threshold)
+        ranked = self.rank([texts] if isinstance(texts, str) else texts, looked_at)
         answers = []
-        for classes, values in zip(
-            ranked.classes.tolist(), ranked.probabilities.tolist(), strict=True
+        for classes, values, kept in zip(
+            ranked.classes.tolist(),
+            ranked.probabilities.tolist(),
+            ranked.kept(least, most).tolist(),
+            strict=True,
         ):
             above = [
-                (self.labels[c], p) for c, p in zip(classes, values, strict=True) if p >= threshold
+                (self.labels[c], p) for c, p, k in zip(classes, values, kept, strict=True) if k
             ]
             answers.append(Prediction(tuple(n for n, _ in above), tuple(p for _, p in above)))
         return answers[0] if isinstance(texts, str) else answers
 
     def predict_batches(
-        self, batches: Iterable[pa.RecordBatch], top_k: int = 1, threshold: float = 0.0
+        self,
+        batches: Iterable[pa.RecordBatch],
+        top_k: int | None = None,
+        threshold: float | str = 0.0,
     ) -> Iterator[pa.RecordBatch]:
         """Predict a stream of batches with a column ``text``, on all threads, in constant memory.
 
-        Yields:
+        Args:
+            batches: the texts.
+            top_k: as for :meth:`predict`.
+            threshold: as for :meth:`predict`.
+
+        Returns:
             Batches of the columns of :data:`PREDICTIONS`, row by row as they came in.
 
         Raises:
+            ConfigError: ``fitted``, and the model has no thresholds.
             DataError: a text is None or no string.
         """
+        looked_at, least, most = self.limits(top_k, threshold)
 
         def predict(texts: pa.StringArray) -> pa.RecordBatch:
-            ranked = self.rank_bags(self.encoder.encode_chunk(texts), top_k)
-            columns = [texts, *ranked.columns(self.labels, threshold)]
+            ranked = self.rank_bags(self.encoder.encode_chunk(texts), looked_at)
+            columns = [texts, *ranked.columns(self.labels, least, most)]
             return pa.record_batch(columns, schema=PREDICTIONS)
 
         pieces = (piece for batch in batches for piece in as_chunks(batch.column("text")))
-        yield from map_threads(predict, pieces, self.threads)
+        return map_threads(predict, pieces, self.threads)
+
+    def limits(
+        self, top_k: int | None, threshold: float | str
+    ) -> tuple[int, Threshold, int | None]:
+        """Return how many classes to rank, their thresholds, and how many answers may stay.
+
+        Raises:
+            ConfigError: ``fitted``, and the model has no thresholds.
+        """
+        if not isinstance(threshold, str):
+            return 1 if top_k is None else top_k, threshold, None
+        if threshold != FITTED:
+            raise ConfigError(f"threshold = {threshold!r}: must be a number or {FITTED!r}")
+        fitted = self.fitted_thresholds
+        if fitted is None:
+            raise ConfigError(
+                "the model has no fitted thresholds; make them with "
+                "`fasttext-app calibrate MODEL --thresholds f1`"
+            )
+        return len(self.labels), fitted, top_k
 
     def evaluate(
         self,
@@ -266,7 +295,7 @@ class TextClassifier:
         labels: Sequence[str] | None = None,
         *,
         split: str = "test",
-        threshold: float = 0.5,
+        threshold: float | None = None,
     ) -> Scores | MultiLabelScores:
         """Score the model on a data SPEC's split, or on texts with their ``labels``.
 
@@ -275,26 +304,20 @@ class TextClassifier:
             labels: one cell for each text, where ``data`` is texts.
             split: of the SPEC.
             threshold: where a row may have several labels, the probability from which one is
-                predicted.
+                predicted; None: the model's own for each label, or 0.5 where it has none.
 
         Raises:
             DataError: the data cannot be read, or there is none.
         """
-        from fasttext_app.sources.examples import labelled_table, refuse_labels
+        from fasttext_app.evaluation import given_rows
 
-        if not isinstance(data, str | Path):
-            rows = labelled_table("evaluate", data, labels).to_batches()
-            return self.evaluate_batches(rows, threshold)
-        from fasttext_app.sources import open_source
-
-        refuse_labels("evaluate", data, labels)
-        config = DataConfig.model_validate(self.config.data.model_dump() | {"source": str(data)})
-        return self.evaluate_batches(open_source(config).scan(split), threshold)
+        _, source = given_rows("evaluate", self.config, data, labels)
+        return self.evaluate_batches(source.scan(split), threshold)
 
     def evaluate_batches(
         self,
         batches: Iterable[pa.RecordBatch],
-        threshold: float = 0.5,
+        threshold: float | None = None,
         separator: str | None = None,
     ) -> Scores | MultiLabelScores:
         """Score the model on batches of ``text`` and ``label``, in constant memory for the texts.
@@ -307,50 +330,10 @@ class TextClassifier:
         Raises:
             DataError: there are no rows.
         """
+        from fasttext_app.evaluation import evaluate_batches
+
         separator = separator or self.config.data.label_separator
-        if separator is None:
-            return self._evaluate_single(batches)
-        return self._evaluate_several(batches, separator, threshold)
-
-    def _evaluate_several(
-        self, batches: Iterable[pa.RecordBatch], separator: str, threshold: float
-    ) -> MultiLabelScores:
-        numbers = {name: number for number, name in enumerate(self.labels)}
-        true: list[list[int]] = []
-        predicted, ranked = [], []
-        for batch in batches:
-            for cell in batch.column("label").to_pylist():
-                labels = split_cell(cell, separator)
-                true.append([numbers.setdefault(label, len(numbers)) for label in labels])
-            logits = self.logits(batch.column("text"))
-            proba = probabilities(logits, self.config.model)
-            predicted.append(chosen_classes(proba >= threshold))
-            ranked.append(top_k_classes(logits, EVALUATED_RANKS))
-        if not true:
-            raise DataError("there are no rows to evaluate")
-        return multi_label_scores(
-            Ragged.from_lists(true),
-            Ragged.concat(predicted),
-            np.concatenate(ranked),
-            self.labels,
-            list(numbers)[len(self.labels) :],
-        )
-
-    def _evaluate_single(self, batches: Iterable[pa.RecordBatch]) -> Scores:
-        unknown: dict[str, int] = {}
-        true, ranked = [], []
-        for batch in batches:
-            classes = self.artifact.labels.ids(batch.column("label"))
-            for row in np.flatnonzero(classes < 0):
-                name = batch.column("label")[int(row)].as_py()
-                classes[row] = len(self.labels) + unknown.setdefault(name, len(unknown))
-            true.append(classes)
-            ranked.append(self.rank(batch.column("text"), EVALUATED_RANKS).classes)
-        if not sum(map(len, true)):
-            raise DataError("there are no rows to evaluate")
-        return classification_scores(
-            np.concatenate(true), np.concatenate(ranked), self.labels, list(unknown)
-        )
+        return evaluate_batches(self, batches, threshold, separator)
 
     def explain(
         self, text: str, label: str | None = None, against: str | None = None

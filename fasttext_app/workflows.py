@@ -21,6 +21,7 @@ from fasttext_app.checkpoints import Checkpoints, Found
 from fasttext_app.config import Config
 from fasttext_app.device import resolve_device, torch_threads
 from fasttext_app.errors import ConfigError, DataError, TrainingError
+from fasttext_app.forward import CpuForward
 from fasttext_app.interval import Interval
 from fasttext_app.predictor import TextClassifier
 from fasttext_app.preparation import Encoded, Examples, Prepared, prepare
@@ -109,6 +110,8 @@ def train_prepared(
     from fasttext_app.trainer import NonFiniteLossError, Trainer
 
     config = prepared.config
+    if config.trainer.calibrate and prepared.validation is None:
+        raise TrainingError("trainer.calibrate: no row is left for validation; give more rows")
     run = run_manifest(config, prepared.statistics)
     changed = check_same_run(resume.path, resume.run, run) if resume else []
     device = resolve_device(config.trainer.device)
@@ -134,6 +137,8 @@ def train_prepared(
     if outcome.interrupted and not outcome.steps:
         raise KeyboardInterrupt
     artifact = _artifact(prepared, model, outcome, run)
+    if config.trainer.calibrate:
+        artifact = _calibrated(prepared, artifact)
     classifier = TextClassifier(artifact, threads=config.trainer.threads)
     return TrainResult(classifier, outcome, prepared.statistics, changed)
 
@@ -258,6 +263,23 @@ def _artifact(
         tokenizer_asset=prepared.encoder.tokenizer.asset,
         run=run,
     )
+
+
+def _calibrated(prepared: Prepared, artifact: Artifact) -> Artifact:
+    """Fit the temperature on the validation rows; a model that none fits stays as it is."""
+    from fasttext_app.evaluation import calibrate_artifact, linear_outputs
+
+    assert prepared.validation is not None
+    linear = CpuForward(linear_outputs(artifact))
+    outputs = np.concatenate([linear(load()) for load in prepared.validation.shards])
+    classes, sets = np.concatenate(prepared.validation.classes), prepared.label_sets
+    true = Ragged(classes, np.arange(len(classes) + 1)) if sets is None else sets.take(classes)
+    origin = {"source": artifact.data["source"], "split": "validation", "rows": len(classes)}
+    try:
+        return calibrate_artifact(artifact, outputs, true, several=sets is not None, origin=origin)
+    except DataError as error:
+        prepared.statistics["not_calibrated"] = str(error)
+        return artifact
 
 
 def describe_data(source: Source, split: str, separator: str | None = None) -> dict[str, Any]:

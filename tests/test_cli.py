@@ -123,7 +123,8 @@ def test_training_twice_gives_the_same_weights(run, tiny_csv, tmp_path):
 def test_train_json(run, tiny_csv):
     found = document(run("train", "--data", tiny_csv, "--output", "model", *QUICK, "--json"))
     assert list(found) == [
-        *("output", "best_epoch", "steps", "interrupted", "epochs", "metrics", "data")
+        *("output", "best_epoch", "steps", "interrupted", "epochs", "metrics", "calibration"),
+        "data",
     ]
     assert found["output"] == "model"
     assert found["steps"] == 3
@@ -315,6 +316,7 @@ def test_evaluate_json(run, tiny_model_dir, tiny_csv, tiny_examples):
     assert list(found) == [
         *("examples", "accuracy", "macro_f1", "micro_f1", "labels", "per_label"),
         *("confusion_matrix", "precision_at_k", "recall_at_k", "unknown_labels"),
+        "calibration",
     ]
     assert found["examples"] == len(tiny_examples[::3]) == 7
     assert found["labels"] == ["money", "sport"]
@@ -519,7 +521,8 @@ def test_threads_do_not_change_the_answers(run, tiny_model_dir, tmp_path):
 def test_info_json(run, tiny_model_dir, tiny_examples):
     found = document(run("info", tiny_model_dir, "--json"))
     assert list(found) == [
-        *("config", "labels", "vocabulary", "table", "bytes", "metrics", "history", "data")
+        *("config", "labels", "vocabulary", "table", "bytes", "metrics", "calibration"),
+        *("history", "data"),
     ]
     assert found["labels"] == {"money": 10, "sport": 10}
     bigrams = {pair for text, _ in tiny_examples for pair in pairwise(text.split())}

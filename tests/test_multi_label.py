@@ -20,7 +20,13 @@ from fasttext_app.cli import app
 from fasttext_app.config import resolve
 from fasttext_app.errors import DataError
 from fasttext_app.losses import build_loss, one_vs_all_of_sets
-from fasttext_app.metrics import classification_scores, multi_label_scores
+from fasttext_app.metrics import (
+    chosen_classes,
+    classification_scores,
+    flags_of,
+    multi_label_scores,
+    ranking_precision,
+)
 from fasttext_app.preparation import Examples, prepare
 from fasttext_app.sources import open_source
 from fasttext_app.text.ragged import Ragged
@@ -254,3 +260,36 @@ def test_evaluate_takes_the_separator_of_the_rows_that_it_scores(files, tmp_path
     scores = json.loads(done.stdout)
     assert scores["labels"] == ["money", "sport", "tech"]
     assert scores["micro_f1"] == 1
+
+
+SCORES = st.lists(st.sampled_from([-1.0, 0.0, 0.5, 2.0]), min_size=4, max_size=4)
+
+
+@given(st.lists(st.tuples(SCORES, st.sets(st.integers(0, 3))), min_size=1, max_size=8))
+@settings(deadline=None, max_examples=200)
+def test_ranking_precision_equals_that_of_scikit_learn(rows):
+    sklearn = pytest.importorskip("sklearn.metrics")
+    scores = np.array([row for row, _ in rows])
+    true = Ragged.from_lists([sorted(classes) for _, classes in rows])
+    found, r_precision = ranking_precision(scores, true)
+    expected = sklearn.label_ranking_average_precision_score(flags_of(true, 4), scores)
+    assert found.mean() == pytest.approx(expected)
+    for (row, classes), value in zip(rows, r_precision, strict=True):
+        order = sorted(range(4), key=lambda number: (-row[number], number))
+        if classes:
+            assert value == len(classes & set(order[: len(classes)])) / len(classes)
+        else:
+            assert np.isnan(value)
+
+
+def test_a_label_without_a_class_is_never_found_in_a_ranking():
+    scores = np.array([[0.9, 0.1]] * 3)
+    true = Ragged.from_lists([[0, 7], [7], [0, 1, 7]])
+    precision, r_precision = ranking_precision(scores, true)
+    assert precision.tolist() == pytest.approx([0.5, 0, 2 / 3])
+    assert r_precision.tolist() == pytest.approx([0.5, 0, 2 / 3])
+
+
+@given(st.lists(st.sets(st.integers(0, 3)).map(sorted)))
+def test_flags_are_the_reverse_of_chosen_classes(bags):
+    assert chosen_classes(flags_of(Ragged.from_lists(bags), 4)).to_lists() == bags

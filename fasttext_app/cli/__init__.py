@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from fasttext_app._version import __version__
 from fasttext_app.cli import ft
+from fasttext_app.cli.calibrate import calibrate
 from fasttext_app.cli.evaluate import evaluate
 from fasttext_app.cli.exchange import export, import_
 from fasttext_app.cli.explain import explain
@@ -20,6 +21,7 @@ from fasttext_app.cli.plot import plot
 from fasttext_app.cli.predict import predict
 from fasttext_app.cli.quantize import quantize
 from fasttext_app.cli.show import data, info, inspect
+from fasttext_app.cli.threshold import threshold
 from fasttext_app.cli.train import train
 from fasttext_app.errors import FastTextAppError
 from fasttext_app.interrupts import Terminated
@@ -94,7 +96,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (train, predict, evaluate, quantize, inspect, explain, plot, info, data):
+for command in (
+    *(train, predict, evaluate, calibrate, threshold, quantize, explain, inspect, plot, info, data),
+):
     app.command()(command)
 app.command("import")(import_)
 app.command()(export)

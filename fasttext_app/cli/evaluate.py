@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
@@ -41,17 +42,33 @@ def evaluate(
             "--threshold",
             min=0,
             max=1,
-            help="Where rows have several labels: predict those from here on.  [default: 0.5]",
+            help="Where rows have several labels: predict those from here on.  "
+            "[default: the model's own for each, else 0.5]",
+        ),
+    ] = None,
+    reliability: Annotated[
+        Path | None,
+        typer.Option(
+            "--reliability",
+            metavar="FILE.png|svg",
+            help="Draw the reliability diagram into this file too.",
         ),
     ] = None,
     device: DeviceOption = None,
     threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Score a model on labelled data: accuracy, F1, per-label figures, confusion matrix, P@k."""
-    from fasttext_app import console
-    from fasttext_app.opening import open_classifier
+    """Score a model on labelled data: accuracy, F1, per-label figures, confusion matrix, P@k.
 
+    ECE, NLL and the reliability diagram say how far its probabilities can be trusted.
+    """
+    from fasttext_app import console
+    from fasttext_app.console_calibration import show_reliability
+    from fasttext_app.opening import open_classifier
+    from fasttext_app.plots import check_plot, draw_reliability
+
+    if reliability is not None:
+        check_plot(reliability)
     classifier = open_classifier(model, device=device or "cpu", threads=threads or 0)
     reading = (text_column, label_column, errors)
     rows, separator = open_scored(classifier, data, split, reading, settings)
@@ -61,11 +78,14 @@ def evaluate(
             "is for rows of several labels; say what parts them by --set data.label_separator=...",
             param_hint="--threshold",
         )
-    least = 0.5 if threshold is None else threshold
-    scores = classifier.evaluate_batches(rows(), least, separator)
+    scores = classifier.evaluate_batches(rows(), threshold, separator)
+    if reliability is not None:
+        draw_reliability(scores["calibration"], reliability)
     if json:
         print_json(scores)
-    elif several:
+        return
+    if several:
         console.show_multi_label_scores(cast("MultiLabelScores", scores))
     else:
         console.show_scores(cast("Scores", scores))
+    show_reliability(scores["calibration"])

@@ -50,10 +50,26 @@ def predict(
             help="[default: by the name of --output, else text]",
         ),
     ] = None,
-    top_k: Annotated[int, typer.Option("--top-k", min=1, help="Labels for each text.")] = 1,
+    top_k: Annotated[
+        int | None,
+        typer.Option(
+            "--top-k",
+            min=1,
+            help="Labels for each text.  [default: 1; with --threshold fitted: all]",
+        ),
+    ] = None,
     threshold: Annotated[
-        float, typer.Option("--threshold", min=0, max=1, help="Leave out less likely labels.")
-    ] = 0.0,
+        str | None,
+        typer.Option(
+            "--threshold",
+            metavar="P|fitted",
+            help="Leave out less likely labels; fitted: by the model's threshold of each label.",
+        ),
+    ] = None,
+    label: Annotated[
+        str | None,
+        typer.Option("--label", help="Keep only the texts that reach --threshold for this label."),
+    ] = None,
     text_column: TextColumnOption = None,
     errors: ErrorsOption = None,
     settings: SetOption = None,
@@ -62,7 +78,8 @@ def predict(
 ) -> None:
     """Predict the labels of texts: arguments, lines of stdin, or a column of a file.
 
-    There is one row out for every text in, in their order, also for empty texts.
+    There is one row out for every text in, in their order, also for empty texts; with --label only
+    for the texts that are kept.
     """
     from fasttext_app.config import parse_assignments, resolve
     from fasttext_app.opening import open_classifier
@@ -72,19 +89,12 @@ def predict(
         raise typer.BadParameter(
             f"{form!r} is not one of {', '.join(FORMATS)}", param_hint="--format"
         )
-    if texts == ["-"] and input is None:
-        texts, input = None, Path("-")  # noqa: A001 - fastText's own way to name stdin
-    if texts and input is not None:
-        raise typer.BadParameter("give texts or --input, not both", param_hint="TEXT")
-    if not texts and input is None:
-        if sys.stdin is None or sys.stdin.isatty():
-            raise typer.BadParameter(
-                "give texts, --input FILE, or lines on stdin", param_hint="TEXT"
-            )
-        input = Path("-")  # noqa: A001
+    texts, input = _where_from(texts, input)  # noqa: A001
     if same_file(input, output):
         raise typer.BadParameter(f"{output} is the input too", param_hint="--output")
-    chosen = format_for(output, form)
+    if label is not None and top_k is not None:
+        raise typer.BadParameter("goes not with --label", param_hint="--top-k")
+    chosen, least = format_for(output, form), _threshold(threshold)
     if threads is None and input == Path("-"):
         threads = 1  # so that each line is answered before the next one comes
     classifier = open_classifier(model, device=device or "cpu", threads=threads or 0)
@@ -94,12 +104,44 @@ def predict(
         data_layer(str(input), text_column, None, errors),
     )
     batches = _given(given_texts(texts, config.data.errors)) if texts else _read(config)
-    top_k = min(top_k, len(classifier.labels))
+    if label is not None:
+        from fasttext_app.selection import keep_texts
 
-    predicted = classifier.predict_batches(batches, top_k, threshold)
-    rows = write_predictions(predicted, output, chosen, top_k)
+        answers = keep_texts(classifier, batches, label, least)
+    else:
+        answers = classifier.predict_batches(batches, top_k, least)
+    most = 1 if label is not None or least != "fitted" else len(classifier.labels)
+    rows = write_predictions(answers, output, chosen, min(top_k or most, len(classifier.labels)))
     if output is not None:
         typer.echo(f"wrote {rows:,} row{'s' * (rows != 1)} to {output}", err=True)
+
+
+def _where_from(texts: list[str] | None, file: Path | None) -> tuple[list[str] | None, Path | None]:
+    if texts == ["-"] and file is None:  # fastText's own way to name stdin
+        return None, Path("-")
+    if texts and file is not None:
+        raise typer.BadParameter("give texts or --input, not both", param_hint="TEXT")
+    if not texts and file is None:
+        if sys.stdin is None or sys.stdin.isatty():
+            raise typer.BadParameter(
+                "give texts, --input FILE, or lines on stdin", param_hint="TEXT"
+            )
+        file = Path("-")
+    return texts, file
+
+
+def _threshold(text: str | None) -> float | str:
+    if text is None or text == "fitted":
+        return text or 0.0
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise typer.BadParameter(
+            f"{text!r} is not a number from 0 to 1, nor fitted", param_hint="--threshold"
+        )
+    return number
 
 
 def _given(texts: list[str]) -> Iterator[pa.RecordBatch]:

@@ -101,6 +101,7 @@ def info(model: ModelArgument, json: JsonOption = False) -> None:
             "table": list(artifact.table.shape),
             "bytes": size,
             "metrics": artifact.metrics,
+            "calibration": artifact.calibration,
             "history": artifact.history,
             "data": artifact.data,
         }

@@ -218,6 +218,7 @@ def _run(
     from fasttext_app import console
     from fasttext_app import workflows as jobs
     from fasttext_app.callbacks import TensorBoard, all_of
+    from fasttext_app.console_calibration import show_calibrated
     from fasttext_app.device import resolve_device
     from fasttext_app.events import Callback
     from fasttext_app.kernels import load_kernels
@@ -232,27 +233,10 @@ def _run(
         result = jobs.train_prepared(prepared(), all_of(*listeners), target, found, interrupts)
     finally:
         progress.close()
-    if result.changed_versions:
-        console.err.print(
-            f"the run began with {'; '.join(result.changed_versions)}: "
-            "the weights may differ from those of a run without a break"
-        )
     if result.outcome.checkpoint:
         console.err.print(f"interrupted; go on with: fasttext-app train --resume {target}")
         raise typer.Exit(interrupts.exit_code)
-    if result.outcome.interrupted:
-        console.err.print("interrupted; the best weights so far are kept")
-    unknown = result.statistics["validation_rows_of_unknown_labels"]
-    if unknown:
-        console.err.print(
-            f"{unknown} validation rows have labels that training never saw; left out"
-        )
-    coverage = result.statistics.get("pretrained_coverage")
-    if coverage:
-        console.err.print(
-            f"pretrained vectors cover {coverage['words']:.1%} of the vocabulary "
-            f"and {coverage['occurrences']:.1%} of its occurrences"
-        )
+    _tell(result)
     result.model.save(target)
     if as_json:
         print_json(
@@ -260,6 +244,7 @@ def _run(
                 "output": str(target),
                 **result.outcome.as_dict(),
                 "metrics": dict(result.model.artifact.metrics),
+                "calibration": dict(result.model.artifact.calibration),
                 "data": result.statistics,
             }
         )
@@ -267,5 +252,33 @@ def _run(
         accuracy = result.model.artifact.metrics.get("validation_accuracy")
         figure = "" if accuracy is None else f" (validation accuracy {accuracy:.4f})"
         typer.echo(f"saved the model of epoch {result.outcome.best_epoch} to {target}{figure}")
+        if result.model.artifact.calibration:
+            show_calibrated(result.model.artifact.calibration)
     if result.outcome.interrupted:
         raise typer.Exit(interrupts.exit_code)
+
+
+def _tell(result: Any) -> None:
+    """Say on stderr what of a run was not as one might think."""
+    from fasttext_app import console
+
+    if result.changed_versions:
+        console.err.print(
+            f"the run began with {'; '.join(result.changed_versions)}: "
+            "the weights may differ from those of a run without a break"
+        )
+    if result.outcome.interrupted:
+        console.err.print("interrupted; the best weights so far are kept")
+    unknown = result.statistics["validation_rows_of_unknown_labels"]
+    if unknown:
+        console.err.print(
+            f"{unknown} validation rows have labels that training never saw; left out"
+        )
+    if "not_calibrated" in result.statistics:
+        console.err.print(f"not calibrated: {result.statistics['not_calibrated']}")
+    coverage = result.statistics.get("pretrained_coverage")
+    if coverage:
+        console.err.print(
+            f"pretrained vectors cover {coverage['words']:.1%} of the vocabulary "
+            f"and {coverage['occurrences']:.1%} of its occurrences"
+        )
