@@ -1,4 +1,4 @@
-"""The Python API: ``train`` and ``load``; the rest is methods of what they return.
+"""The Python API: ``train``, ``tune`` and ``load``; the rest is methods of what they return.
 
 >>> import fasttext_app as ft
 >>> texts = ["great fun, loved it", "a joy to watch", "dull and slow", "a waste of time"] * 5
@@ -14,7 +14,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,17 +22,23 @@ from fasttext_app.config import Config, flat_layer, load_config_file, resolve
 from fasttext_app.errors import DataError
 from fasttext_app.predictor import TextClassifier, labelled_table, refuse_labels
 from fasttext_app.preparation import Examples, load_examples, split_examples
+from fasttext_app.search_space import SearchSpace
 from fasttext_app.sources import Source
+from fasttext_app.trials import Budget
 from fasttext_app.workflows import train as run_training
 
 if TYPE_CHECKING:
     from fasttext_app.events import Callback
+    from fasttext_app.trials import Callback as TuneCallback
+    from fasttext_app.trials import TuneResult
 
-__all__ = ["load", "train"]
+__all__ = ["load", "train", "tune"]
+
+Data = str | Path | Sequence[str] | None
 
 
 def train(
-    data: str | Path | Sequence[str] | None = None,
+    data: Data = None,
     labels: Sequence[str] | None = None,
     *,
     config: str | Path | None = None,
@@ -55,17 +61,64 @@ def train(
         DataError: the data cannot be read.
         TrainingError: the data leaves nothing to learn.
     """
-    layers = [load_config_file(config)] if config is not None else []
-    layers.append(flat_layer(settings))
-    if isinstance(data, str | Path):
-        layers.append({"data": {"source": str(data)}})
-    resolved = resolve(*layers)
-    if data is None or isinstance(data, str | Path):
-        refuse_labels("train", data or "the config's source", labels)
-        examples = load_examples(resolved)
+    resolved = _resolved(data, config, settings)
+    return run_training(resolved, _examples("train", data, labels, resolved), callback).model
+
+
+def tune(
+    data: Data = None,
+    labels: Sequence[str] | None = None,
+    *,
+    trials: int | None = None,
+    seconds: float | None = None,
+    metric: str | None = None,
+    space: str | Path | Mapping[str, Any] | None = None,
+    max_bytes: int | None = None,
+    study: str | Path | None = None,
+    config: str | Path | None = None,
+    callback: TuneCallback | None = None,
+    **settings: Any,
+) -> TuneResult:
+    """Search for the settings that do best on validation rows.
+
+    ``ft.train(data, labels, **result.config.model_dump())`` trains the best model again.
+
+    Args:
+        data: a SPEC, or texts; see :func:`train`.
+        labels: one label for each text, where ``data`` is texts.
+        trials: how many runs, those of earlier sessions in ``study`` included.
+        seconds: how long to search; with ``trials``, what comes first.
+        metric: the figure to search by (``"macro_f1"``, ``"f1:spam"``); None: ``trainer.monitor``.
+        space: what to search: a TOML file with a table ``[space]``, or that table; None: a default.
+        max_bytes: the largest model directory.
+        study: a file that keeps the trials, so that the same call goes on; None: memory.
+        config: a TOML file or the name of a shipped config, to start from.
+        callback: receives the events of ``fasttext_app.trials``, and the trainer's.
+        **settings: any setting by its key, or a whole section; they win over ``config``.
+
+    Raises:
+        ConfigError: a setting, the space or the study is not for this search.
+        DataError: the data cannot be read.
+        MissingDependencyError: Optuna is not installed.
+        TrainingError: the base cannot be trained, or no model is within ``max_bytes``.
+    """
+    from fasttext_app.tuning import base_for_search
+    from fasttext_app.tuning import tune as run_search
+
+    base = base_for_search(_resolved(data, config, settings), metric)
+    if isinstance(space, str | Path):
+        searched: SearchSpace | None = SearchSpace.load(space)
     else:
-        examples = _given(data, labels, resolved)
-    return run_training(resolved, examples, callback).model
+        searched = None if space is None else SearchSpace.parse(space)
+    return run_search(
+        base,
+        lambda settings: _examples("tune", data, labels, settings),
+        Budget(trials, seconds),
+        space=searched,
+        max_bytes=max_bytes,
+        study=study,
+        callback=callback,
+    )
 
 
 def load(path: str | Path, *, device: str = "cpu", threads: int = 0) -> TextClassifier:
@@ -83,9 +136,21 @@ def load(path: str | Path, *, device: str = "cpu", threads: int = 0) -> TextClas
     return TextClassifier.load(path, device=device, threads=threads)
 
 
-def _given(texts: Sequence[str], labels: Sequence[str] | None, config: Config) -> Examples:
-    table = labelled_table("train", texts, labels)
+def _resolved(data: Data, config: str | Path | None, settings: Mapping[str, Any]) -> Config:
+    layers = [load_config_file(config)] if config is not None else []
+    layers.append(flat_layer(settings))
+    if isinstance(data, str | Path):
+        layers.append({"data": {"source": str(data)}})
+    return resolve(*layers)
+
+
+def _examples(job: str, data: Data, labels: Sequence[str] | None, config: Config) -> Examples:
+    """Open the rows of a SPEC, or take those that are given in Python."""
+    if data is None or isinstance(data, str | Path):
+        refuse_labels(job, data or "the config's source", labels)
+        return load_examples(config)
+    table = labelled_table(job, data, labels)
     if not len(table):
-        raise DataError("train: there are no texts")
+        raise DataError(f"{job}: there are no texts")
     source = Source("texts given in Python", {}, single=True)
     return split_examples(table, source, config)

@@ -28,7 +28,7 @@ from fasttext_app.errors import DataError
 from fasttext_app.predictor import PREDICTIONS
 from fasttext_app.text.strings import numbers_of
 
-__all__ = ["FORMATS", "format_for", "write_predictions"]
+__all__ = ["FORMATS", "format_for", "replacing", "write_predictions"]
 
 FORMATS = ("text", "jsonl", "csv", "parquet", "fasttext")
 SUFFIX_FORMATS = {
@@ -80,7 +80,7 @@ def write_predictions(
         if sys.stdout is None:
             raise DataError("standard output is closed; name a file with --output")
         return _write_text(batches, sys.stdout, form, top_k)
-    with _replacing(output) as partial:
+    with replacing(output) as partial:
         if form == "parquet":
             return _write_parquet(batches, partial)
         with partial.open("w", encoding="utf-8", newline="") as file:
@@ -88,8 +88,12 @@ def write_predictions(
 
 
 @contextmanager
-def _replacing(output: Path) -> Iterator[Path]:
-    """Yield a temporary name, and rename it to ``output`` if all went well."""
+def replacing(output: Path) -> Iterator[Path]:
+    """Yield a temporary name, and rename it to ``output`` if all went well.
+
+    Raises:
+        DataError: it cannot be written there.
+    """
     if not output.parent.is_dir():
         raise DataError(f"{output}: there is no folder {output.parent}")
     if output.exists() and not output.is_file():  # a device or a pipe: write to it directly

@@ -35,10 +35,12 @@ __all__ = [
     "Encoded",
     "Examples",
     "Prepared",
+    "TokenisedRows",
     "held_out_rows",
     "load_examples",
     "prepare",
     "prepare_source",
+    "tokenise",
 ]
 
 AUTO_FRACTION = 0.1
@@ -103,6 +105,9 @@ class _Part:
         codes = self.codes()
         tokens = Tokens(codes.indices, codes.offsets, self.words, self.hashes)
         return tokens if chosen.all() else tokens.take(np.flatnonzero(chosen))
+
+
+TokenisedRows: TypeAlias = tuple[_Part, ...]
 
 
 def load_examples(config: Config) -> Examples:
@@ -172,13 +177,19 @@ def prepare_source(config: Config, folder: str, *, hand_over: bool = False) -> P
     return prepare(config, load_examples(config), spool)
 
 
-def prepare(config: Config, examples: Examples, spool: Spool | None = None) -> Prepared:
+def prepare(
+    config: Config,
+    examples: Examples,
+    spool: Spool | None = None,
+    tokenised: TokenisedRows | None = None,
+) -> Prepared:
     """Tokenise, build vocabulary and labels, and encode.
 
     Args:
         config: the run's settings.
         examples: the rows.
         spool: where encoded texts are kept; without one they stay in memory.
+        tokenised: the training rows, where :func:`tokenise` has been there before.
 
     Raises:
         DataError: the rows cannot be read, or there are none.
@@ -187,7 +198,7 @@ def prepare(config: Config, examples: Examples, spool: Spool | None = None) -> P
     threads = config.trainer.threads
     spool = Spool(2**63) if spool is None else spool
     tokenizer = load_tokenizer(config.text.tokenizer)
-    parts = list(_tokenise(examples, tokenizer, threads, spool))
+    parts = tokenise(config, examples, spool) if tokenised is None else tokenised
     row_labels = RowLabels.build(
         [part.labels for part in parts],
         examples.label_order,
@@ -244,17 +255,27 @@ def _batches(rows: Rows) -> Iterable[pa.RecordBatch]:
     return rows
 
 
+def tokenise(config: Config, examples: Examples, spool: Spool) -> TokenisedRows:
+    """Read and tokenise the training rows, to prepare them more than once.
+
+    Raises:
+        DataError: the rows cannot be read, or there are none.
+    """
+    tokenizer = load_tokenizer(config.text.tokenizer)
+    return tuple(_tokenise(examples, tokenizer, config.trainer.threads, spool))
+
+
 def _tokenise(
     examples: Examples, tokenizer: Tokenizer, threads: int, spool: Spool
 ) -> Iterator[_Part]:
     """Tokenise the training rows as they are read."""
 
-    def tokenise(batch: pa.RecordBatch) -> tuple[Tokens, pa.StringArray]:
+    def split(batch: pa.RecordBatch) -> tuple[Tokens, pa.StringArray]:
         return tokenizer(batch.column("text")), batch.column("label")
 
     pieces = (piece for batch in _batches(examples.train) for piece in chunk_rows(batch, PART_ROWS))
     found = False
-    for tokens, labels in map_threads(tokenise, pieces, threads):
+    for tokens, labels in map_threads(split, pieces, threads):
         codes = spool.keep(Ragged(tokens.codes, tokens.offsets))
         yield _Part(codes, tokens.words, tokens.hashes, labels, tokens.lengths)
         found = True

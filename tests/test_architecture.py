@@ -25,14 +25,28 @@ LAYERS = [
         "objectives",
         "config_sections",
         "config_rules",
+        "default_space",
+        "search_space",
     ],
-    ["background", "compiled", "events", "interrupts", "parallel", "sealed_folder"],
+    [
+        "background",
+        "compiled",
+        "events",
+        "interrupts",
+        "parallel",
+        "sealed_folder",
+        "study",
+        "trials",
+    ],
     ["sources.*", "text.*", "metrics", "device", "kernels", "huffman", "product_quantizer"],
     ["artifact", "model_card", "vectors"],
     ["batch", "model", "losses", "optim.*", "forward", "predictor", "quantization"],
     ["checkpoints", "trainer", "validation"],
     ["outputs", "interop.*"],
-    ["preparation", "workflows", "inspection", "api", "compat"],
+    [
+        *("preparation", "workflows", "inspection", "api", "compat"),
+        *("trial_data", "tuning", "tuning_report"),
+    ],
     ["console", "cli.*", "__main__"],
 ]
 TORCH_AT_THE_TOP = {
@@ -58,6 +72,7 @@ HEAVY = {
     "sklearn",
     "scipy",
     "matplotlib",
+    "optuna",
     "tokenizers",
 }
 RUNS_CODE_ON_LOADING = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}

@@ -22,11 +22,15 @@ WITHOUT_TORCH = [
         "config",
         "config_sections",
         "config_rules",
+        "default_space",
+        "search_space",
         "parallel",
         "sealed_folder",
         "background",
         "events",
         "interrupts",
+        "study",
+        "trials",
     ),
     *("sources", "sources.ag_news", "sources.delimited", "sources.examples", "sources.files"),
     *("sources.hub", "sources.lines", "sources.parquet", "sources.stream"),
@@ -49,6 +53,7 @@ WITHOUT_TORCH = [
     *("outputs", "inspection", "workflows", "api", "console", "cli", "cli.options", "cli.train"),
     *("cli.predict", "cli.evaluate", "cli.quantize", "cli.show"),
     *("cli.exchange", "cli.ft"),
+    *("trial_data", "tuning", "tuning_report", "cli.tune", "cli.tune_display"),
 ]
 SLOW = (
     "pandas",
@@ -59,6 +64,7 @@ SLOW = (
     "sklearn",
     "scipy",
     "matplotlib",
+    "optuna",
     "tokenizers",
 )
 

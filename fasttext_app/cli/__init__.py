@@ -19,6 +19,7 @@ from fasttext_app.cli.predict import predict
 from fasttext_app.cli.quantize import quantize
 from fasttext_app.cli.show import data, info, inspect
 from fasttext_app.cli.train import train
+from fasttext_app.cli.tune import tune
 from fasttext_app.errors import FastTextAppError
 
 __all__ = ["app", "main"]
@@ -89,7 +90,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (train, predict, evaluate, quantize, inspect, info, data):
+for command in (train, tune, predict, evaluate, quantize, inspect, info, data):
     app.command()(command)
 app.command("import")(import_)
 app.command()(export)
