@@ -81,7 +81,7 @@ def tune(
 ) -> TuneResult:
     """Search for the settings that do best on validation rows.
 
-    ``ft.train(data, labels, **result.config.model_dump())`` trains the best model again.
+    ``ft.train(data, labels, **result.settings)`` trains the best model again.
 
     Args:
         data: a SPEC, or texts; see :func:`train`.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fasttext_app.config import Config
+from fasttext_app.objectives import Objective
 from fasttext_app.search_space import SearchSpace
 
 __all__ = ["default_space"]
@@ -15,6 +16,7 @@ RATES = {
     "sparse_adam": (0.001, 0.05),
     "sgd": (0.2, 20.0),
 }
+LOSSES = ["softmax", "ova"]
 MANY_EPOCHS = 5
 WITH_NGRAMS = {"text.word_ngrams": [2, 3]}
 
@@ -59,6 +61,10 @@ def _of_model(base: Config, small: bool) -> dict[str, Any]:
             {"model.mode": "mean", "text.term_weighting": "none"},
             {"model.mode": "sum", "text.term_weighting": "tfidf"},
         ]
+    objective = Objective.parse(base.trainer.monitor)
+    by_decisions = objective.name != "loss" and not objective.of_probabilities
+    if model.loss in LOSSES and by_decisions and base.data.label_separator is None:
+        table["model.loss"] = LOSSES
     return table
 
 
@@ -68,7 +74,8 @@ def _of_run(base: Config) -> dict[str, Any]:
     batch = base.trainer.batch_size
     return {
         "optimizer.lr": {"low": low, "high": high, "log": True},
-        "optimizer.schedule": ["linear", "cosine"],
+        "optimizer.schedule": ["linear", "cosine", "constant"],
+        "optimizer.warmup": [0.0, 0.1, 0.2],
         "trainer.epochs": {"low": 1, "high": most, "log": True},
         "trainer.batch_size": sorted({max(batch // 2, 1), batch, 2 * batch, 4 * batch}),
     }

@@ -26,6 +26,8 @@ __all__ = ["StudyFile", "as_param", "quiet_optuna", "suggest"]
 
 NAME = "fasttext-app tune"
 IDENTITY = "search"
+FIRST_LINE = b'{"op_code":0,'  # of every journal
+NO_STUDY = "{}: is not the file of a search; name another with --study"
 SHOWN = 3  # differences between two searches
 
 
@@ -102,16 +104,15 @@ class StudyFile:
                     f"{path}: another search is at work on this study; wait for it, or name "
                     "another file with --study"
                 ) from None
-            _mend(file)
+            is_new = _mended(path, file)
             Path(f"{path}.lock").unlink(missing_ok=True)  # Optuna's own, left by a kill
-            backend = JournalFileBackend(str(path))
             try:
-                storage = optuna.storages.JournalStorage(backend)
-                study = optuna.create_study(
-                    storage=storage, study_name=NAME, direction=direction, load_if_exists=True
-                )
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise ConfigError(f"{path}: is not the file of a search ({error})") from None
+                storage = optuna.storages.JournalStorage(JournalFileBackend(str(path)))
+                if is_new:
+                    optuna.create_study(storage=storage, study_name=NAME, direction=direction)
+                study = optuna.load_study(storage=storage, study_name=NAME)
+            except (ValueError, KeyError, TypeError, AttributeError):
+                raise ConfigError(NO_STUDY.format(path)) from None
             known = study.user_attrs.get(IDENTITY)
             if known is None:
                 study.set_user_attr(IDENTITY, dict(identity))
@@ -129,12 +130,16 @@ class StudyFile:
         self._study.add_trial(trial)
 
 
-def _mend(file: Any) -> None:
-    """Take away half a line at the end."""
+def _mended(path: Path, file: Any) -> bool:
+    """Take away half a line at the end of a journal; return whether nothing is left."""
     file.seek(0)
-    content = file.read()
-    if content and not content.endswith(b"\n"):
-        file.truncate(content.rfind(b"\n") + 1)
+    content: bytes = file.read()
+    if not FIRST_LINE.startswith(content[: len(FIRST_LINE)]):
+        raise ConfigError(NO_STUDY.format(path))
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        file.truncate(whole)
+    return whole == 0
 
 
 def _refuse_another(path: Path, known: Mapping[str, Any], identity: Mapping[str, Any]) -> None:

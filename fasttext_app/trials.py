@@ -79,6 +79,12 @@ class TuneResult:
     """The source, the number and a digest of the rows."""
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """All settings of ``config`` by their keys, for ``ft.train(data, labels, **settings)``."""
+        sections = self.config.model_dump().values()
+        return {k: value for section in sections for k, value in section.items() if k != "source"}
+
+    @property
     def figure(self) -> float:
         """The best figure, that of ``trainer.monitor``."""
         assert self.best.figure is not None

@@ -320,10 +320,11 @@ class _Watch:
         for passed in range(self._step + 1, step):  # without an epoch's end
             if not math.isnan(self._latest):
                 self._asked.report(self._latest, passed)
-        if step > self._step:
+        got_on = step > self._step
+        if got_on:
             self._asked.report(figure, step)
         self._step, self._latest = step, figure
-        if self.epochs_done < self._epochs and self._asked.should_prune():
+        if got_on and self.epochs_done < self._epochs and self._asked.should_prune():
             raise _Pruned
 
 
