@@ -17,7 +17,7 @@ RATES = {
     "sgd": (0.2, 20.0),
 }
 LOSSES = ["softmax", "ova"]
-MANY_EPOCHS = 5
+MANY_EPOCHS, DIM = 5, 32
 WITH_NGRAMS = {"text.word_ngrams": [2, 3]}
 
 
@@ -55,7 +55,8 @@ def _of_model(base: Config, small: bool) -> dict[str, Any]:
     model = base.model
     table: dict[str, Any] = {}
     if model.pretrained is None:  # the vectors have their own
-        table["model.dim"] = {"low": 4 if small else 8, "high": 64, "log": True}
+        most = max(DIM, 2 * model.dim)
+        table["model.dim"] = {"low": 4 if small else 8, "high": most, "log": True}
     if model.mode != "max":
         table["weighting"] = [
             {"model.mode": "mean", "text.term_weighting": "none"},

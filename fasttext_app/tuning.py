@@ -264,18 +264,18 @@ class _Search:
             if self._max_bytes is not None and size > self._max_bytes:
                 return over("too large")
             outcome = train_prepared(prepared, watch).outcome
+            if outcome.interrupted:
+                raise KeyboardInterrupt
+            record = outcome.history[outcome.best_epoch - 1]
+            figure = record.figure(str(self._objective))
+            if figure is None or math.isnan(figure):
+                raise TrainingError(f"{self._objective} is not defined on the validation rows")
         except _Pruned:
             return over("pruned", figure=watch.best, epochs_done=watch.epochs_done)
         except (ConfigError, TrainingError) as error:
             if number == 0:
                 raise
             return over("failed", reason=str(error))
-        if outcome.interrupted:
-            raise KeyboardInterrupt
-        record = outcome.history[outcome.best_epoch - 1]
-        figure = record.figure(str(self._objective))
-        if figure is None or math.isnan(figure):
-            return over("failed", reason=f"{self._objective} is not defined on the validation rows")
         return over(
             "finished",
             figure=figure,

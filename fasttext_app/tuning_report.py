@@ -95,7 +95,9 @@ def _draw_course(axes: Axes, result: TuneResult) -> None:
     monitor = result.config.trainer.monitor
     best_of = min if Objective.parse(monitor).lower_is_better else max
     for state, colour in COLOURS.items():
-        points = [(t.number, t.figure) for t in result.trials if t.state == state and t.figure]
+        points = [
+            (t.number, t.figure) for t in result.trials if t.state == state and t.figure is not None
+        ]
         if points:
             numbers, figures = zip(*points, strict=True)
             axes.scatter(numbers, figures, s=16, color=colour, label=state, zorder=2)

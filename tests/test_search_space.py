@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -267,3 +269,11 @@ def test_the_shipped_configs_lie_in_their_default_space(name):
         if dimension.applies(settings) and not dimension.value_of(settings)
     ]
     assert outside == []
+
+
+def test_the_space_of_the_documentation_can_be_read(tmp_path):
+    page = Path(__file__).resolve().parent.parent / "docs" / "tuning.md"
+    (example,) = re.findall(r"```toml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "space.toml").write_text(example, encoding="utf-8")
+    space = SearchSpace.load(tmp_path / "space.toml")
+    assert {"optimizer.lr", "text.maxn", "optimizer.name"} <= set(space.settings)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -119,6 +118,7 @@ def tune(
     The first trial is the base: the settings of --config, --set and the flags. The same command
     goes on with a search that was cut.
     """
+    from fasttext_app.artifact import check_target
     from fasttext_app.config import flat_layer, load_config_file, parse_assignments, resolve
     from fasttext_app.tuning import base_for_search
 
@@ -134,8 +134,9 @@ def tune(
     base = base_for_search(given, metric)
     if given.data.validation == 0:
         typer.echo("data.validation is 0; the search holds rows out (auto)", err=True)
-    search = partial(_search, base, output, study, space, (trials, time), max_size)
-    result = search(save_model=train)
+    if train:
+        check_target(output / "model")
+    result = _search(base, output, study, space, (trials, time), max_size)
     _leave(result, output, as_json=json)
     if result.interrupted:
         raise typer.Exit(INTERRUPTED)
@@ -150,10 +151,7 @@ def _search(
     space: Path | None,
     budget: tuple[int | None, float | None],
     max_bytes: int | None,
-    *,
-    save_model: bool,
 ) -> TuneResult:
-    from fasttext_app.artifact import check_target
     from fasttext_app.cli.tune_display import TuneProgress
     from fasttext_app.device import preload_torch, resolve_device
     from fasttext_app.errors import ArtifactError
@@ -167,8 +165,6 @@ def _search(
     if output.exists() and not output.is_dir():
         raise ArtifactError(f"{output}: is a file; choose another --output")
     output.mkdir(parents=True, exist_ok=True)
-    if save_model:
-        check_target(output / "model")
     resolve_device(base.trainer.device)  # a device that is not there ends it before the work
     progress = TuneProgress(base, Budget(*budget))
     try:
