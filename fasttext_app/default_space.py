@@ -11,8 +11,8 @@ from fasttext_app.search_space import SearchSpace
 __all__ = ["default_space"]
 
 RATES = {
-    "adagrad": (0.03, 1.0),
-    "rowwise_adagrad": (0.03, 1.0),
+    "adagrad": (0.05, 1.0),
+    "rowwise_adagrad": (0.05, 1.0),
     "sparse_adam": (0.001, 0.05),
     "sgd": (0.2, 20.0),
 }

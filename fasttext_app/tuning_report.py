@@ -125,6 +125,8 @@ def _draw_setting(axes: Axes, result: TuneResult, dimension: Dimension) -> None:
             ticks = [t for t in TICKS if dimension.of.low <= t <= dimension.of.high]
             axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
             axes.set_xticks([], minor=True)
+        elif isinstance(dimension.of.low, int):
+            axes.locator_params(axis="x", integer=True)
     else:
         places = [dimension.of.values.index(value) for value, *_ in points]
         axes.scatter(places, figures, s=12, c=colours)

@@ -90,12 +90,12 @@ def tune(
     ] = None,
     space: Annotated[
         Path | None,
-        typer.Option("--space", help="A TOML file whose [space] says what to search."),
+        typer.Option("--space", help="A TOML file whose table named space says what to search."),
     ] = None,
     study: Annotated[
         Path | None,
         typer.Option(
-            "--study", help="The file that keeps the trials.  [default: study.jsonl in --output]"
+            "--study", help="The file that keeps the trials; study.jsonl in --output without it."
         ),
     ] = None,
     train: Annotated[
