@@ -104,20 +104,15 @@ class StudyFile:
                     f"{path}: another search is at work on this study; wait for it, or name "
                     "another file with --study"
                 ) from None
-            is_new = _mended(path, file)
             Path(f"{path}.lock").unlink(missing_ok=True)  # Optuna's own, left by a kill
-            try:
+            study = _read(path) if _mended(path, file) else None
+            if study is not None and study.get_trials(deepcopy=False):
+                _refuse_another(path, study.user_attrs[IDENTITY], identity)
+            else:  # a search that ended before its first trial leaves no claim
+                file.truncate(0)
                 storage = optuna.storages.JournalStorage(JournalFileBackend(str(path)))
-                if is_new:
-                    optuna.create_study(storage=storage, study_name=NAME, direction=direction)
-                study = optuna.load_study(storage=storage, study_name=NAME)
-            except (ValueError, KeyError, TypeError, AttributeError):
-                raise ConfigError(NO_STUDY.format(path)) from None
-            known = study.user_attrs.get(IDENTITY)
-            if known is None:
+                study = optuna.create_study(storage=storage, study_name=NAME, direction=direction)
                 study.set_user_attr(IDENTITY, dict(identity))
-            else:
-                _refuse_another(path, known, identity)
             yield cls(study)
 
     @property
@@ -131,7 +126,7 @@ class StudyFile:
 
 
 def _mended(path: Path, file: Any) -> bool:
-    """Take away half a line at the end of a journal; return whether nothing is left."""
+    """Take away half a line at the end of a journal; return whether anything is left."""
     file.seek(0)
     content: bytes = file.read()
     if not FIRST_LINE.startswith(content[: len(FIRST_LINE)]):
@@ -139,7 +134,18 @@ def _mended(path: Path, file: Any) -> bool:
     whole = content.rfind(b"\n") + 1
     if whole < len(content):
         file.truncate(whole)
-    return whole == 0
+    return whole > 0
+
+
+def _read(path: Path) -> optuna.Study:
+    import optuna
+    from optuna.storages.journal import JournalFileBackend
+
+    try:
+        storage = optuna.storages.JournalStorage(JournalFileBackend(str(path)))
+        return optuna.load_study(storage=storage, study_name=NAME)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ConfigError(NO_STUDY.format(path)) from None
 
 
 def _refuse_another(path: Path, known: Mapping[str, Any], identity: Mapping[str, Any]) -> None:

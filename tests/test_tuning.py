@@ -471,6 +471,17 @@ def test_the_study_of_other_rows_is_refused(search, tmp_path, examples):
         tune(resolve(BASE), other, Budget(3), space=SPACE, study=study)
 
 
+def test_a_search_that_ended_before_its_first_trial_leaves_no_claim(search, tmp_path):
+    study = tmp_path / "study.jsonl"
+    for metric in ("f1:nothing", "loss"):
+        with pytest.raises(ConfigError, match="no training row has the label"):
+            search(2, {"trainer": {"monitor": "f1:nothing"}}, study=study)
+        monitor = {"trainer": {"monitor": metric.replace("f1:nothing", "accuracy")}}
+        result = search(2, monitor, study=study)
+        assert untimed(result) == untimed(search(2, monitor))
+        study.unlink()
+
+
 def test_threads_and_the_device_may_change(search, tmp_path):
     study = tmp_path / "study.jsonl"
     search(2, study=study)
@@ -495,6 +506,16 @@ def test_another_file_is_refused_and_stays(search, tmp_path, content):
     with pytest.raises(ConfigError, match=r"notes.txt: is not the file of a search"):
         search(2, study=study)
     assert study.read_text() == content
+
+
+def test_another_study_of_optuna_is_refused_and_stays(search, tmp_path):
+    study = tmp_path / "study.jsonl"
+    backend = optuna.storages.journal.JournalFileBackend(str(study))
+    optuna.create_study(storage=optuna.storages.JournalStorage(backend), study_name="mine")
+    written = study.read_bytes()
+    with pytest.raises(ConfigError, match="is not the file of a search"):
+        search(2, study=study)
+    assert study.read_bytes() == written
 
 
 def test_optuna_says_nothing_and_has_its_log_back(search, capfd):
