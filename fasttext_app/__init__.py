@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from fasttext_app._version import __version__
 
 if TYPE_CHECKING:
-    from fasttext_app.api import load, train
+    from fasttext_app.api import load, train, tune
     from fasttext_app.config import Config
     from fasttext_app.errors import FastTextAppError
     from fasttext_app.predictor import Prediction, TextClassifier
@@ -31,6 +31,7 @@ _HOMES = {
     "TextEncoder": "fasttext_app.text.encoder",
     "load": "fasttext_app.api",
     "train": "fasttext_app.api",
+    "tune": "fasttext_app.api",
 }
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "__version__",
     "load",
     "train",
+    "tune",
 ]
 
 

@@ -1,4 +1,4 @@
-"""The Python API: ``train`` and ``load``; the rest is methods of what they return.
+"""The Python API: ``train``, ``tune`` and ``load``; the rest is methods of what they return.
 
 >>> import fasttext_app as ft
 >>> texts = ["great fun, loved it", "a joy to watch", "dull and slow", "a waste of time"] * 5
@@ -14,7 +14,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,18 +25,24 @@ from fasttext_app.opening import open_classifier
 from fasttext_app.predictor import TextClassifier
 from fasttext_app.preparation import Examples, load_examples, split_examples
 from fasttext_app.run_manifest import config_of_run, settings_of_model
+from fasttext_app.search_space import SearchSpace
 from fasttext_app.sources import Source
 from fasttext_app.sources.examples import labelled_table, refuse_labels
+from fasttext_app.trials import Budget
 from fasttext_app.workflows import train as run_training
 
 if TYPE_CHECKING:
     from fasttext_app.events import Callback
+    from fasttext_app.trials import Callback as TuneCallback
+    from fasttext_app.trials import TuneResult
 
-__all__ = ["load", "train"]
+__all__ = ["load", "train", "tune"]
+
+Data = str | Path | Sequence[str] | None
 
 
 def train(
-    data: str | Path | Sequence[str] | None = None,
+    data: Data = None,
     labels: Sequence[str] | None = None,
     *,
     config: str | Path | None = None,
@@ -69,26 +75,71 @@ def train(
     if resume and checkpoints is None:
         raise ConfigError("resume: name the folder of the run's checkpoints")
     found = find_checkpoint(checkpoints) if checkpoints is not None and resume else None
-    layers: list[Layer] = [] if found is None else [config_of_run(found.run).model_dump()]
-    if "start_from" in settings:
-        layers.append(settings_of_model(settings["start_from"]))
-    if config is not None:
-        layers.append(load_config_file(config))
-    layers.append(flat_layer(settings))
-    if isinstance(data, str | Path):
-        layers.append({"data": {"source": str(data)}})
-    resolved = resolve(*layers)
+    before = {} if found is None else config_of_run(found.run).model_dump()
+    resolved = _resolved(data, config, settings, before)
     if checkpoints is not None and resolved.trainer.checkpoint_every is None:
         resolved = resolve(resolved.model_dump(), {"trainer": {"checkpoint_every": "epoch"}})
-    if data is None or isinstance(data, str | Path):
-        refuse_labels("train", data or "the config's source", labels)
-        examples = load_examples(resolved)
-    else:
-        examples = _given(data, labels, resolved)
+    examples = _examples("train", data, labels, resolved)
     result = run_training(resolved, examples, callback, checkpoints, found)
     if checkpoints is not None and not result.outcome.interrupted:
         remove_checkpoints(checkpoints)
     return result.model
+
+
+def tune(
+    data: Data = None,
+    labels: Sequence[str] | None = None,
+    *,
+    trials: int | None = None,
+    seconds: float | None = None,
+    metric: str | None = None,
+    space: str | Path | Mapping[str, Any] | None = None,
+    max_bytes: int | None = None,
+    study: str | Path | None = None,
+    config: str | Path | None = None,
+    callback: TuneCallback | None = None,
+    **settings: Any,
+) -> TuneResult:
+    """Search for the settings that do best on validation rows.
+
+    ``ft.train(data, labels, **result.settings)`` trains the best model again.
+
+    Args:
+        data: a SPEC, or texts; see :func:`train`.
+        labels: one label for each text, where ``data`` is texts.
+        trials: how many runs, those of earlier sessions in ``study`` included.
+        seconds: how long to search; with ``trials``, what comes first.
+        metric: the figure to search by (``"macro_f1"``, ``"f1:spam"``); None: ``trainer.monitor``.
+        space: what to search: a TOML file with a table ``[space]``, or that table; None: a default.
+        max_bytes: the largest model directory.
+        study: a file that keeps the trials, so that the same call goes on; None: memory.
+        config: a TOML file or the name of a shipped config, to start from.
+        callback: receives the events of ``fasttext_app.trials``, and the trainer's.
+        **settings: any setting by its key, or a whole section; they win over ``config``.
+
+    Raises:
+        ConfigError: a setting, the space or the study is not for this search.
+        DataError: the data cannot be read.
+        MissingDependencyError: Optuna is not installed.
+        TrainingError: the base cannot be trained, or no model is within ``max_bytes``.
+    """
+    from fasttext_app.tuning import base_for_search
+    from fasttext_app.tuning import tune as run_search
+
+    base = base_for_search(_resolved(data, config, settings), metric)
+    if isinstance(space, str | Path):
+        searched: SearchSpace | None = SearchSpace.load(space)
+    else:
+        searched = None if space is None else SearchSpace.parse(space)
+    return run_search(
+        base,
+        lambda settings: _examples("tune", data, labels, settings),
+        Budget(trials, seconds),
+        space=searched,
+        max_bytes=max_bytes,
+        study=study,
+        callback=callback,
+    )
 
 
 def load(path: str | Path, *, device: str = "cpu", threads: int = 0) -> TextClassifier:
@@ -106,9 +157,27 @@ def load(path: str | Path, *, device: str = "cpu", threads: int = 0) -> TextClas
     return open_classifier(path, device=device, threads=threads)
 
 
-def _given(texts: Sequence[str], labels: Sequence[str] | None, config: Config) -> Examples:
-    table = labelled_table("train", texts, labels)
+def _resolved(
+    data: Data, config: str | Path | None, settings: Mapping[str, Any], before: Layer | None = None
+) -> Config:
+    layers = [before or {}]
+    if settings.get("start_from") is not None:
+        layers.append(settings_of_model(settings["start_from"]))
+    if config is not None:
+        layers.append(load_config_file(config))
+    layers.append(flat_layer(settings))
+    if isinstance(data, str | Path):
+        layers.append({"data": {"source": str(data)}})
+    return resolve(*layers)
+
+
+def _examples(job: str, data: Data, labels: Sequence[str] | None, config: Config) -> Examples:
+    """Open the rows of a SPEC, or take those that are given in Python."""
+    if data is None or isinstance(data, str | Path):
+        refuse_labels(job, data or "the config's source", labels)
+        return load_examples(config)
+    table = labelled_table(job, data, labels)
     if not len(table):
-        raise DataError("train: there are no texts")
+        raise DataError(f"{job}: there are no texts")
     source = Source("texts given in Python", {}, single=True)
     return split_examples(table, source, config)

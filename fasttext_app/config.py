@@ -41,6 +41,7 @@ __all__ = [
     "OptimizerConfig",
     "TextConfig",
     "TrainerConfig",
+    "checked_setting",
     "dump_config",
     "flat_layer",
     "load_config_file",
@@ -140,6 +141,26 @@ def flat_layer(settings: Mapping[str, Any]) -> Layer:
     return layer
 
 
+def checked_setting(name: str, value: Any) -> Any:
+    """Return the value of one setting, validated by itself.
+
+    >>> checked_setting("trainer.epochs", 0)
+    Traceback (most recent call last):
+        ...
+    fasttext_app.errors.ConfigError: trainer.epochs: Input should be greater than or equal to 1 ...
+
+    Raises:
+        ConfigError: there is no such setting, or it cannot have this value.
+    """
+    section, _, key = name.partition(".")
+    if section not in Config.model_fields or not key:
+        raise ConfigError(_unknown_top_level(section))
+    try:
+        return getattr(_section_type(section).model_validate({key: value}), key)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, section)) from None
+
+
 def dump_config(config: Config) -> str:
     """Write a configuration as TOML, every setting spelled out; unset ones (None) are left out."""
     return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
@@ -170,13 +191,19 @@ def _unknown_top_level(section: str) -> str:
     return f"{section}: no such section{did_you_mean(section, Config.model_fields)}"
 
 
-def _explain(error: ValidationError) -> str:
-    """Say the first problem of a validation in one line that begins with the setting's key."""
-    problems = error.errors(include_url=False)
-    same = [problem for problem in problems if problem["loc"][:2] == problems[0]["loc"][:2]]
+def _explain(error: ValidationError, section: str | None = None) -> str:
+    """Say the first problem of a validation in one line that begins with the setting's key.
+
+    Args:
+        error: of all settings, or of one section.
+        section: which one.
+    """
+    problems, depth = error.errors(include_url=False), 1 if section else 2
+    same = [problem for problem in problems if problem["loc"][:depth] == problems[0]["loc"][:depth]]
     # Where a setting takes a string or a number, what is wrong with the right type tells more.
     first = next((problem for problem in same if not problem["type"].endswith("_type")), same[0])
     location = [str(part) for part in first["loc"] if not str(part).startswith("function-")]
+    location = [*([section] if section else []), *location]
     if first["type"] != "extra_forbidden":
         key = ".".join(location[:2])
         reason = first["msg"].removeprefix("Value error, ")

@@ -38,9 +38,11 @@ __all__ = [
     "Encoded",
     "Examples",
     "Prepared",
+    "TokenisedRows",
     "load_examples",
     "prepare",
     "prepare_source",
+    "tokenise",
 ]
 
 AUTO_FRACTION = 0.1
@@ -121,6 +123,14 @@ class _Part:
         return tokens if chosen.all() else tokens.take(np.flatnonzero(chosen))
 
 
+@dataclass(frozen=True)
+class TokenisedRows:
+    """The training rows, tokenised, and the fingerprint of them."""
+
+    parts: tuple[_Part, ...]
+    fingerprint: Fingerprint
+
+
 def load_examples(config: Config) -> Examples:
     """Open the training rows that a configuration names, and its validation rows.
 
@@ -162,13 +172,19 @@ def prepare_source(config: Config, folder: str, *, hand_over: bool = False) -> P
     return prepare(config, load_examples(config), spool)
 
 
-def prepare(config: Config, examples: Examples, spool: Spool | None = None) -> Prepared:
+def prepare(
+    config: Config,
+    examples: Examples,
+    spool: Spool | None = None,
+    tokenised: TokenisedRows | None = None,
+) -> Prepared:
     """Tokenise, build vocabulary and labels, and encode.
 
     Args:
         config: the run's settings.
         examples: the rows.
         spool: where encoded texts are kept; without one they stay in memory.
+        tokenised: the training rows, where :func:`tokenise` has been there before.
 
     Raises:
         DataError: the rows cannot be read, or there are none.
@@ -177,9 +193,9 @@ def prepare(config: Config, examples: Examples, spool: Spool | None = None) -> P
     threads = config.trainer.threads
     spool = Spool(2**63) if spool is None else spool
     beginning = Beginning(config)
-    tokenizer = beginning.tokenizer()
-    fingerprint = Fingerprint()
-    parts = list(_tokenise(examples, tokenizer, threads, spool, fingerprint))
+    if tokenised is None:
+        tokenised = tokenise(config, examples, spool, beginning)
+    parts, fingerprint = tokenised.parts, tokenised.fingerprint.copy()
     row_labels = RowLabels.build(
         [part.labels for part in parts],
         beginning.label_order(examples.label_order),
@@ -204,7 +220,7 @@ def prepare(config: Config, examples: Examples, spool: Spool | None = None) -> P
     sides = [_Side(parts, classes, chosen, threads) for chosen in (trained, held)]
     counted = sides[0] if labelled.all() else _Side(parts, classes, ~held, threads)
     vocabulary = beginning.vocabulary(counted.tokens())
-    encoder = TextEncoder.from_config(config.text, tokenizer, vocabulary)
+    encoder = TextEncoder.from_config(config.text, beginning.tokenizer(), vocabulary)
     encoder, found = _prune(encoder, sides[0], config, beginning)
     train, ids = sides[0].encoded(encoder, spool)
     if not ids:
@@ -258,6 +274,20 @@ def _batches(rows: Rows) -> Iterable[pa.RecordBatch]:
     return rows
 
 
+def tokenise(
+    config: Config, examples: Examples, spool: Spool, beginning: Beginning | None = None
+) -> TokenisedRows:
+    """Read and tokenise the training rows, to prepare them more than once.
+
+    Raises:
+        DataError: the rows cannot be read, or there are none.
+    """
+    tokenizer, fingerprint = (beginning or Beginning(config)).tokenizer(), Fingerprint()
+    threads = config.trainer.threads
+    parts = tuple(_tokenise(examples, tokenizer, threads, spool, fingerprint))
+    return TokenisedRows(parts, fingerprint)
+
+
 def _tokenise(
     examples: Examples,
     tokenizer: Tokenizer,
@@ -267,7 +297,7 @@ def _tokenise(
 ) -> Iterator[_Part]:
     """Tokenise the training rows as they are read."""
 
-    def tokenise(batch: pa.RecordBatch) -> tuple[Tokens, pa.StringArray]:
+    def split(batch: pa.RecordBatch) -> tuple[Tokens, pa.StringArray]:
         return tokenizer(batch.column("text")), batch.column("label")
 
     def batches() -> Iterator[pa.RecordBatch]:
@@ -277,7 +307,7 @@ def _tokenise(
 
     pieces = (piece for batch in batches() for piece in chunk_rows(batch, PART_ROWS))
     found = False
-    for tokens, labels in map_threads(tokenise, pieces, threads):
+    for tokens, labels in map_threads(split, pieces, threads):
         codes = spool.keep(Ragged(tokens.codes, tokens.offsets))
         yield _Part(codes, tokens.words, tokens.hashes, labels, tokens.lengths)
         found = True

@@ -298,7 +298,7 @@ class _BestWeights:
 
     def offer(self, record: EpochRecord, *, last: bool) -> bool:
         """Take an epoch's weights if it is the best so far, and say whether it is."""
-        figure = getattr(record, f"validation_{self._objective}", record.validation_score)
+        figure = record.figure(str(self._objective))
         if figure is not None:
             # Of epochs with an equal figure, the one with the least loss is the best.
             figures = (

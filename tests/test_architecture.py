@@ -18,11 +18,11 @@ ROOT = Path(fasttext_app.__file__).parent
 LAYERS = [
     [
         *("errors", "_version", "resources", "interval", "objectives"),
-        *("config", "config_sections", "config_rules"),
+        *("config", "config_sections", "config_rules", "default_space", "search_space"),
     ],
     [
         *("background", "callbacks", "calibration", "compiled", "events", "interrupts"),
-        *("parallel", "sealed_folder", "whole_file"),
+        *("parallel", "sealed_folder", "study", "trials", "whole_file"),
     ],
     ["sources.*", "text.*", "metrics", "device", "kernels"],
     ["adaptive_softmax", "huffman", "product_quantizer"],
@@ -35,7 +35,7 @@ LAYERS = [
     ["outputs", "plots", "selection", "interop.*", "opening"],
     [
         *("beginning", "preparation", "run_manifest", "workflows", "retraining"),
-        *("inspection", "api", "compat.*"),
+        *("inspection", "trial_data", "tuning", "tuning_report", "api", "compat.*"),
     ],
     ["console", "console_calibration", "render_explanation", "render_curves"],
     ["cli.*", "__main__"],
@@ -63,6 +63,7 @@ HEAVY = {
     "sklearn",
     "scipy",
     "matplotlib",
+    "optuna",
     "tokenizers",
 }
 RUNS_CODE_ON_LOADING = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}

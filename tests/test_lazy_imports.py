@@ -23,6 +23,8 @@ WITHOUT_TORCH = [
         "config",
         "config_sections",
         "config_rules",
+        "default_space",
+        "search_space",
         "parallel",
         "whole_file",
         "sealed_folder",
@@ -30,6 +32,8 @@ WITHOUT_TORCH = [
         "events",
         "callbacks",
         "interrupts",
+        "study",
+        "trials",
     ),
     *("sources", "sources.ag_news", "sources.delimited", "sources.examples", "sources.files"),
     *("sources.hub", "sources.lines", "sources.parquet", "sources.stream"),
@@ -63,6 +67,7 @@ WITHOUT_TORCH = [
     *("cli.exchange", "cli.ft", "cli.explain", "cli.plot"),
     *("history", "explanation", "render_explanation", "render_curves"),
     *("text.features", "text.spans"),
+    *("trial_data", "tuning", "tuning_report", "cli.tune", "cli.tune_display"),
 ]
 SLOW = (
     "pandas",
@@ -73,6 +78,7 @@ SLOW = (
     "sklearn",
     "scipy",
     "matplotlib",
+    "optuna",
     "tokenizers",
 )
 

@@ -23,6 +23,7 @@ from fasttext_app.cli.quantize import quantize
 from fasttext_app.cli.show import data, info, inspect
 from fasttext_app.cli.threshold import threshold
 from fasttext_app.cli.train import train
+from fasttext_app.cli.tune import tune
 from fasttext_app.errors import FastTextAppError
 from fasttext_app.interrupts import Terminated
 
@@ -97,7 +98,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for command in (
-    *(train, predict, evaluate, calibrate, threshold, quantize, explain, inspect, plot, info, data),
+    *(train, tune, predict, evaluate, calibrate, threshold, quantize),
+    *(explain, inspect, plot, info, data),
 ):
     app.command()(command)
 app.command("import")(import_)

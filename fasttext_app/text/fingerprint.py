@@ -37,6 +37,15 @@ class Fingerprint:
             of_bytes.update(data[bounds[0] : bounds[-1]].data)
             of_lengths.update(np.diff(bounds).astype("<i4").tobytes())
 
+    def copy(self) -> Fingerprint:
+        """Return one that goes on from here by itself."""
+        other = Fingerprint()
+        other._hashes = {
+            name: (of_bytes.copy(), of_lengths.copy())
+            for name, (of_bytes, of_lengths) in self._hashes.items()
+        }
+        return other
+
     def digest(self) -> str:
         """Return the digest of all rows so far, in hexadecimal."""
         parts = [hashed.digest() for pair in self._hashes.values() for hashed in pair]

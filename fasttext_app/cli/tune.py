@@ -1,0 +1,230 @@
+"""``fasttext-app tune``."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fasttext_app.cli.options import (
+    DeviceOption,
+    ErrorsOption,
+    JsonOption,
+    LabelColumnOption,
+    SetOption,
+    TextColumnOption,
+    ThreadsOption,
+    data_layer,
+    print_json,
+)
+
+if TYPE_CHECKING:
+    from fasttext_app.config import Config
+    from fasttext_app.trials import TuneResult
+
+__all__ = ["tune"]
+
+UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
+INTERRUPTED = 130
+
+
+def _seconds(text: str) -> float:
+    from fasttext_app.interval import Interval
+
+    try:
+        seconds = Interval.parse(text).seconds
+    except ValueError:
+        seconds = 0.0
+    if not seconds:
+        raise typer.BadParameter('must be a time: "90s", "10m" or "2h"')
+    return seconds
+
+
+def _bytes(text: str) -> int:
+    found = re.fullmatch(r"(\d{1,12}(?:\.\d{1,6})?)\s*([kmg]?)b?", text.lower())
+    size = int(float(found[1]) * UNITS[found[2]]) if found else 0
+    if not size:
+        raise typer.BadParameter('must be a size: "500kB", "5MB" or "1GB"')
+    return size
+
+
+def tune(
+    output: Annotated[
+        Path, typer.Option("--output", help="The folder of what is found, and of the study.")
+    ],
+    config: Annotated[
+        str | None,
+        typer.Option("--config", help="Settings to start from: a TOML file, or a shipped config."),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data",
+            metavar="SPEC",
+            help="ag_news, sample, a file, a folder, 'a/{split}.csv', or owner/name.",
+        ),
+    ] = None,
+    time: Annotated[
+        float | None,
+        typer.Option("--time", metavar="10m", parser=_seconds, help="How long to search."),
+    ] = None,
+    trials: Annotated[
+        int | None,
+        typer.Option("--trials", min=1, help="How many runs, those of earlier sessions included."),
+    ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            "--metric",
+            help="The validation figure to search by: accuracy, macro_f1, f1:LABEL, loss, "
+            "precision@recall:0.9, ... (trainer.monitor).",
+        ),
+    ] = None,
+    max_size: Annotated[
+        int | None,
+        typer.Option(
+            "--max-size", metavar="5MB", parser=_bytes, help="The largest model directory."
+        ),
+    ] = None,
+    space: Annotated[
+        Path | None,
+        typer.Option("--space", help="A TOML file whose table named space says what to search."),
+    ] = None,
+    study: Annotated[
+        Path | None,
+        typer.Option(
+            "--study", help="The file that keeps the trials; study.jsonl in --output without it."
+        ),
+    ] = None,
+    train: Annotated[
+        bool, typer.Option("--train", help="Train the best settings into --output/model.")
+    ] = False,
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", help="Decides all that is random, the choice of trials too."),
+    ] = None,
+    device: DeviceOption = None,
+    threads: ThreadsOption = None,
+    text_column: TextColumnOption = None,
+    label_column: LabelColumnOption = None,
+    errors: ErrorsOption = None,
+    settings: SetOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Search for the settings that do best on validation rows, within --time or --trials.
+
+    The first trial is the base: the settings of --config, --set and the flags. The same command
+    goes on with a search that was cut.
+    """
+    from fasttext_app.artifact import check_target
+    from fasttext_app.config import flat_layer, load_config_file, parse_assignments, resolve
+    from fasttext_app.tuning import base_for_search
+
+    if time is None and trials is None:
+        raise typer.BadParameter("give the search an end", param_hint="--time or --trials")
+    flags = {"seed": seed, "device": device, "threads": threads}
+    given = resolve(
+        load_config_file(config) if config is not None else {},
+        parse_assignments(settings or []),
+        data_layer(data, text_column, label_column, errors),
+        flat_layer({name: value for name, value in flags.items() if value is not None}),
+    )
+    base = base_for_search(given, metric)
+    if given.data.validation == 0:
+        typer.echo("data.validation is 0; the search holds rows out (auto)", err=True)
+    if train:
+        check_target(output / "model")
+    result = _search(base, output, study, space, (trials, time), max_size)
+    _leave(result, output, as_json=json)
+    if result.interrupted:
+        raise typer.Exit(INTERRUPTED)
+    if train:
+        _train(result.config, output / "model")
+
+
+def _search(
+    base: Config,
+    output: Path,
+    study: Path | None,
+    space: Path | None,
+    budget: tuple[int | None, float | None],
+    max_bytes: int | None,
+) -> TuneResult:
+    from fasttext_app.cli.tune_display import TuneProgress
+    from fasttext_app.device import preload_torch, resolve_device
+    from fasttext_app.errors import ArtifactError
+    from fasttext_app.preparation import load_examples
+    from fasttext_app.search_space import SearchSpace
+    from fasttext_app.trials import Budget
+    from fasttext_app.tuning import tune
+
+    preload_torch()
+    searched = SearchSpace.load(space) if space is not None else None
+    if output.exists() and not output.is_dir():
+        raise ArtifactError(f"{output}: is a file; choose another --output")
+    output.mkdir(parents=True, exist_ok=True)
+    resolve_device(base.trainer.device)  # a device that is not there ends it before the work
+    progress = TuneProgress(base, Budget(*budget))
+    try:
+        return tune(
+            base,
+            load_examples,
+            Budget(*budget),
+            space=searched,
+            max_bytes=max_bytes,
+            study=study or output / "study.jsonl",
+            callback=progress,
+        )
+    finally:
+        progress.close()
+
+
+def _leave(result: TuneResult, output: Path, *, as_json: bool) -> None:
+    """Write what was found, and show it."""
+    from fasttext_app import console
+    from fasttext_app.cli.tune_display import show_result
+    from fasttext_app.errors import DataError
+    from fasttext_app.tuning_report import best_toml, draw_search, state_counts, trials_csv
+    from fasttext_app.whole_file import replacing
+
+    files = {"best.toml": best_toml(result), "trials.csv": trials_csv(result)}
+    for name, content in files.items():
+        with replacing(output / name, DataError) as partial:
+            partial.write_text(content, encoding="utf-8")
+    if not draw_search(result, output / "search.png"):
+        console.err.print("search.png is not drawn; it needs matplotlib (pip install matplotlib)")
+    if result.interrupted:
+        console.err.print("interrupted; the same command goes on")
+    if as_json:
+        best, base = result.best, result.trials[0]
+        print_json(
+            {
+                "output": str(output),
+                "metric": result.config.trainer.monitor,
+                "figure": best.figure,
+                "base_figure": base.figure,
+                "interrupted": result.interrupted,
+                "trials": state_counts(result),
+                "best": vars(best),
+            }
+        )
+        return
+    show_result(result, output)
+
+
+def _train(config: Config, target: Path) -> None:
+    from fasttext_app import console
+    from fasttext_app.preparation import load_examples
+    from fasttext_app.workflows import train
+
+    progress = console.TrainProgress()
+    try:
+        trained = train(config, load_examples(config), progress)
+    finally:
+        progress.close()
+    if trained.outcome.interrupted:
+        raise KeyboardInterrupt
+    trained.model.save(target)
+    console.err.print(f"saved the model to {target}")
