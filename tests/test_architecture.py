@@ -37,7 +37,7 @@ LAYERS = [
         *("beginning", "preparation", "run_manifest", "workflows", "retraining"),
         *("inspection", "trial_data", "tuning", "tuning_report", "api", "compat.*"),
     ],
-    ["console", "console_calibration", "render_explanation", "render_curves"],
+    ["console", "console_calibration", "console_training", "render_explanation", "render_curves"],
     ["cli.*", "__main__"],
 ]
 TORCH_AT_THE_TOP = {

@@ -61,7 +61,7 @@ WITHOUT_TORCH = [
     *("interop.word_vectors", "interop.train_lines", "interop.meters", "interop.dump"),
     *("opening", "retraining", "compat", "compat.words", "compat.model"),
     "compat.training",
-    *("plots", "console_calibration", "cli.calibrate", "cli.threshold"),
+    *("plots", "console_calibration", "console_training", "cli.calibrate", "cli.threshold"),
     *("outputs", "inspection", "workflows", "api", "console", "cli", "cli.options", "cli.train"),
     *("cli.predict", "cli.evaluate", "cli.quantize", "cli.show"),
     *("cli.exchange", "cli.ft", "cli.explain", "cli.plot"),

@@ -139,7 +139,7 @@ def _retrainer(
 ) -> Retrain:
     """Return what trains a model on with the training rows of a SPEC, which is opened here."""
     from fasttext_app.config import parse_assignments, resolve
-    from fasttext_app.console import TrainProgress
+    from fasttext_app.console_training import TrainProgress
     from fasttext_app.retraining import retrain
     from fasttext_app.sources import open_source
 

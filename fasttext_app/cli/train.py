@@ -219,13 +219,14 @@ def _run(
     from fasttext_app import workflows as jobs
     from fasttext_app.callbacks import TensorBoard, all_of
     from fasttext_app.console_calibration import show_calibrated
+    from fasttext_app.console_training import TrainProgress
     from fasttext_app.device import resolve_device
     from fasttext_app.events import Callback
     from fasttext_app.kernels import load_kernels
 
     load_kernels(config.optimizer.name)
     resolve_device(config.trainer.device)  # a device that is not there ends it before the work
-    progress = console.TrainProgress()
+    progress = TrainProgress()
     listeners: list[Callback] = [progress]
     if tensorboard is not None:
         listeners.append(TensorBoard(tensorboard))

@@ -216,10 +216,11 @@ def _leave(result: TuneResult, output: Path, *, as_json: bool) -> None:
 
 def _train(config: Config, target: Path) -> None:
     from fasttext_app import console
+    from fasttext_app.console_training import TrainProgress
     from fasttext_app.preparation import load_examples
     from fasttext_app.workflows import train
 
-    progress = console.TrainProgress()
+    progress = TrainProgress()
     try:
         trained = train(config, load_examples(config), progress)
     finally:
