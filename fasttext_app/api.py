@@ -18,6 +18,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from fasttext_app.checkpoints import find_checkpoint, remove_checkpoints
 from fasttext_app.config import Config, Layer, flat_layer, load_config_file, resolve
 from fasttext_app.errors import ConfigError, DataError
@@ -25,6 +27,7 @@ from fasttext_app.predictor import TextClassifier, labelled_table, refuse_labels
 from fasttext_app.preparation import Examples, load_examples, split_examples
 from fasttext_app.run_manifest import config_of_run
 from fasttext_app.sources import Source
+from fasttext_app.sources.examples import checked_weights
 from fasttext_app.workflows import train as run_training
 
 if TYPE_CHECKING:
@@ -37,6 +40,7 @@ def train(
     data: str | Path | Sequence[str] | None = None,
     labels: Sequence[str] | None = None,
     *,
+    weights: Sequence[float] | None = None,
     config: str | Path | None = None,
     callback: Callback | None = None,
     checkpoints: str | Path | None = None,
@@ -49,6 +53,8 @@ def train(
         data: a SPEC (``"ag_news"``, ``"sample"``, a file, ...; see ``fasttext_app.sources``), or
             texts; left out where ``config`` names the source.
         labels: one label for each text, where ``data`` is texts.
+        weights: how much each text counts in the loss, where ``data`` is texts; 2 is as if it were
+            there twice.
         config: a TOML file or the name of a shipped config, to start from.
         callback: receives the trainer's events; what it raises ends the run.
         checkpoints: a folder for the state of the run, saved as ``checkpoint_every`` says (at each
@@ -77,9 +83,11 @@ def train(
         resolved = resolve(resolved.model_dump(), {"trainer": {"checkpoint_every": "epoch"}})
     if data is None or isinstance(data, str | Path):
         refuse_labels("train", data or "the config's source", labels)
+        if weights is not None:
+            raise DataError("train: weights go with texts; for data, name data.weight_column")
         examples = load_examples(resolved)
     else:
-        examples = _given(data, labels, resolved)
+        examples = _given(data, labels, weights, resolved)
     result = run_training(resolved, examples, callback, checkpoints, found)
     if checkpoints is not None and not result.outcome.interrupted:
         remove_checkpoints(checkpoints)
@@ -101,9 +109,28 @@ def load(path: str | Path, *, device: str = "cpu", threads: int = 0) -> TextClas
     return TextClassifier.load(path, device=device, threads=threads)
 
 
-def _given(texts: Sequence[str], labels: Sequence[str] | None, config: Config) -> Examples:
+def _given(
+    texts: Sequence[str],
+    labels: Sequence[str] | None,
+    weights: Sequence[float] | None,
+    config: Config,
+) -> Examples:
     table = labelled_table("train", texts, labels)
     if not len(table):
         raise DataError("train: there are no texts")
+    if config.data.weight_column is not None:
+        raise ConfigError("data.weight_column: texts have no columns; pass weights=[...]")
+    if weights is not None:
+        table = table.append_column("weight", _weights(weights, len(table)))
     source = Source("texts given in Python", {}, single=True)
     return split_examples(table, source, config)
+
+
+def _weights(weights: Sequence[float], rows: int) -> pa.Array:
+    if len(weights) != rows:
+        raise DataError(f"train: there are {len(weights)} weights for {rows} texts")
+    try:
+        column = pa.array(weights, pa.float64())
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise DataError(f"train: weights must be numbers: {error}") from None
+    return checked_weights(column, "weights", lambda row: f"train, text {row + 1}")

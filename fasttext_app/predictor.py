@@ -31,6 +31,7 @@ from fasttext_app.parallel import map_threads
 from fasttext_app.text.encoder import TextEncoder, TextLike, as_chunks
 from fasttext_app.text.ragged import Ragged
 from fasttext_app.text.row_labels import split_cell
+from fasttext_app.text.soft_labels import with_most_likely
 from fasttext_app.text.strings import number_array, string_array
 from fasttext_app.text.tokenizers import load_tokenizer
 
@@ -286,6 +287,8 @@ class TextClassifier:
             DataError: there are no rows.
         """
         separator = separator or self.config.data.label_separator
+        if separator is not None and self.config.data.soft_labels:
+            return self._evaluate_single(with_most_likely(batches, separator))
         if separator is None:
             return self._evaluate_single(batches)
         return self._evaluate_several(batches, separator, threshold)

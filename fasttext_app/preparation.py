@@ -26,17 +26,17 @@ from fasttext_app.text.fingerprint import Fingerprint
 from fasttext_app.text.ragged import Ragged
 from fasttext_app.text.row_labels import RowLabels
 from fasttext_app.text.spool import Load, Spool
-from fasttext_app.text.strings import flag_array
+from fasttext_app.text.strings import flag_array, numbers_of
 from fasttext_app.text.tokenizers import Tokenizer, load_tokenizer
 from fasttext_app.text.tokens import Tokens
 from fasttext_app.text.vocabulary import LabelSet, Vocabulary
 from fasttext_app.text.weighting import Occurrences, inverse_document_frequency
+from fasttext_app.training_rows import held_out_rows, text_weights
 
 __all__ = [
     "Encoded",
     "Examples",
     "Prepared",
-    "held_out_rows",
     "load_examples",
     "prepare",
     "prepare_source",
@@ -47,8 +47,9 @@ PART_ROWS = 16_384  # of rows that stay: each part has its own list of words, so
 SHARD_IDS = 1 << 25  # ids of a shard that is shuffled in memory (128 MB)
 
 Rows: TypeAlias = pa.Table | Iterable[pa.RecordBatch]
-"""Columns ``text`` and ``label``; a stream is read once."""
+"""Columns ``text`` and ``label``, and ``weight`` where rows have one; a stream is read once."""
 Flags = npt.NDArray[np.bool_]
+F32 = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,8 @@ class Encoded:
     shards: tuple[Load, ...]
     classes: tuple[npt.NDArray[np.int64], ...]
     """The class of each text, or the number of its set of classes, shard by shard."""
+    weights: tuple[F32, ...] | None = None
+    """How much each text counts in the loss, shard by shard; None: all the same."""
 
     def __len__(self) -> int:
         return sum(len(classes) for classes in self.classes)
@@ -106,6 +109,7 @@ class _Part:
     hashes: npt.NDArray[np.uint32]
     labels: pa.StringArray
     lengths: npt.NDArray[np.int64]  # tokens of each row
+    weights: F32 | None
 
     def tokens(self, chosen: Flags) -> Tokens:
         codes = self.codes()
@@ -119,8 +123,10 @@ def load_examples(config: Config) -> Examples:
     Raises:
         DataError: there is no such source or split.
     """
-    source = open_source(config.data)
-    return split_examples(source.scan(config.data.train_split), source, config)
+    source = training = open_source(config.data)
+    if config.data.weight_column is not None:
+        training = open_source(config.data, weights=True)
+    return split_examples(training.scan(config.data.train_split), source, config)
 
 
 def split_examples(rows: Rows, source: Source, config: Config) -> Examples:
@@ -136,32 +142,6 @@ def split_examples(rows: Rows, source: Source, config: Config) -> Examples:
             "give a fraction"
         )
     return Examples(rows, source.scan(wanted), source.label_names, source.spec)
-
-
-def held_out_rows(
-    classes: npt.NDArray[np.int64], fraction: float, seed: int, sets: Ragged | None = None
-) -> Flags:
-    """Choose rows at random for validation, [rows].
-
-    A label whose rows would all be held out keeps one of them in training.
-
-    Args:
-        classes: the class of each row; where there are ``sets``, the number of one.
-        fraction: of the rows.
-        seed: decides which.
-        sets: the classes of each set.
-    """
-    chosen = np.zeros(len(classes), dtype=bool)
-    held = round(len(classes) * fraction)
-    if held:
-        chosen[np.random.default_rng(seed).permutation(len(classes))[:held]] = True
-        rows = np.arange(len(classes))
-        if sets is not None:
-            rows = np.repeat(rows, sets.lengths[classes])
-            classes = sets.take(classes).indices
-        found, first = np.unique(classes, return_index=True)
-        chosen[rows[first[~np.isin(found, classes[~chosen[rows]])]]] = False
-    return chosen
 
 
 def prepare_source(config: Config, folder: str, *, hand_over: bool = False) -> Prepared:
@@ -202,6 +182,7 @@ def prepare(config: Config, examples: Examples, spool: Spool | None = None) -> P
         examples.label_order,
         config.data.label_separator,
         may_be_none=config.model.loss == "ova",
+        soft=config.data.soft_labels,
     )
     classes = np.concatenate([row_labels.numbers(part.labels) for part in parts])
     sets = row_labels.sets
@@ -212,7 +193,12 @@ def prepare(config: Config, examples: Examples, spool: Spool | None = None) -> P
         )
     held = held_out_rows(classes, examples.held_out, config.trainer.seed, sets)
     labels = _checked(row_labels.counted(classes[~held]), examples)
-    sides = [_Side(parts, classes, chosen, threads) for chosen in (~held, held)]
+    given = [part.weights for part in parts if part.weights is not None]
+    weights = text_weights(classes, ~held, row_labels, config.trainer.class_weights, given)
+    sides = [
+        _Side(parts, classes, chosen, threads, of_side)
+        for chosen, of_side in ((~held, weights), (held, None))
+    ]
     vocabulary = Vocabulary.build(sides[0].tokens(), config.text.min_count, config.text.max_size)
     encoder = TextEncoder.from_config(config.text, tokenizer, vocabulary)
     encoder, found = _prune(encoder, sides[0], config)
@@ -265,8 +251,8 @@ def _tokenise(
 ) -> Iterator[_Part]:
     """Tokenise the training rows as they are read."""
 
-    def tokenise(batch: pa.RecordBatch) -> tuple[Tokens, pa.StringArray]:
-        return tokenizer(batch.column("text")), batch.column("label")
+    def tokenise(batch: pa.RecordBatch) -> tuple[Tokens, pa.RecordBatch]:
+        return tokenizer(batch.column("text")), batch
 
     def batches() -> Iterator[pa.RecordBatch]:
         for batch in _batches(examples.train):
@@ -275,9 +261,10 @@ def _tokenise(
 
     pieces = (piece for batch in batches() for piece in chunk_rows(batch, PART_ROWS))
     found = False
-    for tokens, labels in map_threads(tokenise, pieces, threads):
-        codes = spool.keep(Ragged(tokens.codes, tokens.offsets))
-        yield _Part(codes, tokens.words, tokens.hashes, labels, tokens.lengths)
+    for tokens, piece in map_threads(tokenise, pieces, threads):
+        codes, labels = spool.keep(Ragged(tokens.codes, tokens.offsets)), piece.column("label")
+        weights = numbers_of(piece.column("weight")) if "weight" in piece.schema.names else None
+        yield _Part(codes, tokens.words, tokens.hashes, labels, tokens.lengths, weights)
         found = True
     if not found:
         raise DataError(f"{examples.source}: there are no rows")
@@ -291,6 +278,7 @@ class _Side:
     classes: npt.NDArray[np.int64]
     chosen: Flags
     threads: int
+    weights: F32 | None = None
 
     def _pieces(self) -> Iterator[tuple[_Part, slice]]:
         start = 0
@@ -310,16 +298,22 @@ class _Side:
     def encoded(self, encoder: TextEncoder, spool: Spool) -> tuple[Encoded, int]:
         """Encode the rows into one piece, or into shards where the spool is full; count the ids."""
         pieces, total = [spool.piece()], 0
-        classes: list[list[npt.NDArray[np.int64]]] = [[]]
+        chosen: list[list[npt.NDArray[np.int64]]] = [[]]  # the rows of each piece
         for (_, rows), bags in zip(self._pieces(), self.bags(encoder), strict=True):
             if spool.spilled and pieces[-1].ids + len(bags.indices) > SHARD_IDS:
                 pieces.append(spool.piece())
-                classes.append([])
+                chosen.append([])
             pieces[-1].add(bags)
-            classes[-1].append(self.classes[rows][self.chosen[rows]])
+            chosen[-1].append(np.flatnonzero(self.chosen[rows]) + rows.start)
             total += len(bags.indices)
         shards = tuple(piece.close() for piece in pieces)
-        return Encoded(shards, tuple(np.concatenate(group) for group in classes)), total
+        of_shards = [np.concatenate(group) for group in chosen]
+        weights = self.weights
+        return Encoded(
+            shards,
+            tuple(self.classes[found] for found in of_shards),
+            None if weights is None else tuple(weights[found] for found in of_shards),
+        ), total
 
 
 def _checked(labels: LabelSet, examples: Examples) -> LabelSet:

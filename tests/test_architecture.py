@@ -29,10 +29,19 @@ LAYERS = [
     ["background", "callbacks", "compiled", "events", "interrupts", "parallel", "sealed_folder"],
     ["sources.*", "text.*", "metrics", "device", "kernels", "huffman", "product_quantizer"],
     ["artifact", "checkpoints", "model_card", "vectors"],
-    ["batch", "model", "losses", "optim.*", "forward", "predictor", "quantization"],
+    [
+        "token_dropout",
+        "batch",
+        "model",
+        "losses",
+        "optim.*",
+        "forward",
+        "predictor",
+        "quantization",
+    ],
     ["trainer", "validation"],
     ["outputs", "interop.*"],
-    ["preparation", "run_manifest", "workflows", "inspection", "api", "compat"],
+    ["training_rows", "preparation", "run_manifest", "workflows", "inspection", "api", "compat"],
     ["console", "cli.*", "__main__"],
 ]
 TORCH_AT_THE_TOP = {
@@ -45,7 +54,7 @@ TORCH_AT_THE_TOP = {
         "optim.rowwise",
         "optim.schedules",
     ),
-    *("optim.stepper", "validation"),
+    *("optim.stepper", "validation", "token_dropout"),
 }
 NUMBA_AT_THE_TOP = {"compiled", "kernels", "text.kernels", "text.token_kernels", "optim.fused"}
 ONLY_AT_THE_TOP_OF = {"compiled": {"numba"}, "optim.cuda_kernels": {"triton"}}

@@ -194,6 +194,12 @@ CASES = [
     {"loss": "ova", "max_norm": 0.5},
     {"loss": "ns"},
     {"loss": "hs", "bias": False},
+    {"token_dropout": 0.3},
+    {"token_dropout": 0.3, "implementation": "torch", "mode": "sum", "term_weighting": "tfidf"},
+    {"bag_dropout": 0.4},
+    {"bag_dropout": 0.4, "implementation": "torch", "loss": "ns"},
+    {"focal_gamma": 1.5, "loss": "ova"},
+    {"label_smoothing": 0.1, "token_dropout": 0.2, "bag_dropout": 0.2},
 ]
 
 

@@ -33,7 +33,13 @@ WITHOUT_TORCH = [
     *("sources.hub", "sources.lines", "sources.parquet", "sources.stream"),
     *("text", "text.ragged", "text.hashing", "text.tokenizers", "text.vocabulary"),
     *("text.encoder", "text.weighting", "text.hash_space", "text.strings", "text.spool"),
-    *("text.fasttext_lines", "text.row_labels", "text.tokens", "text.fingerprint"),
+    *(
+        "text.fasttext_lines",
+        "text.row_labels",
+        "text.tokens",
+        "text.fingerprint",
+        "text.soft_labels",
+    ),
     *(
         "metrics",
         "device",
@@ -47,7 +53,7 @@ WITHOUT_TORCH = [
     ),
     *("huffman", "product_quantizer", "interop", "interop.fasttext_file"),
     *("interop.fasttext_model", "interop.label_scores", "interop.train_options"),
-    *("interop.word_vectors", "preparation", "run_manifest", "compat"),
+    *("interop.word_vectors", "training_rows", "preparation", "run_manifest", "compat"),
     *("outputs", "inspection", "workflows", "api", "console", "cli", "cli.options", "cli.train"),
     *("cli.predict", "cli.evaluate", "cli.quantize", "cli.show"),
     *("cli.exchange", "cli.ft"),
@@ -107,7 +113,7 @@ def test_every_module_but_those_that_compute_with_torch_is_asked():
     }
     with_torch = {"batch", "losses", "model", "optim", "optim.schedules", "trainer"}
     with_torch |= {"optim.cuda", "optim.cuda_kernels", "optim.fused", "optim.rowwise"}
-    with_torch |= {"optim.cuda_batches", "optim.stepper", "validation"}
+    with_torch |= {"optim.cuda_batches", "optim.stepper", "token_dropout", "validation"}
     with_numba = {"compiled", "kernels", "text.kernels", "text.token_kernels"}
     assert set(WITHOUT_TORCH) == names - with_torch - with_numba - {"__init__", "__main__"}
 

@@ -19,13 +19,14 @@ import fasttext_app
 from fasttext_app.cli import app
 from fasttext_app.config import resolve
 from fasttext_app.errors import DataError
-from fasttext_app.losses import build_loss, one_vs_all_of_sets
+from fasttext_app.losses import build_loss, of_sets
 from fasttext_app.metrics import classification_scores, multi_label_scores
-from fasttext_app.preparation import Examples, held_out_rows, prepare
+from fasttext_app.preparation import Examples, prepare
 from fasttext_app.sources import open_source
 from fasttext_app.text.ragged import Ragged
 from fasttext_app.text.row_labels import RowLabels
 from fasttext_app.text.vocabulary import LabelSet
+from fasttext_app.training_rows import held_out_rows
 
 WORDS = {"sport": ["goal", "match"], "money": ["bank", "stock"], "tech": ["chip", "code"]}
 SETS = [["sport"], ["money"], ["tech"], ["sport", "money"], ["tech", "money"], ["sport", "tech"]]
@@ -121,7 +122,7 @@ def test_the_loss_of_sets_is_binary_cross_entropy_against_their_flags(sets):
     wanted = torch.zeros(len(sets), 4)
     for row, classes in enumerate(sets):
         wanted[row, classes] = 1
-    loss = one_vs_all_of_sets(Ragged.from_lists(sets))(linear, bags, torch.arange(len(sets)))
+    loss = of_sets(Ragged.from_lists(sets))(linear, bags, torch.arange(len(sets)))
     expected = functional.binary_cross_entropy_with_logits(linear(bags), wanted, reduction="sum")
     torch.testing.assert_close(loss, expected / len(sets))
 

@@ -19,7 +19,6 @@ from fasttext_app.optim.stepper import Stepper
 from fasttext_app.predictor import TextClassifier
 from fasttext_app.preparation import (
     Examples,
-    held_out_rows,
     load_examples,
     prepare,
     split_examples,
@@ -28,6 +27,7 @@ from fasttext_app.sources import open_source
 from fasttext_app.text.spool import Spool
 from fasttext_app.text.weighting import tfidf_weights
 from fasttext_app.trainer import Trainer
+from fasttext_app.training_rows import held_out_rows
 from fasttext_app.workflows import describe_data, train
 
 GOOD = ["great fun", "loved it so", "a joy to watch", "great joy"]
