@@ -14,7 +14,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +38,7 @@ __all__ = ["load", "train"]
 
 def train(
     data: str | Path | Sequence[str] | None = None,
-    labels: Sequence[str] | None = None,
+    labels: Sequence[str | Mapping[str, float]] | None = None,
     *,
     weights: Sequence[float] | None = None,
     config: str | Path | None = None,
@@ -52,7 +52,8 @@ def train(
     Args:
         data: a SPEC (``"ag_news"``, ``"sample"``, a file, ...; see ``fasttext_app.sources``), or
             texts; left out where ``config`` names the source.
-        labels: one label for each text, where ``data`` is texts.
+        labels: one label for each text, where ``data`` is texts; with ``soft_labels`` it may be a
+            dict of shares.
         weights: how much each text counts in the loss, where ``data`` is texts; 2 is as if it were
             there twice.
         config: a TOML file or the name of a shipped config, to start from.
@@ -111,11 +112,11 @@ def load(path: str | Path, *, device: str = "cpu", threads: int = 0) -> TextClas
 
 def _given(
     texts: Sequence[str],
-    labels: Sequence[str] | None,
+    labels: Sequence[str | Mapping[str, float]] | None,
     weights: Sequence[float] | None,
     config: Config,
 ) -> Examples:
-    table = labelled_table("train", texts, labels)
+    table = labelled_table("train", texts, labels, config.data)
     if not len(table):
         raise DataError("train: there are no texts")
     if config.data.weight_column is not None:

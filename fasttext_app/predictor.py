@@ -6,7 +6,7 @@ is the zero vector, so its answer is the model's prior (the bias).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
@@ -31,7 +31,7 @@ from fasttext_app.parallel import map_threads
 from fasttext_app.text.encoder import TextEncoder, TextLike, as_chunks
 from fasttext_app.text.ragged import Ragged
 from fasttext_app.text.row_labels import split_cell
-from fasttext_app.text.soft_labels import with_most_likely
+from fasttext_app.text.soft_labels import soft_cell, with_most_likely
 from fasttext_app.text.strings import number_array, string_array
 from fasttext_app.text.tokenizers import load_tokenizer
 
@@ -244,7 +244,7 @@ class TextClassifier:
     def evaluate(
         self,
         data: str | Path | Sequence[str],
-        labels: Sequence[str] | None = None,
+        labels: Sequence[str | Mapping[str, float]] | None = None,
         *,
         split: str = "test",
         threshold: float = 0.5,
@@ -253,7 +253,8 @@ class TextClassifier:
 
         Args:
             data: a SPEC, or texts.
-            labels: one cell for each text, where ``data`` is texts.
+            labels: one cell for each text, where ``data`` is texts; with ``data.soft_labels`` it
+                may be a dict of shares.
             split: of the SPEC.
             threshold: where a row may have several labels, the probability from which one is
                 predicted.
@@ -262,7 +263,7 @@ class TextClassifier:
             DataError: the data cannot be read, or there is none.
         """
         if not isinstance(data, str | Path):
-            rows = labelled_table("evaluate", data, labels).to_batches()
+            rows = labelled_table("evaluate", data, labels, self.config.data).to_batches()
             return self.evaluate_batches(rows, threshold)
         from fasttext_app.sources import open_source
 
@@ -337,14 +338,26 @@ class TextClassifier:
         return self._forward(self.encoder.encode_chunk(texts))
 
 
-def labelled_table(job: str, texts: Sequence[str], labels: Sequence[str] | None) -> pa.Table:
+def labelled_table(
+    job: str,
+    texts: Sequence[str],
+    labels: Sequence[str | Mapping[str, float]] | None,
+    config: DataConfig,
+) -> pa.Table:
     """Make a table of ``text`` and ``label`` out of what was given in Python.
 
     Raises:
-        DataError: there is not one label for each text, or they are not strings.
+        DataError: there is not one label for each text, or they are not strings, nor dicts where
+            labels have shares.
     """
     if labels is None or len(labels) != len(texts):
         raise DataError(f"{job}: there must be one label for each text")
+    try:
+        if config.soft_labels and config.label_separator is not None:
+            parts = config.label_separator
+            labels = [soft_cell(x, parts) if isinstance(x, Mapping) else x for x in labels]
+    except ValueError as error:
+        raise DataError(f"{job}: {error}") from None
     try:
         columns = {"text": pa.array(texts, pa.string()), "label": pa.array(labels, pa.string())}
     except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError) as error:
@@ -354,7 +367,7 @@ def labelled_table(job: str, texts: Sequence[str], labels: Sequence[str] | None)
     return pa.table(columns)
 
 
-def refuse_labels(job: str, spec: object, labels: Sequence[str] | None) -> None:
+def refuse_labels(job: str, spec: object, labels: Sequence[object] | None) -> None:
     """Refuse labels beside a data SPEC, which has its own."""
     if labels is not None:
         raise DataError(f"{job}: labels go with texts; {spec} has its own")

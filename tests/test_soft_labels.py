@@ -220,3 +220,16 @@ def test_balanced_classes_are_weighed_by_their_shares():
     a, b = 1 / 3.25, 1 / 0.75
     by_row = np.array([0.75 * a + 0.25 * b, a, a, 0.5 * a + 0.5 * b])
     assert np.concatenate(weights) == pytest.approx(by_row / by_row.mean(), rel=1e-5)
+
+
+def test_in_python_shares_may_be_dicts():
+    texts, quick = ["one", "two"] * 10, {"epochs": 2, "dim": 4, "threads": 1, **SOFT}
+    of_dicts = fasttext_app.train(texts, [{"a": 0.75, "b": 0.25}, "b"] * 10, **quick)
+    of_cells = fasttext_app.train(texts, ["a=0.75|b=0.25", "b"] * 10, **quick)
+    tables = [model.artifact.tensors["table"] for model in (of_dicts, of_cells)]
+    assert np.array_equal(*tables)
+    assert of_dicts.evaluate(["one"], [{"a": 0.9, "b": 0.1}])["labels"] == ["a", "b"]
+    with pytest.raises(DataError, match=r"^train: a label has '\|' in it"):
+        fasttext_app.train(texts, [{"a|b": 1.0}, "b"] * 10, **quick)
+    with pytest.raises(DataError, match="texts and labels must be strings"):
+        fasttext_app.train(texts, [{"a": 1.0}, "b"] * 10)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 import tomllib
 
 import numpy as np
@@ -20,10 +22,12 @@ import fasttext_app
 from fasttext_app.batch import EncodedDataset, Grouping, collate
 from fasttext_app.config import dump_config, flat_layer, parse_assignments, resolve
 from fasttext_app.errors import ConfigError, DataError, TrainingError
-from fasttext_app.losses import build_loss
+from fasttext_app.losses import build_loss, is_plain
 from fasttext_app.model import FastTextClassifier
 from fasttext_app.optim.cuda_batches import cut_epoch
+from fasttext_app.optim.stepper import Stepper
 from fasttext_app.preparation import Examples, prepare, prepare_source
+from fasttext_app.sources import open_source
 from fasttext_app.text.fingerprint import Fingerprint
 from fasttext_app.text.ragged import Ragged
 from fasttext_app.text.row_labels import RowLabels
@@ -211,7 +215,7 @@ def test_a_run_over_shards_with_weights_ends(folder, monkeypatch):
         ("csv", "text,label,w\na,x,1\na,x,1e39\n", "rows.csv:3: column 'w' has the weight 1e+39"),
         ("csv", "text,label,w\na,x,1\na,x,\n", "rows.csv:3: column 'w' has no weight"),
         ("csv", "text,label,w\na,x,1\na,x,much\n", "rows.csv:3: column 'w' has 'much', which is"),
-        ("csv", "text,label\na,x\n", "rows.csv: there is no column 'w'"),
+        ("csv", "text,label\na,x\n", "the columns are 'text', 'label' (choose with data.weight_"),
         ("jsonl", '{"text": "a", "label": "x", "w": 1}\n{"text": "a", "label": "x"}\n',
          "rows.jsonl:2: column 'w' has no weight"),
         ("jsonl", '{"text": "a", "label": "x", "w": "1"}\n',
@@ -395,3 +399,60 @@ def test_prepare_weighs_training_rows_alone():
     assert weights.mean() == pytest.approx(1)
     by_class = [weights[np.concatenate(prepared.train.classes) == c].sum() for c in (0, 1)]
     assert by_class == pytest.approx([8, 8])
+
+
+def test_the_second_process_of_the_command_hands_the_weights_over(folder):
+    texts, labels, weights = zip(*ROWS, strict=True)
+    arguments = ["--data", "rows.csv", "--output", "m", "--set", "data.weight_column=votes"]
+    arguments += ["--device", "cpu", "--epochs", "1"]
+    command = [sys.executable, "-m", "fasttext_app", "train", *arguments]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    in_python = fasttext_app.train(texts, labels, weights=weights, epochs=1, device="cpu")
+    table = fasttext_app.load(folder / "m").artifact.tensors["table"]
+    assert np.array_equal(table, in_python.artifact.tensors["table"])
+
+
+def test_a_dataset_of_the_hub_s_form_may_have_weights(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    texts, labels, weights = zip(*ROWS, strict=True)
+    columns = {"text": texts, "label": labels, "votes": weights}
+    datasets.Dataset.from_dict(columns).save_to_disk(tmp_path / "saved")
+    config = resolve({"data": {"source": str(tmp_path / "saved"), "weight_column": "votes"}})
+    table = open_source(config.data, weights=True).read("train")
+    assert table["weight"].to_pylist() == list(weights)
+    assert open_source(config.data).read("train").column_names == ["text", "label"]
+
+
+class KernelOfThePlainLoss:
+    """Stands for the step on CUDA where it does the loss itself."""
+
+    does_the_loss = True
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def train(self, batch, rate):
+        self.calls.append("train")
+        return torch.zeros(())
+
+    def step(self, batch, gradient, rate):
+        self.calls.append("step")
+
+
+def test_a_kernel_of_the_plain_loss_is_not_asked_for_a_weighed_one():
+    config = resolve(flat_layer({"dim": 4}))
+    model = FastTextClassifier.from_config(config.model, 9, 3)
+    loss = build_loss(config, [1, 1, 1], None, torch.Generator())
+    stepper = Stepper(model, config, loss)
+    stepper.fused = KernelOfThePlainLoss()
+    for weighted in (False, True):
+        stepper.train(make_data(weighted=weighted).gather(torch.arange(4)), 0.1)
+    assert stepper.fused.calls == ["train", "step"]
+
+
+@pytest.mark.parametrize("name", ["label_smoothing", "focal_gamma", "bag_dropout"])
+def test_a_kernel_of_the_plain_loss_is_not_asked_for_another_loss(name):
+    assert is_plain(resolve({}), None)
+    assert is_plain(resolve({"trainer": {"token_dropout": 0.5}}), None)
+    assert not is_plain(resolve({"trainer": {name: 0.5}}), None)
+    assert not is_plain(resolve({}), Ragged.from_lists([[0]]))

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from fasttext_app.config import DataConfig
 from fasttext_app.errors import DataError, did_you_mean
-from fasttext_app.text.soft_labels import shares_of_cell
+from fasttext_app.text.soft_labels import shares_of_cell, soft_cell
 from fasttext_app.text.strings import number_array, numbers_of, string_array
 
 __all__ = [
@@ -23,10 +23,8 @@ __all__ = [
     "Batches",
     "Scan",
     "Source",
-    "check_columns",
     "checked_shares",
     "checked_weights",
-    "soft_cell",
     "to_examples",
     "wanted_columns",
 ]
@@ -108,27 +106,34 @@ class Source:
         return pa.Table.from_batches(batches)
 
 
-def wanted_columns(config: DataConfig, labels: bool) -> list[str]:
+def wanted_columns(
+    where: object, config: DataConfig, labels: bool, existing: Sequence[str]
+) -> list[str]:
     """Return the columns to read: those of the text and, if labels are wanted, what goes with it.
 
-    >>> wanted_columns(DataConfig(text_columns=("title", "body"), weight_column="votes"), True)
+    >>> named = DataConfig(text_columns=("title", "body"), weight_column="votes")
+    >>> wanted_columns("a.csv", named, True, ["body", "label", "title", "votes"])
     ['title', 'body', 'label', 'votes']
+
+    Raises:
+        DataError: the rows have no column of that name, or several; the message lists them.
     """
-    weight = [] if config.weight_column is None else [config.weight_column]
-    return [*config.text_columns, *([config.label_column, *weight] if labels else [])]
-
-
-def check_columns(where: object, wanted: Sequence[str], existing: Sequence[str]) -> None:
-    """Refuse columns that do not exist, naming those that do."""
+    with_label = [config.label_column]
+    if config.weight_column is not None:
+        with_label.append(config.weight_column)
+    wanted = [*config.text_columns, *(with_label if labels else [])]
     for name in wanted:
         if name not in existing:
             hint = did_you_mean(name, existing)
+            by = "--text-column and --label-column"
+            by = "data.weight_column" if name == config.weight_column else by
             raise DataError(
                 f"{where}: there is no column {name!r}{hint or ';'} the columns are "
-                f"{', '.join(map(repr, existing))} (choose with --text-column and --label-column)"
+                f"{', '.join(map(repr, existing))} (choose with {by})"
             )
         if list(existing).count(name) > 1:
             raise DataError(f"{where}: there are several columns {name!r}; rename all but one")
+    return wanted
 
 
 def to_examples(
@@ -249,26 +254,6 @@ def _label_column(
             )
         return pc.take(pa.array(label_names, pa.string()), column)
     return checked_shares(column.cast(pa.string()), config, row_name)
-
-
-def soft_cell(shares: Mapping[str, object], separator: str) -> str:
-    """Write a row's shares as a cell; a label whose share is None has none.
-
-    >>> soft_cell({"news": 0.7, "sport": 0.3, "arts": None}, "|")
-    'news=0.7|sport=0.3'
-
-    Raises:
-        ValueError: a label has the separator in it.
-    """
-    parts = []
-    for label, share in shares.items():
-        if separator in label:
-            raise ValueError(
-                f"a label has {separator!r} in it; set data.label_separator to what no label has"
-            )
-        if share is not None:
-            parts.append(f"{label}={share}")
-    return separator.join(parts)
 
 
 def _joined_shares(

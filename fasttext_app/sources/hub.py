@@ -19,7 +19,6 @@ from fasttext_app.sources.examples import (
     Batches,
     Scan,
     Source,
-    check_columns,
     to_examples,
     wanted_columns,
 )
@@ -95,8 +94,7 @@ def _has_address(url: str) -> bool:
 
 def _scan(spec: str, split: str, dataset: Any, config: DataConfig, labels: bool) -> Batches:
     where = f"{spec}, split {split!r}"
-    wanted = wanted_columns(config, labels)
-    check_columns(where, wanted, dataset.column_names)
+    wanted = wanted_columns(where, config, labels, dataset.column_names)
     names = _class_names(dataset, config.label_column)
     columns = dataset.select_columns(list(dict.fromkeys(wanted))).with_format("arrow")
     rows = 0

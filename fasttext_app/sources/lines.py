@@ -19,13 +19,12 @@ from fasttext_app.errors import DataError
 from fasttext_app.sources.examples import (
     SEVERAL,
     Batches,
-    check_columns,
     checked_shares,
-    soft_cell,
     to_examples,
     wanted_columns,
 )
 from fasttext_app.sources.stream import CheckedStream
+from fasttext_app.text.soft_labels import soft_cell
 
 __all__ = ["scan_fasttext", "scan_json_lines", "scan_lines"]
 
@@ -146,8 +145,7 @@ def scan_json_lines(path: Path, config: DataConfig, *, labels: bool) -> Batches:
             another type.
     """
     first = _first_object(path, config)
-    wanted = wanted_columns(config, labels)
-    check_columns(path, wanted, list(first))
+    wanted = wanted_columns(path, config, labels, list(first))
     texts = len(config.text_columns)
     fields = [(name, pa.string()) for name in wanted]
     if labels:

@@ -6,7 +6,7 @@ A label alone in its cell has all of it, so that rows of one sure label need no 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from fasttext_app.errors import DataError
 from fasttext_app.text.ragged import Ragged
 from fasttext_app.text.strings import string_array
 
-__all__ = ["LabelShares", "shares_of_cell", "with_most_likely"]
+__all__ = ["LabelShares", "shares_of_cell", "soft_cell", "with_most_likely"]
 
 TOLERANCE = 0.02  # of the sum of shares, which people round: three thirds are 0.33 each
 EQUALS = "="
@@ -81,6 +81,26 @@ def shares_of_cell(cell: str, separator: str) -> dict[str, float]:
     if abs(total - 1) > TOLERANCE:
         raise ValueError(f"the shares sum to {total:g} and not to 1")
     return {label: share / total for label, share in shares.items() if share}
+
+
+def soft_cell(shares: Mapping[str, object], separator: str) -> str:
+    """Write a row's shares as a cell; a label whose share is None has none.
+
+    >>> soft_cell({"news": 0.7, "sport": 0.3, "arts": None}, "|")
+    'news=0.7|sport=0.3'
+
+    Raises:
+        ValueError: a label has the separator in it.
+    """
+    parts = []
+    for label, share in shares.items():
+        if separator in label:
+            raise ValueError(
+                f"a label has {separator!r} in it; set data.label_separator to what no label has"
+            )
+        if share is not None:
+            parts.append(f"{label}={share}")
+    return separator.join(parts)
 
 
 def with_most_likely(batches: Iterable[pa.RecordBatch], separator: str) -> Iterator[pa.RecordBatch]:
