@@ -46,6 +46,7 @@ demo: setup
 bench: setup
 	$(BIN)/python scripts/bench_configs.py --write-docs
 	$(BIN)/python scripts/bench_losses.py --write-docs
+	$(BIN)/python scripts/bench_imbalance.py --write-docs
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,bench]"
 	$(BIN)/python scripts/bench_peers.py --write-docs
 	$(BIN)/python scripts/bench_embedding_bag.py --write-docs \

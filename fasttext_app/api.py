@@ -23,11 +23,11 @@ from fasttext_app.config import Config, Layer, flat_layer, load_config_file, res
 from fasttext_app.errors import ConfigError, DataError
 from fasttext_app.opening import open_classifier
 from fasttext_app.predictor import TextClassifier
-from fasttext_app.preparation import Examples, load_examples, split_examples
 from fasttext_app.run_manifest import config_of_run, settings_of_model
 from fasttext_app.search_space import SearchSpace
 from fasttext_app.sources import Source
-from fasttext_app.sources.examples import labelled_table, refuse_labels
+from fasttext_app.sources.given import Labels, labelled_table, refuse_labels
+from fasttext_app.training_rows import Examples, load_examples, split_examples
 from fasttext_app.trials import Budget
 from fasttext_app.workflows import train as run_training
 
@@ -43,8 +43,9 @@ Data = str | Path | Sequence[str] | None
 
 def train(
     data: Data = None,
-    labels: Sequence[str] | None = None,
+    labels: Labels = None,
     *,
+    weights: Sequence[float] | None = None,
     config: str | Path | None = None,
     callback: Callback | None = None,
     checkpoints: str | Path | None = None,
@@ -56,7 +57,10 @@ def train(
     Args:
         data: a SPEC (``"ag_news"``, ``"sample"``, a file, ...; see ``fasttext_app.sources``), or
             texts; left out where ``config`` names the source.
-        labels: one label for each text, where ``data`` is texts.
+        labels: one label for each text, where ``data`` is texts; with ``soft_labels`` it may be a
+            dict of shares.
+        weights: how much each text counts in the loss, where ``data`` is texts; 2 is as if it were
+            there twice.
         config: a TOML file or the name of a shipped config, to start from.
         callback: receives the trainer's events; what it raises ends the run.
         checkpoints: a folder for the state of the run, saved as ``checkpoint_every`` says (at each
@@ -79,7 +83,7 @@ def train(
     resolved = _resolved(data, config, settings, before)
     if checkpoints is not None and resolved.trainer.checkpoint_every is None:
         resolved = resolve(resolved.model_dump(), {"trainer": {"checkpoint_every": "epoch"}})
-    examples = _examples("train", data, labels, resolved)
+    examples = _examples("train", data, labels, resolved, weights)
     result = run_training(resolved, examples, callback, checkpoints, found)
     if checkpoints is not None and not result.outcome.interrupted:
         remove_checkpoints(checkpoints)
@@ -88,7 +92,7 @@ def train(
 
 def tune(
     data: Data = None,
-    labels: Sequence[str] | None = None,
+    labels: Labels = None,
     *,
     trials: int | None = None,
     seconds: float | None = None,
@@ -171,13 +175,23 @@ def _resolved(
     return resolve(*layers)
 
 
-def _examples(job: str, data: Data, labels: Sequence[str] | None, config: Config) -> Examples:
+def _examples(
+    job: str,
+    data: Data,
+    labels: Labels,
+    config: Config,
+    weights: Sequence[float] | None = None,
+) -> Examples:
     """Open the rows of a SPEC, or take those that are given in Python."""
     if data is None or isinstance(data, str | Path):
         refuse_labels(job, data or "the config's source", labels)
+        if weights is not None:
+            raise DataError(f"{job}: weights go with texts; for data, name data.weight_column")
         return load_examples(config)
-    table = labelled_table(job, data, labels)
+    table = labelled_table(job, data, labels, config.data, weights)
     if not len(table):
         raise DataError(f"{job}: there are no texts")
+    if config.data.weight_column is not None:
+        raise ConfigError("data.weight_column: texts have no columns; pass weights=[...]")
     source = Source("texts given in Python", {}, single=True)
     return split_examples(table, source, config)

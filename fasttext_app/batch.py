@@ -22,6 +22,7 @@ from torch import Tensor
 from fasttext_app.parallel import map_ahead, thread_count
 from fasttext_app.text.ragged import Ragged
 from fasttext_app.text.weighting import tfidf_weights
+from fasttext_app.token_dropout import TokenDropout
 
 __all__ = [
     "Batch",
@@ -36,8 +37,8 @@ __all__ = [
 
 CUT_IDS = 1 << 18  # ids that one call of the compiled code gathers
 
-Example = tuple[Tensor, Tensor, Tensor | None]
-"""One text: ids [n], class [], and the weight of each id [n] or None."""
+Example = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
+"""One text: ids [n], class [], the weight of each id [n] or None, its own weight [] or None."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ class Batch:
     labels: Tensor  # [B]
     per_sample_weights: Tensor | None = None  # [N]
     plan: RowPlan | None = None  # in batches that the compiled code cut
+    weights: Tensor | None = None  # [B], how much each text counts in the loss; None: 1
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -86,6 +88,7 @@ class EncodedDataset(torch.utils.data.Dataset[Example]):
         bags: the row ids of each text.
         labels: the class of each text, [texts].
         idf: the inverse document frequency of every table row, for tf-idf weights; None: none.
+        text_weights: how much each text counts in the loss, [texts]; None: 1.
         device: where the tensors live; batches are cut there.
         include_last_offset: whether the offsets of a batch carry the end of its last bag.
     """
@@ -95,6 +98,7 @@ class EncodedDataset(torch.utils.data.Dataset[Example]):
         bags: Ragged,
         labels: npt.NDArray[np.int64],
         idf: npt.NDArray[np.float32] | None = None,
+        text_weights: npt.NDArray[np.float32] | None = None,
         *,
         device: torch.device | str = "cpu",
         include_last_offset: bool = True,
@@ -103,6 +107,9 @@ class EncodedDataset(torch.utils.data.Dataset[Example]):
         self.indices = torch.from_numpy(bags.indices).to(device)
         self.offsets = torch.from_numpy(bags.offsets).to(device)
         self.labels = torch.from_numpy(labels).to(device)
+        self.text_weights: Tensor | None = None
+        if text_weights is not None:
+            self.text_weights = torch.from_numpy(text_weights).to(device)
         self.include_last_offset = include_last_offset
         self._weights: Tensor | None = None
 
@@ -122,10 +129,20 @@ class EncodedDataset(torch.utils.data.Dataset[Example]):
             raise IndexError(f"text {text} of {len(self)}")
         start, end = self.offsets[text], self.offsets[text + 1]
         weights = None if self.weights is None else self.weights[start:end]
-        return self.indices[start:end], self.labels[text], weights
+        own = None if self.text_weights is None else self.text_weights[text]
+        return self.indices[start:end], self.labels[text], weights, own
 
-    def gather(self, texts: Tensor) -> Batch:
-        """Cut out the batch of these texts [B], in the order given."""
+    def weights_of(self, texts: Tensor) -> Tensor | None:
+        """Return how much these texts count in the loss, [B]; None: 1."""
+        return None if self.text_weights is None else self.text_weights[texts]
+
+    def gather(self, texts: Tensor, dropout: TokenDropout | None = None) -> Batch:
+        """Cut out the batch of these texts [B], in the order given.
+
+        Args:
+            texts: their numbers.
+            dropout: which ids are left out.
+        """
         starts = self.offsets[texts]
         lengths = self.offsets[texts + 1] - starts
         offsets = torch.zeros(len(texts) + 1, dtype=lengths.dtype, device=lengths.device)
@@ -133,11 +150,21 @@ class EncodedDataset(torch.utils.data.Dataset[Example]):
         total = int(offsets[-1])
         positions = torch.arange(total, device=lengths.device)
         positions += torch.repeat_interleave(starts - offsets[:-1], lengths, output_size=total)
+        weights = None if self.weights is None else self.weights[positions]
+        if dropout is not None:
+            bags = torch.repeat_interleave(lengths, output_size=total)
+            kept = dropout.kept(texts[bags], positions - starts[bags])
+            positions, bags = positions[kept], bags[kept]
+            torch.cumsum(torch.bincount(bags, minlength=len(texts)), 0, out=offsets[1:])
+            if weights is not None:  # what stays of a text weighs 1 again
+                weights = weights[kept]
+                weights = weights / weights.new_zeros(len(texts)).index_add_(0, bags, weights)[bags]
         return Batch(
             indices=self.indices[positions],
             offsets=_in_form(offsets, self.indices, self.include_last_offset),
             labels=self.labels[texts],
-            per_sample_weights=None if self.weights is None else self.weights[positions],
+            per_sample_weights=weights,
+            weights=self.weights_of(texts),
         )
 
     def steps(self, batch_size: int) -> int:
@@ -158,6 +185,7 @@ class EncodedDataset(torch.utils.data.Dataset[Example]):
         generator: torch.Generator,
         grouping: Grouping | None = None,
         skip: int = 0,
+        dropout: TokenDropout | None = None,
     ) -> Iterator[Batch]:
         """Yield all texts once in random order, in batches.
 
@@ -167,20 +195,27 @@ class EncodedDataset(torch.utils.data.Dataset[Example]):
             grouping: what batches need to carry their ids grouped by row too: on the CPU as a
                 :class:`RowPlan`, the same whatever the number of threads.
             skip: batches that are left out, the first ones.
+            dropout: which ids are left out; None: none.
         """
-        if grouping is None:
+        # On CUDA, batches with ids left out come one by one, and are sorted at their step.
+        if grouping is None or (dropout is not None and self.labels.is_cuda):
             batches = shuffled_batches(len(self), batch_size, generator)
             for texts in islice(batches, skip, None):
-                yield self.gather(texts.to(self.labels.device))
+                yield self.gather(texts.to(self.labels.device), dropout)
         elif self.labels.is_cuda:
             from fasttext_app.optim.cuda_batches import cut_epoch
 
             yield from cut_epoch(self, batch_size, generator, grouping, skip)
         else:
-            yield from self._cut_epoch(batch_size, generator, grouping, skip)
+            yield from self._cut_epoch(batch_size, generator, grouping, skip, dropout)
 
     def _cut_epoch(
-        self, batch_size: int, generator: torch.Generator, grouping: Grouping, skip: int
+        self,
+        batch_size: int,
+        generator: torch.Generator,
+        grouping: Grouping,
+        skip: int,
+        dropout: TokenDropout | None,
     ) -> Iterator[Batch]:
         order = torch.randperm(len(self), generator=generator).numpy()[skip * batch_size :]
         texts = max(CUT_IDS * len(self) // max(len(self.bags.indices), 1), 1)
@@ -189,6 +224,7 @@ class EncodedDataset(torch.utils.data.Dataset[Example]):
         scratches: SimpleQueue[npt.NDArray[np.int32]] = SimpleQueue()
         idf = np.empty(0, np.float32) if self.idf is None else self.idf
         how = grouping.mean, grouping.padding
+        drawn = (0, np.uint64(0)) if dropout is None else (dropout.dropped, np.uint64(dropout.key))
 
         def cut(piece: npt.NDArray[np.int64]) -> list[Batch]:
             from fasttext_app.kernels import cut_batches
@@ -198,7 +234,7 @@ class EncodedDataset(torch.utils.data.Dataset[Example]):
             except Empty:
                 scratch = np.empty(grouping.rows, np.int32)
             arrays = cut_batches(
-                self.bags.indices, self.bags.offsets, piece, batch_size, idf, *how, scratch
+                self.bags.indices, self.bags.offsets, piece, batch_size, idf, *how, scratch, *drawn
             )
             scratches.put(scratch)
             return self._batches(piece, batch_size, *arrays)
@@ -223,7 +259,8 @@ class EncodedDataset(torch.utils.data.Dataset[Example]):
     ) -> list[Batch]:
         """Cut the arrays of the compiled code into batches; nothing is copied."""
         all_ids, all_offsets = torch.from_numpy(ids), torch.from_numpy(bag_offsets)
-        all_weights, labels = torch.from_numpy(weights), self.labels[torch.from_numpy(texts)]
+        all_weights, chosen = torch.from_numpy(weights), torch.from_numpy(texts)
+        labels, text_weights = self.labels[chosen], self.weights_of(chosen)
         bounds = (id_bounds.tolist(), row_bounds.tolist(), group_bounds.tolist())
         made = []
         for number in range(len(id_bounds) - 1):
@@ -245,6 +282,7 @@ class EncodedDataset(torch.utils.data.Dataset[Example]):
                 labels=labels[text0:text1],
                 per_sample_weights=all_weights[id0:id1] if self.idf is not None else None,
                 plan=plan,
+                weights=None if text_weights is None else text_weights[text0:text1],
             )
             made.append(batch)
         return made
@@ -289,12 +327,15 @@ class ShardedDataset:
         generator: torch.Generator,
         grouping: Grouping | None = None,
         skip: int = 0,
+        dropout: TokenDropout | None = None,
     ) -> Iterator[Batch]:
         """Yield all texts once, in batches; see :meth:`EncodedDataset.epoch`."""
         for shard in torch.randperm(len(self._shards), generator=generator).tolist():
             steps = math.ceil(self._lengths[shard] / batch_size)
             if skip < steps:
-                yield from self._shards[shard]().epoch(batch_size, generator, grouping, skip)
+                of_shard = None if dropout is None else dropout.within(shard)
+                loaded = self._shards[shard]()
+                yield from loaded.epoch(batch_size, generator, grouping, skip, of_shard)
             else:  # its order is drawn all the same, so that those after it stay as they are
                 torch.randperm(self._lengths[shard], generator=generator)
             skip = max(skip - steps, 0)
@@ -304,18 +345,20 @@ def collate(examples: Sequence[Example], *, include_last_offset: bool = True) ->
     """Join examples into a batch: ids end to end, and where each text begins and ends.
 
     >>> one, two = torch.tensor([5, 7]), torch.tensor([7])
-    >>> batch = collate([(one, torch.tensor(0), None), (two, torch.tensor(1), None)])
+    >>> batch = collate([(one, torch.tensor(0), None, None), (two, torch.tensor(1), None, None)])
     >>> batch.indices.tolist(), batch.offsets.tolist(), batch.labels.tolist()
     ([5, 7, 7], [0, 2, 3], [0, 1])
     """
-    indices = torch.cat([ids for ids, _, _ in examples])
-    lengths = torch.tensor([0, *(len(ids) for ids, _, _ in examples)], device=indices.device)
-    weights = [weights for _, _, weights in examples if weights is not None]
+    indices = torch.cat([ids for ids, *_ in examples])
+    lengths = torch.tensor([0, *(len(ids) for ids, *_ in examples)], device=indices.device)
+    weights = [weights for _, _, weights, _ in examples if weights is not None]
+    own = [weight for *_, weight in examples if weight is not None]
     return Batch(
         indices=indices,
         offsets=_in_form(lengths.cumsum(0), indices, include_last_offset),
-        labels=torch.stack([label for _, label, _ in examples]),
+        labels=torch.stack([label for _, label, *_ in examples]),
         per_sample_weights=torch.cat(weights) if weights else None,
+        weights=torch.stack(own) if own else None,
     )
 
 

@@ -148,6 +148,7 @@ def impossible_combinations(config: Config) -> Iterable[tuple[bool, str]]:
         model.start_from is not None and model.padding_idx is not None,
         "model.padding_idx names a row by its number, and with model.start_from rows may move",
     )
+    yield from _of_targets(config)
 
 
 def _adaptive_combinations(config: Config) -> Iterable[tuple[bool, str]]:
@@ -175,4 +176,37 @@ def _adaptive_combinations(config: Config) -> Iterable[tuple[bool, str]]:
     yield (
         adaptive and model.probabilities == "fasttext",
         'model.probabilities = "fasttext": the original has no adaptive softmax',
+    )
+
+
+def _of_targets(config: Config) -> Iterable[tuple[bool, str]]:
+    """Yield what is ruled out of the settings that say what a text is to be trained towards."""
+    data, trainer, loss = config.data, config.trainer, config.model.loss
+    all_classes = loss in ("softmax", "ova")
+    for name, is_set in (
+        ("trainer.label_smoothing", trainer.label_smoothing > 0),
+        ("trainer.focal_gamma", trainer.focal_gamma > 0),
+        ("data.soft_labels", data.soft_labels),
+    ):
+        yield (
+            is_set and not all_classes,
+            f"{name} needs a loss that looks at every class of every text, and "
+            f'model.loss = "{loss}" looks at a few; set it to "softmax" or "ova"',
+        )
+    for name, is_set in (
+        ("trainer.label_smoothing", trainer.label_smoothing > 0),
+        ("data.soft_labels", data.soft_labels),
+    ):
+        yield (
+            is_set and trainer.focal_gamma > 0,
+            "trainer.focal_gamma goes by the probability of the right answer, and with "
+            f"{name} no answer is all right; set one of them",
+        )
+    yield (
+        data.soft_labels and data.label_separator is None,
+        "data.soft_labels needs data.label_separator, which parts the labels of a cell",
+    )
+    yield (
+        data.soft_labels and "=" in (data.label_separator or ""),
+        'data.label_separator cannot have "=" in it, which parts a label from its share',
     )

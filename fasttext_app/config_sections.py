@@ -7,6 +7,7 @@ here, with the reason, and not at the first training step.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
@@ -47,6 +48,21 @@ ColumnName = Annotated[str, BeforeValidator(_as_name)]
 """A column; ``--set data.label_column=1`` reads as a number, and means the name."""
 
 
+def _as_class_weights(value: object) -> object:
+    if isinstance(value, dict):
+        for label, weight in value.items():
+            if type(weight) not in (int, float) or not (math.isfinite(weight) and weight >= 0):
+                raise ValueError(f"the weight of {label!r} must be a number of 0 or more")
+    elif value not in ("none", "balanced"):
+        raise ValueError('must be "none", "balanced" or a table of labels and their weights')
+    return value
+
+
+ClassWeights = Annotated[
+    Literal["none", "balanced"] | dict[str, float], BeforeValidator(_as_class_weights)
+]
+
+
 def _readable_by(parse: Callable[[str], object]) -> Callable[[str], str]:
     """Return a validator that keeps a text which ``parse`` can read."""
 
@@ -79,6 +95,12 @@ class DataConfig(_Section):
     label_separator: Annotated[str, Field(min_length=1)] | None = None
     """What parts the labels of a row that may have several: with it, lists of labels and several
     ``__label__`` words are read too. ``model.loss = "ova"`` learns them all, other losses one."""
+    soft_labels: bool = False
+    """Whether a label cell gives each label a share (``news=0.7,sport=0.3``, with
+    ``label_separator`` between them); the loss is then against the shares, which sum to 1."""
+    weight_column: ColumnName | None = None
+    """The column that says how much a training row counts in the loss; 2 is as if it were there
+    twice. Rows for validation and tests all count alike."""
     label_prefix: Annotated[str, Field(min_length=1)] = "__label__"
     """What marks a label in a fastText file."""
     train_split: str = "train"
@@ -227,6 +249,19 @@ class TrainerConfig(_Section):
     """Fit a temperature on the validation rows in the end, so that probabilities can be trusted."""
     clip_grad_norm: Annotated[float, Field(gt=0)] | None = None
     """Scale gradients down to this norm; dense gradients only."""
+    class_weights: ClassWeights = "none"
+    """How much the training rows of a class count in the loss: ``balanced``, inversely to how many
+    there are, or a table (``{spam = 5.0}``), where a label that is not named counts 1."""
+    label_smoothing: Fraction = 0.0
+    """The share of every training label that is spread evenly over all classes."""
+    focal_gamma: Annotated[float, Field(ge=0, le=100)] = 0.0
+    """The focal loss: what a text adds to the loss is scaled by (1 - p) to this power, where p is
+    the probability of the right answer, so that easy texts count less; 0: it is not scaled."""
+    token_dropout: Fraction = 0.0
+    """The probability with which each id of a training text is left out, anew at every visit."""
+    bag_dropout: Fraction = 0.0
+    """The probability with which each number of a training text's vector is set to 0, anew at every
+    visit; those that stay are scaled up by 1 / (1 - p)."""
 
 
 class Config(_Section):

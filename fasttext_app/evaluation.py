@@ -46,9 +46,11 @@ from fasttext_app.metrics import (
     top_k_classes,
 )
 from fasttext_app.sources import Source, open_source
-from fasttext_app.sources.examples import SPLIT_NAMES, labelled_table, refuse_labels
+from fasttext_app.sources.examples import SPLIT_NAMES
+from fasttext_app.sources.given import Labels, labelled_table, refuse_labels
 from fasttext_app.text.ragged import Ragged
 from fasttext_app.text.row_labels import split_cell
+from fasttext_app.text.soft_labels import with_most_likely
 from fasttext_app.text.strings import flag_array, numbers_of
 
 if TYPE_CHECKING:
@@ -99,6 +101,8 @@ def evaluate_batches(
     model: TextClassifier, batches: Batches, threshold: float | None, separator: str | None
 ) -> Scores | MultiLabelScores:
     """Score a model; see ``TextClassifier.evaluate_batches``."""
+    if separator is not None and model.config.data.soft_labels:
+        batches, separator = with_most_likely(batches, separator), None
     several, classes = separator is not None, len(model.labels)
     to_classes = _TrueLabels(model.labels, separator)
     meter = CalibrationMeter(pairs=several or model.config.model.loss in SIGMOIDS)
@@ -142,7 +146,7 @@ def _pieces(batches: Batches, classes: int) -> Batches:
 
 
 def given_rows(
-    job: str, config: Config, data: str | Path | Sequence[str], labels: Sequence[str] | None
+    job: str, config: Config, data: str | Path | Sequence[str], labels: Labels
 ) -> tuple[Config, Source]:
     """Open what was given in Python, a SPEC or texts with their labels; return the settings too.
 
@@ -150,7 +154,7 @@ def given_rows(
         DataError: there is no such data, or there is not one label for each text.
     """
     if not isinstance(data, str | Path):
-        table = labelled_table(job, data, labels)
+        table = labelled_table(job, data, labels, config.data)
         scans = {"": lambda labels: iter(table.to_batches())}
         return config, Source("texts given in Python", scans, single=True)
     refuse_labels(job, data, labels)

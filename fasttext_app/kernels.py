@@ -42,8 +42,17 @@ RULES = {"sgd": SGD, "adagrad": ADAGRAD, "rowwise_adagrad": ROWWISE, "sparse_ada
 """The rule of each optimizer."""
 SUM, MEAN, MAX = range(3)
 NO_F32 = np.empty(0, dtype=np.float32)
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # steps of it go through all 64-bit numbers
 AHEAD = 16  # how many rows before its turn a row is fetched
 TEXTS_AHEAD, LINE_IDS = 8, 16  # the same for the ids of a text; a cache line holds so many of them
+
+
+@compiled
+def mix_bits(number: np.uint64) -> np.uint64:
+    """Scramble a number; the finalizer of SplitMix64 (Steele, Lea and Flood, 2014)."""
+    number = (number ^ (number >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    number = (number ^ (number >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return number ^ (number >> np.uint64(31))
 
 
 @compiled
@@ -56,6 +65,8 @@ def cut_batches(
     mean: bool,
     padding: int,
     scratch: I32,
+    dropped: int,
+    key: np.uint64,
 ) -> tuple[Any, ...]:
     """Gather texts in an order and cut them into batches, each with its ids grouped by row.
 
@@ -68,6 +79,8 @@ def cut_batches(
         mean: whether a bag is the mean of its rows: then every id weighs 1 / length in the groups.
         padding: the row that takes no part; -1: none.
         scratch: a working space of one entry for each table row; it may hold anything at first.
+        dropped: how many of 2^32 ids are left out, by a hash of key, text and place; 0: none.
+        key: makes the hash another one in each epoch.
 
     Returns:
         ``ids`` and their ``weights``, cut by ``id_bounds`` [batches + 1]; the ``bag_offsets`` of
@@ -106,9 +119,17 @@ def cut_batches(
                 for at in range(offsets[ahead], offsets[ahead + 1], LINE_IDS):
                     prefetch_row(indices, at)
             begin, end = offsets[texts[bag]], offsets[texts[bag] + 1]
-            for at in range(begin, end):
-                ids[first_id + made + at - begin] = indices[at]
-            made += end - begin
+            if dropped == 0:
+                for at in range(begin, end):
+                    ids[first_id + made + at - begin] = indices[at]
+                made += end - begin
+            else:
+                of_text = mix_bits(key + np.uint64(texts[bag]) * GOLDEN)
+                for at in range(begin, end):
+                    drawn = mix_bits(of_text + np.uint64(at - begin) * GOLDEN) >> np.uint64(32)
+                    if drawn >= np.uint64(dropped):
+                        ids[first_id + made] = indices[at]
+                        made += 1
             my_offsets[bag + 1] = made
         my_ids, my_rows, found = ids[first_id : first_id + made], rows[first_row:], 0
         for at in range(made):
@@ -334,7 +355,7 @@ def sum_bags(
 def load_kernels(optimizer: str) -> None:
     """Load the code of a training step, by a step of next to nothing; a tenth of a second."""
     one, ends = np.zeros(1, np.int32), np.array([0, 1], np.int64)
-    made = cut_batches(one, ends, ends[:1], 1, NO_F32, False, -1, np.zeros(1, np.int32))
+    made = cut_batches(one, ends, ends[:1], 1, NO_F32, False, -1, np.zeros(1, np.int32), 0, GOLDEN)
     rows, starts, bags, shares = made[4], made[6], made[7], made[8]
     values, settings = np.zeros((1, 1), np.float32), np.ones(4, np.float32)
     state = np.zeros((1, 1), np.float32)

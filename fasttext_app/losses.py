@@ -1,5 +1,9 @@
 """Losses by name. Each takes the bags of a batch through the layer on top to their mean loss.
 
+A text that weighs 2 counts as if it were there twice: a weighed loss is the sum of weight x loss
+over the texts, divided by their number. ``training_rows.text_weights`` sees to it that weights are
+1 on average, so that the learning rate keeps its meaning.
+
 ``softmax`` and ``ova`` look at every class of every text. ``ns`` and ``hs`` look at a few outputs
 of the linear layer for each text, and ``adaptive`` at the clusters of the right classes, which pays
 where there are thousands of classes.
@@ -13,7 +17,7 @@ Shapes: **B** texts, **D** embedding dim, **C** classes, **K** outputs that are 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -24,23 +28,40 @@ from fasttext_app.config import Config
 from fasttext_app.huffman import HuffmanTree
 from fasttext_app.model import AdaptiveSoftmax
 from fasttext_app.text.ragged import Ragged
+from fasttext_app.text.soft_labels import LabelShares
 
 __all__ = [
     "LOSSES",
     "Loss",
     "adaptive_softmax",
     "build_loss",
+    "focal",
     "hierarchical_softmax",
+    "is_plain",
+    "losses_of_texts",
     "negative_sampling",
+    "of_sets",
     "one_of_several",
     "one_vs_all",
-    "one_vs_all_of_sets",
+    "with_bag_dropout",
 ]
 
-Loss = Callable[[Any, Tensor, Tensor], Tensor]
-"""From the layer on top, bags [B, D] and classes [B] to the mean over the batch.
 
-The layer is an ``AdaptiveSoftmax`` for ``adaptive`` and an ``nn.Linear`` for all others."""
+class Loss(Protocol):
+    """From the layer on top and the bags of a batch to their mean loss."""
+
+    def __call__(
+        self, layer: Any, bags: Tensor, labels: Tensor, weights: Tensor | None = None
+    ) -> Tensor:
+        """Return a scalar.
+
+        Args:
+            layer: from [B, D] to [B, C]; an ``AdaptiveSoftmax`` for ``adaptive``, and an
+                ``nn.Linear`` for all others.
+            bags: the vector of each text, [B, D].
+            labels: the class of each text, or the number of its set of classes, [B].
+            weights: how much each text counts, [B]; None: 1.
+        """
 
 
 def build_loss(
@@ -48,6 +69,8 @@ def build_loss(
     counts: Sequence[int],
     sets: Ragged | None = None,
     draws: torch.Generator | None = None,
+    *,
+    training: bool = True,
 ) -> Loss:
     """Return the loss of a configuration.
 
@@ -56,21 +79,106 @@ def build_loss(
         counts: how often each class was seen in training, [C].
         sets: where rows may have several labels, the sets of classes that ``labels`` number.
         draws: the source of what a loss draws at random; None: one of its own, by the seed.
+        training: whether it is to be learnt from. The loss to judge a model by is without label
+            smoothing, focal scaling and dropout, so that runs with and without them compare.
     """
-    name = config.model.loss
+    name, trainer = config.model.loss, config.trainer
     if draws is None:
-        draws = torch.Generator().manual_seed(config.trainer.seed)
-    if sets is not None:
-        one = build_loss(config, counts, None, draws)
-        return one_vs_all_of_sets(sets) if name == "ova" else one_of_several(one, sets, draws)
+        draws = torch.Generator().manual_seed(trainer.seed)
+    smoothing, gamma = (trainer.label_smoothing, trainer.focal_gamma) if training else (0.0, 0.0)
+    loss: Loss
     if name == "ns":
-        return negative_sampling(counts, config.model.negatives, draws)
-    if name == "hs":
-        return hierarchical_softmax(counts)
-    if name == "adaptive":
-        return adaptive_softmax(counts)
+        loss = negative_sampling(counts, config.model.negatives, draws)
+    elif name == "hs":
+        loss = hierarchical_softmax(counts)
+    elif name == "adaptive":
+        loss = adaptive_softmax(counts)
+    elif isinstance(sets, LabelShares) or (sets is not None and name == "ova"):
+        loss = of_sets(sets, name, smoothing, gamma)
+    else:
+        loss = _of_classes(name, smoothing, gamma)
+    if sets is not None and not (isinstance(sets, LabelShares) or name == "ova"):
+        loss = one_of_several(loss, sets, draws)
+    rate = trainer.bag_dropout if training else 0.0
+    return with_bag_dropout(loss, rate, draws) if rate else loss
+
+
+def is_plain(config: Config, sets: Ragged | None) -> bool:
+    """Return whether a batch without weights has just the loss that ``model.loss`` names."""
+    trainer = config.trainer
+    changes = trainer.label_smoothing, trainer.focal_gamma, trainer.bag_dropout
+    return sets is None and not any(changes)
+
+
+def _of_classes(name: str, smoothing: float, gamma: float) -> Loss:
+    """Return a loss that looks at every class of texts with one label."""
     of_logits = LOSSES[name]
-    return lambda linear, bags, labels: of_logits(linear(bags), labels)
+
+    def loss(layer: Any, bags: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+        logits = layer(bags)
+        if weights is None and not (smoothing or gamma):
+            return of_logits(logits, labels)
+        return _mean(losses_of_texts(name, logits, labels, smoothing, gamma), weights)
+
+    return loss
+
+
+def losses_of_texts(
+    name: str, logits: Tensor, targets: Tensor, smoothing: float = 0.0, gamma: float = 0.0
+) -> Tensor:
+    """Return the loss of each text, [B].
+
+    Args:
+        name: ``softmax``, cross-entropy; or ``ova``, binary cross-entropy summed over the classes.
+        logits: [B, C].
+        targets: the class of each text, [B], or what each class has of it, [B, C].
+        smoothing: the share of the targets that is spread evenly over all classes: a target t
+            becomes (1 - smoothing) t + smoothing / C (Szegedy et al. 2016, section 7).
+        gamma: of the focal loss; see :func:`focal`. Only where targets are 0 or 1.
+
+    >>> losses_of_texts("softmax", torch.zeros(2, 4), torch.tensor([1, 3]), smoothing=0.1)
+    tensor([1.3863, 1.3863])
+    """
+    if name == "softmax":
+        losses = functional.cross_entropy(
+            logits, targets, reduction="none", label_smoothing=smoothing
+        )
+        return focal(losses, gamma) if gamma else losses
+    classes = logits.shape[1]
+    if targets.dim() == 1:
+        targets = functional.one_hot(targets, classes)
+    wanted = targets.to(logits.dtype) * (1 - smoothing) + smoothing / classes
+    losses = functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
+    return (focal(losses, gamma) if gamma else losses).sum(1)
+
+
+def focal(losses: Tensor, gamma: float) -> Tensor:
+    """Scale losses -log p of right answers by (1 - p)^gamma, whatever their shape.
+
+    It is the focal loss of Lin et al. (2017), equation 4; ``trainer.class_weights`` are its alpha.
+
+    >>> focal(-torch.tensor([0.5, 0.9]).log(), 2.0)
+    tensor([0.1733, 0.0011])
+    """
+    # The gradient of a power below 1 has no end where the answer is sure to the last bit.
+    wrong = (-torch.expm1(-losses)).clamp(min=1e-12)
+    return losses * wrong**gamma
+
+
+def _mean(losses: Tensor, weights: Tensor | None) -> Tensor:
+    """Return the sum of weight x loss, divided by the number of texts."""
+    weighed = losses if weights is None else losses * weights
+    return weighed.sum() / max(len(losses), 1)
+
+
+def with_bag_dropout(loss: Loss, rate: float, draws: torch.Generator) -> Loss:
+    """Return a loss that sets numbers of the bags to 0, and scales the others up by 1 / (1 - p)."""
+
+    def dropped(layer: Any, bags: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+        kept = torch.rand(bags.shape, generator=draws) >= rate
+        return loss(layer, bags * (kept / (1 - rate)).to(bags.device), labels, weights)
+
+    return dropped
 
 
 def one_vs_all(logits: Tensor, labels: Tensor) -> Tensor:
@@ -87,19 +195,24 @@ def _questions(logits: Tensor, wanted: Tensor) -> Tensor:
     return summed / max(len(logits), 1)
 
 
-def one_vs_all_of_sets(sets: Ragged) -> Loss:
-    """Return the same for rows of several labels, which number one of these sets of classes."""
+def of_sets(sets: Ragged, name: str = "ova", smoothing: float = 0.0, gamma: float = 0.0) -> Loss:
+    """Return a loss of rows that number a set of classes: against all of them, or their shares."""
     classes, offsets = torch.from_numpy(sets.indices), torch.from_numpy(sets.offsets)
+    soft = isinstance(sets, LabelShares)
+    shares = torch.from_numpy(sets.shares) if isinstance(sets, LabelShares) else torch.ones(())
 
-    def loss(linear: nn.Linear, bags: Tensor, labels: Tensor) -> Tensor:
-        logits, numbers = linear(bags), labels.cpu()
+    def loss(layer: Any, bags: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+        logits, numbers = layer(bags), labels.cpu()
         lengths = offsets[numbers + 1] - offsets[numbers]
         rows = torch.repeat_interleave(torch.arange(len(numbers)), lengths)
         begin = offsets[numbers] - (lengths.cumsum(0) - lengths)
         places = torch.arange(len(rows)) + begin[rows]
         wanted = torch.zeros(logits.shape)
-        wanted[rows, classes[places]] = 1
-        return _questions(logits, wanted.to(logits.device))
+        wanted[rows, classes[places]] = shares[places] if soft else shares
+        wanted = wanted.to(logits.device)
+        if name == "ova" and weights is None and not (smoothing or gamma):
+            return _questions(logits, wanted)
+        return _mean(losses_of_texts(name, logits, wanted, smoothing, gamma), weights)
 
     return loss
 
@@ -115,10 +228,11 @@ def one_of_several(loss: Loss, sets: Ragged, draws: torch.Generator) -> Loss:
     """Return a loss of rows of several labels that sees one of them at each visit, at random."""
     classes, offsets = torch.from_numpy(sets.indices), torch.from_numpy(sets.offsets)
 
-    def drawn(layer: Any, bags: Tensor, labels: Tensor) -> Tensor:
+    def drawn(layer: Any, bags: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
         begin, end = offsets[labels.cpu()], offsets[labels.cpu() + 1]
         share = torch.rand(len(begin), generator=draws, dtype=torch.float64)
-        return loss(layer, bags, classes[begin + (share * (end - begin)).long()].to(labels.device))
+        one = classes[begin + (share * (end - begin)).long()].to(labels.device)
+        return loss(layer, bags, one, weights)
 
     return drawn
 
@@ -131,7 +245,7 @@ def negative_sampling(counts: Sequence[int], negatives: int, draws: torch.Genera
     odds = torch.tensor(counts, dtype=torch.float64).clamp(min=0).sqrt()
     bounds = odds.cumsum(0)
 
-    def loss(linear: nn.Linear, bags: Tensor, labels: Tensor) -> Tensor:
+    def loss(layer: Any, bags: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
         # A draw from all classes but the right one: a draw from what is left, moved past its share.
         right = labels.cpu()
         left = (bounds[-1] - odds[right])[:, None]
@@ -142,7 +256,7 @@ def negative_sampling(counts: Sequence[int], negatives: int, draws: torch.Genera
         outputs = torch.cat([right[:, None], others], dim=1).to(labels.device)
         turns = -torch.ones(outputs.shape, device=bags.device)
         turns[:, 0] = 1
-        return _of_outputs(linear, bags, outputs, turns)
+        return _of_outputs(layer, bags, outputs, turns, weights)
 
     return loss
 
@@ -151,9 +265,10 @@ def hierarchical_softmax(counts: Sequence[int]) -> Loss:
     """Return the loss of the turns on the way to the right class; see ``huffman.HuffmanTree``."""
     nodes, turns = map(torch.from_numpy, HuffmanTree.build(counts).paths())
 
-    def loss(linear: nn.Linear, bags: Tensor, labels: Tensor) -> Tensor:
+    def loss(layer: Any, bags: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
         right = labels.cpu()
-        return _of_outputs(linear, bags, nodes[right].to(bags.device), turns[right].to(bags.device))
+        outputs, way = nodes[right].to(bags.device), turns[right].to(bags.device)
+        return _of_outputs(layer, bags, outputs, way, weights)
 
     return loss
 
@@ -162,14 +277,21 @@ def adaptive_softmax(counts: Sequence[int]) -> Loss:
     """Return the loss of the adaptive softmax, whose classes go by their counts."""
     places = torch.from_numpy(places_by_count(counts))
 
-    def loss(layer: AdaptiveSoftmax, bags: Tensor, labels: Tensor) -> Tensor:
-        return layer.loss(bags, places[labels.cpu()].to(bags.device))
+    def loss(
+        layer: AdaptiveSoftmax, bags: Tensor, labels: Tensor, weights: Tensor | None = None
+    ) -> Tensor:
+        right = places[labels.cpu()].to(bags.device)
+        return layer.loss(bags, right, weights)
 
     return loss
 
 
-def _of_outputs(linear: nn.Linear, bags: Tensor, outputs: Tensor, turns: Tensor) -> Tensor:
+def _of_outputs(
+    linear: nn.Linear, bags: Tensor, outputs: Tensor, turns: Tensor, weights: Tensor | None
+) -> Tensor:
     """Sum up -log sigmoid(turn * logit) over some outputs of each text, [B, K]; 0 is no turn."""
     logits = torch.einsum("bkd,bd->bk", linear.weight[outputs], bags) + linear.bias[outputs]
-    summed = (functional.softplus(-turns * logits) * turns.abs()).sum()
-    return summed / max(len(bags), 1)
+    losses = functional.softplus(-turns * logits) * turns.abs()
+    if weights is not None:
+        losses = losses * weights[:, None]
+    return losses.sum() / max(len(bags), 1)

@@ -57,9 +57,10 @@ class AdaptiveSoftmax(nn.AdaptiveLogSoftmaxWithLoss):
         """C."""
         return self.n_classes
 
-    def loss(self, bags: Tensor, places: Tensor) -> Tensor:
+    def loss(self, bags: Tensor, places: Tensor, weights: Tensor | None = None) -> Tensor:
         """Return the mean loss of bags [B, D] whose classes are in these places, [B]."""
-        mean: Tensor = super().forward(bags, places).loss
+        found = super().forward(bags, places)
+        mean: Tensor = found.loss if weights is None else -(found.output * weights).mean()
         return mean
 
     def forward(self, bags: Tensor) -> Tensor:  # type: ignore[override]  # as a linear layer does

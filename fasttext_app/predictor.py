@@ -6,7 +6,7 @@ is the zero vector, so its answer is the model's prior (the bias).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
@@ -292,7 +292,7 @@ class TextClassifier:
     def evaluate(
         self,
         data: str | Path | Sequence[str],
-        labels: Sequence[str] | None = None,
+        labels: Sequence[str | Mapping[str, float]] | None = None,
         *,
         split: str = "test",
         threshold: float | None = None,
@@ -301,7 +301,8 @@ class TextClassifier:
 
         Args:
             data: a SPEC, or texts.
-            labels: one cell for each text, where ``data`` is texts.
+            labels: one cell for each text, where ``data`` is texts; with ``data.soft_labels`` it
+                may be a dict of shares.
             split: of the SPEC.
             threshold: where a row may have several labels, the probability from which one is
                 predicted; None: the model's own for each label, or 0.5 where it has none.

@@ -9,30 +9,32 @@ any size is prepared within a bound of memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from fasttext_app.adaptive_softmax import with_cutoffs
 from fasttext_app.beginning import Beginning
 from fasttext_app.config import Config
 from fasttext_app.errors import DataError, TrainingError
-from fasttext_app.parallel import map_threads
-from fasttext_app.sources import Source, open_source
-from fasttext_app.text.encoder import TextEncoder, chunk_rows
+from fasttext_app.text.encoder import TextEncoder
 from fasttext_app.text.fingerprint import Fingerprint
 from fasttext_app.text.ragged import Ragged
-from fasttext_app.text.row_labels import RowLabels, held_out_rows
-from fasttext_app.text.spool import Load, Spool
+from fasttext_app.text.row_labels import RowLabels
+from fasttext_app.text.spool import Spool
 from fasttext_app.text.strings import flag_array
-from fasttext_app.text.tokenizers import Tokenizer
-from fasttext_app.text.tokens import Tokens
 from fasttext_app.text.vocabulary import LabelSet
 from fasttext_app.text.weighting import Occurrences, inverse_document_frequency
+from fasttext_app.tokenised_rows import Encoded, Side, TokenisedRows, batches_of, tokenise
+from fasttext_app.training_rows import (
+    Examples,
+    held_out_rows,
+    load_examples,
+    text_weights,
+)
 
 __all__ = [
     "Encoded",
@@ -45,42 +47,9 @@ __all__ = [
     "tokenise",
 ]
 
-AUTO_FRACTION = 0.1
-PART_ROWS = 16_384  # of rows that stay: each part has its own list of words, so few and large
-SHARD_IDS = 1 << 25  # ids of a shard that is shuffled in memory (128 MB)
 
-Rows: TypeAlias = pa.Table | Iterable[pa.RecordBatch]
-"""Columns ``text`` and ``label``; a stream is read once."""
 Flags = npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Examples:
-    """The rows of a run."""
-
-    train: Rows
-    validation: Rows | None = None
-    label_order: Sequence[str] | None = None
-    source: str = "texts given in Python"
-    held_out: float = 0.0
-    """The fraction of the training rows that becomes validation rows."""
-    min_label_count: int = 1
-    """Where rows may have several labels, those seen less often are left out."""
-    skip_unlabelled: bool = False
-    """Whether rows without a label are passed over, once their words are counted, as in fastText;
-    else they are an error."""
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """Encoded rows with their classes, in one piece or in shards."""
-
-    shards: tuple[Load, ...]
-    classes: tuple[npt.NDArray[np.int64], ...]
-    """The class of each text, or the number of its set of classes, shard by shard."""
-
-    def __len__(self) -> int:
-        return sum(len(classes) for classes in self.classes)
+F32 = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -105,55 +74,6 @@ class Prepared:
         """Return the numbers, from 1, that these training texts have among the rows read."""
         rows: list[int] = (np.flatnonzero(self.trained)[list(texts)] + 1).tolist()
         return rows
-
-
-@dataclass(frozen=True)
-class _Part:
-    """Some rows, tokenised; their codes may be in a file."""
-
-    codes: Load
-    words: pa.StringArray
-    hashes: npt.NDArray[np.uint32]
-    labels: pa.StringArray
-    lengths: npt.NDArray[np.int64]  # tokens of each row
-
-    def tokens(self, chosen: Flags) -> Tokens:
-        codes = self.codes()
-        tokens = Tokens(codes.indices, codes.offsets, self.words, self.hashes)
-        return tokens if chosen.all() else tokens.take(np.flatnonzero(chosen))
-
-
-@dataclass(frozen=True)
-class TokenisedRows:
-    """The training rows, tokenised, and the fingerprint of them."""
-
-    parts: tuple[_Part, ...]
-    fingerprint: Fingerprint
-
-
-def load_examples(config: Config) -> Examples:
-    """Open the training rows that a configuration names, and its validation rows.
-
-    Raises:
-        DataError: there is no such source or split.
-    """
-    source = open_source(config.data)
-    return split_examples(source.scan(config.data.train_split), source, config)
-
-
-def split_examples(rows: Rows, source: Source, config: Config) -> Examples:
-    """Say where validation rows come from, as ``data.validation`` has it."""
-    wanted = config.data.validation
-    if wanted == "auto":
-        wanted = "validation" if source.has("validation") else AUTO_FRACTION
-    if not isinstance(wanted, str):
-        return Examples(rows, None, source.label_names, source.spec, wanted)
-    if source.single:
-        raise DataError(
-            f"data.validation: {source.spec}: there are no splits, and so no {wanted!r}; "
-            "give a fraction"
-        )
-    return Examples(rows, source.scan(wanted), source.label_names, source.spec)
 
 
 def prepare_source(config: Config, folder: str, *, hand_over: bool = False) -> Prepared:
@@ -201,6 +121,7 @@ def prepare(
         beginning.label_order(examples.label_order),
         config.data.label_separator,
         may_be_none=config.model.loss == "ova" and not examples.skip_unlabelled,
+        soft=config.data.soft_labels,
         min_count=examples.min_label_count,
     )
     classes = np.concatenate([row_labels.numbers(part.labels) for part in parts])
@@ -217,8 +138,13 @@ def prepare(
     trained = labelled & ~held
     labels = _checked(beginning.counted(row_labels.counted(classes[trained])), examples)
     config = with_cutoffs(config, labels.counts)
-    sides = [_Side(parts, classes, chosen, threads) for chosen in (trained, held)]
-    counted = sides[0] if labelled.all() else _Side(parts, classes, ~held, threads)
+    given = [part.weights for part in parts if part.weights is not None]
+    weights = text_weights(classes, trained, row_labels, config.trainer.class_weights, given)
+    sides = [
+        Side(parts, classes, chosen, threads, of_side)
+        for chosen, of_side in ((trained, weights), (held, None))
+    ]
+    counted = sides[0] if labelled.all() else Side(parts, classes, ~held, threads)
     vocabulary = beginning.vocabulary(counted.tokens())
     encoder = TextEncoder.from_config(config.text, beginning.tokenizer(), vocabulary)
     encoder, found = _prune(encoder, sides[0], config, beginning)
@@ -267,93 +193,6 @@ def prepare(
     )
 
 
-def _batches(rows: Rows) -> Iterable[pa.RecordBatch]:
-    if isinstance(rows, pa.Table):
-        whole: list[pa.RecordBatch] = rows.to_batches()
-        return whole
-    return rows
-
-
-def tokenise(
-    config: Config, examples: Examples, spool: Spool, beginning: Beginning | None = None
-) -> TokenisedRows:
-    """Read and tokenise the training rows, to prepare them more than once.
-
-    Raises:
-        DataError: the rows cannot be read, or there are none.
-    """
-    tokenizer, fingerprint = (beginning or Beginning(config)).tokenizer(), Fingerprint()
-    threads = config.trainer.threads
-    parts = tuple(_tokenise(examples, tokenizer, threads, spool, fingerprint))
-    return TokenisedRows(parts, fingerprint)
-
-
-def _tokenise(
-    examples: Examples,
-    tokenizer: Tokenizer,
-    threads: int,
-    spool: Spool,
-    fingerprint: Fingerprint,
-) -> Iterator[_Part]:
-    """Tokenise the training rows as they are read."""
-
-    def split(batch: pa.RecordBatch) -> tuple[Tokens, pa.StringArray]:
-        return tokenizer(batch.column("text")), batch.column("label")
-
-    def batches() -> Iterator[pa.RecordBatch]:
-        for batch in _batches(examples.train):
-            fingerprint.update(batch)
-            yield batch
-
-    pieces = (piece for batch in batches() for piece in chunk_rows(batch, PART_ROWS))
-    found = False
-    for tokens, labels in map_threads(split, pieces, threads):
-        codes = spool.keep(Ragged(tokens.codes, tokens.offsets))
-        yield _Part(codes, tokens.words, tokens.hashes, labels, tokens.lengths)
-        found = True
-    if not found:
-        raise DataError(f"{examples.source}: there are no rows")
-
-
-@dataclass(frozen=True)
-class _Side:
-    """The rows of one side of the split: training or held out."""
-
-    parts: Sequence[_Part]
-    classes: npt.NDArray[np.int64]
-    chosen: Flags
-    threads: int
-
-    def _pieces(self) -> Iterator[tuple[_Part, slice]]:
-        start = 0
-        for part in self.parts:
-            yield part, slice(start, start + len(part.lengths))
-            start += len(part.lengths)
-
-    def tokens(self) -> Iterator[Tokens]:
-        """Give the tokens of the rows, part by part."""
-        pieces = self._pieces()
-        yield from map_threads(lambda p: p[0].tokens(self.chosen[p[1]]), pieces, self.threads)
-
-    def bags(self, encoder: TextEncoder) -> Iterator[Ragged]:
-        """Give the ids of the rows, part by part."""
-        yield from map_threads(encoder.encode_tokens, self.tokens(), self.threads)
-
-    def encoded(self, encoder: TextEncoder, spool: Spool) -> tuple[Encoded, int]:
-        """Encode the rows into one piece, or into shards where the spool is full; count the ids."""
-        pieces, total = [spool.piece()], 0
-        classes: list[list[npt.NDArray[np.int64]]] = [[]]
-        for (_, rows), bags in zip(self._pieces(), self.bags(encoder), strict=True):
-            if spool.spilled and pieces[-1].ids + len(bags.indices) > SHARD_IDS:
-                pieces.append(spool.piece())
-                classes.append([])
-            pieces[-1].add(bags)
-            classes[-1].append(self.classes[rows][self.chosen[rows]])
-            total += len(bags.indices)
-        shards = tuple(piece.close() for piece in pieces)
-        return Encoded(shards, tuple(np.concatenate(group) for group in classes)), total
-
-
 def _checked(labels: LabelSet, examples: Examples) -> LabelSet:
     present = [name for name, count in zip(labels.names, labels.counts, strict=True) if count]
     if not present:
@@ -367,7 +206,7 @@ def _checked(labels: LabelSet, examples: Examples) -> LabelSet:
 
 
 def _prune(
-    encoder: TextEncoder, train: _Side, config: Config, beginning: Beginning
+    encoder: TextEncoder, train: Side, config: Config, beginning: Beginning
 ) -> tuple[TextEncoder, Occurrences | None]:
     """Leave out the buckets that training does not use; count what tf-idf needs."""
     weighted = config.text.term_weighting == "tfidf"
@@ -385,7 +224,7 @@ def _prune(
 
 def _validation(
     examples: Examples,
-    held: _Side,
+    held: Side,
     encoder: TextEncoder,
     labels: RowLabels,
     spool: Spool,
@@ -395,7 +234,7 @@ def _validation(
     if examples.validation is None:
         return (held.encoded(encoder, spool)[0] if held.chosen.any() else None), 0
     piece, classes, rows = spool.piece(), [], 0
-    for batch in _batches(examples.validation):
+    for batch in batches_of(examples.validation):
         fingerprint.update(batch)
         found = labels.numbers(batch.column("label"))
         known = batch.filter(flag_array(found >= 0))

@@ -24,13 +24,14 @@ from fasttext_app.events import (
     TrainEnd,
     TrainOutcome,
 )
-from fasttext_app.losses import build_loss
+from fasttext_app.losses import build_loss, is_plain
 from fasttext_app.model import FastTextClassifier
 from fasttext_app.objectives import Objective
 from fasttext_app.optim.schedules import rate_factor
 from fasttext_app.optim.stepper import Stepper
 from fasttext_app.text.ragged import Ragged
 from fasttext_app.text.vocabulary import LabelSet
+from fasttext_app.token_dropout import TokenDropout
 from fasttext_app.validation import Validator
 
 __all__ = ["NonFiniteLossError", "Trainer"]
@@ -96,7 +97,7 @@ class Trainer:
         self._validator = Validator(config, labels, label_sets)
         self._draws = torch.Generator().manual_seed(config.trainer.seed)
         loss = build_loss(config, labels.counts, label_sets, self._draws)
-        self._stepper = Stepper(model, config, loss, plain=label_sets is None)
+        self._stepper = Stepper(model, config, loss, plain=is_plain(config, label_sets))
         self._order = torch.Generator().manual_seed(config.trainer.seed)
         self._epoch_order = self._order.get_state()  # as the epoch began
         self._at, self._outcome = _Position(), TrainOutcome()
@@ -182,7 +183,10 @@ class Trainer:
         began = time.perf_counter() - at.seconds
         reported, unread = (at.texts, at.loss_sum), []
         reads_at_once = not self.model.embedding.weight.is_cuda  # there, reading waits for it
-        for batch in train.epoch(batch_size, self._order, self._stepper.grouping, at.step):
+        rate, seed = self.config.trainer.token_dropout, self.config.trainer.seed
+        dropout = TokenDropout(rate, seed).within(at.epoch) if rate else None
+        grouping = self._stepper.grouping
+        for batch in train.epoch(batch_size, self._order, grouping, at.step, dropout):
             rate = self._rate((at.epoch - 1) * steps + at.step, steps)
             unread.append((self._stepper.train(batch, rate), len(batch)))
             at.step, at.steps, at.texts = at.step + 1, at.steps + 1, at.texts + len(batch)

@@ -21,6 +21,7 @@ from fasttext_app.metrics import (
 from fasttext_app.model import FastTextClassifier
 from fasttext_app.objectives import Objective
 from fasttext_app.text.ragged import Ragged
+from fasttext_app.text.soft_labels import LabelShares
 from fasttext_app.text.vocabulary import LabelSet
 
 __all__ = ["Validator"]
@@ -42,7 +43,13 @@ class Validator:
     """
 
     def __init__(self, config: Config, labels: LabelSet, label_sets: Ragged | None) -> None:
-        self._config, self._labels, self._sets = config, labels, label_sets
+        self._config, self._labels, self._label_sets = config, labels, label_sets
+        # Of labels with shares, the most likely one is right.
+        soft = isinstance(label_sets, LabelShares)
+        self._sets = None if soft else label_sets
+        self._most_likely = (
+            label_sets.most_likely() if isinstance(label_sets, LabelShares) else None
+        )
         self.objective = Objective.parse(config.trainer.monitor)
         self._class = self.objective.class_of(labels.names)
         self._class_scores = class_scores(config.model.loss, labels.counts)
@@ -52,7 +59,8 @@ class Validator:
         """Return the figures of a ``events.EpochRecord``; data without rows has none."""
         # The same draws each time, so that epochs compare.
         draws = torch.Generator().manual_seed(self._config.trainer.seed)
-        loss = build_loss(self._config, self._labels.counts, self._sets, draws)
+        counts = self._labels.counts
+        loss = build_loss(self._config, counts, self._label_sets, draws, training=False)
         loss_sum, ranked, above, kept = 0.0, [], [], []
         size = min(BATCH, max(LOGITS // len(self._labels), 1))
         for texts in torch.arange(len(data), device=data.labels.device).split(size):
@@ -67,6 +75,8 @@ class Validator:
                 if self.objective.of_probabilities:
                     kept.append(proba if self._class is None else proba[:, [self._class]])
         true, best = data.labels.cpu().numpy(), np.concatenate(ranked)
+        if self._most_likely is not None:
+            true = self._most_likely[true]
         scored = self._scores(true, best, above)
         figures = {
             "validation_loss": loss_sum / len(data),

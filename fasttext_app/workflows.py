@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ from fasttext_app.sources import Source
 from fasttext_app.text.encoder import tokenize
 from fasttext_app.text.ragged import Ragged
 from fasttext_app.text.row_labels import split_cell
+from fasttext_app.text.soft_labels import shares_of_cell
 from fasttext_app.text.spool import Load, Spool
 from fasttext_app.text.tokenizers import load_tokenizer
 from fasttext_app.text.vocabulary import Vocabulary, label_counts
@@ -209,20 +211,26 @@ def _dataset(
 
     if len(part.shards) == 1:
         return _whole(part, prepared, device)
+    weights = repeat(None, len(part.shards)) if part.weights is None else part.weights
     loaders = [
-        partial(_loaded, shard, classes, prepared, device)
-        for shard, classes in zip(part.shards, part.classes, strict=True)
+        partial(_loaded, shard, classes, own, prepared, device)
+        for shard, classes, own in zip(part.shards, part.classes, weights, strict=True)
     ]
     return ShardedDataset(loaders, [len(classes) for classes in part.classes])
 
 
 def _loaded(
-    shard: Load, classes: npt.NDArray[np.int64], prepared: Prepared, device: torch.device
+    shard: Load,
+    classes: npt.NDArray[np.int64],
+    weights: npt.NDArray[np.float32] | None,
+    prepared: Prepared,
+    device: torch.device,
 ) -> EncodedDataset:
     """Read a shard, from its beginning to its end: texts taken at random would be slow to come."""
     bags = shard()
     whole = partial(Ragged, bags.indices.copy(), bags.offsets.copy())
-    return _whole(Encoded((whole,), (classes,)), prepared, device)
+    own = None if weights is None else (weights,)
+    return _whole(Encoded((whole,), (classes,), own), prepared, device)
 
 
 def _whole(part: Encoded, prepared: Prepared, device: torch.device) -> EncodedDataset:
@@ -233,6 +241,7 @@ def _whole(part: Encoded, prepared: Prepared, device: torch.device) -> EncodedDa
         bags,
         np.concatenate(part.classes),
         prepared.idf,
+        None if part.weights is None else np.concatenate(part.weights),
         device=device,
         include_last_offset=prepared.config.model.include_last_offset,
     )
@@ -282,17 +291,21 @@ def _calibrated(prepared: Prepared, artifact: Artifact) -> Artifact:
         return artifact
 
 
-def describe_data(source: Source, split: str, separator: str | None = None) -> dict[str, Any]:
+def describe_data(
+    source: Source, split: str, separator: str | None = None, *, soft: bool = False
+) -> dict[str, Any]:
     """Count rows, lengths and labels of one split, reading it batch by batch.
 
     Args:
         source: the data.
         split: which of it.
         separator: what parts the labels of a row that may have several; None: it has one.
+        soft: whether its labels have shares.
 
     Raises:
         DataError: the rows cannot be read, or there are none.
     """
+    labels_of = shares_of_cell if soft else split_cell
     split_words = load_tokenizer("whitespace")
     rows, lengths, first = 0, [], []
     labels: Counter[str] = Counter()
@@ -303,7 +316,7 @@ def describe_data(source: Source, split: str, separator: str | None = None) -> d
         rows += len(batch)
         lengths += [tokens.lengths for tokens in tokenize(split_words, text)]
         for cell, count in label_counts(batch.column("label")).items():
-            for label in [cell] if separator is None else split_cell(cell, separator):
+            for label in [cell] if separator is None else labels_of(cell, separator):
                 labels[label] += count
     if not rows:
         raise DataError(f"{source.spec}: there are no rows")

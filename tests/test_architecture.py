@@ -28,13 +28,21 @@ LAYERS = [
     ["adaptive_softmax", "huffman", "product_quantizer"],
     ["answers", "artifact", "checkpoints", "history", "model_card", "vectors"],
     [
-        *("batch", "model", "losses", "optim.*", "forward", "predictor"),
+        *("token_dropout", "batch", "model", "losses", "optim.*", "forward", "predictor"),
         *("evaluation", "explanation", "quantization"),
     ],
     ["trainer", "validation"],
     ["outputs", "plots", "selection", "interop.*", "opening"],
     [
-        *("beginning", "preparation", "run_manifest", "workflows", "retraining"),
+        *(
+            "beginning",
+            "training_rows",
+            "tokenised_rows",
+            "preparation",
+            "run_manifest",
+            "workflows",
+            "retraining",
+        ),
         *("inspection", "trial_data", "tuning", "tuning_report", "api", "compat.*"),
     ],
     ["console", "console_calibration", "console_training", "render_explanation", "render_curves"],
@@ -50,7 +58,7 @@ TORCH_AT_THE_TOP = {
         "optim.rowwise",
         "optim.schedules",
     ),
-    *("optim.stepper", "validation"),
+    *("optim.stepper", "validation", "token_dropout"),
 }
 NUMBA_AT_THE_TOP = {"compiled", "kernels", "text.kernels", "text.token_kernels", "optim.fused"}
 ONLY_AT_THE_TOP_OF = {"compiled": {"numba"}, "optim.cuda_kernels": {"triton"}}

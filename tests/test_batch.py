@@ -22,6 +22,7 @@ from fasttext_app.batch import (
     shuffled_batches,
 )
 from fasttext_app.text.ragged import Ragged
+from fasttext_app.token_dropout import TokenDropout
 
 Bags = list[list[int]]
 
@@ -189,17 +190,20 @@ def test_a_text_that_is_not_there_is_an_index_error(text):
     st.sampled_from([-1, 0, 7]),
     st.booleans(),
     st.sampled_from([1, 2, 8]),
+    st.sampled_from([None, TokenDropout(0.5, 3), TokenDropout(0.01, 2**64 - 1)]),
 )
 @settings(deadline=None, max_examples=80)
 def test_cut_batches_are_the_gathered_ones_with_their_ids_grouped(
-    bags, batch_size, kind, padding, last, threads
+    bags, batch_size, kind, padding, last, threads, dropout
 ):
     dataset = make_dataset(bags, weighted=kind == "weighted", dtype=np.int32, last=last)
     grouping = Grouping(rows=31, mean=kind == "mean", padding=padding, threads=threads)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("fasttext_app.batch.CUT_IDS", 4)  # several pieces, for several threads
-        cut = list(dataset.epoch(batch_size, torch.Generator().manual_seed(5), grouping))
-    plain = list(dataset.epoch(batch_size, torch.Generator().manual_seed(5)))
+        order = torch.Generator().manual_seed(5)
+        cut = list(dataset.epoch(batch_size, order, grouping, dropout=dropout))
+    order = torch.Generator().manual_seed(5)
+    plain = list(dataset.epoch(batch_size, order, dropout=dropout))
     assert len(cut) == len(plain) == dataset.steps(batch_size)
     for batch, expected in zip(cut, plain, strict=True):
         for name in ("indices", "offsets", "labels"):

@@ -196,6 +196,12 @@ CASES = [
     {"loss": "hs", "bias": False},
     {"loss": "adaptive", "cutoffs": [1], "name": "sparse_adam"},
     {"loss": "adaptive", "cutoffs": [1], "implementation": "torch"},
+    {"token_dropout": 0.3},
+    {"token_dropout": 0.3, "implementation": "torch", "mode": "sum", "term_weighting": "tfidf"},
+    {"bag_dropout": 0.4},
+    {"bag_dropout": 0.4, "implementation": "torch", "loss": "ns"},
+    {"focal_gamma": 1.5, "loss": "ova"},
+    {"label_smoothing": 0.1, "token_dropout": 0.2, "bag_dropout": 0.2},
 ]
 
 

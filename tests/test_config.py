@@ -102,6 +102,29 @@ REFUSED = [
         {"loss": "adaptive", "probabilities": "fasttext"},
         "the original has no adaptive softmax",
     ),
+    (
+        {"loss": "ns", "label_smoothing": 0.1},
+        "trainer.label_smoothing needs a loss that looks at every class of every text, and "
+        'model.loss = "ns" looks at a few',
+    ),
+    ({"loss": "hs", "focal_gamma": 2.0}, "trainer.focal_gamma needs a loss that looks at every"),
+    (
+        {"loss": "hs", "soft_labels": True, "label_separator": "|"},
+        "data.soft_labels needs a loss that looks at every class",
+    ),
+    ({"soft_labels": True}, "data.soft_labels needs data.label_separator"),
+    (
+        {"soft_labels": True, "label_separator": "="},
+        'data.label_separator cannot have "=" in it',
+    ),
+    (
+        {"focal_gamma": 1.0, "label_smoothing": 0.1},
+        "with trainer.label_smoothing no answer is all right",
+    ),
+    (
+        {"focal_gamma": 1.0, "soft_labels": True, "label_separator": "|"},
+        "with data.soft_labels no answer is all right",
+    ),
 ]
 
 
@@ -182,6 +205,7 @@ OPTIONS: dict[str, list[Any]] = {
     "momentum": [0.0, 0.9],
     "clip_grad_norm": [None, 1.0],
     "loss": ["softmax", "ova"],
+    "focal_gamma": [0.0, 2.0],
 }
 
 
@@ -410,7 +434,7 @@ def test_a_config_written_and_read_is_the_same(values):
 def test_the_written_config_spells_every_setting_out_but_those_that_are_unset():
     written = tomllib.loads(dump_config(Config()))
     unset = {"source", "label_separator", "max_norm", "padding_idx", "pretrained"}
-    unset |= {"clip_grad_norm", "checkpoint_every", "cutoffs"}
+    unset |= {"clip_grad_norm", "checkpoint_every", "cutoffs", "weight_column"}
     assert {name for section in written.values() for name in section} == {
         name for fields in SECTIONS.values() for name in fields
     } - unset

@@ -30,6 +30,8 @@ KINDS: list[dict[str, Any]] = [
     {"mode": "sum", "max_norm": 0.05},
     {"mode": "mean", "include_last_offset": False},
     {"mode": "max", "sparse": False},
+    {"mode": "mean", "padding_idx": 3, "token_dropout": 0.4},
+    {"mode": "sum", "term_weighting": "tfidf", "token_dropout": 0.4, "bag_dropout": 0.3},
 ]
 
 
@@ -76,10 +78,13 @@ def test_the_fused_step_is_the_same_to_the_bit_for_any_number_of_threads(name, m
     rng = np.random.default_rng(0)
     bags = [rng.integers(0, ROWS, rng.integers(0, 9)).tolist() for _ in range(200)]
     values = {"name": name, "lr": RATES[name], "implementation": "fused", "mode": "mean"}
-    one, two, eight = (trained(bags, threads=threads, **values) for threads in (1, 2, 8))
-    for key, value in one.items():
-        assert torch.equal(value, two[key])
-        assert torch.equal(value, eight[key])
+    for dropped in ({}, {"token_dropout": 0.3, "bag_dropout": 0.3}):
+        one, two, eight = (
+            trained(bags, threads=threads, **values, **dropped) for threads in (1, 2, 8)
+        )
+        for key, value in one.items():
+            assert torch.equal(value, two[key])
+            assert torch.equal(value, eight[key])
 
 
 @pytest.mark.parametrize("implementation", ["fused", "torch"])

@@ -36,10 +36,16 @@ WITHOUT_TORCH = [
         "trials",
     ),
     *("sources", "sources.ag_news", "sources.delimited", "sources.examples", "sources.files"),
-    *("sources.hub", "sources.lines", "sources.parquet", "sources.stream"),
+    *("sources.given", "sources.hub", "sources.lines", "sources.parquet", "sources.stream"),
     *("text", "text.ragged", "text.hashing", "text.tokenizers", "text.vocabulary"),
     *("text.encoder", "text.weighting", "text.hash_space", "text.strings", "text.spool"),
-    *("text.fasttext_lines", "text.row_labels", "text.tokens", "text.fingerprint"),
+    *(
+        "text.fasttext_lines",
+        "text.row_labels",
+        "text.tokens",
+        "text.fingerprint",
+        "text.soft_labels",
+    ),
     *(
         "calibration",
         "metrics",
@@ -57,7 +63,14 @@ WITHOUT_TORCH = [
     ),
     *("adaptive_softmax", "huffman", "product_quantizer", "interop", "interop.fasttext_file"),
     *("interop.fasttext_model", "interop.label_scores", "interop.train_options"),
-    *("interop.word_vectors", "beginning", "preparation", "run_manifest"),
+    *(
+        "interop.word_vectors",
+        "beginning",
+        "training_rows",
+        "tokenised_rows",
+        "preparation",
+        "run_manifest",
+    ),
     *("interop.word_vectors", "interop.train_lines", "interop.meters", "interop.dump"),
     *("opening", "retraining", "compat", "compat.words", "compat.model"),
     "compat.training",
@@ -125,7 +138,7 @@ def test_every_module_but_those_that_compute_with_torch_is_asked():
     }
     with_torch = {"batch", "losses", "model", "optim", "optim.schedules", "trainer"}
     with_torch |= {"optim.cuda", "optim.cuda_kernels", "optim.fused", "optim.rowwise"}
-    with_torch |= {"optim.cuda_batches", "optim.stepper", "validation"}
+    with_torch |= {"optim.cuda_batches", "optim.stepper", "token_dropout", "validation"}
     with_numba = {"compiled", "kernels", "text.kernels", "text.token_kernels"}
     assert set(WITHOUT_TORCH) == names - with_torch - with_numba - {"__init__", "__main__"}
 

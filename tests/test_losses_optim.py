@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from fasttext_app.config import OptimizerConfig
 from fasttext_app.device import torch_threads
-from fasttext_app.losses import LOSSES, one_vs_all
+from fasttext_app.losses import LOSSES, losses_of_texts, one_vs_all, with_bag_dropout
 from fasttext_app.model import FastTextClassifier
 from fasttext_app.optim import build_optimizers, rate_factor, set_rate
 from fasttext_app.optim.schedules import SCHEDULES
@@ -67,6 +67,73 @@ def test_a_loss_is_smaller_for_the_right_class(name):
 def test_a_loss_does_not_overflow_on_large_logits(name):
     logits = torch.tensor([[1e4, -1e4]])
     assert math.isfinite(LOSSES[name](logits, torch.tensor([1])).item())
+
+
+@given(logit_rows, st.floats(0, 0.9), st.data())
+@settings(deadline=None, max_examples=50)
+def test_label_smoothing_is_torch_s_own_and_for_ova_the_same_targets(rows, smoothing, data):
+    size, logits = len(rows), torch.tensor(rows)
+    labels = torch.tensor(data.draw(st.lists(st.integers(0, 2), min_size=size, max_size=size)))
+    softmax = losses_of_texts("softmax", logits, labels, smoothing)
+    expected = functional.cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing)
+    torch.testing.assert_close(softmax, expected)
+    for row, label, loss in zip(
+        rows, labels.tolist(), losses_of_texts("ova", logits, labels, smoothing), strict=True
+    ):
+        by_hand = 0.0
+        for number, x in enumerate(row):
+            yes = smoothing / 3 + (1 - smoothing) * (number == label)
+            by_hand += yes * math.log1p(math.exp(-x)) + (1 - yes) * math.log1p(math.exp(x))
+        assert loss.item() == pytest.approx(by_hand, rel=1e-4, abs=1e-4)
+
+
+@given(logit_rows, st.sampled_from([0.5, 1.0, 2.0, 5.0]), st.data())
+@settings(deadline=None, max_examples=50)
+def test_the_focal_loss_is_that_of_its_paper(rows, gamma, data):
+    size, logits = len(rows), torch.tensor(rows)
+    labels = data.draw(st.lists(st.integers(0, 2), min_size=size, max_size=size))
+    softmax, ova = (
+        losses_of_texts(name, logits, torch.tensor(labels), gamma=gamma)
+        for name in ("softmax", "ova")
+    )
+    for number, (row, label) in enumerate(zip(rows, labels, strict=True)):
+        total = math.fsum(map(math.exp, row))
+        right = math.exp(row[label]) / total
+        wrong = math.fsum(math.exp(x) for c, x in enumerate(row) if c != label) / total
+        by_hand = wrong**gamma * -math.log(right)
+        assert softmax[number].item() == pytest.approx(by_hand, rel=1e-3, abs=1e-4)
+        by_hand = 0.0
+        for c, x in enumerate(row):
+            p = 1 / (1 + math.exp(-x if c == label else x))
+            by_hand += (1 - p) ** gamma * -math.log(p)
+        assert ova[number].item() == pytest.approx(by_hand, rel=1e-3, abs=1e-4)
+
+
+@pytest.mark.parametrize("gamma", [0.1, 0.5, 2.0])
+@pytest.mark.parametrize("name", list(LOSSES))
+def test_the_focal_loss_has_a_gradient_however_sure_the_model_is(name, gamma):
+    logits = torch.tensor([[1e4, -1e4], [-1e4, 1e4], [200.0, 0.0], [0.0, 0.0]], requires_grad=True)
+    losses_of_texts(name, logits, torch.tensor([0, 0, 0, 0]), gamma=gamma).sum().backward()
+    assert logits.grad.isfinite().all()
+    assert logits.grad[3].abs().sum() > 0
+
+
+def test_bag_dropout_sets_numbers_to_0_and_scales_up_the_others():
+    seen = []
+
+    def loss(linear, bags, labels, weights=None):
+        seen.append(bags)
+        return bags.sum()
+
+    draws = torch.Generator().manual_seed(0)
+    dropped = with_bag_dropout(loss, 0.25, draws)
+    bags = torch.ones(100, 50, requires_grad=True)
+    dropped(torch.nn.Linear(50, 2), bags, torch.zeros(100, dtype=torch.long)).backward()
+    assert sorted(set(seen[0].flatten().tolist())) == pytest.approx([0, 4 / 3])
+    assert float((seen[0] == 0).float().mean()) == pytest.approx(0.25, abs=0.02)
+    assert torch.equal(bags.grad, seen[0].detach())  # the gradient goes where the numbers went
+    dropped(torch.nn.Linear(50, 2), bags, torch.zeros(100, dtype=torch.long))
+    assert not torch.equal(seen[0], seen[1])
 
 
 def make_model(*, sparse: bool) -> FastTextClassifier:

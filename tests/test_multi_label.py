@@ -19,7 +19,7 @@ import fasttext_app
 from fasttext_app.cli import app
 from fasttext_app.config import resolve
 from fasttext_app.errors import DataError
-from fasttext_app.losses import build_loss, one_vs_all_of_sets
+from fasttext_app.losses import build_loss, of_sets
 from fasttext_app.metrics import (
     chosen_classes,
     classification_scores,
@@ -30,8 +30,9 @@ from fasttext_app.metrics import (
 from fasttext_app.preparation import Examples, prepare
 from fasttext_app.sources import open_source
 from fasttext_app.text.ragged import Ragged
-from fasttext_app.text.row_labels import RowLabels, held_out_rows
+from fasttext_app.text.row_labels import RowLabels
 from fasttext_app.text.vocabulary import LabelSet
+from fasttext_app.training_rows import held_out_rows
 
 WORDS = {"sport": ["goal", "match"], "money": ["bank", "stock"], "tech": ["chip", "code"]}
 SETS = [["sport"], ["money"], ["tech"], ["sport", "money"], ["tech", "money"], ["sport", "tech"]]
@@ -127,7 +128,7 @@ def test_the_loss_of_sets_is_binary_cross_entropy_against_their_flags(sets):
     wanted = torch.zeros(len(sets), 4)
     for row, classes in enumerate(sets):
         wanted[row, classes] = 1
-    loss = one_vs_all_of_sets(Ragged.from_lists(sets))(linear, bags, torch.arange(len(sets)))
+    loss = of_sets(Ragged.from_lists(sets))(linear, bags, torch.arange(len(sets)))
     expected = functional.binary_cross_entropy_with_logits(linear(bags), wanted, reduction="sum")
     torch.testing.assert_close(loss, expected / len(sets))
 

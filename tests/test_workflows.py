@@ -17,17 +17,12 @@ from fasttext_app.errors import DataError, DeviceError, TrainingError
 from fasttext_app.events import EpochEnd, StepEnd
 from fasttext_app.optim.stepper import Stepper
 from fasttext_app.predictor import TextClassifier
-from fasttext_app.preparation import (
-    Examples,
-    held_out_rows,
-    load_examples,
-    prepare,
-    split_examples,
-)
+from fasttext_app.preparation import Examples, load_examples, prepare
 from fasttext_app.sources import open_source
 from fasttext_app.text.spool import Spool
 from fasttext_app.text.weighting import tfidf_weights
 from fasttext_app.trainer import Trainer
+from fasttext_app.training_rows import held_out_rows, split_examples
 from fasttext_app.workflows import describe_data, train
 
 GOOD = ["great fun", "loved it so", "a joy to watch", "great joy"]
@@ -182,8 +177,8 @@ def test_only_the_buckets_that_training_uses_have_a_row():
 
 
 def test_data_beyond_the_limit_of_memory_gives_the_same_ids_from_files(monkeypatch):
-    monkeypatch.setattr("fasttext_app.preparation.SHARD_IDS", 20)
-    monkeypatch.setattr("fasttext_app.preparation.PART_ROWS", 5)
+    monkeypatch.setattr("fasttext_app.tokenised_rows.SHARD_IDS", 20)
+    monkeypatch.setattr("fasttext_app.tokenised_rows.PART_ROWS", 5)
     config, examples = make_config(word_ngrams=2, bucket=100), Examples(reviews(4), held_out=0.2)
     in_memory = prepare(config, examples)
     with Spool(0) as spool:
@@ -197,8 +192,8 @@ def test_data_beyond_the_limit_of_memory_gives_the_same_ids_from_files(monkeypat
 
 
 def test_training_from_files_learns_too(monkeypatch):
-    monkeypatch.setattr("fasttext_app.preparation.SHARD_IDS", 40)
-    monkeypatch.setattr("fasttext_app.preparation.PART_ROWS", 7)
+    monkeypatch.setattr("fasttext_app.tokenised_rows.SHARD_IDS", 40)
+    monkeypatch.setattr("fasttext_app.tokenised_rows.PART_ROWS", 7)
     result = run(Examples(reviews(6), None), in_memory_mb=0, epochs=20)
     assert [prediction.labels for prediction in result.model.predict(GOOD)] == [("good",)] * 4
 

@@ -185,4 +185,5 @@ def open_scored(
             "on other rows"
         )
     rows = partial(source.scan, split or config.data.test_split)
-    return rows, config.data.label_separator
+    # Of labels with shares, each row has one that is right.
+    return rows, None if config.data.soft_labels else config.data.label_separator

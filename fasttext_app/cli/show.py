@@ -127,7 +127,8 @@ def data(
         parse_assignments(settings or []),
         data_layer(source, text_column, label_column, errors),
     )
-    description = describe_data(open_source(config.data), split, config.data.label_separator)
+    separator, soft = config.data.label_separator, config.data.soft_labels
+    description = describe_data(open_source(config.data), split, separator, soft=soft)
     if json:
         print_json(description)
     else:

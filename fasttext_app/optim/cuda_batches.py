@@ -87,16 +87,18 @@ def _cut(
         if weights is None and grouping.mean:
             shares = _mean_shares(ids, begins, lengths, grouping.padding)[text_of]
         sorted_ids = _sort_batches(ids, text_of, shares, batch_size, grouping.rows, sizes)
-    for indices, ends, labels, per_id, grouped in zip(
+    text_weights = data.weights_of(there)
+    for indices, ends, labels, per_id, per_text, grouped in zip(
         ids.split(sizes),
         offsets.split([size + 1 for size in bags]),
         data.labels[there].split(bags),
         repeat(None, batches) if weights is None else weights.split(sizes),
+        repeat(None, batches) if text_weights is None else text_weights.split(bags),
         sorted_ids,
         strict=True,
     ):
         ends = ends if data.include_last_offset else ends[:-1]
-        yield DeviceBatch(indices, ends, labels, per_id, sorted_ids=grouped)
+        yield DeviceBatch(indices, ends, labels, per_id, weights=per_text, sorted_ids=grouped)
 
 
 def _sort_batches(

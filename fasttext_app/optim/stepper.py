@@ -31,7 +31,7 @@ class Stepper:
     Args:
         model: on the device where it is trained.
         config: the run's settings.
-        loss: from the linear layer, bags and labels to the mean loss.
+        loss: from the linear layer, bags, labels and weights to the mean loss.
         plain: whether the loss is just the one that the settings name, which CUDA does in a kernel.
 
     Raises:
@@ -125,7 +125,7 @@ class Stepper:
 
     def _by_torch(self, batch: Batch) -> Tensor:
         bags = self._model.bags(batch.indices, batch.offsets, batch.per_sample_weights)
-        loss = self._loss(self._model.linear, bags, batch.labels)
+        loss = self._loss(self._model.linear, bags, batch.labels, batch.weights)
         loss.backward()
         return loss
 
@@ -135,14 +135,15 @@ class Stepper:
         On CUDA one call does it all: a batch is less work than the launches of many kernels.
         """
         assert self.fused is not None
-        if not isinstance(self.fused, FusedStep) and self.fused.does_the_loss:
+        weighed = batch.weights is not None
+        if not isinstance(self.fused, FusedStep) and self.fused.does_the_loss and not weighed:
             return self.fused.train(batch, rate)
         with torch.no_grad():
             bags: Tensor = self._model.embedding(
                 batch.indices, batch.offsets, batch.per_sample_weights
             )
         bags.requires_grad_()
-        loss = self._loss(self._model.linear, bags, batch.labels)
+        loss = self._loss(self._model.linear, bags, batch.labels, batch.weights)
         loss.backward()
         assert bags.grad is not None
         self.fused.step(batch, bags.grad, rate)

@@ -33,9 +33,15 @@ from fasttext_app.sources.hub import dataset_source
 
 __all__ = ["Batches", "Source", "open_source", "open_texts"]
 
+BUILT_IN = ("ag_news", "sample")
 
-def open_source(config: DataConfig) -> Source:
+
+def open_source(config: DataConfig, *, weights: bool = False) -> Source:
     """Open the source that ``data.source`` names. Rows are read later, by ``scan`` or ``read``.
+
+    Args:
+        config: names it, and says how rows are read.
+        weights: whether ``data.weight_column`` is read: it is there for training rows alone.
 
     Raises:
         DataError: no source is named, there is none such, or it cannot be opened.
@@ -43,6 +49,10 @@ def open_source(config: DataConfig) -> Source:
     spec = config.source
     if not spec:
         raise DataError("no data: pass --data SPEC (ag_news, sample, a file, a folder or a hub id)")
+    if not weights:
+        config = config.model_copy(update={"weight_column": None})
+    elif config.weight_column is not None and spec in BUILT_IN:
+        raise DataError(f"{spec}: has no column of weights; leave out data.weight_column")
     if spec == "ag_news":
         return ag_news_source(config)
     if spec == "sample":
@@ -58,7 +68,7 @@ def open_source(config: DataConfig) -> Source:
         return file_source(path, config)
     if re.fullmatch(r"[\w-]+/[\w.-]+(:[\w.-]+)?", spec) and not path.suffix:
         return dataset_source(spec, config)
-    hint = did_you_mean(spec, ["ag_news", "sample"])
+    hint = did_you_mean(spec, BUILT_IN)
     raise DataError(f"{spec}: no such file, folder or dataset{hint}")
 
 

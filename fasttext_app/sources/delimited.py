@@ -16,7 +16,7 @@ import pyarrow.csv as arrow_csv
 
 from fasttext_app.config import DataConfig
 from fasttext_app.errors import DataError
-from fasttext_app.sources.examples import Batches, check_columns, to_examples
+from fasttext_app.sources.examples import Batches, to_examples, wanted_columns
 from fasttext_app.sources.stream import CheckedStream
 
 __all__ = ["row_name", "scan_delimited"]
@@ -37,8 +37,7 @@ def scan_delimited(path: Path, config: DataConfig, *, labels: bool, delimiter: s
     """
     line, first = _first_record(path, config, delimiter)
     names = first if config.header else [str(number + 1) for number in range(len(first))]
-    wanted = [*config.text_columns, *([config.label_column] if labels else [])]
-    check_columns(path, wanted, names)
+    wanted = wanted_columns(path, config, labels, names)
     skipped = line - 1 if config.header else 0  # empty lines before the names of the columns
     rows = 0
     for batch in _Reader(path, config, delimiter, names, wanted, skipped).batches():

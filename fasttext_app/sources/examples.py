@@ -1,16 +1,21 @@
-"""The one form that every source delivers: record batches of ``text`` and, if asked, ``label``."""
+"""The one form that every source delivers: record batches of ``text`` and, if asked, ``label``.
+
+Where ``data.weight_column`` names one, labels come with a column ``weight``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from fasttext_app.config import DataConfig
 from fasttext_app.errors import DataError, did_you_mean
-from fasttext_app.text.strings import string_array
+from fasttext_app.text.soft_labels import shares_of_cell, soft_cell
+from fasttext_app.text.strings import number_array, numbers_of, string_array
 
 __all__ = [
     "SEVERAL",
@@ -18,10 +23,10 @@ __all__ = [
     "Batches",
     "Scan",
     "Source",
-    "check_columns",
-    "labelled_table",
-    "refuse_labels",
+    "checked_shares",
+    "checked_weights",
     "to_examples",
+    "wanted_columns",
 ]
 
 SPLIT_NAMES = {
@@ -101,17 +106,34 @@ class Source:
         return pa.Table.from_batches(batches)
 
 
-def check_columns(where: object, wanted: Sequence[str], existing: Sequence[str]) -> None:
-    """Refuse columns that do not exist, naming those that do."""
+def wanted_columns(
+    where: object, config: DataConfig, labels: bool, existing: Sequence[str]
+) -> list[str]:
+    """Return the columns to read: those of the text and, if labels are wanted, what goes with it.
+
+    >>> named = DataConfig(text_columns=("title", "body"), weight_column="votes")
+    >>> wanted_columns("a.csv", named, True, ["body", "label", "title", "votes"])
+    ['title', 'body', 'label', 'votes']
+
+    Raises:
+        DataError: the rows have no column of that name, or several; the message lists them.
+    """
+    with_label = [config.label_column]
+    if config.weight_column is not None:
+        with_label.append(config.weight_column)
+    wanted = [*config.text_columns, *(with_label if labels else [])]
     for name in wanted:
         if name not in existing:
             hint = did_you_mean(name, existing)
+            by = "--text-column and --label-column"
+            by = "data.weight_column" if name == config.weight_column else by
             raise DataError(
                 f"{where}: there is no column {name!r}{hint or ';'} the columns are "
-                f"{', '.join(map(repr, existing))} (choose with --text-column and --label-column)"
+                f"{', '.join(map(repr, existing))} (choose with {by})"
             )
         if list(existing).count(name) > 1:
             raise DataError(f"{where}: there are several columns {name!r}; rename all but one")
+    return wanted
 
 
 def to_examples(
@@ -127,12 +149,12 @@ def to_examples(
     Args:
         batch: has the text columns and, if wanted, the label column.
         config: which columns they are, and what to do with missing texts.
-        labels: whether the label is wanted.
+        labels: whether the label is wanted, and with it the weight if there is a column for it.
         row_name: says where row ``i`` of the batch is, for errors (``file:line``).
         label_names: names of integer labels.
 
     Raises:
-        DataError: a missing value, or a column that is not text or not a label.
+        DataError: a missing value, or a column that is not text, not a label or not a weight.
     """
     texts = [_text_column(batch, name, config, row_name) for name in config.text_columns]
     joined = texts[0]
@@ -140,8 +162,10 @@ def to_examples(
         joined = pc.utf8_trim_whitespace(pc.binary_join_element_wise(*texts, SPACE))
     if not labels:
         return pa.record_batch({"text": joined})
-    label = _label_column(batch, config, row_name, label_names)
-    return pa.record_batch({"text": joined, "label": label})
+    columns = {"text": joined, "label": _label_column(batch, config, row_name, label_names)}
+    if config.weight_column is not None:
+        columns["weight"] = _weight_column(batch, config.weight_column, row_name)
+    return pa.record_batch(columns)
 
 
 def _flat(column: pa.Array | pa.ChunkedArray) -> pa.Array:
@@ -211,6 +235,8 @@ def _label_column(
                 f"{SEVERAL}"
             )
         column = _joined_lists(column, config.label_separator, name, row_name)
+    elif config.soft_labels and (pa.types.is_struct(column.type) or pa.types.is_map(column.type)):
+        column = _joined_shares(column, config, row_name)
     number = pa.types.is_integer(column.type)
     if not (number or _is_string(column.type) or pa.types.is_boolean(column.type)):
         raise DataError(f"{row_name(0)}: column {name!r} holds {column.type}, not labels")
@@ -227,27 +253,86 @@ def _label_column(
                 f"the names go from 0 to {len(label_names) - 1}"
             )
         return pc.take(pa.array(label_names, pa.string()), column)
-    return column.cast(pa.string())
+    return checked_shares(column.cast(pa.string()), config, row_name)
 
 
-def labelled_table(job: str, texts: Sequence[str], labels: Sequence[str] | None) -> pa.Table:
-    """Make a table of ``text`` and ``label`` out of what was given in Python.
+def _joined_shares(
+    column: pa.Array, config: DataConfig, row_name: Callable[[int], str]
+) -> pa.StringArray:
+    """Put the shares of each dict into one cell."""
+    separator, cells = config.label_separator, []
+    assert separator is not None
+    for row, shares in enumerate(column.to_pylist()):
+        try:
+            cells.append(soft_cell(dict(shares or {}), separator))
+        except ValueError as error:
+            raise DataError(f"{row_name(row)}: column {config.label_column!r}: {error}") from None
+    return string_array(cells)
+
+
+def checked_shares(
+    labels: pa.StringArray, config: DataConfig, row_name: Callable[[int], str]
+) -> pa.StringArray:
+    """Return label cells as they are, where ``data.soft_labels`` is set after a look at each.
 
     Raises:
-        DataError: there is not one label for each text, or they are not strings.
+        DataError: a cell's shares are no distribution.
     """
-    if labels is None or len(labels) != len(texts):
-        raise DataError(f"{job}: there must be one label for each text")
+    if not config.soft_labels:
+        return labels
+    assert config.label_separator is not None
+    for cell in labels.dictionary_encode().dictionary.to_pylist():
+        try:
+            shares_of_cell(cell, config.label_separator)
+        except ValueError as error:
+            first = labels.to_pylist().index(cell)
+            raise DataError(f"{row_name(first)}: the label {cell!r}: {error}") from None
+    return labels
+
+
+def _weight_column(
+    batch: pa.RecordBatch | pa.Table, name: str, row_name: Callable[[int], str]
+) -> pa.Array:
+    column = _flat(batch.column(name))
+    if _is_string(column.type):
+        column = pc.utf8_trim_whitespace(column.cast(pa.string()))
+        column = pc.if_else(pc.equal(column, EMPTY), pa.scalar(None, pa.string()), column)
+        try:
+            column = column.cast(pa.float64())
+        except pa.ArrowInvalid:
+            column = pa.array(
+                [_figure(cell, name, row_name(row)) for row, cell in enumerate(column.to_pylist())],
+                pa.float64(),
+            )
+    if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
+        raise DataError(f"{row_name(0)}: column {name!r} holds {column.type}, not weights")
+    return checked_weights(column, f"column {name!r}", row_name)
+
+
+def _figure(cell: str | None, name: str, where: str) -> float | None:
     try:
-        columns = {"text": pa.array(texts, pa.string()), "label": pa.array(labels, pa.string())}
-    except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError) as error:
-        raise DataError(f"{job}: texts and labels must be strings: {error}") from None
-    if any(column.null_count for column in columns.values()):
-        raise DataError(f"{job}: a text or a label is None")
-    return pa.table(columns)
+        return None if cell is None else float(cell)
+    except ValueError:
+        raise DataError(f"{where}: column {name!r} has {cell!r}, which is no number") from None
 
 
-def refuse_labels(job: str, spec: object, labels: Sequence[str] | None) -> None:
-    """Refuse labels beside a data SPEC, which has its own."""
-    if labels is not None:
-        raise DataError(f"{job}: labels go with texts; {spec} has its own")
+def checked_weights(column: pa.Array, what: str, row_name: Callable[[int], str]) -> pa.Array:
+    """Return weights as 32-bit floats.
+
+    Raises:
+        DataError: one is missing, negative or not finite.
+    """
+    if column.null_count:
+        missing = pc.index(column.is_null(), True).as_py()
+        raise DataError(f"{row_name(missing)}: {what} has no weight")
+    given = numbers_of(column)
+    with np.errstate(over="ignore"):
+        weights = given.astype(np.float32)
+    wrong = ~(np.isfinite(weights) & (weights >= 0))
+    if wrong.any():
+        first = int(np.argmax(wrong))
+        raise DataError(
+            f"{row_name(first)}: {what} has the weight {given[first]:g}; "
+            "a weight is a finite number of 0 or more"
+        )
+    return number_array(weights)

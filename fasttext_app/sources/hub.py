@@ -15,7 +15,13 @@ import pyarrow as pa
 
 from fasttext_app.config import DataConfig
 from fasttext_app.errors import DataError
-from fasttext_app.sources.examples import Batches, Scan, Source, check_columns, to_examples
+from fasttext_app.sources.examples import (
+    Batches,
+    Scan,
+    Source,
+    to_examples,
+    wanted_columns,
+)
 
 __all__ = ["dataset_source"]
 
@@ -88,8 +94,7 @@ def _has_address(url: str) -> bool:
 
 def _scan(spec: str, split: str, dataset: Any, config: DataConfig, labels: bool) -> Batches:
     where = f"{spec}, split {split!r}"
-    wanted = [*config.text_columns, *([config.label_column] if labels else [])]
-    check_columns(where, wanted, dataset.column_names)
+    wanted = wanted_columns(where, config, labels, dataset.column_names)
     names = _class_names(dataset, config.label_column)
     columns = dataset.select_columns(list(dict.fromkeys(wanted))).with_format("arrow")
     rows = 0

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,28 @@ import pyarrow.json as arrow_json
 
 from fasttext_app.config import DataConfig
 from fasttext_app.errors import DataError
-from fasttext_app.sources.examples import SEVERAL, Batches, check_columns, to_examples
+from fasttext_app.sources.examples import (
+    SEVERAL,
+    Batches,
+    checked_shares,
+    to_examples,
+    wanted_columns,
+)
 from fasttext_app.sources.stream import CheckedStream
+from fasttext_app.text.soft_labels import soft_cell
 
 __all__ = ["scan_fasttext", "scan_json_lines", "scan_lines"]
 
 BLOCK_BYTES = 1 << 26
 LINE_BLOCK_BYTES = 1 << 22
+SHARE_ROWS = 16_384
+PYTHON_KINDS: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "int64": (int,),
+    "double": (float, int),
+    "bool": (bool,),
+    "list<item: string>": (list,),
+}
 
 
 def scan_lines(path: Path, errors: str = "strict") -> Iterator[tuple[int, pa.StringArray]]:
@@ -57,8 +73,13 @@ def scan_fasttext(path: Path, config: DataConfig, *, labels: bool) -> Batches:
     is a text.
 
     Raises:
-        DataError: as :func:`scan_lines`; or a line has no label, or several.
+        DataError: as :func:`scan_lines`; or a line has no label, or several; or weights are wanted.
     """
+    if labels and config.weight_column is not None:
+        raise DataError(
+            f"{path}: fastText text has no columns, and so no data.weight_column; "
+            "use CSV, TSV, JSON lines or Parquet"
+        )
     any_line = False
     for number, lines in scan_lines(path, config.errors):
         any_line = True
@@ -66,8 +87,9 @@ def scan_fasttext(path: Path, config: DataConfig, *, labels: bool) -> Batches:
             yield pa.record_batch({"text": _without_labels(lines, config.label_prefix)})
             continue
         blank = pc.equal(pc.utf8_trim_whitespace(lines), "")
-        label, text = _split_labels(lines, config, partial(_line_name, path, number))
-        batch = pa.record_batch({"text": text, "label": label})
+        line_name = partial(_line_name, path, number)
+        label, text = _split_labels(lines, config, line_name)
+        batch = pa.record_batch({"text": text, "label": checked_shares(label, config, line_name)})
         yield batch.filter(pc.invert(blank))
     if not any_line and str(path) != "-":  # a pipe may carry nothing
         raise DataError(f"{path}: the file is empty")
@@ -123,22 +145,18 @@ def scan_json_lines(path: Path, config: DataConfig, *, labels: bool) -> Batches:
             another type.
     """
     first = _first_object(path, config)
-    wanted = [*config.text_columns, *([config.label_column] if labels else [])]
-    check_columns(path, wanted, list(first))
-    kinds = {str: pa.string(), bool: pa.bool_(), int: pa.int64(), list: pa.list_(pa.string())}
-    schema = pa.schema(
-        [
-            (
-                name,
-                kinds.get(type(first[name]), pa.string())
-                if position >= len(config.text_columns)
-                else pa.string(),
-            )
-            for position, name in enumerate(wanted)
-        ]
-    )
+    wanted = wanted_columns(path, config, labels, list(first))
+    texts = len(config.text_columns)
+    fields = [(name, pa.string()) for name in wanted]
+    if labels:
+        kinds = {str: pa.string(), bool: pa.bool_(), int: pa.int64(), list: pa.list_(pa.string())}
+        label = wanted[texts]
+        fields[texts:] = [(label, kinds.get(type(first[label]), pa.string()))]
+        fields += [(name, pa.float64()) for name in wanted[texts + 1 :]]  # the weight
+    shares = labels and config.soft_labels and isinstance(first[config.label_column], dict)
+    read = _share_batches if shares else _json_batches
     rows = 0
-    for batch in _json_batches(path, config, schema):
+    for batch in read(path, config, pa.schema(fields)):
         row_name = partial(_json_row_name, path, config, rows)
         yield to_examples(batch, config, labels=labels, row_name=row_name)
         rows += len(batch)
@@ -159,6 +177,26 @@ def _json_batches(path: Path, config: DataConfig, schema: pa.Schema) -> Batches:
             _raise_if_malformed(path, config, schema)
             _raise_if_refused(path, config, schema)
             raise DataError(f"{path}: {error}") from None
+
+
+def _share_batches(path: Path, config: DataConfig, schema: pa.Schema) -> Batches:
+    """Read rows whose label is an object of shares; Arrow would have to know its keys before."""
+    assert config.label_separator is not None
+    objects = _objects(path, config)
+    while some := list(islice(objects, SHARE_ROWS)):
+        rows = []
+        for line, value in some:
+            shares = value.get(config.label_column) if isinstance(value, dict) else None
+            if isinstance(shares, dict):
+                try:
+                    cell = soft_cell(shares, config.label_separator)
+                except ValueError as error:
+                    raise DataError(f"{path}:{line}: {error}") from None
+                value = value | {config.label_column: cell}
+            _check_object(path, line, value, schema)
+            rows.append(value)
+        columns = [pa.array([row.get(field.name) for row in rows], field.type) for field in schema]
+        yield pa.record_batch(columns, schema=schema)
 
 
 def _objects(path: Path, config: DataConfig) -> Iterator[tuple[int, Any]]:
@@ -185,18 +223,21 @@ def _first_object(path: Path, config: DataConfig) -> dict[str, Any]:
 
 
 def _raise_if_malformed(path: Path, config: DataConfig, schema: pa.Schema) -> None:
-    expected = {"string": str, "int64": int, "bool": bool, "list<item: string>": list}
     for line, value in _objects(path, config):
-        if not isinstance(value, dict):
-            raise DataError(f"{path}:{line}: expected one JSON object a line")
-        for field in schema:
-            kind = expected[str(field.type)]
-            found = value.get(field.name)
-            if found is not None and type(found) is not kind:
-                raise DataError(
-                    f"{path}:{line}: field {field.name!r} is {type(found).__name__} "
-                    f"where {kind.__name__} is expected"
-                )
+        _check_object(path, line, value, schema)
+
+
+def _check_object(path: Path, line: int, value: Any, schema: pa.Schema) -> None:
+    if not isinstance(value, dict):
+        raise DataError(f"{path}:{line}: expected one JSON object a line")
+    for field in schema:
+        kinds = PYTHON_KINDS[str(field.type)]
+        found = value.get(field.name)
+        if found is not None and type(found) not in kinds:
+            raise DataError(
+                f"{path}:{line}: field {field.name!r} is {type(found).__name__} "
+                f"where {kinds[0].__name__} is expected"
+            )
 
 
 def _raise_if_refused(path: Path, config: DataConfig, schema: pa.Schema) -> None:

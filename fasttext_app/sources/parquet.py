@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from fasttext_app.config import DataConfig
 from fasttext_app.errors import DataError
-from fasttext_app.sources.examples import Batches, check_columns, to_examples
+from fasttext_app.sources.examples import Batches, to_examples, wanted_columns
 from fasttext_app.sources.stream import open_error
 
 __all__ = ["parquet_label_names", "scan_parquet"]
@@ -27,10 +27,9 @@ def scan_parquet(path: Path, config: DataConfig, *, labels: bool) -> Batches:
     """
     import pyarrow.parquet as pq
 
-    wanted = [*config.text_columns, *([config.label_column] if labels else [])]
     try:
         with pq.ParquetFile(path) as file:
-            check_columns(path, wanted, file.schema_arrow.names)
+            wanted = wanted_columns(path, config, labels, file.schema_arrow.names)
             names = _class_names(file.schema_arrow, config.label_column)
             rows = 0
             columns = list(dict.fromkeys(wanted))

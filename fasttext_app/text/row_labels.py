@@ -1,22 +1,25 @@
 """What the label cells of rows say: one label each, or several with a separator between them.
 
 Rows of several labels have few distinct sets of them. Each distinct set has a number, which is what
-a row carries through training, as a row of one label carries its class.
+a row carries through training, as a row of one label carries its class. The labels of a cell may
+have shares (:mod:`fasttext_app.text.soft_labels`): a set is then one of classes and shares.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from fasttext_app.errors import DataError
 from fasttext_app.text.ragged import Ragged
+from fasttext_app.text.soft_labels import LabelShares, shares_of_cell
 from fasttext_app.text.vocabulary import LabelSet, label_counts
 
-__all__ = ["RowLabels", "held_out_rows", "split_cell"]
+__all__ = ["RowLabels", "split_cell"]
 
 I64 = npt.NDArray[np.int64]
 
@@ -28,6 +31,7 @@ class RowLabels:
         names: the labels that have a class.
         separator: what parts the labels of a cell; None: a cell is one label.
         may_be_none: whether a cell may hold the separator alone, for a row without a label.
+        soft: whether a cell gives each label a share.
 
     >>> rows = RowLabels(LabelSet(("a", "b"), (0, 0)), "|")
     >>> rows.numbers(pa.array(["b|a", "b", "a| b", "c"])).tolist()  # c has no class
@@ -37,12 +41,18 @@ class RowLabels:
     """
 
     def __init__(
-        self, names: LabelSet, separator: str | None = None, *, may_be_none: bool = False
+        self,
+        names: LabelSet,
+        separator: str | None = None,
+        *,
+        may_be_none: bool = False,
+        soft: bool = False,
     ) -> None:
-        self.names, self.separator, self.may_be_none = names, separator, may_be_none
+        self.names, self.separator = names, separator
+        self.may_be_none, self.soft = may_be_none, soft
         self._class_of = {name: number for number, name in enumerate(names.names)}
         self._set_of: dict[str, int] = {}  # by cell
-        self._sets: dict[tuple[int, ...], int] = {}
+        self._sets: dict[tuple[tuple[int, ...], tuple[float, ...]], int] = {}  # classes and shares
 
     @classmethod
     def build(
@@ -52,31 +62,38 @@ class RowLabels:
         separator: str | None = None,
         *,
         may_be_none: bool = False,
+        soft: bool = False,
         min_count: int = 1,
     ) -> RowLabels:
         """Find the labels of some columns; names in ``order`` come first.
 
         Where a row may have several labels, those seen less than ``min_count`` times get no class.
+
+        Raises:
+            DataError: with ``soft``, the shares of a cell are no distribution.
         """
         if separator is None:
             return cls(LabelSet.build(columns, order))
         counts: Counter[str] = Counter()
         for column in columns:
             counts.update(label_counts(column))
+        read = _shares if soft else split_cell
         seen: Counter[str] = Counter()
         for cell, rows in counts.items():
-            for label in split_cell(cell, separator):
+            for label in read(cell, separator):
                 seen[label] += rows
         found = [label for label, rows in seen.items() if rows >= min_count]
         names = LabelSet.build([pa.array(found, pa.string())], order)
-        return cls(names, separator, may_be_none=may_be_none)
+        return cls(names, separator, may_be_none=may_be_none, soft=soft)
 
     @property
     def sets(self) -> Ragged | None:
         """The classes of each set, in ascending order, [S]; None where a row has one label."""
         if self.separator is None:
             return None
-        return Ragged.from_lists([list(classes) for classes in self._sets])
+        if self.soft:
+            return LabelShares.of(list(self._sets))
+        return Ragged.from_lists([list(classes) for classes, _ in self._sets])
 
     def numbers(self, column: pa.StringArray) -> I64:
         """Return the class or the set of each row, [B]; -1 where no label of it has a class."""
@@ -89,11 +106,18 @@ class RowLabels:
     def _number(self, cell: str) -> int:
         if cell not in self._set_of:
             assert self.separator is not None
-            labels = split_cell(cell, self.separator)
-            known = {self._class_of[label] for label in labels if label in self._class_of}
+            labels: Collection[str]
+            if self.soft:
+                labels = shares = _shares(cell, self.separator)
+            else:
+                labels, shares = split_cell(cell, self.separator), {}
+            known = sorted(self._class_of[label] for label in labels if label in self._class_of)
             number = -1
             if known or (self.may_be_none and not labels):
-                number = self._sets.setdefault(tuple(sorted(known)), len(self._sets))
+                # Where a label has no class, the others take its share.
+                of_known = [shares.get(self.names.names[c], 0.0) for c in known] if shares else []
+                scaled = tuple(share / sum(of_known) for share in of_known)
+                number = self._sets.setdefault((tuple(known), scaled), len(self._sets))
             self._set_of[cell] = number
         return self._set_of[cell]
 
@@ -103,6 +127,13 @@ class RowLabels:
         return self.names.counted(numbers if sets is None else sets.take(numbers).indices)
 
 
+def _shares(cell: str, separator: str) -> dict[str, float]:
+    try:
+        return shares_of_cell(cell, separator)
+    except ValueError as error:  # of labels given in Python; a source says in which row
+        raise DataError(f"the label {cell!r}: {error}") from None
+
+
 def split_cell(cell: str, separator: str) -> list[str]:
     """Return the labels of a cell.
 
@@ -110,29 +141,3 @@ def split_cell(cell: str, separator: str) -> list[str]:
     ['news', 'sport']
     """
     return list(dict.fromkeys(part for label in cell.split(separator) if (part := label.strip())))
-
-
-def held_out_rows(
-    classes: I64, fraction: float, seed: int, sets: Ragged | None = None
-) -> npt.NDArray[np.bool_]:
-    """Choose rows at random for validation, [rows].
-
-    A label whose rows would all be held out keeps one of them in training.
-
-    Args:
-        classes: the class of each row; where there are ``sets``, the number of one.
-        fraction: of the rows.
-        seed: decides which.
-        sets: the classes of each set.
-    """
-    chosen = np.zeros(len(classes), dtype=bool)
-    held = round(len(classes) * fraction)
-    if held:
-        chosen[np.random.default_rng(seed).permutation(len(classes))[:held]] = True
-        rows = np.arange(len(classes))
-        if sets is not None:
-            rows = np.repeat(rows, sets.lengths[classes])
-            classes = sets.take(classes).indices
-        found, first = np.unique(classes, return_index=True)
-        chosen[rows[first[~np.isin(found, classes[~chosen[rows]])]]] = False
-    return chosen

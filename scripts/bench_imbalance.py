@@ -1,0 +1,277 @@
+"""Show the settings for imbalanced and noisy data where they matter, against the plain loss.
+
+From AG_NEWS (where FASTTEXT_APP_DATA finds it; else from the embedded sample) come five training
+sets: an imbalanced one, one with wrong labels, a small one, one whose rows annotators disagree on,
+and one of texts about two things. Each is trained by the plain settings and by each option. The
+strength of an option is chosen on held-out rows of the same kind, and the figures are those of the
+test split, the mean over seeds. Every seed draws its own training set.
+
+    python scripts/bench_imbalance.py [--seeds 5] [--write-docs]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import fasttext_app as ft
+from fasttext_app.config import DataConfig
+from fasttext_app.errors import DataError
+from fasttext_app.sources import open_source
+from fasttext_app.text.soft_labels import shares_of_cell
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "imbalance.md"
+START, END = "<!-- bench:start -->", "<!-- bench:end -->"
+BASE: dict[str, Any] = {
+    "dim": 32,
+    "word_ngrams": 2,
+    "bucket": 200_000,
+    "lr": 0.3,
+    "threads": 1,
+    "device": "cpu",
+}
+SEPARATOR = "|"
+
+Rows = list[tuple[str, str]]
+
+
+@dataclass
+class Case:
+    """A training set with a defect, and what is tried against it."""
+
+    name: str
+    what: str
+    make: Callable[[Rows, random.Random], tuple[Rows, Rows]]
+    """From clean rows to training rows and held-out rows, both with the defect."""
+    options: dict[str, list[dict[str, Any]]]
+    figure: str = "macro_f1"
+    base: dict[str, Any] = field(default_factory=dict)
+
+
+def imbalanced(rows: Rows, chance: random.Random) -> tuple[Rows, Rows]:
+    """Keep all of the first label, and of each next one a fifth as many."""
+    by_label: dict[str, Rows] = {}
+    for row in rows:
+        by_label.setdefault(row[1], []).append(row)
+    most = min(6000, *map(len, by_label.values()))
+    kept: Rows = []
+    for number, label in enumerate(sorted(by_label)):
+        kept += by_label[label][: max(most // 5 ** min(number, 3), 20)]
+    return _split(kept, chance)
+
+
+def mislabelled(rows: Rows, chance: random.Random) -> tuple[Rows, Rows]:
+    """Give one row in five another label, in training and held out alike."""
+    labels = sorted({label for _, label in rows})
+    kept = [
+        (text, chance.choice([o for o in labels if o != label]) if chance.random() < 0.2 else label)
+        for text, label in rows[:6000]
+    ]
+    return _split(kept, chance)
+
+
+def few(rows: Rows, chance: random.Random) -> tuple[Rows, Rows]:
+    """Keep 800 rows."""
+    return _split(rows[:800], chance)
+
+
+def annotated(rows: Rows, chance: random.Random) -> tuple[Rows, Rows]:
+    """Have five annotators label each row, each wrong once in three times."""
+    labels = sorted({label for _, label in rows})
+    kept = []
+    for text, label in rows[:3000]:
+        votes = Counter(
+            label
+            if chance.random() < 2 / 3
+            else chance.choice([other for other in labels if other != label])
+            for _ in range(5)
+        )
+        kept.append((text, SEPARATOR.join(f"{name}={n / 5}" for name, n in votes.items())))
+    return _split(kept, chance)
+
+
+def joined(rows: Rows, chance: random.Random) -> tuple[Rows, Rows]:
+    """Join the beginnings of two texts to one, of whose length each has a share."""
+    kept = []
+    for (first, label), (second, other) in zip(rows[:2000:2], rows[1:2000:2], strict=True):
+        share = chance.choice([0.5, 0.6, 0.7, 0.8, 0.9])
+        one, two = first.split(), second.split()
+        text = [*one[: round(share * len(one))], *two[: round((1 - share) * len(two))]]
+        shares = {label: 1.0} if label == other else {label: share, other: 1 - share}
+        cell = SEPARATOR.join(f"{name}={part:.1f}" for name, part in shares.items())
+        kept.append((" ".join(text), cell))
+    return _split(kept, chance)
+
+
+def _split(rows: Rows, chance: random.Random) -> tuple[Rows, Rows]:
+    chance.shuffle(rows)
+    held = len(rows) // 5
+    return rows[held:], rows[:held]
+
+
+SOFT: dict[str, Any] = {"label_separator": SEPARATOR, "soft_labels": True}
+CASES = [
+    Case(
+        "imbalanced",
+        "each label has a fifth as many rows as the one before",
+        imbalanced,
+        {
+            "class_weights": [{"class_weights": "balanced"}],
+            "focal_gamma": [{"focal_gamma": gamma} for gamma in (1.0, 2.0, 5.0)],
+            "class_weights, focal_gamma": [
+                {"class_weights": "balanced", "focal_gamma": gamma} for gamma in (1.0, 2.0, 5.0)
+            ],
+        },
+    ),
+    Case(
+        "mislabelled",
+        "one label in five is wrong",
+        mislabelled,
+        {
+            "label_smoothing": [{"label_smoothing": share} for share in (0.1, 0.3, 0.5)],
+            "token_dropout": [{"token_dropout": rate} for rate in (0.1, 0.3, 0.5)],
+            "bag_dropout": [{"bag_dropout": rate} for rate in (0.1, 0.3, 0.5)],
+            "focal_gamma": [{"focal_gamma": gamma} for gamma in (1.0, 2.0, 5.0)],
+        },
+        figure="accuracy",
+    ),
+    Case(
+        "small",
+        "800 rows",
+        few,
+        {
+            "label_smoothing": [{"label_smoothing": share} for share in (0.1, 0.3, 0.5)],
+            "token_dropout": [{"token_dropout": rate} for rate in (0.1, 0.3, 0.5)],
+            "bag_dropout": [{"bag_dropout": rate} for rate in (0.1, 0.3, 0.5)],
+        },
+        figure="accuracy",
+        base={"epochs": 20},
+    ),
+    Case(
+        "annotated",
+        "five annotators a row, each wrong once in three times",
+        annotated,
+        {"soft_labels": [SOFT]},
+        figure="accuracy",
+    ),
+    Case(
+        "joined",
+        "a text is the beginnings of two, and its label is theirs by their shares of it",
+        joined,
+        {"soft_labels": [SOFT]},
+        figure="accuracy",
+        base={"epochs": 10},
+    ),
+]
+
+
+def read_rows(split: str) -> tuple[str, Rows]:
+    """Return the data's name and its rows."""
+    for spec in ("ag_news", "sample"):
+        if spec == "ag_news" and "FASTTEXT_APP_DATA" not in os.environ:
+            continue
+        try:
+            table = open_source(DataConfig(source=spec)).read(split)
+        except DataError:
+            continue
+        return spec, list(zip(table["text"].to_pylist(), table["label"].to_pylist(), strict=True))
+    sys.exit("there is no data")
+
+
+def most_voted(rows: Rows) -> Rows:
+    """Put in place of shares the label with the most of them."""
+    best = []
+    for text, cell in rows:
+        shares = shares_of_cell(cell, SEPARATOR)
+        best.append((text, max(shares, key=shares.__getitem__)))
+    return best
+
+
+def score(case: Case, train: Rows, rows: Rows, options: dict[str, Any], seed: int) -> Any:
+    """Train on some rows and score on others."""
+    if "soft_labels" not in options:
+        train = most_voted(train)
+    texts, labels = zip(*train, strict=True)
+    settings = {**BASE, **case.base, **options, "seed": seed, "validation": 0.0}
+    model = ft.train(texts, labels, **settings)
+    return model.evaluate(*map(list, zip(*most_voted(rows), strict=True)))
+
+
+def run(case: Case, train: Rows, test: Rows, seed: int) -> dict[str, tuple[str, Any]]:
+    """Return what each option comes to on the test split, with the strength that it was given."""
+    chance = random.Random(seed)
+    rows = train.copy()
+    chance.shuffle(rows)
+    kept, held = case.make(rows, chance)
+    done = {}
+    options: dict[str, list[dict[str, Any]]] = {"plain": [{}], **case.options}
+    for name, strengths in options.items():
+        chosen = strengths[0]
+        if len(strengths) > 1:
+            chosen = max(
+                strengths, key=lambda options: score(case, kept, held, options, seed)[case.figure]
+            )
+        numbers = [str(value) for value in chosen.values() if isinstance(value, float)]
+        told = numbers[0] if len(strengths) > 1 else ""
+        done[name] = told, score(case, kept, test, chosen, seed)
+    return done
+
+
+def table(case: Case, runs: Sequence[dict[str, tuple[str, Any]]]) -> str:
+    """Return a Markdown table of one case."""
+    lines = [
+        f"**{case.name}**: {case.what}.\n",
+        "| option | strength, by seed | accuracy | macro F1 | against plain |",
+        "|---|---|---:|---:|---:|",
+    ]
+    for name in runs[0]:
+        scores = [entry[name][1] for entry in runs]
+        chosen = "; ".join(entry[name][0] for entry in runs) if runs[0][name][0] else ""
+        gains = [
+            100 * (own[case.figure] - entry["plain"][1][case.figure])
+            for own, entry in zip(scores, runs, strict=True)
+        ]
+        spread = f" ± {stdev(gains):.2f}" if len(gains) > 1 else ""
+        lines.append(
+            f"| `{name}` | {chosen} | {100 * mean(s['accuracy'] for s in scores):.2f} % "
+            f"| {100 * mean(s['macro_f1'] for s in scores):.2f} % "
+            f"| {'' if name == 'plain' else f'{mean(gains):+.2f}{spread}'} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run all cases, and print or write the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--cases", nargs="+", default=[case.name for case in CASES])
+    parser.add_argument("--write-docs", action="store_true", help=f"rewrite the tables in {PAGE}")
+    options = parser.parse_args()
+    (name, train), (_, test) = read_rows("train"), read_rows("test")
+    parts = [f"Data: `{name}`, tested on the {len(test):,} rows of its test split; seeds 0 to "
+             f"{options.seeds - 1}."]  # fmt: skip
+    for case in (case for case in CASES if case.name in options.cases):
+        runs = []
+        for seed in range(options.seeds):
+            runs.append(run(case, train, test, seed))
+            print(f"{case.name}, seed {seed} is done", file=sys.stderr)
+        parts.append(table(case, runs))
+        print(parts[-1], flush=True)
+    if options.write_docs:
+        marked = re.compile(f"{START}.*{END}", re.DOTALL)
+        text = "\n\n".join(parts)
+        old = PAGE.read_text(encoding="utf-8")
+        PAGE.write_text(marked.sub(lambda _: f"{START}\n{text}\n{END}", old), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
