@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CHECKPOINTS",
+    "PROGRESS",
     "Checkpoints",
     "Found",
     "Snapshot",
@@ -49,7 +50,8 @@ __all__ = [
 
 CHECKPOINTS = "checkpoints"
 KIND, VERSION = "fasttext_app checkpoint", 1
-FILES = ("state.safetensors", "state.json", "run.json")
+PROGRESS = "state.json"
+FILES = ("state.safetensors", PROGRESS, "run.json")
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,19 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from fasttext_app.errors import ArtifactError
+from fasttext_app.checkpoints import PROGRESS, find_checkpoint
+from fasttext_app.errors import ArtifactError, CheckpointError
 from fasttext_app.events import EpochRecord
 
 __all__ = ["Curve", "History", "Panel", "load_history", "panels"]
 
 HISTORY = "history.json"
 LOSSES = {"train_loss": "train", "validation_loss": "validation"}
-SCORES = {"validation_accuracy": "accuracy", "validation_macro_f1": "macro F1"}
+SCORES = {
+    "validation_accuracy": "accuracy",
+    "validation_macro_f1": "macro F1",
+    "validation_score": "monitored",
+}
 
 
 @dataclass(frozen=True)
@@ -48,20 +53,23 @@ class Panel:
 
 
 def load_history(folder: str | Path) -> History:
-    """Read the history of a run from its model directory.
+    """Read the history of a run from its model directory, or from its newest whole checkpoint.
 
     Raises:
         ArtifactError: there is no such folder, it has no history, or that cannot be read.
     """
-    path = Path(folder) / HISTORY
     if not Path(folder).is_dir():
         raise ArtifactError(f"{folder}: no such model directory")
+    path, key = Path(folder) / HISTORY, "epochs"
+    try:
+        path, key = find_checkpoint(folder).path / PROGRESS, "history"
+    except CheckpointError:  # the run has ended
+        if not path.is_file():
+            raise ArtifactError(f"{folder}: there is no {HISTORY} in it") from None
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        epochs = tuple(_record(entry) for entry in document.get("epochs", []))
+        epochs = tuple(_record(entry) for entry in document.get(key, []))
         best = int(document.get("best_epoch", 0))
-    except FileNotFoundError:
-        raise ArtifactError(f"{folder}: there is no {HISTORY} in it") from None
     except (
         OSError,
         ValueError,
@@ -74,7 +82,7 @@ def load_history(folder: str | Path) -> History:
         raise ArtifactError(f"{path}: cannot be read as the history of a run: {error}") from None
     if not epochs:
         raise ArtifactError(
-            f"{folder}: the model has no epochs to plot; it was imported, or stopped in its first"
+            f"{folder}: the model has no epochs to plot; it was imported, or is in its first"
         )
     chosen = [e.epoch for e in epochs if e.epoch == best and e.validation_loss is not None]
     return History(str(folder), epochs, chosen[0] if chosen else None)

@@ -23,7 +23,7 @@ from fasttext_app.interop.fasttext_model import from_fasttext
 from fasttext_app.render_curves import BEST, HEIGHT, save_curves, show_curves
 
 LOSSES = [0.9, 0.5, 0.3, 0.2]
-NO_EPOCHS = "the model has no epochs to plot; it was imported, or stopped in its first"
+NO_EPOCHS = "the model has no epochs to plot; it was imported, or is in its first"
 VALIDATED = {"validation_loss": 0.6, "validation_accuracy": 0.8, "validation_macro_f1": 0.7}
 
 

@@ -19,6 +19,7 @@ from fasttext_app.checkpoints import Checkpoints, find_checkpoint
 from fasttext_app.cli import app
 from fasttext_app.errors import CheckpointError, ConfigError
 from fasttext_app.events import EpochEnd, StepEnd
+from fasttext_app.history import load_history
 
 WEIGHTS = "model.safetensors"
 WORDS = ["goal", "match", "team", "cup", "bank", "profit", "market", "shares"]
@@ -88,6 +89,15 @@ def test_a_resumed_run_ends_with_the_same_file_and_no_checkpoints(place, monkeyp
     assert not (place / "run" / "checkpoints").exists()
     history = [json.loads((place / f / "history.json").read_text()) for f in ("whole", "run")]
     assert [len(each["epochs"]) for each in history] == [5, 5]
+
+
+def test_a_run_that_is_under_way_can_be_drawn(place, monkeypatch):
+    broken_off("run", 100, "--set", "trainer.monitor=f1:sport", monkeypatch=monkeypatch)
+    done = invoke("plot", "run")
+    assert done.exit_code == 0, done.output
+    assert "accuracy" in done.stdout
+    assert "monitored" in done.stdout
+    assert [epoch.epoch for epoch in load_history("run").epochs] == [1, 2]
 
 
 @pytest.mark.parametrize(
