@@ -27,7 +27,16 @@ LAYERS = [
         "config_rules",
     ],
     ["background", "callbacks", "compiled", "events", "interrupts", "parallel", "sealed_folder"],
-    ["sources.*", "text.*", "metrics", "device", "kernels", "huffman", "product_quantizer"],
+    [
+        "sources.*",
+        "text.*",
+        "metrics",
+        "device",
+        "kernels",
+        "dropout_kernels",
+        "huffman",
+        "product_quantizer",
+    ],
     ["artifact", "checkpoints", "model_card", "vectors"],
     [
         "token_dropout",
@@ -56,7 +65,14 @@ TORCH_AT_THE_TOP = {
     ),
     *("optim.stepper", "validation", "token_dropout"),
 }
-NUMBA_AT_THE_TOP = {"compiled", "kernels", "text.kernels", "text.token_kernels", "optim.fused"}
+NUMBA_AT_THE_TOP = {
+    "compiled",
+    "dropout_kernels",
+    "kernels",
+    "text.kernels",
+    "text.token_kernels",
+    "optim.fused",
+}
 ONLY_AT_THE_TOP_OF = {"compiled": {"numba"}, "optim.cuda_kernels": {"triton"}}
 HEAVY = {
     "numba",
