@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fasttext_app.compiled import compiled, prefetch_row, prefetch_to_write
+from fasttext_app.dropout_kernels import keep_ids
 
 __all__ = [
     "ADAGRAD",
@@ -42,17 +43,8 @@ RULES = {"sgd": SGD, "adagrad": ADAGRAD, "rowwise_adagrad": ROWWISE, "sparse_ada
 """The rule of each optimizer."""
 SUM, MEAN, MAX = range(3)
 NO_F32 = np.empty(0, dtype=np.float32)
-GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # steps of it go through all 64-bit numbers
 AHEAD = 16  # how many rows before its turn a row is fetched
 TEXTS_AHEAD, LINE_IDS = 8, 16  # the same for the ids of a text; a cache line holds so many of them
-
-
-@compiled
-def mix_bits(number: np.uint64) -> np.uint64:
-    """Scramble a number; the finalizer of SplitMix64 (Steele, Lea and Flood, 2014)."""
-    number = (number ^ (number >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    number = (number ^ (number >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return number ^ (number >> np.uint64(31))
 
 
 @compiled
@@ -124,12 +116,9 @@ def cut_batches(
                     ids[first_id + made + at - begin] = indices[at]
                 made += end - begin
             else:
-                of_text = mix_bits(key + np.uint64(texts[bag]) * GOLDEN)
-                for at in range(begin, end):
-                    drawn = mix_bits(of_text + np.uint64(at - begin) * GOLDEN) >> np.uint64(32)
-                    if drawn >= np.uint64(dropped):
-                        ids[first_id + made] = indices[at]
-                        made += 1
+                made += keep_ids(
+                    indices[begin:end], ids[first_id + made :], dropped, key, texts[bag]
+                )
             my_offsets[bag + 1] = made
         my_ids, my_rows, found = ids[first_id : first_id + made], rows[first_row:], 0
         for at in range(made):
@@ -355,7 +344,9 @@ def sum_bags(
 def load_kernels(optimizer: str) -> None:
     """Load the code of a training step, by a step of next to nothing; a tenth of a second."""
     one, ends = np.zeros(1, np.int32), np.array([0, 1], np.int64)
-    made = cut_batches(one, ends, ends[:1], 1, NO_F32, False, -1, np.zeros(1, np.int32), 0, GOLDEN)
+    made = cut_batches(
+        one, ends, ends[:1], 1, NO_F32, False, -1, np.zeros(1, np.int32), 0, np.uint64(0)
+    )
     rows, starts, bags, shares = made[4], made[6], made[7], made[8]
     values, settings = np.zeros((1, 1), np.float32), np.ones(4, np.float32)
     state = np.zeros((1, 1), np.float32)

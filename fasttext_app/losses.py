@@ -86,19 +86,18 @@ def build_loss(
     if draws is None:
         draws = torch.Generator().manual_seed(trainer.seed)
     smoothing, gamma = (trainer.label_smoothing, trainer.focal_gamma) if training else (0.0, 0.0)
-    loss: Loss
-    if name == "ns":
-        loss = negative_sampling(counts, config.model.negatives, draws)
-    elif name == "hs":
-        loss = hierarchical_softmax(counts)
-    elif name == "adaptive":
-        loss = adaptive_softmax(counts)
-    elif isinstance(sets, LabelShares) or (sets is not None and name == "ova"):
+    if sets is not None and (name == "ova" or isinstance(sets, LabelShares)):
         loss = of_sets(sets, name, smoothing, gamma)
     else:
-        loss = _of_classes(name, smoothing, gamma)
-    if sets is not None and not (isinstance(sets, LabelShares) or name == "ova"):
-        loss = one_of_several(loss, sets, draws)
+        if name == "ns":
+            loss = negative_sampling(counts, config.model.negatives, draws)
+        elif name == "hs":
+            loss = hierarchical_softmax(counts)
+        elif name == "adaptive":
+            loss = adaptive_softmax(counts)
+        else:
+            loss = _of_classes(name, smoothing, gamma)
+        loss = loss if sets is None else one_of_several(loss, sets, draws)
     rate = trainer.bag_dropout if training else 0.0
     return with_bag_dropout(loss, rate, draws) if rate else loss
 
@@ -198,8 +197,8 @@ def _questions(logits: Tensor, wanted: Tensor) -> Tensor:
 def of_sets(sets: Ragged, name: str = "ova", smoothing: float = 0.0, gamma: float = 0.0) -> Loss:
     """Return a loss of rows that number a set of classes: against all of them, or their shares."""
     classes, offsets = torch.from_numpy(sets.indices), torch.from_numpy(sets.offsets)
-    soft = isinstance(sets, LabelShares)
-    shares = torch.from_numpy(sets.shares) if isinstance(sets, LabelShares) else torch.ones(())
+    whole = torch.ones(len(classes))
+    shares = torch.from_numpy(sets.shares) if isinstance(sets, LabelShares) else whole
 
     def loss(layer: Any, bags: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
         logits, numbers = layer(bags), labels.cpu()
@@ -208,7 +207,7 @@ def of_sets(sets: Ragged, name: str = "ova", smoothing: float = 0.0, gamma: floa
         begin = offsets[numbers] - (lengths.cumsum(0) - lengths)
         places = torch.arange(len(rows)) + begin[rows]
         wanted = torch.zeros(logits.shape)
-        wanted[rows, classes[places]] = shares[places] if soft else shares
+        wanted[rows, classes[places]] = shares[places]
         wanted = wanted.to(logits.device)
         if name == "ova" and weights is None and not (smoothing or gamma):
             return _questions(logits, wanted)

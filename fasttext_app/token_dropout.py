@@ -2,7 +2,7 @@
 
 A hash of the seed, the epoch, the text and the id's place in it decides, and no generator with a
 state: so it does not matter in what order and on how many threads batches are cut, nor where a run
-was gone on with. The compiled code in :mod:`fasttext_app.kernels` has the same hash.
+was gone on with. The compiled code in :mod:`fasttext_app.dropout_kernels` has the same hash.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ BITS_64 = (1 << 64) - 1
 class TokenDropout:
     """Leaves ids out.
 
-    >>> dropout = TokenDropout(rate=0.5, key=7).within(1)
-    >>> dropout.kept(torch.tensor([3, 3, 3, 3]), torch.arange(4)).tolist()
-    [True, True, False, True]
+    >>> of_epoch = TokenDropout(rate=0.5, key=8).within(1)
+    >>> of_epoch.kept(torch.tensor([0, 0, 0, 0, 0]), torch.arange(5)).tolist()
+    [True, False, False, False, True]
     """
 
     rate: float

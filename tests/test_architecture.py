@@ -24,7 +24,7 @@ LAYERS = [
         *("background", "callbacks", "calibration", "compiled", "events", "interrupts"),
         *("parallel", "sealed_folder", "study", "trials", "whole_file"),
     ],
-    ["sources.*", "text.*", "metrics", "device", "kernels"],
+    ["sources.*", "text.*", "metrics", "device", "kernels", "dropout_kernels"],
     ["adaptive_softmax", "huffman", "product_quantizer"],
     ["answers", "artifact", "checkpoints", "history", "model_card", "vectors"],
     [
@@ -60,7 +60,14 @@ TORCH_AT_THE_TOP = {
     ),
     *("optim.stepper", "validation", "token_dropout"),
 }
-NUMBA_AT_THE_TOP = {"compiled", "kernels", "text.kernels", "text.token_kernels", "optim.fused"}
+NUMBA_AT_THE_TOP = {
+    "compiled",
+    "dropout_kernels",
+    "kernels",
+    "text.kernels",
+    "text.token_kernels",
+    "optim.fused",
+}
 ONLY_AT_THE_TOP_OF = {"compiled": {"numba"}, "optim.cuda_kernels": {"triton"}}
 HEAVY = {
     "numba",

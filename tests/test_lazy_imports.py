@@ -139,7 +139,7 @@ def test_every_module_but_those_that_compute_with_torch_is_asked():
     with_torch = {"batch", "losses", "model", "optim", "optim.schedules", "trainer"}
     with_torch |= {"optim.cuda", "optim.cuda_kernels", "optim.fused", "optim.rowwise"}
     with_torch |= {"optim.cuda_batches", "optim.stepper", "token_dropout", "validation"}
-    with_numba = {"compiled", "kernels", "text.kernels", "text.token_kernels"}
+    with_numba = {"compiled", "dropout_kernels", "kernels", "text.kernels", "text.token_kernels"}
     assert set(WITHOUT_TORCH) == names - with_torch - with_numba - {"__init__", "__main__"}
 
 

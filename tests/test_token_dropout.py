@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fasttext_app.batch import EncodedDataset, Grouping, ShardedDataset
 from fasttext_app.config import flat_layer, resolve
-from fasttext_app.kernels import mix_bits
+from fasttext_app.dropout_kernels import mix_bits
 from fasttext_app.model import FastTextClassifier
 from fasttext_app.text.ragged import Ragged
 from fasttext_app.token_dropout import TokenDropout
