@@ -27,6 +27,7 @@ from fasttext_app.model import FastTextClassifier
 from fasttext_app.optim.cuda import CudaStep
 from fasttext_app.optim.cuda_batches import cut_epoch, sort_ids
 from fasttext_app.text.ragged import Ragged
+from fasttext_app.text.vocabulary import LabelSet
 from fasttext_app.trainer import Trainer
 
 ON_GPU = torch.cuda.is_available()
@@ -118,9 +119,9 @@ def check(bags: list[list[int]], classes: int = CLASSES, **values: Any) -> None:
     config = make_config(**values)
     model, reference = make_model(config, classes), make_model(config, classes)
     losses = train_here(model.to(DEVICE), make_data(bags, config, classes, DEVICE), config)
-    trained = Trainer(reference, config, counts=COUNTS[:classes]).fit(
-        make_data(bags, config, classes, "cpu")
-    )
+    names = tuple(map(str, range(classes)))
+    labels = LabelSet(names, tuple(COUNTS[:classes]))
+    trained = Trainer(reference, config, labels=labels).fit(make_data(bags, config, classes, "cpu"))
     for key, value in reference.state_dict().items():
         torch.testing.assert_close(model.state_dict()[key].cpu(), value, rtol=2e-4, atol=2e-5)
     steps = len(losses) // config.trainer.epochs

@@ -611,7 +611,9 @@ def draws(counts, right, rows, negatives, seed=0):
     torch.nn.init.zeros_(linear.weight)
     torch.nn.init.zeros_(linear.bias)
     labels = torch.full((rows,), right)
-    loss = negative_sampling(counts, negatives, seed)(linear, torch.zeros(rows, 2), labels)
+    loss = negative_sampling(counts, negatives, torch.Generator().manual_seed(seed))(
+        linear, torch.zeros(rows, 2), labels
+    )
     assert loss.item() == pytest.approx((1 + negatives) * math.log(2), rel=1e-5)
     loss.backward()
     found = np.rint(linear.bias.grad.double().numpy() * 2 * rows).astype(int)
@@ -651,7 +653,7 @@ def test_draws_go_on_from_step_to_step_and_equal_seeds_draw_alike():
     labels = torch.zeros(4, dtype=torch.int64)
 
     def losses(seed):
-        loss = negative_sampling([1] * 9, 3, seed)
+        loss = negative_sampling([1] * 9, 3, torch.Generator().manual_seed(seed))
         return [loss(linear, bags, labels).item() for _ in range(3)]
 
     assert losses(1) == losses(1) != losses(2)
@@ -662,7 +664,7 @@ def test_the_loss_of_draws_is_the_sum_of_yes_or_no_losses():
     """With two classes there is nothing to choose: every draw is the other one."""
     linear, bags = random_layer(2, 5, 3)
     labels = torch.tensor([0, 1, 1, 0, 1])
-    loss = negative_sampling([2, 5], 3, 0)(linear, bags, labels)
+    loss = negative_sampling([2, 5], 3, torch.Generator())(linear, bags, labels)
     logits = linear(bags).detach().numpy()
     by_hand = [
         -log_sigmoid(row[right]) - 3 * log_sigmoid(-row[1 - right])
