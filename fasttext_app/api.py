@@ -26,7 +26,7 @@ from fasttext_app.predictor import TextClassifier
 from fasttext_app.run_manifest import config_of_run, settings_of_model
 from fasttext_app.search_space import SearchSpace
 from fasttext_app.sources import Source
-from fasttext_app.sources.given import Labels, labelled_table, refuse_labels
+from fasttext_app.sources.given import GIVEN, Labels, labelled_table, refuse_labels
 from fasttext_app.training_rows import Examples, load_examples, split_examples
 from fasttext_app.trials import Budget
 from fasttext_app.workflows import train as run_training
@@ -193,5 +193,5 @@ def _examples(
         raise DataError(f"{job}: there are no texts")
     if config.data.weight_column is not None:
         raise ConfigError("data.weight_column: texts have no columns; pass weights=[...]")
-    source = Source("texts given in Python", {}, single=True)
+    source = Source(GIVEN, {}, single=True)
     return split_examples(table, source, config)

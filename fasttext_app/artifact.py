@@ -37,7 +37,7 @@ from safetensors import SafetensorError
 
 from fasttext_app.adaptive_softmax import tensor_shapes
 from fasttext_app.calibration import check_record
-from fasttext_app.checkpoints import CHECKPOINTS
+from fasttext_app.checkpoints import CHECKPOINTS, refuse_unfinished
 from fasttext_app.config import Config, dump_config, resolve
 from fasttext_app.errors import ArtifactError, ConfigError
 from fasttext_app.model_card import model_card
@@ -128,12 +128,19 @@ class Artifact:
         return Coded.from_tensors(self.tensors, self.config.model.dim, OUTPUT)
 
 
-def check_target(path: str | Path) -> None:
+def check_target(path: str | Path, *, ends_run: bool = False) -> None:
     """Refuse a place where a model could not be saved, before the work of training it.
+
+    Args:
+        path: the place.
+        ends_run: whether the checkpoints there are those that lead to the model, and may go.
 
     Raises:
         ArtifactError: the place is a file, a folder with something else in it, or not writable.
+        CheckpointError: a run that did not end has its checkpoints there.
     """
+    if not ends_run:
+        refuse_unfinished(path)
     target = Path(path).resolve()
     if target.exists() and not target.is_dir():
         raise ArtifactError(f"{path}: is a file; choose another --output")
@@ -153,13 +160,19 @@ def check_target(path: str | Path) -> None:
         raise ArtifactError(f"{path}: {existing} is not a folder that can be written to")
 
 
-def save_artifact(artifact: Artifact, path: str | Path) -> None:
+def save_artifact(artifact: Artifact, path: str | Path, *, ends_run: bool = False) -> None:
     """Write a model directory; an earlier model in that place is replaced once this one is whole.
+
+    Args:
+        artifact: the model.
+        path: the place.
+        ends_run: as for :func:`check_target`.
 
     Raises:
         ArtifactError: the place cannot be used, or writing failed; an earlier model is untouched.
+        CheckpointError: a run that did not end has its checkpoints there.
     """
-    check_target(path)
+    check_target(path, ends_run=ends_run)
     try:
         with written(Path(path).resolve()) as folder:
             _write_files(artifact, folder)

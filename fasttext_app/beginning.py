@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fasttext_app.artifact import Artifact, load_artifact, weights_digest
+from fasttext_app.artifact import FASTTEXT, Artifact, load_artifact, weights_digest
 from fasttext_app.config import Config
 from fasttext_app.errors import ConfigError
 from fasttext_app.text.encoder import TextEncoder
@@ -60,6 +60,12 @@ class Beginning:
         """The path of the model, and its digest."""
         path = self._config.model.start_from
         return None if path is None else f"{path} (sha256 {weights_digest(path)})"
+
+    @property
+    def of_file(self) -> dict[str, Any]:
+        """What a fastText file, if the model came of one, says beside its settings."""
+        known = self.artifact.data if self.artifact else {}
+        return {name: known[name] for name in ("label_prefix", FASTTEXT) if name in known}
 
     def label_order(self, order: Sequence[str] | None) -> Sequence[str] | None:
         """Return the names of the first classes; ``order`` is the one that the data gives."""

@@ -68,7 +68,7 @@ class Calibration(TypedDict):
     count: int
     ece: float
     mce: float
-    nll: float
+    nll: float | None
     brier: float
     bins: list[ReliabilityBin]
 
@@ -137,7 +137,7 @@ class CalibrationMeter:
             "count": int(self._counts.sum()),
             "ece": float((gaps * self._counts).sum() / total),
             "mce": float(gaps.max()),
-            "nll": self._loss / max(self._likely, 1),
+            "nll": self._loss / self._likely if self._likely else None,
             "brier": self._squares / total,
             "bins": [
                 {

@@ -86,7 +86,7 @@ def impossible_combinations(config: Config) -> Iterable[tuple[bool, str]]:
     )
     yield (
         trainer.calibrate
-        and config.data.label_separator is not None
+        and config.data.scored_separator is not None
         and model.loss not in ("ova", "ns"),
         f'trainer.calibrate: model.loss = "{model.loss}" shares one probability out among the '
         'labels, which no temperature makes that of each of several; set model.loss = "ova"',
@@ -172,6 +172,11 @@ def _adaptive_combinations(config: Config) -> Iterable[tuple[bool, str]]:
         f"model.dim = {model.dim} leaves no dimension for cluster {clusters} of the adaptive "
         f"softmax, which has dim / {model.div_value:g}^{clusters}; raise model.dim, or lower "
         "model.div_value",
+    )
+    yield (
+        adaptive and config.trainer.calibrate,
+        'trainer.calibrate: into the clusters of model.loss = "adaptive" no temperature can be '
+        "folded; leave it out",
     )
     yield (
         adaptive and model.probabilities == "fasttext",

@@ -114,6 +114,11 @@ class DataConfig(_Section):
     test_split: str = "test"
     """The split that ``evaluate`` scores."""
 
+    @property
+    def scored_separator(self) -> str | None:
+        """What parts the labels of a row that is scored; of labels with shares, one is right."""
+        return None if self.soft_labels else self.label_separator
+
 
 class TextConfig(_Section):
     """How a text becomes row ids of the embedding table."""

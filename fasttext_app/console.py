@@ -115,7 +115,9 @@ def _show_figures(summary: dict[str, object], scores: Scores | MultiLabelScores)
     for k, value in scores["precision_at_k"].items():
         summary[f"P@{k} / R@{k}"] = f"{value:.4f} / {scores['recall_at_k'][k]:.4f}"
     if "calibration" in scores:
-        summary["ECE"], summary["NLL"] = scores["calibration"]["ece"], scores["calibration"]["nll"]
+        measured = scores["calibration"]
+        nll = measured["nll"]  # of rows whose labels the model knows
+        summary["ECE"], summary["NLL"] = measured["ece"], "-" if nll is None else nll
     out.print(pairs_table("Evaluation", summary))
     numbers = ("precision", "recall", "F1", "support")
     table = new_table("Per label", "label", *numbers, numbers=numbers)

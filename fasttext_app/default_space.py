@@ -30,7 +30,10 @@ def default_space(base: Config, *, small: bool = False) -> SearchSpace:
         base: the settings to start from.
         small: whether the size of the model is limited; smaller tables are searched then.
     """
-    return SearchSpace.parse({**_of_text(base, small), **_of_model(base, small), **_of_run(base)})
+    of_texts = {**_of_text(base, small), **_of_model(base, small)}
+    if base.model.start_from is not None:  # its texts and its model are settled
+        of_texts = {"text.min_count": of_texts["text.min_count"]}
+    return SearchSpace.parse({**of_texts, **_of_run(base)})
 
 
 def _of_text(base: Config, small: bool) -> dict[str, Any]:

@@ -47,7 +47,7 @@ from fasttext_app.metrics import (
 )
 from fasttext_app.sources import Source, open_source
 from fasttext_app.sources.examples import SPLIT_NAMES
-from fasttext_app.sources.given import Labels, labelled_table, refuse_labels
+from fasttext_app.sources.given import GIVEN, Labels, labelled_table, refuse_labels
 from fasttext_app.text.ragged import Ragged
 from fasttext_app.text.row_labels import split_cell
 from fasttext_app.text.soft_labels import with_most_likely
@@ -98,18 +98,17 @@ class _TrueLabels:
 
 
 def evaluate_batches(
-    model: TextClassifier, batches: Batches, threshold: float | None, separator: str | None
+    model: TextClassifier, batches: Batches, threshold: float | None, data: DataConfig
 ) -> Scores | MultiLabelScores:
     """Score a model; see ``TextClassifier.evaluate_batches``."""
-    if separator is not None and model.config.data.soft_labels:
-        batches, separator = with_most_likely(batches, separator), None
-    several, classes = separator is not None, len(model.labels)
+    separator, classes = data.scored_separator, len(model.labels)
+    several = separator is not None
     to_classes = _TrueLabels(model.labels, separator)
     meter = CalibrationMeter(pairs=several or model.config.model.loss in SIGMOIDS)
     fitted = model.fitted_thresholds if threshold is None else None
     least: Any = fitted if fitted is not None else 0.5 if threshold is None else threshold
     true, predicted, ranked, ranking = [], [], [], []
-    for batch in _pieces(batches, classes):
+    for batch in _pieces(_with_one_label(batches, data), classes):
         logits = model.logits(batch.column("text"))
         proba = probabilities(logits, model.config.model)
         true.append(to_classes(batch.column("label")))
@@ -137,6 +136,14 @@ def evaluate_batches(
     }
 
 
+def _with_one_label(batches: Batches, data: DataConfig) -> Batches:
+    """Where labels have shares, leave each row the likeliest of its labels."""
+    if not data.soft_labels:
+        return batches
+    assert data.label_separator is not None
+    return with_most_likely(batches, data.label_separator)
+
+
 def _pieces(batches: Batches, classes: int) -> Batches:
     """Cut batches so that the probabilities of all classes of one fit into memory."""
     rows = max(MOST_LOGITS // classes, 1)
@@ -156,7 +163,7 @@ def given_rows(
     if not isinstance(data, str | Path):
         table = labelled_table(job, data, labels, config.data)
         scans = {"": lambda labels: iter(table.to_batches())}
-        return config, Source("texts given in Python", scans, single=True)
+        return config, Source(GIVEN, scans, single=True)
     refuse_labels(job, data, labels)
     wanted = DataConfig.model_validate(config.data.model_dump() | {"source": str(data)})
     return config.model_copy(update={"data": wanted}), open_source(wanted)
@@ -168,7 +175,7 @@ def held_out(artifact: Artifact, config: Config, source: Source, split: str) -> 
     Raises:
         DataError: there is no such split, or it is what the model was trained on.
     """
-    same = source.spec == config.data.source == artifact.data.get("source")
+    same = source.spec != GIVEN and _place(source.spec) == _place(str(artifact.data.get("source")))
     names = [SPLIT_NAMES.get(name, name) for name in (split, config.data.train_split)]
     if same and (source.single or names[0] == names[1]):
         raise DataError(
@@ -179,6 +186,11 @@ def held_out(artifact: Artifact, config: Config, source: Source, split: str) -> 
     return source.scan(split)
 
 
+def _place(spec: str) -> str:
+    """Return a SPEC so that two names of one file are the same."""
+    return str(Path(spec).resolve()) if Path(spec).exists() else spec
+
+
 def origin_of(source: Source, split: str) -> dict[str, Any]:
     """Say for the record which rows these are."""
     return {"source": source.spec} | ({} if source.single else {"split": split})
@@ -187,7 +199,7 @@ def origin_of(source: Source, split: str) -> dict[str, Any]:
 def calibrate_batches(
     model: TextClassifier,
     batches: Batches,
-    separator: str | None,
+    data: DataConfig,
     *,
     temperature: bool,
     goal: Goal | None,
@@ -203,15 +215,11 @@ def calibrate_batches(
     """
     from fasttext_app.predictor import TextClassifier
 
-    if not model.artifact.is_linear:
-        raise ConfigError(
-            'model.loss = "adaptive": its logits are log-probabilities over clusters, into which '
-            "no temperature can be folded; calibrate models of the other losses"
-        )
     linear = TextClassifier(linear_outputs(model.artifact), threads=model.threads)
+    separator = data.scored_separator
     to_classes = _TrueLabels(model.labels, separator)
     outputs, true, rows = [], [], 0
-    for batch in batches:
+    for batch in _with_one_label(batches, data):
         labels = to_classes(batch.column("label"))
         kept = labels.indices < len(model.labels)
         if separator is None:
@@ -234,7 +242,16 @@ def calibrate_batches(
 
 
 def linear_outputs(artifact: Artifact) -> Artifact:
-    """Return the model whose logits are the outputs of the linear layer, whatever its loss."""
+    """Return the model whose logits are the outputs of the linear layer, whatever its loss.
+
+    Raises:
+        ConfigError: it has no linear layer.
+    """
+    if not artifact.is_linear:
+        raise ConfigError(
+            'model.loss = "adaptive": its logits are log-probabilities over clusters, into which '
+            "no temperature can be folded; calibrate models of the other losses"
+        )
     model = artifact.config.model.model_copy(update={"loss": "softmax"})
     return replace(artifact, config=artifact.config.model_copy(update={"model": model}))
 
@@ -315,12 +332,15 @@ def _slope(artifact: Artifact, outputs: F32, true: Ragged) -> Slope:
 
 def _blocks(artifact: Artifact, outputs: F32) -> Iterable[tuple[slice, npt.NDArray[np.float64]]]:
     to_logits = class_scores_of(artifact)
-    for start in range(0, len(outputs), BLOCK):
-        rows = slice(start, start + BLOCK)
+    block = max(min(BLOCK, MOST_LOGITS // outputs.shape[1]), 1)
+    for start in range(0, len(outputs), block):
+        rows = slice(start, start + block)
         yield rows, probabilities(to_logits(outputs[rows]), artifact.config.model)
 
 
-def _measured(artifact: Artifact, outputs: F32, true: Ragged, several: bool) -> dict[str, float]:
+def _measured(
+    artifact: Artifact, outputs: F32, true: Ragged, several: bool
+) -> dict[str, float | None]:
     meter = CalibrationMeter(pairs=several or artifact.config.model.loss in SIGMOIDS)
     for rows, proba in _blocks(artifact, outputs):
         flags = flags_of(true.take(np.arange(len(outputs))[rows]), proba.shape[1])

@@ -8,11 +8,12 @@ of work, or waits where it may raise. A second one raises wherever it comes.
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, TypeVar
 
-__all__ = ["Interrupts", "Terminated"]
+__all__ = ["Interrupts", "Terminated", "terminated_as_interrupted"]
 
 
 Result = TypeVar("Result")
@@ -82,3 +83,17 @@ class Interrupts:
     def exit_code(self) -> int:
         """What a shell reports of a process that the signal ended."""
         return 128 + (self.received or signal.SIGINT)
+
+
+@contextmanager
+def terminated_as_interrupted() -> Iterator[None]:
+    """Let SIGTERM raise as Ctrl-C does, which is taken wherever it comes."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    handler = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, handler)

@@ -17,7 +17,7 @@ import pyarrow as pa
 from fasttext_app.answers import FITTED, PREDICTIONS, Prediction, Ranked, Threshold
 from fasttext_app.artifact import Artifact, load_artifact, save_artifact
 from fasttext_app.calibration import parse_goal, recorded_thresholds
-from fasttext_app.config import Config
+from fasttext_app.config import Config, DataConfig
 from fasttext_app.errors import ConfigError
 from fasttext_app.forward import MOST_LOGITS, CpuForward, probabilities, torch_forward
 from fasttext_app.metrics import MultiLabelScores, Scores, top_k_classes
@@ -151,7 +151,7 @@ class TextClassifier:
         calibrated = jobs.calibrate_batches(
             self,
             rows,
-            config.data.label_separator,
+            config.data,
             temperature=temperature,
             goal=goal,
             origin=jobs.origin_of(source, split),
@@ -312,29 +312,28 @@ class TextClassifier:
         """
         from fasttext_app.evaluation import given_rows
 
-        _, source = given_rows("evaluate", self.config, data, labels)
-        return self.evaluate_batches(source.scan(split), threshold)
+        config, source = given_rows("evaluate", self.config, data, labels)
+        return self.evaluate_batches(source.scan(split), threshold, config.data)
 
     def evaluate_batches(
         self,
         batches: Iterable[pa.RecordBatch],
         threshold: float | None = None,
-        separator: str | None = None,
+        data: DataConfig | None = None,
     ) -> Scores | MultiLabelScores:
         """Score the model on batches of ``text`` and ``label``, in constant memory for the texts.
 
         Args:
             batches: the rows.
             threshold: as for :meth:`evaluate`.
-            separator: what parts the labels of a row; None: as the model's settings have it.
+            data: how labels are to be read; None: as the model's settings have it.
 
         Raises:
             DataError: there are no rows.
         """
         from fasttext_app.evaluation import evaluate_batches
 
-        separator = separator or self.config.data.label_separator
-        return evaluate_batches(self, batches, threshold, separator)
+        return evaluate_batches(self, batches, threshold, data or self.config.data)
 
     def explain(
         self, text: str, label: str | None = None, against: str | None = None

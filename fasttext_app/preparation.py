@@ -176,7 +176,7 @@ def prepare(
         "fingerprint": fingerprint.digest(),
     }
     if beginning.name is not None:
-        statistics["started_from"] = beginning.name
+        statistics |= {"started_from": beginning.name, **beginning.of_file}
     old_rows = beginning.places(encoder)
     idf = None if found is None else inverse_document_frequency(found)
     return Prepared(

@@ -92,6 +92,8 @@ def product_quantize(
     rows = len(smaller.tensors["table"])
     if rows < CODES:
         raise ConfigError(f"product codes need {CODES} rows, and the table has {rows}")
+    if output and not artifact.is_linear:
+        raise ConfigError('qout: model.loss = "adaptive" has no linear layer to put into codes')
     if output and len(artifact.labels) < CODES:
         raise ConfigError(
             f"qout needs {CODES} labels, and the model has {len(artifact.labels)}; leave it out: "

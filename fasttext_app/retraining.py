@@ -21,7 +21,8 @@ from fasttext_app.preparation import Encoded, Prepared
 from fasttext_app.quantization import check_whole
 from fasttext_app.text.row_labels import RowLabels
 from fasttext_app.text.spool import Spool
-from fasttext_app.text.strings import flag_array
+from fasttext_app.text.strings import flag_array, numbers_of
+from fasttext_app.training_rows import text_weights
 from fasttext_app.workflows import train_prepared
 
 if TYPE_CHECKING:
@@ -50,7 +51,16 @@ def retrain(
         KeyboardInterrupt: Ctrl-C came.
     """
     check_whole(artifact)
-    without = {"trainer": {"checkpoint_every": None, "keep_checkpoints": 2, "patience": 0}}
+    # Of a run with validation rows, which there are none of here.
+    without = {
+        "trainer": {
+            "checkpoint_every": None,
+            "keep_checkpoints": 2,
+            "patience": 0,
+            "monitor": "accuracy",
+            "calibrate": False,
+        }
+    }
     config = resolve(artifact.config.model_dump(), without, settings or {})
     if config.model.freeze_pretrained:
         raise ConfigError("model.freeze_pretrained: which rows were frozen is not known any more")
@@ -59,29 +69,40 @@ def retrain(
         result = train_prepared(prepared, callback, start=artifact.tensors)
     if result.outcome.interrupted:
         raise KeyboardInterrupt  # half of it would be neither the one model nor the other
-    trained = config.model_copy(update={"data": artifact.config.data})
-    return replace(artifact, config=trained, tensors=result.model.artifact.tensors, metrics={})
+    how = {name: layer for name, layer in (settings or {}).items() if name != "data"}
+    trained = resolve(artifact.config.model_dump(), how)
+    tensors = result.model.artifact.tensors
+    return replace(artifact, config=trained, tensors=tensors, metrics={}, calibration={})
 
 
 def _prepared(artifact: Artifact, rows: Iterable[pa.RecordBatch], spool: Spool) -> Prepared:
     config, encoder = artifact.config, TextClassifier(artifact).encoder
-    labels = RowLabels(artifact.labels, config.data.label_separator)
-    piece, numbers = spool.piece(), []
+    separator, soft = config.data.label_separator, config.data.soft_labels
+    labels = RowLabels(artifact.labels, separator, soft=soft)
+    piece, numbers, given = spool.piece(), [], []
     for batch in rows:
         numbers.append(labels.numbers(batch.column("label")))
+        if "weight" in batch.schema.names:
+            given.append(numbers_of(batch.column("weight")))
         known = batch.filter(flag_array(numbers[-1] >= 0))
         piece.add(encoder.encode(known.column("text"), config.trainer.threads))
     classes = np.concatenate([np.empty(0, np.int64), *numbers])
     if not (classes >= 0).any():
         raise TrainingError("no row to train on has a label that the model knows")
+    known = classes >= 0
+    weights = text_weights(classes, known, labels, config.trainer.class_weights, given)
     return Prepared(
         config=config,
         encoder=encoder,
         labels=artifact.labels,
-        train=Encoded((piece.close(),), (classes[classes >= 0],)),
+        train=Encoded(
+            (piece.close(),),
+            (classes[known],),
+            None if weights is None else (weights[known],),
+        ),
         validation=None,
         idf=artifact.tensors.get("idf"),
-        statistics=dict(artifact.data),
-        trained=classes >= 0,
+        statistics={**artifact.data, "source": "the rows to retrain on"},
+        trained=known,
         label_sets=labels.sets,
     )

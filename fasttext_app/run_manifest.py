@@ -17,6 +17,7 @@ from typing import Any
 from fasttext_app._version import __version__
 from fasttext_app.config import Config, Layer, resolve
 from fasttext_app.errors import ArtifactError, CheckpointError, ConfigError
+from fasttext_app.sealed_folder import MANIFEST
 
 __all__ = ["check_same_run", "config_of_run", "differences", "run_manifest", "settings_of_model"]
 
@@ -77,12 +78,19 @@ def settings_of_model(path: str | Path) -> Layer:
     try:
         text = (Path(path) / "config.toml").read_text(encoding="utf-8")
         config = resolve(tomllib.loads(text)).model_dump()
+    except NotADirectoryError:
+        raise ArtifactError(
+            f"{path}: is a file; import it (fasttext-app import {path} --output DIR), and train on "
+            "from that"
+        ) from None
     except OSError:
-        raise ArtifactError(f"{path}: no such model directory") from None
+        what = f"there is no {MANIFEST} in it" if Path(path).is_dir() else "there is no such folder"
+        raise ArtifactError(f"{path}: is no model directory: {what}") from None
     except (ValueError, ConfigError) as error:
         raise ArtifactError(f"{path}/config.toml: cannot be read: {error}") from None
     for key in OF_A_RUN:
         del config["trainer"][key]
+    config["data"]["weight_column"] = None  # of other rows
     begins = {"start_from": str(path), "pretrained": None, "freeze_pretrained": False}
     return config | {"model": config["model"] | begins}
 

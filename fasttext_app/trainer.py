@@ -120,6 +120,7 @@ class Trainer:
             resume: the state to go on from; the model and the data must be those that it is of.
 
         Raises:
+            KeyboardInterrupt: Ctrl-C amid a step of a run with checkpoints.
             NonFiniteLossError: the loss is no longer a finite number.
             TrainingError: a weight is not.
         """
@@ -145,6 +146,8 @@ class Trainer:
                 while self._at.epoch <= settings.epochs and not outcome.stopped_early:
                     self._epoch(train, validation)
         except KeyboardInterrupt:
+            if checkpoints is not None:  # the last of them is what to go on from
+                raise
             outcome.interrupted = True
         except _StopAskedFor:
             outcome.interrupted = True

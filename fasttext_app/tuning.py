@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -46,7 +46,7 @@ __all__ = ["base_for_search", "tune"]
 RANDOM_TRIALS = 10  # before TPE has something to go by
 SHARES = 12  # of a run, at the ends of which runs of unlike numbers of epochs are compared
 COMPARED = 5  # trials that have come as far
-UNCOMPARED = {"in_memory_mb", "threads", "device", "checkpoint_every", "keep_checkpoints"}
+UNCOMPARED = {"in_memory_mb", "threads", "device"}
 
 
 class _Pruned(Exception):  # noqa: N818 - it is no error
@@ -66,8 +66,9 @@ def base_for_search(config: Config, metric: str | None = None) -> Config:
     layer: dict[str, dict[str, Any]] = {}
     if config.data.validation == 0:
         layer["data"] = {"validation": "auto"}
+    layer["trainer"] = {"checkpoint_every": None, "keep_checkpoints": 2}
     if metric is not None:
-        layer["trainer"] = {"monitor": metric}
+        layer["trainer"]["monitor"] = metric
     return resolve(config.model_dump(), layer)
 
 
@@ -99,6 +100,8 @@ def tune(
         KeyboardInterrupt: Ctrl-C came before the first trial was over.
         MissingDependencyError: Optuna is not installed.
     """
+    if budget.trials is not None and budget.trials < 1:
+        raise ConfigError(f"trials = {budget.trials}: must be at least 1")
     if budget.trials is None and budget.seconds is None:
         raise ConfigError("tune needs an end: a number of trials or a time, or both")
     space = space or default_space(base, small=max_bytes is not None)
@@ -263,7 +266,9 @@ class _Search:
             size = model_bytes(prepared)
             if self._max_bytes is not None and size > self._max_bytes:
                 return over("too large")
-            outcome = train_prepared(prepared, watch).outcome
+            trainer = prepared.config.trainer.model_copy(update={"calibrate": False})
+            plain = prepared.config.model_copy(update={"trainer": trainer})
+            outcome = train_prepared(replace(prepared, config=plain), watch).outcome
             if outcome.interrupted:
                 raise KeyboardInterrupt
             record = outcome.history[outcome.best_epoch - 1]

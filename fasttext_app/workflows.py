@@ -31,7 +31,7 @@ from fasttext_app.sources import Source
 from fasttext_app.text.encoder import tokenize
 from fasttext_app.text.ragged import Ragged
 from fasttext_app.text.row_labels import split_cell
-from fasttext_app.text.soft_labels import shares_of_cell
+from fasttext_app.text.soft_labels import LabelShares, shares_of_cell
 from fasttext_app.text.spool import Load, Spool
 from fasttext_app.text.tokenizers import load_tokenizer
 from fasttext_app.text.vocabulary import Vocabulary, label_counts
@@ -45,10 +45,9 @@ if TYPE_CHECKING:
     from fasttext_app.model import FastTextClassifier
 
 SHOWN = 10  # row numbers in a message
+MOST_CALIBRATED = 1 << 26  # logits that a temperature is fitted on
 
 __all__ = ["TrainResult", "describe_data", "train", "train_prepared"]
-
-WEIGHTS = ("table", "weight", "bias")
 
 
 @dataclass(frozen=True)
@@ -168,7 +167,8 @@ def _build_model(prepared: Prepared, start: Tensors | None) -> FastTextClassifie
         config.model, prepared.encoder.rows, len(prepared.labels), generator
     )
     if start is not None:
-        model.load_tensors({name: np.require(start[name], requirements="W") for name in WEIGHTS})
+        names = model.export_tensors()
+        model.load_tensors({name: np.require(start[name], requirements="W") for name in names})
     elif prepared.old_rows is not None:
         assert config.model.start_from is not None
         old = load_artifact(config.model.start_from)
@@ -275,20 +275,32 @@ def _artifact(
 
 
 def _calibrated(prepared: Prepared, artifact: Artifact) -> Artifact:
-    """Fit the temperature on the validation rows; a model that none fits stays as it is."""
+    """Fit the temperature on the validation rows; a model that none fits stays as it is.
+
+    Of very many classes so many rows are taken as memory should hold.
+    """
     from fasttext_app.evaluation import calibrate_artifact, linear_outputs
 
     assert prepared.validation is not None
-    linear = CpuForward(linear_outputs(artifact))
-    outputs = np.concatenate([linear(load()) for load in prepared.validation.shards])
-    classes, sets = np.concatenate(prepared.validation.classes), prepared.label_sets
-    true = Ragged(classes, np.arange(len(classes) + 1)) if sets is None else sets.take(classes)
+    linear, sets = CpuForward(linear_outputs(artifact)), prepared.label_sets
+    bags = Ragged.concat([load() for load in prepared.validation.shards])
+    classes = np.concatenate(prepared.validation.classes)
+    rows = np.arange(len(classes))[: max(MOST_CALIBRATED // len(artifact.labels), 1000)]
+    classes, several = classes[rows], sets is not None
+    if isinstance(sets, LabelShares):
+        classes, several = sets.most_likely()[classes], False
+    true = sets.take(classes) if sets is not None and several else _one_each(classes)
     origin = {"source": artifact.data["source"], "split": "validation", "rows": len(classes)}
     try:
-        return calibrate_artifact(artifact, outputs, true, several=sets is not None, origin=origin)
-    except DataError as error:
-        prepared.statistics["not_calibrated"] = str(error)
+        outputs = linear(bags.take(rows))
+        return calibrate_artifact(artifact, outputs, true, several=several, origin=origin)
+    except (DataError, MemoryError) as error:
+        prepared.statistics["not_calibrated"] = str(error) or "there is not enough memory"
         return artifact
+
+
+def _one_each(classes: npt.NDArray[np.int64]) -> Ragged:
+    return Ragged(classes, np.arange(len(classes) + 1))
 
 
 def describe_data(

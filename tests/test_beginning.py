@@ -95,7 +95,10 @@ def test_the_command_takes_over_the_settings(tmp_path, monkeypatch):
     assert (model.config.text.word_ngrams, model.config.model.start_from) == (2, "old")
     assert model.labels == ("money", "sport", "weather")
     done = CliRunner().invoke(app, ["train", "--from", "nowhere", "--data", "new.csv"])
-    assert (done.exit_code, done.stderr) == (1, "error: nowhere: no such model directory\n")
+    assert (done.exit_code, done.stderr) == (
+        1,
+        "error: nowhere: is no model directory: there is no such folder\n",
+    )
 
 
 def test_what_a_model_cannot_be_trained_on_with(tmp_path):
@@ -112,7 +115,7 @@ def test_what_a_model_cannot_be_trained_on_with(tmp_path):
         trained(loss=loss).save(tmp_path / loss)
         with pytest.raises(ConfigError, match=rf'model\.loss = "{loss}" orders its outputs by'):
             ft.train(NEW, NEW_LABELS, start_from=tmp_path / loss)
-    with pytest.raises(ArtifactError, match="no such model directory"):
+    with pytest.raises(ArtifactError, match="is no model directory"):
         ft.train(NEW, NEW_LABELS, start_from=tmp_path / "nowhere")
     with pytest.raises(ConfigError, match="both say what the table begins with"):
         ft.train(NEW, NEW_LABELS, start_from=old, pretrained="x.vec")

@@ -363,9 +363,9 @@ def test_ctrl_c_in_python_leaves_the_checkpoints(place):
         if isinstance(event, EpochEnd):
             raise KeyboardInterrupt
 
-    ft.train(
-        "rows.csv", dim=4, batch_size=8, checkpoint_every="20", checkpoints="run", callback=press
-    )
+    settings = {"dim": 4, "batch_size": 8, "checkpoint_every": "20"}
+    with pytest.raises(KeyboardInterrupt):
+        ft.train("rows.csv", **settings, checkpoints="run", callback=press)
     assert find_checkpoint("run").run["data"]["train_rows"] == 360
 
 

@@ -65,6 +65,7 @@ def calibrate(
     from fasttext_app.console_calibration import show_calibrated
     from fasttext_app.errors import ArtifactError
     from fasttext_app.evaluation import calibrate_batches, held_out, origin_of
+    from fasttext_app.opening import open_classifier
     from fasttext_app.predictor import TextClassifier
     from fasttext_app.sources import open_source
 
@@ -72,7 +73,7 @@ def calibrate(
     check_target(output)
     if output.exists() and output.resolve() == model.resolve():
         raise ArtifactError(f"{output}: is the model itself; name another folder")
-    original = TextClassifier.load(model, threads=threads or 0)
+    original = open_classifier(model, threads=threads or 0)
     config = resolve(
         original.config.model_dump(),
         only_section("data", parse_assignments(settings or [])),
@@ -82,7 +83,7 @@ def calibrate(
     calibrated = calibrate_batches(
         original,
         held_out(original.artifact, config, source, split),
-        config.data.label_separator,
+        config.data,
         temperature=temperature,
         goal=goal,
         origin=origin_of(source, split),

@@ -71,14 +71,14 @@ def evaluate(
         check_plot(reliability)
     classifier = open_classifier(model, device=device or "cpu", threads=threads or 0)
     reading = (text_column, label_column, errors)
-    rows, separator = open_scored(classifier, data, split, reading, settings)
-    several = separator is not None
+    rows, config = open_scored(classifier, data, split, reading, settings)
+    several = config.scored_separator is not None
     if threshold is not None and not several:
         raise typer.BadParameter(
             "is for rows of several labels; say what parts them by --set data.label_separator=...",
             param_hint="--threshold",
         )
-    scores = classifier.evaluate_batches(rows(), threshold, separator)
+    scores = classifier.evaluate_batches(rows(), threshold, config)
     if reliability is not None:
         draw_reliability(scores["calibration"], reliability)
     if json:

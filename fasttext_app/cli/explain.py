@@ -86,8 +86,8 @@ def explain(
     Without texts: the features that speak most for --label.
     """
     from fasttext_app.explanation import label_features
+    from fasttext_app.opening import open_classifier
     from fasttext_app.outputs import text_output
-    from fasttext_app.predictor import TextClassifier
 
     if texts == ["-"] and input is None:
         texts, input = None, Path("-")  # noqa: A001 - as for predict
@@ -106,7 +106,7 @@ def explain(
     for option, (is_so, reason) in wrong.items():
         if is_so:
             raise typer.BadParameter(reason, param_hint=option)
-    classifier = TextClassifier.load(model)
+    classifier = open_classifier(model)
     reading = text_column, label_column, errors
     with text_output(output) as file:
         if has_texts:

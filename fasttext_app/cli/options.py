@@ -13,6 +13,7 @@ import typer
 from fasttext_app.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from fasttext_app.config import DataConfig
     from fasttext_app.predictor import TextClassifier
     from fasttext_app.sources import Batches
 
@@ -155,8 +156,8 @@ def open_scored(
     split: str | None,
     reading: tuple[list[str] | None, str | None, str | None],
     settings: list[str] | None,
-) -> tuple[Callable[[], Batches], str | None]:
-    """Find the rows to score a model on, and what parts their labels where they have several.
+) -> tuple[Callable[[], Batches], DataConfig]:
+    """Find the rows to score a model on, and how their labels are to be read.
 
     Each call of what is returned reads the rows from the start.
 
@@ -184,6 +185,4 @@ def open_scored(
             f"{source.spec}: the model was trained on this very file; pass --data SPEC to score it "
             "on other rows"
         )
-    rows = partial(source.scan, split or config.data.test_split)
-    # Of labels with shares, each row has one that is right.
-    return rows, None if config.data.soft_labels else config.data.label_separator
+    return partial(source.scan, split or config.data.test_split), config.data

@@ -116,9 +116,9 @@ def quantize(
     )
     before, after = _figures(original), _figures(smaller)
     try:
-        rows, separator = open_scored(original, data, split, reading, settings)
+        rows, config = open_scored(original, data, split, reading, settings)
         for figures, scored in ((before, original), (after, smaller)):
-            scores = scored.evaluate_batches(rows(), separator=separator)
+            scores = scored.evaluate_batches(rows(), data=config)
             names = ("examples", "accuracy", "exact_match", "macro_f1")
             figures |= {name: value for name, value in scores.items() if name in names}
     except DataError as error:
@@ -145,8 +145,9 @@ def _retrainer(
 
     chosen = only_section("data", parse_assignments(assignments or []))
     config = resolve(model.config.model_dump(), chosen, data).data
-    source = open_source(config)
-    layer = {**training, "data": {"label_separator": config.label_separator}}
+    source = open_source(config, weights=config.weight_column is not None)
+    reads = {"label_separator": config.label_separator, "soft_labels": config.soft_labels}
+    layer = {**training, "data": reads}
 
     def train_on(artifact: Artifact) -> Artifact:
         progress = TrainProgress()

@@ -48,12 +48,12 @@ def threshold(
     """
     from fasttext_app.config import parse_assignments, resolve
     from fasttext_app.console_calibration import show_cut
-    from fasttext_app.predictor import TextClassifier
+    from fasttext_app.opening import open_classifier
     from fasttext_app.selection import find_cut, score_texts
     from fasttext_app.sources import open_texts
 
     share = _share(keep)
-    classifier = TextClassifier.load(model, threads=threads or 0)
+    classifier = open_classifier(model, threads=threads or 0)
     config = resolve(
         classifier.config.model_dump(),
         only_section("data", parse_assignments(settings or [])),

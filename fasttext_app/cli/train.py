@@ -24,6 +24,7 @@ from fasttext_app.cli.options import (
     data_layer,
     print_json,
 )
+from fasttext_app.errors import CheckpointError
 from fasttext_app.interrupts import Interrupts
 
 __all__ = ["train"]
@@ -156,7 +157,7 @@ def _check_place(target: Path, *, replace: bool) -> None:
     from fasttext_app.errors import ArtifactError
     from fasttext_app.sealed_folder import MANIFEST
 
-    check_target(target)
+    check_target(target, ends_run=True)  # whether there is an unfinished run was asked before
     if (target / MANIFEST).exists() and not replace:
         raise ArtifactError(f"{target}: there is a model already; pass --output to replace it")
 
@@ -215,8 +216,8 @@ def _run(
     interrupts: Interrupts,
     tensorboard: Path | None,
 ) -> None:
-    from fasttext_app import console
     from fasttext_app import workflows as jobs
+    from fasttext_app.artifact import save_artifact
     from fasttext_app.callbacks import TensorBoard, all_of
     from fasttext_app.console_calibration import show_calibrated
     from fasttext_app.console_training import TrainProgress
@@ -232,13 +233,15 @@ def _run(
         listeners.append(TensorBoard(tensorboard))
     try:
         result = jobs.train_prepared(prepared(), all_of(*listeners), target, found, interrupts)
+    except KeyboardInterrupt:  # the second signal, or before the first step
+        _go_on_later(target, interrupts)
+        raise
     finally:
         progress.close()
     if result.outcome.checkpoint:
-        console.err.print(f"interrupted; go on with: fasttext-app train --resume {target}")
-        raise typer.Exit(interrupts.exit_code)
+        _go_on_later(target, interrupts)
     _tell(result)
-    result.model.save(target)
+    save_artifact(result.model.artifact, target, ends_run=True)
     if as_json:
         print_json(
             {
@@ -257,6 +260,18 @@ def _run(
             show_calibrated(result.model.artifact.calibration)
     if result.outcome.interrupted:
         raise typer.Exit(interrupts.exit_code)
+
+
+def _go_on_later(target: Path, interrupts: Interrupts) -> None:
+    """End the program, where there is a checkpoint to go on from."""
+    from fasttext_app import console
+
+    try:
+        find_checkpoint(target)
+    except CheckpointError:
+        return
+    console.err.print(f"interrupted; go on with: fasttext-app train --resume {target}")
+    raise typer.Exit(interrupts.exit_code) from None
 
 
 def _tell(result: Any) -> None:

@@ -19,6 +19,7 @@ from fasttext_app.cli.options import (
     data_layer,
     print_json,
 )
+from fasttext_app.interrupts import terminated_as_interrupted
 
 if TYPE_CHECKING:
     from fasttext_app.config import Config
@@ -136,7 +137,8 @@ def tune(
         typer.echo("data.validation is 0; the search holds rows out (auto)", err=True)
     if train:
         check_target(output / "model")
-    result = _search(base, output, study, space, (trials, time), max_size)
+    with terminated_as_interrupted():
+        result = _search(base, output, study, space, (trials, time), max_size)
     _leave(result, output, as_json=json)
     if result.interrupted:
         raise typer.Exit(INTERRUPTED)

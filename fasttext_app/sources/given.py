@@ -11,7 +11,10 @@ from fasttext_app.errors import DataError
 from fasttext_app.sources.examples import checked_weights
 from fasttext_app.text.soft_labels import soft_cell
 
-__all__ = ["Labels", "labelled_table", "refuse_labels"]
+__all__ = ["GIVEN", "Labels", "labelled_table", "refuse_labels"]
+
+GIVEN = "texts given in Python"
+"""The SPEC of rows that come from no source."""
 
 Labels = Sequence[str | Mapping[str, float]] | None
 """One cell for each text; a dict of shares where labels have them."""
