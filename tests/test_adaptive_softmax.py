@@ -35,10 +35,12 @@ from fasttext_app.losses import build_loss
 from fasttext_app.model import AdaptiveSoftmax, FastTextClassifier
 from fasttext_app.predictor import TextClassifier
 from fasttext_app.text.ragged import Ragged
+from fasttext_app.text.vocabulary import LabelSet
 from fasttext_app.trainer import Trainer
 
 ROWS, CLASSES, CUTOFFS = 20, 9, (2, 5)
 COUNTS = [1, 8, 3, 0, 9, 2, 7, 1, 4]
+LABELS = LabelSet(tuple("abcdefghi"), tuple(COUNTS))
 RATES = {"sgd": 0.5, "adagrad": 0.1, "rowwise_adagrad": 0.1, "sparse_adam": 0.01}
 
 
@@ -187,7 +189,7 @@ def trained(rows: list[tuple[list[int], int]], **values: Any) -> FastTextClassif
     randomise(model.linear, 5)  # so that all of it learns at once
     bags, labels = [bag for bag, _ in rows], np.array([label for _, label in rows])
     data = EncodedDataset(Ragged.from_lists(bags, np.int32), labels)
-    Trainer(model, config, counts=COUNTS).fit(data)
+    Trainer(model, config, labels=LABELS).fit(data)
     return model
 
 
@@ -231,7 +233,7 @@ def test_without_a_bias_the_head_has_none(implementation):
     model = make_model(config)
     labels = np.array([label for _, label in rows])
     data = EncodedDataset(Ragged.from_lists([bag for bag, _ in rows], np.int32), labels)
-    Trainer(model, config, counts=COUNTS).fit(data)
+    Trainer(model, config, labels=LABELS).fit(data)
     assert not model.linear.bias.any()
     assert model.linear.head.weight.any()
 

@@ -123,7 +123,16 @@ def test_training_twice_gives_the_same_weights(run, tiny_csv, tmp_path):
 def test_train_json(run, tiny_csv):
     found = document(run("train", "--data", tiny_csv, "--output", "model", *QUICK, "--json"))
     assert list(found) == [
-        *("output", "best_epoch", "steps", "interrupted", "epochs", "metrics", "calibration"),
+        *(
+            "output",
+            "best_epoch",
+            "steps",
+            "interrupted",
+            "stopped_early",
+            "epochs",
+            "metrics",
+            "calibration",
+        ),
         "data",
     ]
     assert found["output"] == "model"

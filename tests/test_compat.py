@@ -563,7 +563,7 @@ def test_pretrained_vectors_are_where_training_starts(labelled_file, labelled_ro
             "`fasttext-app tune`, ",
         ),
         ({"autotuneDuration": 5}, "autotuneDuration: there is no autotune here; "),
-        ({"loss": "hinge"}, "loss: Input should be 'softmax', 'ova', 'ns' or 'hs'"),
+        ({"loss": "hinge"}, "loss: Input should be 'softmax', 'ova', 'ns', 'hs' or 'adaptive'"),
         ({"dim": 0}, "dim: Input should be greater than or equal to 1 (got 0)"),
         ({"epoch": 0}, "epoch: Input should be greater than or equal to 1"),
         ({"wordNgrams": 11}, "wordNgrams: Input should be less than or equal to 10"),

@@ -434,7 +434,7 @@ def test_a_config_written_and_read_is_the_same(values):
 def test_the_written_config_spells_every_setting_out_but_those_that_are_unset():
     written = tomllib.loads(dump_config(Config()))
     unset = {"source", "label_separator", "max_norm", "padding_idx", "pretrained"}
-    unset |= {"clip_grad_norm", "checkpoint_every", "cutoffs", "weight_column"}
+    unset |= {"clip_grad_norm", "checkpoint_every", "cutoffs", "weight_column", "start_from"}
     assert {name for section in written.values() for name in section} == {
         name for fields in SECTIONS.values() for name in fields
     } - unset
