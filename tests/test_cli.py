@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 import tomllib
@@ -663,8 +664,19 @@ def test_the_module_runs_as_a_program():
 def test_what_standard_output_cannot_take_is_no_success():
     command = [sys.executable, "-m", "fasttext_app", "--version"]
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
-    assert done.returncode == 1
+        # With PYTHONUNBUFFERED, another of Python's layers is the one that fails.
+        for variable in ("1", ""):
+            environment = os.environ | {"PYTHONUNBUFFERED": variable}
+            done = subprocess.run(
+                command,
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                check=False,
+                env=environment,
+            )
+            assert done.returncode == 1
+            assert done.stderr == "error: standard output: No space left on device\n"
 
 
 def test_config_defaults_are_those_of_the_dry_run(run, tiny_csv):

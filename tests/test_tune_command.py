@@ -195,6 +195,8 @@ def started(labelled_file: Path, folder: Path) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        # Where the tests run behind `&` in a shell, their children would ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
     study = folder / "found" / "study.jsonl"
     deadline = time.monotonic() + 120

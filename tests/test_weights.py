@@ -238,7 +238,9 @@ def test_a_parquet_column_of_other_things_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("spec", ["sample", "ag_news"])
-def test_built_in_sources_have_no_weights(spec):
+def test_built_in_sources_have_no_weights(spec, request):
+    if spec == "ag_news":
+        request.getfixturevalue("ag_news_dir")
     with pytest.raises(DataError, match=f"^{spec}: has no column of weights"):
         fasttext_app.train(spec, weight_column="w")
 

@@ -136,6 +136,10 @@ def main() -> None:
         app()
     except SystemExit as ending:
         code = ending.code or 0
+    except OSError as error:  # of --version and --help, which come before any command
+        _drop_output()
+        typer.echo(f"error: standard output: {error.strerror or error}", err=True)
+        code = 1
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream is not None and not stream.closed:
