@@ -7,6 +7,7 @@ Rows of hashed n-grams go with their bucket: with new words before them, they mo
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -50,12 +51,13 @@ class Beginning:
             self.artifact = load_artifact(config.model.start_from)
             _check(self.artifact, config)
 
+    @cached_property
     def tokenizer(self) -> Tokenizer:
-        """Return the tokenizer of the run."""
+        """The tokenizer of the run."""
         asset = self.artifact.tokenizer_asset if self.artifact else None
         return load_tokenizer(self._config.text.tokenizer, asset)
 
-    @property
+    @cached_property
     def name(self) -> str | None:
         """The path of the model, and its digest."""
         path = self._config.model.start_from

@@ -49,7 +49,6 @@ __all__ = [
 
 
 Flags = npt.NDArray[np.bool_]
-F32 = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -146,7 +145,7 @@ def prepare(
     ]
     counted = sides[0] if labelled.all() else Side(parts, classes, ~held, threads)
     vocabulary = beginning.vocabulary(counted.tokens())
-    encoder = TextEncoder.from_config(config.text, beginning.tokenizer(), vocabulary)
+    encoder = TextEncoder.from_config(config.text, beginning.tokenizer, vocabulary)
     encoder, found = _prune(encoder, sides[0], config, beginning)
     train, ids = sides[0].encoded(encoder, spool)
     if not ids:

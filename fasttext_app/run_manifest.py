@@ -28,12 +28,15 @@ OF_A_RUN = ("checkpoint_every", "keep_checkpoints", "device", "threads")
 """Settings that a model does not hand on to a run that begins with it."""
 
 
-def run_manifest(config: Config, statistics: Mapping[str, Any]) -> dict[str, Any]:
+def run_manifest(
+    config: Config, statistics: Mapping[str, Any], revision: str | None = None
+) -> dict[str, Any]:
     """Describe a run.
 
     Args:
         config: its settings.
         statistics: what its data came to; see ``preparation.Prepared``.
+        revision: that of the working directory; None: git is asked, in a process of its own.
     """
     loaded = {name: sys.modules[name].__version__ for name in PACKAGES if name in sys.modules}
     data = ("source", "train_rows", "validation_rows", "fingerprint", "started_from")
@@ -41,7 +44,7 @@ def run_manifest(config: Config, statistics: Mapping[str, Any]) -> dict[str, Any
         "versions": {"fasttext_app": __version__, "python": platform.python_version(), **loaded},
         "platform": f"{sys.platform} {platform.machine()}",
         "seed": config.trainer.seed,
-        "git": _git_revision(),
+        "git": revision or _git_revision(),
         "data": {name: statistics[name] for name in data if name in statistics},
         "config": config.model_dump(mode="json"),
     }

@@ -82,7 +82,7 @@ def tokenise(
     Raises:
         DataError: the rows cannot be read, or there are none.
     """
-    tokenizer, fingerprint = (beginning or Beginning(config)).tokenizer(), Fingerprint()
+    tokenizer, fingerprint = (beginning or Beginning(config)).tokenizer, Fingerprint()
     threads = config.trainer.threads
     parts = tuple(_tokenise(examples, tokenizer, threads, spool, fingerprint))
     return TokenisedRows(parts, fingerprint)

@@ -13,6 +13,7 @@ import pyarrow as pa
 from fasttext_app.config import Config
 from fasttext_app.errors import ConfigError, DataError, TrainingError, did_you_mean
 from fasttext_app.sources import Source, open_source
+from fasttext_app.sources.given import GIVEN
 from fasttext_app.text.ragged import Ragged
 from fasttext_app.text.row_labels import RowLabels
 from fasttext_app.text.soft_labels import LabelShares
@@ -36,7 +37,7 @@ class Examples:
     train: Rows
     validation: Rows | None = None
     label_order: Sequence[str] | None = None
-    source: str = "texts given in Python"
+    source: str = GIVEN
     held_out: float = 0.0
     """The fraction of the training rows that becomes validation rows."""
     min_label_count: int = 1

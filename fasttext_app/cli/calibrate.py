@@ -15,6 +15,7 @@ from fasttext_app.cli.options import (
     SetOption,
     TextColumnOption,
     ThreadsOption,
+    check_other_folder,
     data_layer,
     only_section,
     print_json,
@@ -59,20 +60,16 @@ def calibrate(
     One number, the temperature, makes all answers surer or less sure; it costs a prediction
     nothing. --thresholds says for each label from which probability on it is predicted.
     """
-    from fasttext_app.artifact import check_target
     from fasttext_app.calibration import parse_goal
     from fasttext_app.config import parse_assignments, resolve
     from fasttext_app.console_calibration import show_calibrated
-    from fasttext_app.errors import ArtifactError
     from fasttext_app.evaluation import calibrate_batches, held_out, origin_of
     from fasttext_app.opening import open_classifier
     from fasttext_app.predictor import TextClassifier
     from fasttext_app.sources import open_source
 
     goal = None if thresholds is None else parse_goal(thresholds)
-    check_target(output)
-    if output.exists() and output.resolve() == model.resolve():
-        raise ArtifactError(f"{output}: is the model itself; name another folder")
+    check_other_folder(model, output)
     original = open_classifier(model, threads=threads or 0)
     config = resolve(
         original.config.model_dump(),

@@ -29,6 +29,7 @@ __all__ = [
     "TextColumnOption",
     "ThreadsOption",
     "bytes_of",
+    "check_other_folder",
     "data_layer",
     "given_texts",
     "only_section",
@@ -43,6 +44,14 @@ ModelArgument = Annotated[
 DataOption = Annotated[
     str | None,
     typer.Option("--data", metavar="SPEC", help="As for train.  [default: the data of training]"),
+]
+SpecOption = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        metavar="SPEC",
+        help="ag_news, sample, a file, a folder, 'a/{split}.csv', or owner/name.",
+    ),
 ]
 SplitOption = Annotated[
     str | None,
@@ -148,6 +157,21 @@ def same_file(input: Path | None, output: Path | None) -> bool:  # noqa: A002
 def print_json(document: Any) -> None:
     """Print one JSON object on stdout."""
     typer.echo(json.dumps(document, ensure_ascii=False))
+
+
+def check_other_folder(model: Path, output: Path) -> None:
+    """Refuse an output folder where a model made of ``model`` could not be saved, or that it is in.
+
+    Raises:
+        ArtifactError: it is the model's own folder, or no model can be saved there.
+        CheckpointError: a run that did not end has its checkpoints there.
+    """
+    from fasttext_app.artifact import check_target
+    from fasttext_app.errors import ArtifactError
+
+    check_target(output)
+    if output.exists() and output.resolve() == model.resolve():
+        raise ArtifactError(f"{output}: is the model itself; name another folder")
 
 
 def open_scored(

@@ -18,6 +18,7 @@ from fasttext_app.cli.options import (
     TextColumnOption,
     ThreadsOption,
     bytes_of,
+    check_other_folder,
     data_layer,
     only_section,
     open_scored,
@@ -81,9 +82,8 @@ def quantize(
     Size and accuracy are shown before and after, the accuracy where there is data to score.
     """
     from fasttext_app import console
-    from fasttext_app.artifact import check_target
     from fasttext_app.config import flat_layer
-    from fasttext_app.errors import ArtifactError, DataError
+    from fasttext_app.errors import DataError
     from fasttext_app.opening import open_classifier
     from fasttext_app.predictor import TextClassifier
     from fasttext_app.quantization import product_quantize
@@ -97,9 +97,7 @@ def quantize(
         raise typer.BadParameter("goes with --cutoff", param_hint="--retrain")
     if retrain is None and (epochs is not None or lr is not None):
         raise typer.BadParameter("--epochs and --lr go with --retrain", param_hint="--retrain")
-    check_target(output)
-    if output.exists() and output.resolve() == model.resolve():
-        raise ArtifactError(f"{output}: is the model itself; name another folder")
+    check_other_folder(model, output)
     original = open_classifier(model, threads=threads or 0)
     reading = (text_column, label_column, errors)
     train_on = None

@@ -19,6 +19,7 @@ from fasttext_app.cli.options import (
     JsonOption,
     LabelColumnOption,
     SetOption,
+    SpecOption,
     TextColumnOption,
     ThreadsOption,
     data_layer,
@@ -37,14 +38,7 @@ def train(
         str | None,
         typer.Option("--config", help="A TOML file, or a shipped config: ag_news, sample, ..."),
     ] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(
-            "--data",
-            metavar="SPEC",
-            help="ag_news, sample, a file, a folder, 'a/{split}.csv', or owner/name.",
-        ),
-    ] = None,
+    data: SpecOption = None,
     output: Annotated[
         Path | None,
         typer.Option(

@@ -14,6 +14,7 @@ from fasttext_app.cli.options import (
     JsonOption,
     LabelColumnOption,
     SetOption,
+    SpecOption,
     TextColumnOption,
     ThreadsOption,
     data_layer,
@@ -59,14 +60,7 @@ def tune(
         str | None,
         typer.Option("--config", help="Settings to start from: a TOML file, or a shipped config."),
     ] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(
-            "--data",
-            metavar="SPEC",
-            help="ag_news, sample, a file, a folder, 'a/{split}.csv', or owner/name.",
-        ),
-    ] = None,
+    data: SpecOption = None,
     time: Annotated[
         float | None,
         typer.Option("--time", metavar="10m", parser=_seconds, help="How long to search."),
