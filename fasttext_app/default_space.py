@@ -17,6 +17,8 @@ RATES = {
     "sgd": (0.2, 20.0),
 }
 LOSSES = ["softmax", "ova"]
+EPS = {"low": 1e-8, "high": 1e-3, "log": True}  # the larger, the shorter a row's first steps
+SMOOTHINGS = [0.0, 0.05, 0.1, 0.2]
 MANY_EPOCHS, DIM = 5, 32
 WITH_NGRAMS = {"text.word_ngrams": [2, 3]}
 
@@ -76,10 +78,15 @@ def _of_run(base: Config) -> dict[str, Any]:
     name, most = base.optimizer.name, max(MANY_EPOCHS, 2 * base.trainer.epochs)
     low, high = RATES[name]
     batch = base.trainer.batch_size
-    return {
+    table: dict[str, Any] = {
         "optimizer.lr": {"low": low, "high": high, "log": True},
         "optimizer.schedule": ["linear", "cosine", "constant"],
         "optimizer.warmup": [0.0, 0.1, 0.2],
         "trainer.epochs": {"low": 1, "high": most, "log": True},
         "trainer.batch_size": sorted({max(batch // 2, 1), batch, 2 * batch, 4 * batch}),
     }
+    if name != "sgd":
+        table["optimizer.eps"] = EPS
+    if base.model.loss in LOSSES and not base.trainer.focal_gamma:
+        table["trainer.label_smoothing"] = SMOOTHINGS
+    return table

@@ -103,10 +103,9 @@ def build_loss(
 
 
 def is_plain(config: Config, sets: Ragged | None) -> bool:
-    """Return whether a batch without weights has just the loss that ``model.loss`` names."""
+    """Return whether unweighted batches have the loss of ``model.loss``, smoothed or not."""
     trainer = config.trainer
-    changes = trainer.label_smoothing, trainer.focal_gamma, trainer.bag_dropout
-    return sets is None and not any(changes)
+    return sets is None and not (trainer.focal_gamma or trainer.bag_dropout)
 
 
 def _of_classes(name: str, smoothing: float, gamma: float) -> Loss:

@@ -31,7 +31,10 @@ Settings = Mapping[str, Any]
 
 RANGE_KEYS = ("low", "high", "log", "step")
 KEYS = ("choices", "setting", "when", *RANGE_KEYS)
-SEARCHED_OF_TRAINER = ("epochs", "batch_size", "patience", "clip_grad_norm")
+SEARCHED_OF_TRAINER = (
+    *("epochs", "batch_size", "patience", "clip_grad_norm"),
+    *("class_weights", "label_smoothing", "focal_gamma", "token_dropout", "bag_dropout"),
+)
 
 
 @dataclass(frozen=True)

@@ -82,6 +82,10 @@ class TrialData:
         rows = sum(len(part.lengths) for part in tokenised.parts)
         return {"source": examples.source, "rows": rows, "digest": fingerprint.digest()}
 
+    def held_out(self, config: Config) -> float:
+        """Return the fraction of the training rows that is held out; 0: a split is."""
+        return self._rows(config)[0].held_out
+
     def _rows(self, config: Config) -> tuple[Examples, TokenisedRows]:
         name = config.text.tokenizer
         if name not in self._tokenised:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from fasttext_app.config import Config
+from fasttext_app.config import Config, resolve
 from fasttext_app.events import Event
 from fasttext_app.objectives import Objective
 from fasttext_app.search_space import SearchSpace
@@ -77,6 +77,22 @@ class TuneResult:
     interrupted: bool = False
     data: dict[str, Any] = field(default_factory=dict)
     """The source, the number and a digest of the rows."""
+    held_out: float = 0.0
+    """The fraction of the training rows that the trials were scored on; 0: it was a split."""
+
+    @property
+    def final(self) -> Config:
+        """The settings to train the model for use: on all rows, those held out here as well.
+
+        No row is left to choose an epoch by, so it has as many epochs as the best trial took.
+        Where the trials were scored on a split, or a temperature is to be fitted on validation
+        rows, these stay what they are, and it is ``config``.
+        """
+        if not self.held_out or self.config.trainer.calibrate:
+            return self.config
+        run = {"epochs": self.best.epoch, "patience": 0, "monitor": "accuracy"}
+        layer = {"data": {"validation": 0.0}, "trainer": run}
+        return resolve(self.config.model_dump(), layer)
 
     @property
     def settings(self) -> dict[str, Any]:

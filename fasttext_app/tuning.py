@@ -110,7 +110,7 @@ def tune(
     with ExitStack() as stack:
         optuna = stack.enter_context(quiet_optuna())
         data = stack.enter_context(TrialData(open_examples, base.data.in_memory_mb * 2**20))
-        rows = data.fingerprint(base)
+        rows, held_out = data.fingerprint(base), data.held_out(base)
         file = None
         if study is not None:
             identity = _identity(base, space, rows, max_bytes)
@@ -127,7 +127,8 @@ def tune(
             "make one smaller with quantize"
         )
     config = search.config_of(best.settings)
-    return TuneResult(config, best, tuple(search.trials), base, space, interrupted, rows)
+    trials = tuple(search.trials)
+    return TuneResult(config, best, trials, base, space, interrupted, rows, held_out)
 
 
 def _refuse_unlike_losses(base: Config, space: SearchSpace) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fasttext_app._version import __version__
-from fasttext_app.config import dump_config
+from fasttext_app.config import Config, dump_config
 from fasttext_app.errors import DataError
 from fasttext_app.objectives import Objective
 from fasttext_app.search_space import Dimension, Range, flat_settings
@@ -20,7 +20,7 @@ from fasttext_app.whole_file import replacing
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["best_toml", "draw_search", "state_counts", "trials_csv"]
+__all__ = ["best_toml", "draw_search", "final_toml", "state_counts", "trials_csv"]
 
 FIGURES = ("number", "state", "figure", "epoch", "epochs_done", "seconds", "bytes", "reason")
 COLUMNS = 4  # of small pictures
@@ -43,10 +43,22 @@ def best_toml(result: TuneResult) -> str:
         f"Searched: {', '.join(result.space.settings)}.",
         "The same model, with the same rows held out: fasttext-app train --config best.toml",
     ]
+    return _commented(lines, result.config)
+
+
+def final_toml(result: TuneResult) -> str:
+    """Return the settings for the model to use as TOML; see ``TuneResult.final``."""
+    lines = [f"Found by fasttext-app tune {__version__}: best.toml has the figure."]
+    if result.final != result.config:
+        lines.append("It trains on all rows, those that the search held out as well.")
+    return _commented(lines, result.final)
+
+
+def _commented(lines: list[str], config: Config) -> str:
     # A path or a label may have characters that a comment may not.
     shown = ("".join(filter(str.isprintable, line)) for line in lines)
     comment = "".join(f"# {line}\n" for line in shown)
-    return f"{comment}\n{dump_config(result.config)}"
+    return f"{comment}\n{dump_config(config)}"
 
 
 def state_counts(result: TuneResult) -> dict[str, int]:

@@ -50,6 +50,8 @@ KINDS: list[dict[str, Any]] = [
     {"mode": "sum", "term_weighting": "tfidf"},
     {"mode": "mean", "padding_idx": 3, "include_last_offset": False},
     {"mode": "mean", "max_norm": 0.05},
+    {"mode": "mean", "label_smoothing": 0.3},
+    {"mode": "sum", "label_smoothing": 0.2, "loss": "ova"},
     {"mode": "max", "sparse": False, "padding_idx": 3},
 ]
 CASES = [("adagrad", kind) for kind in KINDS]
@@ -91,7 +93,8 @@ def make_model(config: Config, classes: int) -> FastTextClassifier:
 
 def train_here(model: FastTextClassifier, data: EncodedDataset, config: Config) -> list[float]:
     """Train as the trainer would; return the losses, each the mean of a batch."""
-    fused = CudaStep(model, config.optimizer, config.model.loss)
+    smoothing = config.trainer.label_smoothing
+    fused = CudaStep(model, config.optimizer, config.model.loss, smoothing)
     of_bags = build_loss(config, COUNTS[: model.linear.out_features])
     order = torch.Generator().manual_seed(config.trainer.seed)
     padding = model.embedding.padding_idx
@@ -247,7 +250,7 @@ from triton.compiler import ASTSource
 from fasttext_app.optim import cuda_kernels
 
 INTEGERS = {"rows", "bags", "winners", "ids_of", "offsets"}
-NUMBERS = {"rate": "fp32", "eps": "fp32", "new1": "fp32", "new2": "fp32"}
+NUMBERS = dict.fromkeys(("rate", "eps", "new1", "new2", "smoothing"), "fp32")
 NUMBERS |= dict.fromkeys(("ids", "ends", "padding", "count"), "i32") | {"labels": "*i64"}
 sizes = {"dim": 10, "classes": 4, "block": 16, "class_block": 4, "chunk": 16}
 for name, given in CASES:

@@ -17,6 +17,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from fasttext_app.cli import app, tune_display
+from fasttext_app.config import resolve
 
 QUICK = ["--threads", "1", "--device", "cpu", "--set", "model.dim=6", "--set", "text.bucket=5000"]
 SPACE = '[space]\n"optimizer.lr" = {low = 0.001, high = 1.0, log = true}\n"model.dim" = [4, 6, 8]\n'
@@ -62,7 +63,7 @@ def test_the_best_settings_train_to_the_same_figure(tuned, run, metric):
 def test_it_leaves_settings_a_table_a_picture_and_the_study(tuned):
     shown = tuned("--trials", 3)
     files = {path.name for path in Path("found").iterdir()}
-    assert files == {"best.toml", "trials.csv", "search.png", "study.jsonl"}
+    assert files == {"best.toml", "final.toml", "trials.csv", "search.png", "study.jsonl"}
     document = tomllib.loads(found("best.toml"))
     assert set(document) == {"data", "text", "model", "optimizer", "trainer"}
     assert found("best.toml").startswith("# Found by fasttext-app tune ")
@@ -72,7 +73,7 @@ def test_it_leaves_settings_a_table_a_picture_and_the_study(tuned):
     assert set(rows[0]) >= {"optimizer.lr", "model.dim", "bytes", "seconds"}
     for part in ("The best trials, by accuracy on validation rows", "(the base)", "best so far:"):
         assert part in shown.stdout
-    assert "next: fasttext-app train --config found/best.toml" in shown.stdout
+    assert "next: fasttext-app train --config found/final.toml" in shown.stdout
     lines = shown.stderr.splitlines()
     assert [line.split()[:2] for line in lines] == [["trial", str(n)] for n in range(3)]
     assert lines[0].endswith("(the base)  (best)")
@@ -96,9 +97,17 @@ def test_another_search_in_the_same_folder_is_refused(tuned):
 
 
 def test_a_model_is_trained_where_it_is_asked_for(tuned, run):
-    result = json.loads(tuned("--trials", 2, "--train", "--json").stdout)
+    result = json.loads(tuned("--trials", 3, "--train", "--json").stdout)
     info = json.loads(run("info", "found/model", "--json").stdout)
-    assert info["metrics"]["validation_accuracy"] == result["figure"]
+    assert resolve(info["config"]) == resolve(tomllib.loads(found("final.toml")))
+    assert (info["data"]["train_rows"], info["data"]["validation_rows"]) == (600, 0)
+    assert "validation_accuracy" not in info["metrics"]
+    best, final = (tomllib.loads(found(name)) for name in ("best.toml", "final.toml"))
+    assert final["trainer"].pop("epochs") == result["best"]["epoch"]
+    assert final["data"].pop("validation") == 0
+    assert best["data"].pop("validation") != 0
+    del best["trainer"]["epochs"]
+    assert final == best
 
 
 def test_a_limit_of_the_size_is_kept_and_told(tuned):

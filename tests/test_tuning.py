@@ -99,6 +99,28 @@ def test_a_trial_has_the_figure_that_its_settings_train_to(search, labelled_rows
     assert model.artifact.metrics["validation_accuracy"] == result.figure
 
 
+def test_the_final_settings_train_on_all_rows(search):
+    result = search(4, {"trainer": {"monitor": "macro_f1", "patience": 1}})
+    assert result.final.data.validation == 0
+    assert result.final.trainer.epochs == result.best.epoch
+    kept = {"data": {"validation": 0.2}, "trainer": result.config.trainer.model_dump()}
+    assert resolve(result.final.model_dump(), kept) == result.config
+
+
+@pytest.mark.parametrize("layer", [{"data": {"validation": "auto"}}, {}], ids=["split", "fit"])
+def test_validation_rows_that_stay_what_they_are(layer, examples):
+    """A split of its own is no training row, and a temperature is fitted on held-out rows."""
+    base = resolve(BASE, layer, {"trainer": {"calibrate": not layer}})
+
+    def with_split(config: Config) -> Examples:
+        rows = examples(config)
+        own = examples(config).train
+        return replace(rows, validation=own, held_out=0.0) if layer else rows
+
+    result = tune(base, with_split, Budget(2), space=SPACE)
+    assert result.final == result.config
+
+
 def test_the_same_seed_makes_the_same_trials(search):
     first, again = search(14), search(14)
     assert untimed(first) == untimed(again)

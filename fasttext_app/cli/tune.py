@@ -94,7 +94,8 @@ def tune(
         ),
     ] = None,
     train: Annotated[
-        bool, typer.Option("--train", help="Train the best settings into --output/model.")
+        bool,
+        typer.Option("--train", help="Train the best settings, on all rows, into --output/model."),
     ] = False,
     seed: Annotated[
         int | None,
@@ -137,7 +138,7 @@ def tune(
     if result.interrupted:
         raise typer.Exit(INTERRUPTED)
     if train:
-        _train(result.config, output / "model")
+        _train(result.final, output / "model")
 
 
 def _search(
@@ -182,10 +183,20 @@ def _leave(result: TuneResult, output: Path, *, as_json: bool) -> None:
     from fasttext_app import console
     from fasttext_app.cli.tune_display import show_result
     from fasttext_app.errors import DataError
-    from fasttext_app.tuning_report import best_toml, draw_search, state_counts, trials_csv
+    from fasttext_app.tuning_report import (
+        best_toml,
+        draw_search,
+        final_toml,
+        state_counts,
+        trials_csv,
+    )
     from fasttext_app.whole_file import replacing
 
-    files = {"best.toml": best_toml(result), "trials.csv": trials_csv(result)}
+    files = {
+        "best.toml": best_toml(result),
+        "final.toml": final_toml(result),
+        "trials.csv": trials_csv(result),
+    }
     for name, content in files.items():
         with replacing(output / name, DataError) as partial:
             partial.write_text(content, encoding="utf-8")

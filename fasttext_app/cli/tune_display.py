@@ -139,9 +139,11 @@ def show_result(result: TuneResult, output: Path) -> None:
     counts = ", ".join(f"{count} {state}" for state, count in state_counts(result).items())
     out.print(Text(f"trials: {len(result.trials)} ({counts})"))
     out.print(Text(f"best so far: {_course(result, objective.lower_is_better)}"))
-    best = output / "best.toml"
+    best, final = output / "best.toml", output / "final.toml"
     out.print(Text(f"saved the best settings to {best}; the trials are in {output / 'trials.csv'}"))
-    out.print(Text(f"next: fasttext-app train --config {shlex.quote(str(best))}"))
+    if result.final != result.config:
+        out.print(Text(f"the same for all rows, none held out: {final}"))
+    out.print(Text(f"next: fasttext-app train --config {shlex.quote(str(final))}"))
 
 
 def _course(result: TuneResult, lower_is_better: bool) -> str:

@@ -31,15 +31,20 @@ class CudaStep:
         model: its parameters must be 32-bit floats.
         config: the optimizer and its settings.
         loss: its name; :meth:`train` takes those of ``losses.LOSSES``.
+        smoothing: ``trainer.label_smoothing``.
     """
 
     def __init__(
-        self, model: FastTextClassifier, config: OptimizerConfig, loss: str = "softmax"
+        self,
+        model: FastTextClassifier,
+        config: OptimizerConfig,
+        loss: str = "softmax",
+        smoothing: float = 0.0,
     ) -> None:
         from fasttext_app.optim import cuda_kernels
 
         self._kernels = cuda_kernels
-        self._model, self._loss = model, loss
+        self._model, self._loss, self._smoothing = model, loss, smoothing
         self._table = _Parameter(model.embedding.weight, config)
         self._layer = [
             (parameter, _Parameter(parameter, config, dense=True), _all_rows(parameter))
@@ -84,6 +89,7 @@ class CudaStep:
             len(batch.offsets),
             self._padding,
             bags,
+            self._smoothing,
             mean=embedding.mode == "mean",
             softmax=self._loss == "softmax",
             dim=dim,

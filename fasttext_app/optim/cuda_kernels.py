@@ -225,6 +225,7 @@ def bag_gradients(
     ends: tl.tensor,
     padding: tl.tensor,
     count: tl.tensor,
+    smoothing: tl.tensor,
     mean: tl.constexpr,
     softmax: tl.constexpr,
     dim: tl.constexpr,
@@ -251,6 +252,7 @@ def bag_gradients(
         ends: how many entries ``offsets`` has.
         padding: the row that takes no part; -1: none.
         count: B.
+        smoothing: the share of a label that is spread evenly over all classes.
         mean: whether a bag is the mean of its rows, and not their sum.
         softmax: whether the loss is that of ``softmax``, and not of ``ova``.
         dim: D.
@@ -282,7 +284,7 @@ def bag_gradients(
     cells = known[:, None] & inside[None, :]
     layer = tl.load(weight + c[:, None] * dim + d[None, :], mask=cells, other=0.0)
     logits = tl.sum(layer * vector[None, :], axis=1) + tl.load(bias + c, mask=known, other=0.0)
-    wanted = (c == tl.load(labels + bag)).to(tl.float32)
+    wanted = (c == tl.load(labels + bag)) * (1.0 - smoothing) + smoothing / classes
     if softmax:
         masked = tl.where(known, logits, -_INFINITY)
         top = tl.max(masked, axis=0)

@@ -32,7 +32,7 @@ class Stepper:
         model: on the device where it is trained.
         config: the run's settings.
         loss: from the linear layer, bags, labels and weights to the mean loss.
-        plain: whether the loss is just the one that the settings name, which CUDA does in a kernel.
+        plain: whether CUDA can do the loss in a kernel; see ``losses.is_plain``.
 
     Raises:
         MissingDependencyError: a fused step is asked for, and needs a package that is missing.
@@ -105,7 +105,8 @@ class Stepper:
             from fasttext_app.optim.cuda import CudaStep
 
             try:
-                return CudaStep(self._model, optimizer, loss)
+                smoothing = self._config.trainer.label_smoothing
+                return CudaStep(self._model, optimizer, loss, smoothing)
             except ImportError as error:
                 if optimizer.implementation == "fused":
                     raise MissingDependencyError(
