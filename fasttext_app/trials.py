@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from fasttext_app.config import Config, resolve
+from fasttext_app.config import Config, Layer, resolve
 from fasttext_app.events import Event
 from fasttext_app.objectives import Objective
 from fasttext_app.search_space import SearchSpace
@@ -90,8 +90,10 @@ class TuneResult:
         """
         if not self.held_out or self.config.trainer.calibrate:
             return self.config
-        run = {"epochs": self.best.epoch, "patience": 0, "monitor": "accuracy"}
-        layer = {"data": {"validation": 0.0}, "trainer": run}
+        layer: Layer = {
+            "data": {"validation": 0.0},
+            "trainer": {"epochs": self.best.epoch, "patience": 0, "monitor": "accuracy"},
+        }
         return resolve(self.config.model_dump(), layer)
 
     @property
