@@ -141,6 +141,10 @@ def impossible_combinations(config: Config) -> Iterable[tuple[bool, str]]:
         "trainer.patience and trainer.monitor need validation rows; data.validation is 0",
     )
     yield (
+        trainer.stop_after > trainer.epochs,
+        f"trainer.stop_after = {trainer.stop_after}: there are {trainer.epochs} epochs",
+    )
+    yield (
         model.start_from is not None and model.pretrained is not None,
         "model.start_from and model.pretrained both say what the table begins with; set one",
     )

@@ -228,6 +228,9 @@ class TrainerConfig(_Section):
 
     epochs: Annotated[int, Field(ge=1)] = 5
     """Passes over the training rows."""
+    stop_after: Annotated[int, Field(ge=0)] = 0
+    """End the run after this epoch, at the learning rate that the schedule of all ``epochs`` has
+    there; 0: go through all of them."""
     batch_size: Annotated[int, Field(ge=1)] = 64
     """Texts in a step."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0

@@ -101,6 +101,7 @@ class Trainer:
         self._order = torch.Generator().manual_seed(config.trainer.seed)
         self._epoch_order = self._order.get_state()  # as the epoch began
         self._at, self._outcome = _Position(), TrainOutcome()
+        self._last_epoch = config.trainer.stop_after or config.trainer.epochs
         self._best = _BestWeights(model, self._validator.objective)
         self._checkpoints: Checkpoints | None = None
 
@@ -133,7 +134,7 @@ class Trainer:
             TrainBegin(
                 texts=len(train),
                 validation_texts=len(validation) if validation else 0,
-                epochs=settings.epochs,
+                epochs=self._last_epoch,
                 device=str(next(self.model.parameters()).device),
                 monitor=settings.monitor,
                 resumed_from=resumed_from,
@@ -143,7 +144,7 @@ class Trainer:
         no_checks = torch.sparse.check_sparse_tensor_invariants(enable=False)
         try:
             with no_checks, torch.cuda.device_of(self.model.embedding.weight):  # for Triton
-                while self._at.epoch <= settings.epochs and not outcome.stopped_early:
+                while self._at.epoch <= self._last_epoch and not outcome.stopped_early:
                     self._epoch(train, validation)
         except KeyboardInterrupt:
             if checkpoints is not None:  # the last of them is what to go on from
@@ -170,11 +171,11 @@ class Trainer:
         scores = self._validate(validation) if validation else {}
         record = EpochRecord(at.epoch, at.loss_sum / at.texts, at.seconds, speed, **scores)
         self._outcome.history.append(record)
-        improved = self._best.offer(record, last=at.epoch == settings.epochs)
+        improved = self._best.offer(record, last=at.epoch == self._last_epoch)
         self._emit(EpochEnd(record, improved))
         waited = record.epoch - self._best.epoch
         self._outcome.stopped_early = (
-            0 < settings.patience <= waited and record.epoch < settings.epochs
+            0 < settings.patience <= waited and record.epoch < self._last_epoch
         )
         self._at = _Position(epoch=at.epoch + 1, steps=at.steps)
         self._save_checkpoint()

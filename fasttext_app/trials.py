@@ -84,15 +84,16 @@ class TuneResult:
     def final(self) -> Config:
         """The settings to train the model for use: on all rows, those held out here as well.
 
-        No row is left to choose an epoch by, so it has as many epochs as the best trial took.
+        No row is left to choose an epoch by, so the run ends after the best epoch of the trial.
         Where the trials were scored on a split, or a temperature is to be fitted on validation
         rows, these stay what they are, and it is ``config``.
         """
         if not self.held_out or self.config.trainer.calibrate:
             return self.config
+        after = self.best.epoch if self.best.epoch < self.config.trainer.epochs else 0
         layer: Layer = {
             "data": {"validation": 0.0},
-            "trainer": {"epochs": self.best.epoch, "patience": 0, "monitor": "accuracy"},
+            "trainer": {"stop_after": after, "patience": 0, "monitor": "accuracy"},
         }
         return resolve(self.config.model_dump(), layer)
 

@@ -43,7 +43,8 @@ if TYPE_CHECKING:
 
 __all__ = ["base_for_search", "tune"]
 
-RANDOM_TRIALS = 10  # before TPE has something to go by
+RANDOM_TRIALS = 20  # before TPE has something to go by
+UNPRUNED = 10  # the first trials, which say what is usual
 SHARES = 12  # of a run, at the ends of which runs of unlike numbers of epochs are compared
 COMPARED = 5  # trials that have come as far
 UNCOMPARED = {"in_memory_mb", "threads", "device"}
@@ -173,7 +174,7 @@ class _Search:
         self._file, self._max_bytes = file, max_bytes
         self._emit = callback or (lambda event: None)
         self._objective = Objective.parse(base.trainer.monitor)
-        pruner = optuna.pruners.MedianPruner(RANDOM_TRIALS, n_min_trials=COMPARED)
+        pruner = optuna.pruners.MedianPruner(UNPRUNED, n_min_trials=COMPARED)
         self._study = optuna.create_study(direction=_direction(base), pruner=pruner)
         earlier = file.trials if file else []
         self._study.add_trials(earlier)

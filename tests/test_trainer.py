@@ -12,7 +12,7 @@ import torch
 from fasttext_app.batch import EncodedDataset
 from fasttext_app.config import Config, flat_layer, resolve
 from fasttext_app.device import resolve_device, torch_threads
-from fasttext_app.errors import DeviceError, TrainingError
+from fasttext_app.errors import ConfigError, DeviceError, TrainingError
 from fasttext_app.events import EpochEnd, Event, StepEnd, TrainBegin, TrainEnd, TrainOutcome
 from fasttext_app.losses import LOSSES
 from fasttext_app.model import FastTextClassifier
@@ -220,6 +220,19 @@ def test_without_validation_the_last_epoch_is_kept():
     assert outcome.best_epoch == 3
     assert same(state_of(recorder.model), recorder.states[2])
     assert outcome.history[0].validation_loss is None
+
+
+def test_a_run_that_ends_early_is_the_beginning_of_a_whole_one():
+    recorder = Recorder()
+    config = make_config()
+    recorder.model = make_model(config)
+    Trainer(recorder.model, config, recorder).fit(toy())
+    model, outcome = run(make_config(stop_after=2))
+    assert (len(outcome.history), outcome.best_epoch) == (2, 2)
+    assert not outcome.stopped_early
+    assert same(state_of(model), recorder.states[1])
+    with pytest.raises(ConfigError, match=r"trainer\.stop_after = 4: there are 3 epochs"):
+        make_config(stop_after=4)
 
 
 class Interrupt(Recorder):
