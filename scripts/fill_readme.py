@@ -1,11 +1,12 @@
-"""Run the README's console blocks, and put what they print in place of what stands there.
+"""Run the console blocks of a page, and put what they print in place of what stands there.
 
 Every line that begins with `$ ` in a ```console block is run in order in one temporary folder; the
 lines up to the next command or the block's end become its output (stdout and stderr together).
 
-    python scripts/fill_readme.py [--check]
+    python scripts/fill_readme.py [--check] [PAGE]
 
-With --check nothing is written: it exits 1 if any output differs in more than its digits.
+PAGE is README.md if it is not given; docs/explain.md needs AG_NEWS. With --check nothing is
+written: it exits 1 if any output differs in more than its digits.
 """
 
 from __future__ import annotations
@@ -55,14 +56,15 @@ def main() -> None:
     """Rewrite the README, or check it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if outdated")
+    parser.add_argument("page", type=Path, nargs="?", default=README, metavar="PAGE")
     options = parser.parse_args()
-    page = README.read_text(encoding="utf-8")
+    page = options.page.read_text(encoding="utf-8")
     new = fill(page)
     if options.check:
         same = re.sub(r"[\d,.]+", "#", page) == re.sub(r"[\d,.]+", "#", new)
-        sys.exit(0 if same else f"{README} shows outdated output; run this script")
-    README.write_text(new, encoding="utf-8")
-    print(f"wrote {README}")
+        sys.exit(0 if same else f"{options.page} shows outdated output; run this script")
+    options.page.write_text(new, encoding="utf-8")
+    print(f"wrote {options.page}")
 
 
 if __name__ == "__main__":
