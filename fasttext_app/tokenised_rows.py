@@ -29,6 +29,7 @@ __all__ = ["Encoded", "Side", "TokenisedPart", "TokenisedRows", "batches_of", "t
 
 PART_ROWS = 16_384  # of rows that stay: each part has its own list of words, so few and large
 SHARD_IDS = 1 << 25  # ids of a shard that is shuffled in memory (128 MB)
+FEW_WORDS = 1 << 16  # words of a part whose numbers are kept in 16 bits
 
 F32 = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
@@ -62,7 +63,8 @@ class TokenisedPart:
     def tokens(self, chosen: Flags) -> Tokens:
         """Return the tokens of some of its rows."""
         codes = self.codes()
-        tokens = Tokens(codes.indices, codes.offsets, self.words, self.hashes)
+        numbers = codes.indices.astype(np.int32, copy=False)
+        tokens = Tokens(numbers, codes.offsets, self.words, self.hashes)
         return tokens if chosen.all() else tokens.take(np.flatnonzero(chosen))
 
 
@@ -108,7 +110,9 @@ def _tokenise(
     pieces = (piece for batch in batches() for piece in chunk_rows(batch, PART_ROWS))
     found = False
     for tokens, piece in map_threads(split, pieces, threads):
-        codes, labels = spool.keep(Ragged(tokens.codes, tokens.offsets)), piece.column("label")
+        narrow = np.uint16 if len(tokens.words) <= FEW_WORDS else np.int32
+        numbers = tokens.codes.astype(narrow, copy=False)
+        codes, labels = spool.keep(Ragged(numbers, tokens.offsets)), piece.column("label")
         weights = numbers_of(piece.column("weight")) if "weight" in piece.schema.names else None
         yield TokenisedPart(codes, tokens.words, tokens.hashes, labels, tokens.lengths, weights)
         found = True

@@ -21,7 +21,15 @@ LAYERS = [
         *("config", "config_sections", "config_rules", "default_space", "search_space"),
     ],
     [
-        *("background", "callbacks", "calibration", "compiled", "events", "interrupts"),
+        *(
+            "background",
+            "callbacks",
+            "calibration",
+            "compiled",
+            "events",
+            "interrupts",
+            "lean_imports",
+        ),
         *("parallel", "sealed_folder", "study", "trials", "whole_file"),
     ],
     ["sources.*", "text.*", "metrics", "device", "kernels", "dropout_kernels"],

@@ -32,6 +32,7 @@ WITHOUT_TORCH = [
         "events",
         "callbacks",
         "interrupts",
+        "lean_imports",
         "study",
         "trials",
     ),
@@ -179,13 +180,30 @@ def test_evaluating_on_the_cpu_does_not_import_torch(tiny_model_dir):
     assert run(code, tiny_model_dir) == [1.0, False]
 
 
-def test_training_imports_neither_pandas_nor_the_compiler_of_torch(tmp_path):
+def test_training_imports_neither_pandas_nor_scipy_nor_the_compiler_of_torch(tmp_path):
     """Each of them takes a tenth of the time of a short run."""
     data, model = tmp_path / "a.csv", tmp_path / "model"
     data.write_text("title,text,label\na,late goal,sport\nb,bank profit,money\n" * 5)
-    slow = ("pandas", "torch._dynamo", "torch.fx.experimental.symbolic_shapes")
+    slow = ("pandas", "scipy.linalg", "torch._dynamo", "torch.fx.experimental.symbolic_shapes")
     options = ["--text-column", "title", "--text-column", "text", "--threads", "1"]
     assert run_program(slow, "train", "--data", data, "--output", model, *options) == [0, []]
+
+
+def test_scipy_is_there_again_after_numba_has_done_without_it():
+    pytest.importorskip("scipy")
+    code = (
+        "import json, sys\n"
+        "from fasttext_app.lean_imports import without_blas\n"
+        "with without_blas():\n"
+        "    from fasttext_app.kernels import load_kernels\n"
+        "    load_kernels('adagrad')\n"
+        "    inside = hasattr(sys.modules['scipy.linalg'], 'norm')\n"
+        "import scipy.linalg\n"
+        "with without_blas():\n"
+        "    kept = sys.modules['scipy.linalg'] is scipy.linalg\n"
+        "print(json.dumps([inside, kept, float(scipy.linalg.norm([3, 4]))]))"
+    )
+    assert run(code) == [False, True, 5.0]
 
 
 def test_importing_the_package_imports_nothing_but_its_version():

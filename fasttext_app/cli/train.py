@@ -27,10 +27,12 @@ from fasttext_app.cli.options import (
 )
 from fasttext_app.errors import CheckpointError
 from fasttext_app.interrupts import Interrupts
+from fasttext_app.lean_imports import without_blas
 
 __all__ = ["train"]
 
-M_ARENA_MAX = -8  # of glibc's malloc.h
+M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8  # of glibc's malloc.h
+LARGE = 1 << 22  # bytes of an array that gets pages of its own
 
 
 def train(
@@ -165,11 +167,10 @@ def _prepared(config: Any, interrupts: Interrupts) -> Iterator[Callable[[], Any]
     def prepare(folder: str, *, hand_over: bool) -> Any:
         from fasttext_app.preparation import prepare_source
 
-        return prepare_source(config, folder, hand_over=hand_over)
+        with without_blas():
+            return prepare_source(config, folder, hand_over=hand_over)
 
-    with suppress(AttributeError, TypeError):  # not every C library has it
-        # The threads share the memory that is free again, where each would keep its own.
-        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
+    _spare_memory()
     with TemporaryDirectory(prefix="fasttext_app-") as folder:
         fork = can_fork() and config.trainer.threads != 1
         work = partial(prepare, folder, hand_over=fork)
@@ -180,6 +181,14 @@ def _prepared(config: Any, interrupts: Interrupts) -> Iterator[Callable[[], Any]
         else:
             preload_torch()
             yield interrupts.raising(work)
+
+
+def _spare_memory() -> None:
+    """Have the C library keep less of the memory that is free again."""
+    with suppress(AttributeError, TypeError):  # not every one can be told
+        tell = ctypes.CDLL(None).mallopt
+        tell(M_ARENA_MAX, 1)  # the threads share it, where each would keep its own
+        tell(M_MMAP_THRESHOLD, LARGE)  # else small arrays that stay come to lie between large ones
 
 
 def _default_output(config: str | None, source: str | None) -> Path:
@@ -219,7 +228,8 @@ def _run(
     from fasttext_app.events import Callback
     from fasttext_app.kernels import load_kernels
 
-    load_kernels(config.optimizer.name)
+    with without_blas():
+        load_kernels(config.optimizer.name)
     resolve_device(config.trainer.device)  # a device that is not there ends it before the work
     progress = TrainProgress()
     listeners: list[Callback] = [progress]
