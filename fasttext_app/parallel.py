@@ -14,10 +14,12 @@ __all__ = ["map_ahead", "map_threads", "thread_count"]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+CORES = os.cpu_count() or 1  # asked for once: it takes a tenth as long as a prediction
+
 
 def thread_count(threads: int) -> int:
     """Return the number of threads meant: 0 stands for all cores."""
-    return threads or os.cpu_count() or 1
+    return threads or CORES
 
 
 def map_threads(

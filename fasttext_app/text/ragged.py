@@ -75,7 +75,7 @@ class Ragged:
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
         """The number of ids in each bag, [B]."""
-        return np.diff(self.offsets)
+        return self.offsets[1:] - self.offsets[:-1]  # for one text, far sooner than np.diff
 
     def take(self, bags: npt.NDArray[np.integer[Any]]) -> Ragged:
         """Gather whole bags by number, in the order given; a bag may be taken more than once."""
@@ -101,7 +101,10 @@ class Ragged:
 
 def offsets_of(lengths: npt.ArrayLike) -> npt.NDArray[np.int64]:
     """Return the B+1 offsets of bags with these ``lengths`` [B]."""
-    return np.concatenate(([0], np.cumsum(np.asarray(lengths, dtype=np.int64)))).astype(np.int64)
+    wanted = np.asarray(lengths, dtype=np.int64)
+    offsets = np.zeros(len(wanted) + 1, dtype=np.int64)
+    wanted.cumsum(out=offsets[1:])
+    return offsets
 
 
 def bounded_ranges(
