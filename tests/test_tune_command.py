@@ -184,6 +184,15 @@ def test_what_is_wrong_is_said_in_one_line(tuned, arguments, problem):
     assert result.stderr.count("\n") == 1
 
 
+def test_a_search_that_cannot_begin_leaves_no_folder(tuned):
+    for wrong in (["--data", "none.csv"], ["--study", "space.toml"]):
+        tuned("--trials", 1, *wrong, code=1)
+        assert not Path("found").exists()
+    Path("found").mkdir()
+    tuned("--trials", 1, "--data", "none.csv", code=1)
+    assert Path("found").is_dir()  # it was there before
+
+
 @pytest.mark.parametrize(
     ("text", "size"), [("5MB", 5_000_000), ("500k", 500_000), ("1.5 GB", 1_500_000_000), ("9", 9)]
 )

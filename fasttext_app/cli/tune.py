@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -161,10 +162,11 @@ def _search(
     searched = SearchSpace.load(space) if space is not None else None
     if output.exists() and not output.is_dir():
         raise ArtifactError(f"{output}: is a file; choose another --output")
+    made = not output.exists()
     output.mkdir(parents=True, exist_ok=True)
-    resolve_device(base.trainer.device)  # a device that is not there ends it before the work
     progress = TuneProgress(base, Budget(*budget))
     try:
+        resolve_device(base.trainer.device)  # a device that is not there ends it before the work
         return tune(
             base,
             load_examples,
@@ -174,6 +176,11 @@ def _search(
             study=study or output / "study.jsonl",
             callback=progress,
         )
+    except BaseException:
+        if made:
+            with suppress(OSError):  # unless there is something in it
+                output.rmdir()
+        raise
     finally:
         progress.close()
 
