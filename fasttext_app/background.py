@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from fasttext_app.errors import TrainingError
+from fasttext_app.parallel import thread_count
 
 __all__ = ["Background", "can_fork"]
 
@@ -33,7 +34,7 @@ WITH_THREADS = {"numpy", "pyarrow", "torch"}
 def can_fork() -> bool:
     """Return whether a second process is of use, and safe: two cores, Linux, and no threads yet."""
     alone = threading.active_count() == 1 and not WITH_THREADS & sys.modules.keys()
-    return sys.platform == "linux" and alone and (os.cpu_count() or 1) > 1
+    return sys.platform == "linux" and alone and thread_count(0) > 1
 
 
 class Background(Generic[Result]):

@@ -14,7 +14,7 @@ __all__ = ["map_ahead", "map_threads", "thread_count"]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-CORES = os.cpu_count() or 1  # asked for once: it takes a tenth as long as a prediction
+CORES = os.cpu_count() or 1  # asked for once: a prediction would wait for the answer
 
 
 def thread_count(threads: int) -> int:

@@ -53,12 +53,15 @@ def fill(page: str) -> str:
 
 
 def main() -> None:
-    """Rewrite the README, or check it."""
+    """Rewrite the page, or check it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if outdated")
     parser.add_argument("page", type=Path, nargs="?", default=README, metavar="PAGE")
     options = parser.parse_args()
-    page = options.page.read_text(encoding="utf-8")
+    try:
+        page = options.page.read_text(encoding="utf-8")
+    except OSError as error:
+        parser.error(f"{options.page}: {error.strerror}")
     new = fill(page)
     if options.check:
         same = re.sub(r"[\d,.]+", "#", page) == re.sub(r"[\d,.]+", "#", new)

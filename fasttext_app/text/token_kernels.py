@@ -179,7 +179,7 @@ def code_column(data: Bytes, bounds: I32, rules: int) -> tuple[I32, I64, Bytes, 
     heads = np.empty(size, dtype=np.uint64)
     words, used, tokens = 0, 0, 0
     table = np.zeros((4096, 2), dtype=np.uint64)  # of every slot: a head, and a word's number + 1
-    table = _with_room(table, size // 128, hashes, heads, 0)  # small, so that it stays near
+    table = _with_room(table, size // 128, hashes, heads, 0)  # small: it stays in the cache
     for text in range(len(bounds) - 1):
         at, end = np.int64(bounds[text]), np.int64(bounds[text + 1])
         if 2 * (words + end - at) > len(table):

@@ -313,7 +313,7 @@ def short_form(results: Results) -> str:
             training_table(results["train"]),
             f"The model predicts {number(bulk, ',.0f')} raw texts/s on two threads (fasttext-new, "
             f"the fastest peer found: {number(new, ',.0f')} normalised texts/s), one text in "
-            f"{number(warm, '.2f', ' ms')}, and from a cold start, whole process, in "
+            f"{number(warm, '.3f', ' ms')}, and from a cold start, whole process, in "
             f"{number(cold, '.2f', ' s')}.",
             footer(results),
         ]
