@@ -50,6 +50,8 @@ class Ranked:
     @classmethod
     def concat(cls, parts: Sequence[Ranked]) -> Ranked:
         """Put the answers of parts one after another."""
+        if len(parts) == 1:
+            return parts[0]
         return cls(
             np.concatenate([part.classes for part in parts]),
             np.concatenate([part.probabilities for part in parts]),

@@ -11,7 +11,11 @@ from numba.core import types
 from numba.core.cgutils import get_or_insert_function, unpack_tuple
 from numba.extending import intrinsic
 
+from fasttext_app.lean_imports import forgo_blas
+
 __all__ = ["compiled", "prefetch_row", "prefetch_to_write"]
+
+forgo_blas()
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

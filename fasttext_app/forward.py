@@ -29,9 +29,11 @@ if TYPE_CHECKING:
 __all__ = [
     "CpuForward",
     "bag_vectors",
+    "class_probabilities",
     "class_scores",
     "class_scores_of",
     "fasttext_sigmoid",
+    "forward_on",
     "probabilities",
     "table_rows",
     "torch_forward",
@@ -206,6 +208,17 @@ def probabilities(logits: F32, model: ModelConfig) -> npt.NDArray[np.float64]:
     return np.minimum(proba + FASTTEXT_FLOOR, 1.0) if as_fasttext else proba
 
 
+def class_probabilities(
+    logits: F32, classes: npt.NDArray[np.int64], model: ModelConfig
+) -> npt.NDArray[np.float64]:
+    """Return the probabilities of some classes of each text, [B, k]; see :func:`probabilities`."""
+    rows = np.arange(len(logits))[:, None]
+    if model.loss in SIGMOIDS + NORMALISED:  # each depends on its own logit alone
+        return probabilities(logits[rows, classes], model)
+    chosen: npt.NDArray[np.float64] = probabilities(logits, model)[rows, classes]
+    return chosen
+
+
 def fasttext_sigmoid(logits: F32) -> npt.NDArray[np.float64]:
     """Look logits up in the original's table: 512 cells from -8 to 8, and 0 or 1 outside.
 
@@ -215,6 +228,15 @@ def fasttext_sigmoid(logits: F32) -> npt.NDArray[np.float64]:
     cells = (np.clip(logits, -8, 8).astype(np.float32) + np.float32(8)) * np.float32(32)
     inside = 1 / (1 + np.exp(8 - cells.astype(np.int64) / 32))
     return np.where(logits < -8, 0.0, np.where(logits > 8, 1.0, inside))
+
+
+def forward_on(artifact: Artifact, device: str) -> Callable[[Ragged], F32]:
+    """Return the forward pass for a device, ``cpu`` or one of torch's.
+
+    Raises:
+        DeviceError: the device is not there.
+    """
+    return CpuForward(artifact) if device == "cpu" else torch_forward(artifact, device)
 
 
 def torch_forward(artifact: Artifact, device_name: str) -> Callable[[Ragged], F32]:

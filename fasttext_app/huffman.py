@@ -10,15 +10,19 @@ Shapes: **B** texts, **C** classes; there are C - 1 nodes.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from fasttext_app.text.encoder import KERNELS
+
 __all__ = ["HuffmanTree"]
 
 I64 = npt.NDArray[np.int64]
+F64 = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,15 +79,16 @@ class HuffmanTree:
             floor: what is added to the probability of each turn (the original adds 1e-5).
         """
         classes = self.classes
+        left, right = _log_turns(logits[:, : classes - 1].astype(np.float64), floor)
+        if KERNELS in sys.modules:
+            from fasttext_app.tree_kernels import add_down
+
+            return add_down(left, right, self.left, self.right)
         scores = np.zeros((len(logits), 2 * classes - 1))
         for nodes in self.levels:
-            turn = logits[:, nodes].astype(np.float64)
             before = scores[:, classes + nodes]
-            for places, sign in ((self.left[nodes], 1), (self.right[nodes], -1)):
-                share = -np.logaddexp(0, sign * turn)
-                if floor:
-                    share = np.log(np.exp(share) + floor)
-                scores[:, places] = before + share
+            scores[:, self.left[nodes]] = before + left[:, nodes]
+            scores[:, self.right[nodes]] = before + right[:, nodes]
         return scores[:, :classes].astype(np.float32)
 
     def paths(self) -> tuple[I64, npt.NDArray[np.float32]]:
@@ -100,6 +105,19 @@ class HuffmanTree:
             for step, (node, turn) in enumerate(way):
                 taken[number, step], turns[number, step] = node, turn
         return taken, turns
+
+
+def _log_turns(logits: F64, floor: float) -> tuple[F64, F64]:
+    """Return the log-probability of a turn to the left, and to the right, at each node."""
+    if not floor:
+        return -np.logaddexp(0, logits), -np.logaddexp(0, -logits)
+    right = np.minimum(-logits, 700)  # exp() ends at 709; in place, for there are many
+    np.exp(right, out=right)
+    right += 1
+    np.reciprocal(right, out=right)
+    left = 1 + floor - right
+    right += floor
+    return np.log(left, out=left), np.log(right, out=right)
 
 
 def _levels(left: I64, right: I64) -> list[I64]:

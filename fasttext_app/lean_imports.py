@@ -1,30 +1,29 @@
-"""``without_blas``: kernels load in half the time where SciPy is installed."""
+"""``forgo_blas``: kernels load in half the time where SciPy is installed."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import ModuleType
 
-__all__ = ["without_blas"]
+__all__ = ["forgo_blas"]
+
+own_process = False
+"""Whether the process runs a command of this program, and nothing else."""
 
 BLAS = "scipy.linalg"
 
 
-@contextmanager
-def without_blas() -> Iterator[None]:
-    """Have numba not find SciPy's linear algebra while it loads what all kernels need.
+def forgo_blas() -> None:
+    """Have numba not find SciPy's linear algebra, in a process of one's own.
 
-    No kernel here has any, and importing it takes as long as all else that numba loads. For a
-    process of its own, as a command is: numba then compiles no ``np.dot`` in it.
+    No kernel here has any, and importing it takes as long as all else that numba loads. Numba then
+    compiles no ``np.dot`` in this process, so a program that merely uses this one is left alone.
     """
-    if BLAS in sys.modules:
-        yield
+    if not own_process or BLAS in sys.modules:
         return
     empty = sys.modules[BLAS] = ModuleType(BLAS)
     try:
-        yield
+        import numba.np.arraymath  # noqa: F401  # it looks for it once
     finally:
         if sys.modules.get(BLAS) is empty:  # who needs it later gets the real one
             del sys.modules[BLAS]

@@ -98,13 +98,17 @@ def top_k_classes(scores: npt.NDArray[np.floating], k: int) -> Ids:
 
     Of very many classes, only those are sorted that are as good as the k-th.
     """
+    if k == 1:
+        first: Ids = scores.argmax(axis=1)
+        if not np.isnan(scores[np.arange(len(scores)), first]).any():  # else it is that of a nan
+            return first[:, None]
     if scores.shape[1] <= max(MANY_CLASSES, k):  # sorting them all is as fast
         return np.argsort(-scores, axis=1, kind="stable")[:, :k]
     worst = -np.partition(-scores, k - 1, axis=1)[:, k - 1, None]
     rows, classes = np.nonzero(~(scores < worst))  # those that are no numbers too
     order = np.lexsort((-scores[rows, classes], rows))
-    first = np.searchsorted(rows, np.arange(len(scores)))
-    best: Ids = classes[order][first[:, None] + np.arange(k)]
+    starts = np.searchsorted(rows, np.arange(len(scores)))
+    best: Ids = classes[order][starts[:, None] + np.arange(k)]
     return best
 
 

@@ -19,7 +19,7 @@ from fasttext_app.artifact import Artifact, load_artifact, save_artifact
 from fasttext_app.calibration import parse_goal, recorded_thresholds
 from fasttext_app.config import Config, DataConfig
 from fasttext_app.errors import ConfigError
-from fasttext_app.forward import MOST_LOGITS, CpuForward, probabilities, torch_forward
+from fasttext_app.forward import MOST_LOGITS, class_probabilities, forward_on, probabilities
 from fasttext_app.metrics import MultiLabelScores, Scores, top_k_classes
 from fasttext_app.parallel import map_threads
 from fasttext_app.text.encoder import TextEncoder, TextLike, as_chunks
@@ -50,7 +50,7 @@ class TextClassifier:
         tokenizer = load_tokenizer(text.tokenizer, artifact.tokenizer_asset)
         kept = artifact.tensors.get("buckets")
         self.encoder = TextEncoder.from_config(text, tokenizer, artifact.vocabulary, kept)
-        self._forward = CpuForward(artifact) if device == "cpu" else torch_forward(artifact, device)
+        self._forward = forward_on(artifact, device)
 
     @classmethod
     def load(cls, path: str | Path, *, device: str = "cpu", threads: int = 0) -> TextClassifier:
@@ -76,6 +76,17 @@ class TextClassifier:
     def fitted_thresholds(self) -> npt.NDArray[np.float64] | None:
         """The threshold of each class, [C], where :meth:`calibrate` has fitted them."""
         return recorded_thresholds(self.artifact.calibration, self.labels)
+
+    def warm_up(self) -> TextClassifier:
+        """Load the compiled code now, so that no prediction waits for it; return the model.
+
+        It takes half a second. Without this call the first texts, about a megabyte of them, go
+        through plain Python, which starts at once and takes twice as long for a text.
+        """
+        import fasttext_app.text.kernels  # noqa: F401
+
+        self.rank(["a"])
+        return self
 
     def save(self, path: str | Path) -> None:
         """Write the model directory; see ``artifact.py``.
@@ -170,15 +181,11 @@ class TextClassifier:
 
     def rank(self, texts: TextLike, top_k: int = 1) -> Ranked:
         """Return the ``top_k`` best classes of each text (all of them where there are fewer)."""
-        if top_k < 1:
-            raise ConfigError(f"top_k = {top_k}: must be at least 1")
 
         def rank(chunk: pa.StringArray) -> Ranked:
             return self.rank_bags(self.encoder.encode_chunk(chunk), top_k)
 
         parts = list(map_threads(rank, as_chunks(texts), self.threads))
-        if len(parts) == 1:
-            return parts[0]
         if not parts:
             return self._ranked(np.empty((0, len(self.labels)), np.float32), top_k)
         return Ranked.concat(parts)
@@ -192,9 +199,10 @@ class TextClassifier:
         return Ranked.concat([self.rank_bags(bags.take(piece), top_k) for piece in pieces])
 
     def _ranked(self, logits: F32, top_k: int) -> Ranked:
+        if top_k < 1:
+            raise ConfigError(f"top_k = {top_k}: must be at least 1")
         classes = top_k_classes(logits, top_k)  # large logits differ where probabilities round to 1
-        proba = probabilities(logits, self.config.model)
-        return Ranked(classes, proba[np.arange(len(proba))[:, None], classes])
+        return Ranked(classes, class_probabilities(logits, classes, self.config.model))
 
     @overload
     def predict(  # type: ignore[overload-overlap]  # str is a Sequence[str] too
@@ -225,7 +233,11 @@ class TextClassifier:
             ConfigError: ``fitted``, and the model has no thresholds.
         """
         looked_at, least, most = self.limits(top_k, threshold)
-        ranked = self.rank([texts] if isinstance(texts, str) else texts, looked_at)
+        ranked = (
+            self.rank_bags(self.encoder.encode_text(texts), looked_at)
+            if isinstance(texts, str)
+            else self.rank(texts, looked_at)
+        )
         answers = []
         for classes, values, kept in zip(
             ranked.classes.tolist(),

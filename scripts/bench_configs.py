@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import platform
-import re
 import subprocess
 import sys
 import tempfile
@@ -22,12 +21,12 @@ from statistics import mean, median, stdev
 
 import pyarrow
 import torch
+from marked import rewrite
 from peers.measure import run_timed, run_watched
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("FASTTEXT_APP_DATA", ROOT / "data"))
 PAGES = (ROOT / "docs" / "benchmarks.md", ROOT / "README.md")
-START, END = "<!-- configs:start -->", "<!-- configs:end -->"
 NAMES = ("ag_news", "ag_news_sgd", "ag_news_sparse_adam", "fasttext", "sample")
 
 
@@ -89,12 +88,8 @@ def table(runs: dict[str, list[Run]]) -> str:
 
 def write_docs(text: str) -> None:
     """Put the results between the markers of the pages that show them."""
-    marked = re.compile(f"{START}.*{END}", re.DOTALL)
     for page in PAGES:
-        old = page.read_text(encoding="utf-8")
-        if not marked.search(old):
-            sys.exit(f"{page}: the markers {START} and {END} are missing")
-        page.write_text(marked.sub(lambda _: f"{START}\n{text}\n{END}", old), encoding="utf-8")
+        rewrite(page, "configs", text)
 
 
 def main() -> None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import os
 import random
-import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -23,6 +22,8 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from marked import rewrite
+
 import fasttext_app as ft
 from fasttext_app.config import DataConfig
 from fasttext_app.errors import DataError
@@ -30,7 +31,6 @@ from fasttext_app.sources import open_source
 from fasttext_app.text.soft_labels import shares_of_cell
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "imbalance.md"
-START, END = "<!-- bench:start -->", "<!-- bench:end -->"
 BASE: dict[str, Any] = {
     "dim": 32,
     "word_ngrams": 2,
@@ -267,10 +267,7 @@ def main() -> None:
         parts.append(table(case, runs))
         print(parts[-1], flush=True)
     if options.write_docs:
-        marked = re.compile(f"{START}.*{END}", re.DOTALL)
-        text = "\n\n".join(parts)
-        old = PAGE.read_text(encoding="utf-8")
-        PAGE.write_text(marked.sub(lambda _: f"{START}\n{text}\n{END}", old), encoding="utf-8")
+        rewrite(PAGE, "bench", "\n\n".join(parts))
 
 
 if __name__ == "__main__":

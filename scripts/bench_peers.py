@@ -23,6 +23,7 @@ from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from marked import put, rewrite
 from peers import plot, report
 from peers.contenders import PACKAGES
 from peers.measure import SCRIPTS
@@ -91,7 +92,7 @@ def check_options(options: argparse.Namespace) -> None:
         sys.exit("figures of a subset mean nothing: --write-docs goes without --rows")
     for page in PAGES if options.write_docs else []:
         try:
-            report.put(page.read_text(encoding="utf-8"), "")
+            put(page.read_text(encoding="utf-8"), "peers", "")
         except ValueError as error:
             sys.exit(f"{page}: {error}")
 
@@ -101,8 +102,7 @@ def write_docs(results: report.Results) -> None:
     if found := report.points(results["train"]):
         plot.draw(found, PICTURE)
     for page, text in PAGES.items():
-        old = page.read_text(encoding="utf-8")
-        page.write_text(report.put(old, text(results)), encoding="utf-8")
+        rewrite(page, "peers", text(results))
 
 
 def parse_arguments() -> argparse.Namespace:

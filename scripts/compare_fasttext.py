@@ -20,6 +20,7 @@ from statistics import mean, stdev
 from typing import Any
 
 import fasttext
+from marked import rewrite
 
 from fasttext_app import compat
 from fasttext_app import train as train_here
@@ -30,7 +31,6 @@ from fasttext_app.sources import open_source
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "fasttext.md"
-START, END = "<!-- compare:start -->", "<!-- compare:end -->"
 SPACES = re.compile(r"\s+")
 
 
@@ -138,11 +138,7 @@ def main() -> None:
     text = table(runs)
     print(text)
     if options.write_docs:
-        marked = re.compile(f"{START}.*{END}", re.DOTALL)
-        old = PAGE.read_text(encoding="utf-8")
-        if not marked.search(old):
-            sys.exit(f"{PAGE}: the markers {START} and {END} are missing")
-        PAGE.write_text(marked.sub(lambda _: f"{START}\n{text}\n{END}", old), encoding="utf-8")
+        rewrite(PAGE, "compare", text)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from fasttext_app.adaptive_softmax import (
 )
 from fasttext_app.artifact import load_artifact, save_artifact
 from fasttext_app.batch import EncodedDataset
-from fasttext_app.cli import app
+from fasttext_app.cli import make_app
 from fasttext_app.config import Config, flat_layer, resolve
 from fasttext_app.device import torch_threads
 from fasttext_app.errors import ArtifactError, ConfigError, TrainingError
@@ -343,7 +343,7 @@ def test_the_commands_train_evaluate_inspect_quantize_and_refuse_to_export(tmp_p
     data.write_text("text,label\n" + "".join(rows))
 
     def run(*arguments: str, code: int = 0) -> str:
-        done = CliRunner().invoke(app, list(arguments))
+        done = CliRunner().invoke(make_app(), list(arguments))
         assert done.exit_code == code, done.output
         return done.output
 

@@ -32,7 +32,7 @@ LAYERS = [
         ),
         *("parallel", "sealed_folder", "study", "trials", "whole_file"),
     ],
-    ["sources.*", "text.*", "metrics", "device", "kernels", "dropout_kernels"],
+    ["sources.*", "text.*", "metrics", "device", "kernels", "dropout_kernels", "tree_kernels"],
     ["adaptive_softmax", "huffman", "product_quantizer"],
     ["answers", "artifact", "checkpoints", "history", "model_card", "vectors"],
     [
@@ -72,6 +72,7 @@ NUMBA_AT_THE_TOP = {
     "compiled",
     "dropout_kernels",
     "kernels",
+    "tree_kernels",
     "text.kernels",
     "text.token_kernels",
     "optim.fused",

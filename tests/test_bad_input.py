@@ -22,7 +22,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import fasttext_app
-from fasttext_app.cli import app
+from fasttext_app.cli import make_app
 
 PROGRAM = [sys.executable, "-m", "fasttext_app"]
 # With PYTHONUNBUFFERED Python drops what a closing pipe did not take of a write, without an error.
@@ -47,7 +47,7 @@ def tree(folder: Path) -> dict[str, bytes | None]:
 
 
 def invoke(*arguments: object, stdin: str | bytes | None = None) -> Result:
-    return CliRunner().invoke(app, list(map(str, arguments)), input=stdin)
+    return CliRunner().invoke(make_app(), list(map(str, arguments)), input=stdin)
 
 
 @pytest.fixture

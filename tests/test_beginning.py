@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import fasttext_app as ft
-from fasttext_app.cli import app
+from fasttext_app.cli import make_app
 from fasttext_app.errors import ArtifactError, ConfigError
 from fasttext_app.text.tokens import Tokens
 from fasttext_app.text.vocabulary import Vocabulary
@@ -89,12 +89,12 @@ def test_the_command_takes_over_the_settings(tmp_path, monkeypatch):
     rows = "".join(f"{text},{label}\n" for text, label in zip(NEW, NEW_LABELS, strict=True))
     (tmp_path / "new.csv").write_text("text,label\n" + rows)
     arguments = ["train", "--from", "old", "--data", "new.csv", "--output", "new"]
-    done = CliRunner().invoke(app, arguments)
+    done = CliRunner().invoke(make_app(), arguments)
     assert done.exit_code == 0, done.output
     model = ft.load("new")
     assert (model.config.text.word_ngrams, model.config.model.start_from) == (2, "old")
     assert model.labels == ("money", "sport", "weather")
-    done = CliRunner().invoke(app, ["train", "--from", "nowhere", "--data", "new.csv"])
+    done = CliRunner().invoke(make_app(), ["train", "--from", "nowhere", "--data", "new.csv"])
     assert (done.exit_code, done.stderr) == (
         1,
         "error: nowhere: is no model directory: there is no such folder\n",
@@ -131,7 +131,7 @@ def test_an_imported_model_is_trained_on(tmp_path):
     )  # fmt: skip
     made.save_model(str(tmp_path / "made.bin"))
     arguments = ["import", str(tmp_path / "made.bin"), "--output", str(tmp_path / "old")]
-    assert CliRunner().invoke(app, arguments).exit_code == 0
+    assert CliRunner().invoke(make_app(), arguments).exit_code == 0
     new = ft.train(NEW, NEW_LABELS, start_from=tmp_path / "old", epochs=1, lr=1e-30, validation=0.0,
                    name="sgd")  # fmt: skip
     for text in OLD:

@@ -52,7 +52,10 @@ def results():
                 report.NEW: [{"texts_per_second": 300_000.0}],
             },
             "cold": {names.OURS: [{"seconds": 0.5, "peak_mb": 90.0}]},
-            "single": {names.OURS: [{"median_ms": 0.4, "p99_ms": 0.6}]},
+            "single": {
+                names.OURS: [{"median_ms": 0.4, "p99_ms": 0.6}],
+                report.WARM: [{"median_ms": 0.08, "p99_ms": 0.2}],
+            },
         },
         {"cuda": "no CUDA device"},
     )
@@ -195,6 +198,7 @@ def test_every_bar_has_its_row(results):
         ("3.00 (900,000 texts/s / 300,000 texts/s)", "holds, stretch too"),
         ("0.50 s", "holds"),
         ("0.400 ms", "missed"),
+        ("0.080 ms", "holds, stretch too"),
         ("not measured: no CUDA device", "not measured"),
     ]
     assert report.bars_table(results).count("\n") == len(bars) + 1
@@ -233,12 +237,12 @@ def test_the_pages_say_which_rows_and_how_many_runs(results):
 
 
 def test_text_goes_between_the_markers_only():
-    page = f"before\n{report.START}\nold \\1\n{report.END}\nafter\n"
-    put = report.put(page, "new \\1 text")
-    assert put == f"before\n{report.START}\nnew \\1 text\n{report.END}\nafter\n"
-    assert report.put(put, "new \\1 text") == put
-    with pytest.raises(ValueError, match="are missing"):
-        report.put("a page without", "text")
+    page = "before\n<!-- peers:start -->\nold \\1\n<!-- peers:end -->\nafter\n"
+    put = bench.put(page, "peers", "new \\1 text")
+    assert put == page.replace("old", "new").replace("\\1", "\\1 text")
+    assert bench.put(put, "peers", "new \\1 text") == put
+    with pytest.raises(ValueError, match=r"<!-- other:start --> and .* are missing"):
+        bench.put(page, "other", "text")
 
 
 def test_parts_are_read_in_their_own_order():

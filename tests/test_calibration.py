@@ -25,7 +25,7 @@ from fasttext_app.calibration import (
     parse_goal,
     softmax_slope,
 )
-from fasttext_app.cli import app
+from fasttext_app.cli import make_app
 from fasttext_app.config import resolve
 from fasttext_app.console_calibration import show_reliability
 from fasttext_app.errors import ArtifactError, ConfigError, DataError, MissingDependencyError
@@ -44,7 +44,7 @@ ORIGIN = {"source": "rows", "rows": 1}
 
 
 def run(*arguments):
-    return CliRunner().invoke(app, [*map(str, arguments)])
+    return CliRunner().invoke(make_app(), [*map(str, arguments)])
 
 
 def noisy_rows(seed, rows, separator=None):

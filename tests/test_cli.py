@@ -21,7 +21,7 @@ from typer.testing import CliRunner, Result
 
 import fasttext_app
 from fasttext_app._version import __version__
-from fasttext_app.cli import app
+from fasttext_app.cli import make_app
 from fasttext_app.config import Config, dump_config, load_config_file, resolve
 from fasttext_app.resources import config_names, config_path
 
@@ -40,7 +40,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.chdir(tmp_path)
 
     def invoke(*arguments: object, code: int = 0, stdin: str | bytes | None = None) -> Result:
-        result = CliRunner().invoke(app, list(map(str, arguments)), input=stdin)
+        result = CliRunner().invoke(make_app(), list(map(str, arguments)), input=stdin)
         assert result.exit_code == code, (result.stdout, result.stderr, result.exception)
         return result
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 import fasttext_app as ft
 from fasttext_app.artifact import save_artifact
-from fasttext_app.cli import app
+from fasttext_app.cli import make_app
 from fasttext_app.errors import ArtifactError, MissingDependencyError
 from fasttext_app.events import EpochRecord
 from fasttext_app.history import Curve, History, Panel, load_history, panels
@@ -46,7 +46,7 @@ def run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def invoke(*arguments, code=0):
-        result = CliRunner().invoke(app, ["plot", *map(str, arguments)])
+        result = CliRunner().invoke(make_app(), ["plot", *map(str, arguments)])
         assert result.exit_code == code, (result.stdout, result.stderr, result.exception)
         return result
 

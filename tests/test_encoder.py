@@ -5,6 +5,8 @@ The reference here is written from the documented rules alone and shares no code
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections import Counter
 from itertools import pairwise
 
@@ -18,7 +20,8 @@ from fasttext_app.errors import ConfigError, DataError
 from fasttext_app.parallel import map_ahead, map_threads
 from fasttext_app.text import encoder as module
 from fasttext_app.text.encoder import TextEncoder, as_chunks, tokenize
-from fasttext_app.text.tokenizers import load_tokenizer
+from fasttext_app.text.ragged import Ragged
+from fasttext_app.text.tokenizers import Tokenizer, load_tokenizer
 from fasttext_app.text.tokens import Tokens
 from fasttext_app.text.vocabulary import Vocabulary
 
@@ -36,8 +39,8 @@ SETTINGS = st.tuples(
 )
 
 
-def make(word_ngrams=1, lengths=(0, 0), bucket=0, texts=TRAINING, **limits):
-    tokenizer = load_tokenizer("whitespace")
+def make(word_ngrams=1, lengths=(0, 0), bucket=0, texts=TRAINING, tokenizer=None, **limits):
+    tokenizer = tokenizer or load_tokenizer("whitespace")
     vocabulary = Vocabulary.build(tokenize(tokenizer, texts), **limits)
     minn, maxn = lengths
     return TextEncoder(
@@ -248,14 +251,57 @@ def test_a_stream_is_taken_only_as_far_as_it_is_needed():
 # --- plain and compiled, whole and pruned ------------------------------------------------------
 
 
-@given(TEXTS, SETTINGS)
+ANY_TEXTS = st.lists(
+    st.text(st.sampled_from("aB <>/s\n\0\u2003éÉ\u0130.,'\"_l"), max_size=30)
+    | st.sampled_from(["</s>", "a </s> b", "__label__a b", "__label__a", "it's <br /> ß"])
+    | st.lists(WORDS, max_size=7).map(" ".join),
+    max_size=6,
+)
+TOKENIZERS = st.sampled_from(["whitespace", "basic_english", "fasttext", "fasttext:<", "hf"])
+
+
+@given(ANY_TEXTS, SETTINGS, TOKENIZERS)
 @laws
-def test_plain_and_compiled_code_give_the_same_ids(texts, setting):
-    encoder = make(*setting)
-    compiled = encoder.encode_tokens(encoder.tokenizer(pa.array(texts, pa.string())))
+def test_plain_and_compiled_code_give_the_same_ids(texts, setting, tokenizer):
+    kind = load_tokenizer(tokenizer) if tokenizer != "hf" else Tokenizer("hf", split_by_letter)
+    encoder = make(*setting, tokenizer=kind)
+    column = pa.array(texts, pa.string())
     plain = encoder.encode_few(texts)
-    assert compiled.to_lists() == plain.to_lists()
-    assert (compiled.indices.dtype, plain.indices.dtype) == (np.int32, np.int32)
+    importlib.import_module(module.KERNELS)  # with it loaded, all goes through compiled code
+    ways = [encoder.encode_tokens(kind(column)), encoder.encode_chunk(column)]
+    ways.append(Ragged.concat([encoder.encode_text(text) for text in texts] or [plain]))
+    for compiled in ways:
+        assert compiled.to_lists() == plain.to_lists()
+        assert compiled.indices.dtype == np.int32
+
+
+def split_by_letter(texts):
+    return [list(text) for text in texts]
+
+
+def test_a_single_text_and_a_column_run_the_same_machine_code():
+    """Another kind of array would be compiled for anew, for seconds, amid the predictions."""
+    encoder = make(2, (2, 3), 50, tokenizer=load_tokenizer("basic_english"))
+    kernels = importlib.import_module(module.KERNELS)
+    before = len(kernels.encode_texts.signatures)
+    for text in ("to be", "", "Ünknown É", "x" * 5000):
+        encoder.encode_text(text)
+        encoder.encode_chunk(pa.array([text, text]))
+    encoder.encode_chunk(pa.array(["", ""]))
+    encoder.encode_chunk(pa.array(["a", "b", "c"]).slice(1, 1))
+    assert len(kernels.encode_texts.signatures) - before <= 1
+
+
+@pytest.mark.parametrize("loaded", [True, False])
+def test_a_single_text_that_is_no_valid_unicode(loaded, monkeypatch):
+    encoder = make(2, (2, 3), 50, tokenizer=load_tokenizer("fasttext"))
+    importlib.import_module(module.KERNELS)
+    if not loaded:
+        monkeypatch.delitem(sys.modules, module.KERNELS)
+    with pytest.raises(DataError, match=r"texts: each must be a string: .*surrogates"):
+        encoder.encode_text("to \udcff be")
+    escaped = encoder.encode_text("to \udcff be", "surrogateescape")
+    assert escaped.to_lists() == encoder.encode_few(["to \udcff be"]).to_lists()
 
 
 @given(TEXTS, SETTINGS, st.sets(st.integers(0, 200)))

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 import fasttext_app as ft
-from fasttext_app.cli import app
+from fasttext_app.cli import make_app
 from fasttext_app.explanation import explain
 from fasttext_app.render_explanation import html_page, show_explanation
 
@@ -29,7 +29,7 @@ def run(tmp_path, monkeypatch, tiny_model_dir):
 
     def invoke(*arguments, code=0, stdin=None):
         given = ["explain", str(tiny_model_dir), *map(str, arguments)]
-        result = CliRunner().invoke(app, given, input=stdin)
+        result = CliRunner().invoke(make_app(), given, input=stdin)
         assert result.exit_code == code, (result.stdout, result.stderr, result.exception)
         return result
 
@@ -219,7 +219,7 @@ def test_a_model_without_ngrams_has_none_to_name(tmp_path):
     ft.train(["a b", "c d"] * 5, ["x", "y"] * 5, epochs=1, dim=2, validation=0.0).save(
         tmp_path / "m"
     )
-    shown = CliRunner().invoke(app, ["explain", str(tmp_path / "m"), "--label", "x"]).stdout
+    shown = CliRunner().invoke(make_app(), ["explain", str(tmp_path / "m"), "--label", "x"]).stdout
     assert "Words, counted in the training texts.\n" in shown
 
 

@@ -6,9 +6,11 @@ And the losses that such models have: their tree, and their draws, against plain
 from __future__ import annotations
 
 import heapq
+import importlib
 import itertools
 import math
 import struct
+import sys
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -30,6 +32,7 @@ from fasttext_app.losses import hierarchical_softmax, negative_sampling
 from fasttext_app.predictor import TextClassifier
 from fasttext_app.product_quantizer import Coded
 from fasttext_app.quantization import product_quantize
+from fasttext_app.text.encoder import KERNELS
 from fasttext_app.text.ragged import Ragged
 from fasttext_app.text.strings import python_strings
 
@@ -521,6 +524,19 @@ def test_log_probabilities_are_those_of_a_walk(counts, data, floor):
         by_hand = walk(tree, root(tree), row, 0.0, floor)
         assert sorted(by_hand) == list(range(len(counts)))
         np.testing.assert_allclose(values, [by_hand[c] for c in sorted(by_hand)], rtol=1e-6)
+
+
+@given(COUNTS, st.data(), st.sampled_from([0.0, 1e-5]))
+@settings(deadline=None, max_examples=60)
+def test_turns_are_added_up_alike_in_compiled_code(counts, data, floor):
+    tree, logits = HuffmanTree.build(counts), 100 * logits_for(data, counts)
+    importlib.import_module(KERNELS)
+    compiled = tree.log_probabilities(logits, floor)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delitem(sys.modules, KERNELS)
+        plain = tree.log_probabilities(logits, floor)
+    np.testing.assert_array_equal(compiled, plain)
+    assert np.isfinite(plain).all()
 
 
 @given(COUNTS, st.data())

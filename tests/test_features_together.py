@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 import fasttext_app as ft
 from fasttext_app.checkpoints import find_checkpoint
-from fasttext_app.cli import app
+from fasttext_app.cli import make_app
 from fasttext_app.errors import CheckpointError, ConfigError
 from fasttext_app.retraining import retrain
 
@@ -69,7 +69,7 @@ def test_no_model_is_saved_over_the_checkpoints_of_a_run_that_did_not_end(unfini
     model.save(tmp_path / "model")
     for command in (["quantize"], ["calibrate", "--data", "sample"]):
         arguments = [command[0], str(tmp_path / "model"), "--output", str(unfinished), *command[1:]]
-        done = CliRunner().invoke(app, arguments)
+        done = CliRunner().invoke(make_app(), arguments)
         assert done.exit_code == 1
         assert "the checkpoints of a run that did not end" in done.stderr
     assert find_checkpoint(unfinished).path == before
@@ -167,7 +167,7 @@ def test_data_with_shares_scores_a_model_without(tmp_path):
     (tmp_path / "soft.csv").write_text("text,label\n" + lines)
     arguments = ["evaluate", str(tmp_path / "model"), "--data", str(tmp_path / "soft.csv")]
     sets = ["--set", "data.label_separator=|", "--set", "data.soft_labels=true", "--json"]
-    done = CliRunner().invoke(app, arguments + sets)
+    done = CliRunner().invoke(make_app(), arguments + sets)
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["accuracy"] > 0.8
 
@@ -219,8 +219,8 @@ def test_a_fasttext_file_is_explained_calibrated_and_cut(tmp_path):
         ["calibrate", file, "--data", rows, "--output", str(tmp_path / "calibrated")],
         ["threshold", file, "--input", rows, "--label", "sport", "--keep", "10%"],
     ):
-        done = CliRunner().invoke(app, arguments)
+        done = CliRunner().invoke(make_app(), arguments)
         assert done.exit_code == 0, done.output
-    done = CliRunner().invoke(app, ["train", "--from", file, "--data", rows])
+    done = CliRunner().invoke(make_app(), ["train", "--from", file, "--data", rows])
     assert done.exit_code == 1
     assert "is a file; import it (fasttext-app import" in done.stderr

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fasttext_app import compat
-from fasttext_app.cli import app
+from fasttext_app.cli import make_app
 from fasttext_app.errors import ArtifactError
 from fasttext_app.interop.fasttext_file import read_file
 from fasttext_app.predictor import TextClassifier
@@ -23,7 +23,7 @@ def ft(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments, code=0):
-        result = CliRunner().invoke(app, ["ft", *map(str, arguments)])
+        result = CliRunner().invoke(make_app(), ["ft", *map(str, arguments)])
         assert result.exit_code == code, (result.stdout, result.stderr, result.exception)
         return result.stdout_bytes.decode().splitlines(), result.stderr
 
@@ -248,7 +248,7 @@ def test_a_dump_of_something_else_is_refused(ft, trained):
 @pytest.fixture
 def app_run(ft):
     def run(*arguments, code=0):
-        result = CliRunner().invoke(app, list(map(str, arguments)))
+        result = CliRunner().invoke(make_app(), list(map(str, arguments)))
         assert result.exit_code == code, (result.stdout, result.stderr, result.exception)
         return result
 

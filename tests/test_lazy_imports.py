@@ -140,7 +140,8 @@ def test_every_module_but_those_that_compute_with_torch_is_asked():
     with_torch = {"batch", "losses", "model", "optim", "optim.schedules", "trainer"}
     with_torch |= {"optim.cuda", "optim.cuda_kernels", "optim.fused", "optim.rowwise"}
     with_torch |= {"optim.cuda_batches", "optim.stepper", "token_dropout", "validation"}
-    with_numba = {"compiled", "dropout_kernels", "kernels", "text.kernels", "text.token_kernels"}
+    with_numba = {"compiled", "dropout_kernels", "kernels", "tree_kernels"}
+    with_numba |= {"text.kernels", "text.token_kernels"}
     assert set(WITHOUT_TORCH) == names - with_torch - with_numba - {"__init__", "__main__"}
 
 
@@ -189,21 +190,30 @@ def test_training_imports_neither_pandas_nor_scipy_nor_the_compiler_of_torch(tmp
     assert run_program(slow, "train", "--data", data, "--output", model, *options) == [0, []]
 
 
-def test_scipy_is_there_again_after_numba_has_done_without_it():
+@pytest.mark.parametrize("own_process", [True, False])
+def test_commands_do_without_the_linear_algebra_of_scipy_and_programs_keep_it(own_process):
     pytest.importorskip("scipy")
     code = (
         "import json, sys\n"
-        "from fasttext_app.lean_imports import without_blas\n"
-        "with without_blas():\n"
-        "    from fasttext_app.kernels import load_kernels\n"
-        "    load_kernels('adagrad')\n"
-        "    inside = hasattr(sys.modules['scipy.linalg'], 'norm')\n"
+        "from fasttext_app import lean_imports\n"
+        f"lean_imports.own_process = {own_process}\n"
+        "from fasttext_app.kernels import load_kernels\n"
+        "load_kernels('adagrad')\n"
+        "found = 'scipy.linalg' in sys.modules\n"
         "import scipy.linalg\n"
-        "with without_blas():\n"
-        "    kept = sys.modules['scipy.linalg'] is scipy.linalg\n"
-        "print(json.dumps([inside, kept, float(scipy.linalg.norm([3, 4]))]))"
+        "print(json.dumps([found, float(scipy.linalg.norm([3, 4]))]))"
     )
-    assert run(code) == [False, True, 5.0]
+    assert run(code) == [not own_process, 5.0]
+
+
+def test_predicting_many_texts_does_not_import_scipy(tiny_model_dir, tmp_path):
+    lines = tmp_path / "lines.txt"
+    lines.write_text("the team scored a late goal\n" * 50_000)
+    answers = tmp_path / "answers.txt"
+    options = ["--input", lines, "--output", answers]
+    slow = ("torch", "scipy.linalg", "pandas")
+    assert run_program(slow, "predict", tiny_model_dir, *options) == [0, []]
+    assert len(answers.read_text().splitlines()) == 50_000
 
 
 def test_importing_the_package_imports_nothing_but_its_version():
@@ -265,7 +275,7 @@ def test_training_starts_its_second_process_before_anything_with_threads_is_impo
         "can = background.can_fork\n"
         "def can_fork():\n    forked.append(can())\n    return forked[-1]\n"
         "background.can_fork = can_fork\n"
-        "try:\n    cli.app(['train', '--data', sys.argv[1], '--output', sys.argv[2],\n"
+        "try:\n    cli.make_app()(['train', '--data', sys.argv[1], '--output', sys.argv[2],\n"
         "             '--epochs', '1', *sys.argv[3:]])\n"
         "except SystemExit as end:\n    print(json.dumps([end.code, forked]))"
     )

@@ -16,7 +16,7 @@ from torch.nn import functional
 from typer.testing import CliRunner
 
 import fasttext_app
-from fasttext_app.cli import app
+from fasttext_app.cli import make_app
 from fasttext_app.config import resolve
 from fasttext_app.errors import DataError
 from fasttext_app.losses import build_loss, of_sets
@@ -205,7 +205,7 @@ def test_a_model_learns_all_labels_of_a_row(files):
 
 def test_the_commands_train_and_evaluate_rows_of_several_labels(files, tmp_path):
     def run(*arguments):
-        return CliRunner().invoke(app, [*map(str, arguments)])
+        return CliRunner().invoke(make_app(), [*map(str, arguments)])
 
     train = ["train", "--data", files / "rows.jsonl", "--output", tmp_path / "m", "--lr", "0.5"]
     done = run(*train, "--set", "data.label_separator=|", "--set", "model.loss=ova")
@@ -222,7 +222,7 @@ def test_the_commands_train_and_evaluate_rows_of_several_labels(files, tmp_path)
 
 def test_a_threshold_is_refused_where_rows_have_one_label(tiny_model_dir):
     done = CliRunner().invoke(
-        app, ["evaluate", str(tiny_model_dir), "--data", "sample", "--threshold", "0.5"]
+        make_app(), ["evaluate", str(tiny_model_dir), "--data", "sample", "--threshold", "0.5"]
     )
     assert done.exit_code == 2
     assert "is for rows of several labels" in done.output
@@ -254,7 +254,7 @@ def test_evaluate_takes_the_separator_of_the_rows_that_it_scores(files, tmp_path
     other = (files / "rows.csv").read_text().replace("|", ";")
     (tmp_path / "rows.csv").write_text(other)
     done = CliRunner().invoke(
-        app,
+        make_app(),
         ["evaluate", str(tmp_path / "m"), "--data", str(tmp_path / "rows.csv"), "--json",
          "--set", "data.label_separator=;"],
     )  # fmt: skip

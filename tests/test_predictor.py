@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +17,7 @@ from hypothesis import strategies as st
 from fasttext_app.artifact import Artifact
 from fasttext_app.config import ModelConfig, flat_layer, resolve
 from fasttext_app.errors import ConfigError, DataError, DeviceError
-from fasttext_app.forward import bag_vectors, probabilities
+from fasttext_app.forward import bag_vectors, class_probabilities, probabilities
 from fasttext_app.model import FastTextClassifier
 from fasttext_app.predictor import Prediction, Ranked, TextClassifier
 from fasttext_app.text.encoder import CHUNK_ROWS
@@ -191,6 +194,16 @@ def test_equal_scores_go_by_class():
     assert ranked.probabilities[0, 0] == ranked.probabilities[0, 1]
 
 
+@given(logit_arrays, st.sampled_from(["softmax", "ova", "hs"]))
+@settings(deadline=None, max_examples=100)
+def test_the_probabilities_of_some_classes_are_among_those_of_all(logits, loss):
+    config = ModelConfig(loss=loss)
+    everything = probabilities(np.minimum(logits, 0), config)
+    classes = np.argsort(logits, axis=1)[:, :2]
+    found = class_probabilities(np.minimum(logits, 0), classes, config)
+    np.testing.assert_array_equal(found, np.take_along_axis(everything, classes, axis=1))
+
+
 def test_top_k_is_a_prefix_of_the_whole_ranking(model):
     several = ["alpha", "beta gamma", ""]
     whole = model.rank(several, top_k=3)
@@ -223,6 +236,24 @@ def test_predict_one_text_or_several(model):
         one.labels,
     ]
     assert model.predict([]) == []
+
+
+def test_a_model_that_is_warm_answers_from_compiled_code(tiny_model_dir):
+    code = (
+        "import json, sys\n"
+        "import fasttext_app as ft\n"
+        "model = ft.load(sys.argv[1])\n"
+        "cold = model.predict('the team scored', top_k=2)\n"
+        "before = 'fasttext_app.text.kernels' in sys.modules\n"
+        "warm = model.warm_up().predict('the team scored', top_k=2)\n"
+        "print(json.dumps([before, 'fasttext_app.text.kernels' in sys.modules,\n"
+        "    cold.labels == warm.labels, max(map(abs, (a - b for a, b in\n"
+        "    zip(cold.probabilities, warm.probabilities)))) < 1e-6]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tiny_model_dir)], capture_output=True, check=True
+    )
+    assert json.loads(done.stdout) == [False, True, True, True]
 
 
 @pytest.mark.parametrize("kind", [tuple, np.array, pa.array, lambda t: pa.chunked_array([t])])

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as numpy_strategies
 from typer.testing import CliRunner
 
 import fasttext_app as ft
-from fasttext_app.cli import app
+from fasttext_app.cli import make_app
 from fasttext_app.errors import ConfigError
 from fasttext_app.quantization import keep_largest_rows, quantize_rows
 
@@ -111,7 +111,7 @@ def place(tmp_path, monkeypatch):
 
 
 def invoke(*arguments):
-    return CliRunner().invoke(app, ["quantize", *map(str, arguments)])
+    return CliRunner().invoke(make_app(), ["quantize", *map(str, arguments)])
 
 
 def test_the_command_shows_size_and_accuracy_before_and_after(place):

@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 
 import fasttext_app as ft
 from fasttext_app.checkpoints import Checkpoints, find_checkpoint
-from fasttext_app.cli import app
+from fasttext_app.cli import make_app
 from fasttext_app.errors import CheckpointError, ConfigError
 from fasttext_app.events import EpochEnd, StepEnd
 from fasttext_app.history import load_history
@@ -46,7 +46,7 @@ TRAIN = ["train", "--data", "rows.csv", "--device", "cpu", "--dim", "4", "--batc
 
 
 def invoke(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return CliRunner().invoke(make_app(), [str(argument) for argument in arguments])
 
 
 def weights(folder: str | Path) -> bytes:

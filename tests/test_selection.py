@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 import fasttext_app
 from fasttext_app import selection
-from fasttext_app.cli import app
+from fasttext_app.cli import make_app
 from fasttext_app.errors import DataError
 from fasttext_app.selection import find_cut, keep_texts, score_texts
 
@@ -23,7 +23,7 @@ PROBABILITY = st.one_of(st.floats(0, 1), st.sampled_from([0.0, 0.5, 1.0, 5e-324,
 
 
 def run(*arguments, text=None):
-    return CliRunner().invoke(app, [*map(str, arguments)], input=text)
+    return CliRunner().invoke(make_app(), [*map(str, arguments)], input=text)
 
 
 @given(st.lists(PROBABILITY, min_size=1, max_size=80), st.floats(0.001, 1), st.integers(1, 5))

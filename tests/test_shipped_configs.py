@@ -7,7 +7,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from fasttext_app.cli import app
+from fasttext_app.cli import make_app
 
 
 def scores_of(tmp_path, *arguments: str):
@@ -15,7 +15,7 @@ def scores_of(tmp_path, *arguments: str):
         ["train", *arguments, "--output", tmp_path / "m"],
         ["evaluate", tmp_path / "m"],
     ):
-        result = CliRunner().invoke(app, [*map(str, command), "--json"])
+        result = CliRunner().invoke(make_app(), [*map(str, command), "--json"])
         assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
 

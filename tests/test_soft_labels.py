@@ -16,7 +16,7 @@ from torch.nn import functional
 from typer.testing import CliRunner
 
 import fasttext_app
-from fasttext_app.cli import app
+from fasttext_app.cli import make_app
 from fasttext_app.config import resolve
 from fasttext_app.errors import DataError
 from fasttext_app.losses import build_loss
@@ -200,7 +200,7 @@ def test_the_most_likely_label_is_the_right_one(files, tmp_path):
 
 def test_the_commands_train_evaluate_and_show(files, tmp_path):
     def run(*arguments):
-        done = CliRunner().invoke(app, [*map(str, arguments)])
+        done = CliRunner().invoke(make_app(), [*map(str, arguments)])
         assert done.exit_code == 0, done.output
         return done.stdout
 

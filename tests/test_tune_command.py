@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from fasttext_app.cli import app, tune_display
+from fasttext_app.cli import make_app, tune_display
 from fasttext_app.config import resolve
 
 QUICK = ["--threads", "1", "--device", "cpu", "--set", "model.dim=6", "--set", "text.bucket=5000"]
@@ -32,7 +32,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     (tmp_path / "space.toml").write_text(SPACE)
 
     def invoke(*arguments: object, code: int = 0) -> Result:
-        result = CliRunner().invoke(app, list(map(str, arguments)))
+        result = CliRunner().invoke(make_app(), list(map(str, arguments)))
         assert result.exit_code == code, (result.stdout, result.stderr, result.exception)
         return result
 

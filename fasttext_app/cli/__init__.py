@@ -6,29 +6,26 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
+from functools import cache
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from fasttext_app import lean_imports
 from fasttext_app._version import __version__
-from fasttext_app.cli import ft
-from fasttext_app.cli.calibrate import calibrate
-from fasttext_app.cli.evaluate import evaluate
-from fasttext_app.cli.exchange import export, import_
-from fasttext_app.cli.explain import explain
-from fasttext_app.cli.plot import plot
-from fasttext_app.cli.predict import predict
-from fasttext_app.cli.quantize import quantize
-from fasttext_app.cli.show import data, info, inspect
-from fasttext_app.cli.threshold import threshold
-from fasttext_app.cli.train import train
-from fasttext_app.cli.tune import tune
 from fasttext_app.errors import FastTextAppError
 from fasttext_app.interrupts import Terminated
 
-__all__ = ["app", "main"]
+__all__ = ["COMMANDS", "main", "make_app"]
 
+COMMANDS = {
+    **{name: name for name in ("train", "tune", "predict", "evaluate", "calibrate", "threshold")},
+    **{"quantize": "quantize", "explain": "explain", "inspect": "show", "plot": "plot"},
+    **{"info": "show", "data": "show", "import": "exchange", "export": "exchange", "ft": "ft"},
+}
+"""The module of each command."""
 INTERRUPTED, CLOSED_PIPE, TERMINATED = 130, 141, 143  # 128 + the signal, as a shell reports it
 
 
@@ -89,22 +86,26 @@ def _fail(message: str, code: int) -> None:
     raise typer.Exit(code) from None
 
 
-app = typer.Typer(
-    cls=Commands,
-    name="fasttext-app",
-    help="Classify text with a bag of n-gram embeddings: fastText, as it would be written today.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-for command in (
-    *(train, tune, predict, evaluate, calibrate, threshold, quantize),
-    *(explain, inspect, plot, info, data),
-):
-    app.command()(command)
-app.command("import")(import_)
-app.command()(export)
-app.add_typer(ft.app)
+@cache
+def make_app(only: str | None = None) -> typer.Typer:
+    """Return the command line; ``only`` one command of it is made a good deal sooner."""
+    app = typer.Typer(
+        cls=Commands,
+        name="fasttext-app",
+        help="Classify text with a bag of n-gram embeddings: fastText, as it would be written "
+        "today.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_options)
+    for name in COMMANDS if only is None else [only]:
+        module = import_module(f"fasttext_app.cli.{COMMANDS[name]}")
+        if name == "ft":
+            app.add_typer(module.app)
+        else:
+            app.command(name)(getattr(module, "import_" if name == "import" else name))
+    return app
 
 
 def _show_version(wanted: bool) -> None:
@@ -113,7 +114,6 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _options(
     version: Annotated[
         bool,
@@ -131,9 +131,12 @@ def main() -> None:
     """
     # Its threads, which nothing here needs, spin while NumPy is imported.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")  # to look for any takes time
+    lean_imports.own_process = True
     code: Any = 0
+    first = sys.argv[1] if len(sys.argv) > 1 else None
     try:
-        app()
+        make_app(first if first in COMMANDS else None)()
     except SystemExit as ending:
         code = ending.code or 0
     except OSError as error:  # of --version and --help, which come before any command

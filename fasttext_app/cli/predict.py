@@ -84,6 +84,7 @@ def predict(
     from fasttext_app.config import parse_assignments, resolve
     from fasttext_app.opening import open_classifier
     from fasttext_app.outputs import FORMATS, format_for, write_predictions
+    from fasttext_app.text.encoder import FEW_BYTES
 
     if form is not None and form not in FORMATS:
         raise typer.BadParameter(
@@ -104,6 +105,8 @@ def predict(
         data_layer(str(input), text_column, None, errors),
     )
     batches = _given(given_texts(texts, config.data.errors)) if texts else _read(config)
+    if input is not None and input.is_file() and input.stat().st_size > FEW_BYTES:
+        classifier.warm_up()
     if label is not None:
         from fasttext_app.selection import keep_texts
 

@@ -27,7 +27,6 @@ from fasttext_app.cli.options import (
 )
 from fasttext_app.errors import CheckpointError
 from fasttext_app.interrupts import Interrupts
-from fasttext_app.lean_imports import without_blas
 
 __all__ = ["train"]
 
@@ -167,8 +166,7 @@ def _prepared(config: Any, interrupts: Interrupts) -> Iterator[Callable[[], Any]
     def prepare(folder: str, *, hand_over: bool) -> Any:
         from fasttext_app.preparation import prepare_source
 
-        with without_blas():
-            return prepare_source(config, folder, hand_over=hand_over)
+        return prepare_source(config, folder, hand_over=hand_over)
 
     _spare_memory()
     with TemporaryDirectory(prefix="fasttext_app-") as folder:
@@ -228,8 +226,7 @@ def _run(
     from fasttext_app.events import Callback
     from fasttext_app.kernels import load_kernels
 
-    with without_blas():
-        load_kernels(config.optimizer.name)
+    load_kernels(config.optimizer.name)
     resolve_device(config.trainer.device)  # a device that is not there ends it before the work
     progress = TrainProgress()
     listeners: list[Callback] = [progress]

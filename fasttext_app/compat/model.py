@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from fasttext_app.artifact import Artifact, Tensors
 from fasttext_app.compat.words import Words, decoded
@@ -21,8 +22,11 @@ from fasttext_app.interop.label_scores import Meter, labelled_lines, line_column
 from fasttext_app.interop.meters import ScoreMeter
 from fasttext_app.interop.train_options import DEFAULTS
 from fasttext_app.interop.word_vectors import WordVectors, classifier_vectors
-from fasttext_app.predictor import TextClassifier
+from fasttext_app.parallel import map_threads
+from fasttext_app.predictor import Ranked, TextClassifier
+from fasttext_app.text.encoder import as_chunks
 from fasttext_app.text.fasttext_lines import SPACES
+from fasttext_app.text.ragged import Ragged
 
 __all__ = ["FastText", "loss_name"]
 
@@ -82,31 +86,50 @@ class FastText(Words):
             raise ValueError("predict processes one line at a time (remove '\\n')")
         if k == 0:
             raise ValueError("k needs to be 1 or higher!")
-        named, numbers, _ = self._ranked(lines, k, threshold)
         if isinstance(text, str):
+            bags = self.classifier.encoder.encode_text(text, "surrogateescape")
+            named, numbers = self._named(*self._ranked(bags, k), threshold)
             return tuple(named[0]), numbers[0]
-        return named, numbers
+        ranked, known = self._rank_lines(text, k)
+        return self._named(ranked, known, threshold)
 
-    def _ranked(
-        self, lines: list[str], k: int, threshold: float
-    ) -> tuple[list[list[str]], list[npt.NDArray[np.float64]], npt.NDArray[np.bool_]]:
-        """Return labels and probabilities, and whether each line has any feature."""
-        labels = [label_prefix(self._artifact) + name for name in self.classifier.labels]
-        most = len(labels) if k < 0 else min(k, len(labels))
-        bags = self.classifier.encoder.encode(line_column(lines), self.classifier.threads)
-        ranked, known = self.classifier.rank_bags(bags, most), bags.lengths > 0
+    def _rank_lines(self, lines: list[str], k: int) -> tuple[Ranked, npt.NDArray[np.bool_]]:
+        """Return the best classes of each line, and whether it has any feature."""
+
+        def rank(chunk: pa.StringArray) -> tuple[Ranked, npt.NDArray[np.bool_]]:
+            return self._ranked(self.classifier.encoder.encode_chunk(chunk), k)
+
+        chunks = as_chunks(line_column(lines)) or [line_column([])]
+        parts = list(map_threads(rank, chunks, self.classifier.threads))
+        ranked, known = zip(*parts, strict=True)
+        return Ranked.concat(ranked), np.concatenate(known)
+
+    def _ranked(self, bags: Ragged, k: int) -> tuple[Ranked, npt.NDArray[np.bool_]]:
+        classes = len(self.classifier.labels)
+        most = classes if k < 0 else min(k, classes)
+        return self.classifier.rank_bags(bags, most), bags.lengths > 0
+
+    def _named(
+        self, ranked: Ranked, known: npt.NDArray[np.bool_], threshold: float
+    ) -> tuple[list[list[str]], list[npt.NDArray[np.float64]]]:
+        """Return the labels and probabilities of each line that reach a threshold.
+
+        It is compared with what there was before the floor, in 32 bits; a line of nothing known has
+        no answer.
+        """
+        prefix, labels = label_prefix(self._artifact), self.classifier.labels
         floor = FASTTEXT_FLOOR if self.classifier.config.model.probabilities == "fasttext" else 0.0
+        values = ranked.probabilities
+        before = np.where(values < 1, values - floor, 1).astype(np.float32)
+        kept = (before >= np.float32(threshold)) & known[:, None]
         named, numbers = [], []
-        for classes, values, any_feature in zip(
-            ranked.classes, ranked.probabilities, known, strict=True
+        for classes, scores, wanted in zip(
+            ranked.classes.tolist(), values, kept.tolist(), strict=True
         ):
-            # A threshold is compared with what there was before the floor, in 32 bits; a line of
-            # nothing known has no answer.
-            before = np.where(values < 1, values - floor, 1).astype(np.float32)
-            kept = (before >= np.float32(threshold)) & any_feature
-            named.append([labels[number] for number in classes[kept]])
-            numbers.append(values[kept])
-        return named, numbers, known
+            chosen = [number for number, is_kept in zip(classes, wanted, strict=True) if is_kept]
+            named.append([prefix + labels[number] for number in chosen])
+            numbers.append(scores if len(chosen) == len(classes) else scores[wanted])
+        return named, numbers
 
     def test(
         self, path: str | Path, k: int = 1, threshold: float = 0.0
@@ -167,7 +190,8 @@ class FastText(Words):
         """Hand on the labels of each line that has any, those predicted, and their scores."""
         for batch in labelled_lines(path, label_prefix(self._artifact), set(self.labels)):
             lines = [text for text, _ in batch]
-            answers = zip(batch, *self._ranked(lines, k, threshold), strict=True)
+            ranked, known = self._rank_lines(lines, k)
+            answers = zip(batch, *self._named(ranked, known, threshold), known, strict=True)
             for (_, gold), found, scores, any_feature in answers:
                 if any_feature and gold:
                     add(gold, found, scores)

@@ -252,7 +252,7 @@ def _label_column(
                 f"{row_name(first)}: label {column[first]} has no name; "
                 f"the names go from 0 to {len(label_names) - 1}"
             )
-        return pc.take(pa.array(label_names, pa.string()), column)
+        return pc.take(string_array(label_names), column)
     return checked_shares(column.cast(pa.string()), config, row_name)
 
 

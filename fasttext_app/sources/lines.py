@@ -25,6 +25,7 @@ from fasttext_app.sources.examples import (
 )
 from fasttext_app.sources.stream import CheckedStream
 from fasttext_app.text.soft_labels import soft_cell
+from fasttext_app.text.strings import string_array
 
 __all__ = ["scan_fasttext", "scan_json_lines", "scan_lines"]
 
@@ -61,7 +62,7 @@ def scan_lines(path: Path, errors: str = "strict") -> Iterator[tuple[int, pa.Str
 
 
 def _split(data: bytes) -> pa.StringArray:
-    lines = pa.array(data.decode("utf-8").split("\n"), pa.string())
+    lines = pc.split_pattern(string_array([data.decode("utf-8")]), "\n").flatten()
     return pc.utf8_rtrim(lines, "\r") if b"\r" in data else lines
 
 
@@ -134,7 +135,7 @@ def _split_labels(
             raise DataError(f"{row_name(row)}: the line has no word that begins with {prefix}")
         labels[row] = (separator or "").join(word.removeprefix(prefix) for word in words) or None
         texts[row] = _without_labels(lines.slice(row, 1), prefix)[0].as_py() if words else None
-    return pa.array(labels, pa.string()), pa.array(texts, pa.string())
+    return string_array(labels), string_array(texts)
 
 
 def scan_json_lines(path: Path, config: DataConfig, *, labels: bool) -> Batches:

@@ -35,7 +35,7 @@ from fasttext_app.text.hashing import (
 )
 from fasttext_app.text.ragged import Ragged
 from fasttext_app.text.strings import python_strings, string_array, string_buffers
-from fasttext_app.text.tokenizers import Tokenizer
+from fasttext_app.text.tokenizers import CompiledInput, Tokenizer
 from fasttext_app.text.tokens import Tokens
 from fasttext_app.text.vocabulary import Vocabulary
 
@@ -44,6 +44,7 @@ __all__ = ["TextEncoder", "TextLike", "as_chunks", "chunk_rows", "tokenize"]
 CHUNK_ROWS = 2048  # what a core encodes in its cache
 CHUNK_BYTES = 1 << 26  # an Arrow string column holds 2 GB
 FEW_BYTES = 1 << 20  # so few are sooner done in plain Python than the kernels are loaded
+TEXT_BYTES = 64  # what each of them costs besides
 KERNELS = "fasttext_app.text.kernels"
 REMEMBERED_WORDS = 1 << 16
 
@@ -104,7 +105,7 @@ class TextEncoder:
                 "2^31 rows"
             )
         self._words: dict[str, Word] = {}
-        self._plain_bytes = 0  # of the texts encoded in plain Python
+        self._plain_bytes = 0  # that plain Python has had to do
 
     @classmethod
     def from_config(
@@ -145,11 +146,49 @@ class TextEncoder:
 
     def encode_chunk(self, texts: pa.StringArray) -> Ragged:
         """Encode one column of texts (no nulls)."""
-        if KERNELS not in sys.modules and self._plain_bytes < FEW_BYTES:
-            self._plain_bytes += _text_bytes(texts)
-            if self._plain_bytes < FEW_BYTES:
-                return self.encode_few(python_strings(texts))
-        return self.encode_tokens(self.tokenizer(texts))
+        if self._sooner_in_python(_text_bytes(texts) + TEXT_BYTES * len(texts)):
+            return self.encode_few(python_strings(texts))
+        if self.tokenizer.rules is None:
+            return self.encode_tokens(self.tokenizer(texts))
+        return self._encode_bytes(self.tokenizer.bytes_of_column(texts))
+
+    def encode_text(self, text: str, errors: str = "strict") -> Ragged:
+        """Encode a single text, without the way through Arrow.
+
+        Args:
+            text: the text.
+            errors: what to do with lone surrogates; ``surrogateescape``: they stand for bytes.
+
+        Raises:
+            DataError: it has a lone surrogate.
+        """
+        try:
+            size = len(text.encode(errors=errors))
+        except UnicodeEncodeError as error:
+            raise _no_text(error) from None
+        if self.tokenizer.rules is None or self._sooner_in_python(size + TEXT_BYTES):
+            return self.encode_few([text])
+        return self._encode_bytes(self.tokenizer.bytes_of_text(text, errors))
+
+    def _sooner_in_python(self, size: int) -> bool:
+        if KERNELS in sys.modules or self._plain_bytes >= FEW_BYTES:
+            return False
+        self._plain_bytes += size
+        return self._plain_bytes < FEW_BYTES
+
+    def _encode_bytes(self, texts: CompiledInput) -> Ragged:
+        from fasttext_app.text.kernels import encode_texts
+
+        rows, offsets = encode_texts(
+            *texts,
+            *self.vocabulary.index,
+            self.minn,
+            self.maxn,
+            self.word_ngrams,
+            max(self.bucket, 1),
+            *self.hashed.index,
+        )
+        return Ragged(rows, offsets)
 
     def encode_tokens(self, tokens: Tokens) -> Ragged:
         """Encode texts that have been tokenised, in compiled code."""
@@ -221,11 +260,15 @@ def as_chunks(texts: TextLike) -> list[pa.StringArray]:
         try:
             texts = string_array(texts)
         except (pa.ArrowInvalid, TypeError, UnicodeEncodeError) as error:
-            raise DataError(f"texts: each must be a string: {error}") from None
+            raise _no_text(error) from None
     if texts.null_count:
         raise DataError("texts: one of them is None")
     whole = texts.chunks if isinstance(texts, pa.ChunkedArray) else [texts]
     return [piece for chunk in whole for piece in _pieces(chunk)]
+
+
+def _no_text(error: Exception) -> DataError:
+    return DataError(f"texts: each must be a string: {error}")
 
 
 def _pieces(chunk: pa.Array) -> Iterator[pa.StringArray]:

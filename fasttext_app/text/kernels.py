@@ -6,7 +6,8 @@ Each kernel does what a plain function does elsewhere, and tests hold the two eq
 ``hash_words``     ``hashing.reference_fnv1a``
 ``find_words``     ``Vocabulary.row``
 ``char_hashes``    ``hashing.reference_char_ngrams``
-``emit_rows``      ``TextEncoder.encode_few``
+``emit_rows``      ``TextEncoder.encode_few``, after the tokenizer
+``encode_texts``   the same with the tokenizer: all of the above in one call
 =================  =============================================================================
 
 Shapes: **N** tokens, **B** texts, **W** distinct words, **V** vocabulary words. Strings are Arrow's
@@ -23,10 +24,12 @@ import numpy.typing as npt
 from fasttext_app.compiled import compiled, prefetch_to_write
 from fasttext_app.text.token_kernels import (
     EXTENDED,
+    FASTTEXT,
     MASK32,
     ONE,
     PRIME,
     SEED,
+    code_texts,
     same_bytes,
     slots_of,
 )
@@ -35,6 +38,7 @@ __all__ = [
     "char_hashes",
     "count_texts",
     "emit_rows",
+    "encode_texts",
     "find_words",
     "hash_words",
     "index_words",
@@ -201,13 +205,23 @@ def emit_rows(
         Rows end to end, and the offsets of every text's rows, [B + 1].
     """
     with_chars = len(char_offsets) > 1
+    char_rows = np.empty(len(chars), dtype=np.int32)  # once for each word, however often it occurs
+    bounds = np.zeros(len(char_offsets), dtype=np.int64)
+    made, space = 0, np.uint64(bucket)
+    for word in range(len(char_offsets) - 1):
+        for number in range(char_offsets[word], char_offsets[word + 1]):
+            found = _row(np.int64(np.uint64(chars[number]) % space), first, bits, ranks)
+            if found >= 0:
+                char_rows[made] = found
+                made += 1
+        bounds[word + 1] = made
     most = len(codes) * longest
     if with_chars:
         for code in codes:
-            most += char_offsets[code + 1] - char_offsets[code]
+            most += bounds[code + 1] - bounds[code]
     rows = np.empty(most, dtype=np.int32)
     row_offsets = np.zeros(len(offsets), dtype=np.int64)
-    made, space = 0, np.uint64(bucket)
+    made = 0
     for text in range(len(offsets) - 1):
         start, end = offsets[text], offsets[text + 1]
         for token in range(start, end):
@@ -217,11 +231,9 @@ def emit_rows(
                 rows[made] = row
                 made += 1
             if with_chars:
-                for number in range(char_offsets[code], char_offsets[code + 1]):
-                    found = _row(np.int64(np.uint64(chars[number]) % space), first, bits, ranks)
-                    if found >= 0:
-                        rows[made] = found
-                        made += 1
+                for at in range(bounds[code], bounds[code + 1]):
+                    rows[made] = char_rows[at]
+                    made += 1
         for token in range(start, end if longest > 1 else start):
             state = np.uint64(np.int64(np.int32(hashes[codes[token]])))
             for following in range(token + 1, min(token + longest, end)):
@@ -233,6 +245,36 @@ def emit_rows(
                     made += 1
         row_offsets[text + 1] = made
     return rows[:made].copy(), row_offsets
+
+
+@compiled
+def encode_texts(
+    data: Bytes,
+    bounds: I32,
+    rules: int,
+    prefix: Bytes,
+    slots: I32,
+    known: Bytes,
+    known_bounds: I32,
+    known_hashes: U32,
+    minn: int,
+    maxn: int,
+    longest: int,
+    bucket: int,
+    bits: U64,
+    ranks: I32,
+) -> tuple[I32, I64]:
+    """Turn the bytes of texts into table rows, as :func:`emit_rows` does; see there, and above."""
+    codes, offsets, words, word_bounds, hashes = code_texts(data, bounds, rules, prefix)
+    rows = find_words(slots, known, known_bounds, known_hashes, words, word_bounds, hashes)
+    chars, char_offsets = np.empty(0, dtype=np.uint32), np.zeros(1, dtype=np.int64)
+    if maxn > 0:
+        end = codes[-1] if rules == FASTTEXT and len(codes) else -1
+        chars, char_offsets = char_hashes(words, word_bounds, minn, maxn, end)
+    first = len(known_hashes)
+    return emit_rows(
+        codes, offsets, rows, hashes, chars, char_offsets, longest, bucket, first, bits, ranks
+    )
 
 
 @compiled

@@ -17,6 +17,7 @@ import pyarrow as pa
 from fasttext_app.errors import DataError
 from fasttext_app.text.ragged import Ragged
 from fasttext_app.text.soft_labels import LabelShares, shares_of_cell
+from fasttext_app.text.strings import string_array
 from fasttext_app.text.vocabulary import LabelSet, label_counts
 
 __all__ = ["RowLabels", "split_cell"]
@@ -83,7 +84,7 @@ class RowLabels:
             for label in read(cell, separator):
                 seen[label] += rows
         found = [label for label, rows in seen.items() if rows >= min_count]
-        names = LabelSet.build([pa.array(found, pa.string())], order)
+        names = LabelSet.build([string_array(found)], order)
         return cls(names, separator, may_be_none=may_be_none, soft=soft)
 
     @property

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 __all__ = [
+    "bytes_of",
     "flag_array",
     "number_array",
     "numbers_of",
@@ -64,10 +65,23 @@ def string_buffers(
     """
     _, offset_buffer, data_buffer = strings.buffers()
     if offset_buffer is None or not len(strings):  # Arrow may leave out an empty column's buffers
-        return np.empty(0, np.uint8), np.zeros(1, np.int32)
+        return np.frombuffer(b"", np.uint8), np.frombuffer(bytes(4), np.int32)
     raw = np.frombuffer(offset_buffer, dtype=np.int32)
     bounds: npt.NDArray[np.int32] = raw[strings.offset :][: len(strings) + 1]
-    data = np.frombuffer(data_buffer, dtype=np.uint8) if data_buffer else np.empty(0, np.uint8)
+    return np.frombuffer(data_buffer or b"", dtype=np.uint8), bounds
+
+
+def bytes_of(
+    string: str, errors: str = "strict"
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
+    """Return the same of one string; read-only too, as compiled code takes no other for it.
+
+    Raises:
+        UnicodeEncodeError: it has a lone surrogate, and ``errors`` does not say what that is.
+    """
+    data = np.frombuffer(string.encode(errors=errors), dtype=np.uint8)
+    bounds = np.array([0, len(data)], dtype=np.int32)
+    bounds.flags.writeable = False
     return data, bounds
 
 

@@ -1,11 +1,11 @@
 """The built-in tokenizers in compiled code: one pass over the bytes.
 
 =================  =============================================================================
-``code_column``    ``tokenizers.basic_english``, ``whitespace``; word by word into a dict
-``end_lines``      what ``fasttext_lines.fasttext_words`` does after the split
+``code_texts``     ``tokenizers.basic_english``, ``whitespace``, ``fasttext_lines.fasttext_words``;
+                   word by word into a dict
 =================  =============================================================================
 
-Tests hold each equal to the plain function.
+Tests hold it equal to the plain functions.
 """
 
 from __future__ import annotations
@@ -17,15 +17,7 @@ import numpy.typing as npt
 
 from fasttext_app.compiled import compiled
 
-__all__ = [
-    "ENGLISH",
-    "FASTTEXT",
-    "WHITESPACE",
-    "code_column",
-    "end_lines",
-    "same_bytes",
-    "slots_of",
-]
+__all__ = ["RULES", "code_texts", "same_bytes", "slots_of"]
 
 Bytes = npt.NDArray[np.uint8]
 I32 = npt.NDArray[np.int32]
@@ -66,12 +58,16 @@ def _ascii_spaces() -> Bytes:
 
 
 WHITESPACE, ENGLISH, FASTTEXT = range(3)
+RULES = {"whitespace": WHITESPACE, "basic_english": ENGLISH, "fasttext": FASTTEXT}
+"""The rules of each tokenizer: what stands between Unicode spaces; those of ``basic_english``; or
+what stands between ASCII spaces, whatever the bytes, with ``</s>`` at the end of every text."""
 PLAIN_KINDS, ENGLISH_KINDS, ASCII_KINDS = (
     _kinds(english=False),
     _kinds(english=True),
     _ascii_spaces(),
 )
 BREAK = np.frombuffer(b"<br />", dtype=np.uint8).copy()
+END = np.frombuffer(b"</s>", dtype=np.uint8).copy()
 
 
 @compiled
@@ -148,21 +144,11 @@ def _with_room(table: U64, most: Any, hashes: U32, heads: U64, words: int) -> U6
 
 
 @compiled
-def code_column(data: Bytes, bounds: I32, rules: int) -> tuple[I32, I64, Bytes, I32, U32]:
-    """Split texts into tokens, and number the distinct ones in the order in which they appear.
+def _code_column(data: Bytes, bounds: I32, rules: int) -> tuple[I32, I64, Bytes, I32, U32]:
+    """Do what :func:`code_texts` does, but for the ends of lines.
 
     A word is looked up by its head: its bytes where it has at most seven, marked with its length
     by a byte that no text has; else its first eight. So a short word takes one look.
-
-    Args:
-        data: the bytes of the column; for ``ENGLISH``, letters other than A-Z are lower-cased.
-        bounds: where each text begins and ends, [B + 1].
-        rules: ``WHITESPACE``, ``ENGLISH`` or ``FASTTEXT``: what stands between Unicode spaces, the
-            rules of ``basic_english``, or what stands between ASCII spaces, whatever the bytes.
-
-    Returns:
-        The code of every token [N], the offsets of every text's tokens [B + 1], and the distinct
-        words: bytes, offsets [W + 1], and FNV-1a hashes [W].
     """
     kinds, folded = PLAIN_KINDS, SAME
     if rules == ENGLISH:
@@ -178,7 +164,7 @@ def code_column(data: Bytes, bounds: I32, rules: int) -> tuple[I32, I64, Bytes, 
     hashes = np.empty(size, dtype=np.uint32)
     heads = np.empty(size, dtype=np.uint64)
     words, used, tokens = 0, 0, 0
-    table = np.zeros((4096, 2), dtype=np.uint64)  # of every slot: a head, and a word's number + 1
+    table = np.zeros((512, 2), dtype=np.uint64)  # of every slot: a head, and a word's number + 1
     table = _with_room(table, size // 128, hashes, heads, 0)  # small: it stays in the cache
     for text in range(len(bounds) - 1):
         at, end = np.int64(bounds[text]), np.int64(bounds[text + 1])
@@ -245,29 +231,63 @@ def code_column(data: Bytes, bounds: I32, rules: int) -> tuple[I32, I64, Bytes, 
 
 
 @compiled
-def end_lines(codes: I32, offsets: I64, dropped: Bytes, end: int) -> tuple[I32, I64]:
-    """Do to texts what fastText does to lines: each ends with the word ``end``, its first one.
-
-    Args:
-        codes: [N].
-        offsets: the tokens of every text, [B + 1].
-        dropped: 1 for a word that is no feature (a label), [W].
-        end: the code of ``</s>``.
-
-    Returns:
-        The codes that are left, and their offsets.
-    """
+def _end_lines(
+    codes: I32, offsets: I64, words: Bytes, bounds: I32, hashes: U32, prefix: Bytes
+) -> tuple[I32, I64, Bytes, I32, U32]:
+    """Do to texts what fastText does to lines: each ends at ``</s>``, and loses its labels."""
+    end, most = -1, len(hashes)
+    label = np.zeros(most, dtype=np.uint8)
+    for word in range(most):
+        start, size = bounds[word], bounds[word + 1] - bounds[word]
+        if size >= len(prefix) and same_bytes(words, start, start + len(prefix), prefix, 0):
+            label[word] = 1
+        if size == len(END) and same_bytes(words, start, start + size, END, 0):
+            end = word
+    if end < 0:
+        end, used = most, len(words)
+        longer, further = np.empty(used + len(END), np.uint8), np.empty(most + 2, np.int32)
+        more = np.empty(most + 1, np.uint32)
+        longer[:used], longer[used:] = words, END
+        further[: most + 1], further[most + 1] = bounds, len(longer)
+        state = SEED
+        for byte in END:
+            state = ((state ^ EXTENDED[byte]) * PRIME) & MASK32
+        more[:most], more[most] = hashes, state
+        words, bounds, hashes = longer, further, more
     ended = np.empty(len(codes) + len(offsets) - 1, dtype=np.int32)
     ended_offsets = np.zeros(len(offsets), dtype=np.int64)
     made = 0
     for text in range(len(offsets) - 1):
         for at in range(offsets[text], offsets[text + 1]):
-            if codes[at] == end:
+            code = codes[at]
+            if code == end:
                 break
-            if not dropped[codes[at]]:
-                ended[made] = codes[at]
+            if not label[code]:
+                ended[made] = code
                 made += 1
         ended[made] = end
         made += 1
         ended_offsets[text + 1] = made
-    return ended[:made].copy(), ended_offsets
+    return ended[:made].copy(), ended_offsets, words, bounds, hashes
+
+
+@compiled
+def code_texts(
+    data: Bytes, bounds: I32, rules: int, prefix: Bytes
+) -> tuple[I32, I64, Bytes, I32, U32]:
+    """Split texts into tokens, and number the distinct ones in the order in which they appear.
+
+    Args:
+        data: the bytes of the texts; for ``basic_english``, letters other than A-Z are lower-cased.
+        bounds: where each text begins and ends, [B + 1].
+        rules: one of ``RULES``.
+        prefix: for ``fasttext``, what begins a word that is a label, and no token.
+
+    Returns:
+        The code of every token [N], the offsets of every text's tokens [B + 1], and the distinct
+        words: bytes, offsets [W + 1], and FNV-1a hashes [W].
+    """
+    codes, offsets, words, word_bounds, hashes = _code_column(data, bounds, rules)
+    if rules == FASTTEXT:
+        return _end_lines(codes, offsets, words, word_bounds, hashes, prefix)
+    return codes, offsets, words, word_bounds, hashes

@@ -19,17 +19,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from fasttext_app.errors import ConfigError, MissingDependencyError, did_you_mean
-from fasttext_app.text.fasttext_lines import PREFIX, fasttext_tokens, fasttext_words
+from fasttext_app.text.fasttext_lines import PREFIX, fasttext_words
 from fasttext_app.text.spans import Span, fasttext_spans, replacement_spans, whitespace_spans
-from fasttext_app.text.strings import string_array, string_buffers, strings_of_buffers
+from fasttext_app.text.strings import bytes_of, string_array, string_buffers, strings_of_buffers
 from fasttext_app.text.tokens import Tokens
 
 __all__ = ["Tokenizer", "basic_english", "load_tokenizer", "whitespace"]
@@ -52,6 +54,8 @@ REGISTRY_NAMES = ("basic_english", "spacy", "moses", "toktok", "revtok", "subwor
 
 Split = Callable[[list[str]], list[list[str]]]
 """What a tokenizer does: texts to the tokens of each."""
+CompiledInput = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32], int, npt.NDArray[np.uint8]]
+"""What ``token_kernels.code_texts`` takes: bytes, bounds of the texts, rules, label prefix."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,8 @@ class Tokenizer:
         name: as it stands in a configuration.
         split: texts to the tokens of each, in plain Python.
         asset: the file that it needs, to be saved with a model.
-        column: for the built-in ones, the same for a column, in one compiled pass.
+        rules: for the built-in ones, what the compiled pass over the bytes knows them by.
+        prefix: what begins a word that is a label, and no token.
         ends_lines: whether each text ends with the word ``</s>``, which has no character n-grams.
         spans: where the tokens of a text stand in it, for those tokenizers that can tell.
     """
@@ -70,7 +75,8 @@ class Tokenizer:
     name: str
     split: Split
     asset: bytes | None = None
-    column: Callable[[pa.StringArray], Tokens] | None = None
+    rules: str | None = None
+    prefix: str = ""
     ends_lines: bool = False
     spans: Callable[[str], list[Span]] | None = None
 
@@ -79,9 +85,30 @@ class Tokenizer:
 
     def __call__(self, texts: pa.StringArray) -> Tokens:
         """Tokenise a column of texts (no nulls), in one compiled pass where there is one."""
-        if self.column is None:
+        if self.rules is None:
             return Tokens.from_lists(self.split(texts.to_pylist()))
-        return self.column(texts)
+        from fasttext_app.text.token_kernels import code_texts
+
+        codes, offsets, data, bounds, hashes = code_texts(*self.bytes_of_column(texts))
+        return Tokens(codes, offsets, strings_of_buffers(data, bounds), hashes)
+
+    def bytes_of_column(self, texts: pa.StringArray) -> CompiledInput:
+        """Return what the compiled pass reads of a column of texts."""
+        if self.rules == "basic_english":
+            texts = _lower_others(texts)
+        return *string_buffers(texts), *self._compiled_rules
+
+    def bytes_of_text(self, text: str, errors: str = "strict") -> CompiledInput:
+        """Return what it reads of one text; see :func:`bytes_of`."""
+        if self.rules == "basic_english" and not text.isascii():
+            text = text.lower()
+        return *bytes_of(text, errors), *self._compiled_rules
+
+    @cached_property
+    def _compiled_rules(self) -> tuple[int, npt.NDArray[np.uint8]]:
+        from fasttext_app.text.token_kernels import RULES
+
+        return RULES[self.rules or ""], bytes_of(self.prefix)[0]
 
 
 def whitespace(text: str) -> list[str]:
@@ -99,22 +126,6 @@ def basic_english(text: str) -> list[str]:
     for pattern, replacement in BASIC_ENGLISH_RULES:
         text = text.replace(pattern, replacement)
     return text.split()
-
-
-def _english_tokens(texts: pa.StringArray) -> Tokens:
-    from fasttext_app.text.token_kernels import ENGLISH, code_column
-
-    codes, offsets, data, bounds, hashes = code_column(
-        *string_buffers(_lower_others(texts)), ENGLISH
-    )
-    return Tokens(codes, offsets, strings_of_buffers(data, bounds), hashes)
-
-
-def _whitespace_tokens(texts: pa.StringArray) -> Tokens:
-    from fasttext_app.text.token_kernels import WHITESPACE, code_column
-
-    codes, offsets, data, bounds, hashes = code_column(*string_buffers(texts), WHITESPACE)
-    return Tokens(codes, offsets, strings_of_buffers(data, bounds), hashes)
 
 
 def _lower_others(texts: pa.StringArray) -> pa.StringArray:
@@ -142,11 +153,9 @@ def load_tokenizer(name: str, asset: bytes | None = None) -> Tokenizer:
     """
     if name == "basic_english":
         spans = partial(replacement_spans, rules=BASIC_ENGLISH_RULES)
-        return Tokenizer(name, _one_by_one(basic_english), column=_english_tokens, spans=spans)
+        return Tokenizer(name, _one_by_one(basic_english), rules=name, spans=spans)
     if name == "whitespace":
-        return Tokenizer(
-            name, _one_by_one(whitespace), column=_whitespace_tokens, spans=whitespace_spans
-        )
+        return Tokenizer(name, _one_by_one(whitespace), rules=name, spans=whitespace_spans)
     family, _, argument = name.partition(":")
     if family == "fasttext":
         return _fasttext(name, argument or PREFIX)
@@ -172,7 +181,8 @@ def _fasttext(name: str, prefix: str) -> Tokenizer:
     return Tokenizer(
         name,
         _one_by_one(partial(fasttext_words, prefix=prefix)),
-        column=partial(fasttext_tokens, prefix=prefix),
+        rules="fasttext",
+        prefix=prefix,
         ends_lines=True,
         spans=partial(fasttext_spans, prefix=prefix),
     )

@@ -100,7 +100,8 @@ class Vocabulary:
         return self._id_of.get(word, -1)
 
     @cached_property
-    def _index(self) -> tuple[Any, Any, Any, Any]:
+    def index(self) -> tuple[Any, Any, Any, Any]:
+        """What the compiled look-up reads: slots, bytes, offsets and hashes of the words."""
         from fasttext_app.text.kernels import hash_words, index_words
 
         data, bounds = string_buffers(self.words)
@@ -112,7 +113,7 @@ class Vocabulary:
         from fasttext_app.text.kernels import find_words
 
         data, bounds = string_buffers(tokens.words)
-        return find_words(*self._index, data, bounds, tokens.hashes)
+        return find_words(*self.index, data, bounds, tokens.hashes)
 
 
 def _distinct(words: pa.ChunkedArray) -> tuple[pa.StringArray, npt.NDArray[np.int32]]:

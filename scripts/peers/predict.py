@@ -5,8 +5,8 @@
     python -m peers.predict cold PACKAGE MODEL TEXT      one text, and out; timed from outside
 
 PACKAGE is fasttext_app, fasttext_app_list (texts from a Python list, not an Arrow column),
-fasttext or fasttext_new. WORK is what `peers.rows` made: fasttext_app gets the texts as they are,
-the others get them normalised.
+fasttext_app_warm (its compiled code loaded at once), fasttext or fasttext_new. WORK is what
+`peers.rows` made: fasttext_app gets the texts as they are, the others get them normalised.
 """
 
 import sys
@@ -75,10 +75,13 @@ def single(package: str, model: str, work: str) -> None:
     import json
     import time
 
-    texts = texts_for("fasttext_app_list" if package == "fasttext_app" else package, work)
-    loader = import_module(package)
-    loaded = loader.load(model) if package == "fasttext_app" else loader.load_model(model)
-    predict = loaded.predict
+    if package.startswith("fasttext_app"):
+        texts = texts_for("fasttext_app_list", work)
+        loaded = import_module("fasttext_app").load(model)
+        predict = (loaded.warm_up() if package == "fasttext_app_warm" else loaded).predict
+    else:
+        texts = texts_for(package, work)
+        predict = import_module(package).load_model(model).predict
     for text in texts[-SINGLES // 10 :]:
         predict(text)
     taken = []

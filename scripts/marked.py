@@ -1,0 +1,30 @@
+"""What scripts write into pages, between ``<!-- NAME:start -->`` and ``<!-- NAME:end -->``."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+__all__ = ["put", "rewrite"]
+
+
+def put(page: str, name: str, text: str) -> str:
+    """Return a page with the text between the markers of that name.
+
+    Raises:
+        ValueError: the markers are missing.
+    """
+    start, end = f"<!-- {name}:start -->", f"<!-- {name}:end -->"
+    marked = re.compile(f"{start}.*?{end}", re.DOTALL)
+    if not marked.search(page):
+        raise ValueError(f"the markers {start} and {end} are missing")
+    return marked.sub(lambda _: f"{start}\n{text}\n{end}", page)
+
+
+def rewrite(page: Path, name: str, text: str) -> None:
+    """Do so in a file; end with one line where the markers are missing."""
+    try:
+        page.write_text(put(page.read_text(encoding="utf-8"), name, text), encoding="utf-8")
+    except ValueError as error:
+        sys.exit(f"{page}: {error}")
