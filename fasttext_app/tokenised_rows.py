@@ -22,7 +22,7 @@ from fasttext_app.text.ragged import Ragged
 from fasttext_app.text.spool import Load, Spool
 from fasttext_app.text.strings import numbers_of
 from fasttext_app.text.tokenizers import Tokenizer
-from fasttext_app.text.tokens import Tokens
+from fasttext_app.text.tokens import Tokens, WordList
 from fasttext_app.training_rows import Examples, Rows
 
 __all__ = ["Encoded", "Side", "TokenisedPart", "TokenisedRows", "batches_of", "tokenise"]
@@ -54,8 +54,7 @@ class TokenisedPart:
     """Some rows, tokenised; their codes may be in a file."""
 
     codes: Load
-    words: pa.StringArray
-    hashes: npt.NDArray[np.uint32]
+    words: WordList
     labels: pa.StringArray
     lengths: npt.NDArray[np.int64]  # tokens of each row
     weights: F32 | None
@@ -64,7 +63,7 @@ class TokenisedPart:
         """Return the tokens of some of its rows."""
         codes = self.codes()
         numbers = codes.indices.astype(np.int32, copy=False)
-        tokens = Tokens(numbers, codes.offsets, self.words, self.hashes)
+        tokens = Tokens(numbers, codes.offsets, self.words)
         return tokens if chosen.all() else tokens.take(np.flatnonzero(chosen))
 
 
@@ -114,7 +113,7 @@ def _tokenise(
         numbers = tokens.codes.astype(narrow, copy=False)
         codes, labels = spool.keep(Ragged(numbers, tokens.offsets)), piece.column("label")
         weights = numbers_of(piece.column("weight")) if "weight" in piece.schema.names else None
-        yield TokenisedPart(codes, tokens.words, tokens.hashes, labels, tokens.lengths, weights)
+        yield TokenisedPart(codes, tokens.words, labels, tokens.lengths, weights)
         found = True
     if not found:
         raise DataError(f"{examples.source}: there are no rows")

@@ -158,7 +158,7 @@ def test_whitespace_leaves_no_empty_token_at_either_end(space):
 def test_texts_without_words_have_empty_bags(tokenize, texts):
     tokens = tokenize(column(texts))
     assert tokens.to_lists() == [[] for _ in texts]
-    assert tokens.words.type == pa.string()
+    assert tokens.words.column.type == pa.string()
 
 
 # --- what lies behind the end of a buffer ------------------------------------------------------

@@ -42,7 +42,7 @@ def entries(vocabulary):
 def look_up(vocabulary, asked):
     """Look up words both ways: all at once in compiled code, and one by one."""
     tokens = Tokens.from_lists([asked])
-    found = vocabulary.rows(tokens)[tokens.codes]
+    found = vocabulary.rows(tokens.words)[tokens.codes]
     assert found.tolist() == [vocabulary.row(word) for word in asked]
     return found
 

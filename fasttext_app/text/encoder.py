@@ -35,7 +35,7 @@ from fasttext_app.text.hashing import (
 )
 from fasttext_app.text.ragged import Ragged
 from fasttext_app.text.strings import python_strings, string_array, string_buffers
-from fasttext_app.text.tokenizers import CompiledInput, Tokenizer
+from fasttext_app.text.tokenizers import Tokenizer
 from fasttext_app.text.tokens import Tokens
 from fasttext_app.text.vocabulary import Vocabulary
 
@@ -46,6 +46,7 @@ CHUNK_BYTES = 1 << 26  # an Arrow string column holds 2 GB
 FEW_BYTES = 1 << 20  # so few are sooner done in plain Python than the kernels are loaded
 TEXT_BYTES = 64  # what each of them costs besides
 KERNELS = "fasttext_app.text.kernels"
+NO_CHARS = np.empty(0, np.uint32), np.zeros(1, np.int64)
 REMEMBERED_WORDS = 1 << 16
 
 TextLike: TypeAlias = pa.Array | pa.ChunkedArray | Sequence[str]
@@ -148,27 +149,25 @@ class TextEncoder:
         """Encode one column of texts (no nulls)."""
         if self._sooner_in_python(_text_bytes(texts) + TEXT_BYTES * len(texts)):
             return self.encode_few(python_strings(texts))
-        if self.tokenizer.rules is None:
-            return self.encode_tokens(self.tokenizer(texts))
-        return self._encode_bytes(self.tokenizer.bytes_of_column(texts))
+        return self.encode_tokens(self.tokenizer(texts))
 
     def encode_text(self, text: str, errors: str = "strict") -> Ragged:
-        """Encode a single text, without the way through Arrow.
+        """Encode a single text, sooner than a column of one.
 
         Args:
             text: the text.
-            errors: what to do with lone surrogates; ``surrogateescape``: they stand for bytes.
+            errors: as for :meth:`.Tokenizer.of_text`.
 
         Raises:
-            DataError: it has a lone surrogate.
+            DataError: it has a lone surrogate, and ``errors`` does not say what that is.
         """
         try:
             size = len(text.encode(errors=errors))
         except UnicodeEncodeError as error:
             raise _no_text(error) from None
-        if self.tokenizer.rules is None or self._sooner_in_python(size + TEXT_BYTES):
+        if self._sooner_in_python(size + TEXT_BYTES):
             return self.encode_few([text])
-        return self._encode_bytes(self.tokenizer.bytes_of_text(text, errors))
+        return self.encode_tokens(self.tokenizer.of_text(text, errors))
 
     def _sooner_in_python(self, size: int) -> bool:
         if KERNELS in sys.modules or self._plain_bytes >= FEW_BYTES:
@@ -176,34 +175,19 @@ class TextEncoder:
         self._plain_bytes += size
         return self._plain_bytes < FEW_BYTES
 
-    def _encode_bytes(self, texts: CompiledInput) -> Ragged:
-        from fasttext_app.text.kernels import encode_texts
-
-        rows, offsets = encode_texts(
-            *texts,
-            *self.vocabulary.index,
-            self.minn,
-            self.maxn,
-            self.word_ngrams,
-            max(self.bucket, 1),
-            *self.hashed.index,
-        )
-        return Ragged(rows, offsets)
-
     def encode_tokens(self, tokens: Tokens) -> Ragged:
         """Encode texts that have been tokenised, in compiled code."""
         from fasttext_app.text.kernels import char_hashes, emit_rows
 
-        chars = np.empty(0, np.uint32), np.zeros(1, np.int64)
+        words, chars = tokens.words, NO_CHARS
         if self.maxn:
-            data, bounds = string_buffers(tokens.words)
             end = self._end_in(tokens) if self.tokenizer.ends_lines else -1
-            chars = char_hashes(data, bounds, self.minn, self.maxn, end)
+            chars = char_hashes(words.data, words.bounds, self.minn, self.maxn, end)
         rows, offsets = emit_rows(
             tokens.codes,
             tokens.offsets,
-            self.vocabulary.rows(tokens),
-            tokens.hashes,
+            self.vocabulary.rows(words),
+            words.hashes,
             *chars,
             self.word_ngrams,
             max(self.bucket, 1),

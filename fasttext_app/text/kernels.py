@@ -6,8 +6,7 @@ Each kernel does what a plain function does elsewhere, and tests hold the two eq
 ``hash_words``     ``hashing.reference_fnv1a``
 ``find_words``     ``Vocabulary.row``
 ``char_hashes``    ``hashing.reference_char_ngrams``
-``emit_rows``      ``TextEncoder.encode_few``, after the tokenizer
-``encode_texts``   the same with the tokenizer: all of the above in one call
+``emit_rows``      ``TextEncoder.encode_few``
 =================  =============================================================================
 
 Shapes: **N** tokens, **B** texts, **W** distinct words, **V** vocabulary words. Strings are Arrow's
@@ -24,12 +23,10 @@ import numpy.typing as npt
 from fasttext_app.compiled import compiled, prefetch_to_write
 from fasttext_app.text.token_kernels import (
     EXTENDED,
-    FASTTEXT,
     MASK32,
     ONE,
     PRIME,
     SEED,
-    code_texts,
     same_bytes,
     slots_of,
 )
@@ -38,7 +35,6 @@ __all__ = [
     "char_hashes",
     "count_texts",
     "emit_rows",
-    "encode_texts",
     "find_words",
     "hash_words",
     "index_words",
@@ -245,36 +241,6 @@ def emit_rows(
                     made += 1
         row_offsets[text + 1] = made
     return rows[:made].copy(), row_offsets
-
-
-@compiled
-def encode_texts(
-    data: Bytes,
-    bounds: I32,
-    rules: int,
-    prefix: Bytes,
-    slots: I32,
-    known: Bytes,
-    known_bounds: I32,
-    known_hashes: U32,
-    minn: int,
-    maxn: int,
-    longest: int,
-    bucket: int,
-    bits: U64,
-    ranks: I32,
-) -> tuple[I32, I64]:
-    """Turn the bytes of texts into table rows, as :func:`emit_rows` does; see there, and above."""
-    codes, offsets, words, word_bounds, hashes = code_texts(data, bounds, rules, prefix)
-    rows = find_words(slots, known, known_bounds, known_hashes, words, word_bounds, hashes)
-    chars, char_offsets = np.empty(0, dtype=np.uint32), np.zeros(1, dtype=np.int64)
-    if maxn > 0:
-        end = codes[-1] if rules == FASTTEXT and len(codes) else -1
-        chars, char_offsets = char_hashes(words, word_bounds, minn, maxn, end)
-    first = len(known_hashes)
-    return emit_rows(
-        codes, offsets, rows, hashes, chars, char_offsets, longest, bucket, first, bits, ranks
-    )
 
 
 @compiled

@@ -31,8 +31,8 @@ import pyarrow as pa
 from fasttext_app.errors import ConfigError, MissingDependencyError, did_you_mean
 from fasttext_app.text.fasttext_lines import PREFIX, fasttext_words
 from fasttext_app.text.spans import Span, fasttext_spans, replacement_spans, whitespace_spans
-from fasttext_app.text.strings import bytes_of, string_array, string_buffers, strings_of_buffers
-from fasttext_app.text.tokens import Tokens
+from fasttext_app.text.strings import bytes_of, string_array, string_buffers
+from fasttext_app.text.tokens import Tokens, WordList
 
 __all__ = ["Tokenizer", "basic_english", "load_tokenizer", "whitespace"]
 
@@ -54,8 +54,6 @@ REGISTRY_NAMES = ("basic_english", "spacy", "moses", "toktok", "revtok", "subwor
 
 Split = Callable[[list[str]], list[list[str]]]
 """What a tokenizer does: texts to the tokens of each."""
-CompiledInput = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32], int, npt.NDArray[np.uint8]]
-"""What ``token_kernels.code_texts`` takes: bytes, bounds of the texts, rules, label prefix."""
 
 
 @dataclass(frozen=True)
@@ -87,22 +85,32 @@ class Tokenizer:
         """Tokenise a column of texts (no nulls), in one compiled pass where there is one."""
         if self.rules is None:
             return Tokens.from_lists(self.split(texts.to_pylist()))
-        from fasttext_app.text.token_kernels import code_texts
-
-        codes, offsets, data, bounds, hashes = code_texts(*self.bytes_of_column(texts))
-        return Tokens(codes, offsets, strings_of_buffers(data, bounds), hashes)
-
-    def bytes_of_column(self, texts: pa.StringArray) -> CompiledInput:
-        """Return what the compiled pass reads of a column of texts."""
         if self.rules == "basic_english":
             texts = _lower_others(texts)
-        return *string_buffers(texts), *self._compiled_rules
+        return self._compiled(*string_buffers(texts))
 
-    def bytes_of_text(self, text: str, errors: str = "strict") -> CompiledInput:
-        """Return what it reads of one text; see :func:`bytes_of`."""
+    def of_text(self, text: str, errors: str = "strict") -> Tokens:
+        """Tokenise a single text, without the way through Arrow.
+
+        Args:
+            text: the text.
+            errors: what to do with lone surrogates; ``surrogateescape``: they stand for bytes.
+
+        Raises:
+            UnicodeEncodeError: it has a lone surrogate, and ``errors`` does not say what that is.
+        """
+        if self.rules is None:
+            return Tokens.from_lists(self.split([text]))
         if self.rules == "basic_english" and not text.isascii():
             text = text.lower()
-        return *bytes_of(text, errors), *self._compiled_rules
+        return self._compiled(*bytes_of(text, errors))
+
+    def _compiled(self, data: npt.NDArray[np.uint8], bounds: npt.NDArray[np.int32]) -> Tokens:
+        from fasttext_app.text.token_kernels import code_texts
+
+        codes, offsets, words, starts, hashes = code_texts(data, bounds, *self._compiled_rules)
+        words.flags.writeable = starts.flags.writeable = False
+        return Tokens(codes, offsets, WordList(words, starts, hashes))
 
     @cached_property
     def _compiled_rules(self) -> tuple[int, npt.NDArray[np.uint8]]:

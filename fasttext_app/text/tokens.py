@@ -10,9 +10,34 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fasttext_app.text.ragged import Ragged, offsets_of
-from fasttext_app.text.strings import string_array, string_buffers
+from fasttext_app.text.strings import string_array, string_buffers, strings_of_buffers
 
-__all__ = ["Tokens"]
+__all__ = ["Tokens", "WordList"]
+
+
+@dataclass(frozen=True, eq=False)
+class WordList:
+    """W words as compiled code reads them; both arrays of bytes are read-only, as Arrow's are."""
+
+    data: npt.NDArray[np.uint8]  # the bytes of all words, end to end
+    bounds: npt.NDArray[np.int32]  # where each begins and ends, [W + 1]
+    hashes: npt.NDArray[np.uint32]  # FNV-1a, [W]
+
+    @classmethod
+    def of_column(cls, words: pa.StringArray) -> WordList:
+        """Hash the words of a column."""
+        from fasttext_app.text.kernels import hash_words
+
+        data, bounds = string_buffers(words)
+        return cls(data, bounds, hash_words(data, bounds))
+
+    def __len__(self) -> int:
+        return len(self.hashes)
+
+    @property
+    def column(self) -> pa.StringArray:
+        """The words as an Arrow column, [W]."""
+        return strings_of_buffers(self.data, self.bounds)
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,27 +49,22 @@ class Tokens:
 
     codes: npt.NDArray[np.int32]  # [N]
     offsets: npt.NDArray[np.int64]  # [B + 1]
-    words: pa.StringArray  # [W]
-    hashes: npt.NDArray[np.uint32]  # [W], FNV-1a
+    words: WordList  # [W]
 
     @classmethod
     def from_lists(cls, tokens: list[list[str]]) -> Tokens:
         """Number the words of Python lists.
 
         >>> tokens = Tokens.from_lists([["to", "be"], [], ["to"]])
-        >>> tokens.codes.tolist(), tokens.offsets.tolist(), tokens.words.to_pylist()
+        >>> tokens.codes.tolist(), tokens.offsets.tolist(), tokens.words.column.to_pylist()
         ([0, 1, 0], [0, 2, 2, 3], ['to', 'be'])
         """
-        from fasttext_app.text.kernels import hash_words
-
         number: dict[str, int] = {}
         codes = [number.setdefault(word, len(number)) for text in tokens for word in text]
-        words = string_array(list(number))
         return cls(
             np.array(codes, dtype=np.int32),
             offsets_of([len(text) for text in tokens]),
-            words,
-            hash_words(*string_buffers(words)),
+            WordList.of_column(string_array(list(number))),
         )
 
     def __len__(self) -> int:
@@ -62,9 +82,9 @@ class Tokens:
     def take(self, texts: npt.NDArray[np.integer[Any]]) -> Tokens:
         """Gather texts by number; the distinct words stay, some perhaps without a token."""
         taken = Ragged(self.codes, self.offsets).take(texts)
-        return Tokens(taken.indices, taken.offsets, self.words, self.hashes)
+        return Tokens(taken.indices, taken.offsets, self.words)
 
     def to_lists(self) -> list[list[str]]:
         """Return Python lists; for tests and for showing a few texts."""
-        words, texts = self.words.to_pylist(), Ragged(self.codes, self.offsets).to_lists()
+        words, texts = self.words.column.to_pylist(), Ragged(self.codes, self.offsets).to_lists()
         return [[words[code] for code in text] for text in texts]

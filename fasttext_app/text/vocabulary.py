@@ -17,9 +17,8 @@ from fasttext_app.text.strings import (
     numbers_of,
     python_strings,
     string_array,
-    string_buffers,
 )
-from fasttext_app.text.tokens import Tokens
+from fasttext_app.text.tokens import Tokens, WordList
 
 __all__ = ["LabelSet", "Vocabulary", "label_counts"]
 
@@ -53,7 +52,7 @@ class Vocabulary:
         """
         columns, counts_of = [], []
         for part in parts:
-            columns.append(part.words)
+            columns.append(part.words.column)
             counts_of.append(part.word_counts())
         # Not group_by, whose first call imports Arrow's dataset engine, and pandas with it.
         words, codes = _distinct(pa.chunked_array(columns, pa.string()))
@@ -100,20 +99,17 @@ class Vocabulary:
         return self._id_of.get(word, -1)
 
     @cached_property
-    def index(self) -> tuple[Any, Any, Any, Any]:
-        """What the compiled look-up reads: slots, bytes, offsets and hashes of the words."""
-        from fasttext_app.text.kernels import hash_words, index_words
+    def _index(self) -> tuple[Any, Any, Any, Any]:
+        from fasttext_app.text.kernels import index_words
 
-        data, bounds = string_buffers(self.words)
-        hashes = hash_words(data, bounds)
-        return index_words(hashes), data, bounds, hashes
+        known = WordList.of_column(self.words)
+        return index_words(known.hashes), known.data, known.bounds, known.hashes
 
-    def rows(self, tokens: Tokens) -> npt.NDArray[np.int32]:
-        """Return the row of each distinct word of some tokens, [W]; -1 for a word outside."""
+    def rows(self, words: WordList) -> npt.NDArray[np.int32]:
+        """Return the row of each of some words, [W]; -1 for a word outside."""
         from fasttext_app.text.kernels import find_words
 
-        data, bounds = string_buffers(tokens.words)
-        return find_words(*self.index, data, bounds, tokens.hashes)
+        return find_words(*self._index, words.data, words.bounds, words.hashes)
 
 
 def _distinct(words: pa.ChunkedArray) -> tuple[pa.StringArray, npt.NDArray[np.int32]]:
