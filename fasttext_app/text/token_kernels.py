@@ -1,11 +1,11 @@
 """The built-in tokenizers in compiled code: one pass over the bytes.
 
 =================  =============================================================================
-``code_texts``     ``tokenizers.basic_english``, ``whitespace``, ``fasttext_lines.fasttext_words``;
-                   word by word into a dict
+``code_column``    ``tokenizers.basic_english``, ``whitespace``; word by word into a dict
+``end_lines``      what ``fasttext_lines.fasttext_words`` does after the split
 =================  =============================================================================
 
-Tests hold it equal to the plain functions.
+Tests hold each equal to the plain function.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from fasttext_app.compiled import compiled
 
-__all__ = ["RULES", "code_texts", "same_bytes", "slots_of"]
+__all__ = ["RULES", "code_column", "end_lines", "same_bytes", "slots_of"]
 
 Bytes = npt.NDArray[np.uint8]
 I32 = npt.NDArray[np.int32]
@@ -60,7 +60,7 @@ def _ascii_spaces() -> Bytes:
 WHITESPACE, ENGLISH, FASTTEXT = range(3)
 RULES = {"whitespace": WHITESPACE, "basic_english": ENGLISH, "fasttext": FASTTEXT}
 """The rules of each tokenizer: what stands between Unicode spaces; those of ``basic_english``; or
-what stands between ASCII spaces, whatever the bytes, with ``</s>`` at the end of every text."""
+what stands between ASCII spaces, whatever the bytes."""
 PLAIN_KINDS, ENGLISH_KINDS, ASCII_KINDS = (
     _kinds(english=False),
     _kinds(english=True),
@@ -144,11 +144,20 @@ def _with_room(table: U64, most: Any, hashes: U32, heads: U64, words: int) -> U6
 
 
 @compiled
-def _code_column(data: Bytes, bounds: I32, rules: int) -> tuple[I32, I64, Bytes, I32, U32]:
-    """Do what :func:`code_texts` does, but for the ends of lines.
+def code_column(data: Bytes, bounds: I32, rules: int) -> tuple[I32, I64, Bytes, I32, U32]:
+    """Split texts into tokens, and number the distinct ones in the order in which they appear.
 
     A word is looked up by its head: its bytes where it has at most seven, marked with its length
     by a byte that no text has; else its first eight. So a short word takes one look.
+
+    Args:
+        data: the bytes of the texts; for ``basic_english``, letters other than A-Z are lower-cased.
+        bounds: where each text begins and ends, [B + 1].
+        rules: one of ``RULES``.
+
+    Returns:
+        The code of every token [N], the offsets of every text's tokens [B + 1], and the distinct
+        words: bytes, offsets [W + 1], and FNV-1a hashes [W].
     """
     kinds, folded = PLAIN_KINDS, SAME
     if rules == ENGLISH:
@@ -231,10 +240,22 @@ def _code_column(data: Bytes, bounds: I32, rules: int) -> tuple[I32, I64, Bytes,
 
 
 @compiled
-def _end_lines(
+def end_lines(
     codes: I32, offsets: I64, words: Bytes, bounds: I32, hashes: U32, prefix: Bytes
 ) -> tuple[I32, I64, Bytes, I32, U32]:
-    """Do to texts what fastText does to lines: each ends at ``</s>``, and loses its labels."""
+    """Do to texts what fastText does to lines: each ends at ``</s>``, and loses its labels.
+
+    Args:
+        codes: what :func:`code_column` returned, as are the next four.
+        offsets: the tokens of every text, [B + 1].
+        words: the bytes of the distinct words.
+        bounds: where each begins and ends, [W + 1].
+        hashes: [W].
+        prefix: what begins a label.
+
+    Returns:
+        The same, with a word more if ``</s>`` was not among them.
+    """
     end, most = -1, len(hashes)
     label = np.zeros(most, dtype=np.uint8)
     for word in range(most):
@@ -269,25 +290,3 @@ def _end_lines(
         made += 1
         ended_offsets[text + 1] = made
     return ended[:made].copy(), ended_offsets, words, bounds, hashes
-
-
-@compiled
-def code_texts(
-    data: Bytes, bounds: I32, rules: int, prefix: Bytes
-) -> tuple[I32, I64, Bytes, I32, U32]:
-    """Split texts into tokens, and number the distinct ones in the order in which they appear.
-
-    Args:
-        data: the bytes of the texts; for ``basic_english``, letters other than A-Z are lower-cased.
-        bounds: where each text begins and ends, [B + 1].
-        rules: one of ``RULES``.
-        prefix: for ``fasttext``, what begins a word that is a label, and no token.
-
-    Returns:
-        The code of every token [N], the offsets of every text's tokens [B + 1], and the distinct
-        words: bytes, offsets [W + 1], and FNV-1a hashes [W].
-    """
-    codes, offsets, words, word_bounds, hashes = _code_column(data, bounds, rules)
-    if rules == FASTTEXT:
-        return _end_lines(codes, offsets, words, word_bounds, hashes, prefix)
-    return codes, offsets, words, word_bounds, hashes

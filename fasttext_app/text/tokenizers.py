@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -106,17 +106,14 @@ class Tokenizer:
         return self._compiled(*bytes_of(text, errors))
 
     def _compiled(self, data: npt.NDArray[np.uint8], bounds: npt.NDArray[np.int32]) -> Tokens:
-        from fasttext_app.text.token_kernels import code_texts
+        from fasttext_app.text.token_kernels import RULES, code_column, end_lines
 
-        codes, offsets, words, starts, hashes = code_texts(data, bounds, *self._compiled_rules)
+        found = code_column(data, bounds, RULES[self.rules or ""])
+        if self.ends_lines:
+            found = end_lines(*found, bytes_of(self.prefix)[0])
+        codes, offsets, words, starts, hashes = found
         words.flags.writeable = starts.flags.writeable = False
         return Tokens(codes, offsets, WordList(words, starts, hashes))
-
-    @cached_property
-    def _compiled_rules(self) -> tuple[int, npt.NDArray[np.uint8]]:
-        from fasttext_app.text.token_kernels import RULES
-
-        return RULES[self.rules or ""], bytes_of(self.prefix)[0]
 
 
 def whitespace(text: str) -> list[str]:
