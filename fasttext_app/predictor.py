@@ -80,8 +80,8 @@ class TextClassifier:
     def warm_up(self) -> TextClassifier:
         """Load the compiled code now, so that no prediction waits for it; return the model.
 
-        It takes half a second. Without this call the first texts, about a megabyte of them, go
-        through plain Python, which starts at once and takes twice as long for a text.
+        It takes half a second. Without it the first texts (a megabyte, less where they are short)
+        go through plain Python, which starts at once and takes twice as long for a text.
         """
         import fasttext_app.text.kernels  # noqa: F401
 
@@ -181,6 +181,7 @@ class TextClassifier:
 
     def rank(self, texts: TextLike, top_k: int = 1) -> Ranked:
         """Return the ``top_k`` best classes of each text (all of them where there are fewer)."""
+        top_k, _, _ = self.limits(top_k, 0.0)
 
         def rank(chunk: pa.StringArray) -> Ranked:
             return self.rank_bags(self.encoder.encode_chunk(chunk), top_k)
@@ -199,8 +200,6 @@ class TextClassifier:
         return Ranked.concat([self.rank_bags(bags.take(piece), top_k) for piece in pieces])
 
     def _ranked(self, logits: F32, top_k: int) -> Ranked:
-        if top_k < 1:
-            raise ConfigError(f"top_k = {top_k}: must be at least 1")
         classes = top_k_classes(logits, top_k)  # large logits differ where probabilities round to 1
         return Ranked(classes, class_probabilities(logits, classes, self.config.model))
 
@@ -230,7 +229,7 @@ class TextClassifier:
                 threshold of that label.
 
         Raises:
-            ConfigError: ``fitted``, and the model has no thresholds.
+            ConfigError: ``fitted``, and the model has no thresholds; or ``top_k`` is below 1.
         """
         looked_at, least, most = self.limits(top_k, threshold)
         ranked = (
@@ -268,7 +267,7 @@ class TextClassifier:
             Batches of the columns of :data:`PREDICTIONS`, row by row as they came in.
 
         Raises:
-            ConfigError: ``fitted``, and the model has no thresholds.
+            ConfigError: ``fitted``, and the model has no thresholds; or ``top_k`` is below 1.
             DataError: a text is None or no string.
         """
         looked_at, least, most = self.limits(top_k, threshold)
@@ -287,8 +286,10 @@ class TextClassifier:
         """Return how many classes to rank, their thresholds, and how many answers may stay.
 
         Raises:
-            ConfigError: ``fitted``, and the model has no thresholds.
+            ConfigError: ``fitted``, and the model has no thresholds; or ``top_k`` is below 1.
         """
+        if top_k is not None and top_k < 1:
+            raise ConfigError(f"top_k = {top_k}: must be at least 1")
         if not isinstance(threshold, str):
             return 1 if top_k is None else top_k, threshold, None
         if threshold != FITTED:

@@ -21,7 +21,7 @@ from statistics import median
 from typing import Any
 
 import fasttext
-from marked import rewrite
+from marked import check, rewrite
 
 from fasttext_app import compat
 from fasttext_app.config import flat_layer, resolve
@@ -103,6 +103,8 @@ def main() -> None:
         "--write-docs", action="store_true", help=f"rewrite the table in {PAGE.name}"
     )
     options = parser.parse_args()
+    if options.write_docs:
+        check(PAGE, "speed")
     fasttext.FastText.eprint = lambda *_: None
     texts = test_texts()
     header = [

@@ -23,7 +23,7 @@ from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from marked import put, rewrite
+from marked import check, rewrite
 from peers import plot, report
 from peers.contenders import PACKAGES
 from peers.measure import SCRIPTS
@@ -91,10 +91,7 @@ def check_options(options: argparse.Namespace) -> None:
     if options.write_docs and options.rows is not None:
         sys.exit("figures of a subset mean nothing: --write-docs goes without --rows")
     for page in PAGES if options.write_docs else []:
-        try:
-            put(page.read_text(encoding="utf-8"), "peers", "")
-        except ValueError as error:
-            sys.exit(f"{page}: {error}")
+        check(page, "peers")
 
 
 def write_docs(results: report.Results) -> None:

@@ -20,7 +20,7 @@ from statistics import mean, stdev
 from typing import Any
 
 import fasttext
-from marked import rewrite
+from marked import check, rewrite
 
 from fasttext_app import compat
 from fasttext_app import train as train_here
@@ -123,6 +123,8 @@ def main() -> None:
         "--write-docs", action="store_true", help=f"rewrite the table in {PAGE.name}"
     )
     options = parser.parse_args()
+    if options.write_docs:
+        check(PAGE, "compare")
     fasttext.FastText.eprint = lambda *_: None
     runs = []
     with tempfile.TemporaryDirectory() as name:

@@ -6,7 +6,7 @@ import re
 import sys
 from pathlib import Path
 
-__all__ = ["put", "rewrite"]
+__all__ = ["check", "put", "rewrite"]
 
 
 def put(page: str, name: str, text: str) -> str:
@@ -22,9 +22,15 @@ def put(page: str, name: str, text: str) -> str:
     return marked.sub(lambda _: f"{start}\n{text}\n{end}", page)
 
 
-def rewrite(page: Path, name: str, text: str) -> None:
-    """Do so in a file; end with one line where the markers are missing."""
+def check(page: Path, name: str) -> None:
+    """End with one line where a page has no such markers; for before a long measurement."""
     try:
-        page.write_text(put(page.read_text(encoding="utf-8"), name, text), encoding="utf-8")
+        put(page.read_text(encoding="utf-8"), name, "")
     except ValueError as error:
         sys.exit(f"{page}: {error}")
+
+
+def rewrite(page: Path, name: str, text: str) -> None:
+    """Put the text into a file, in the same way."""
+    check(page, name)
+    page.write_text(put(page.read_text(encoding="utf-8"), name, text), encoding="utf-8")

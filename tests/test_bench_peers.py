@@ -17,7 +17,7 @@ try:
     measure, plot, report, rows = (
         import_module(f"peers.{name}") for name in ("measure", "plot", "report", "rows")
     )
-    names = import_module("peers.contenders")
+    names, marked = import_module("peers.contenders"), import_module("marked")
 finally:
     sys.path.remove(str(SCRIPTS))
 
@@ -238,11 +238,11 @@ def test_the_pages_say_which_rows_and_how_many_runs(results):
 
 def test_text_goes_between_the_markers_only():
     page = "before\n<!-- peers:start -->\nold \\1\n<!-- peers:end -->\nafter\n"
-    put = bench.put(page, "peers", "new \\1 text")
+    put = marked.put(page, "peers", "new \\1 text")
     assert put == page.replace("old", "new").replace("\\1", "\\1 text")
-    assert bench.put(put, "peers", "new \\1 text") == put
+    assert marked.put(put, "peers", "new \\1 text") == put
     with pytest.raises(ValueError, match=r"<!-- other:start --> and .* are missing"):
-        bench.put(page, "other", "text")
+        marked.put(page, "other", "text")
 
 
 def test_parts_are_read_in_their_own_order():

@@ -85,6 +85,8 @@ def test_help_lists_the_commands(run):
 def test_every_command_has_help_for_every_option(run, command):
     shown = run(command, "--help").stdout
     assert "Usage" in shown
+    alone = CliRunner().invoke(make_app(command), [command, "--help"], prog_name="fasttext-app")
+    assert alone.stdout == shown
 
 
 # --- from data to predictions

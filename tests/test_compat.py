@@ -172,8 +172,13 @@ def test_what_predict_refuses_is_what_the_original_refuses(both):
         for texts in ("a\nb", ["a", "b\n"]):
             with pytest.raises(ValueError, match="predict processes one line at a time"):
                 model.predict(texts)
-        with pytest.raises(ValueError, match="k needs to be 1 or higher"):
-            model.predict("a", k=0)
+        for ask in (lambda m: m.predict("a", k=0), lambda m: m.predict(["a"], k=0)):
+            with pytest.raises(ValueError, match="k needs to be 1 or higher"):
+                ask(model)
+        for texts in ("a \ud800", ["a \ud800"]):
+            refused = pytest.raises((ValueError, TypeError), match="surrogates|incompatible")
+            with refused:  # the original knows no such string
+                model.predict(texts)
         with pytest.raises(ValueError, match="one line at a time"):
             model.get_sentence_vector("a\nb")
 

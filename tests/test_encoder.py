@@ -6,6 +6,8 @@ The reference here is written from the documented rules alone and shares no code
 from __future__ import annotations
 
 import importlib
+import json
+import subprocess
 import sys
 from collections import Counter
 from itertools import pairwise
@@ -279,32 +281,50 @@ def split_by_letter(texts):
     return [list(text) for text in texts]
 
 
-def test_a_single_text_and_a_column_run_the_same_machine_code():
+@pytest.mark.parametrize("tokenizer", ["basic_english", "fasttext"])
+def test_a_single_text_and_any_column_run_the_same_machine_code(tokenizer):
     """Another kind of array would be compiled for anew, for seconds, amid the predictions."""
-    encoder = make(2, (2, 3), 50, tokenizer=load_tokenizer("basic_english"))
-    kernels = importlib.import_module(module.KERNELS)
-    compiled = [kernels.find_words, kernels.char_hashes, kernels.emit_rows]
-    encoder.encode(["a"])
-    before = [len(kernel.signatures) for kernel in compiled]
-    for text in ("to be", "", "Ünknown É", "x" * 5000):
-        encoder.encode_text(text)
-        encoder.encode_chunk(pa.array([text, text]))
-    encoder.encode_chunk(pa.array(["", ""]))
-    encoder.encode_chunk(pa.array(["a", "b", "c"]).slice(1, 1))
-    encoder.encode_tokens(Tokens.from_lists([["a", "b"], []]))
-    assert [len(kernel.signatures) for kernel in compiled] == before
+    code = (
+        "import json, sys\n"
+        "import pyarrow as pa, pyarrow.compute as pc\n"
+        "from fasttext_app.text import kernels, token_kernels\n"
+        "from fasttext_app.text.encoder import TextEncoder\n"
+        "from fasttext_app.text.tokenizers import load_tokenizer\n"
+        "from fasttext_app.text.tokens import Tokens\n"
+        "from fasttext_app.text.vocabulary import Vocabulary\n"
+        "tokenizer = load_tokenizer(sys.argv[1])\n"
+        "words = Vocabulary.build([Tokens.from_lists([['to', 'be']])])\n"
+        "encoder = TextEncoder(tokenizer, words, word_ngrams=2, minn=2, maxn=3, bucket=50)\n"
+        "encoder.encode_tokens(Tokens.from_lists([['a', 'b'], []]))\n"
+        "for text in ('to be', '', 'Ünknown É', '__label__a </s> b', 'x' * 5000):\n"
+        "    encoder.encode_text(text)\n"
+        "    encoder.encode([text, text])\n"
+        "column = pa.array(['a', 'É', 'c', ''])\n"
+        "for texts in (column, column.slice(1, 1), pc.utf8_lower(column), column.slice(3, 1),\n"
+        "              pa.concat_arrays([column, column]), column.take(pa.array([2, 0]))):\n"
+        "    encoder.encode_chunk(texts)\n"
+        "of_tokens = [token_kernels.code_column, token_kernels.end_lines]\n"
+        "of_rows = [kernels.find_words, kernels.char_hashes, kernels.emit_rows]\n"
+        "print(json.dumps([len(kernel.signatures) for kernel in of_tokens + of_rows]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, tokenizer], capture_output=True, text=True, check=False
+    )
+    assert json.loads(done.stdout or "0") == [1, int(tokenizer == "fasttext"), 1, 1, 1], done.stderr
 
 
 @pytest.mark.parametrize("loaded", [True, False])
-def test_a_single_text_that_is_no_valid_unicode(loaded, monkeypatch):
-    encoder = make(2, (2, 3), 50, tokenizer=load_tokenizer("fasttext"))
+@pytest.mark.parametrize("tokenizer", ["fasttext", "basic_english"])
+def test_a_single_text_that_is_no_valid_unicode(loaded, tokenizer, monkeypatch):
+    encoder = make(2, (2, 3), 50, tokenizer=load_tokenizer(tokenizer))
     importlib.import_module(module.KERNELS)
     if not loaded:
         monkeypatch.delitem(sys.modules, module.KERNELS)
     with pytest.raises(DataError, match=r"texts: each must be a string: .*surrogates"):
         encoder.encode_text("to \udcff be")
-    escaped = encoder.encode_text("to \udcff be", "surrogateescape")
-    assert escaped.to_lists() == encoder.encode_few(["to \udcff be"]).to_lists()
+    for escaped, meant in (("to \udcff be", "to \udcff be"), ("to b\udcc3\udc89", "to bÉ")):
+        found = encoder.encode_text(escaped, "surrogateescape")
+        assert found.to_lists() == encoder.encode_few([meant]).to_lists()
 
 
 @given(TEXTS, SETTINGS, st.sets(st.integers(0, 200)))

@@ -415,5 +415,9 @@ def test_cuda_answers_as_the_cpu_does(settings_):
 
 @pytest.mark.parametrize("top_k", [0, -1])
 def test_asking_for_no_labels_is_refused(tiny_model_dir, top_k):
+    model = TextClassifier.load(tiny_model_dir)
+    for ask in (model.predict, model.rank, model.predict_batches):
+        with pytest.raises(ConfigError, match=r"top_k = .* at least 1"):
+            ask(["a text"], top_k)
     with pytest.raises(ConfigError, match=r"top_k = .* at least 1"):
-        TextClassifier.load(tiny_model_dir).predict("a text", top_k=top_k)
+        model.predict("a text", top_k=top_k)

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from fasttext_app.artifact import Artifact, Tensors
 from fasttext_app.compat.words import Words, decoded
-from fasttext_app.errors import ConfigError
+from fasttext_app.errors import ConfigError, DataError
 from fasttext_app.forward import FASTTEXT_FLOOR
 from fasttext_app.interop.fasttext_file import LOSSES, write_file
 from fasttext_app.interop.fasttext_model import label_prefix, to_fasttext
@@ -77,17 +77,19 @@ class FastText(Words):
         """Return (labels, probabilities) of a line, or lists of them for a list of lines.
 
         Raises:
-            ValueError: a text has a line feed, ``k`` is 0, or the model is no classifier.
+            ValueError: a text has a line feed or a lone surrogate that stands for no byte, ``k`` is
+                0, or the model is no classifier.
         """
         if self._classifier is None:
             raise ValueError("Model needs to be supervised for prediction!")
         lines = [text] if isinstance(text, str) else text
         if any("\n" in line for line in lines):
             raise ValueError("predict processes one line at a time (remove '\\n')")
-        if k == 0:
-            raise ValueError("k needs to be 1 or higher!")
         if isinstance(text, str):
-            bags = self.classifier.encoder.encode_text(text, "surrogateescape")
+            try:
+                bags = self.classifier.encoder.encode_text(text, "surrogateescape")
+            except DataError as error:
+                raise ValueError(str(error)) from None
             named, numbers = self._named(*self._ranked(bags, k), threshold)
             return tuple(named[0]), numbers[0]
         ranked, known = self._rank_lines(text, k)
@@ -105,6 +107,8 @@ class FastText(Words):
         return Ranked.concat(ranked), np.concatenate(known)
 
     def _ranked(self, bags: Ragged, k: int) -> tuple[Ranked, npt.NDArray[np.bool_]]:
+        if k == 0:
+            raise ValueError("k needs to be 1 or higher!")
         classes = len(self.classifier.labels)
         most = classes if k < 0 else min(k, classes)
         return self.classifier.rank_bags(bags, most), bags.lengths > 0

@@ -106,7 +106,7 @@ class TextEncoder:
                 "2^31 rows"
             )
         self._words: dict[str, Word] = {}
-        self._plain_bytes = 0  # that plain Python has had to do
+        self._plain_bytes = 0  # what plain Python has encoded so far
 
     @classmethod
     def from_config(
@@ -162,10 +162,12 @@ class TextEncoder:
             DataError: it has a lone surrogate, and ``errors`` does not say what that is.
         """
         try:
-            size = len(text.encode(errors=errors))
+            data = text.encode(errors=errors)
         except UnicodeEncodeError as error:
             raise _no_text(error) from None
-        if self._sooner_in_python(size + TEXT_BYTES):
+        if errors != "strict":
+            text = data.decode(errors=errors)  # bytes may make up a character
+        if self._sooner_in_python(len(data) + TEXT_BYTES):
             return self.encode_few([text])
         return self.encode_tokens(self.tokenizer.of_text(text, errors))
 

@@ -59,6 +59,8 @@ def string_buffers(
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
     """Return (bytes, offsets [W + 1]) of a string column; nothing is copied.
 
+    Both are made read-only, wherever they come from: compiled code has a version for either kind.
+
     >>> data, offsets = string_buffers(string_array(["to", "", "be"]))
     >>> bytes(data), offsets.tolist()
     (b'tobe', [0, 2, 2, 4])
@@ -68,13 +70,15 @@ def string_buffers(
         return np.frombuffer(b"", np.uint8), np.frombuffer(bytes(4), np.int32)
     raw = np.frombuffer(offset_buffer, dtype=np.int32)
     bounds: npt.NDArray[np.int32] = raw[strings.offset :][: len(strings) + 1]
-    return np.frombuffer(data_buffer or b"", dtype=np.uint8), bounds
+    data = np.frombuffer(data_buffer or b"", dtype=np.uint8)
+    data.flags.writeable = bounds.flags.writeable = False
+    return data, bounds
 
 
 def bytes_of(
     string: str, errors: str = "strict"
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
-    """Return the same of one string; read-only too, as compiled code takes no other for it.
+    """Return the same of one string.
 
     Raises:
         UnicodeEncodeError: it has a lone surrogate, and ``errors`` does not say what that is.

@@ -108,11 +108,12 @@ class Tokenizer:
     def _compiled(self, data: npt.NDArray[np.uint8], bounds: npt.NDArray[np.int32]) -> Tokens:
         from fasttext_app.text.token_kernels import RULES, code_column, end_lines
 
-        found = code_column(data, bounds, RULES[self.rules or ""])
+        assert self.rules is not None
+        found = code_column(data, bounds, RULES[self.rules])
         if self.ends_lines:
             found = end_lines(*found, bytes_of(self.prefix)[0])
         codes, offsets, words, starts, hashes = found
-        words.flags.writeable = starts.flags.writeable = False
+        words.flags.writeable = starts.flags.writeable = False  # as those of a column are
         return Tokens(codes, offsets, WordList(words, starts, hashes))
 
 

@@ -17,7 +17,7 @@ __all__ = ["Tokens", "WordList"]
 
 @dataclass(frozen=True, eq=False)
 class WordList:
-    """W words as compiled code reads them; both arrays of bytes are read-only, as Arrow's are."""
+    """W words as compiled code reads them; see :func:`.strings.string_buffers`."""
 
     data: npt.NDArray[np.uint8]  # the bytes of all words, end to end
     bounds: npt.NDArray[np.int32]  # where each begins and ends, [W + 1]
