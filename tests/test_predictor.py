@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from fasttext_app.artifact import Artifact
 from fasttext_app.config import ModelConfig, flat_layer, resolve
 from fasttext_app.errors import ConfigError, DataError, DeviceError
-from fasttext_app.forward import bag_vectors, class_probabilities, probabilities
+from fasttext_app.forward import MODES, bag_vectors, class_probabilities, probabilities
+from fasttext_app.kernels import sum_bags
 from fasttext_app.model import FastTextClassifier
 from fasttext_app.predictor import Prediction, Ranked, TextClassifier
 from fasttext_app.text.encoder import CHUNK_ROWS
@@ -91,6 +92,17 @@ def test_bag_vectors_equal_those_of_torch(bags, mode, weighted, padding_idx, dty
     )
     assert vectors.dtype == np.float32
     np.testing.assert_allclose(vectors, expected.numpy(), rtol=1e-5, atol=1e-5)
+
+
+@given(st.integers(1, 3000), st.integers(2, 20), st.sampled_from(["sum", "max"]))
+@settings(deadline=None, max_examples=30)
+def test_a_lone_bag_is_added_up_in_turn_as_compiled_code_does(size, dim, mode):
+    table = np.random.default_rng(size).normal(size=(50, dim)).astype(np.float32)
+    bag = Ragged.of_one(np.random.default_rng(dim).integers(0, 50, size).tolist())
+    found = bag_vectors(table, bag, mode)
+    none = np.empty(0, np.float32)
+    compiled = sum_bags(table, none, bag.indices, bag.offsets, none, MODES.index(mode), -1)
+    np.testing.assert_array_equal(found, compiled)
 
 
 @pytest.mark.parametrize("mode", ["mean", "sum", "max"])

@@ -38,22 +38,27 @@ class HashSpace:
 
     def rows(self, hashes: list[int]) -> list[int]:
         """Return the rows of the n-grams with these hashes; one without a row is left out."""
-        return [row for row in self.find(hashes) if row >= 0]
+        if self.kept is None:
+            return self.find(hashes)
+        places, found = self._places(hashes)
+        rows: list[int] = (places[found] + self.first).tolist()
+        return rows
 
     def find(self, hashes: list[int]) -> list[int]:
         """Return the row of each n-gram with these hashes; -1 for one without a row."""
-        if not hashes:
-            return []
-        buckets = [value % self.bucket for value in hashes]
         if self.kept is None:
-            return [self.first + bucket for bucket in buckets]
-        if not len(self.kept):
-            return [-1] * len(buckets)
-        wanted = np.array(buckets, dtype=np.int32)
-        places = self.kept.searchsorted(wanted)
-        found = self.kept.take(places, mode="clip") == wanted
+            return [self.first + value % self.bucket for value in hashes]
+        places, found = self._places(hashes)
         rows: list[int] = np.where(found, places + self.first, -1).tolist()
         return rows
+
+    def _places(self, hashes: list[int]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+        """Return where each bucket stands among those with a row, and whether it has one."""
+        if self.kept is None or not len(self.kept) or not hashes:
+            return np.zeros(len(hashes), np.int64), np.zeros(len(hashes), np.bool_)
+        wanted = np.array([value % self.bucket for value in hashes], dtype=np.int32)
+        places = self.kept.searchsorted(wanted)
+        return places, self.kept.take(places, mode="clip") == wanted
 
     @cached_property
     def index(self) -> tuple[npt.NDArray[np.uint64], I32]:

@@ -40,6 +40,11 @@ class Ragged:
         return cls(np.array(flat, dtype=dtype), offsets_of([len(bag) for bag in bags]))
 
     @classmethod
+    def of_one(cls, bag: Sequence[int]) -> Ragged:
+        """Build a single bag of 32-bit ids."""
+        return cls(np.array(bag, dtype=np.int32), np.array([0, len(bag)], dtype=np.int64))
+
+    @classmethod
     def concat(cls, parts: Sequence[Ragged]) -> Ragged:
         """Put the bags of all ``parts`` one after another."""
         if len(parts) == 1:
