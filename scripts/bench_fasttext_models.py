@@ -22,9 +22,12 @@ from typing import Any
 
 import fasttext
 from marked import check, rewrite
+from peers.measure import alternate, middle, ratio
+from peers.report import number, table
 
 from fasttext_app import compat
 from fasttext_app.config import flat_layer, resolve
+from fasttext_app.errors import FastTextAppError
 from fasttext_app.sources import open_source
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -75,21 +78,18 @@ def measured(path: str, texts: list[str], rounds: int) -> list[str]:
     ours.classifier.warm_up()
     one, other = theirs.predict(texts)[0], ours.predict(texts)[0]
     same = sum(a == b for a, b in zip(one, other, strict=True))
-    lists: dict[Any, list[float]] = {theirs: [], ours: []}
-    singles: dict[Any, list[float]] = {theirs: [], ours: []}
-    for _ in range(rounds):
-        for model in (theirs, ours):
-            lists[model].append(whole(model.predict, texts))
-            singles[model].append(single(model.predict, texts))
-    fast, slow = median(lists[ours]), median(lists[theirs])
-    alone, beside = median(singles[ours]), median(singles[theirs])
+    models = {"original": theirs, "here": ours}
+
+    def once(name: str, _: int) -> dict[str, float]:
+        predict = models[name].predict
+        return {"texts_per_second": whole(predict, texts), "microseconds": single(predict, texts)}
+
+    turns = alternate(models, rounds, once)
     return [
         f"`{Path(path).name}`",
-        f"{slow:,.0f}",
-        f"{fast:,.0f}",
-        f"{fast / slow:.1f}",
-        f"{beside:.0f} µs",
-        f"{alone:.0f} µs",
+        *(number(middle(turns, name, "texts_per_second"), ",.0f") for name in models),
+        number(ratio(turns, "texts_per_second", "here", "original"), ".1f"),
+        *(number(middle(turns, name, "microseconds"), ".0f", " µs") for name in models),
         f"{same:,} of {len(texts):,}",
     ]
 
@@ -105,8 +105,15 @@ def main() -> None:
     options = parser.parse_args()
     if options.write_docs:
         check(PAGE, "speed")
+    models = options.models or [packaged_model()]
+    for path in models:
+        if not Path(path).is_file():
+            parser.error(f"{path}: no such file")
     fasttext.FastText.eprint = lambda *_: None
-    texts = test_texts()
+    try:
+        texts = test_texts()
+    except FastTextAppError as error:
+        sys.exit(str(error))
     header = [
         "model",
         "original, a list: texts/s",
@@ -116,17 +123,16 @@ def main() -> None:
         "here",
         "same label",
     ]
-    rows = [measured(path, texts, options.rounds) for path in options.models or [packaged_model()]]
-    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
-    table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-    table += (
-        f"\n\nMedians of {options.rounds} turns over the {len(texts):,} test rows of AG_NEWS; "
+    rows = [measured(path, texts, options.rounds) for path in models]
+    text = (
+        f"{table(header, rows)}\n\n"
+        f"Medians of {options.rounds} turns over the {len(texts):,} test rows of AG_NEWS; "
         f"{os.cpu_count()} cores, of which the original uses one; fasttext-community "
         f"{version('fasttext-community')}."
     )
-    print(table)
+    print(text)
     if options.write_docs:
-        rewrite(PAGE, "speed", table)
+        rewrite(PAGE, "speed", text)
 
 
 if __name__ == "__main__":

@@ -24,13 +24,16 @@ def put(page: str, name: str, text: str) -> str:
 
 def check(page: Path, name: str) -> None:
     """End with one line where a page has no such markers; for before a long measurement."""
-    try:
-        put(page.read_text(encoding="utf-8"), name, "")
-    except ValueError as error:
-        sys.exit(f"{page}: {error}")
+    _filled(page, name, "")
 
 
 def rewrite(page: Path, name: str, text: str) -> None:
     """Put the text into a file, in the same way."""
-    check(page, name)
-    page.write_text(put(page.read_text(encoding="utf-8"), name, text), encoding="utf-8")
+    page.write_text(_filled(page, name, text), encoding="utf-8")
+
+
+def _filled(page: Path, name: str, text: str) -> str:
+    try:
+        return put(page.read_text(encoding="utf-8"), name, text)
+    except ValueError as error:
+        sys.exit(f"{page}: {error}")

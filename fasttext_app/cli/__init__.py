@@ -21,9 +21,21 @@ from fasttext_app.interrupts import Terminated
 __all__ = ["COMMANDS", "main", "make_app"]
 
 COMMANDS = {
-    **{name: name for name in ("train", "tune", "predict", "evaluate", "calibrate", "threshold")},
-    **{"quantize": "quantize", "explain": "explain", "inspect": "show", "plot": "plot"},
-    **{"info": "show", "data": "show", "import": "exchange", "export": "exchange", "ft": "ft"},
+    "train": "train",
+    "tune": "tune",
+    "predict": "predict",
+    "evaluate": "evaluate",
+    "calibrate": "calibrate",
+    "threshold": "threshold",
+    "quantize": "quantize",
+    "explain": "explain",
+    "inspect": "show",
+    "plot": "plot",
+    "info": "show",
+    "data": "show",
+    "import": "exchange",
+    "export": "exchange",
+    "ft": "ft",
 }
 """The module of each command."""
 INTERRUPTED, CLOSED_PIPE, TERMINATED = 130, 141, 143  # 128 + the signal, as a shell reports it

@@ -38,7 +38,7 @@ class HashSpace:
 
     def rows(self, hashes: list[int]) -> list[int]:
         """Return the rows of the n-grams with these hashes; one without a row is left out."""
-        if self.kept is None:
+        if self.kept is None or not hashes:
             return self.find(hashes)
         places, found = self._places(hashes)
         rows: list[int] = (places[found] + self.first).tolist()
@@ -46,6 +46,8 @@ class HashSpace:
 
     def find(self, hashes: list[int]) -> list[int]:
         """Return the row of each n-gram with these hashes; -1 for one without a row."""
+        if not hashes:
+            return []
         if self.kept is None:
             return [self.first + value % self.bucket for value in hashes]
         places, found = self._places(hashes)
@@ -54,7 +56,7 @@ class HashSpace:
 
     def _places(self, hashes: list[int]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
         """Return where each bucket stands among those with a row, and whether it has one."""
-        if self.kept is None or not len(self.kept) or not hashes:
+        if self.kept is None or not len(self.kept):
             return np.zeros(len(hashes), np.int64), np.zeros(len(hashes), np.bool_)
         wanted = np.array([value % self.bucket for value in hashes], dtype=np.int32)
         places = self.kept.searchsorted(wanted)

@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fasttext_app.compiled import compiled
+from fasttext_app.text.fasttext_lines import END
+from fasttext_app.text.hashing import reference_fnv1a
 
 __all__ = ["RULES", "code_column", "end_lines", "same_bytes", "slots_of"]
 
@@ -67,7 +69,8 @@ PLAIN_KINDS, ENGLISH_KINDS, ASCII_KINDS = (
     _ascii_spaces(),
 )
 BREAK = np.frombuffer(b"<br />", dtype=np.uint8).copy()
-END = np.frombuffer(b"</s>", dtype=np.uint8).copy()
+END_BYTES = np.frombuffer(END.encode(), dtype=np.uint8).copy()
+END_HASH = np.uint32(reference_fnv1a(END.encode()))
 
 
 @compiled
@@ -262,18 +265,15 @@ def end_lines(
         start, size = bounds[word], bounds[word + 1] - bounds[word]
         if size >= len(prefix) and same_bytes(words, start, start + len(prefix), prefix, 0):
             label[word] = 1
-        if size == len(END) and same_bytes(words, start, start + size, END, 0):
+        if size == len(END_BYTES) and same_bytes(words, start, start + size, END_BYTES, 0):
             end = word
     if end < 0:
         end, used = most, len(words)
-        longer, further = np.empty(used + len(END), np.uint8), np.empty(most + 2, np.int32)
+        longer, further = np.empty(used + len(END_BYTES), np.uint8), np.empty(most + 2, np.int32)
         more = np.empty(most + 1, np.uint32)
-        longer[:used], longer[used:] = words, END
+        longer[:used], longer[used:] = words, END_BYTES
         further[: most + 1], further[most + 1] = bounds, len(longer)
-        state = SEED
-        for byte in END:
-            state = ((state ^ EXTENDED[byte]) * PRIME) & MASK32
-        more[:most], more[most] = hashes, state
+        more[:most], more[most] = hashes, END_HASH
         words, bounds, hashes = longer, further, more
     ended = np.empty(len(codes) + len(offsets) - 1, dtype=np.int32)
     ended_offsets = np.zeros(len(offsets), dtype=np.int64)

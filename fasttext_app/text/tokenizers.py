@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -111,10 +111,14 @@ class Tokenizer:
         assert self.rules is not None
         found = code_column(data, bounds, RULES[self.rules])
         if self.ends_lines:
-            found = end_lines(*found, bytes_of(self.prefix)[0])
+            found = end_lines(*found, self._prefix_bytes)
         codes, offsets, words, starts, hashes = found
         words.flags.writeable = starts.flags.writeable = False  # as those of a column are
         return Tokens(codes, offsets, WordList(words, starts, hashes))
+
+    @cached_property
+    def _prefix_bytes(self) -> npt.NDArray[np.uint8]:
+        return bytes_of(self.prefix)[0]
 
 
 def whitespace(text: str) -> list[str]:
