@@ -228,7 +228,7 @@ def _stepper(rule: int) -> Callable[..., None]:
                 first moments [V, D]; else [0, 0].
             second: ADAM: the second moments [V, D]; else [0, 0].
             rows: the distinct rows of the batch, [U].
-            starts: where the group of each row begins and ends, [U + 1].
+            starts: where the group of each row begins and ends, [U + 1]; none is empty.
             bags: the bag of every grouped id, [N].
             shares: the weight of every grouped id, [N]; [0]: all 1.
             winners: for ``max`` bags, which row gave each number, [B, D]; else [0, 0].
@@ -236,7 +236,7 @@ def _stepper(rule: int) -> Callable[..., None]:
             gradient: the loss by the bags, [B, D].
             settings: rate, eps, 1 - beta 1, 1 - beta 2; the rate of ADAM has its bias corrections.
         """
-        dim, by_winner = table.shape[1], len(winners) > 0
+        dim, by_winner, weighted = table.shape[1], len(winners) > 0, len(shares) > 0
         rate, eps, new1, new2 = settings[0], settings[1], settings[2], settings[3]
         summed = np.empty(dim, np.float32)
         for group in range(len(rows)):
@@ -249,29 +249,33 @@ def _stepper(rule: int) -> Callable[..., None]:
                     prefetch_to_write(second, rows[group + AHEAD])
             if len(trained) and trained[row] == 0:
                 continue
-            summed[:] = 0
-            last = -1
-            for at in range(starts[group], starts[group + 1]):
-                bag = bags[at]
-                slope, share = gradient[bag], shares[at] if len(shares) else np.float32(1)
-                if not by_winner:
+            begin, end = starts[group], starts[group + 1]
+            if by_winner:
+                summed[:] = 0
+                last = -1
+                for at in range(begin, end):
+                    bag = bags[at]
+                    if bag != last:  # a row that is twice in a bag wins once
+                        for d in range(dim):
+                            if winners[bag, d] == row:
+                                summed[d] += gradient[bag, d]
+                    last = bag
+            else:  # most rows of a batch stand in one of its texts
+                bag, share = bags[begin], shares[begin] if weighted else np.float32(1)
+                for d in range(dim):
+                    summed[d] = share * gradient[bag, d]
+                for at in range(begin + 1, end):
+                    bag, share = bags[at], shares[at] if weighted else np.float32(1)
                     for d in range(dim):
-                        summed[d] += share * slope[d]
-                elif bag != last:  # a row that is twice in a bag wins once
-                    for d in range(dim):
-                        if winners[bag, d] == row:
-                            summed[d] += slope[d]
-                last = bag
-            values = table[row]
+                        summed[d] += share * gradient[bag, d]
             if rule == SGD:
                 for d in range(dim):
-                    values[d] -= rate * summed[d]
+                    table[row, d] -= rate * summed[d]
             elif rule == ADAGRAD:
-                squares = first[row]
                 for d in range(dim):
-                    square = squares[d] + summed[d] * summed[d]
-                    squares[d] = square
-                    values[d] -= rate * (summed[d] / (np.sqrt(square) + eps))
+                    square = first[row, d] + summed[d] * summed[d]
+                    first[row, d] = square
+                    table[row, d] -= rate * (summed[d] / (np.sqrt(square) + eps))
             elif rule == ROWWISE:
                 total = np.float32(0)
                 for d in range(dim):
@@ -279,14 +283,14 @@ def _stepper(rule: int) -> Callable[..., None]:
                 first[row, 0] += total / np.float32(dim)
                 scale = rate / (np.sqrt(first[row, 0]) + eps)
                 for d in range(dim):
-                    values[d] -= scale * summed[d]
+                    table[row, d] -= scale * summed[d]
             else:
-                means, squares = first[row], second[row]
                 for d in range(dim):
-                    mean = means[d] + new1 * (summed[d] - means[d])
-                    square = squares[d] + new2 * (summed[d] * summed[d] - squares[d])
-                    means[d], squares[d] = mean, square
-                    values[d] -= rate * (mean / (np.sqrt(square) + eps))
+                    mean = first[row, d] + new1 * (summed[d] - first[row, d])
+                    square = second[row, d]
+                    square += new2 * (summed[d] * summed[d] - square)
+                    first[row, d], second[row, d] = mean, square
+                    table[row, d] -= rate * (mean / (np.sqrt(square) + eps))
 
     return step_rows
 

@@ -211,7 +211,7 @@ def _prune(
     weighted = config.text.term_weighting == "tfidf"
     if not (weighted or (config.text.prune and encoder.bucket)):
         return encoder, None
-    found = Occurrences.count(train.bags(encoder), encoder.rows)
+    found = train.occurrences(encoder)
     if config.text.prune and encoder.bucket:
         words = len(encoder.vocabulary)
         used = np.flatnonzero(found.counts[words:] >= config.text.min_ngram_count)

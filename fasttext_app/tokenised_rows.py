@@ -5,6 +5,7 @@ What is kept of them goes through a :class:`~fasttext_app.text.spool.Spool`.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ import pyarrow as pa
 from fasttext_app.beginning import Beginning
 from fasttext_app.config import Config
 from fasttext_app.errors import DataError
-from fasttext_app.parallel import map_threads
+from fasttext_app.parallel import map_threads, thread_count
 from fasttext_app.text.encoder import TextEncoder, chunk_rows
 from fasttext_app.text.fingerprint import Fingerprint
 from fasttext_app.text.ragged import Ragged
@@ -23,12 +24,14 @@ from fasttext_app.text.spool import Load, Spool
 from fasttext_app.text.strings import numbers_of
 from fasttext_app.text.tokenizers import Tokenizer
 from fasttext_app.text.tokens import Tokens, WordList
+from fasttext_app.text.weighting import OccurrenceCounter, Occurrences
 from fasttext_app.training_rows import Examples, Rows
 
 __all__ = ["Encoded", "Side", "TokenisedPart", "TokenisedRows", "batches_of", "tokenise"]
 
 PART_ROWS = 16_384  # of rows that stay: each part has its own list of words, so few and large
 SHARD_IDS = 1 << 25  # ids of a shard that is shuffled in memory (128 MB)
+MOST_TABLES = 4  # threads that count ids: each takes 12 bytes for every row
 FEW_WORDS = 1 << 16  # words of a part whose numbers are kept in 16 bits
 
 F32 = npt.NDArray[np.float32]
@@ -151,6 +154,17 @@ class Side:
     def bags(self, encoder: TextEncoder) -> Iterator[Ragged]:
         """Give the ids of the rows, part by part."""
         yield from map_threads(encoder.encode_tokens, self.tokens(), self.threads)
+
+    def occurrences(self, encoder: TextEncoder) -> Occurrences:
+        """Count the ids of the rows."""
+        counter = OccurrenceCounter(encoder.rows)
+
+        def count(piece: tuple[TokenisedPart, slice]) -> None:
+            part, rows = piece
+            counter.add(encoder.encode_tokens(part.tokens(self.chosen[rows])), rows.start)
+
+        deque(map_threads(count, self._pieces(), min(thread_count(self.threads), MOST_TABLES)), 0)
+        return counter.found(int(self.chosen.sum()))
 
     def encoded(self, encoder: TextEncoder, spool: Spool) -> tuple[Encoded, int]:
         """Encode the rows into one piece, or into shards where the spool is full; count the ids."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -10,7 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fasttext_app.text.ragged import Ragged
-from fasttext_app.text.weighting import Occurrences, inverse_document_frequency, tfidf_weights
+from fasttext_app.text.weighting import (
+    OccurrenceCounter,
+    inverse_document_frequency,
+    tfidf_weights,
+)
 
 ROWS = 7
 BAGS = st.lists(st.lists(st.integers(0, ROWS - 1), max_size=6), max_size=8)
@@ -21,8 +26,19 @@ def idf_of(bags, rows, pieces=1):
     size = -(-len(bags) // pieces) or 1
     numbers = range(0, len(bags), size)
     parts = [bags.take(np.arange(len(bags))[start : start + size]) for start in numbers]
-    narrow = [Ragged(part.indices.astype(np.int32), part.offsets) for part in parts]
-    return inverse_document_frequency(Occurrences.count(narrow, rows))
+    return inverse_document_frequency(count(parts, rows))
+
+
+def count(parts, rows, threads=1):
+    counter = OccurrenceCounter(rows)
+    firsts = np.cumsum([0, *map(len, parts)]).tolist()
+
+    def add(part, first):
+        counter.add(Ragged(part.indices.astype(np.int32), part.offsets), first)
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(add, parts, firsts[:-1]))
+    return counter.found(firsts[-1])
 
 
 def plain_idf(bags):
@@ -94,7 +110,18 @@ def test_the_idf_does_not_depend_on_the_pieces_in_which_texts_come(pieces):
 
 def test_occurrences_are_counted_each_time():
     bags = Ragged.from_lists([[0, 1, 1], [0], []], np.int32)
-    found = Occurrences.count([bags, bags], 3)
+    found = count([bags, bags], 3)
     assert (found.texts, found.counts.tolist()) == (6, [4, 4, 0])
     assert found.texts_with.tolist() == [4, 2, 0]
     assert found.take(np.array([1, 2])).counts.tolist() == [4, 0]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_the_count_does_not_depend_on_the_threads(threads):
+    draws = np.random.default_rng(0)
+    bags = [[draws.integers(0, 50, 9).tolist() for _ in range(40)] for _ in range(30)]
+    found = count([Ragged.from_lists(part) for part in bags], 50, threads)
+    texts = [text for part in bags for text in part]
+    assert found.texts == len(texts)
+    assert found.counts.tolist() == [sum(t.count(row) for t in texts) for row in range(50)]
+    assert found.texts_with.tolist() == [sum(row in t for t in texts) for row in range(50)]

@@ -30,8 +30,9 @@ from fasttext_app.interrupts import Interrupts
 
 __all__ = ["train"]
 
-M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8  # of glibc's malloc.h
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # of glibc's malloc.h
 LARGE = 1 << 22  # bytes of an array that gets pages of its own
+KEPT = 1 << 26  # bytes of free memory that are not given back, to be asked for again at once
 
 
 def train(
@@ -186,6 +187,7 @@ def _spare_memory() -> None:
     with suppress(AttributeError, TypeError):  # not every one can be told
         tell = ctypes.CDLL(None).mallopt
         tell(M_ARENA_MAX, 1)  # the threads share it, where each would keep its own
+        tell(M_TRIM_THRESHOLD, KEPT)
         tell(M_MMAP_THRESHOLD, LARGE)  # else small arrays that stay come to lie between large ones
 
 

@@ -22,7 +22,7 @@ from fasttext_app.errors import DataError
 from fasttext_app.sources.delimited import row_name, scan_delimited
 from fasttext_app.sources.examples import Batches, Source
 from fasttext_app.sources.hub import dataset_source
-from fasttext_app.text.strings import string_array
+from fasttext_app.text.strings import flag_array, rows_with, string_array
 
 __all__ = ["CLASSES", "ag_news_source"]
 
@@ -98,5 +98,10 @@ def _class_names(numbers: pa.StringArray, row_name: Callable[[int], str]) -> pa.
 
 
 def _line_breaks_to_spaces(texts: pa.StringArray) -> pa.StringArray:
-    texts = pc.replace_substring_regex(texts, r"(?:\\n)+([^a-z]|$)", r" \1")
-    return pc.utf8_trim_whitespace(pc.replace_substring(texts, "\\", " "))
+    rows = rows_with(texts, "\\")  # few have one, and patterns are slow
+    if not rows.any():
+        return texts
+    broken = flag_array(rows)
+    joined = pc.replace_substring_regex(texts.filter(broken), r"(?:\\n)+([^a-z]|$)", r" \1")
+    joined = pc.utf8_trim_whitespace(pc.replace_substring(joined, "\\", " "))
+    return pc.replace_with_mask(texts, broken, joined)

@@ -20,8 +20,7 @@ from fasttext_app.errors import DataError
 
 __all__ = ["CheckedStream", "open_error"]
 
-QUOTE, REPLACEMENT = ord('"'), "\N{REPLACEMENT CHARACTER}"
-BYTE_ORDER_MARK = "\N{ZERO WIDTH NO-BREAK SPACE}"
+QUOTE, REPLACEMENT = ord('"'), "\N{REPLACEMENT CHARACTER}".encode()
 
 
 class CheckedStream(io.RawIOBase):
@@ -42,9 +41,9 @@ class CheckedStream(io.RawIOBase):
         self.path = path
         self.problem: DataError | None = None
         self._errors = errors
-        self._decode = codecs.getincrementaldecoder("utf-8")(errors).decode
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors)
         self._at_start = True
-        self._carriage_return = ""  # of the last block's end, if it had one
+        self._carriage_return = b""  # of the last block's end, if it had one
         self._lines_before = 0
         self._quotes = _QuoteCheck(delimiter) if delimiter else None
         try:
@@ -93,30 +92,40 @@ class CheckedStream(io.RawIOBase):
         super().close()
 
     def _check(self, block: bytes) -> bytes:
+        checked = self._whole_characters(block)
+        if self._at_start and checked:
+            checked, self._at_start = checked.removeprefix(codecs.BOM_UTF8), False
+        if b"\0" in checked:
+            if self._errors == "strict":
+                raise self._bad_byte(checked[: checked.index(b"\0")], "NUL byte")
+            checked = checked.replace(b"\0", REPLACEMENT)
+        if self._carriage_return:
+            checked, self._carriage_return = self._carriage_return + checked, b""
+        if block and checked.endswith(b"\r"):
+            # Arrow drops the line feed of "\r\n" where a block ends between the two, even inside
+            # quotes (seen with pyarrow 26); so no block ends there.
+            checked, self._carriage_return = checked[:-1], b"\r"
+        self._lines_before += checked.count(b"\n")
+        if self._quotes:
+            self._quotes.feed(checked)
+        return checked
+
+    def _whole_characters(self, block: bytes) -> bytes:
+        """Return what has come of whole characters; bytes of the next one wait for its end."""
+        waiting, _ = self._decoder.getstate()
+        if block.isascii() and not waiting:
+            return block
         try:
-            text = self._decode(block, not block)
+            text = self._decoder.decode(block, not block)
         except UnicodeDecodeError as error:
             good = error.object[: error.start]
             raise self._bad_byte(
                 good, f"byte 0x{error.object[error.start]:02x} is not UTF-8"
             ) from None
-        if self._at_start and text:  # not utf-8-sig: that passes over a file of half a mark alone
-            text, self._at_start = text.removeprefix(BYTE_ORDER_MARK), False
-        if "\0" in text:
-            if self._errors == "strict":
-                raise self._bad_byte(text[: text.index("\0")].encode(), "NUL byte")
-            text = text.replace("\0", REPLACEMENT)
-        if self._carriage_return:
-            text, self._carriage_return = self._carriage_return + text, ""
-        if block and text.endswith("\r"):
-            # Arrow drops the line feed of "\r\n" where a block ends between the two, even inside
-            # quotes (seen with pyarrow 26); so no block ends there.
-            text, self._carriage_return = text[:-1], "\r"
-        checked = text.encode()
-        self._lines_before += checked.count(b"\n")
-        if self._quotes:
-            self._quotes.feed(checked)
-        return checked
+        if self._errors != "strict":
+            return text.encode()
+        whole, (left, _) = waiting + block, self._decoder.getstate()
+        return whole[: len(whole) - len(left)]
 
     def _bad_byte(self, before: bytes, what: str) -> DataError:
         line = self._lines_before + before.count(b"\n") + 1
@@ -135,8 +144,10 @@ class _QuoteCheck:
 
     def __init__(self, delimiter: str) -> None:
         self.odd = False
-        self._edges = np.frombuffer(f'{delimiter}\n\r"'.encode(), dtype=np.uint8)
-        self._last, self._seen = b"\n", 0  # the byte before the block; quotes before it
+        self._edges = np.zeros(256, dtype=np.bool_)  # the bytes that may stand beside a quote
+        self._edges[list(f'{delimiter}\n\r"'.encode())] = True
+        self._seen = 0  # quotes of the blocks before
+        self._last = ord("\n")  # the byte before the block
 
     def feed(self, block: bytes) -> None:
         if self.odd:
@@ -144,15 +155,19 @@ class _QuoteCheck:
         if not block:
             self.odd = self._seen % 2 == 1  # a field that never closes
             return
-        data = np.frombuffer(self._last + block, dtype=np.uint8)
+        data = np.frombuffer(block, dtype=np.uint8)
         at = np.flatnonzero(data == QUOTE)
-        counted_before = self._seen - (data[0] == QUOTE)
-        closes = (counted_before + np.arange(len(at))) % 2 == 1
-        opening, closing = at[~closes & (at > 0)], at[closes & (at < len(data) - 1)]
-        neighbours = np.concatenate((data[opening - 1], data[closing + 1]))
-        self.odd = not np.isin(neighbours, self._edges).all()
-        self._seen = int(counted_before + len(at))
-        self._last = block[-1:]
+        closes = self._seen % 2  # one opens, the next closes
+        opening, closing = at[closes::2], at[1 - closes :: 2]
+        fits = self._last != QUOTE or closes or self._edges[data[0]]
+        if len(opening) and opening[0] == 0:
+            fits, opening = fits and self._edges[self._last], opening[1:]
+        if len(closing) and closing[-1] == len(data) - 1:  # the next block has its neighbour
+            closing = closing[:-1]
+        fits = fits and self._edges[data[opening - 1]].all() and self._edges[data[closing + 1]].all()
+        self.odd = not fits
+        self._seen += len(at)
+        self._last = block[-1]
 
 
 def _open(path: Path) -> Any:

@@ -240,7 +240,8 @@ def emit_rows(
                     rows[made] = found
                     made += 1
         row_offsets[text + 1] = made
-    return rows[:made].copy(), row_offsets
+    # Room that few rows are in is not kept.
+    return (rows[:made] if 4 * made > 3 * most else rows[:made].copy()), row_offsets
 
 
 @compiled

@@ -19,6 +19,7 @@ __all__ = [
     "number_array",
     "numbers_of",
     "python_strings",
+    "rows_with",
     "string_array",
     "string_buffers",
     "strings_of_buffers",
@@ -95,6 +96,19 @@ def strings_of_buffers(
     """Make a string column of its two buffers, the reverse of :func:`string_buffers`."""
     buffers: Any = pa.py_buffer(offsets), pa.py_buffer(data)
     return pa.StringArray.from_buffers(len(offsets) - 1, *buffers)
+
+
+def rows_with(strings: pa.StringArray, sign: str) -> npt.NDArray[np.bool_]:
+    """Say which strings have an ASCII character in them, [W]; Arrow's own search is slower.
+
+    >>> rows_with(string_array(["a|b", "", "c"]), "|").tolist()
+    [True, False, False]
+    """
+    data, bounds = string_buffers(strings)
+    found = np.zeros(len(strings), dtype=np.bool_)
+    at = np.flatnonzero(data[bounds[0] : bounds[-1]] == ord(sign)) + bounds[0]
+    found[np.searchsorted(bounds, at, side="right") - 1] = True
+    return found
 
 
 def numbers_of(column: pa.Array) -> npt.NDArray[Any]:

@@ -147,6 +147,18 @@ def _with_room(table: U64, most: Any, hashes: U32, heads: U64, words: int) -> U6
 
 
 @compiled
+def _longer_lists(
+    starts: I32, hashes: U32, heads: U64, words: int, most: int
+) -> tuple[I32, U32, U64]:
+    """Return the lists of what is known of ``words`` words, with room for ``most``."""
+    further, more = np.empty(most + 1, dtype=np.int32), np.empty(most, dtype=np.uint32)
+    others = np.empty(most, dtype=np.uint64)
+    further[: words + 1] = starts[: words + 1]
+    more[:words], others[:words] = hashes[:words], heads[:words]
+    return further, more, others
+
+
+@compiled
 def code_column(data: Bytes, bounds: I32, rules: int) -> tuple[I32, I64, Bytes, I32, U32]:
     """Split texts into tokens, and number the distinct ones in the order in which they appear.
 
@@ -167,21 +179,28 @@ def code_column(data: Bytes, bounds: I32, rules: int) -> tuple[I32, I64, Bytes, 
         kinds, folded = ENGLISH_KINDS, LOWER
     elif rules == FASTTEXT:
         kinds = ASCII_KINDS
-    size = bounds[-1] - bounds[0] + 1
-    codes = np.empty(size, dtype=np.int32)  # at most one token a byte; untouched pages cost nothing
+    size = bounds[-1] - bounds[0]
+    codes = np.empty(size // 4 + 16, dtype=np.int32)  # there is rarely more than a token in 4 bytes
     offsets = np.zeros(len(bounds), dtype=np.int64)
-    arena = np.empty(size, dtype=np.uint8)
-    starts = np.empty(size + 1, dtype=np.int32)
-    starts[0] = 0
-    hashes = np.empty(size, dtype=np.uint32)
-    heads = np.empty(size, dtype=np.uint64)
+    arena = np.empty(size // 16 + 64, dtype=np.uint8)
     words, used, tokens = 0, 0, 0
+    starts, hashes = np.zeros(257, dtype=np.int32), np.empty(256, dtype=np.uint32)
+    heads = np.empty(256, dtype=np.uint64)
     table = np.zeros((512, 2), dtype=np.uint64)  # of every slot: a head, and a word's number + 1
-    table = _with_room(table, size // 128, hashes, heads, 0)  # small: it stays in the cache
     for text in range(len(bounds) - 1):
         at, end = np.int64(bounds[text]), np.int64(bounds[text + 1])
-        if 2 * (words + end - at) > len(table):
-            table = _with_room(table, words + end - at, hashes, heads, words)
+        most = end - at  # a token, a new word and a byte of it for each byte
+        if tokens + most > len(codes):
+            more_codes = np.empty(2 * len(codes) + most, dtype=np.int32)
+            more_codes[:tokens] = codes[:tokens]
+            codes = more_codes
+        if used + most > len(arena):
+            more_arena = np.empty(2 * len(arena) + most, dtype=np.uint8)
+            more_arena[:used] = arena[:used]
+            arena = more_arena
+        if words + most > len(hashes):
+            table = _with_room(table, words + most, hashes, heads, words)
+            starts, hashes, heads = _longer_lists(starts, hashes, heads, words, len(table) // 2)
         mask = len(table) - 1
         while at < end:
             length, state, head, kind = 0, SEED, NO_BYTES, SPACE
@@ -234,7 +253,7 @@ def code_column(data: Bytes, bounds: I32, rules: int) -> tuple[I32, I64, Bytes, 
                 state = ((SEED ^ EXTENDED[byte]) * PRIME) & MASK32
         offsets[text + 1] = tokens
     return (
-        codes[:tokens].copy(),
+        codes[:tokens],
         offsets,
         arena[:used].copy(),
         starts[: words + 1].copy(),

@@ -10,15 +10,15 @@ The frequency of an id *within* a text is there already: an id that occurs twice
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 
 import numpy as np
 import numpy.typing as npt
 
 from fasttext_app.text.ragged import Ragged
 
-__all__ = ["Occurrences", "inverse_document_frequency", "tfidf_weights"]
+__all__ = ["OccurrenceCounter", "Occurrences", "inverse_document_frequency", "tfidf_weights"]
 
 F32 = npt.NDArray[np.float32]
 
@@ -31,20 +31,47 @@ class Occurrences:
     counts: npt.NDArray[np.int32]  # [rows], all occurrences
     texts_with: npt.NDArray[np.int32]  # [rows], texts that have the row
 
-    @classmethod
-    def count(cls, parts: Iterable[Ragged], rows: int) -> Occurrences:
-        """Count the ids of all ``parts``."""
-        from fasttext_app.text.kernels import count_texts
-
-        texts, found = 0, np.zeros((rows, 3), dtype=np.int32)  # a row's figures are in one place
-        for bags in parts:
-            count_texts(bags.indices, bags.offsets, found, texts)
-            texts += len(bags)
-        return cls(texts, found[:, 0].copy(), found[:, 1].copy())
-
     def take(self, rows: npt.NDArray[np.int64]) -> Occurrences:
         """Return the figures of these rows alone."""
         return Occurrences(self.texts, self.counts[rows], self.texts_with[rows])
+
+
+class OccurrenceCounter:
+    """Counts the ids of texts; on any number of threads, each of which has a table to add to.
+
+    Args:
+        rows: of the embedding table.
+
+    >>> counter = OccurrenceCounter(3)
+    >>> counter.add(Ragged.from_lists([[2, 0, 2], [2]], np.int32), 0)
+    >>> counter.found(texts=2).counts.tolist(), counter.found(texts=2).texts_with.tolist()
+    ([1, 0, 3], [1, 0, 2])
+    """
+
+    def __init__(self, rows: int) -> None:
+        self._rows = rows
+        self._tables: list[npt.NDArray[np.int32]] = []
+        self._free: SimpleQueue[npt.NDArray[np.int32]] = SimpleQueue()
+
+    def add(self, bags: Ragged, first: int) -> None:
+        """Count the ids of some texts, which are numbered from ``first`` among all."""
+        from fasttext_app.text.kernels import count_texts
+
+        try:
+            found = self._free.get_nowait()
+        except Empty:
+            found = np.zeros((self._rows, 3), dtype=np.int32)  # a row's figures are in one place
+            self._tables.append(found)
+        count_texts(bags.indices, bags.offsets, found, first)
+        self._free.put(found)
+
+    def found(self, texts: int) -> Occurrences:
+        """Return what was counted in all; ``texts`` is how many there were."""
+        counts, texts_with = np.zeros((2, self._rows), dtype=np.int32)
+        for table in self._tables:
+            counts += table[:, 0]
+            texts_with += table[:, 1]
+        return Occurrences(texts, counts, texts_with)
 
 
 def inverse_document_frequency(found: Occurrences) -> F32:
