@@ -43,6 +43,7 @@ def _import_torch() -> None:
         with suppress(Exception):  # whoever needs it imports it again, and reports it
             import torch  # noqa: F401
     finally:
+        gc.freeze()  # or the first collection would go through all of torch
         gc.enable()
         if scripting is None:
             del os.environ["PYTORCH_JIT"]

@@ -8,14 +8,14 @@ of work, or waits where it may raise. A second one raises wherever it comes.
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
 from types import FrameType, TracebackType
 from typing import Any, TypeVar
 
-__all__ = ["Interrupts", "Terminated", "terminated_as_interrupted"]
+__all__ = ["Interrupts", "Terminated"]
 
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
@@ -79,21 +79,13 @@ class Interrupts:
 
         return call
 
+    def between(self, items: Iterable[Item]) -> Iterator[Item]:
+        """Yield the items; a signal is taken before the next of them."""
+        for item in items:
+            self.take()
+            yield item
+
     @property
     def exit_code(self) -> int:
         """What a shell reports of a process that the signal ended."""
         return 128 + (self.received or signal.SIGINT)
-
-
-@contextmanager
-def terminated_as_interrupted() -> Iterator[None]:
-    """Let SIGTERM raise as Ctrl-C does, which is taken wherever it comes."""
-
-    def end(number: int, frame: FrameType | None) -> None:
-        raise Terminated
-
-    handler = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, handler)

@@ -314,57 +314,53 @@ def sum_bags(
         mode: ``SUM``, ``MEAN`` or ``MAX``.
         padding: the row that takes no part; -1: none.
     """
-    dim, weighted = table.shape[1], len(idf) > 0
-    vectors = np.zeros((len(offsets) - 1, dim), np.float32)
+    dim, weighted, scaled = table.shape[1], len(idf) > 0, len(scales) > 0
+    vectors, summed = np.zeros((len(offsets) - 1, dim), np.float32), np.empty(dim, np.float32)
     for bag in range(len(offsets) - 1):
         real, total = 0, np.float32(0)
         for at in range(offsets[bag], offsets[bag + 1]):
             row = ids[at]
             if at + AHEAD < len(ids):
                 prefetch_row(table, ids[at + AHEAD])
+                if weighted:
+                    prefetch_row(idf, ids[at + AHEAD])
+                if scaled:
+                    prefetch_row(scales, ids[at + AHEAD])
             weight = idf[row] if weighted else np.float32(1)
             total += weight
             if row == padding:
                 continue
-            if len(scales):
+            if scaled:
                 weight *= scales[row]
-            if mode == MAX:
+            if real == 0:
+                for d in range(dim):
+                    summed[d] = weight * table[row, d]
+            elif mode == MAX:
                 for d in range(dim):
                     value = weight * table[row, d]
-                    if real == 0 or value > vectors[bag, d]:
-                        vectors[bag, d] = value
+                    if value > summed[d]:
+                        summed[d] = value
             else:
                 for d in range(dim):
-                    vectors[bag, d] += weight * table[row, d]
+                    summed[d] += weight * table[row, d]
             real += 1
-        if weighted or mode == MEAN:
-            if real > 0:
-                share = np.float32(1) / (total if weighted else np.float32(real))
-                for d in range(dim):
-                    vectors[bag, d] *= share
+        if real > 0:
+            share = np.float32(1)
+            if weighted or mode == MEAN:
+                share /= total if weighted else np.float32(real)
+            for d in range(dim):
+                vectors[bag, d] = summed[d] * share
     return vectors
 
 
 def load_kernels(optimizer: str) -> None:
     """Load the code of a training step, by a step of next to nothing; a tenth of a second."""
-    one, ends = np.zeros(1, np.int32), np.array([0, 1], np.int64)
-    made = cut_batches(
-        one, ends, ends[:1], 1, NO_F32, False, -1, np.zeros(1, np.int32), 0, np.uint64(0)
-    )
-    rows, starts, bags, shares = made[4], made[6], made[7], made[8]
-    values, settings = np.zeros((1, 1), np.float32), np.ones(4, np.float32)
-    state = np.zeros((1, 1), np.float32)
-    winners = np.empty((0, 0), np.int32)
-    STEP_ROWS[RULES[optimizer]](
-        values,
-        state,
-        state.copy(),
-        rows,
-        starts,
-        bags,
-        shares,
-        winners,
-        NO_F32,
-        values.copy(),
-        settings,
-    )
+    one, ends, none = np.zeros(1, np.int32), np.array([0, 1], np.int64), np.empty((0, 0), np.int32)
+    made = cut_batches(one, ends, ends[:1], 1, NO_F32, False, -1, one.copy(), 0, np.uint64(0))
+    plan = made[4], made[6], made[7], made[8]
+    values, state, more, gradient = np.zeros((4, 1, 1), np.float32)
+    rules = [RULES[optimizer]]
+    if optimizer == "rowwise_adagrad":
+        rules.append(ADAGRAD)  # steps the layer on top
+    for rule in rules:
+        STEP_ROWS[rule](values, state, more, *plan, none, NO_F32, gradient, np.ones(4, np.float32))

@@ -82,6 +82,7 @@ def tune(
     max_bytes: int | None = None,
     study: str | Path | None = None,
     callback: Callback | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> TuneResult:
     """Search for settings. Ctrl-C ends it with the best so far.
 
@@ -93,6 +94,7 @@ def tune(
         max_bytes: of the model directory; larger ones are not trained.
         study: a file that keeps the trials, and those of an earlier session; None: memory.
         callback: receives the events, those of the trainer among them.
+        stop: is asked between two steps, and two trials, whether to end as by Ctrl-C.
 
     Raises:
         ConfigError: a setting, the budget, or the study is not for this search.
@@ -117,7 +119,7 @@ def tune(
             identity = _identity(base, space, rows, max_bytes)
             direction = _direction(base)
             file = stack.enter_context(StudyFile.opened(Path(study), identity, direction))
-        search = _Search(optuna, base, space, data, file, max_bytes, callback)
+        search = _Search(optuna, base, space, data, file, max_bytes, callback, stop)
         interrupted = search.run(budget, began)
     best = search.best
     if best is None:
@@ -169,7 +171,9 @@ class _Search:
         file: StudyFile | None,
         max_bytes: int | None,
         callback: Callback | None,
+        stop: Callable[[], bool] | None,
     ) -> None:
+        self._stop = stop or (lambda: False)
         self._optuna, self._base, self._space, self._data = optuna, base, space, data
         self._file, self._max_bytes = file, max_bytes
         self._emit = callback or (lambda event: None)
@@ -191,6 +195,8 @@ class _Search:
         end = None if budget.seconds is None else began + budget.seconds - spent_before
         try:
             while budget.trials is None or len(self.trials) < budget.trials:
+                if self._stop():
+                    raise KeyboardInterrupt
                 if end is not None and time.perf_counter() >= end and self.trials:
                     break
                 self._run_trial(end)
@@ -270,7 +276,8 @@ class _Search:
                 return over("too large")
             trainer = prepared.config.trainer.model_copy(update={"calibrate": False})
             plain = prepared.config.model_copy(update={"trainer": trainer})
-            outcome = train_prepared(replace(prepared, config=plain), watch).outcome
+            prepared = replace(prepared, config=plain)
+            outcome = train_prepared(prepared, watch, stop=self._stop).outcome
             if outcome.interrupted:
                 raise KeyboardInterrupt
             record = outcome.history[outcome.best_epoch - 1]

@@ -67,6 +67,7 @@ def train(
     callback: Callback | None = None,
     output: str | Path | None = None,
     resume: Found | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> TrainResult:
     """Train a classifier.
 
@@ -76,6 +77,7 @@ def train(
         callback: receives the trainer's events.
         output: the folder for checkpoints, where the settings ask for some.
         resume: the checkpoint to go on from.
+        stop: is asked after every step whether to end the run.
 
     Raises:
         DeviceError: the device is not there.
@@ -87,7 +89,7 @@ def train(
     with Spool(config.data.in_memory_mb * 2**20) as spool:
         if config.trainer.device not in ("auto", "cpu"):
             resolve_device(config.trainer.device)  # a device that is not there ends it here
-        return train_prepared(prepare(config, examples, spool), callback, output, resume)
+        return train_prepared(prepare(config, examples, spool), callback, output, resume, stop)
 
 
 def train_prepared(

@@ -51,6 +51,17 @@ def test_one_that_comes_where_the_work_waits_is_raised_at_once(number):
         signal.raise_signal(number)  # no more
 
 
+@both
+def test_one_that_comes_amid_items_is_raised_before_the_next(number):
+    with Interrupts() as interrupts:
+        items = interrupts.between([1, 2, 3])
+        assert [next(items), next(items)] == [1, 2]
+        signal.raise_signal(number)
+        with pytest.raises(RAISED[number]):
+            next(items)
+    assert list(Interrupts().between([1, 2])) == [1, 2]
+
+
 def test_the_handlers_of_before_come_back():
     before = [signal.getsignal(number) for number in RAISED]
     with Interrupts():

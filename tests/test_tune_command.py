@@ -227,11 +227,12 @@ def started(labelled_file: Path, folder: Path) -> subprocess.Popen[str]:
     raise AssertionError(process.communicate())
 
 
-def test_ctrl_c_leaves_the_best_so_far(labelled_file, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_the_best_so_far(labelled_file, tmp_path, number):
     process = started(labelled_file, tmp_path)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     shown, problems = process.communicate(timeout=60)
-    assert process.returncode == 130, problems
+    assert process.returncode == 128 + number, problems
     assert "interrupted; the same command goes on" in problems
     assert "best so far" in shown
     assert (tmp_path / "found" / "best.toml").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -144,6 +145,7 @@ def main() -> None:
     # Its threads, which nothing here needs, spin while NumPy is imported.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")  # to look for any takes time
+    gc.set_threshold(100_000, 50, 100)  # what starting up makes stays; it is no garbage to look for
     lean_imports.own_process = True
     code: Any = 0
     first = sys.argv[1] if len(sys.argv) > 1 else None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,16 +23,16 @@ from fasttext_app.cli.options import (
     data_layer,
     print_json,
 )
-from fasttext_app.interrupts import terminated_as_interrupted
+from fasttext_app.interrupts import Interrupts
 
 if TYPE_CHECKING:
     from fasttext_app.config import Config
+    from fasttext_app.training_rows import Examples
     from fasttext_app.trials import TuneResult
 
 __all__ = ["tune"]
 
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
-INTERRUPTED = 130
 
 
 def _seconds(text: str) -> float:
@@ -133,11 +135,15 @@ def tune(
         typer.echo("data.validation is 0; the search holds rows out (auto)", err=True)
     if train:
         check_target(output / "model")
-    with terminated_as_interrupted():
-        result = _search(base, output, study, space, (trials, time), max_size)
+    with Interrupts() as interrupts:
+        try:
+            result = _search(base, output, study, space, (trials, time), max_size, interrupts)
+        except KeyboardInterrupt:
+            interrupts.take()
+            raise
     _leave(result, output, as_json=json)
     if result.interrupted:
-        raise typer.Exit(INTERRUPTED)
+        raise typer.Exit(interrupts.exit_code)
     if train:
         _train(result.final, output / "model")
 
@@ -149,11 +155,11 @@ def _search(
     space: Path | None,
     budget: tuple[int | None, float | None],
     max_bytes: int | None,
+    interrupts: Interrupts,
 ) -> TuneResult:
     from fasttext_app.cli.tune_display import TuneProgress
     from fasttext_app.device import preload_torch, resolve_device
     from fasttext_app.errors import ArtifactError
-    from fasttext_app.preparation import load_examples
     from fasttext_app.search_space import SearchSpace
     from fasttext_app.trials import Budget
     from fasttext_app.tuning import tune
@@ -169,12 +175,13 @@ def _search(
         resolve_device(base.trainer.device)  # a device that is not there ends it before the work
         return tune(
             base,
-            load_examples,
+            partial(_examples, interrupts),
             Budget(*budget),
             space=searched,
             max_bytes=max_bytes,
             study=study or output / "study.jsonl",
             callback=progress,
+            stop=interrupts,
         )
     except BaseException:
         if made:
@@ -183,6 +190,15 @@ def _search(
         raise
     finally:
         progress.close()
+
+
+def _examples(interrupts: Interrupts, config: Config) -> Examples:
+    """Open the training rows; a signal is taken between two batches of them."""
+    from fasttext_app.preparation import load_examples
+    from fasttext_app.tokenised_rows import batches_of
+
+    examples = load_examples(config)
+    return replace(examples, train=interrupts.between(batches_of(examples.train)))
 
 
 def _leave(result: TuneResult, output: Path, *, as_json: bool) -> None:
@@ -231,15 +247,14 @@ def _leave(result: TuneResult, output: Path, *, as_json: bool) -> None:
 def _train(config: Config, target: Path) -> None:
     from fasttext_app import console
     from fasttext_app.console_training import TrainProgress
-    from fasttext_app.preparation import load_examples
     from fasttext_app.workflows import train
 
     progress = TrainProgress()
-    try:
-        trained = train(config, load_examples(config), progress)
-    finally:
-        progress.close()
-    if trained.outcome.interrupted:
-        raise KeyboardInterrupt
+    with Interrupts() as interrupts:
+        try:
+            trained = train(config, _examples(interrupts, config), progress, stop=interrupts)
+        finally:
+            progress.close()
+        interrupts.take()
     trained.model.save(target)
     console.err.print(f"saved the model to {target}")

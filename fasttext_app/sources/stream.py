@@ -164,8 +164,8 @@ class _QuoteCheck:
             fits, opening = fits and self._edges[self._last], opening[1:]
         if len(closing) and closing[-1] == len(data) - 1:  # the next block has its neighbour
             closing = closing[:-1]
-        fits = fits and self._edges[data[opening - 1]].all() and self._edges[data[closing + 1]].all()
-        self.odd = not fits
+        neighbours = np.concatenate((data[opening - 1], data[closing + 1]))
+        self.odd = not (fits and self._edges[neighbours].all())
         self._seen += len(at)
         self._last = block[-1]
 

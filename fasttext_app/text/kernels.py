@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fasttext_app.compiled import compiled, prefetch_to_write
+from fasttext_app.compiled import compiled, prefetch_row, prefetch_to_write
 from fasttext_app.text.token_kernels import (
     EXTENDED,
     MASK32,
@@ -28,7 +28,6 @@ from fasttext_app.text.token_kernels import (
     PRIME,
     SEED,
     same_bytes,
-    slots_of,
 )
 
 __all__ = [
@@ -47,6 +46,7 @@ U32 = npt.NDArray[np.uint32]
 U64 = npt.NDArray[np.uint64]
 
 AHEAD = 16  # how many rows before its turn a row is fetched
+LONG, ROW = np.uint64(1 << 31), np.uint64((1 << 31) - 1)
 CHAIN, QUADS = np.uint64(116049371), np.uint64(0x3333333333333333)
 
 
@@ -63,39 +63,63 @@ def hash_words(data: Bytes, bounds: I32) -> U32:
 
 
 @compiled
-def index_words(hashes: U32) -> I32:
-    """Return the look-up table of a vocabulary, for :func:`find_words`."""
+def _key(data: Bytes, start: Any, end: Any, hashed: Any) -> tuple[Any, Any]:
+    """Return what a word is looked up by, in two halves.
+
+    They are its first eight bytes, where a shorter one has its length in place of the eighth; and
+    its hash, with a bit for a word that goes on after those.
+    """
+    head = np.uint64(0)
+    for step in range(min(end - start, 8)):
+        head |= np.uint64(data[start + step]) << np.uint64(8 * step)
+    tail = np.uint64(hashed) << np.uint64(32)
+    if end - start < 8:
+        return head | np.uint64(end - start) << np.uint64(56), tail
+    return head, tail | LONG
+
+
+@compiled
+def index_words(data: Bytes, bounds: I32, hashes: U32) -> U64:
+    """Return the look-up table of a vocabulary, for :func:`find_words`.
+
+    Of every slot it has the two halves of a word's key, with its row + 1 added to the second.
+    """
     mask = 4095
     while mask < 2 * len(hashes):
         mask = 2 * mask + 1
-    return slots_of(hashes, len(hashes), mask)
+    slots = np.zeros((mask + 1, 2), dtype=np.uint64)
+    for word in range(len(hashes)):
+        slot = np.int64(hashes[word]) & mask
+        while slots[slot, 1] != 0:
+            slot = (slot + 1) & mask
+        head, tail = _key(data, bounds[word], bounds[word + 1], hashes[word])
+        slots[slot, 0], slots[slot, 1] = head, tail | np.uint64(word + 1)
+    return slots
 
 
 @compiled
 def find_words(
-    slots: I32,
-    known: Bytes,
-    known_bounds: I32,
-    known_hashes: U32,
-    data: Bytes,
-    bounds: I32,
-    hashes: U32,
+    slots: U64, known: Bytes, known_bounds: I32, data: Bytes, bounds: I32, hashes: U32
 ) -> I32:
     """Return the vocabulary row of every word, [W]; -1 for a word outside."""
-    rows = np.empty(len(hashes), dtype=np.int32)
+    rows = np.full(len(hashes), -1, dtype=np.int32)
     mask = len(slots) - 1
     for word in range(len(hashes)):
+        if word + AHEAD < len(hashes):
+            prefetch_row(slots, np.int64(hashes[word + AHEAD]) & mask)
         start, end = bounds[word], bounds[word + 1]
+        head, tail = _key(data, start, end, hashes[word])
         slot = np.int64(hashes[word]) & mask
-        found = slots[slot]
-        while found >= 0 and not (
-            known_hashes[found] == hashes[word]
-            and known_bounds[found + 1] - known_bounds[found] == end - start
-            and same_bytes(data, start, end, known, known_bounds[found])
-        ):
+        while slots[slot, 1] != 0:
+            if slots[slot, 0] == head and slots[slot, 1] & ~ROW == tail:
+                row = np.int64(slots[slot, 1] & ROW) - 1
+                if end - start < 8 or (
+                    known_bounds[row + 1] - known_bounds[row] == end - start
+                    and same_bytes(data, start + 8, end, known, known_bounds[row] + 8)
+                ):
+                    rows[word] = row
+                    break
             slot = (slot + 1) & mask
-            found = slots[slot]
-        rows[word] = found
     return rows
 
 

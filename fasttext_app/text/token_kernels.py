@@ -19,7 +19,7 @@ from fasttext_app.compiled import compiled
 from fasttext_app.text.fasttext_lines import END
 from fasttext_app.text.hashing import reference_fnv1a
 
-__all__ = ["RULES", "code_column", "end_lines", "same_bytes", "slots_of"]
+__all__ = ["RULES", "code_column", "end_lines", "same_bytes"]
 
 Bytes = npt.NDArray[np.uint8]
 I32 = npt.NDArray[np.int32]
@@ -117,18 +117,6 @@ def same_bytes(data: Bytes, start: int, end: int, other: Bytes, other_start: int
         if data[start + step] != other[other_start + step]:
             return False
     return True
-
-
-@compiled
-def slots_of(hashes: U32, words: int, mask: int) -> I32:
-    """Return an open-addressing table of ``mask + 1`` slots: numbers of words, -1 where free."""
-    slots = np.full(mask + 1, -1, dtype=np.int32)
-    for word in range(words):
-        slot = np.int64(hashes[word]) & mask
-        while slots[slot] >= 0:
-            slot = (slot + 1) & mask
-        slots[slot] = word
-    return slots
 
 
 @compiled

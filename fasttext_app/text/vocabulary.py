@@ -99,11 +99,11 @@ class Vocabulary:
         return self._id_of.get(word, -1)
 
     @cached_property
-    def _index(self) -> tuple[Any, Any, Any, Any]:
+    def _index(self) -> tuple[Any, Any, Any]:
         from fasttext_app.text.kernels import index_words
 
         known = WordList.of_column(self.words)
-        return index_words(known.hashes), known.data, known.bounds, known.hashes
+        return index_words(known.data, known.bounds, known.hashes), known.data, known.bounds
 
     def rows(self, words: WordList) -> npt.NDArray[np.int32]:
         """Return the row of each of some words, [W]; -1 for a word outside."""
