@@ -14,7 +14,9 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection
+from multiprocessing.reduction import ForkingPickler
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
@@ -103,4 +105,15 @@ def _work(
     except Exception as error:  # noqa: BLE001 - it is raised again where the result is taken
         error.add_note("In the background:\n" + traceback.format_exc())
         answer = False, error
-    sender.send(answer)
+    message = ForkingPickler.dumps(answer)
+    del answer
+    _let_go()
+    sender.send_bytes(message)  # it waits here until the other process has imported torch
+
+
+def _let_go() -> None:
+    """Give back the memory that is free, and would lie idle while this process waits."""
+    if "pyarrow" in sys.modules:
+        sys.modules["pyarrow"].default_memory_pool().release_unused()
+    with suppress(AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)

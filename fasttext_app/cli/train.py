@@ -32,7 +32,7 @@ __all__ = ["train"]
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # of glibc's malloc.h
 LARGE = 1 << 22  # bytes of an array that gets pages of its own
-KEPT = 1 << 26  # bytes of free memory that are not given back, to be asked for again at once
+KEPT = 1 << 24  # bytes of free memory that are not given back, to be asked for again at once
 
 
 def train(

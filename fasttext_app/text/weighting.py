@@ -50,28 +50,29 @@ class OccurrenceCounter:
 
     def __init__(self, rows: int) -> None:
         self._rows = rows
-        self._tables: list[npt.NDArray[np.int32]] = []
-        self._free: SimpleQueue[npt.NDArray[np.int32]] = SimpleQueue()
+        self._free: SimpleQueue[npt.NDArray[np.int32]] = SimpleQueue()  # no thread adds to them
 
     def add(self, bags: Ragged, first: int) -> None:
         """Count the ids of some texts, which are numbered from ``first`` among all."""
         from fasttext_app.text.kernels import count_texts
 
-        try:
-            found = self._free.get_nowait()
-        except Empty:
-            found = np.zeros((self._rows, 3), dtype=np.int32)  # a row's figures are in one place
-            self._tables.append(found)
-        count_texts(bags.indices, bags.offsets, found, first)
-        self._free.put(found)
+        table = self._table()
+        count_texts(bags.indices, bags.offsets, table, first)
+        self._free.put(table)
 
     def found(self, texts: int) -> Occurrences:
         """Return what was counted in all; ``texts`` is how many there were."""
-        counts, texts_with = np.zeros((2, self._rows), dtype=np.int32)
-        for table in self._tables:
-            counts += table[:, 0]
-            texts_with += table[:, 1]
-        return Occurrences(texts, counts, texts_with)
+        total = self._table()
+        while not self._free.empty():
+            total[:, :2] += self._free.get_nowait()[:, :2]
+        self._free.put(total)
+        return Occurrences(texts, total[:, 0], total[:, 1])
+
+    def _table(self) -> npt.NDArray[np.int32]:
+        try:
+            return self._free.get_nowait()
+        except Empty:  # a row's figures are in one place
+            return np.zeros((self._rows, 3), dtype=np.int32)
 
 
 def inverse_document_frequency(found: Occurrences) -> F32:
