@@ -210,6 +210,15 @@ def test_columns_are_cut_at_the_row_limit(monkeypatch, texts, sizes):
     assert [len(chunk) for chunk in as_chunks(["x"] * texts)] == sizes
 
 
+@pytest.mark.parametrize(
+    ("texts", "sizes"), [(4000, [4000]), (5000, [1250] * 4), (20_000, [2500] * 8)]
+)
+def test_large_columns_are_cut_so_that_all_cores_have_as_much(monkeypatch, texts, sizes):
+    monkeypatch.setattr(module, "CORES", 4)
+    monkeypatch.setattr(module, "CHUNK_ROWS", 5000 if texts < 20_000 else 4000)
+    assert [len(chunk) for chunk in as_chunks(["x"] * texts)] == sizes
+
+
 def test_columns_are_cut_at_the_byte_limit(monkeypatch):
     monkeypatch.setattr(module, "CHUNK_BYTES", 1000)
     texts = [f"{number:0300d}" for number in range(10)]

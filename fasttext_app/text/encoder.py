@@ -24,7 +24,7 @@ import pyarrow as pa
 
 from fasttext_app.config import TextConfig
 from fasttext_app.errors import ConfigError, DataError
-from fasttext_app.parallel import map_threads
+from fasttext_app.parallel import CORES, map_threads
 from fasttext_app.text.fasttext_lines import END
 from fasttext_app.text.hash_space import HashSpace
 from fasttext_app.text.hashing import (
@@ -41,8 +41,9 @@ from fasttext_app.text.vocabulary import Vocabulary
 
 __all__ = ["TextEncoder", "TextLike", "as_chunks", "chunk_rows", "tokenize"]
 
-CHUNK_ROWS = 2048  # what a core encodes in its cache
-CHUNK_BYTES = 1 << 26  # an Arrow string column holds 2 GB
+CHUNK_ROWS, CHUNK_BYTES = 1 << 14, 1 << 22  # what a core encodes at a time, of short or long texts
+LEAST_ROWS = 1024  # so few are one core's work
+PART_BYTES = 1 << 26  # an Arrow string column holds 2 GB
 FEW_BYTES = 1 << 20  # so few are sooner done in plain Python than the kernels are loaded
 TEXT_BYTES = 64  # what each of them costs besides
 KERNELS = "fasttext_app.text.kernels"
@@ -260,18 +261,23 @@ def _no_text(error: Exception) -> DataError:
 def _pieces(chunk: pa.Array) -> Iterator[pa.StringArray]:
     if chunk.type != pa.string():
         chunk = chunk.cast(pa.string())
-    for start, rows in _cuts(chunk, CHUNK_ROWS):
+    for start, rows in _cuts(chunk, CHUNK_ROWS, CHUNK_BYTES, CORES):
         yield chunk.slice(start, rows)
 
 
 def chunk_rows(batch: pa.RecordBatch, most: int) -> Iterator[pa.RecordBatch]:
     """Cut rows with a ``text`` into batches of at most ``most`` rows and a bounded size."""
-    for start, rows in _cuts(batch.column("text"), most):
+    for start, rows in _cuts(batch.column("text"), most, PART_BYTES):
         yield batch.slice(start, rows)
 
 
-def _cuts(texts: pa.StringArray, most: int) -> Iterator[tuple[int, int]]:
-    pieces = max(-(-len(texts) // most), -(-_text_bytes(texts) // CHUNK_BYTES))
+def _cuts(
+    texts: pa.StringArray, most: int, most_bytes: int, cores: int = 1
+) -> Iterator[tuple[int, int]]:
+    pieces = max(-(-len(texts) // most), -(-_text_bytes(texts) // most_bytes))
+    shared = -(-pieces // cores) * cores  # none waits for another's last piece
+    if len(texts) >= shared * LEAST_ROWS:
+        pieces = shared
     rows = max(-(-len(texts) // max(pieces, 1)), 1)
     for start in range(0, len(texts), rows):
         yield start, rows
