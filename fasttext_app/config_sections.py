@@ -216,7 +216,7 @@ class OptimizerConfig(_Section):
     betas: Annotated[tuple[Fraction, Fraction], Field(strict=False)] = (0.9, 0.999)
     """Decay of the running moments of ``sparse_adam``."""
     eps: Annotated[float, Field(ge=1e-30, le=1e30)] = 1e-8
-    """Added to the denominator of ``adagrad`` and ``sparse_adam``."""
+    """Added to the denominator of ``adagrad``, ``rowwise_adagrad`` and ``sparse_adam``."""
     schedule: Literal["linear", "constant", "cosine"] = "linear"
     """How the rate goes from ``lr``: in a line to 0, not at all, or in half a cosine to 0."""
     warmup: Fraction = 0.0

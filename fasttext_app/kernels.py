@@ -251,7 +251,8 @@ def _stepper(rule: int) -> Callable[..., None]:
                 continue
             begin, end = starts[group], starts[group + 1]
             if by_winner:
-                summed[:] = 0
+                for d in range(dim):
+                    summed[d] = 0
                 last = -1
                 for at in range(begin, end):
                     bag = bags[at]
@@ -359,8 +360,6 @@ def load_kernels(optimizer: str) -> None:
     made = cut_batches(one, ends, ends[:1], 1, NO_F32, False, -1, one.copy(), 0, np.uint64(0))
     plan = made[4], made[6], made[7], made[8]
     values, state, more, gradient = np.zeros((4, 1, 1), np.float32)
-    rules = [RULES[optimizer]]
-    if optimizer == "rowwise_adagrad":
-        rules.append(ADAGRAD)  # steps the layer on top
-    for rule in rules:
+    # By row, the layer on top is stepped by the plain rule.
+    for rule in {"rowwise_adagrad": (ROWWISE, ADAGRAD)}.get(optimizer, (RULES[optimizer],)):
         STEP_ROWS[rule](values, state, more, *plan, none, NO_F32, gradient, np.ones(4, np.float32))

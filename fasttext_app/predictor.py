@@ -80,8 +80,8 @@ class TextClassifier:
     def warm_up(self) -> TextClassifier:
         """Load the compiled code now, so that no prediction waits for it; return the model.
 
-        It takes half a second. Without it the first texts (a megabyte, less where they are short)
-        go through plain Python, which starts at once and takes twice as long for a text.
+        It takes half a second. Without it the first megabyte of texts goes through plain Python,
+        which starts at once and takes twice as long for a text.
         """
         import fasttext_app.text.kernels  # noqa: F401
 
@@ -171,8 +171,7 @@ class TextClassifier:
 
     def logits(self, texts: TextLike) -> F32:
         """Return the logits of texts, [B, C]."""
-        chunks = as_chunks(texts)
-        parts = list(map_threads(self._chunk_logits, chunks, self.threads))
+        parts = list(map_threads(self.chunk_logits, as_chunks(texts), self.threads))
         return np.concatenate(parts) if parts else np.empty((0, len(self.labels)), np.float32)
 
     def predict_proba(self, texts: TextLike) -> npt.NDArray[np.float64]:
@@ -194,10 +193,10 @@ class TextClassifier:
     def rank_bags(self, bags: Ragged, top_k: int = 1) -> Ranked:
         """Do the same for texts that :attr:`encoder` has encoded."""
         rows = max(MOST_LOGITS // len(self.labels), 1)
-        if len(bags) <= rows:
-            return self._ranked(self._forward(bags), top_k)
-        pieces = np.split(np.arange(len(bags)), range(rows, len(bags), rows))
-        return Ranked.concat([self.rank_bags(bags.take(piece), top_k) for piece in pieces])
+        if len(bags) > rows:
+            pieces = np.split(np.arange(len(bags)), range(rows, len(bags), rows))
+            return Ranked.concat([self.rank_bags(bags.take(piece), top_k) for piece in pieces])
+        return self._ranked(self._forward(bags), top_k)
 
     def _ranked(self, logits: F32, top_k: int) -> Ranked:
         classes = top_k_classes(logits, top_k)  # large logits differ where probabilities round to 1
@@ -371,5 +370,6 @@ class TextClassifier:
 
         return label_features(self, label, top, scan=None if texts is None else lambda: [texts])
 
-    def _chunk_logits(self, texts: pa.StringArray) -> F32:
+    def chunk_logits(self, texts: pa.StringArray) -> F32:
+        """Return the same for a column of texts without nulls, on this thread alone."""
         return self._forward(self.encoder.encode_chunk(texts))

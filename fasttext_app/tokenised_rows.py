@@ -16,7 +16,7 @@ import pyarrow as pa
 from fasttext_app.beginning import Beginning
 from fasttext_app.config import Config
 from fasttext_app.errors import DataError
-from fasttext_app.parallel import map_threads, thread_count
+from fasttext_app.parallel import map_threads
 from fasttext_app.text.encoder import TextEncoder, chunk_rows
 from fasttext_app.text.fingerprint import Fingerprint
 from fasttext_app.text.ragged import Ragged
@@ -31,7 +31,6 @@ __all__ = ["Encoded", "Side", "TokenisedPart", "TokenisedRows", "batches_of", "t
 
 PART_ROWS = 16_384  # of rows that stay: each part has its own list of words, so few and large
 SHARD_IDS = 1 << 25  # ids of a shard that is shuffled in memory (128 MB)
-MOST_TABLES = 4  # threads that count ids: each takes 12 bytes for every row
 FEW_WORDS = 1 << 16  # words of a part whose numbers are kept in 16 bits
 
 F32 = npt.NDArray[np.float32]
@@ -163,7 +162,7 @@ class Side:
             part, rows = piece
             counter.add(encoder.encode_tokens(part.tokens(self.chosen[rows])), rows.start)
 
-        deque(map_threads(count, self._pieces(), min(thread_count(self.threads), MOST_TABLES)), 0)
+        deque(map_threads(count, self._pieces(), self.threads), maxlen=0)
         return counter.found(int(self.chosen.sum()))
 
     def encoded(self, encoder: TextEncoder, spool: Spool) -> tuple[Encoded, int]:

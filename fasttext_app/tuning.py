@@ -206,7 +206,7 @@ class _Search:
             if self.best is None:
                 raise
             return True
-        return False
+        return self._stop()  # a signal that came after the last step
 
     def config_of(self, settings: dict[str, Any]) -> Config:
         """Return the base with some settings changed."""

@@ -211,7 +211,8 @@ def test_columns_are_cut_at_the_row_limit(monkeypatch, texts, sizes):
 
 
 @pytest.mark.parametrize(
-    ("texts", "sizes"), [(4000, [4000]), (5000, [1250] * 4), (20_000, [2500] * 8)]
+    ("texts", "sizes"),
+    [(1500, [1500]), (3500, [1167, 1167, 1166]), (5000, [1250] * 4), (20_000, [2500] * 8)],
 )
 def test_large_columns_are_cut_so_that_all_cores_have_as_much(monkeypatch, texts, sizes):
     monkeypatch.setattr(module, "CORES", 4)

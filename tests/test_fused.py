@@ -136,3 +136,13 @@ def test_rowwise_adagrad_on_a_worked_example(sparse):
     root = (25 / 2) ** 0.5  # of the mean square
     expected = [[0, 0], [-3 / root, -4 / root], [0, 0]]
     torch.testing.assert_close(table.detach(), torch.tensor(expected))
+
+
+def test_the_code_of_a_step_is_loaded_before_the_first_one():
+    from fasttext_app.kernels import RULES, STEP_ROWS, load_kernels
+
+    for name, rule in RULES.items():
+        load_kernels(name)
+        assert STEP_ROWS[rule].signatures, name
+        if name == "rowwise_adagrad":
+            assert STEP_ROWS[RULES["adagrad"]].signatures  # for the layer on top

@@ -285,3 +285,10 @@ def test_quotes_that_do(file, text):
 
 def test_quotes_mean_nothing_without_a_delimiter(file):
     assert not odd_quotes(file(b'a"b\n'), delimiter="")
+
+
+@given(st.text(alphabet='a",\n\r', max_size=30), st.integers(9, 40))
+@FIXTURES_ARE_FINE
+def test_what_is_said_of_quotes_does_not_depend_on_the_blocks(file, text, size):
+    path = file(text.encode())
+    assert odd_quotes(path, size=size) == odd_quotes(path, size=1 << 16)

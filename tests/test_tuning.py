@@ -17,7 +17,7 @@ import fasttext_app as ft
 from fasttext_app import trial_data, tuning
 from fasttext_app.config import Config, resolve
 from fasttext_app.errors import ConfigError, MissingDependencyError, TrainingError
-from fasttext_app.events import EpochEnd, EpochRecord, StepEnd, TrainBegin
+from fasttext_app.events import EpochEnd, EpochRecord, StepEnd, TrainBegin, TrainEnd
 from fasttext_app.objectives import Objective
 from fasttext_app.preparation import Examples, prepare
 from fasttext_app.search_space import SearchSpace
@@ -256,6 +256,26 @@ def test_ctrl_c_ends_it_with_the_best_so_far(search):
 
     interrupted_at: list[TrialBegin] = []
     result = search(5, callback=interrupt)
+    assert result.interrupted
+    assert len(result.trials) == 2
+
+
+@pytest.mark.parametrize("last", [TrainEnd, TrialEnd])
+def test_a_signal_after_the_last_step_ends_it_too(search, last):
+    came = []
+    result = search(1, callback=lambda e: came.append(isinstance(e, last)), stop=lambda: any(came))
+    assert result.interrupted
+    assert len(result.trials) == 1
+
+
+def test_a_signal_amid_a_trial_leaves_the_trials_before(search):
+    trials = []
+
+    def count(event: object) -> None:
+        if isinstance(event, TrialBegin):
+            trials.append(event)
+
+    result = search(9, callback=count, stop=lambda: len(trials) > 2)
     assert result.interrupted
     assert len(result.trials) == 2
 

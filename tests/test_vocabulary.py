@@ -183,3 +183,42 @@ def test_no_labels_make_an_empty_set():
     empty = label_set([])
     assert (len(empty), empty.names, empty.counts) == (0, (), ())
     assert empty.ids(pa.array(["a"])).tolist() == [-1]
+
+
+# --- the compiled look-up
+
+
+def looked_up(known, wanted, hash_of):
+    """Look words up in a table of others, with hashes that are made up."""
+    from fasttext_app.text.kernels import find_words, index_words
+    from fasttext_app.text.strings import string_array, string_buffers
+
+    tables = []
+    for words in (known, wanted):
+        hashes = np.array([hash_of(word) for word in words], np.uint32)
+        tables.append((*string_buffers(string_array(words)), hashes))
+    (data, bounds, hashes), others = tables
+    return find_words(index_words(data, bounds, hashes), data, bounds, *others).tolist()
+
+
+LOOK_ALIKE = [
+    *("a", "ab", "abcdefg", "abcdefg\x07", "abcdefgh", "abcdefgh\x00", "abcdefghi", "abcdefghj"),
+    *("abcdefghij", "abcdefghik", "\x07", "abcdef", "abcdef\x06", "é", "éé", "éééé", "ééééé"),
+]
+
+
+@pytest.mark.parametrize("hash_of", [lambda word: 0, lambda word: 2**32 - 1, len])
+@pytest.mark.parametrize("left_out", [0, 1, 2, 3])
+def test_words_alike_with_the_same_hash_are_told_apart(hash_of, left_out):
+    known = LOOK_ALIKE[left_out::2] if left_out else LOOK_ALIKE
+    expected = [known.index(word) if word in known else -1 for word in LOOK_ALIKE]
+    assert looked_up(known, LOOK_ALIKE, hash_of) == expected
+
+
+@given(st.lists(st.text(max_size=12), max_size=30), st.lists(st.text(max_size=12), max_size=30))
+@settings(deadline=None, max_examples=60)
+def test_the_compiled_look_up_finds_what_a_dict_finds(known, wanted):
+    known = list(dict.fromkeys(filter(None, known)))
+    wanted = list(filter(None, wanted)) + known
+    expected = [known.index(word) if word in known else -1 for word in wanted]
+    assert looked_up(known, wanted, lambda word: len(word) % 3) == expected

@@ -145,10 +145,11 @@ def main() -> None:
     # Its threads, which nothing here needs, spin while NumPy is imported.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")  # to look for any takes time
-    gc.set_threshold(100_000, 50, 100)  # what starting up makes stays; it is no garbage to look for
     lean_imports.own_process = True
     code: Any = 0
     first = sys.argv[1] if len(sys.argv) > 1 else None
+    if first != "tune":  # it makes one model after another; what other commands make, stays
+        gc.set_threshold(100_000, 50, 100)
     try:
         make_app(first if first in COMMANDS else None)()
     except SystemExit as ending:

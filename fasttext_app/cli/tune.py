@@ -197,8 +197,12 @@ def _examples(interrupts: Interrupts, config: Config) -> Examples:
     from fasttext_app.preparation import load_examples
     from fasttext_app.tokenised_rows import batches_of
 
-    examples = load_examples(config)
-    return replace(examples, train=interrupts.between(batches_of(examples.train)))
+    examples = interrupts.raising(partial(load_examples, config))()
+    held_out = examples.validation
+    if held_out is not None:
+        held_out = interrupts.between(batches_of(held_out))
+    rows = interrupts.between(batches_of(examples.train))
+    return replace(examples, train=rows, validation=held_out)
 
 
 def _leave(result: TuneResult, output: Path, *, as_json: bool) -> None:
@@ -221,8 +225,8 @@ def _leave(result: TuneResult, output: Path, *, as_json: bool) -> None:
         "trials.csv": trials_csv(result),
     }
     for name, content in files.items():
-        with replacing(output / name, DataError) as partial:
-            partial.write_text(content, encoding="utf-8")
+        with replacing(output / name, DataError) as unfinished:
+            unfinished.write_text(content, encoding="utf-8")
     if not draw_search(result, output / "search.png"):
         console.err.print("search.png is not drawn; it needs matplotlib (pip install matplotlib)")
     if result.interrupted:

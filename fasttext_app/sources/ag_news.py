@@ -98,6 +98,7 @@ def _class_names(numbers: pa.StringArray, row_name: Callable[[int], str]) -> pa.
 
 
 def _line_breaks_to_spaces(texts: pa.StringArray) -> pa.StringArray:
+    """Put a space for each, and trim again what ``to_examples`` has trimmed."""
     rows = rows_with(texts, "\\")  # few have one, and patterns are slow
     if not rows.any():
         return texts

@@ -41,7 +41,10 @@ from fasttext_app.text.vocabulary import Vocabulary
 
 __all__ = ["TextEncoder", "TextLike", "as_chunks", "chunk_rows", "tokenize"]
 
-CHUNK_ROWS, CHUNK_BYTES = 1 << 14, 1 << 22  # what a core encodes at a time, of short or long texts
+CHUNK_ROWS, CHUNK_BYTES = (
+    1 << 14,
+    1 << 22,
+)  # a core encodes so many texts at a time, or so long ones
 LEAST_ROWS = 1024  # so few are one core's work
 PART_BYTES = 1 << 26  # an Arrow string column holds 2 GB
 FEW_BYTES = 1 << 20  # so few are sooner done in plain Python than the kernels are loaded
@@ -235,8 +238,12 @@ def tokenize(tokenizer: Tokenizer, texts: TextLike, threads: int = 1) -> list[To
     return list(map_threads(tokenizer, as_chunks(texts), threads))
 
 
-def as_chunks(texts: TextLike) -> list[pa.StringArray]:
+def as_chunks(texts: TextLike, most: int | None = None) -> list[pa.StringArray]:
     """Cut texts into string arrays of a size that is good to work on.
+
+    Args:
+        texts: any number of them.
+        most: of one array; None: as many as are good to encode.
 
     Raises:
         DataError: one of the texts is None or no string, or ``texts`` is a single string.
@@ -251,17 +258,17 @@ def as_chunks(texts: TextLike) -> list[pa.StringArray]:
     if texts.null_count:
         raise DataError("texts: one of them is None")
     whole = texts.chunks if isinstance(texts, pa.ChunkedArray) else [texts]
-    return [piece for chunk in whole for piece in _pieces(chunk)]
+    return [piece for chunk in whole for piece in _pieces(chunk, most or CHUNK_ROWS)]
 
 
 def _no_text(error: Exception) -> DataError:
     return DataError(f"texts: each must be a string: {error}")
 
 
-def _pieces(chunk: pa.Array) -> Iterator[pa.StringArray]:
+def _pieces(chunk: pa.Array, most: int) -> Iterator[pa.StringArray]:
     if chunk.type != pa.string():
         chunk = chunk.cast(pa.string())
-    for start, rows in _cuts(chunk, CHUNK_ROWS, CHUNK_BYTES, CORES):
+    for start, rows in _cuts(chunk, most, CHUNK_BYTES, CORES):
         yield chunk.slice(start, rows)
 
 
@@ -275,9 +282,8 @@ def _cuts(
     texts: pa.StringArray, most: int, most_bytes: int, cores: int = 1
 ) -> Iterator[tuple[int, int]]:
     pieces = max(-(-len(texts) // most), -(-_text_bytes(texts) // most_bytes))
-    shared = -(-pieces // cores) * cores  # none waits for another's last piece
-    if len(texts) >= shared * LEAST_ROWS:
-        pieces = shared
+    shared = -(-pieces // cores) * cores  # no core waits for another's last piece
+    pieces = max(pieces, min(shared, len(texts) // LEAST_ROWS))
     rows = max(-(-len(texts) // max(pieces, 1)), 1)
     for start in range(0, len(texts), rows):
         yield start, rows

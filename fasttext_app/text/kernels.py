@@ -102,9 +102,10 @@ def find_words(
     slots: U64, known: Bytes, known_bounds: I32, data: Bytes, bounds: I32, hashes: U32
 ) -> I32:
     """Return the vocabulary row of every word, [W]; -1 for a word outside."""
-    rows = np.full(len(hashes), -1, dtype=np.int32)
+    rows = np.empty(len(hashes), dtype=np.int32)
     mask = len(slots) - 1
     for word in range(len(hashes)):
+        rows[word] = -1
         if word + AHEAD < len(hashes):
             prefetch_row(slots, np.int64(hashes[word + AHEAD]) & mask)
         start, end = bounds[word], bounds[word + 1]
@@ -264,7 +265,7 @@ def emit_rows(
                     rows[made] = found
                     made += 1
         row_offsets[text + 1] = made
-    # Room that few rows are in is not kept.
+    # A copy, unless the array is nearly full: it may stay for long.
     return (rows[:made] if 4 * made > 3 * most else rows[:made].copy()), row_offsets
 
 

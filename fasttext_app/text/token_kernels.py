@@ -135,15 +135,15 @@ def _with_room(table: U64, most: Any, hashes: U32, heads: U64, words: int) -> U6
 
 
 @compiled
-def _longer_lists(
-    starts: I32, hashes: U32, heads: U64, words: int, most: int
-) -> tuple[I32, U32, U64]:
-    """Return the lists of what is known of ``words`` words, with room for ``most``."""
-    further, more = np.empty(most + 1, dtype=np.int32), np.empty(most, dtype=np.uint32)
-    others = np.empty(most, dtype=np.uint64)
-    further[: words + 1] = starts[: words + 1]
-    more[:words], others[:words] = hashes[:words], heads[:words]
-    return further, more, others
+def _moved(old: Any, used: Any, room: Any) -> Any:
+    """Return a longer array with the first ``used`` elements of an old one.
+
+    The loop, and not a slice, because a slice takes numba a second to compile.
+    """
+    larger = np.empty(room, dtype=old.dtype)
+    for at in range(used):
+        larger[at] = old[at]
+    return larger
 
 
 @compiled
@@ -171,24 +171,24 @@ def code_column(data: Bytes, bounds: I32, rules: int) -> tuple[I32, I64, Bytes, 
     codes = np.empty(size // 4 + 16, dtype=np.int32)  # there is rarely more than a token in 4 bytes
     offsets = np.zeros(len(bounds), dtype=np.int64)
     arena = np.empty(size // 16 + 64, dtype=np.uint8)
-    words, used, tokens = 0, 0, 0
-    starts, hashes = np.zeros(257, dtype=np.int32), np.empty(256, dtype=np.uint32)
+    zero: Any = np.int64(0)  # with a plain 0, what is called would be compiled twice
+    words = used = tokens = zero
+    starts, hashes = np.empty(257, dtype=np.int32), np.empty(256, dtype=np.uint32)
     heads = np.empty(256, dtype=np.uint64)
+    starts[0] = 0
     table = np.zeros((512, 2), dtype=np.uint64)  # of every slot: a head, and a word's number + 1
     for text in range(len(bounds) - 1):
         at, end = np.int64(bounds[text]), np.int64(bounds[text + 1])
         most = end - at  # a token, a new word and a byte of it for each byte
         if tokens + most > len(codes):
-            more_codes = np.empty(2 * len(codes) + most, dtype=np.int32)
-            more_codes[:tokens] = codes[:tokens]
-            codes = more_codes
+            codes = _moved(codes, tokens, 2 * len(codes) + most)
         if used + most > len(arena):
-            more_arena = np.empty(2 * len(arena) + most, dtype=np.uint8)
-            more_arena[:used] = arena[:used]
-            arena = more_arena
+            arena = _moved(arena, used, 2 * len(arena) + most)
         if words + most > len(hashes):
             table = _with_room(table, words + most, hashes, heads, words)
-            starts, hashes, heads = _longer_lists(starts, hashes, heads, words, len(table) // 2)
+            room = len(table) // 2
+            starts = _moved(starts, words + 1, room + 1)
+            hashes, heads = _moved(hashes, words, room), _moved(heads, words, room)
         mask = len(table) - 1
         while at < end:
             length, state, head, kind = 0, SEED, NO_BYTES, SPACE

@@ -11,7 +11,7 @@ The frequency of an id *within* a text is there already: an id that occurs twice
 from __future__ import annotations
 
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,9 @@ from fasttext_app.text.ragged import Ragged
 __all__ = ["OccurrenceCounter", "Occurrences", "inverse_document_frequency", "tfidf_weights"]
 
 F32 = npt.NDArray[np.float32]
+I32 = npt.NDArray[np.int32]
+
+MOST_TABLES, TABLE_BYTES = 4, 1 << 28  # more of them would be slow to fill and to add up
 
 
 @dataclass(frozen=True)
@@ -39,40 +42,44 @@ class Occurrences:
 class OccurrenceCounter:
     """Counts the ids of texts; on any number of threads, each of which has a table to add to.
 
+    A thread waits where there is no table left for it.
+
     Args:
         rows: of the embedding table.
 
     >>> counter = OccurrenceCounter(3)
     >>> counter.add(Ragged.from_lists([[2, 0, 2], [2]], np.int32), 0)
-    >>> counter.found(texts=2).counts.tolist(), counter.found(texts=2).texts_with.tolist()
+    >>> found = counter.found(texts=2)
+    >>> found.counts.tolist(), found.texts_with.tolist()
     ([1, 0, 3], [1, 0, 2])
     """
 
     def __init__(self, rows: int) -> None:
         self._rows = rows
-        self._free: SimpleQueue[npt.NDArray[np.int32]] = SimpleQueue()  # no thread adds to them
+        self._tables = max(min(TABLE_BYTES // (12 * max(rows, 1)), MOST_TABLES), 1)
+        self._free: SimpleQueue[I32 | None] = SimpleQueue()  # those that no thread adds to
+        for _ in range(self._tables):
+            self._free.put(None)  # made when it is needed
 
     def add(self, bags: Ragged, first: int) -> None:
         """Count the ids of some texts, which are numbered from ``first`` among all."""
         from fasttext_app.text.kernels import count_texts
 
-        table = self._table()
-        count_texts(bags.indices, bags.offsets, table, first)
-        self._free.put(table)
+        table = self._free.get()
+        try:
+            if table is None:  # a row's figures are in one place
+                table = np.zeros((self._rows, 3), dtype=np.int32)
+            count_texts(bags.indices, bags.offsets, table, first)
+        finally:
+            self._free.put(table)
 
     def found(self, texts: int) -> Occurrences:
-        """Return what was counted in all; ``texts`` is how many there were."""
-        total = self._table()
-        while not self._free.empty():
-            total[:, :2] += self._free.get_nowait()[:, :2]
-        self._free.put(total)
+        """Return what was counted in all, and end; ``texts`` is how many there were."""
+        tables = [table for _ in range(self._tables) if (table := self._free.get()) is not None]
+        total = tables.pop() if tables else np.zeros((self._rows, 3), dtype=np.int32)
+        while tables:
+            total[:, :2] += tables.pop()[:, :2]
         return Occurrences(texts, total[:, 0], total[:, 1])
-
-    def _table(self) -> npt.NDArray[np.int32]:
-        try:
-            return self._free.get_nowait()
-        except Empty:  # a row's figures are in one place
-            return np.zeros((self._rows, 3), dtype=np.int32)
 
 
 def inverse_document_frequency(found: Occurrences) -> F32:
