@@ -125,3 +125,12 @@ def test_the_count_does_not_depend_on_the_threads(threads):
     assert found.texts == len(texts)
     assert found.counts.tolist() == [sum(t.count(row) for t in texts) for row in range(50)]
     assert found.texts_with.tolist() == [sum(row in t for t in texts) for row in range(50)]
+
+
+def test_a_thread_alone_makes_one_table():
+    counter = OccurrenceCounter(5)
+    for first in range(9):
+        counter.add(Ragged.from_lists([[first % 5]], np.int32), first)
+    tables = [table for table in counter._free.queue if table is not None]
+    assert len(tables) == 1
+    assert counter.found(9).counts.tolist() == [2, 2, 2, 2, 1]

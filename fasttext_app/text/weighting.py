@@ -11,7 +11,7 @@ The frequency of an id *within* a text is there already: an id that occurs twice
 from __future__ import annotations
 
 from dataclasses import dataclass
-from queue import SimpleQueue
+from queue import LifoQueue
 
 import numpy as np
 import numpy.typing as npt
@@ -57,9 +57,10 @@ class OccurrenceCounter:
     def __init__(self, rows: int) -> None:
         self._rows = rows
         self._tables = max(min(TABLE_BYTES // (12 * max(rows, 1)), MOST_TABLES), 1)
-        self._free: SimpleQueue[I32 | None] = SimpleQueue()  # those that no thread adds to
+        # Those that no thread adds to, the last one first: None is made only where it is needed.
+        self._free: LifoQueue[I32 | None] = LifoQueue()
         for _ in range(self._tables):
-            self._free.put(None)  # made when it is needed
+            self._free.put(None)
 
     def add(self, bags: Ragged, first: int) -> None:
         """Count the ids of some texts, which are numbered from ``first`` among all."""
