@@ -29,6 +29,7 @@ __all__ = [
     "SGD",
     "STEP_ROWS",
     "cut_batches",
+    "dense_rule",
     "find_winners",
     "load_kernels",
     "sum_bags",
@@ -354,12 +355,16 @@ def sum_bags(
     return vectors
 
 
+def dense_rule(optimizer: str) -> int:
+    """Return the rule for the layer on top: where the table's is by row, its plain form."""
+    return ADAGRAD if RULES[optimizer] == ROWWISE else RULES[optimizer]
+
+
 def load_kernels(optimizer: str) -> None:
     """Load the code of a training step, by a step of next to nothing; a tenth of a second."""
     one, ends, none = np.zeros(1, np.int32), np.array([0, 1], np.int64), np.empty((0, 0), np.int32)
     made = cut_batches(one, ends, ends[:1], 1, NO_F32, False, -1, one.copy(), 0, np.uint64(0))
     plan = made[4], made[6], made[7], made[8]
     values, state, more, gradient = np.zeros((4, 1, 1), np.float32)
-    # By row, the layer on top is stepped by the plain rule.
-    for rule in {"rowwise_adagrad": (ROWWISE, ADAGRAD)}.get(optimizer, (RULES[optimizer],)):
+    for rule in {RULES[optimizer], dense_rule(optimizer)}:
         STEP_ROWS[rule](values, state, more, *plan, none, NO_F32, gradient, np.ones(4, np.float32))

@@ -80,8 +80,8 @@ class TextClassifier:
     def warm_up(self) -> TextClassifier:
         """Load the compiled code now, so that no prediction waits for it; return the model.
 
-        It takes half a second. Without it the first megabyte of texts goes through plain Python,
-        which starts at once and takes twice as long for a text.
+        It takes half a second. Without it the first texts (a megabyte, less where they are short)
+        go through plain Python, which starts at once and takes twice as long for a text.
         """
         import fasttext_app.text.kernels  # noqa: F401
 
@@ -193,10 +193,10 @@ class TextClassifier:
     def rank_bags(self, bags: Ragged, top_k: int = 1) -> Ranked:
         """Do the same for texts that :attr:`encoder` has encoded."""
         rows = max(MOST_LOGITS // len(self.labels), 1)
-        if len(bags) > rows:
-            pieces = np.split(np.arange(len(bags)), range(rows, len(bags), rows))
-            return Ranked.concat([self.rank_bags(bags.take(piece), top_k) for piece in pieces])
-        return self._ranked(self._forward(bags), top_k)
+        if len(bags) <= rows:
+            return self._ranked(self._forward(bags), top_k)
+        pieces = np.split(np.arange(len(bags)), range(rows, len(bags), rows))
+        return Ranked.concat([self.rank_bags(bags.take(piece), top_k) for piece in pieces])
 
     def _ranked(self, logits: F32, top_k: int) -> Ranked:
         classes = top_k_classes(logits, top_k)  # large logits differ where probabilities round to 1

@@ -21,7 +21,7 @@ from fasttext_app.errors import DataError, did_you_mean
 from fasttext_app.forward import MOST_LOGITS, probabilities
 from fasttext_app.parallel import map_threads
 from fasttext_app.predictor import TextClassifier
-from fasttext_app.text.encoder import CHUNK_ROWS, as_chunks
+from fasttext_app.text.encoder import as_chunks
 from fasttext_app.text.strings import flag_array
 
 __all__ = ["Cut", "find_cut", "keep_texts", "score_texts"]
@@ -68,7 +68,7 @@ def score_texts(
         logits = model.chunk_logits(texts)
         return texts, probabilities(logits, model.config.model)[:, column].copy()
 
-    most = max(min(CHUNK_ROWS, MOST_LOGITS // len(model.labels)), 1)
+    most = max(MOST_LOGITS // len(model.labels), 1)
     pieces = (piece for batch in batches for piece in as_chunks(batch.column("text"), most))
     return map_threads(score, pieces, model.threads)
 

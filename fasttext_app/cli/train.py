@@ -183,7 +183,7 @@ def _prepared(config: Any, interrupts: Interrupts) -> Iterator[Callable[[], Any]
 
 
 def _spare_memory() -> None:
-    """Have the C library keep less of the memory that is free again."""
+    """Tell the C library which of the memory that is free again to keep."""
     with suppress(AttributeError, TypeError):  # not every one can be told
         tell = ctypes.CDLL(None).mallopt
         tell(M_ARENA_MAX, 1)  # the threads share it, where each would keep its own

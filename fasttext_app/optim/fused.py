@@ -19,7 +19,15 @@ from torch import Tensor
 
 from fasttext_app.batch import Batch, RowPlan
 from fasttext_app.config import OptimizerConfig
-from fasttext_app.kernels import ADAGRAD, ADAM, ROWWISE, RULES, STEP_ROWS, find_winners
+from fasttext_app.kernels import (
+    ADAGRAD,
+    ADAM,
+    ROWWISE,
+    RULES,
+    STEP_ROWS,
+    dense_rule,
+    find_winners,
+)
 from fasttext_app.model import FastTextClassifier
 
 __all__ = ["FusedStep"]
@@ -41,9 +49,8 @@ class FusedStep:
     def __init__(self, model: FastTextClassifier, config: OptimizerConfig) -> None:
         self._model = model
         self._table = _Parameter(model.embedding.weight, config)
-        for_layer = _for_layer(config)
         self._layer = [
-            (parameter, _Parameter(parameter, for_layer, dense=True), _all_rows(len(parameter)))
+            (parameter, _Parameter(parameter, config, dense=True), _all_rows(len(parameter)))
             for parameter in model.linear.parameters()
         ]
 
@@ -103,19 +110,14 @@ def _all_rows(rows: int) -> RowPlan:
     return RowPlan(numbers[:-1], numbers, numbers[:-1], NO_F32)
 
 
-def _for_layer(config: OptimizerConfig) -> OptimizerConfig:
-    """Return the rule for the layer on top: where the table's is by row, its plain form."""
-    by_row = config.name == "rowwise_adagrad"
-    return config.model_copy(update={"name": "adagrad"}) if by_row else config
-
-
 class _Parameter:
     """One parameter, as rows of numbers, with the state of its optimizer."""
 
     def __init__(self, parameter: Tensor, config: OptimizerConfig, *, dense: bool = False) -> None:
         self._dense, self.steps = dense, 0
         self._values = parameter.detach().numpy().reshape(len(parameter), -1)
-        self._config, self._rule = config, RULES[config.name]
+        self._config = config
+        self._rule = dense_rule(config.name) if dense else RULES[config.name]
         rows, dim = self._values.shape
         shapes = {ADAGRAD: [dim], ROWWISE: [1], ADAM: [dim, dim]}.get(self._rule, [])
         # Torch begins an array where a cache line does, as the table: a row is then one line.

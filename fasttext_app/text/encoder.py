@@ -41,10 +41,8 @@ from fasttext_app.text.vocabulary import Vocabulary
 
 __all__ = ["TextEncoder", "TextLike", "as_chunks", "chunk_rows", "tokenize"]
 
-CHUNK_ROWS, CHUNK_BYTES = (
-    1 << 14,
-    1 << 22,
-)  # a core encodes so many texts at a time, or so long ones
+CHUNK_ROWS = 1 << 14  # texts that a core encodes at a time: of many, most words come again
+CHUNK_BYTES = 1 << 22  # the same where they are long
 LEAST_ROWS = 1024  # so few are one core's work
 PART_BYTES = 1 << 26  # an Arrow string column holds 2 GB
 FEW_BYTES = 1 << 20  # so few are sooner done in plain Python than the kernels are loaded
@@ -238,12 +236,12 @@ def tokenize(tokenizer: Tokenizer, texts: TextLike, threads: int = 1) -> list[To
     return list(map_threads(tokenizer, as_chunks(texts), threads))
 
 
-def as_chunks(texts: TextLike, most: int | None = None) -> list[pa.StringArray]:
+def as_chunks(texts: TextLike, most: int = sys.maxsize) -> list[pa.StringArray]:
     """Cut texts into string arrays of a size that is good to work on.
 
     Args:
         texts: any number of them.
-        most: of one array; None: as many as are good to encode.
+        most: that an array may have.
 
     Raises:
         DataError: one of the texts is None or no string, or ``texts`` is a single string.
@@ -258,7 +256,7 @@ def as_chunks(texts: TextLike, most: int | None = None) -> list[pa.StringArray]:
     if texts.null_count:
         raise DataError("texts: one of them is None")
     whole = texts.chunks if isinstance(texts, pa.ChunkedArray) else [texts]
-    return [piece for chunk in whole for piece in _pieces(chunk, most or CHUNK_ROWS)]
+    return [piece for chunk in whole for piece in _pieces(chunk, min(most, CHUNK_ROWS))]
 
 
 def _no_text(error: Exception) -> DataError:

@@ -138,7 +138,7 @@ def _with_room(table: U64, most: Any, hashes: U32, heads: U64, words: int) -> U6
 def _moved(old: Any, used: Any, room: Any) -> Any:
     """Return a longer array with the first ``used`` elements of an old one.
 
-    The loop, and not a slice, because a slice takes numba a second to compile.
+    By a loop: for a slice, numba also compiles the message of an error that it might raise.
     """
     larger = np.empty(room, dtype=old.dtype)
     for at in range(used):
