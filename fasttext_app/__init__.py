@@ -18,16 +18,17 @@ from fasttext_app._version import __version__
 
 if TYPE_CHECKING:
     from fasttext_app.api import load, train, tune
-    from fasttext_app.config import Config
+    from fasttext_app.config.schema import Config
     from fasttext_app.errors import FastTextAppError
-    from fasttext_app.predictor import Prediction, TextClassifier
+    from fasttext_app.inference.classifier import TextClassifier
+    from fasttext_app.inference.predictions import Prediction
     from fasttext_app.text.encoder import TextEncoder
 
 _HOMES = {
-    "Config": "fasttext_app.config",
+    "Config": "fasttext_app.config.loading",
     "FastTextAppError": "fasttext_app.errors",
-    "Prediction": "fasttext_app.predictor",
-    "TextClassifier": "fasttext_app.predictor",
+    "Prediction": "fasttext_app.inference.predictions",
+    "TextClassifier": "fasttext_app.inference.classifier",
     "TextEncoder": "fasttext_app.text.encoder",
     "load": "fasttext_app.api",
     "train": "fasttext_app.api",

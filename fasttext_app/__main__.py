@@ -1,6 +1,6 @@
 """``python -m fasttext_app`` is ``fasttext-app``."""
 
-from fasttext_app.cli import main
+from fasttext_app.cli.app import main
 
 if __name__ == "__main__":
     main()

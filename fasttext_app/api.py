@@ -18,23 +18,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fasttext_app.checkpoints import find_checkpoint, remove_checkpoints
-from fasttext_app.config import Config, Layer, flat_layer, load_config_file, resolve
+from fasttext_app.config.loading import Layer, flat_layer, load_config_file, resolve
+from fasttext_app.config.schema import Config
+from fasttext_app.data.in_memory import GIVEN, Labels, labelled_table, refuse_labels
+from fasttext_app.data.source import Source
+from fasttext_app.data.split import Examples, load_examples, split_examples
 from fasttext_app.errors import ConfigError, DataError
-from fasttext_app.opening import open_classifier
-from fasttext_app.predictor import TextClassifier
-from fasttext_app.run_manifest import config_of_run, settings_of_model
-from fasttext_app.search_space import SearchSpace
-from fasttext_app.sources import Source
-from fasttext_app.sources.given import GIVEN, Labels, labelled_table, refuse_labels
-from fasttext_app.training_rows import Examples, load_examples, split_examples
-from fasttext_app.trials import Budget
-from fasttext_app.workflows import train as run_training
+from fasttext_app.inference.classifier import TextClassifier
+from fasttext_app.pipeline import open_classifier
+from fasttext_app.pipeline import train as run_training
+from fasttext_app.training.checkpoints import find_checkpoint, remove_checkpoints
+from fasttext_app.training.run_manifest import config_of_run, settings_of_model
+from fasttext_app.tuning.space import SearchSpace
+from fasttext_app.tuning.trial import Budget
 
 if TYPE_CHECKING:
-    from fasttext_app.events import Callback
-    from fasttext_app.trials import Callback as TuneCallback
-    from fasttext_app.trials import TuneResult
+    from fasttext_app.training.events import Callback
+    from fasttext_app.tuning.trial import Callback as TuneCallback
+    from fasttext_app.tuning.trial import TuneResult
 
 __all__ = ["load", "train", "tune"]
 
@@ -55,7 +56,7 @@ def train(
     """Train a classifier, on a data SPEC or on texts with their labels.
 
     Args:
-        data: a SPEC (``"ag_news"``, ``"sample"``, a file, ...; see ``fasttext_app.sources``), or
+        data: a SPEC (``"ag_news"``, ``"sample"``, a file, ...; see ``fasttext_app.data.spec``), or
             texts; left out where ``config`` names the source.
         labels: one label for each text, where ``data`` is texts; with ``soft_labels`` it may be a
             dict of shares.
@@ -118,7 +119,7 @@ def tune(
         max_bytes: the largest model directory.
         study: a file that keeps the trials, so that the same call goes on; None: memory.
         config: a TOML file or the name of a shipped config, to start from.
-        callback: receives the events of ``fasttext_app.trials``, and the trainer's.
+        callback: receives the events of ``fasttext_app.tuning.trial``, and the trainer's.
         **settings: any setting by its key, or a whole section; they win over ``config``.
 
     Raises:
@@ -127,8 +128,8 @@ def tune(
         MissingDependencyError: Optuna is not installed.
         TrainingError: the base cannot be trained, or no model is within ``max_bytes``.
     """
-    from fasttext_app.tuning import base_for_search
-    from fasttext_app.tuning import tune as run_search
+    from fasttext_app.tuning.search import base_for_search
+    from fasttext_app.tuning.search import tune as run_search
 
     base = base_for_search(_resolved(data, config, settings), metric)
     if isinstance(space, str | Path):

@@ -35,14 +35,17 @@ from statistics import median
 import numpy as np
 import torch
 
-from fasttext_app.batch import EncodedDataset, Grouping
-from fasttext_app.config import Config, flat_layer, load_config_file, resolve
-from fasttext_app.model import FastTextClassifier
-from fasttext_app.optim.cuda_batches import cut_epoch
-from fasttext_app.preparation import load_examples, prepare
-from fasttext_app.text.ragged import Ragged
-from fasttext_app.text.spool import Spool
-from fasttext_app.trainer import Trainer
+from fasttext_app.config.loading import flat_layer, load_config_file, resolve
+from fasttext_app.config.schema import Config
+from fasttext_app.core.ragged import Ragged
+from fasttext_app.core.spill import Spool
+from fasttext_app.data.split import load_examples
+from fasttext_app.model.classifier import FastTextClassifier
+from fasttext_app.training.batch import Grouping
+from fasttext_app.training.dataset import EncodedDataset
+from fasttext_app.training.optim.cuda_batches import cut_epoch
+from fasttext_app.training.prepare import prepare
+from fasttext_app.training.trainer import Trainer
 
 COPY_BYTES, COPIES = 1 << 30, 20
 NUMBER, ID, LABEL = 4, 4, 8  # bytes of a weight or an id on the device, and of a label

@@ -26,9 +26,9 @@ from peers.measure import alternate, middle, ratio
 from peers.report import number, table
 
 from fasttext_app import compat
-from fasttext_app.config import flat_layer, resolve
+from fasttext_app.config.loading import flat_layer, resolve
+from fasttext_app.data.spec import open_source
 from fasttext_app.errors import FastTextAppError
-from fasttext_app.sources import open_source
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "fasttext.md"

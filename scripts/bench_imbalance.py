@@ -25,10 +25,10 @@ from typing import Any
 from marked import rewrite
 
 import fasttext_app as ft
-from fasttext_app.config import DataConfig
+from fasttext_app.config.schema import DataConfig
+from fasttext_app.data.soft_labels import shares_of_cell
+from fasttext_app.data.spec import open_source
 from fasttext_app.errors import DataError
-from fasttext_app.sources import open_source
-from fasttext_app.text.soft_labels import shares_of_cell
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "imbalance.md"
 BASE: dict[str, Any] = {

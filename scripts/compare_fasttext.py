@@ -24,10 +24,10 @@ from marked import check, rewrite
 
 from fasttext_app import compat
 from fasttext_app import train as train_here
-from fasttext_app.config import load_config_file, resolve
-from fasttext_app.interop.fasttext_file import write_file
-from fasttext_app.interop.fasttext_model import to_fasttext
-from fasttext_app.sources import open_source
+from fasttext_app.config.loading import load_config_file, resolve
+from fasttext_app.data.spec import open_source
+from fasttext_app.fasttext.convert import to_fasttext
+from fasttext_app.fasttext.file_format import write_file
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "fasttext.md"

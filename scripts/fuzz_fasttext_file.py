@@ -36,7 +36,7 @@ EDGES = [0, 1, 2, 127, 128, 255, 256, 2**16, 2**24, 2**31 - 1, 2**32, 2**61, 2**
 def check(data: bytes, place: Path) -> bool:
     """Read bytes as a file; return whether they are a model, raise if the rule is broken."""
     from fasttext_app.errors import ArtifactError
-    from fasttext_app.interop.fasttext_file import read_file
+    from fasttext_app.fasttext.file_format import read_file
 
     place.write_bytes(data)
     tracemalloc.start()
@@ -57,8 +57,8 @@ def check(data: bytes, place: Path) -> bool:
 
 def whole_files(folder: Path) -> list[bytes]:
     """Write small whole files of each kind into a folder, and return their bytes."""
-    from fasttext_app.interop.fasttext_file import FastTextFile, Settings, write_file
-    from fasttext_app.product_quantizer import CODES, Coded, Quantizer
+    from fasttext_app.fasttext.file_format import FastTextFile, Settings, write_file
+    from fasttext_app.model.product_quantizer import CODES, Coded, Quantizer
 
     def coded(rows: int, width: int, norms: bool) -> Coded:
         parts = -(-dim // width)
@@ -153,7 +153,7 @@ def fuzz_with_atheris(seconds: float, seed: int, folder: Path) -> int:
         return int(code != 0)
     atheris = importlib.import_module("atheris")
     with atheris.instrument_imports(include=["fasttext_app"]):
-        importlib.import_module("fasttext_app.interop.fasttext_file")
+        importlib.import_module("fasttext_app.fasttext.file_format")
     corpus, place = folder / "corpus", folder / "changed.bin"
     corpus.mkdir()
     whole_files(corpus)

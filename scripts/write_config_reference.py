@@ -15,16 +15,16 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from fasttext_app import config_sections
-from fasttext_app.config import Config
-from fasttext_app.resources import config_names
+from fasttext_app.config import schema as config_sections
+from fasttext_app.config.resources import config_names
+from fasttext_app.config.schema import Config
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
 
 HEAD = """# Configuration
 
 Every setting, its default, and what it does. This page is written by
-`python scripts/write_config_reference.py` from `fasttext_app/config_sections.py`; a test
+`python scripts/write_config_reference.py` from `fasttext_app/config/schema.py`; a test
 holds it current.
 
 A configuration is a TOML file (`--config FILE`, or the name of a shipped one: {shipped}), changed

@@ -11,7 +11,7 @@ import pytest
 
 import fasttext_app as ft
 from fasttext_app.errors import ArtifactError, ConfigError, DataError, DeviceError, TrainingError
-from fasttext_app.events import EpochEnd, TrainBegin, TrainEnd
+from fasttext_app.training.events import EpochEnd, TrainBegin, TrainEnd
 
 TEXTS = ["great fun", "dull and slow", "a joy to watch", "a waste of time"] * 6
 LABELS = ["good", "bad"] * 12

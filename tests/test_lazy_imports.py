@@ -195,9 +195,9 @@ def test_commands_do_without_the_linear_algebra_of_scipy_and_programs_keep_it(ow
     pytest.importorskip("scipy")
     code = (
         "import json, sys\n"
-        "from fasttext_app import lean_imports\n"
+        "from fasttext_app.core import startup as lean_imports\n"
         f"lean_imports.own_process = {own_process}\n"
-        "from fasttext_app.kernels import load_kernels\n"
+        "from fasttext_app.training.optim.cpu_kernels import load_kernels\n"
         "load_kernels('adagrad')\n"
         "found = 'scipy.linalg' in sys.modules\n"
         "import scipy.linalg\n"
@@ -240,7 +240,7 @@ def test_the_public_names_are_those_that_dir_shows():
 
 def test_public_names_are_the_objects_of_their_modules():
     from fasttext_app.api import load, train
-    from fasttext_app.predictor import TextClassifier
+    from fasttext_app.inference.classifier import TextClassifier
 
     assert fasttext_app.load is load
     assert fasttext_app.train is train
@@ -270,7 +270,7 @@ def test_training_starts_its_second_process_before_anything_with_threads_is_impo
     rows.write_text("text,label\n" + "good fun,a\nbad luck,b\n" * 8)
     code = (
         "import json, sys\n"
-        "from fasttext_app import background, cli\n"
+        "from fasttext_app.core import subprocess as background; from fasttext_app.cli import app as cli\n"
         "forked = []\n"
         "can = background.can_fork\n"
         "def can_fork():\n    forked.append(can())\n    return forked[-1]\n"

@@ -21,8 +21,6 @@ from fasttext_app.cli.options import (
     print_json,
 )
 
-__all__ = ["calibrate"]
-
 
 def calibrate(
     model: ModelArgument,
@@ -60,13 +58,13 @@ def calibrate(
     One number, the temperature, makes all answers surer or less sure; it costs a prediction
     nothing. --thresholds says for each label from which probability on it is predicted.
     """
-    from fasttext_app.calibration import parse_goal
-    from fasttext_app.config import parse_assignments, resolve
-    from fasttext_app.console_calibration import show_calibrated
-    from fasttext_app.evaluation import calibrate_batches, held_out, origin_of
-    from fasttext_app.opening import open_classifier
-    from fasttext_app.predictor import TextClassifier
-    from fasttext_app.sources import open_source
+    from fasttext_app.cli.render.calibration import show_calibrated
+    from fasttext_app.config.loading import parse_assignments, resolve
+    from fasttext_app.data.spec import open_source
+    from fasttext_app.inference.calibrate import calibrate_batches, held_out, origin_of
+    from fasttext_app.inference.classifier import TextClassifier
+    from fasttext_app.model.calibration import parse_goal
+    from fasttext_app.pipeline import open_classifier
 
     goal = None if thresholds is None else parse_goal(thresholds)
     check_other_folder(model, output)

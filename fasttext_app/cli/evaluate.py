@@ -23,9 +23,7 @@ from fasttext_app.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from fasttext_app.metrics import MultiLabelScores, Scores
-
-__all__ = ["evaluate"]
+    from fasttext_app.model.metrics import MultiLabelScores, Scores
 
 
 def evaluate(
@@ -62,10 +60,10 @@ def evaluate(
 
     ECE, NLL and the reliability diagram say how far its probabilities can be trusted.
     """
-    from fasttext_app import console
-    from fasttext_app.console_calibration import show_reliability
-    from fasttext_app.opening import open_classifier
-    from fasttext_app.plots import check_plot, draw_reliability
+    from fasttext_app.cli.render import tables as console
+    from fasttext_app.cli.render.calibration import show_reliability
+    from fasttext_app.cli.render.plots import check_plot, draw_reliability
+    from fasttext_app.pipeline import open_classifier
 
     if reliability is not None:
         check_plot(reliability)

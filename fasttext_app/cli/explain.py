@@ -27,10 +27,9 @@ from fasttext_app.cli.options import (
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from fasttext_app.explanation import Explanation, LabelFeature, TextScan
-    from fasttext_app.predictor import TextClassifier
+    from fasttext_app.inference.classifier import TextClassifier
+    from fasttext_app.inference.explain import Explanation, LabelFeature, TextScan
 
-__all__ = ["explain"]
 
 FORMATS = ("text", "html", "json")
 SUFFIX_FORMATS = {".html": "html", ".htm": "html", ".json": "json", ".jsonl": "json"}
@@ -85,9 +84,9 @@ def explain(
 
     Without texts: the features that speak most for --label.
     """
-    from fasttext_app.explanation import label_features
-    from fasttext_app.opening import open_classifier
-    from fasttext_app.outputs import text_output
+    from fasttext_app.inference.explain import label_features
+    from fasttext_app.inference.writers import text_output
+    from fasttext_app.pipeline import open_classifier
 
     if texts == ["-"] and input is None:
         texts, input = None, Path("-")  # noqa: A001 - as for predict
@@ -141,9 +140,9 @@ def _rows(
     settings: list[str] | None,
 ) -> Iterable[str]:
     """Return the texts of the command line, or read those of a file."""
-    from fasttext_app.config import parse_assignments, resolve
-    from fasttext_app.sources import open_texts
-    from fasttext_app.text.strings import python_strings
+    from fasttext_app.config.loading import parse_assignments, resolve
+    from fasttext_app.core.arrow import python_strings
+    from fasttext_app.data.spec import open_texts
 
     config = resolve(
         model.config.model_dump(),
@@ -174,7 +173,7 @@ def _scan(
 def _write_explanations(
     explanations: Iterable[Explanation], file: IO[str], form: str, top: int, title: str
 ) -> None:
-    from fasttext_app.render_explanation import html_page, show_explanation
+    from fasttext_app.cli.render.explanation import html_page, show_explanation
 
     if form == "html":
         file.writelines(html_page(explanations, title, top))
@@ -194,7 +193,7 @@ def _write_features(
     *,
     has_ngrams: bool,
 ) -> None:
-    from fasttext_app.render_explanation import show_label_features
+    from fasttext_app.cli.render.explanation import show_label_features
 
     if form == "json":
         document = {**asked, "features": [asdict(feature) for feature in features]}
@@ -213,7 +212,7 @@ def _write_features(
 
 def _console(file: IO[str]) -> Console:
     """Return what draws on standard output, or in a file in plain characters."""
-    from fasttext_app import console
+    from fasttext_app.cli.render import tables as console
 
     if file is sys.stdout:
         return console.out

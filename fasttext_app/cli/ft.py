@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from fasttext_app.compat import FastText
-    from fasttext_app.interop.label_scores import Meter
+    from fasttext_app.compat.model import FastText
+    from fasttext_app.fasttext.scoring import Meter
 
-__all__ = ["app"]
 
 app = typer.Typer(
     name="ft",
@@ -44,7 +43,7 @@ def _flags(arguments: list[str], known: dict[str, Any]) -> dict[str, Any]:
         ConfigError: it is one of autotune's.
     """
     from fasttext_app.errors import did_you_mean
-    from fasttext_app.interop.train_options import refuse_autotune
+    from fasttext_app.fasttext.options import refuse_autotune
 
     found: dict[str, Any] = {}
     words = iter(arguments)
@@ -79,16 +78,17 @@ def supervised(context: typer.Context) -> None:
     -minCount -minCountLabel -loss -neg -thread -label -pretrainedVectors -seed -saveOutput];
     NAME.bin and NAME.vec are made, and with -saveOutput NAME.output.
     """  # noqa: D205
+    from fasttext_app.compat.model import trained
     from fasttext_app.compat.training import train
-    from fasttext_app.interop.train_options import DEFAULTS
-    from fasttext_app.interop.word_vectors import write_outputs, write_vectors
+    from fasttext_app.fasttext.options import DEFAULTS
+    from fasttext_app.fasttext.word_vectors import write_outputs, write_vectors
 
     found = _flags(context.args, {"input": "", "output": "", "saveOutput": False, **DEFAULTS})
     _needed(found, "input", "output")
     source, output = found.pop("input"), found.pop("output")
     save_output = found.pop("saveOutput", False)
     _check_places(output, ".bin", ".vec", *([".output"] if save_output else []))
-    model = train(source, found, mark="-")
+    model = trained(*train(source, found, mark="-"))
     _note(f"Number of words:  {len(model.words)}")
     _note(f"Number of labels: {len(model.labels)}")
     model.save_model(f"{output}.bin")
@@ -102,9 +102,10 @@ def quantize(context: typer.Context) -> None:
     """Put NAME.bin into product codes: -output NAME [-cutoff N] [-retrain -input FILE -epoch -lr
     -thread] [-qnorm] [-qout] [-dsub N]; NAME.ftz is made.
     """  # noqa: D205
-    from fasttext_app.compat import FastText, load_model
+    from fasttext_app.compat import load_model
+    from fasttext_app.compat.model import FastText
     from fasttext_app.compat.training import quantized
-    from fasttext_app.predictor import TextClassifier
+    from fasttext_app.inference.classifier import TextClassifier
 
     known = {"input": "", "output": "", "cutoff": 0, "dsub": 2, "qnorm": False, "qout": False}
     known |= {"retrain": False, "epoch": 5, "lr": 0.05, "thread": 0, "verbose": 2}
@@ -175,7 +176,7 @@ def predict_prob(model: ModelFile, file: TextFile, k: Labels = 1, th: Least = 0.
 
 
 def _predicted(model: Path, file: str, k: int, th: float) -> Iterator[tuple[list[str], Any]]:
-    from fasttext_app.interop.label_scores import text_lines
+    from fasttext_app.fasttext.lines import text_lines
 
     loaded = _classifier(model, k)
     for lines in text_lines(file):
@@ -185,9 +186,9 @@ def _predicted(model: Path, file: str, k: int, th: float) -> Iterator[tuple[list
 @app.command("print-word-vectors")
 def print_word_vectors(model: ModelFile) -> None:
     """Print the vector of each word of standard input."""
-    from fasttext_app.interop.label_scores import text_lines
-    from fasttext_app.interop.word_vectors import numbers_line
-    from fasttext_app.text.fasttext_lines import SPACES
+    from fasttext_app.fasttext.lines import text_lines
+    from fasttext_app.fasttext.word_vectors import numbers_line
+    from fasttext_app.text.fasttext_tokenizer import SPACES
 
     vectors = _load(model).vectors
     for lines in text_lines("-"):
@@ -198,8 +199,8 @@ def print_word_vectors(model: ModelFile) -> None:
 @app.command("print-sentence-vectors")
 def print_sentence_vectors(model: ModelFile) -> None:
     """Print the vector of each line of standard input."""
-    from fasttext_app.interop.label_scores import text_lines
-    from fasttext_app.interop.word_vectors import numbers_line
+    from fasttext_app.fasttext.lines import text_lines
+    from fasttext_app.fasttext.word_vectors import numbers_line
 
     vectors = _load(model).vectors
     for lines in text_lines("-"):
@@ -212,7 +213,7 @@ def print_ngrams(
     model: ModelFile, word: Annotated[str, typer.Argument(metavar="WORD", help="Any word.")]
 ) -> None:
     """Print the vectors of a word and of each of its character n-grams."""
-    from fasttext_app.interop.word_vectors import numbers_line
+    from fasttext_app.fasttext.word_vectors import numbers_line
 
     vectors = _load(model).vectors
     for name, row in zip(*vectors.subwords(word), strict=True):
@@ -227,8 +228,8 @@ def dump(
     ],
 ) -> None:
     """Print what a file holds: its settings, its words and labels, or a matrix of numbers."""
-    from fasttext_app.interop.dump import PARTS, dumped
-    from fasttext_app.interop.fasttext_file import read_file
+    from fasttext_app.fasttext.dump import PARTS, dumped
+    from fasttext_app.fasttext.file_format import read_file
 
     if option not in PARTS:
         raise typer.BadParameter(f"must be one of {', '.join(PARTS)}", param_hint="OPTION")

@@ -13,30 +13,10 @@ import typer
 from fasttext_app.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from fasttext_app.config import DataConfig
-    from fasttext_app.predictor import TextClassifier
-    from fasttext_app.sources import Batches
+    from fasttext_app.config.schema import DataConfig
+    from fasttext_app.data.source import Batches
+    from fasttext_app.inference.classifier import TextClassifier
 
-__all__ = [
-    "DataOption",
-    "DeviceOption",
-    "ErrorsOption",
-    "JsonOption",
-    "LabelColumnOption",
-    "ModelArgument",
-    "SetOption",
-    "SplitOption",
-    "TextColumnOption",
-    "ThreadsOption",
-    "bytes_of",
-    "check_other_folder",
-    "data_layer",
-    "given_texts",
-    "only_section",
-    "open_scored",
-    "print_json",
-    "same_file",
-]
 
 ModelArgument = Annotated[
     Path, typer.Argument(metavar="MODEL", help="A model directory, or a fastText .bin or .ftz.")
@@ -166,8 +146,8 @@ def check_other_folder(model: Path, output: Path) -> None:
         ArtifactError: it is the model's own folder, or no model can be saved there.
         CheckpointError: a run that did not end has its checkpoints there.
     """
-    from fasttext_app.artifact import check_target
     from fasttext_app.errors import ArtifactError
+    from fasttext_app.model.directory import check_target
 
     check_target(output)
     if output.exists() and output.resolve() == model.resolve():
@@ -195,8 +175,8 @@ def open_scored(
     Raises:
         DataError: there is no such data, or it is what the model was trained on.
     """
-    from fasttext_app.config import parse_assignments, resolve
-    from fasttext_app.sources import open_source
+    from fasttext_app.config.loading import parse_assignments, resolve
+    from fasttext_app.data.spec import open_source
 
     config = resolve(
         model.config.model_dump(),

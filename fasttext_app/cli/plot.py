@@ -7,8 +7,6 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["plot"]
-
 FORMATS = {".png": "png", ".svg": "svg"}
 
 
@@ -20,11 +18,12 @@ def plot(
     ] = None,
 ) -> None:
     """Show the learning curves of a run, or of several side by side: loss, accuracy, macro F1."""
-    from fasttext_app import console
+    from fasttext_app.cli.render import tables as console
+    from fasttext_app.cli.render.curves import show_curves
+    from fasttext_app.cli.render.plots import save_curves
+    from fasttext_app.core.atomic_file import replacing
     from fasttext_app.errors import DataError
-    from fasttext_app.history import load_history, panels
-    from fasttext_app.render_curves import save_curves, show_curves
-    from fasttext_app.whole_file import replacing
+    from fasttext_app.training.history import load_history, panels
 
     if output is not None and output.suffix.lower() not in FORMATS:
         raise typer.BadParameter(f"{output}: name a .png or an .svg file", param_hint="--output")

@@ -25,9 +25,7 @@ from fasttext_app.cli.options import (
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from fasttext_app.config import Config
-
-__all__ = ["predict"]
+    from fasttext_app.config.schema import Config
 
 
 def predict(
@@ -81,9 +79,9 @@ def predict(
     There is one row out for every text in, in their order, also for empty texts; with --label only
     for the texts that are kept.
     """
-    from fasttext_app.config import parse_assignments, resolve
-    from fasttext_app.opening import open_classifier
-    from fasttext_app.outputs import FORMATS, format_for, write_predictions
+    from fasttext_app.config.loading import parse_assignments, resolve
+    from fasttext_app.inference.writers import FORMATS, format_for, write_predictions
+    from fasttext_app.pipeline import open_classifier
     from fasttext_app.text.encoder import FEW_BYTES
 
     if form is not None and form not in FORMATS:
@@ -108,7 +106,7 @@ def predict(
     if input is not None and input.is_file() and input.stat().st_size > FEW_BYTES:
         classifier.warm_up()
     if label is not None:
-        from fasttext_app.selection import keep_texts
+        from fasttext_app.inference.select import keep_texts
 
         answers = keep_texts(classifier, batches, label, least)
     else:
@@ -150,12 +148,12 @@ def _threshold(text: str | None) -> float | str:
 def _given(texts: list[str]) -> Iterator[pa.RecordBatch]:
     import pyarrow as pa
 
-    from fasttext_app.text.strings import string_array
+    from fasttext_app.core.arrow import string_array
 
     yield pa.record_batch({"text": string_array(texts)})
 
 
 def _read(config: Config) -> Iterator[pa.RecordBatch]:
-    from fasttext_app.sources import open_texts
+    from fasttext_app.data.spec import open_texts
 
     return open_texts(config.data)

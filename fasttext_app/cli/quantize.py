@@ -26,12 +26,10 @@ from fasttext_app.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from fasttext_app.artifact import Artifact
-    from fasttext_app.config import Layer
-    from fasttext_app.predictor import TextClassifier
-    from fasttext_app.quantization import Retrain
-
-__all__ = ["quantize"]
+    from fasttext_app.config.loading import Layer
+    from fasttext_app.inference.classifier import TextClassifier
+    from fasttext_app.model.artifact import Artifact
+    from fasttext_app.model.quantize import Retrain
 
 
 def quantize(
@@ -81,13 +79,13 @@ def quantize(
 
     Size and accuracy are shown before and after, the accuracy where there is data to score.
     """
-    from fasttext_app import console
-    from fasttext_app.config import flat_layer
+    from fasttext_app.cli.render import tables as console
+    from fasttext_app.config.loading import flat_layer
     from fasttext_app.errors import DataError
-    from fasttext_app.opening import open_classifier
-    from fasttext_app.predictor import TextClassifier
-    from fasttext_app.quantization import product_quantize
-    from fasttext_app.quantization import quantize as quantize_numbers
+    from fasttext_app.inference.classifier import TextClassifier
+    from fasttext_app.model.quantize import product_quantize
+    from fasttext_app.model.quantize import quantize as quantize_numbers
+    from fasttext_app.pipeline import open_classifier
 
     if not product and (qnorm or qout or dsub is not None):
         raise typer.BadParameter(
@@ -136,10 +134,10 @@ def _retrainer(
     model: TextClassifier, data: Layer, assignments: list[str] | None, training: Layer
 ) -> Retrain:
     """Return what trains a model on with the training rows of a SPEC, which is opened here."""
-    from fasttext_app.config import parse_assignments, resolve
-    from fasttext_app.console_training import TrainProgress
-    from fasttext_app.retraining import retrain
-    from fasttext_app.sources import open_source
+    from fasttext_app.cli.render.progress import TrainProgress
+    from fasttext_app.config.loading import parse_assignments, resolve
+    from fasttext_app.data.spec import open_source
+    from fasttext_app.pipeline import retrain
 
     chosen = only_section("data", parse_assignments(assignments or []))
     config = resolve(model.config.model_dump(), chosen, data).data

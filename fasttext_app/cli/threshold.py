@@ -20,8 +20,6 @@ from fasttext_app.cli.options import (
     print_json,
 )
 
-__all__ = ["threshold"]
-
 
 def threshold(
     model: ModelArgument,
@@ -46,11 +44,11 @@ def threshold(
     All probabilities go into a temporary file, 8 bytes a text, and the one at the cut is found
     there exactly; memory does not grow with the texts. `predict --label` then keeps them.
     """
-    from fasttext_app.config import parse_assignments, resolve
-    from fasttext_app.console_calibration import show_cut
-    from fasttext_app.opening import open_classifier
-    from fasttext_app.selection import find_cut, score_texts
-    from fasttext_app.sources import open_texts
+    from fasttext_app.cli.render.calibration import show_cut
+    from fasttext_app.config.loading import parse_assignments, resolve
+    from fasttext_app.data.spec import open_texts
+    from fasttext_app.inference.select import find_cut, score_texts
+    from fasttext_app.pipeline import open_classifier
 
     share = _share(keep)
     classifier = open_classifier(model, threads=threads or 0)

@@ -12,7 +12,6 @@ from typing import Annotated, Any
 
 import typer
 
-from fasttext_app.checkpoints import Found, find_checkpoint, refuse_unfinished
 from fasttext_app.cli.options import (
     DeviceOption,
     ErrorsOption,
@@ -25,10 +24,10 @@ from fasttext_app.cli.options import (
     data_layer,
     print_json,
 )
+from fasttext_app.core.checksummed_dir import refuse_unfinished
+from fasttext_app.core.signals import Interrupts
 from fasttext_app.errors import CheckpointError
-from fasttext_app.interrupts import Interrupts
-
-__all__ = ["train"]
+from fasttext_app.training.checkpoints import Found, find_checkpoint
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # of glibc's malloc.h
 LARGE = 1 << 22  # bytes of an array that gets pages of its own
@@ -99,8 +98,8 @@ def train(
 
     Settings come from --config, then from --set and the flags, later ones winning.
     """
-    from fasttext_app.config import flat_layer, load_config_file, parse_assignments, resolve
-    from fasttext_app.run_manifest import settings_of_model
+    from fasttext_app.config.loading import flat_layer, load_config_file, parse_assignments, resolve
+    from fasttext_app.training.run_manifest import settings_of_model
 
     flags = {
         "epochs": epochs,
@@ -137,7 +136,7 @@ def train(
 
 def _found(resume: Path, output: Path | None) -> Found:
     """Find the checkpoint to go on from; tell of newer ones that are damaged."""
-    from fasttext_app.run_manifest import config_of_run
+    from fasttext_app.training.run_manifest import config_of_run
 
     if output is not None and output != resume:
         raise typer.BadParameter("a run goes on in its own folder", param_hint="--output")
@@ -149,9 +148,9 @@ def _found(resume: Path, output: Path | None) -> Found:
 
 
 def _check_place(target: Path, *, replace: bool) -> None:
-    from fasttext_app.artifact import check_target
+    from fasttext_app.core.checksummed_dir import MANIFEST
     from fasttext_app.errors import ArtifactError
-    from fasttext_app.sealed_folder import MANIFEST
+    from fasttext_app.model.directory import check_target
 
     check_target(target, ends_run=True)  # whether there is an unfinished run was asked before
     if (target / MANIFEST).exists() and not replace:
@@ -161,11 +160,11 @@ def _check_place(target: Path, *, replace: bool) -> None:
 @contextmanager
 def _prepared(config: Any, interrupts: Interrupts) -> Iterator[Callable[[], Any]]:
     """Begin to read the data and, meanwhile, to import torch; yield what waits for the data."""
-    from fasttext_app.background import Background, can_fork
-    from fasttext_app.device import preload_torch
+    from fasttext_app.core.startup import preload_torch
+    from fasttext_app.core.subprocess import Background, can_fork
 
     def prepare(folder: str, *, hand_over: bool) -> Any:
-        from fasttext_app.preparation import prepare_source
+        from fasttext_app.training.prepare import prepare_source
 
         return prepare_source(config, folder, hand_over=hand_over)
 
@@ -198,9 +197,10 @@ def _default_output(config: str | None, source: str | None) -> Path:
 
 
 def _dry_run(config: Any, as_json: bool) -> None:
-    from fasttext_app import console
-    from fasttext_app.config import dump_config
-    from fasttext_app.preparation import load_examples, prepare
+    from fasttext_app.cli.render import tables as console
+    from fasttext_app.config.loading import dump_config
+    from fasttext_app.data.split import load_examples
+    from fasttext_app.training.prepare import prepare
 
     statistics = prepare(config, load_examples(config)).statistics
     if as_json:
@@ -219,14 +219,14 @@ def _run(
     interrupts: Interrupts,
     tensorboard: Path | None,
 ) -> None:
-    from fasttext_app import workflows as jobs
-    from fasttext_app.artifact import save_artifact
-    from fasttext_app.callbacks import TensorBoard, all_of
-    from fasttext_app.console_calibration import show_calibrated
-    from fasttext_app.console_training import TrainProgress
-    from fasttext_app.device import resolve_device
-    from fasttext_app.events import Callback
-    from fasttext_app.kernels import load_kernels
+    from fasttext_app import pipeline
+    from fasttext_app.cli.render.calibration import show_calibrated
+    from fasttext_app.cli.render.progress import TrainProgress
+    from fasttext_app.core.device import resolve_device
+    from fasttext_app.model.directory import save_artifact
+    from fasttext_app.training.callbacks import TensorBoard, all_of
+    from fasttext_app.training.events import Callback
+    from fasttext_app.training.optim.cpu_kernels import load_kernels
 
     load_kernels(config.optimizer.name)
     resolve_device(config.trainer.device)  # a device that is not there ends it before the work
@@ -235,7 +235,7 @@ def _run(
     if tensorboard is not None:
         listeners.append(TensorBoard(tensorboard))
     try:
-        result = jobs.train_prepared(prepared(), all_of(*listeners), target, found, interrupts)
+        result = pipeline.run_prepared(prepared(), all_of(*listeners), target, found, interrupts)
     except KeyboardInterrupt:  # the second signal, or before the first step
         _go_on_later(target, interrupts)
         raise
@@ -267,7 +267,7 @@ def _run(
 
 def _go_on_later(target: Path, interrupts: Interrupts) -> None:
     """End the program, where there is a checkpoint to go on from."""
-    from fasttext_app import console
+    from fasttext_app.cli.render import tables as console
 
     try:
         find_checkpoint(target)
@@ -279,7 +279,7 @@ def _go_on_later(target: Path, interrupts: Interrupts) -> None:
 
 def _tell(result: Any) -> None:
     """Say on stderr what of a run was not as one might think."""
-    from fasttext_app import console
+    from fasttext_app.cli.render import tables as console
 
     if result.changed_versions:
         console.err.print(

@@ -23,20 +23,19 @@ from fasttext_app.cli.options import (
     data_layer,
     print_json,
 )
-from fasttext_app.interrupts import Interrupts
+from fasttext_app.core.signals import Interrupts
 
 if TYPE_CHECKING:
-    from fasttext_app.config import Config
-    from fasttext_app.training_rows import Examples
-    from fasttext_app.trials import TuneResult
+    from fasttext_app.config.schema import Config
+    from fasttext_app.data.split import Examples
+    from fasttext_app.tuning.trial import TuneResult
 
-__all__ = ["tune"]
 
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 
 
 def _seconds(text: str) -> float:
-    from fasttext_app.interval import Interval
+    from fasttext_app.config.interval import Interval
 
     try:
         seconds = Interval.parse(text).seconds
@@ -117,9 +116,9 @@ def tune(
     The first trial is the base: the settings of --config, --set and the flags. The same command
     goes on with a search that was cut.
     """
-    from fasttext_app.artifact import check_target
-    from fasttext_app.config import flat_layer, load_config_file, parse_assignments, resolve
-    from fasttext_app.tuning import base_for_search
+    from fasttext_app.config.loading import flat_layer, load_config_file, parse_assignments, resolve
+    from fasttext_app.model.directory import check_target
+    from fasttext_app.tuning.search import base_for_search
 
     if time is None and trials is None:
         raise typer.BadParameter("give the search an end", param_hint="--time or --trials")
@@ -157,12 +156,13 @@ def _search(
     max_bytes: int | None,
     interrupts: Interrupts,
 ) -> TuneResult:
-    from fasttext_app.cli.tune_display import TuneProgress
-    from fasttext_app.device import preload_torch, resolve_device
+    from fasttext_app.cli.render.tune import TuneProgress
+    from fasttext_app.core.device import resolve_device
+    from fasttext_app.core.startup import preload_torch
     from fasttext_app.errors import ArtifactError
-    from fasttext_app.search_space import SearchSpace
-    from fasttext_app.trials import Budget
-    from fasttext_app.tuning import tune
+    from fasttext_app.tuning.search import tune
+    from fasttext_app.tuning.space import SearchSpace
+    from fasttext_app.tuning.trial import Budget
 
     preload_torch()
     searched = SearchSpace.load(space) if space is not None else None
@@ -194,8 +194,8 @@ def _search(
 
 def _examples(interrupts: Interrupts, config: Config) -> Examples:
     """Open the training rows; a signal is taken between two batches of them."""
-    from fasttext_app.preparation import load_examples
-    from fasttext_app.tokenised_rows import batches_of
+    from fasttext_app.data.split import load_examples
+    from fasttext_app.training.tokenized import batches_of
 
     examples = interrupts.raising(partial(load_examples, config))()
     held_out = examples.validation
@@ -207,17 +207,12 @@ def _examples(interrupts: Interrupts, config: Config) -> Examples:
 
 def _leave(result: TuneResult, output: Path, *, as_json: bool) -> None:
     """Write what was found, and show it."""
-    from fasttext_app import console
-    from fasttext_app.cli.tune_display import show_result
+    from fasttext_app.cli.render import tables as console
+    from fasttext_app.cli.render.plots import draw_search
+    from fasttext_app.cli.render.tune import show_result
+    from fasttext_app.core.atomic_file import replacing
     from fasttext_app.errors import DataError
-    from fasttext_app.tuning_report import (
-        best_toml,
-        draw_search,
-        final_toml,
-        state_counts,
-        trials_csv,
-    )
-    from fasttext_app.whole_file import replacing
+    from fasttext_app.tuning.report import best_toml, final_toml, state_counts, trials_csv
 
     files = {
         "best.toml": best_toml(result),
@@ -249,9 +244,9 @@ def _leave(result: TuneResult, output: Path, *, as_json: bool) -> None:
 
 
 def _train(config: Config, target: Path) -> None:
-    from fasttext_app import console
-    from fasttext_app.console_training import TrainProgress
-    from fasttext_app.workflows import train
+    from fasttext_app.cli.render import tables as console
+    from fasttext_app.cli.render.progress import TrainProgress
+    from fasttext_app.pipeline import train
 
     progress = TrainProgress()
     with Interrupts() as interrupts:

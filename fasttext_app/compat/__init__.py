@@ -16,13 +16,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NoReturn
 
-from fasttext_app.compat.model import FastText
+from fasttext_app.compat.model import FastText, trained
 from fasttext_app.errors import ConfigError
-from fasttext_app.interop.fasttext_file import read_file
-from fasttext_app.interop.fasttext_model import from_fasttext
-from fasttext_app.interop.word_vectors import file_vectors
-from fasttext_app.predictor import TextClassifier
-from fasttext_app.text.fasttext_lines import END, SPACES
+from fasttext_app.fasttext.convert import from_fasttext
+from fasttext_app.fasttext.file_format import read_file
+from fasttext_app.fasttext.word_vectors import file_vectors
+from fasttext_app.inference.classifier import TextClassifier
+from fasttext_app.text.fasttext_tokenizer import END, SPACES
 
 __all__ = [
     "BOW",
@@ -73,7 +73,7 @@ def train_supervised(*values: Any, **options: Any) -> FastText:
     from fasttext_app.compat.training import named, train
 
     given = named(values, options)
-    return train(str(given.pop("input")), given)
+    return trained(*train(str(given.pop("input")), given))
 
 
 def train_unsupervised(*values: Any, **options: Any) -> NoReturn:

@@ -6,31 +6,31 @@ from collections.abc import Callable
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from fasttext_app.artifact import Artifact, Tensors
 from fasttext_app.compat.words import Words, decoded
+from fasttext_app.core.arrays import F32, F64, Bool
+from fasttext_app.core.ragged import Ragged
+from fasttext_app.core.threads import map_threads
 from fasttext_app.errors import ConfigError, DataError
-from fasttext_app.forward import FASTTEXT_FLOOR
-from fasttext_app.interop.fasttext_file import LOSSES, write_file
-from fasttext_app.interop.fasttext_model import label_prefix, to_fasttext
-from fasttext_app.interop.label_scores import Meter, labelled_lines, line_column
-from fasttext_app.interop.meters import ScoreMeter
-from fasttext_app.interop.train_options import DEFAULTS
-from fasttext_app.interop.word_vectors import WordVectors, classifier_vectors
-from fasttext_app.parallel import map_threads
-from fasttext_app.predictor import Ranked, TextClassifier
+from fasttext_app.fasttext.convert import label_prefix, to_fasttext
+from fasttext_app.fasttext.file_format import LOSSES, write_file
+from fasttext_app.fasttext.lines import labelled_lines, line_column
+from fasttext_app.fasttext.meters import ScoreMeter
+from fasttext_app.fasttext.options import DEFAULTS
+from fasttext_app.fasttext.scoring import Meter
+from fasttext_app.fasttext.word_vectors import WordVectors, classifier_vectors
+from fasttext_app.inference.classifier import TextClassifier
+from fasttext_app.inference.predictions import Ranked
+from fasttext_app.model.artifact import Artifact, Tensors
+from fasttext_app.model.heads import FASTTEXT_FLOOR
 from fasttext_app.text.encoder import as_chunks
-from fasttext_app.text.fasttext_lines import SPACES
-from fasttext_app.text.ragged import Ragged
-
-__all__ = ["FastText", "loss_name"]
-
-F32 = npt.NDArray[np.float32]
+from fasttext_app.text.fasttext_tokenizer import SPACES
 
 loss_name = Enum("loss_name", {name: number for number, name in LOSSES.items()})  # type: ignore[misc]
 
@@ -48,7 +48,7 @@ class FastText(Words):
     ) -> None:
         if vectors is None:
             assert classifier is not None
-            vectors = classifier_vectors(classifier)
+            vectors = classifier_vectors(classifier.encoder, classifier.artifact)
         super().__init__(vectors)
         self._classifier = classifier
 
@@ -95,10 +95,10 @@ class FastText(Words):
         ranked, known = self._rank_lines(text, k)
         return self._named(ranked, known, threshold)
 
-    def _rank_lines(self, lines: list[str], k: int) -> tuple[Ranked, npt.NDArray[np.bool_]]:
+    def _rank_lines(self, lines: list[str], k: int) -> tuple[Ranked, Bool]:
         """Return the best classes of each line, and whether it has any feature."""
 
-        def rank(chunk: pa.StringArray) -> tuple[Ranked, npt.NDArray[np.bool_]]:
+        def rank(chunk: pa.StringArray) -> tuple[Ranked, Bool]:
             return self._ranked(self.classifier.encoder.encode_chunk(chunk), k)
 
         chunks = as_chunks(line_column(lines)) or [line_column([])]
@@ -106,7 +106,7 @@ class FastText(Words):
         ranked, known = zip(*parts, strict=True)
         return Ranked.concat(ranked), np.concatenate(known)
 
-    def _ranked(self, bags: Ragged, k: int) -> tuple[Ranked, npt.NDArray[np.bool_]]:
+    def _ranked(self, bags: Ragged, k: int) -> tuple[Ranked, Bool]:
         if k == 0:
             raise ValueError("k needs to be 1 or higher!")
         classes = len(self.classifier.labels)
@@ -114,8 +114,8 @@ class FastText(Words):
         return self.classifier.rank_bags(bags, most), bags.lengths > 0
 
     def _named(
-        self, ranked: Ranked, known: npt.NDArray[np.bool_], threshold: float
-    ) -> tuple[list[list[str]], list[npt.NDArray[np.float64]]]:
+        self, ranked: Ranked, known: Bool, threshold: float
+    ) -> tuple[list[list[str]], list[F64]]:
         """Return the labels and probabilities of each line that reach a threshold.
 
         It is compared with what there was before the floor, in 32 bits; a line of nothing known has
@@ -189,7 +189,7 @@ class FastText(Words):
         path: str | Path,
         k: int,
         threshold: float,
-        add: Callable[[list[str], list[str], npt.NDArray[np.float64]], None],
+        add: Callable[[list[str], list[str], F64], None],
     ) -> None:
         """Hand on the labels of each line that has any, those predicted, and their scores."""
         for batch in labelled_lines(path, label_prefix(self._artifact), set(self.labels)):
@@ -322,7 +322,7 @@ class FastText(Words):
 
     def _take(self, artifact: Artifact) -> None:
         self._classifier = TextClassifier(artifact, threads=self.classifier.threads)
-        self.vectors = classifier_vectors(self._classifier)
+        self.vectors = classifier_vectors(self._classifier.encoder, artifact)
 
     def save_model(self, path: str | Path) -> None:
         """Write a file that the original loads: ``.ftz`` where the table is in codes.
@@ -332,3 +332,10 @@ class FastText(Words):
             ConfigError: the model has something that such a file cannot hold.
         """
         write_file(to_fasttext(self._artifact, quantized=self.is_quantized()), path)
+
+
+def trained(artifact: Artifact, options: dict[str, Any]) -> FastText:
+    """Return a model that has just been trained, with its options as attributes."""
+    model = FastText(TextClassifier(artifact, threads=artifact.config.trainer.threads))
+    model.set_args(SimpleNamespace(**options | {"loss": loss_name[options["loss"]]}))
+    return model

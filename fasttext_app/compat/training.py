@@ -4,29 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
-from fasttext_app.artifact import FASTTEXT, Artifact
-from fasttext_app.compat.model import FastText, loss_name
-from fasttext_app.config import Config
+from fasttext_app.config.schema import Config
+from fasttext_app.data.split import Examples
 from fasttext_app.errors import ConfigError, DataError, TrainingError
-from fasttext_app.interop.fasttext_model import by_count, label_prefix
-from fasttext_app.interop.train_lines import LABEL_SEPARATOR, scan_labelled
-from fasttext_app.interop.train_options import (
+from fasttext_app.fasttext.convert import by_count, label_prefix
+from fasttext_app.fasttext.lines import LABEL_SEPARATOR, scan_labelled
+from fasttext_app.fasttext.options import (
     DEFAULTS,
     in_options,
     read_options,
     sgd_steps,
     train_config,
 )
-from fasttext_app.predictor import TextClassifier
-from fasttext_app.preparation import Examples
-from fasttext_app.quantization import product_quantize
-from fasttext_app.retraining import retrain
-from fasttext_app.workflows import train as run_training
-
-__all__ = ["named", "quantized", "train"]
+from fasttext_app.model.artifact import FASTTEXT, Artifact
+from fasttext_app.model.quantize import product_quantize
+from fasttext_app.pipeline import retrain
+from fasttext_app.pipeline import train as run_training
 
 UNTOLD_RATE = 0.05
 """A file does not say by which rate it was trained; the original takes this one for it."""
@@ -51,8 +46,8 @@ def named(values: Sequence[Any], options: Mapping[str, Any]) -> dict[str, Any]:
     return given
 
 
-def train(source: str, given: Mapping[str, Any], mark: str = "") -> FastText:
-    """Train a classifier.
+def train(source: str, given: Mapping[str, Any], mark: str = "") -> tuple[Artifact, dict[str, Any]]:
+    """Train a classifier; return it with the options that it was trained with.
 
     Args:
         source: the file.
@@ -83,12 +78,7 @@ def train(source: str, given: Mapping[str, Any], mark: str = "") -> FastText:
     kept = {"lr_update_rate": options["lrUpdateRate"]}
     kept |= {name: options[name] for name in ("ws", "neg", "t")}
     artifact = replace(artifact, data={**artifact.data, FASTTEXT: kept})
-    model = FastText(TextClassifier(artifact, threads=config.trainer.threads))
-    hashed = config.text.hashed_rows
-    model.set_args(
-        SimpleNamespace(**options | {"bucket": hashed, "loss": loss_name[config.model.loss]})
-    )
-    return model
+    return artifact, options | {"bucket": config.text.hashed_rows, "loss": config.model.loss}
 
 
 def _in_options(message: str, config: Config, mark: str) -> str:

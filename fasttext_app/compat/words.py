@@ -5,15 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from fasttext_app.interop.word_vectors import Neighbour, WordVectors
-from fasttext_app.product_quantizer import Coded
+from fasttext_app.core.arrays import F32
+from fasttext_app.fasttext.word_vectors import Neighbour, WordVectors
+from fasttext_app.model.product_quantizer import Coded
 from fasttext_app.text.hashing import reference_fnv1a
-
-__all__ = ["Words", "decoded"]
-
-F32 = npt.NDArray[np.float32]
 
 
 class Words:

@@ -1,1 +1,1 @@
-"""From text to row ids: tokenizers, vocabulary, hashing, and the encoder that joins them."""
+"""From texts to row ids: tokenizers, vocabulary, hashing, the encoder, tf-idf."""

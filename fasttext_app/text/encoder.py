@@ -19,27 +19,25 @@ from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from fasttext_app.config import TextConfig
+from fasttext_app.config.schema import TextConfig
+from fasttext_app.core.arrays import I32
+from fasttext_app.core.arrow import python_strings, string_array, string_buffers
+from fasttext_app.core.ragged import Ragged
+from fasttext_app.core.threads import CORES, map_threads
 from fasttext_app.errors import ConfigError, DataError
-from fasttext_app.parallel import CORES, map_threads
-from fasttext_app.text.fasttext_lines import END
-from fasttext_app.text.hash_space import HashSpace
+from fasttext_app.text.buckets import HashSpace
+from fasttext_app.text.fasttext_tokenizer import END
 from fasttext_app.text.hashing import (
     reference_char_ngrams,
     reference_fnv1a,
     signed,
     word_ngram_hashes,
 )
-from fasttext_app.text.ragged import Ragged
-from fasttext_app.text.strings import python_strings, string_array, string_buffers
 from fasttext_app.text.tokenizers import Tokenizer
 from fasttext_app.text.tokens import Tokens
 from fasttext_app.text.vocabulary import Vocabulary
-
-__all__ = ["TextEncoder", "TextLike", "as_chunks", "chunk_rows", "tokenize"]
 
 CHUNK_ROWS = 1 << 14  # texts that a core encodes at a time: of many, most words come again
 CHUNK_BYTES = 1 << 22  # the same where they are long
@@ -89,7 +87,7 @@ class TextEncoder:
         minn: int = 0,
         maxn: int = 0,
         bucket: int = 0,
-        kept: npt.NDArray[np.int32] | None = None,
+        kept: I32 | None = None,
     ) -> None:
         if (word_ngrams > 1 or maxn > 0) and bucket < 1:
             raise ConfigError(
@@ -116,7 +114,7 @@ class TextEncoder:
         config: TextConfig,
         tokenizer: Tokenizer,
         vocabulary: Vocabulary,
-        kept: npt.NDArray[np.int32] | None = None,
+        kept: I32 | None = None,
     ) -> TextEncoder:
         """Build the encoder that a configuration describes."""
         return cls(
@@ -129,7 +127,7 @@ class TextEncoder:
             kept=kept,
         )
 
-    def pruned(self, kept: npt.NDArray[np.int32]) -> TextEncoder:
+    def pruned(self, kept: I32) -> TextEncoder:
         """Return the same encoder with rows for these buckets alone, [K] ascending."""
         return TextEncoder(
             self.tokenizer,

@@ -12,8 +12,6 @@ from typing import Literal, TypeAlias
 from fasttext_app.text.encoder import TextEncoder
 from fasttext_app.text.hashing import reference_word_ngrams
 
-__all__ = ["CHARACTERS", "WORD", "WORDS", "Kind", "TextFeature", "text_features"]
-
 Kind: TypeAlias = Literal["word", "character n-gram", "word n-gram"]
 WORD: Kind = "word"
 CHARACTERS: Kind = "character n-gram"

@@ -20,14 +20,6 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-__all__ = [
-    "reference_char_ngrams",
-    "reference_fnv1a",
-    "reference_word_ngrams",
-    "signed",
-    "word_ngram_hashes",
-]
-
 FNV_OFFSET, FNV_PRIME = 2166136261, 16777619
 CHAIN, MASK64 = 116049371, 2**64 - 1
 

@@ -18,40 +18,17 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from fasttext_app.compiled import compiled, prefetch_row, prefetch_to_write
-from fasttext_app.text.token_kernels import (
-    EXTENDED,
-    MASK32,
-    ONE,
-    PRIME,
-    SEED,
-    same_bytes,
-)
+from fasttext_app.core.arrays import I32, I64, U8, U32, U64
+from fasttext_app.core.jit import AHEAD, compiled, prefetch_row, prefetch_to_write
+from fasttext_app.text.token_kernels import EXTENDED, MASK32, ONE, PRIME, SEED, same_bytes
 
-__all__ = [
-    "char_hashes",
-    "count_texts",
-    "emit_rows",
-    "find_words",
-    "hash_words",
-    "index_words",
-]
-
-Bytes = npt.NDArray[np.uint8]
-I32 = npt.NDArray[np.int32]
-I64 = npt.NDArray[np.int64]
-U32 = npt.NDArray[np.uint32]
-U64 = npt.NDArray[np.uint64]
-
-AHEAD = 16  # how many rows before its turn a row is fetched
 LONG, ROW = np.uint64(1 << 31), np.uint64((1 << 31) - 1)
 CHAIN, QUADS = np.uint64(116049371), np.uint64(0x3333333333333333)
 
 
 @compiled
-def hash_words(data: Bytes, bounds: I32) -> U32:
+def hash_words(data: U8, bounds: I32) -> U32:
     """Hash every word to 32 bits, [W]."""
     hashes = np.empty(len(bounds) - 1, dtype=np.uint32)
     for word in range(len(hashes)):
@@ -63,7 +40,7 @@ def hash_words(data: Bytes, bounds: I32) -> U32:
 
 
 @compiled
-def _key(data: Bytes, start: Any, end: Any, hashed: Any) -> tuple[Any, Any]:
+def _key(data: U8, start: Any, end: Any, hashed: Any) -> tuple[Any, Any]:
     """Return what a word is looked up by, in two halves.
 
     They are its first eight bytes, where a shorter one has its length in place of the eighth; and
@@ -79,7 +56,7 @@ def _key(data: Bytes, start: Any, end: Any, hashed: Any) -> tuple[Any, Any]:
 
 
 @compiled
-def index_words(data: Bytes, bounds: I32, hashes: U32) -> U64:
+def index_words(data: U8, bounds: I32, hashes: U32) -> U64:
     """Return the look-up table of a vocabulary, for :func:`find_words`.
 
     Of every slot it has the two halves of a word's key, with its row + 1 added to the second.
@@ -98,9 +75,7 @@ def index_words(data: Bytes, bounds: I32, hashes: U32) -> U64:
 
 
 @compiled
-def find_words(
-    slots: U64, known: Bytes, known_bounds: I32, data: Bytes, bounds: I32, hashes: U32
-) -> I32:
+def find_words(slots: U64, known: U8, known_bounds: I32, data: U8, bounds: I32, hashes: U32) -> I32:
     """Return the vocabulary row of every word, [W]; -1 for a word outside."""
     rows = np.empty(len(hashes), dtype=np.int32)
     mask = len(slots) - 1
@@ -125,9 +100,7 @@ def find_words(
 
 
 @compiled
-def char_hashes(
-    data: Bytes, bounds: I32, minn: int, maxn: int, skipped: int = -1
-) -> tuple[U32, I64]:
+def char_hashes(data: U8, bounds: I32, minn: int, maxn: int, skipped: int = -1) -> tuple[U32, I64]:
     """Hash the character n-grams of each ``<word>``, by where they begin, shorter ones first.
 
     Args:

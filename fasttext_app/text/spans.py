@@ -10,9 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from fasttext_app.text.fasttext_lines import END
-
-__all__ = ["Span", "fasttext_spans", "replacement_spans", "whitespace_spans"]
+from fasttext_app.text.fasttext_tokenizer import END
 
 Span: TypeAlias = tuple[int, int]
 
@@ -30,7 +28,7 @@ def whitespace_spans(text: str) -> list[Span]:
 
 
 def fasttext_spans(text: str, prefix: str) -> list[Span]:
-    """Return where the words of :func:`~fasttext_app.text.fasttext_lines.fasttext_words` stand.
+    """Return where the words of :func:`~fasttext_app.text.fasttext_tokenizer.fasttext_words` stand.
 
     >>> fasttext_spans("__label__a to be", "__label__")
     [(11, 13), (14, 16), (16, 16)]

@@ -13,19 +13,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from fasttext_app.compiled import compiled
-from fasttext_app.text.fasttext_lines import END
+from fasttext_app.core.arrays import I32, I64, U8, U32, U64
+from fasttext_app.core.jit import compiled
+from fasttext_app.text.fasttext_tokenizer import END
 from fasttext_app.text.hashing import reference_fnv1a
-
-__all__ = ["RULES", "code_column", "end_lines", "same_bytes"]
-
-Bytes = npt.NDArray[np.uint8]
-I32 = npt.NDArray[np.int32]
-I64 = npt.NDArray[np.int64]
-U32 = npt.NDArray[np.uint32]
-U64 = npt.NDArray[np.uint64]
 
 SEED, PRIME = np.uint64(2166136261), np.uint64(16777619)
 MASK32, NO_BYTES = np.uint64(0xFFFFFFFF), np.uint64(0)
@@ -39,7 +31,7 @@ SAME, LOWER = BYTES.copy(), BYTES + 32 * ((BYTES >= 65) & (BYTES <= 90)).astype(
 WORD, SPACE, DROPPED, ALONE, ANGLE, LEAD = range(6)
 
 
-def _kinds(english: bool) -> Bytes:
+def _kinds(english: bool) -> U8:
     """Say of every byte what it does to the token that it stands in."""
     kinds = np.full(256, WORD, dtype=np.uint8)
     kinds[[*range(0x09, 0x0E), *range(0x1C, 0x21)]] = SPACE  # as str.split() has it
@@ -52,7 +44,7 @@ def _kinds(english: bool) -> Bytes:
     return kinds
 
 
-def _ascii_spaces() -> Bytes:
+def _ascii_spaces() -> U8:
     """Say the same by the rules of fastText, which knows these six bytes and NUL."""
     kinds = np.full(256, WORD, dtype=np.uint8)
     kinds[[*b" \n\r\t\v\f\0"]] = SPACE
@@ -74,7 +66,7 @@ END_HASH = np.uint32(reference_fnv1a(END.encode()))
 
 
 @compiled
-def _space_width(data: Bytes, at: Any, end: Any) -> int:
+def _space_width(data: U8, at: Any, end: Any) -> int:
     """Return the bytes of the non-ASCII space that begins here, 0 if none does."""
     first = data[at]
     if first == 0xC2:
@@ -94,7 +86,7 @@ def _space_width(data: Bytes, at: Any, end: Any) -> int:
 
 
 @compiled
-def _break_width(data: Bytes, at: Any, end: Any) -> Any:
+def _break_width(data: U8, at: Any, end: Any) -> Any:
     """Return the bytes of the ``<br />`` that begins here, 0 if none does; quotes do not count."""
     matched, start = 0, at
     while at < end:
@@ -111,7 +103,7 @@ def _break_width(data: Bytes, at: Any, end: Any) -> Any:
 
 
 @compiled
-def same_bytes(data: Bytes, start: int, end: int, other: Bytes, other_start: int) -> bool:
+def same_bytes(data: U8, start: int, end: int, other: U8, other_start: int) -> bool:
     """Compare a range of bytes with as many of another array."""
     for step in range(end - start):
         if data[start + step] != other[other_start + step]:
@@ -147,7 +139,7 @@ def _moved(old: Any, used: Any, room: Any) -> Any:
 
 
 @compiled
-def code_column(data: Bytes, bounds: I32, rules: int) -> tuple[I32, I64, Bytes, I32, U32]:
+def code_column(data: U8, bounds: I32, rules: int) -> tuple[I32, I64, U8, I32, U32]:
     """Split texts into tokens, and number the distinct ones in the order in which they appear.
 
     A word is looked up by its head: its bytes where it has at most seven, marked with its length
@@ -251,8 +243,8 @@ def code_column(data: Bytes, bounds: I32, rules: int) -> tuple[I32, I64, Bytes, 
 
 @compiled
 def end_lines(
-    codes: I32, offsets: I64, words: Bytes, bounds: I32, hashes: U32, prefix: Bytes
-) -> tuple[I32, I64, Bytes, I32, U32]:
+    codes: I32, offsets: I64, words: U8, bounds: I32, hashes: U32, prefix: U8
+) -> tuple[I32, I64, U8, I32, U32]:
     """Do to texts what fastText does to lines: each ends at ``</s>``, and loses its labels.
 
     Args:

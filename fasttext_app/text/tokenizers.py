@@ -24,17 +24,14 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
+from fasttext_app.core.arrays import I32, U8
+from fasttext_app.core.arrow import bytes_of, string_array, string_buffers
 from fasttext_app.errors import ConfigError, MissingDependencyError, did_you_mean
-from fasttext_app.text.fasttext_lines import PREFIX, fasttext_words
+from fasttext_app.text.fasttext_tokenizer import PREFIX, fasttext_words
 from fasttext_app.text.spans import Span, fasttext_spans, replacement_spans, whitespace_spans
-from fasttext_app.text.strings import bytes_of, string_array, string_buffers
 from fasttext_app.text.tokens import Tokens, WordList
-
-__all__ = ["Tokenizer", "basic_english", "load_tokenizer", "whitespace"]
 
 # torchtext.data.utils._patterns, in its order: after lower-casing, each is replaced everywhere.
 BASIC_ENGLISH_RULES = (
@@ -105,7 +102,7 @@ class Tokenizer:
             text = text.lower()
         return self._compiled(*bytes_of(text, errors))
 
-    def _compiled(self, data: npt.NDArray[np.uint8], bounds: npt.NDArray[np.int32]) -> Tokens:
+    def _compiled(self, data: U8, bounds: I32) -> Tokens:
         from fasttext_app.text.token_kernels import RULES, code_column, end_lines
 
         assert self.rules is not None
@@ -117,7 +114,7 @@ class Tokenizer:
         return Tokens(codes, offsets, WordList(words, starts, hashes))
 
     @cached_property
-    def _prefix_bytes(self) -> npt.NDArray[np.uint8]:
+    def _prefix_bytes(self) -> U8:
         return bytes_of(self.prefix)[0]
 
 

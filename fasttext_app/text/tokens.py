@@ -9,19 +9,18 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from fasttext_app.text.ragged import Ragged, offsets_of
-from fasttext_app.text.strings import string_array, string_buffers, strings_of_buffers
-
-__all__ = ["Tokens", "WordList"]
+from fasttext_app.core.arrays import I32, I64, U8, U32
+from fasttext_app.core.arrow import string_array, string_buffers, strings_of_buffers
+from fasttext_app.core.ragged import Ragged, offsets_of
 
 
 @dataclass(frozen=True, eq=False)
 class WordList:
     """W words as compiled code reads them; see :func:`.strings.string_buffers`."""
 
-    data: npt.NDArray[np.uint8]  # the bytes of all words, end to end
-    bounds: npt.NDArray[np.int32]  # where each begins and ends, [W + 1]
-    hashes: npt.NDArray[np.uint32]  # FNV-1a, [W]
+    data: U8  # the bytes of all words, end to end
+    bounds: I32  # where each begins and ends, [W + 1]
+    hashes: U32  # FNV-1a, [W]
 
     @classmethod
     def of_column(cls, words: pa.StringArray) -> WordList:
@@ -47,8 +46,8 @@ class Tokens:
     Text ``b`` has ``codes[offsets[b]:offsets[b + 1]]``.
     """
 
-    codes: npt.NDArray[np.int32]  # [N]
-    offsets: npt.NDArray[np.int64]  # [B + 1]
+    codes: I32  # [N]
+    offsets: I64  # [B + 1]
     words: WordList  # [W]
 
     @classmethod
@@ -71,11 +70,11 @@ class Tokens:
         return len(self.offsets) - 1
 
     @property
-    def lengths(self) -> npt.NDArray[np.int64]:
+    def lengths(self) -> I64:
         """The number of tokens of each text, [B]."""
         return np.diff(self.offsets)
 
-    def word_counts(self) -> npt.NDArray[np.int64]:
+    def word_counts(self) -> I64:
         """Return how often each distinct word occurs, [W]."""
         return np.bincount(self.codes, minlength=len(self.words))
 

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from fasttext_app.text.strings import (
-    number_array,
-    numbers_of,
-    python_strings,
-    string_array,
-)
+from fasttext_app.core.arrays import I32, I64
+from fasttext_app.core.arrow import number_array, numbers_of, python_strings
 from fasttext_app.text.tokens import Tokens, WordList
-
-__all__ = ["LabelSet", "Vocabulary", "label_counts"]
-
-INT_DIGITS = 640  # whatever limit Python is run with, int() reads a string of so many digits
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +26,7 @@ class Vocabulary:
     """
 
     words: pa.StringArray  # [V]
-    counts: npt.NDArray[np.int64]  # [V]
+    counts: I64  # [V]
 
     @classmethod
     def build(cls, parts: Iterable[Tokens], min_count: int = 1, max_size: int = 0) -> Vocabulary:
@@ -105,72 +95,14 @@ class Vocabulary:
         known = WordList.of_column(self.words)
         return index_words(known.data, known.bounds, known.hashes), known.data, known.bounds
 
-    def rows(self, words: WordList) -> npt.NDArray[np.int32]:
+    def rows(self, words: WordList) -> I32:
         """Return the row of each of some words, [W]; -1 for a word outside."""
         from fasttext_app.text.kernels import find_words
 
         return find_words(*self._index, words.data, words.bounds, words.hashes)
 
 
-def _distinct(words: pa.ChunkedArray) -> tuple[pa.StringArray, npt.NDArray[np.int32]]:
+def _distinct(words: pa.ChunkedArray) -> tuple[pa.StringArray, I32]:
     """Return the distinct words, and which of them each word is."""
     encoded = words.dictionary_encode().combine_chunks()
     return encoded.dictionary, numbers_of(encoded.indices)
-
-
-def label_counts(labels: pa.StringArray) -> dict[str, int]:
-    """Return how often each label occurs, by first occurrence."""
-    return {str(entry["values"]): entry["counts"] for entry in labels.value_counts().to_pylist()}
-
-
-@dataclass(frozen=True)
-class LabelSet:
-    """C label names with the number of training rows of each.
-
-    The order is the one that the data gives (class names of a dataset); without one, whole numbers
-    go by value and other names by text.
-    """
-
-    names: tuple[str, ...]
-    counts: tuple[int, ...]
-
-    @classmethod
-    def build(
-        cls, columns: Sequence[pa.StringArray], order: Sequence[str] | None = None
-    ) -> LabelSet:
-        """Count the labels of some columns; names in ``order`` come first and stay without a row.
-
-        >>> LabelSet.build([pa.array(["10", "9"]), pa.array(["10"])])
-        LabelSet(names=('9', '10'), counts=(1, 2))
-        """
-        counts: Counter[str] = Counter()
-        for column in columns:
-            counts.update(label_counts(column))
-        named = list(order or ())
-        others = [name for name in counts if name not in set(named)]
-        names = tuple(named + sorted(others, key=_natural))
-        return cls(names, tuple(counts[name] for name in names))
-
-    def counted(self, classes: npt.NDArray[np.int64]) -> LabelSet:
-        """Return the same names with the counts of these rows."""
-        return LabelSet(self.names, tuple(np.bincount(classes, minlength=len(self)).tolist()))
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def ids(self, labels: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.int64]:
-        """Return the class of each label, [B]; -1 for a label outside."""
-        import pyarrow.compute as pc  # it takes as long as a few predictions
-
-        found = pc.index_in(labels, value_set=string_array(self.names))
-        found = found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
-        found = found.fill_null(-1) if found.null_count else found
-        classes: npt.NDArray[np.int64] = numbers_of(found).astype(np.int64)
-        return classes
-
-
-def _natural(name: str) -> tuple[int, int, str]:
-    digits = name.removeprefix("-")
-    if digits.isascii() and digits.isdigit() and len(digits) <= INT_DIGITS:
-        return (0, int(name), name)
-    return (1, 0, name)

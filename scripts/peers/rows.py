@@ -71,8 +71,8 @@ def main() -> None:
     import pyarrow as pa
     from pyarrow.csv import write_csv
 
-    from fasttext_app.config import DataConfig
-    from fasttext_app.sources import open_source
+    from fasttext_app.config.schema import DataConfig
+    from fasttext_app.data.spec import open_source
     from fasttext_app.text.tokenizers import load_tokenizer
 
     tokenize = load_tokenizer("basic_english")

@@ -1,0 +1,1 @@
+"""Tables, progress and plots: how the command line shows results."""

@@ -1,0 +1,1 @@
+"""Settings: schema, rules, TOML and ``--set``, shipped configs."""

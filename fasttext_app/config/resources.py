@@ -1,0 +1,31 @@
+"""Files that ship with the program: the configs and the embedded sample.
+
+They live at the top of the source tree (``configs/``, ``data/sample/``) and inside the package in
+an installed wheel. Callers ask here and need not know which of the two they run from.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def _locate(*parts: str) -> Path:
+    installed = _PACKAGE.joinpath(*parts)
+    return installed if installed.exists() else _PACKAGE.parent.joinpath(*parts)
+
+
+def config_names() -> list[str]:
+    """Return the names that ``--config`` takes without a path, sorted."""
+    return sorted(path.stem for path in _locate("configs").glob("*.toml"))
+
+
+def config_path(name: str) -> Path | None:
+    """Return the file of the shipped config ``name``, or ``None`` if there is none."""
+    return _locate("configs", f"{name}.toml") if name in config_names() else None
+
+
+def sample_dir() -> Path:
+    """Return the folder of the embedded sample (``train.csv`` and ``test.csv``)."""
+    return _locate("data", "sample")

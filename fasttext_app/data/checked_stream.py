@@ -1,0 +1,184 @@
+"""``CheckedStream``: the bytes of a text file, checked on their way to a parser.
+
+Every text format is read through it, so invalid UTF-8, NUL bytes, a damaged ``.gz`` and quotes that
+do not pair are found in one place, with the file and the line, whatever the parser behind it does.
+"""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import io
+import sys
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fasttext_app.errors import DataError
+
+
+QUOTE, REPLACEMENT = ord('"'), "\N{REPLACEMENT CHARACTER}".encode()
+
+
+class CheckedStream(io.RawIOBase):
+    """A readable stream of valid UTF-8 without a byte order mark and without NUL.
+
+    Args:
+        path: the file, ``.gz`` or plain; ``-`` is standard input.
+        errors: ``strict`` raises on bad bytes, ``replace`` puts U+FFFD in their place.
+        delimiter: of a quoted format; ``""`` where quotes mean nothing.
+
+    Attributes:
+        problem: the error that ended the stream, kept because a parser may hide it.
+        odd_quotes: whether a quote was seen that does not open or close a whole field.
+    """
+
+    def __init__(self, path: Path, errors: str = "strict", delimiter: str = "") -> None:
+        super().__init__()
+        self.path = path
+        self.problem: DataError | None = None
+        self._errors = errors
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors)
+        self._at_start = True
+        self._carriage_return = b""  # of the last block's end, if it had one
+        self._lines_before = 0
+        self._quotes = _QuoteCheck(delimiter) if delimiter else None
+        try:
+            self._file: Any = _open(path)
+        except OSError as error:
+            raise open_error(path, error) from None
+        # What a pipe has is passed on at once, so that answers can follow each line typed.
+        self._read: Any = getattr(self._file, "read1" if str(path) == "-" else "read")
+
+    @property
+    def odd_quotes(self) -> bool:
+        """Whether a quote was seen that does not open or close a whole field."""
+        return self._quotes is not None and self._quotes.odd
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill ``buffer``; used where the stream is wrapped by Python's own readers."""
+        block = self.read(len(buffer))
+        buffer[: len(block)] = block
+        return len(block)
+
+    def read(self, size: int = -1) -> bytes:
+        """Return at most ``size`` (> 8) checked bytes, and ``b""`` only at the end."""
+        if size > 0:  # room for what is held back, and for U+FFFD in place of one byte
+            size = max(size - 4 if self._errors == "strict" else size // 3 - 4, 1)
+        while True:
+            try:
+                block = self._read(size)
+            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+                raise self._fail(
+                    f"{self.path}: the gzip data is damaged or cut short: {error}"
+                ) from None
+            except OSError as error:
+                raise self._fail(f"{self.path}: cannot be read: {error.strerror}") from None
+            checked = self._check(block)
+            if checked or not block:
+                return checked
+
+    def close(self) -> None:
+        """Close the file underneath."""
+        if not self.closed and self._file is not sys.stdin.buffer:
+            self._file.close()
+        super().close()
+
+    def _check(self, block: bytes) -> bytes:
+        checked = self._whole_characters(block)
+        if self._at_start and checked:
+            checked, self._at_start = checked.removeprefix(codecs.BOM_UTF8), False
+        if b"\0" in checked:
+            if self._errors == "strict":
+                raise self._bad_byte(checked[: checked.index(b"\0")], "NUL byte")
+            checked = checked.replace(b"\0", REPLACEMENT)
+        if self._carriage_return:
+            checked, self._carriage_return = self._carriage_return + checked, b""
+        if block and checked.endswith(b"\r"):
+            # Arrow drops the line feed of "\r\n" where a block ends between the two, even inside
+            # quotes (seen with pyarrow 26); so no block ends there.
+            checked, self._carriage_return = checked[:-1], b"\r"
+        self._lines_before += checked.count(b"\n")
+        if self._quotes:
+            self._quotes.feed(checked)
+        return checked
+
+    def _whole_characters(self, block: bytes) -> bytes:
+        """Return what has come of whole characters; bytes of the next one wait for its end."""
+        waiting, _ = self._decoder.getstate()
+        if block.isascii() and not waiting:
+            return block
+        try:
+            text = self._decoder.decode(block, not block)
+        except UnicodeDecodeError as error:
+            good = error.object[: error.start]
+            raise self._bad_byte(
+                good, f"byte 0x{error.object[error.start]:02x} is not UTF-8"
+            ) from None
+        if self._errors != "strict":
+            return text.encode()
+        whole, (left, _) = waiting + block, self._decoder.getstate()
+        return whole[: len(whole) - len(left)]
+
+    def _bad_byte(self, before: bytes, what: str) -> DataError:
+        line = self._lines_before + before.count(b"\n") + 1
+        return self._fail(
+            f"{self.path}:{line}: {what}; save the file as UTF-8 text, "
+            "or pass --errors replace to put U+FFFD in place of bad bytes"
+        )
+
+    def _fail(self, message: str) -> DataError:
+        self.problem = DataError(message)
+        return self.problem
+
+
+class _QuoteCheck:
+    """Sees whether every quote opens a field, closes one, or is doubled inside one (RFC 4180)."""
+
+    def __init__(self, delimiter: str) -> None:
+        self.odd = False
+        self._edges = np.zeros(256, dtype=np.bool_)  # the bytes that may stand beside a quote
+        self._edges[list(f'{delimiter}\n\r"'.encode())] = True
+        self._seen = 0  # quotes of the blocks before
+        self._last = ord("\n")  # the byte before the block
+
+    def feed(self, block: bytes) -> None:
+        if self.odd:
+            return
+        if not block:
+            self.odd = self._seen % 2 == 1  # a field that never closes
+            return
+        data = np.frombuffer(block, dtype=np.uint8)
+        at = np.flatnonzero(data == QUOTE)
+        closes = self._seen % 2  # one opens, the next closes
+        opening, closing = at[closes::2], at[1 - closes :: 2]
+        fits = self._last != QUOTE or closes or self._edges[data[0]]
+        if len(opening) and opening[0] == 0:
+            fits, opening = fits and self._edges[self._last], opening[1:]
+        if len(closing) and closing[-1] == len(data) - 1:  # the next block has its neighbour
+            closing = closing[:-1]
+        neighbours = np.concatenate((data[opening - 1], data[closing + 1]))
+        self.odd = not (fits and self._edges[neighbours].all())
+        self._seen += len(at)
+        self._last = block[-1]
+
+
+def _open(path: Path) -> Any:
+    if str(path) == "-":
+        return sys.stdin.buffer
+    if path.suffix.lower() == ".gz":
+        return gzip.open(path)
+    return path.open("rb")
+
+
+def open_error(path: Path, error: OSError) -> DataError:
+    """Say why a file cannot be opened."""
+    if isinstance(error, FileNotFoundError):
+        return DataError(f"{path}: no such file")
+    return DataError(f"{path}: cannot be opened: {error.strerror}")

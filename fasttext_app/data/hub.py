@@ -1,0 +1,112 @@
+"""Hugging Face `datasets`: a hub id, or a local folder in any of its layouts."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
+
+import pyarrow as pa
+
+from fasttext_app.config.schema import DataConfig
+from fasttext_app.errors import DataError
+from fasttext_app.data.source import Batches, Scan, Source, to_examples, wanted_columns
+
+
+BATCH_ROWS = 16_384
+
+
+def dataset_source(spec: str, config: DataConfig) -> Source:
+    """Load a hub id (``owner/name`` or ``owner/name:config``) or a local dataset folder.
+
+    Raises:
+        DataError: it cannot be loaded; the message carries the library's own reason.
+    """
+    dataset = _load(spec)
+    splits: dict[str, Any] = dict(dataset) if isinstance(dataset, dict) else {"train": dataset}
+    if not splits:
+        raise DataError(f"{spec}: the dataset has no splits")
+    scans: dict[str, Scan] = {
+        split: partial(_scan, spec, split, table, config) for split, table in splits.items()
+    }
+    return Source(spec, scans, _class_names(next(iter(splits.values())), config.label_column))
+
+
+def _load(spec: str) -> Any:
+    import datasets
+
+    datasets.disable_progress_bars()
+    try:
+        if Path(spec).is_dir():
+            saved = any(
+                (Path(spec) / name).is_file() for name in ("dataset_dict.json", "state.json")
+            )
+            return datasets.load_from_disk(spec) if saved else datasets.load_dataset(spec)
+        name, _, subset = spec.partition(":")
+        with _offline_where_unreachable():
+            return datasets.load_dataset(name, subset or None)
+    except Exception as error:  # noqa: BLE001 - the library raises many unrelated types
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        what = "the dataset cannot be loaded"
+        if Path(spec).is_dir():
+            what = "no file in it is named for a split (train.csv, ...), and as a dataset of files"
+            what += " it cannot be loaded either"
+        raise DataError(f"{spec}: {what}: {reason}") from None
+
+
+@contextmanager
+def _offline_where_unreachable() -> Iterator[None]:
+    """Go straight to the local cache where the hub has no address here.
+
+    The library would try six times first, over half a minute, and print each failure.
+    """
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = before or not _has_address(constants.ENDPOINT)
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def _has_address(url: str) -> bool:
+    if getproxies():
+        return True  # a proxy looks names up for us
+    try:
+        socket.getaddrinfo(urlsplit(url).hostname, None)
+    except OSError:
+        return False
+    return True
+
+
+def _scan(spec: str, split: str, dataset: Any, config: DataConfig, labels: bool) -> Batches:
+    where = f"{spec}, split {split!r}"
+    wanted = wanted_columns(where, config, labels, dataset.column_names)
+    names = _class_names(dataset, config.label_column)
+    columns = dataset.select_columns(list(dict.fromkeys(wanted))).with_format("arrow")
+    rows = 0
+    for table in columns.iter(batch_size=BATCH_ROWS):
+        assert isinstance(table, pa.Table)
+        yield to_examples(
+            table,
+            config,
+            labels=labels,
+            row_name=partial(_row_name, where, rows),
+            label_names=names,
+        )
+        rows += len(table)
+
+
+def _row_name(where: str, rows_before: int, row: int) -> str:
+    return f"{where}, row {rows_before + row + 1}"
+
+
+def _class_names(dataset: Any, label_column: str) -> Sequence[str] | None:
+    names: Sequence[str] | None = getattr(dataset.features.get(label_column), "names", None)
+    return names

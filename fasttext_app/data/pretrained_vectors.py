@@ -1,0 +1,142 @@
+"""Pretrained word vectors: fastText ``.vec``, GloVe text, or ``.npy`` beside a word list."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from fasttext_app.core.arrays import F32, I64
+from fasttext_app.core.arrow import python_strings
+from fasttext_app.data.checked_stream import open_error
+from fasttext_app.data.jsonl import scan_lines
+from fasttext_app.errors import DataError
+from fasttext_app.text.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class PretrainedVectors:
+    """Vectors for R of the V words of a vocabulary."""
+
+    rows: I64  # [R], which words
+    vectors: F32  # [R, D]
+
+    def coverage(self, vocabulary: Vocabulary) -> dict[str, float]:
+        """Return the share of the vocabulary, and of its occurrences, that has a vector."""
+        occurrences = int(vocabulary.counts.sum())
+        return {
+            "words": len(self.rows) / max(len(vocabulary), 1),
+            "occurrences": float(vocabulary.counts[self.rows].sum() / max(occurrences, 1)),
+        }
+
+
+def read_vectors(path: str | Path, vocabulary: Vocabulary, dim: int) -> PretrainedVectors:
+    """Read the vectors of the words that the vocabulary has; of a word given twice, the first.
+
+    Args:
+        path: ``.npy`` [words, D] with a list of its words beside it (the same name with ``.txt``);
+            any other file is text, one word and its numbers a line, ``.gz`` too, with or without
+            fastText's header line.
+        vocabulary: whose words are wanted.
+        dim: the numbers per word that the model needs.
+
+    Raises:
+        DataError: the file is missing, malformed, of another dimension, or knows none of the words.
+    """
+    path = Path(path)
+    wanted = {word: row for row, word in enumerate(python_strings(vocabulary.words))}
+    entries = (
+        _npy_entries(path, wanted, dim)
+        if path.suffix == ".npy"
+        else _text_entries(path, wanted, dim)
+    )
+    found: dict[int, F32] = {}
+    for word, vector in entries:
+        found.setdefault(wanted[word], vector)
+    if not found:
+        raise DataError(f"{path}: has a vector for none of the {len(vocabulary)} words of the data")
+    return PretrainedVectors(np.fromiter(found, dtype=np.int64), np.stack(list(found.values())))
+
+
+Entries = Iterator[tuple[str, F32]]
+
+
+def _text_entries(path: Path, wanted: dict[str, int], dim: int) -> Entries:
+    for first, lines in scan_lines(path, errors="replace"):
+        for number, line in enumerate(lines.to_pylist(), start=first):
+            fields, where = line.rstrip().split(" "), f"{path}:{number}"
+            if number == 1 and _is_header(where, fields, dim):
+                continue
+            if fields == [""]:
+                continue
+            if len(fields) <= dim:
+                raise _malformed(where, dim)
+            word = " ".join(fields[:-dim])  # GloVe has words with a space in them
+            if word in wanted:
+                yield word, _vector(where, fields[-dim:], dim)
+
+
+def _is_header(where: str, fields: list[str], dim: int) -> bool:
+    """Tell fastText's header from a first word, and check the dimension that either gives."""
+    header = len(fields) == 2 and all(field.isdecimal() for field in fields)
+    if header:
+        _check_dim(where, int(fields[1]), dim)
+    elif len(fields) != dim + 1:
+        numbers = list(itertools.takewhile(_is_number, reversed(fields[1:])))
+        if not numbers:
+            raise _malformed(where, dim)
+        _check_dim(where, len(numbers), dim)
+    return header
+
+
+def _is_number(field: str) -> bool:
+    try:
+        float(field)
+    except ValueError:
+        return False
+    return True
+
+
+def _npy_entries(path: Path, wanted: dict[str, int], dim: int) -> Entries:
+    try:
+        matrix = np.load(path, mmap_mode="r", allow_pickle=False)
+    except OSError as error:
+        raise open_error(path, error) from None
+    except (EOFError, ValueError):  # an empty file; another format, cut short, or of objects
+        raise DataError(f"{path}: is not a whole NumPy array of numbers") from None
+    if not isinstance(matrix, np.ndarray) or matrix.dtype.kind not in "fiu":  # an .npz; texts, ...
+        raise DataError(f"{path}: is not a NumPy array of numbers")
+    if matrix.ndim != 2:
+        raise DataError(f"{path}: has shape {matrix.shape}; expected [words, {dim}]")
+    _check_dim(str(path), matrix.shape[1], dim)
+    list_path = path.with_suffix(".txt")
+    words = [word for _, lines in scan_lines(list_path) for word in lines.to_pylist()]
+    if len(words) != len(matrix):
+        raise DataError(f"{list_path}: has {len(words)} words for the {len(matrix)} rows of {path}")
+    for row, word in enumerate(words):
+        if word in wanted:
+            yield word, _vector(f"{path}: row {row}", matrix[row], dim)
+
+
+def _vector(where: str, numbers: npt.ArrayLike, dim: int) -> F32:
+    try:
+        with np.errstate(over="ignore"):  # what float32 cannot hold is refused as infinite
+            vector = np.array(numbers, dtype=np.float32)
+    except ValueError:
+        raise _malformed(where, dim) from None
+    if not np.isfinite(vector).all():
+        raise DataError(f"{where}: holds a number that is not finite")
+    return vector
+
+
+def _malformed(where: str, dim: int) -> DataError:
+    return DataError(f"{where}: expected a word and {dim} numbers, with one space between them")
+
+
+def _check_dim(where: str, found: int, dim: int) -> None:
+    if found != dim:
+        raise DataError(f"{where}: the vectors have {found} numbers; set model.dim = {found}")

@@ -1,0 +1,1 @@
+"""From a model to predictions: forward, predict, evaluate, calibrate, explain, select, write."""

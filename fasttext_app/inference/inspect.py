@@ -1,0 +1,106 @@
+"""What each stage makes of a few texts: the data behind ``inspect``, and behind the docs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fasttext_app.config.schema import Config
+from fasttext_app.core.arrays import F32, F64
+from fasttext_app.core.ragged import Ragged
+from fasttext_app.inference.predictor import Predictor
+from fasttext_app.model.artifact import FASTTEXT, Artifact
+from fasttext_app.text.encoder import TextEncoder, tokenize
+from fasttext_app.text.features import WORD, text_features
+from fasttext_app.text.tokenizers import load_tokenizer
+from fasttext_app.text.vocabulary import Vocabulary
+
+IN_A_FILE = {
+    "data": ("label_prefix", "label_separator"),
+    "text": ("tokenizer", "min_count", "word_ngrams", "minn", "maxn", "bucket", "prune"),
+    "model": ("dim", "mode", "loss", "negatives", "probabilities", "bias"),
+    "trainer": ("epochs",),
+}
+"""The settings that a fastText file tells; the others are defaults, and tell nothing of it."""
+
+
+@dataclass(frozen=True)
+class TextStages:
+    """One text on its way: tokens, the row of each, and the rows of its n-grams."""
+
+    text: str
+    tokens: list[str]
+    word_rows: list[int | None]
+    """The table row of each token; None for a word outside the vocabulary."""
+    ngrams: list[tuple[str, int | None]]
+    """Character n-grams, then word n-grams, with their rows; None for one whose hash bucket has no
+    row."""
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """All texts, and the flat arrays that they become together."""
+
+    texts: list[TextStages]
+    bags: Ragged
+    vocabulary_size: int
+    bucket: int
+    logits: F32 | None = None  # [B, C]
+    probabilities: F64 | None = None  # [B, C]
+    labels: Sequence[str] = ()
+
+
+def origin(artifact: Artifact) -> dict[str, object]:
+    """Say where a model comes from: its training here, or its fastText file."""
+    data = artifact.data
+    if not artifact.imported:
+        rows = f" ({data['train_rows']:,} rows)" if "train_rows" in data else ""
+        epoch = artifact.history.get("best_epoch", 0)
+        return {"trained on": f"{data.get('source')}{rows}", "best epoch": epoch}
+    others = ", ".join(f"{name} {value:g}" for name, value in data[FASTTEXT].items())
+    return {
+        "imported from": data["source"],
+        "tokens of its training": data["tokens"],
+        "other settings of its file": others,
+    }
+
+
+def known_settings(artifact: Artifact) -> dict[str, dict[str, Any]]:
+    """Return the settings of a model by section; of an imported one, those that its file tells."""
+    sections: dict[str, dict[str, Any]] = artifact.config.model_dump(mode="json")
+    if not artifact.imported:
+        return sections
+    return {
+        section: {name: sections[section][name] for name in names}
+        for section, names in IN_A_FILE.items()
+    }
+
+
+def standalone_encoder(config: Config, texts: Sequence[str]) -> TextEncoder:
+    """Return an encoder whose vocabulary is that of the texts themselves (no model needed)."""
+    text = config.text
+    tokenizer = load_tokenizer(text.tokenizer)
+    vocabulary = Vocabulary.build(tokenize(tokenizer, texts), text.min_count, text.max_size)
+    return TextEncoder.from_config(text, tokenizer, vocabulary)
+
+
+def inspect_texts(
+    texts: Sequence[str], encoder: TextEncoder, model: Predictor | None = None
+) -> Inspection:
+    """Show every stage for these texts; with a model, its logits and probabilities too."""
+    tokens = encoder.tokenizer.split(list(texts))
+    stages = [_stages(text, words, encoder) for text, words in zip(texts, tokens, strict=True)]
+    bags = encoder.encode(texts)
+    size, bucket = len(encoder.vocabulary), encoder.bucket
+    if model is None:
+        return Inspection(stages, bags, size, bucket)
+    logits, proba = model.logits(texts), model.predict_proba(texts)
+    return Inspection(stages, bags, size, bucket, logits, proba, model.labels)
+
+
+def _stages(text: str, tokens: list[str], encoder: TextEncoder) -> TextStages:
+    features = text_features(tokens, encoder)
+    ngrams = [(feature.name, feature.row) for feature in features if feature.kind != WORD]
+    rows = [feature.row for feature in features if feature.kind == WORD]
+    return TextStages(text, tokens, rows, ngrams)

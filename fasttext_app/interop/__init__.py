@@ -1,1 +1,0 @@
-"""Models of other programs: fastText's own files, read and written."""

@@ -1,0 +1,63 @@
+"""The model card: what a model is, what it was trained on, how well it did."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fasttext_app._version import __version__
+from fasttext_app.model.calibration import describe
+
+if TYPE_CHECKING:
+    from fasttext_app.model.artifact import Artifact
+
+
+def model_card(artifact: Artifact, manifest: str) -> str:
+    """Write the model card, in Markdown, for a folder whose checksums are in ``manifest``."""
+    text, model = artifact.config.text, artifact.config.model
+    table, words = artifact.table, len(artifact.vocabulary)
+    labels = "\n".join(
+        f"| {name} | {count:,} |"
+        for name, count in zip(artifact.labels.names, artifact.labels.counts, strict=True)
+    )
+    origin = artifact.data.get("source", "texts given in Python")
+    if "train_rows" in artifact.data:
+        origin += f", {artifact.data['train_rows']:,} rows"
+    figures = "\n".join(
+        f"- {name.replace('_', ' ')}: {value:.4f}"
+        if isinstance(value, float)
+        else f"- {name}: {value}"
+        for name, value in artifact.metrics.items()
+    )
+    fitted = "".join(f"\n- {name}: {line}" for name, line in describe(artifact.calibration).items())
+    from_where = "imported from" if artifact.imported else "trained on"
+    made = "imported from a fastText file" if artifact.imported else "trained"
+    return f"""# Text classifier {made} with fasttext_app {__version__}
+
+A bag of embeddings ({model.mode}) of words, word n-grams up to {text.word_ngrams} and character
+n-grams {text.minn}-{text.maxn}, with an output layer on top (`{model.loss}`).
+
+- tokenizer: `{text.tokenizer}`
+- vocabulary: {words:,} words, {len(table) - words:,} rows of n-grams
+- table: {table.shape[0]:,} rows of {table.shape[1]} numbers ({table.nbytes / 1e6:,.1f} MB)
+- {from_where}: {origin}{fitted}
+
+## Measured on validation
+
+{figures or "Not measured."}
+
+## Labels
+
+| label | training rows |
+|---|---:|
+{labels}
+
+## Use
+
+    fasttext-app predict THIS_FOLDER "some text"
+
+    import fasttext_app as ft
+    ft.load("THIS_FOLDER").predict("some text")
+
+Made for the languages and topics of its training data, and no surer outside them. The files are
+listed with their checksums in `{manifest}`; none of them holds code.
+"""

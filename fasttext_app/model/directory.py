@@ -1,0 +1,304 @@
+"""A trained model on disk: a folder of open files, written whole or not at all.
+
+    manifest.json        format, format version, and the size and SHA-256 of every other file
+    model.safetensors    table [V + bucket, D], weight [C, D], bias [C] (and idf [V + bucket]);
+                         for adaptive, head and tails in the place of weight and bias
+    config.toml          the resolved configuration
+    vocabulary.parquet   columns word, count; the row number is the table row
+    labels.json          names and counts; the position is the class
+    metrics.json         how well it did on validation
+    history.json         what each epoch came to
+    data.json            what it was trained on
+    run.json             settings, data, versions and seed of the run, where training wrote it
+    calibration.json     only where calibrated: its temperature and thresholds, and their rows
+    tokenizer.json       only for hf: tokenizers
+    README.md            the model card (not checksummed: edit it as you like)
+
+Nothing in it is executable: no pickle, so a model from a stranger is safe to load. It is written
+whole or not at all; see ``core/checksummed_dir.py``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from safetensors import SafetensorError
+
+from fasttext_app.config.loading import dump_config, resolve
+from fasttext_app.core.arrow import number_array, numbers_of
+from fasttext_app.core.checksummed_dir import (
+    CHECKPOINTS,
+    MANIFEST,
+    UNREADABLE,
+    open_sealed,
+    read_json,
+    refuse_unfinished,
+    seal,
+    write_json,
+    written,
+)
+from fasttext_app.data.labels import LabelSet
+from fasttext_app.errors import ArtifactError, ConfigError
+from fasttext_app.model.adaptive_softmax import tensor_shapes
+from fasttext_app.model.artifact import OUTPUT, Artifact, Tensors
+from fasttext_app.model.calibration import check_record
+from fasttext_app.model.card import model_card
+from fasttext_app.model.product_quantizer import CODES
+from fasttext_app.text.vocabulary import Vocabulary
+
+FORMAT, FORMAT_VERSION = "fasttext_app model", 1
+CARD, CALIBRATION = "README.md", "calibration.json"
+DOCUMENTS = ("config.toml", "labels.json", "metrics.json", "history.json", "data.json")
+REQUIRED = ("model.safetensors", "vocabulary.parquet", *DOCUMENTS)
+
+OWN = {MANIFEST, CARD, CALIBRATION, CHECKPOINTS, "run.json", "tokenizer.json", *REQUIRED}
+
+TENSOR_TYPES: dict[str, np.dtype[Any]] = {
+    "F32": np.dtype("<f4"),
+    "I32": np.dtype("<i4"),
+    "I8": np.dtype("i1"),
+    "U8": np.dtype("u1"),
+}
+
+MAPPED = ("table", "codes")
+
+
+def check_target(path: str | Path, *, ends_run: bool = False) -> None:
+    """Refuse a place where a model could not be saved, before the work of training it.
+
+    Args:
+        path: the place.
+        ends_run: whether the checkpoints there are those that lead to the model, and may go.
+
+    Raises:
+        ArtifactError: the place is a file, a folder with something else in it, or not writable.
+        CheckpointError: a run that did not end has its checkpoints there.
+    """
+    if not ends_run:
+        refuse_unfinished(path)
+    target = Path(path).resolve()
+    if target.exists() and not target.is_dir():
+        raise ArtifactError(f"{path}: is a file; choose another --output")
+    found = {entry.name for entry in target.iterdir()} if target.is_dir() else set()
+    if found - {CHECKPOINTS} and MANIFEST not in found:
+        raise ArtifactError(
+            f"{path}: is a folder that holds something else; choose another --output"
+        )
+    others = sorted(found - OWN)
+    if others:
+        raise ArtifactError(
+            f"{path}: replacing the model would delete {others[0]}, which is not part of it; "
+            "move it away, or choose another --output"
+        )
+    existing = next(parent for parent in target.parents if parent.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise ArtifactError(f"{path}: {existing} is not a folder that can be written to")
+
+
+def save_artifact(artifact: Artifact, path: str | Path, *, ends_run: bool = False) -> None:
+    """Write a model directory; an earlier model in that place is replaced once this one is whole.
+
+    Args:
+        artifact: the model.
+        path: the place.
+        ends_run: as for :func:`check_target`.
+
+    Raises:
+        ArtifactError: the place cannot be used, or writing failed; an earlier model is untouched.
+        CheckpointError: a run that did not end has its checkpoints there.
+    """
+    check_target(path, ends_run=ends_run)
+    try:
+        with written(Path(path).resolve()) as folder:
+            _write_files(artifact, folder)
+    except (OSError, SafetensorError, pa.ArrowException) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ArtifactError(f"{path}: the model could not be saved: {reason}") from None
+
+
+def load_artifact(path: str | Path) -> Artifact:
+    """Read a model directory, after checking that it is whole and unchanged.
+
+    Raises:
+        ArtifactError: it is missing, damaged, edited, or of a newer format.
+    """
+    folder = Path(path)
+    if not folder.exists():
+        raise ArtifactError(f"{folder}: no such model directory; train one with --output {folder}")
+    if folder.is_file():
+        raise ArtifactError(
+            f"{folder}: is a file, not a model directory; fasttext_app.load reads fastText's own"
+        )
+    if not (folder / MANIFEST).is_file():
+        raise ArtifactError(f"{folder}: not a model directory (there is no {MANIFEST} in it)")
+    with _reading(folder):
+        files = open_sealed(folder, FORMAT, FORMAT_VERSION, REQUIRED)
+        config = resolve(tomllib.loads((folder / "config.toml").read_text(encoding="utf-8")))
+        labels = read_json(folder / "labels.json")
+        asset = folder / "tokenizer.json"
+        artifact = Artifact(
+            config=config,
+            vocabulary=_read_vocabulary(folder / "vocabulary.parquet"),
+            labels=LabelSet(tuple(labels["names"]), tuple(labels["counts"])),
+            tensors=_read_tensors(folder / "model.safetensors"),
+            metrics=read_json(folder / "metrics.json"),
+            history=read_json(folder / "history.json"),
+            data=read_json(folder / "data.json"),
+            calibration=read_json(folder / CALIBRATION) if CALIBRATION in files else {},
+            tokenizer_asset=asset.read_bytes() if asset.name in files else None,
+            run=read_json(folder / "run.json") if "run.json" in files else None,
+        )
+        check_record(artifact.calibration, artifact.labels.names)
+    _check_shapes(folder, artifact)
+    return artifact
+
+
+def weights_digest(path: str | Path) -> str:
+    """Return the SHA-256 of a model's weights, as its manifest has it."""
+    digest: str = read_json(Path(path) / MANIFEST)["files"]["model.safetensors"]["sha256"]
+    return digest
+
+
+@contextmanager
+def _reading(folder: Path) -> Iterator[None]:
+    """Turn what a reader of a malformed file raises into one clear error."""
+    try:
+        yield
+    except (*UNREADABLE, pa.ArrowException) as error:
+        raise ArtifactError(f"{folder}: the model cannot be read: {error}") from None
+    except ConfigError as error:
+        raise ArtifactError(f"{folder}/config.toml: {error}") from None
+
+
+def _write_files(artifact: Artifact, folder: Path) -> None:
+    import pyarrow.parquet as pq
+    from safetensors.numpy import save_file
+
+    tensors = {name: np.ascontiguousarray(value) for name, value in artifact.tensors.items()}
+    save_file(tensors, folder / "model.safetensors")
+    counts = number_array(artifact.vocabulary.counts)
+    vocabulary = {"word": artifact.vocabulary.words, "count": counts}
+    pq.write_table(pa.table(vocabulary), folder / "vocabulary.parquet")
+    (folder / "config.toml").write_text(dump_config(artifact.config), encoding="utf-8")
+    shutil.copymode(folder / "config.toml", folder / "model.safetensors")  # it was made 0600
+    labels = {"names": artifact.labels.names, "counts": artifact.labels.counts}
+    documents = {
+        "labels.json": labels,
+        "metrics.json": artifact.metrics,
+        "history.json": artifact.history,
+        "data.json": artifact.data,
+        **({CALIBRATION: artifact.calibration} if artifact.calibration else {}),
+    }
+    if artifact.run is not None:
+        documents["run.json"] = artifact.run
+    for name, document in documents.items():
+        write_json(folder / name, document)
+    if artifact.tokenizer_asset is not None:
+        (folder / "tokenizer.json").write_bytes(artifact.tokenizer_asset)
+    (folder / CARD).write_text(model_card(artifact, MANIFEST), encoding="utf-8")
+    seal(folder, FORMAT, FORMAT_VERSION, unchecked=[CARD])
+
+
+def _read_vocabulary(path: Path) -> Vocabulary:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:  # read_table() would import much more
+        table = file.read(columns=["word", "count"])
+    words = table["word"].combine_chunks()
+    if words.type != pa.string():
+        words = words.cast(pa.string())
+    return Vocabulary(words, numbers_of(table["count"].combine_chunks()).astype(np.int64))
+
+
+def _read_tensors(path: Path) -> Tensors:
+    """Read the tensors of a safetensors file; the table is mapped into memory, not copied.
+
+    The library checks the file: its header is whole, and its tensors lie within it, end to end.
+    """
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy"):
+        pass
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+    header.pop("__metadata__", None)
+    data = np.memmap(path, np.uint8, "r", offset=8 + size).view(np.ndarray)
+    tensors = {}
+    for name, entry in header.items():
+        if entry["dtype"] not in TENSOR_TYPES:
+            raise ValueError(f"the tensor {name} is of type {entry['dtype']}")
+        start, end = entry["data_offsets"]
+        raw = data[start:end] if name in MAPPED else data[start:end].copy()
+        tensors[name] = raw.view(TENSOR_TYPES[entry["dtype"]]).reshape(entry["shape"])
+    return tensors
+
+
+Shapes = dict[str, tuple[tuple[int, ...], str]]
+
+
+def _table_shapes(tensors: Tensors, rows: int, dim: int) -> Shapes:
+    """Return what the table is made of: numbers, numbers with scales, or codes."""
+    if "codes" in tensors:
+        return _coded_shapes(tensors, rows, dim)
+    if "scale" not in tensors:
+        return {"table": ((rows, dim), "float32")}
+    return {"table": ((rows, dim), "int8"), "scale": ((rows,), "float32")}
+
+
+def _coded_shapes(tensors: Tensors, rows: int, dim: int, prefix: str = "") -> Shapes:
+    centroids = tensors.get(f"{prefix}centroids")
+    width = 1 if centroids is None else centroids.shape[-1]
+    parts = -(-dim // max(width, 1))
+    coded: Shapes = {
+        "codes": ((rows, parts), "uint8"),
+        "centroids": ((parts, CODES, width), "float32"),
+    }
+    if f"{prefix}norm_codes" in tensors:
+        coded |= {"norm_codes": ((rows,), "uint8"), "norm_centroids": ((CODES,), "float32")}
+    return {f"{prefix}{name}": shape for name, shape in coded.items()}
+
+
+def _check_shapes(folder: Path, artifact: Artifact) -> None:
+    buckets = artifact.tensors.get("buckets")
+    hashed = artifact.config.text.hashed_rows if buckets is None else len(buckets)
+    rows = max(len(artifact.vocabulary) + hashed, 1)
+    model, classes = artifact.config.model, len(artifact.labels)
+    layer: dict[str, tuple[int, ...]] = {"weight": (classes, model.dim), "bias": (classes,)}
+    if model.cutoffs is not None:
+        layer = tensor_shapes(model.dim, classes, model.cutoffs, model.div_value)
+    expected: Shapes = {
+        **_table_shapes(artifact.tensors, rows, model.dim),
+        **{name: (shape, "float32") for name, shape in layer.items()},
+    }
+    if f"{OUTPUT}codes" in artifact.tensors:
+        del expected["weight"]
+        expected |= _coded_shapes(artifact.tensors, classes, model.dim, OUTPUT)
+    if artifact.config.text.term_weighting == "tfidf":
+        expected["idf"] = ((rows,), "float32")
+    if buckets is not None:
+        expected["buckets"] = ((len(buckets),), "int32")
+    found = {name: (value.shape, str(value.dtype)) for name, value in artifact.tensors.items()}
+    if found != expected:
+        raise ArtifactError(
+            f"{folder}: the tensors {found} do not fit the configuration, which needs {expected}"
+        )
+    if buckets is not None and len(buckets):
+        ascending = bool((np.diff(buckets) > 0).all())
+        if not ascending or buckets[0] < 0 or buckets[-1] >= artifact.config.text.hashed_rows:
+            raise ArtifactError(
+                f"{folder}: the buckets are not ascending numbers of the hash space"
+            )
+    if len(artifact.labels.counts) != classes:
+        raise ArtifactError(f"{folder}/labels.json: has not one count for each name")
+    if artifact.config.text.tokenizer.startswith("hf:") and artifact.tokenizer_asset is None:
+        raise ArtifactError(f"{folder}: tokenizer.json is missing; copy the model again")

@@ -1,0 +1,1 @@
+"""From rows to a trained model: prepare, batch, loss, optimizer step, trainer, checkpoint."""

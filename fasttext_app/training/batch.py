@@ -1,0 +1,87 @@
+"""Batches for training: flat ``indices`` and ``offsets`` cut out of encoded texts.
+
+Shapes: **N** ids in a batch, **B** texts. Nothing is padded. There are three ways to cut a batch,
+held equal by tests: ``EncodedDataset.epoch`` on the CPU cuts many at a time in compiled code, on
+threads ahead of the training step; ``gather`` cuts one by torch operations, on any device;
+``collate`` is the plain one, for a stock ``DataLoader``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fasttext_app.core.arrays import F32, I32
+
+Example = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
+"""One text: ids [n], class [], the weight of each id [n] or None, its own weight [] or None."""
+
+
+@dataclass(frozen=True)
+class RowPlan:
+    """The ids of a batch grouped by table row: what a fused step goes through."""
+
+    rows: I32  # [U], the distinct rows
+    starts: I32  # [U + 1], where each row's group begins
+    bags: I32  # [N], the text of each grouped id
+    shares: F32  # [N], its weight in the bag; [0]: 1
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """What it takes to group the ids of a batch by row."""
+
+    rows: int
+    """The rows of the table."""
+    mean: bool = False
+    """Whether a bag is the mean of its rows."""
+    padding: int = -1
+    """The row that takes no part; -1: none."""
+    threads: int = 0
+    """With 1, batches are cut between the steps; with more, or 0 for all cores, on other threads
+    during them."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B texts as the arguments of ``nn.EmbeddingBag``, with their classes."""
+
+    indices: Tensor  # [N]
+    offsets: Tensor  # [B + 1]; [B] where the model has include_last_offset=False
+    labels: Tensor  # [B]
+    per_sample_weights: Tensor | None = None  # [N]
+    plan: RowPlan | None = None  # in batches that the compiled code cut
+    weights: Tensor | None = None  # [B], how much each text counts in the loss; None: 1
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def collate(examples: Sequence[Example], *, include_last_offset: bool = True) -> Batch:
+    """Join examples into a batch: ids end to end, and where each text begins and ends.
+
+    >>> one, two = torch.tensor([5, 7]), torch.tensor([7])
+    >>> batch = collate([(one, torch.tensor(0), None, None), (two, torch.tensor(1), None, None)])
+    >>> batch.indices.tolist(), batch.offsets.tolist(), batch.labels.tolist()
+    ([5, 7, 7], [0, 2, 3], [0, 1])
+    """
+    indices = torch.cat([ids for ids, *_ in examples])
+    lengths = torch.tensor([0, *(len(ids) for ids, *_ in examples)], device=indices.device)
+    weights = [weights for _, _, weights, _ in examples if weights is not None]
+    own = [weight for *_, weight in examples if weight is not None]
+    return Batch(
+        indices=indices,
+        offsets=in_form(lengths.cumsum(0), indices, include_last_offset),
+        labels=torch.stack([label for _, label, *_ in examples]),
+        per_sample_weights=torch.cat(weights) if weights else None,
+        weights=torch.stack(own) if own else None,
+    )
+
+
+def in_form(offsets: Tensor, indices: Tensor, include_last_offset: bool) -> Tensor:
+    """Return offsets in the type of the indices, with or without the end of the last bag."""
+    offsets = offsets.to(indices.dtype)  # EmbeddingBag takes both in one type
+    return offsets if include_last_offset else offsets[:-1]

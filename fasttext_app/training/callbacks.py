@@ -1,0 +1,78 @@
+"""Callbacks: what may listen to a training run.
+
+A callback is a function of one :mod:`event <fasttext_app.training.events>`; what it raises ends the run.
+
+>>> from fasttext_app.training.events import EpochEnd, EpochRecord
+>>> losses = []
+>>> def keep(event):
+...     if isinstance(event, EpochEnd):
+...         losses.append(event.record.train_loss)
+>>> both = all_of(keep, keep)
+>>> both(EpochEnd(EpochRecord(1, 0.5, 1.0, 100.0), best=True))
+>>> losses
+[0.5, 0.5]
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fasttext_app.errors import MissingDependencyError
+from fasttext_app.training.events import Callback, EpochEnd, Event, StepEnd, TrainBegin, TrainEnd
+
+
+def all_of(*callbacks: Callback) -> Callback:
+    """Return a callback that hands each event to several, in turn."""
+
+    def call(event: Event) -> None:
+        for callback in callbacks:
+            callback(event)
+
+    return call
+
+
+class TensorBoard:
+    """Writes the curves of a run for TensorBoard, by the number of texts that were learnt from.
+
+    Args:
+        folder: of the log; each run should have its own.
+
+    Raises:
+        MissingDependencyError: the package ``tensorboard`` is not installed.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        try:
+            from torch.utils.tensorboard.writer import SummaryWriter
+        except ImportError:
+            raise MissingDependencyError(
+                "logs for TensorBoard need the package tensorboard: "
+                "pip install 'fasttext-app[tensorboard]'"
+            ) from None
+        self._writer = SummaryWriter(str(folder))
+        self._texts = 0
+
+    def __call__(self, event: Event) -> None:
+        """Write the figures of one event."""
+        if isinstance(event, TrainBegin):
+            self._texts = event.texts
+        elif isinstance(event, StepEnd):
+            at = (event.epoch - 1) * self._texts + event.texts
+            self._write("train", at, loss=event.loss, lr=event.lr, speed=event.texts_per_second)
+        elif isinstance(event, EpochEnd):
+            record, at = event.record, event.record.epoch * self._texts
+            self._write(
+                "validation",
+                at,
+                loss=record.validation_loss,
+                accuracy=record.validation_accuracy,
+                macro_f1=record.validation_macro_f1,
+                score=record.validation_score,
+            )
+        elif isinstance(event, TrainEnd):
+            self._writer.close()
+
+    def _write(self, group: str, at: int, **figures: float | None) -> None:
+        for name, value in figures.items():
+            if value is not None:
+                self._writer.add_scalar(f"{group}/{name}", value, at)

@@ -1,0 +1,144 @@
+"""Data sets: encoded texts and their classes as flat tensors, in memory or in shards."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from fasttext_app.core.arrays import F32, I64
+from fasttext_app.core.ragged import Ragged
+from fasttext_app.text.tfidf import tfidf_weights
+from fasttext_app.training.batch import Batch, Example, in_form
+from fasttext_app.training.token_dropout import TokenDropout
+
+
+class EncodedDataset(torch.utils.data.Dataset[Example]):
+    """Encoded texts and their classes as flat tensors, on the device where training runs.
+
+    Args:
+        bags: the row ids of each text.
+        labels: the class of each text, [texts].
+        idf: the inverse document frequency of every table row, for tf-idf weights; None: none.
+        text_weights: how much each text counts in the loss, [texts]; None: 1.
+        device: where the tensors live; batches are cut there.
+        include_last_offset: whether the offsets of a batch carry the end of its last bag.
+    """
+
+    def __init__(
+        self,
+        bags: Ragged,
+        labels: I64,
+        idf: F32 | None = None,
+        text_weights: F32 | None = None,
+        *,
+        device: torch.device | str = "cpu",
+        include_last_offset: bool = True,
+    ) -> None:
+        self.bags, self.idf = bags, idf
+        self.indices = torch.from_numpy(bags.indices).to(device)
+        self.offsets = torch.from_numpy(bags.offsets).to(device)
+        self.labels = torch.from_numpy(labels).to(device)
+        self.text_weights: Tensor | None = None
+        if text_weights is not None:
+            self.text_weights = torch.from_numpy(text_weights).to(device)
+        self.include_last_offset = include_last_offset
+        self._weights: Tensor | None = None
+
+    @property
+    def weights(self) -> Tensor | None:
+        """The weight of each id, [ids], made when it is first asked for; None: no weighting."""
+        if self._weights is None and self.idf is not None:
+            weights = torch.from_numpy(tfidf_weights(self.bags, self.idf))
+            self._weights = weights.to(self.indices.device)
+        return self._weights
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, text: int) -> Example:
+        if not 0 <= text < len(self):
+            raise IndexError(f"text {text} of {len(self)}")
+        start, end = self.offsets[text], self.offsets[text + 1]
+        weights = None if self.weights is None else self.weights[start:end]
+        own = None if self.text_weights is None else self.text_weights[text]
+        return self.indices[start:end], self.labels[text], weights, own
+
+    def weights_of(self, texts: Tensor) -> Tensor | None:
+        """Return how much these texts count in the loss, [B]; None: 1."""
+        return None if self.text_weights is None else self.text_weights[texts]
+
+    def gather(self, texts: Tensor, dropout: TokenDropout | None = None) -> Batch:
+        """Cut out the batch of these texts [B], in the order given.
+
+        Args:
+            texts: their numbers.
+            dropout: which ids are left out.
+        """
+        starts = self.offsets[texts]
+        lengths = self.offsets[texts + 1] - starts
+        offsets = torch.zeros(len(texts) + 1, dtype=lengths.dtype, device=lengths.device)
+        torch.cumsum(lengths, 0, out=offsets[1:])
+        total = int(offsets[-1])
+        positions = torch.arange(total, device=lengths.device)
+        positions += torch.repeat_interleave(starts - offsets[:-1], lengths, output_size=total)
+        weights = None if self.weights is None else self.weights[positions]
+        if dropout is not None:
+            bags = torch.repeat_interleave(lengths, output_size=total)
+            kept = dropout.kept(texts[bags], positions - starts[bags])
+            positions, bags = positions[kept], bags[kept]
+            torch.cumsum(torch.bincount(bags, minlength=len(texts)), 0, out=offsets[1:])
+            if weights is not None:  # what stays of a text weighs 1 again
+                weights = weights[kept]
+                weights = weights / weights.new_zeros(len(texts)).index_add_(0, bags, weights)[bags]
+        return Batch(
+            indices=self.indices[positions],
+            offsets=in_form(offsets, self.indices, self.include_last_offset),
+            labels=self.labels[texts],
+            per_sample_weights=weights,
+            weights=self.weights_of(texts),
+        )
+
+    def steps(self, batch_size: int) -> int:
+        """Return the number of batches in an epoch."""
+        return math.ceil(len(self) / batch_size)
+
+    def batch_texts(self, batch_size: int, generator: torch.Generator, number: int) -> I64:
+        """Return the numbers of the texts in one batch of an epoch, counted from 0."""
+        order = torch.randperm(len(self), generator=generator).numpy()
+        texts: I64 = order[number * batch_size :][:batch_size]
+        return texts
+
+
+class ShardedDataset:
+    """Training texts that do not fit into memory: shard by shard in random order, each shuffled.
+
+    Args:
+        shards: loads each shard.
+        lengths: the texts of each shard.
+    """
+
+    def __init__(
+        self, shards: Sequence[Callable[[], EncodedDataset]], lengths: Sequence[int]
+    ) -> None:
+        self.shards, self.lengths = shards, lengths
+
+    def __len__(self) -> int:
+        return sum(self.lengths)
+
+    def steps(self, batch_size: int) -> int:
+        """Return the number of batches in an epoch; no batch has texts of two shards."""
+        return sum(math.ceil(length / batch_size) for length in self.lengths)
+
+    def batch_texts(self, batch_size: int, generator: torch.Generator, number: int) -> I64:
+        """Return the numbers of the texts in a batch; see :meth:`EncodedDataset.batch_texts`."""
+        for shard in torch.randperm(len(self.shards), generator=generator).tolist():
+            length = self.lengths[shard]
+            order = torch.randperm(length, generator=generator).numpy()
+            if number < math.ceil(length / batch_size):
+                texts: I64 = order[number * batch_size :][:batch_size]
+                return texts + sum(self.lengths[:shard])
+            number -= math.ceil(length / batch_size)
+        raise IndexError("there is no such batch")

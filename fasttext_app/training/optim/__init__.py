@@ -1,0 +1,1 @@
+"""Optimizer steps: PyTorch, compiled CPU kernels and Triton, behind one interface."""

@@ -1,0 +1,152 @@
+"""Batches on the GPU, with their ids sorted by table row: what ``CudaStep`` goes through.
+
+An epoch is cut, and its ids are sorted, in one go; a batch is then slices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise, repeat
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fasttext_app.core.arrays import I64
+from fasttext_app.training.batch import Batch, Grouping
+from fasttext_app.training.dataset import EncodedDataset
+
+CUT_IDS = 1 << 24  # ids that are cut and sorted in one go; they take about 60 bytes each
+
+
+@dataclass(frozen=True)
+class SortedIds:
+    """The ids of a batch, sorted by table row: what a step goes through."""
+
+    rows: Tensor  # [N], ascending
+    bags: Tensor  # [N], the text of each
+    shares: Tensor | None  # [N], its weight in the bag; None: 1
+
+
+@dataclass(frozen=True)
+class DeviceBatch(Batch):
+    """A batch that comes with its ids sorted."""
+
+    sorted_ids: SortedIds | None = None
+
+
+def cut_epoch(
+    data: EncodedDataset,
+    batch_size: int,
+    generator: torch.Generator,
+    grouping: Grouping | None = None,
+    skip: int = 0,
+) -> Iterator[DeviceBatch]:
+    """Yield all texts once in random order, in batches, as ``EncodedDataset.epoch`` does.
+
+    What ``gather`` does batch by batch is done here for many batches at once, on the device, and
+    the ids of all are sorted by batch and row; the bounds of the batches are known on the host.
+
+    Args:
+        data: the texts, on the device.
+        batch_size: texts in a batch; the last batch may have fewer.
+        generator: the source of the order.
+        grouping: of the model; None: the ids are not sorted.
+        skip: batches that are left out, the first ones.
+    """
+    order = torch.randperm(len(data), generator=generator)[skip * batch_size :]
+    if not len(order):
+        return
+    texts = max(CUT_IDS * len(data) // max(len(data.indices), 1), 1)
+    for piece in order.split(-(-texts // batch_size) * batch_size):
+        yield from _cut(data, piece, batch_size, grouping)
+
+
+def _cut(
+    data: EncodedDataset, texts: Tensor, batch_size: int, grouping: Grouping | None
+) -> Iterator[DeviceBatch]:
+    bounds, host_offsets = _layout(data, texts.numpy(), batch_size)
+    device, total = data.indices.device, int(bounds[-1])
+    there = texts.to(device)
+    starts = data.offsets[there]
+    lengths = data.offsets[there + 1] - starts
+    text_of = torch.repeat_interleave(lengths, output_size=total)
+    begins = torch.cumsum(lengths, 0).sub_(lengths)
+    positions = (starts - begins)[text_of].add_(torch.arange(total, device=device))
+    ids = data.indices[positions]
+    weights = None if data.weights is None else data.weights[positions]
+    offsets = torch.from_numpy(host_offsets).to(device).to(ids.dtype)
+
+    sizes, batches = np.diff(bounds).tolist(), len(bounds) - 1
+    bags = [min(batch_size, len(texts) - start) for start in range(0, len(texts), batch_size)]
+    sorted_ids: Iterable[SortedIds | None] = repeat(None, batches)
+    if grouping is not None:
+        shares = weights
+        if weights is None and grouping.mean:
+            shares = _mean_shares(ids, begins, lengths, grouping.padding)[text_of]
+        sorted_ids = _sort_batches(ids, text_of, shares, batch_size, grouping.rows, sizes)
+    text_weights = data.weights_of(there)
+    for indices, ends, labels, per_id, per_text, grouped in zip(
+        ids.split(sizes),
+        offsets.split([size + 1 for size in bags]),
+        data.labels[there].split(bags),
+        repeat(None, batches) if weights is None else weights.split(sizes),
+        repeat(None, batches) if text_weights is None else text_weights.split(bags),
+        sorted_ids,
+        strict=True,
+    ):
+        ends = ends if data.include_last_offset else ends[:-1]
+        yield DeviceBatch(indices, ends, labels, per_id, weights=per_text, sorted_ids=grouped)
+
+
+def _sort_batches(
+    ids: Tensor,
+    text_of: Tensor,
+    shares: Tensor | None,
+    batch_size: int,
+    rows: int,
+    sizes: list[int],
+) -> Iterable[SortedIds]:
+    """Sort the ids of each batch by row, all in one go."""
+    # Keys of 32 bits where they fit: sorting them takes half the time.
+    kind = torch.int32 if len(sizes) * rows < 2**31 else torch.int64
+    keys = (text_of // batch_size).to(kind).mul_(rows).add_(ids)
+    keys, order = torch.sort(keys, stable=True)
+    found = keys.remainder_(rows).split(sizes)
+    bags = text_of[order].remainder_(batch_size).to(torch.int32).split(sizes)
+    if shares is None:
+        return map(SortedIds, found, bags, repeat(None))
+    return map(SortedIds, found, bags, shares[order].split(sizes))
+
+
+def _layout(data: EncodedDataset, texts: I64, batch_size: int) -> tuple[I64, I64]:
+    """Return where each batch's ids begin, [batches + 1], and the offsets of every batch."""
+    ends = np.zeros(len(texts) + 1, np.int64)
+    np.cumsum(data.bags.lengths[texts], out=ends[1:])
+    edges = np.append(np.arange(0, len(texts), batch_size), len(texts))
+    offsets = [ends[begin : end + 1] - ends[begin] for begin, end in pairwise(edges)]
+    return ends[edges], np.concatenate(offsets)
+
+
+def sort_ids(batch: Batch, mean: bool, padding: int) -> SortedIds:
+    """Sort the ids of a batch by row."""
+    ids, weights = batch.indices, batch.per_sample_weights
+    starts = batch.offsets[: len(batch)].to(torch.int64)
+    lengths = torch.diff(starts, append=starts.new_full((1,), len(ids)))
+    bag_of = torch.repeat_interleave(lengths, output_size=len(ids))
+    rows, order = torch.sort(ids, stable=True)
+    bags = bag_of[order]
+    shares = None if weights is None else weights[order]
+    if weights is None and mean:
+        shares = _mean_shares(ids, starts, lengths, padding)[bags]
+    return SortedIds(rows, bags.to(torch.int32), shares)
+
+
+def _mean_shares(ids: Tensor, starts: Tensor, lengths: Tensor, padding: int) -> Tensor:
+    """Return 1 / (how many ids of a text are not ``padding``), [texts]."""
+    if padding >= 0:
+        real = torch.zeros(len(ids) + 1, dtype=lengths.dtype, device=ids.device)
+        torch.cumsum(ids != padding, 0, out=real[1:])
+        lengths = real[starts + lengths] - real[starts]
+    return lengths.clamp(min=1).to(torch.float32).reciprocal_()

@@ -1,0 +1,1 @@
+"""Search over configs with Optuna."""

@@ -1,0 +1,370 @@
+"""The original's commands under ``fasttext-app ft``: their files and lines against the library."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from fasttext_app import compat
+from fasttext_app.cli.app import make_app
+from fasttext_app.errors import ArtifactError
+from fasttext_app.fasttext.file_format import read_file
+from fasttext_app.inference.classifier import TextClassifier
+
+QUICK = "-dim", "4", "-epoch", "2", "-lr", "0.5", "-thread", "1"
+
+
+@pytest.fixture
+def ft(tmp_path, monkeypatch):
+    """Run a command in an empty folder; return its output and what it notes, line by line."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments, code=0):
+        result = CliRunner().invoke(make_app(), ["ft", *map(str, arguments)])
+        assert result.exit_code == code, (result.stdout, result.stderr, result.exception)
+        return result.stdout_bytes.decode().splitlines(), result.stderr
+
+    return run
+
+
+@pytest.fixture
+def data(labelled_file, tmp_path):
+    path = tmp_path / "train.txt"
+    path.write_bytes(labelled_file.read_bytes())
+    return path
+
+
+def test_a_model_is_trained_scored_and_asked(ft, data, original):
+    _, notes = ft("supervised", "-input", data, "-output", "m", *QUICK, "-epoch", "9")
+    model = original.load_model("m.bin")
+    assert notes == f"Number of words:  {len(model.words)}\nNumber of labels: 4\n"
+    lines, precision, recall = model.test(str(data))
+    scored, _ = ft("test", "m.bin", data)
+    assert scored == [f"N\t{lines}", f"P@1\t{precision:.3g}", f"R@1\t{recall:.3g}"]
+    text = data.read_text(encoding="utf-8").splitlines()[0].split(" ", 1)[1]
+    (data.parent / "text.txt").write_text(text + "\n", encoding="utf-8")
+    (answer,), _ = ft("predict-prob", "m.bin", "text.txt", "2")
+    labels, proba = model.predict(text, k=2)
+    assert answer.split()[::2] == list(labels)
+    np.testing.assert_allclose([float(p) for p in answer.split()[1::2]], proba, atol=2e-6)
+    (best,), _ = ft("predict", "m.bin", "text.txt")
+    assert best == labels[0]
+    by_label, _ = ft("test-label", "m.bin", data)
+    assert len(by_label) == 4 + 3
+
+
+def test_outputs_are_saved_where_they_are_asked_for(ft, data, original, tmp_path):
+    ft("supervised", "-input", data, "-output", "plain", *QUICK)
+    ft("supervised", "-input", data, "-output", "m", "-saveOutput", *QUICK)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["m.bin", "m.output", "m.vec", "plain.bin", "plain.vec", "train.txt"]
+    model = original.load_model("m.bin")
+    head, *rows = (tmp_path / "m.output").read_text(encoding="utf-8").splitlines()
+    assert head == "4 4"
+    assert [row.split(" ", 1)[0] for row in rows] == model.labels
+    numbers = [[float(number) for number in row.split()[1:]] for row in rows]
+    np.testing.assert_allclose(numbers, model.get_output_matrix(), rtol=1e-4)
+    words = (tmp_path / "m.vec").read_text(encoding="utf-8").splitlines()
+    assert words[0] == f"{len(model.words)} 4"
+    assert [line.split(" ", 1)[0] for line in words[1:]] == model.words
+
+
+def test_rare_labels_and_lines_without_one_are_left_out(ft, tmp_path):
+    rows = (
+        b"__label__a u \xff\n__label__b v\nno label\n__label__c w\n" + b"__label__a __label__b x\n"
+    )
+    (tmp_path / "t.txt").write_bytes(rows)
+    ft("supervised", "-input", "t.txt", "-output", "m", "-minCountLabel", "2", *QUICK)
+    file = read_file("m.bin")
+    assert sorted(file.labels) == [b"__label__a", b"__label__b"]
+    assert {b"\xff", b"no", b"w"} <= set(file.words)
+
+
+# --- refusals
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "message"),
+    [
+        (["-dim", "0"], 1, "error: -dim: Input should be greater than or equal to 1 (got 0)"),
+        (["-lr", "-1"], 1, "error: -lr: must be a number above 0 (got -1.0)"),
+        (["-lr", "1e20"], 1, "lower -lr (it is 1e+20)"),
+        (["-loss", "hinge"], 1, "error: -loss: Input should be"),
+        (["-thread", "-2"], 1, "error: -thread: Input should be greater than or equal to 0"),
+        (["-lr", "fast"], 2, "-lr: 'fast' is not a number"),
+        (["-epoch"], 2, "-epoch is missing an argument"),
+        (["-inputt", "x"], 2, "unknown argument: -inputt; did you mean '-input'?"),
+        (["-wordngrams", "2"], 2, "unknown argument: -wordngrams; did you mean '-wordNgrams'?"),
+        (["lr", "2"], 2, "unknown argument: lr; did you mean '-lr'?"),
+        (["-autotune-validation", "v"], 1, "-autotune-validation: there is no autotune here; look"),
+        (["-autotune-metric", "f1"], 1, "`fasttext-app tune`"),
+        (["-pretrainedVectors", "no.vec"], 1, "no.vec: no such file"),
+        (["-minCount", "9999"], 1, "none of the 600 training texts has a word"),
+    ],
+)
+def test_a_refusal_names_the_flag(ft, data, tmp_path, flags, code, message):
+    _, notes = ft("supervised", "-input", data, "-output", "m", *QUICK, *flags, code=code)
+    assert message in " ".join(notes.replace("│", "").split())
+    assert "optimizer." not in notes
+    assert not list(tmp_path.glob("m.*"))
+
+
+@pytest.mark.parametrize("command", ["skipgram", "cbow"])
+def test_word_vectors_are_not_trained(ft, command):
+    _, notes = ft(command, "-input", "x", "-output", "y", "-dim", "3", code=1)
+    assert notes.startswith(f"error: {command}: this program trains classifiers; ")
+
+
+def test_bad_places_are_refused_before_the_work(ft, data, tmp_path):
+    (tmp_path / "m.output").mkdir()
+    _, notes = ft("supervised", "-input", data, "-output", "m", "-saveOutput", code=1)
+    assert "m.output: is a folder or a device" in notes
+    _, notes = ft("supervised", "-input", data, "-output", "no/m", code=1)
+    assert "no/m: there is no folder no" in notes
+    _, notes = ft("supervised", "-input", "no.txt", "-output", "m", code=1)
+    assert notes == "error: no.txt: cannot be read: No such file or directory\n"
+
+
+# --- quantising
+
+
+@pytest.fixture
+def trained(ft, data):
+    flags = ("-wordNgrams", "2", "-bucket", "800", "-epoch", "10", "-lr", "1")
+    ft("supervised", "-input", data, "-output", "m", *QUICK, "-dim", "10", *flags)
+
+
+def test_a_pruned_model_learns_again(ft, data, trained, original):
+    ft("quantize", "-output", "m", "-cutoff", "300")
+    before = original.load_model("m.ftz").test(str(data))[1]
+    _, notes = ft(
+        *("quantize", "-output", "m", "-input", data, "-cutoff", "300", "-retrain"),
+        *("-epoch", "20", "-lr", "0.5", "-thread", "1"),
+    )
+    model = original.load_model("m.ftz")
+    assert model.is_quantized()
+    after = model.test(str(data))[1]
+    assert after > before + 0.02
+    size, score = notes.splitlines()
+    assert size.startswith("Size: ")
+    whole = original.load_model("m.bin").test(str(data))[1]
+    assert score == f"P@1 on {data}: {whole:.3f}, now {after:.3f}"
+    assert read_file("m.ftz").settings.epoch == 20
+    ours = compat.load_model("m.ftz")
+    assert ours.test(data) == model.test(str(data))
+
+
+def test_codes_of_the_labels_are_written(ft, tmp_path, labelled_rows, original):
+    rows = [f"__label__{number % 300} {text}\n" for number, (_, text) in enumerate(labelled_rows)]
+    (tmp_path / "many.txt").write_text("".join(rows), encoding="utf-8")
+    ft("supervised", "-input", "many.txt", "-output", "m", *QUICK, "-epoch", "20")
+    ft("quantize", "-output", "m", "-qout", "-qnorm")
+    theirs, ours = original.load_model("m.ftz"), compat.load_model("m.ftz")
+    assert read_file("m.ftz").output.norm_codes is not None
+    for _, text in labelled_rows[:100]:
+        (_, expected), (_, found) = theirs.predict(text, k=5), ours.predict(text, k=5)
+        np.testing.assert_allclose(found, np.minimum(expected, 1), rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "message"),
+    [
+        (["-qout"], 1, "error: qout needs 256 labels, and the model has 4; leave it out"),
+        (["-retrain"], 2, "empty input or output path: give -input"),
+        (["-cutoff", "9"], 1, "error: product codes need 256 rows, and the table has 9"),
+        (["-dsub", "0"], 1, "error: dsub = 0: must be at least 1"),
+        (["-qouts"], 2, "unknown argument: -qouts; did you mean '-qout'?"),
+    ],
+)
+def test_what_cannot_be_quantised_is_refused(ft, trained, tmp_path, flags, code, message):
+    _, notes = ft("quantize", "-output", "m", *flags, code=code)
+    assert message in " ".join(notes.replace("│", "").split())
+    assert not (tmp_path / "m.ftz").exists()
+
+
+def test_a_bad_rate_of_retraining_is_refused_by_its_flag(ft, data, trained):
+    flags = ("-input", data, "-cutoff", "300", "-retrain")
+    _, notes = ft("quantize", "-output", "m", *flags, "-lr", "-1", code=1)
+    assert notes.startswith("error: -lr: ")
+    _, notes = ft("quantize", "-output", "m", *flags, "-lr", "1e25", code=1)
+    assert "lower -lr (it is 1e+25)" in notes
+
+
+# --- what a file holds
+
+
+def test_the_vectors_of_character_ngrams_are_printed(ft, data, original):
+    flags = ("-minn", "2", "-maxn", "3", "-bucket", "99")
+    ft("supervised", "-input", data, "-output", "m", *QUICK, *flags)
+    model = original.load_model("m.bin")
+    word = model.words[3]
+    lines, _ = ft("print-ngrams", "m.bin", word)
+    names, rows = model.get_subwords(word)
+    assert [line.split(" ")[0] for line in lines] == names
+    for line, row in zip(lines, rows, strict=True):
+        numbers = [float(number) for number in line.split()[1:]]
+        np.testing.assert_allclose(numbers, model.get_input_vector(row), rtol=1e-4)
+
+
+def test_a_file_is_dumped(ft, data, original):
+    ft("supervised", "-input", data, "-output", "m", *QUICK, "-loss", "ova", "-ws", "3")
+    model = original.load_model("m.bin")
+    settings = dict(line.split(" ") for line in ft("dump", "m.bin", "args")[0])
+    assert settings == {
+        **{"dim": "4", "ws": "3", "epoch": "2", "minCount": "1", "neg": "5", "wordNgrams": "1"},
+        **{"loss": "one-vs-all", "model": "sup", "bucket": "0", "minn": "0", "maxn": "0"},
+        **{"lrUpdateRate": "100", "t": "0.0001"},
+    }
+    size, *entries = ft("dump", "m.bin", "dict")[0]
+    words, counts = model.get_words(include_freq=True)
+    expected = [f"{word} {count} word" for word, count in zip(words, counts, strict=True)]
+    names, seen = model.get_labels(include_freq=True)
+    expected += [f"{name} {count} label" for name, count in zip(names, seen, strict=True)]
+    assert (int(size), entries) == (len(expected), expected)
+    for part, matrix in (
+        ("input", model.get_input_matrix()),
+        ("output", model.get_output_matrix()),
+    ):
+        shape, *rows = ft("dump", "m.bin", part)[0]
+        assert shape == f"{matrix.shape[0]} {matrix.shape[1]}"
+        numbers = [[float(number) for number in row.split(" ")] for row in rows]
+        np.testing.assert_allclose(numbers, matrix, rtol=1e-5)
+
+
+def test_a_dump_of_something_else_is_refused(ft, trained):
+    ft("quantize", "-output", "m")
+    _, notes = ft("dump", "m.ftz", "output", code=1)
+    assert notes.startswith("error: dump output: the model is quantised; ")
+    _, notes = ft("dump", "m.bin", "everything", code=2)
+    assert "must be one of args, dict, input, output" in notes
+
+
+# --- fastText's files where a model directory may stand
+
+
+@pytest.fixture
+def app_run(ft):
+    def run(*arguments, code=0):
+        result = CliRunner().invoke(make_app(), list(map(str, arguments)))
+        assert result.exit_code == code, (result.stdout, result.stderr, result.exception)
+        return result
+
+    return run
+
+
+@pytest.mark.parametrize("suffix", [".bin", ".ftz"])
+def test_every_command_takes_a_file(app_run, ft, trained, data, tmp_path, suffix, labelled_rows):
+    if suffix == ".ftz":
+        ft("quantize", "-output", "m")
+    file, folder = f"m{suffix}", "imported"
+    app_run("import", file, "--output", folder)
+    text = labelled_rows[0][1]
+    for arguments in (
+        ("predict", "MODEL", text, "--format", "jsonl", "--top-k", "3"),
+        ("inspect", "MODEL", text),
+        ("evaluate", "MODEL", "--data", data, "--json"),
+    ):
+        shown = [
+            app_run(*(model if word == "MODEL" else word for word in arguments)).stdout
+            for model in (file, folder)
+        ]
+        assert shown[0] == shown[1] != ""
+    app_run("export", file, "again" + suffix)
+    assert (tmp_path / f"again{suffix}").read_bytes() == (tmp_path / file).read_bytes()
+
+
+def test_a_file_is_quantised_into_a_directory(app_run, trained, data):
+    shown = app_run(
+        *("quantize", "m.bin", "--output", "small", "--product", "--cutoff", "300"),
+        *("--retrain", data, "--epochs", "20", "--lr", "8", "--data", data),
+    )
+    assert "saved the smaller model to small" in shown.stdout
+    plain = app_run("quantize", "m.bin", "--output", "plain", "--product", "--cutoff", "300",
+                    "--data", data, "--json")  # fmt: skip
+    retrained = json.loads(app_run("evaluate", "small", "--data", data, "--json").stdout)
+    before = json.loads(plain.stdout)["after"]
+    assert retrained["accuracy"] > before["accuracy"] + 0.02
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--retrain", "sample"], "goes with --cutoff"),
+        (["--cutoff", "300", "--epochs", "3"], "--epochs and --lr go with --retrain"),
+        (["--qout"], "--dsub, --qnorm and --qout go with --product"),
+    ],
+)
+def test_options_that_have_nothing_to_do_are_refused(app_run, trained, flags, message):
+    refused = app_run("quantize", "m.bin", "--output", "small", *flags, code=2)
+    assert message in " ".join(refused.stderr.replace("│", "").split())
+
+
+def test_info_shows_what_a_file_tells_and_no_defaults(app_run, ft, data):
+    ft("supervised", "-input", data, "-output", "m", *QUICK, "-ws", "9", "-loss", "ns", "-neg", "3")
+    shown = app_run("info", "m.bin").stdout
+    for told in ("imported from", "m.bin", "ws 9", "trainer.epochs", "model.negatives"):
+        assert told in shown
+    for untold in ("optimizer", "best epoch", "trainer.seed", "data.validation", "batch_size"):
+        assert untold not in shown
+    document = json.loads(app_run("info", "m.bin", "--json").stdout)
+    assert set(document["config"]) == {"data", "text", "model", "trainer"}
+    assert document["data"]["fasttext"] == {"ws": 9, "neg": 3, "lr_update_rate": 100, "t": 1e-4}
+    app_run("import", "m.bin", "--output", "model")
+    card = (data.parent / "model" / "README.md").read_text(encoding="utf-8")
+    assert card.startswith("# Text classifier imported from a fastText file with fasttext_app")
+    assert "\n- imported from: m.bin\n" in card
+
+
+def test_a_file_that_is_no_model_is_refused(app_run, data, trained):
+    refused = app_run("predict", data, "text", code=1)
+    assert refused.stderr == (
+        f"error: {data}: not a model directory, and no file of fastText's either\n"
+    )
+    (data.parent / "cut.bin").write_bytes((data.parent / "m.bin").read_bytes()[:99])
+    assert (
+        "cut.bin: is not a whole fastText model: "
+        in app_run("predict", "cut.bin", "text", code=1).stderr
+    )
+    assert "no such model directory" in app_run("predict", "none.bin", "text", code=1).stderr
+
+
+def test_the_program_itself_loads_a_file(ft, trained, labelled_rows):
+    import fasttext_app
+
+    with pytest.raises(
+        ArtifactError, match=r"m\.bin: is a file, not a model directory; fasttext_app"
+    ):
+        TextClassifier.load("m.bin")
+    text = labelled_rows[0][1]
+    (label,) = fasttext_app.load("m.bin").predict(text).labels
+    assert compat.load_model("m.bin").predict(text)[0] == (f"__label__{label}",)
+
+
+# --- vectors to start from
+
+
+@pytest.mark.parametrize("suffix", [".bin", ".ftz"])
+def test_training_starts_from_the_vectors_of_a_file(app_run, ft, data, original, suffix):
+    flags = ("-minn", "2", "-maxn", "3", "-bucket", "400")
+    ft("supervised", "-input", data, "-output", "m", *QUICK, *flags)
+    if suffix == ".ftz":
+        ft("quantize", "-output", "m")
+    words = compat.load_model(f"m{suffix}").words[:3]
+    data.write_text(f"__label__a {words[0]} unseen\n__label__b {words[1]} q\n", encoding="utf-8")
+    ft("supervised", "-input", data, "-output", "n", *QUICK, "-lr", "1e-9",
+       "-pretrainedVectors", f"m{suffix}")  # fmt: skip
+    theirs, ours = original.load_model(f"m{suffix}"), original.load_model("n.bin")
+    for word in (words[0], words[1], "unseen"):
+        _, rows = theirs.get_subwords(word)
+        mean = np.mean([theirs.get_input_vector(row) for row in rows], axis=0)
+        found = ours.get_input_vector(ours.get_word_id(word))
+        np.testing.assert_allclose(found, mean, atol=1e-5)
+
+
+def test_vectors_of_another_dimension_are_refused(ft, data, trained):
+    flags = ("-dim", "4", "-pretrainedVectors", "m.bin")
+    _, notes = ft("supervised", "-input", data, "-output", "n", *QUICK, *flags, code=1)
+    assert notes == "error: m.bin: the vectors have 10 numbers; set -dim = 10\n"

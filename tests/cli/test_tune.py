@@ -1,0 +1,286 @@
+"""``fasttext-app tune`` from end to end, and what can go wrong on the way."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from fasttext_app.cli.app import make_app
+from fasttext_app.cli.render import tune as tune_display
+from fasttext_app.config.loading import resolve
+
+QUICK = ["--threads", "1", "--device", "cpu", "--set", "model.dim=6", "--set", "text.bucket=5000"]
+SPACE = '[space]\n"optimizer.lr" = {low = 0.001, high = 1.0, log = true}\n"model.dim" = [4, 6, 8]\n'
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run the program in an empty folder; it must end with the exit code that is asked for."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "space.toml").write_text(SPACE)
+
+    def invoke(*arguments: object, code: int = 0) -> Result:
+        result = CliRunner().invoke(make_app(), list(map(str, arguments)))
+        assert result.exit_code == code, (result.stdout, result.stderr, result.exception)
+        return result
+
+    return invoke
+
+
+@pytest.fixture
+def tuned(run: Run, labelled_file: Path) -> Run:
+    """Search over the invented rows, with the output in ``found``."""
+    common = ["tune", "--data", labelled_file, "--output", "found", "--space", "space.toml", *QUICK]
+    return lambda *arguments, code=0: run(*common, *arguments, code=code)
+
+
+def found(name: str) -> str:
+    return Path("found", name).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "precision@recall:0.5", "loss"])
+def test_the_best_settings_train_to_the_same_figure(tuned, run, metric):
+    """To the last digit, with the command that is printed."""
+    result = json.loads(tuned("--trials", 4, "--metric", metric, "--json").stdout)
+    trained = json.loads(run("train", "--config", "found/best.toml", "--json").stdout)
+    key = "validation_score" if "@" in metric else f"validation_{metric}"
+    assert trained["metrics"][key] == result["figure"] == result["best"]["figure"]
+    assert trained["best_epoch"] == result["best"]["epoch"]
+
+
+def test_it_leaves_settings_a_table_a_picture_and_the_study(tuned):
+    shown = tuned("--trials", 3)
+    files = {path.name for path in Path("found").iterdir()}
+    assert files == {"best.toml", "final.toml", "trials.csv", "search.png", "study.jsonl"}
+    document = tomllib.loads(found("best.toml"))
+    assert set(document) == {"data", "text", "model", "optimizer", "trainer"}
+    assert found("best.toml").startswith("# Found by fasttext-app tune ")
+    rows = list(csv.DictReader(found("trials.csv").splitlines()))
+    assert [row["number"] for row in rows] == ["0", "1", "2"]
+    assert {row["state"] for row in rows} == {"finished"}
+    assert set(rows[0]) >= {"optimizer.lr", "model.dim", "bytes", "seconds"}
+    for part in ("The best trials, by accuracy on validation rows", "(the base)", "best so far:"):
+        assert part in shown.stdout
+    assert "next: fasttext-app train --config found/final.toml" in shown.stdout
+    lines = shown.stderr.splitlines()
+    assert [line.split()[:2] for line in lines] == [["trial", str(n)] for n in range(3)]
+    assert lines[0].endswith("(the base)  (best)")
+
+
+def test_the_same_command_goes_on(tuned):
+    tuned("--trials", 2)
+    before = found("study.jsonl")
+    shown = tuned("--trials", 4)
+    assert [line.split()[1] for line in shown.stderr.splitlines()] == ["2", "3"]
+    assert found("study.jsonl").startswith(before)
+    assert tuned("--trials", 4).stderr == ""
+
+
+def test_another_search_in_the_same_folder_is_refused(tuned):
+    tuned("--trials", 1)
+    result = tuned("--trials", 2, "--metric", "macro_f1", code=1)
+    assert "trainer.monitor was accuracy and is macro_f1" in result.stderr
+    assert result.stderr.startswith("error: found/study.jsonl: ")
+    tuned("--trials", 2, "--metric", "macro_f1", "--study", "other.jsonl")
+
+
+def test_a_model_is_trained_where_it_is_asked_for(tuned, run):
+    result = json.loads(tuned("--trials", 3, "--train", "--json").stdout)
+    info = json.loads(run("info", "found/model", "--json").stdout)
+    assert resolve(info["config"]) == resolve(tomllib.loads(found("final.toml")))
+    assert (info["data"]["train_rows"], info["data"]["validation_rows"]) == (600, 0)
+    assert "validation_accuracy" not in info["metrics"]
+    best, final = (tomllib.loads(found(name)) for name in ("best.toml", "final.toml"))
+    ends = final["trainer"].pop("stop_after") or final["trainer"]["epochs"]
+    assert ends == result["best"]["epoch"]
+    assert final["data"].pop("validation") == 0
+    assert best["data"].pop("validation") != 0
+    del best["trainer"]["stop_after"]
+    assert final == best
+
+
+def test_a_limit_of_the_size_is_kept_and_told(tuned):
+    shown = tuned("--trials", 8, "--max-size", "23kB", "--set", "text.word_ngrams=1")
+    rows = list(csv.DictReader(found("trials.csv").splitlines()))
+    too_large = [row for row in rows if row["state"] == "too large"]
+    assert too_large
+    assert min(int(row["bytes"]) for row in too_large) > 23_000
+    assert f"{len(too_large)} too large" in shown.stdout
+    assert "too large: 0.0" in shown.stderr
+    refused = tuned("--trials", 2, "--max-size", "1kB", "--study", "s", code=1)
+    assert "no model of 2 trials is within 1,000 bytes" in refused.stderr
+
+
+def test_rows_are_held_out_where_the_config_holds_out_none(tuned):
+    shown = tuned("--trials", 1, "--set", "data.validation=0.0", "--metric", "macro_f1")
+    assert "data.validation is 0; the search holds rows out (auto)" in shown.stderr
+    assert tomllib.loads(found("best.toml"))["data"]["validation"] == "auto"
+
+
+def test_the_default_space_is_searched_without_one(run, labelled_file):
+    run("tune", "--data", labelled_file, "--output", "found", "--trials", 2, *QUICK)
+    (header, *_) = found("trials.csv").splitlines()
+    for name in ("text.word_ngrams", "optimizer.lr", "trainer.epochs", "model.dim"):
+        assert name in header.split(",")
+
+
+def test_a_picture_needs_matplotlib_and_the_rest_does_not(tuned, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    shown = tuned("--trials", 1)
+    assert "search.png is not drawn; it needs matplotlib (pip install matplotlib)" in shown.stderr
+    assert not Path("found/search.png").exists()
+
+
+def test_without_optuna_it_says_how_to_get_it(tuned, monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    result = tuned("--trials", 1, code=1)
+    assert result.stderr.startswith("error: tune needs Optuna; pip install 'fasttext-app[tune]'")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ([], "give the search an end"),
+        (["--time", "soon"], 'must be a time: "90s", "10m" or "2h"'),
+        (["--time", "10"], 'must be a time: "90s", "10m" or "2h"'),
+        (["--trials", 0], "greater than or equal to 1"),
+        (["--trials", 1, "--max-size", "small"], 'must be a size: "500kB", "5MB" or "1GB"'),
+        (["--trials", 1, "--max-size", "0MB"], "must be a size"),
+    ],
+)
+def test_a_wrong_budget_is_a_wrong_use(tuned, arguments, problem):
+    result = tuned(*arguments, code=2)
+    assert problem in " ".join(result.stderr.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--metric", "acuracy"], "'acuracy' is not a figure to go by; did you mean 'accuracy'?"),
+        (["--space", "none.toml"], "none.toml: no such file"),
+        (["--set", "model.dmi=3"], "model.dmi: no such setting; did you mean 'model.dim'?"),
+        (["--output", "space.toml"], "space.toml: is a file; choose another --output"),
+        (["--study", "space.toml"], "space.toml: is not the file of a search"),
+        (["--data", "none.csv"], "none.csv"),
+        (["--metric", "f1:nothing"], "no training row has the label 'nothing'"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(tuned, arguments, problem):
+    result = tuned("--trials", 1, *arguments, code=1)
+    assert problem in result.stderr
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_search_that_cannot_begin_leaves_no_folder(tuned):
+    for wrong in (["--data", "none.csv"], ["--study", "space.toml"]):
+        tuned("--trials", 1, *wrong, code=1)
+        assert not Path("found").exists()
+    Path("found").mkdir()
+    tuned("--trials", 1, "--data", "none.csv", code=1)
+    assert Path("found").is_dir()  # it was there before
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("5MB", 5_000_000), ("500k", 500_000), ("1.5 GB", 1_500_000_000), ("9", 9)]
+)
+def test_sizes_are_decimal(text, size):
+    from fasttext_app.cli.tune import _bytes
+
+    assert _bytes(text) == size
+
+
+# --- signals, in a process of its own
+
+
+def started(labelled_file: Path, folder: Path) -> subprocess.Popen[str]:
+    """Start a search without an end, and wait until two trials are over."""
+    arguments = ["--data", labelled_file, "--output", "found", "--trials", "100000", *QUICK]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fasttext_app", "tune", *map(str, arguments)],
+        cwd=folder,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        # Where the tests run behind `&` in a shell, their children would ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    )
+    study = folder / "found" / "study.jsonl"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        if study.exists() and study.read_bytes().count(b"\n") >= 4:
+            return process
+        time.sleep(0.05)
+    process.kill()
+    raise AssertionError(process.communicate())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_the_best_so_far(labelled_file, tmp_path, number):
+    process = started(labelled_file, tmp_path)
+    process.send_signal(number)
+    shown, problems = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, problems
+    assert "interrupted; the same command goes on" in problems
+    assert "best so far" in shown
+    assert (tmp_path / "found" / "best.toml").exists()
+
+
+def test_a_kill_loses_only_the_trial_under_way(labelled_file, tmp_path, run):
+    process = started(labelled_file, tmp_path)
+    process.kill()
+    process.communicate(timeout=60)
+    trials = (tmp_path / "found" / "study.jsonl").read_bytes().count(b"\n") - 2
+    common = ["--data", labelled_file, "--output", "found", *QUICK]
+    shown = run("tune", *common, "--trials", trials + 1)
+    lines = [line for line in shown.stderr.splitlines() if line.startswith("trial")]
+    assert [int(line.split()[1]) for line in lines] == [trials]
+
+
+# --- what a terminal shows
+
+
+def test_a_terminal_gets_a_live_bar(labelled_file: Path) -> None:
+    from rich.console import Console
+
+    from fasttext_app.config.loading import resolve
+    from fasttext_app.data.split import load_examples
+    from fasttext_app.tuning.search import tune
+    from fasttext_app.tuning.space import SearchSpace
+    from fasttext_app.tuning.trial import Budget
+
+    console = Console(force_terminal=True, width=200, record=True, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115
+    settings: dict[str, Any] = {"model": {"dim": 4}, "trainer": {"threads": 1, "device": "cpu"}}
+    base = resolve(settings, {"data": {"source": str(labelled_file)}})
+    budget = Budget(3, 60.0)
+    progress = tune_display.TuneProgress(base, budget, console)
+    seen: list[tuple[int, float]] = []
+
+    def watch(event: Any) -> None:
+        progress(event)
+        if progress._progress is not None:
+            task = progress._progress.tasks[0]
+            seen.append((task.fields["trial"], task.completed))
+
+    space = SearchSpace.parse({"optimizer.lr": [0.1, 0.2]})
+    tune(base, load_examples, budget, space=space, callback=watch)
+    progress.close()
+    assert {trial for trial, _ in seen} == {0, 1, 2}
+    assert [done for _, done in seen] == sorted(done for _, done in seen)
+    shown = console.export_text()
+    assert "trial   2  accuracy" in shown
+    assert progress._progress is None
+    console.file.close()

@@ -1,0 +1,423 @@
+"""Training with the original's options and files, side by side with the real library."""
+
+from __future__ import annotations
+
+import inspect
+import math
+
+import numpy as np
+import pytest
+
+from fasttext_app import compat
+from fasttext_app.errors import ConfigError, DataError, TrainingError
+from fasttext_app.fasttext.file_format import read_file
+from fasttext_app.fasttext.lines import scan_labelled
+from tests.fasttext.cases import LOSSES
+
+QUICK = {"dim": 4, "epoch": 1, "thread": 1}
+
+
+@pytest.fixture
+def trained(original, tmp_path):
+    """Train on a file of these bytes with the original and here; return the files of both."""
+
+    def train(data, **options):
+        path = tmp_path / "train.txt"
+        path.write_bytes(data)
+        settings = {**QUICK, **options}
+        original.train_supervised(str(path), verbose=0, **settings).save_model(f"{path}.theirs")
+        compat.train_supervised(path, **settings).save_model(f"{path}.ours")
+        return read_file(f"{path}.theirs"), read_file(f"{path}.ours")
+
+    return train
+
+
+def entries(names, counts):
+    return dict(zip(names, counts.tolist(), strict=True))
+
+
+def assert_same_dictionary(theirs, ours):
+    assert entries(ours.words, ours.word_counts) == entries(theirs.words, theirs.word_counts)
+    assert entries(ours.labels, ours.label_counts) == entries(theirs.labels, theirs.label_counts)
+
+
+# --- what a line is
+
+
+LINES = {
+    "labels in any place": b"__label__a u v\nu __label__b w\nx __label__a\n__label__b y z\n",
+    "several labels": b"__label__a __label__b u\n__label__b v __label__c\n",
+    "lines without a label": b"u v\n__label__a u\n\n   \nv w\n__label__b v\n",
+    "bytes that are no UTF-8": b"__label__a \xff u\xfe\n__label__b v\xe9t\xe9 \xff\n",
+    "spaces of all kinds": b"\t__label__a u\x00v\x0bw\x0cx\ry\n__label__b\tu\xc2\xa0v\n",
+    "Windows line ends": b"__label__a u\r\n__label__b v\r\n",
+    "the end of a line amid it": b"__label__a u </s> v\n__label__b w </s> __label__a x\n",
+    "the end of a line at its end": b"__label__a u </s>\n__label__b v </s>\n",
+    "a word with the end in it": b"__label__a u</s> </s>v\n__label__b w\n",
+    "labels in other scripts": "__label__日本 u\n__label__été v\n".encode(),
+}
+
+
+@pytest.mark.parametrize("kind", LINES)
+def test_the_words_and_labels_of_a_file_are_those_that_the_original_counts(trained, kind):
+    assert_same_dictionary(*trained(LINES[kind]))
+
+
+def test_a_byte_order_mark_is_left_out(tmp_path):
+    """The original takes it for a part of the first word, and loses the label."""
+    path = tmp_path / "train.txt"
+    path.write_bytes(b"\xef\xbb\xbf__label__a u\n__label__b v\n")
+    model = compat.train_supervised(path, **QUICK)
+    assert sorted(model.labels) == ["__label__a", "__label__b"]
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_lines_without_a_label_teach_nothing(labelled_file, tmp_path, loss):
+    """But their words count, and have rows that stay as they were."""
+    text = labelled_file.read_text(encoding="utf-8")
+    (tmp_path / "more.txt").write_text(text + "word\n" * 3, encoding="utf-8")
+    options = {**QUICK, "loss": loss, "lr": 0.5}
+    model = compat.train_supervised(tmp_path / "more.txt", **options)
+    assert "word" in model
+    untrained = model.get_input_vector(model.get_word_id("word"))
+    assert (np.abs(untrained) <= 0.25).all()  # where the table starts
+    again = compat.train_supervised(tmp_path / "more.txt", **{**options, "epoch": 9})
+    row = again.get_word_id("word")
+    np.testing.assert_array_equal(again.get_input_vector(row), untrained)
+
+
+def test_blocks_end_where_lines_do(monkeypatch, tmp_path):
+    lines = [f"__label__{number % 3} word{number} é{'x' * (number % 17)}" for number in range(99)]
+    path = tmp_path / "train.txt"
+    path.write_text("\n".join(lines), encoding="utf-8")  # the last one without an end
+    whole = rows_of(path)
+    assert [text.rstrip("\n") for text, _ in whole] == lines
+    assert [label for _, label in whole] == [str(number % 3) for number in range(99)]
+    for size in (1, 7, 64, 999):
+        monkeypatch.setattr("fasttext_app.fasttext.lines.BLOCK", size)
+        assert rows_of(path) == whole
+
+
+def rows_of(path, prefix="__label__"):
+    return [
+        (row["text"], row["label"])
+        for batch in scan_labelled(path, prefix)
+        for row in batch.to_pylist()
+    ]
+
+
+def test_labels_of_a_line_have_a_space_between_them(tmp_path):
+    path = tmp_path / "train.txt"
+    path.write_text("#a #b x\ny #c\n#\nx#d z\n")
+    assert [label for _, label in rows_of(path, "#")] == ["a b", "c", "", ""]
+
+
+def test_a_label_that_is_no_utf8_is_refused_with_its_line(tmp_path):
+    path = tmp_path / "train.txt"
+    path.write_bytes(b"__label__a u\n\n__label__\xff v\n")
+    with pytest.raises(DataError, match=r"train\.txt:3: its label b'__label__\\xff' is not UTF-8"):
+        compat.train_supervised(path, **QUICK)
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "message"),
+    [
+        (b"", DataError, r"train\.txt: the file is empty"),
+        (b"u v\nw\n", TrainingError, r"train\.txt: no row has a label to learn"),
+        (b"__label__a u\n__label__a v\n", TrainingError, "every training row has the label 'a'"),
+    ],
+)
+def test_a_file_that_teaches_nothing_is_refused(tmp_path, data, error, message):
+    path = tmp_path / "train.txt"
+    path.write_bytes(data)
+    with pytest.raises(error, match=message):
+        compat.train_supervised(path, **QUICK)
+    with pytest.raises(DataError, match="cannot be read: Is a directory"):
+        compat.train_supervised(tmp_path, **QUICK)
+
+
+# --- options
+
+
+@pytest.mark.parametrize("least", [0, 1, 80, 130])
+@pytest.mark.parametrize("loss", ["softmax", "ova"])
+def test_rare_labels_are_left_out_as_in_the_original(trained, labelled_file, least, loss):
+    theirs, ours = trained(labelled_file.read_bytes(), minCountLabel=least, loss=loss)
+    assert_same_dictionary(theirs, ours)
+    assert len(ours.labels) == {80: 3, 130: 2}.get(least, 4)
+
+
+def test_options_that_only_the_file_says_are_in_it(trained, labelled_file):
+    options = {"ws": 7, "lrUpdateRate": 33, "t": 0.25, "neg": 3, "minCount": 2, "wordNgrams": 2}
+    theirs, ours = trained(labelled_file.read_bytes(), bucket=500, **options)
+    assert ours.settings == theirs.settings
+
+
+def test_values_without_names_go_by_the_order_of_the_original(original, labelled_file):
+    values = (str(labelled_file), 0.25, 6, 9, 2, 3)
+    theirs = original.train_supervised(*values, thread=1, verbose=0)
+    ours = compat.train_supervised(*values, thread=1, verbose=0)
+    for name in ATTRIBUTES - {"loss"}:
+        assert getattr(ours, name) == getattr(theirs, name), name
+    assert ours.loss.name == theirs.loss.name == "softmax"
+    assert (ours.lr, ours.dim, ours.ws, ours.epoch, ours.minCount) == (0.25, 6, 9, 2, 3)
+    with pytest.raises(ConfigError, match="lr: is given twice"):
+        compat.train_supervised(str(labelled_file), 0.25, lr=0.5)
+    with pytest.raises(ConfigError, match="99 values for 20 options"):
+        compat.train_supervised(*range(99))
+    with pytest.raises(ConfigError, match="input: name a file to train on"):
+        compat.train_supervised(lr=0.5)
+
+
+ATTRIBUTES = {
+    *("lr", "dim", "ws", "epoch", "minCount", "minCountLabel", "minn", "maxn", "neg", "loss"),
+    *("wordNgrams", "bucket", "thread", "lrUpdateRate", "t", "label", "verbose"),
+    "pretrainedVectors",
+}
+
+
+def test_a_file_may_be_given_by_its_name_too(labelled_file):
+    assert compat.train_supervised(input=labelled_file, **QUICK).get_dimension() == 4
+
+
+def test_labels_come_in_the_order_of_the_original(original, labelled_file, tmp_path):
+    for loss in LOSSES:
+        theirs = original.train_supervised(str(labelled_file), loss=loss, verbose=0, **QUICK)
+        ours = compat.train_supervised(labelled_file, loss=loss, **QUICK)
+        assert ours.labels == theirs.labels
+        ours.save_model(tmp_path / "m.bin")
+        again = original.load_model(str(tmp_path / "m.bin"))
+        np.testing.assert_array_equal(again.get_output_matrix(), ours.get_output_matrix())
+        expected, found = (dict(zip(*m.predict("u", k=-1), strict=True)) for m in (again, ours))
+        assert found == pytest.approx(expected, abs=2e-6)
+
+
+def test_a_label_of_several_words_cannot_be_written(tmp_path):
+    import fasttext_app as ft
+
+    labels = ["good news", "bad"] * 5
+    model = ft.train(["u v", "w x"] * 5, labels, text={"tokenizer": "fasttext"}, epochs=1)
+    with pytest.raises(ConfigError, match="its label 'good news' has white space or a NUL in it"):
+        compat.FastText(model).save_model(tmp_path / "m.bin")
+    assert not list(tmp_path.iterdir())
+
+
+# --- the names of the original
+
+
+def test_every_name_of_the_original_package_is_here(original):
+    from_future = {"absolute_import", "division", "print_function", "unicode_literals"}
+    theirs = {name for name in dir(original) if not name.startswith("__")} - from_future
+    assert theirs <= set(dir(compat))
+
+
+def test_every_name_of_a_model_is_here(original, labelled_file):
+    theirs = original.train_supervised(str(labelled_file), verbose=0, **QUICK)
+    ours = compat.train_supervised(labelled_file, **QUICK)
+    names = {name for name in dir(theirs) if not name.startswith("_")}
+    names |= {"__getitem__", "__contains__"}
+    assert names - set(dir(ours)) == {"f"}  # its own object of compiled code
+    assert names >= ATTRIBUTES
+
+
+def test_every_method_takes_the_arguments_of_the_original(original):
+    theirs = original.FastText._FastText
+    for name, method in inspect.getmembers(theirs, inspect.isfunction):
+        if name.startswith("_"):
+            continue
+        expected = inspect.signature(method).parameters
+        found = inspect.signature(getattr(compat.FastText, name)).parameters
+        assert list(found) == list(expected), name
+        defaults = [parameter.default for parameter in expected.values()]
+        assert [parameter.default for parameter in found.values()] == defaults, name
+
+
+def test_every_name_of_a_meter_is_here(original):
+    theirs = {n for n in dir(original.FastText._Meter) if not n.startswith("_")}
+    assert theirs <= set(dir(compat.model.ScoreMeter))
+
+
+@pytest.mark.parametrize("name", ["train_unsupervised", "cbow", "skipgram"])
+def test_word_vectors_are_not_trained_here(name):
+    with pytest.raises(ConfigError, match="this program trains classifiers; train word vectors wi"):
+        getattr(compat, name)("text.txt", model="cbow")
+
+
+def test_the_old_name_of_training_is_refused_as_in_the_original(original):
+    message = r"`supervised` is not supported any more\. Please use `train_supervised`"
+    for library, error in ((original, Exception), (compat, ConfigError)):
+        with pytest.raises(error, match=message):
+            library.supervised("train.txt", "model")
+
+
+# --- matrices
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("dim", [4, 7])
+def test_other_matrices_give_the_answers_that_they_give_in_the_original(
+    original, train_original, odd_texts, tmp_path, loss, dim
+):
+    path = train_original(loss=loss, wordNgrams=2, bucket=300)
+    theirs, ours = original.load_model(str(path)), compat.load_model(path)
+    chance = np.random.default_rng(0)
+    rows, classes = len(ours.get_input_matrix()), len(ours.labels)
+    matrices = chance.normal(size=(rows, dim)), chance.normal(size=(classes, dim))
+    for model in (theirs, ours):
+        model.set_matrices(*matrices)
+        assert model.get_dimension() == dim
+    np.testing.assert_array_equal(ours.get_input_matrix(), theirs.get_input_matrix())
+    np.testing.assert_array_equal(ours.get_output_matrix(), theirs.get_output_matrix())
+    for text in odd_texts[:40]:
+        (labels, proba), (found, numbers) = theirs.predict(text, k=-1), ours.predict(text, k=-1)
+        away = dict(zip(found, numbers, strict=True))
+        near = [abs(away[name] - min(p, 1)) for name, p in zip(labels, proba, strict=True)]
+        assert max(near, default=0) < 0.25 / 32 if loss in ("ova", "ns") else 2e-6
+    ours.save_model(tmp_path / "m.bin")
+    again = original.load_model(str(tmp_path / "m.bin"))
+    np.testing.assert_array_equal(again.get_input_matrix(), ours.get_input_matrix())
+
+
+@pytest.mark.parametrize(
+    "shapes", [((3, 4), (4, 4)), ((5, 4), (3, 4)), ((5, 4), (4, 3)), ((5, 0), (4, 0)), ((), (4, 4))]
+)
+def test_matrices_of_other_shapes_are_refused(tmp_path, shapes):
+    path = tmp_path / "train.txt"
+    path.write_text("__label__a u v\n__label__b w u\n__label__c u\n__label__d u w u\n")
+    model = compat.train_supervised(path, **QUICK)  # with </s>, 4 words
+    before = model.get_input_matrix()
+    with pytest.raises(ConfigError, match=r"set_matrices: .* where \[4, D\] and \[4, D\] are exp"):
+        model.set_matrices(*(np.zeros(shape) for shape in shapes))
+    np.testing.assert_array_equal(model.get_input_matrix(), before)
+
+
+# --- scores and curves
+
+
+@pytest.fixture(scope="module")
+def scored_file(labelled_rows, tmp_path_factory):
+    path = tmp_path_factory.mktemp("scored") / "test.txt"
+    lines = [f"__label__{label} {text}" for label, text in labelled_rows[:200]]
+    lines += ["no label", "__label__none x", "__label__d __label__sport two", "", "__label__d"]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return str(path)
+
+
+@pytest.fixture
+def meters(original, train_original, scored_file):
+    def both(k, **options):
+        path = train_original(**options)
+        models = original.load_model(str(path)), compat.load_model(path)
+        return [model.get_meter(scored_file, k) for model in models]
+
+    return both
+
+
+CHOICES = [None, "__label__sport", "__label__d"]
+
+
+@pytest.mark.parametrize(
+    ("loss", "k"), [*((loss, -1) for loss in LOSSES), ("softmax", 1), ("hs", 2)]
+)
+def test_scores_of_labels_are_those_of_the_original(meters, loss, k):
+    theirs, ours = meters(k, loss=loss)
+    for label in CHOICES[1:]:
+        expected, found = theirs.score_vs_true(label), ours.score_vs_true(label)
+        within = 0.25 / 32 if loss in ("ova", "ns") else 2e-6
+        np.testing.assert_allclose(found[0], expected[0], rtol=0, atol=within)
+        assert found[1].sum() == expected[1].sum()
+        assert found[0].dtype == expected[0].dtype
+
+
+@pytest.mark.parametrize("k", [1, -1])
+@pytest.mark.parametrize("label", CHOICES)
+def test_curves_are_those_of_the_original(meters, k, label):
+    theirs, ours = meters(k, epoch=1, lr=0.05)
+    (precision, recall), (found, recalls) = (
+        meter.precision_recall_curve(label) for meter in (theirs, ours)
+    )
+    # Two scores that are equal there may be a last bit apart here: one point more.
+    points = {(round(p, 9), round(r, 9)) for p, r in zip(precision, recall, strict=True)}
+    our_points = {(round(p, 9), round(r, 9)) for p, r in zip(found, recalls, strict=True)}
+    assert len(points) > (3 if k == 1 else 20)
+    assert len(points ^ our_points) <= 0.05 * len(points)
+    assert (found[-1], recalls[-1]) == (precision[-1], recall[-1]) == (1, 0)
+    for level in (0, 0.25, 0.5, 0.9, 1):
+        assert ours.precision_at_recall(level, label) == pytest.approx(
+            theirs.precision_at_recall(level, label), abs=0.01
+        )
+        assert ours.recall_at_precision(level, label) == pytest.approx(
+            theirs.recall_at_precision(level, label), abs=0.01
+        )
+
+
+def test_a_meter_of_nothing_has_no_curve(original, train_original, tmp_path):
+    (tmp_path / "none.txt").write_text("no label\n")
+    path = train_original()
+    for model in (original.load_model(str(path)), compat.load_model(path)):
+        meter = model.get_meter(str(tmp_path / "none.txt"))
+        assert [len(values) for values in meter.precision_recall_curve()] == [0, 0]
+        assert [len(values) for values in meter.score_vs_true("__label__d")] == [0, 0]
+        assert meter.precision_at_recall(0.5) == meter.recall_at_precision(0.5) == 0
+
+
+def test_a_label_that_no_line_has_has_no_recall(original, train_original, tmp_path):
+    (tmp_path / "one.txt").write_text("__label__sport u\n")
+    path = train_original()
+    for model in (original.load_model(str(path)), compat.load_model(path)):
+        precision, recall = model.get_meter(str(tmp_path / "one.txt")).precision_recall_curve(
+            "__label__d"
+        )
+        assert precision.tolist() == [0, 1]
+        assert math.isnan(recall[0])
+        assert recall[1] == 0
+
+
+def test_a_meter_refuses_a_label_that_it_does_not_know(train_original, scored_file):
+    meter = compat.load_model(train_original()).get_meter(scored_file)
+    with pytest.raises(ConfigError, match="sports: the model has no such label"):
+        meter.score_vs_true("sports")
+
+
+# --- words that are no UTF-8
+
+
+def test_words_are_decoded_as_in_the_original(original, tmp_path):
+    path = tmp_path / "train.txt"
+    path.write_bytes(b"__label__a \xff u\xfe\n__label__b v\xe9t\xe9 \xff\n" * 9)
+    original.train_supervised(str(path), verbose=0, **QUICK).save_model(f"{path}.bin")
+    theirs, ours = original.load_model(f"{path}.bin"), compat.load_model(f"{path}.bin")
+    for errors in ("replace", "ignore"):
+        found, expected = (model.get_words(on_unicode_error=errors) for model in (ours, theirs))
+        assert found == expected
+        near, others = (
+            model.get_nearest_neighbors("u", 3, on_unicode_error=errors)
+            if model.get_word_vector("u").any()
+            else []
+            for model in (ours, theirs)
+        )
+        assert [word for _, word in near] == [word for _, word in others]
+    for model in (theirs, ours):
+        with pytest.raises(UnicodeDecodeError):
+            model.get_words()
+
+
+@pytest.mark.parametrize("text", ["u __label__a v", ["u", "__label__b x __label__a", ""]])
+def test_lines_are_split_as_in_the_original(original, tmp_path, text):
+    path = tmp_path / "train.txt"
+    path.write_text("__label__a u\n__label__b v\n")
+    model = original.train_supervised(str(path), verbose=0, **QUICK)
+    ours = compat.train_supervised(path, **QUICK)
+    assert ours.get_line(text) == model.get_line(text)
+
+
+def test_word_vectors_have_words_for_labels(original, tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("u v w\n" * 9)
+    model = original.train_unsupervised(
+        str(path), minCount=1, dim=3, bucket=9, epoch=1, verbose=0, thread=1
+    )
+    model.save_model(f"{path}.bin")
+    ours = compat.load_model(f"{path}.bin")
+    assert ours.get_labels() == model.get_labels() == ours.labels
+    np.testing.assert_array_equal(ours.get_labels(True)[1], model.get_labels(True)[1])

@@ -1,0 +1,499 @@
+"""Settings: what is refused and why, which layer wins, and the way to TOML and back."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn, optim
+
+import fasttext_app
+from fasttext_app.config.loading import (
+    dump_config,
+    flat_layer,
+    load_config_file,
+    parse_assignments,
+    resolve,
+)
+from fasttext_app.config.resources import config_names
+from fasttext_app.config.schema import Config
+from fasttext_app.core.device import torch_threads
+from fasttext_app.core.ragged import Ragged
+from fasttext_app.errors import ConfigError
+from fasttext_app.model.classifier import FastTextClassifier
+from fasttext_app.training.dataset import EncodedDataset
+from fasttext_app.training.trainer import Trainer
+
+SECTIONS = {name: info.annotation.model_fields for name, info in Config.model_fields.items()}
+
+
+def resolve_flat(**settings: Any) -> Config:
+    return resolve(flat_layer(settings))
+
+
+# -------------------------------------------------------------------------- impossible combinations
+
+REFUSED = [
+    ({"minn": 3, "maxn": 2}, "text.minn = 3 is larger than text.maxn = 2"),
+    ({"minn": 0, "maxn": 2}, "character n-grams need text.minn >= 1"),
+    (
+        {"name": "sparse_adam", "sparse": False},
+        '"sparse_adam" takes only sparse gradients; set model.sparse = true',
+    ),
+    ({"mode": "max"}, 'model.mode = "max" has no sparse gradient; set model.sparse = false'),
+    ({"scale_grad_by_freq": True}, "model.scale_grad_by_freq has no sparse gradient"),
+    (
+        {"scale_grad_by_freq": True, "mode": "max", "sparse": False},
+        'model.scale_grad_by_freq is not supported with model.mode = "max"',
+    ),
+    ({"term_weighting": "tfidf"}, 'which EmbeddingBag takes only with model.mode = "sum"'),
+    (
+        {"term_weighting": "tfidf", "mode": "max", "sparse": False},
+        'which EmbeddingBag takes only with model.mode = "sum"',
+    ),
+    ({"name": "sgd", "momentum": 0.9}, "makes a buffer that grows at every step"),
+    ({"weight_decay": 0.1}, "optimizer.weight_decay is not defined for sparse gradients"),
+    (
+        {"name": "sgd", "weight_decay": 0.1},
+        "optimizer.weight_decay is not defined for sparse gradients",
+    ),
+    ({"clip_grad_norm": 1.0}, "trainer.clip_grad_norm cannot take the norm of sparse gradients"),
+    ({"momentum": 0.5, "sparse": False}, 'momentum is read only by optimizer.name = "sgd"'),
+    ({"betas": (0.5, 0.5)}, 'betas is read only by optimizer.name = "sparse_adam"'),
+    ({"name": "sgd", "eps": 1e-5}, 'eps is not read by optimizer.name = "sgd"'),
+    ({"norm_type": 1.0}, "model.norm_type is read only where model.max_norm is set"),
+    ({"freeze_pretrained": True}, "model.pretrained names no vectors"),
+    (
+        {"freeze_pretrained": True, "pretrained": "x.vec", "max_norm": 1.0},
+        "max_norm rescales rows in place, so model.freeze_pretrained could not keep them",
+    ),
+    (
+        {
+            "freeze_pretrained": True,
+            "pretrained": "x.vec",
+            "sparse": False,
+            "weight_decay": 0.1,
+        },
+        "weight_decay shrinks every row, so model.freeze_pretrained could not keep them",
+    ),
+    ({"cutoffs": (2,)}, 'model.cutoffs is read only by model.loss = "adaptive"'),
+    ({"div_value": 2.0}, 'model.div_value is read only by model.loss = "adaptive"'),
+    (
+        {"loss": "adaptive", "cutoffs": (5, 5)},
+        "model.cutoffs = [5, 5]: each must be larger than the one before",
+    ),
+    (
+        {"loss": "adaptive", "dim": 15, "cutoffs": (2, 5)},
+        "model.dim = 15 leaves no dimension for cluster 2 of the adaptive softmax, "
+        "which has dim / 4^2",
+    ),
+    ({"loss": "adaptive", "dim": 3}, "model.dim = 3 leaves no dimension for cluster 1"),
+    (
+        {"loss": "adaptive", "probabilities": "fasttext"},
+        "the original has no adaptive softmax",
+    ),
+    (
+        {"loss": "ns", "label_smoothing": 0.1},
+        "trainer.label_smoothing needs a loss that looks at every class of every text, and "
+        'model.loss = "ns" looks at a few',
+    ),
+    ({"loss": "hs", "focal_gamma": 2.0}, "trainer.focal_gamma needs a loss that looks at every"),
+    (
+        {"loss": "hs", "soft_labels": True, "label_separator": "|"},
+        "data.soft_labels needs a loss that looks at every class",
+    ),
+    ({"soft_labels": True}, "data.soft_labels needs data.label_separator"),
+    (
+        {"soft_labels": True, "label_separator": "="},
+        'data.label_separator cannot have "=" in it',
+    ),
+    (
+        {"focal_gamma": 1.0, "label_smoothing": 0.1},
+        "with trainer.label_smoothing no answer is all right",
+    ),
+    (
+        {"focal_gamma": 1.0, "soft_labels": True, "label_separator": "|"},
+        "with data.soft_labels no answer is all right",
+    ),
+]
+
+
+@pytest.mark.parametrize(("settings", "reason"), REFUSED)
+def test_an_impossible_combination_is_refused_with_its_reason(settings, reason):
+    with pytest.raises(ConfigError, match=re.escape(reason)):
+        resolve_flat(**settings)
+
+
+def steps_of(
+    make: Callable[..., optim.Optimizer], *, weights: bool = False, **options: Any
+) -> Iterator[tuple[nn.EmbeddingBag, optim.Optimizer]]:
+    """Step a stock EmbeddingBag three times; yield it with its optimizer after each."""
+    torch.manual_seed(0)
+    bag = nn.EmbeddingBag(200, 2, include_last_offset=True, **options)
+    optimizer = make(list(bag.parameters()))
+    for _ in range(3):
+        optimizer.zero_grad()
+        indices = torch.randint(0, 200, (20,))
+        per_sample_weights = torch.ones(20) if weights else None
+        bag(indices, torch.tensor([0, 10, 20]), per_sample_weights).sum().backward()
+        optimizer.step()
+        yield bag, optimizer
+
+
+def sgd(parameters: list[nn.Parameter], **options: Any) -> optim.SGD:
+    return optim.SGD(parameters, 0.1, **options)
+
+
+@pytest.mark.parametrize(
+    ("make", "options"),
+    [
+        pytest.param(optim.SparseAdam, {"sparse": False}, id="SparseAdam on dense gradients"),
+        pytest.param(
+            lambda p: sgd(p, weight_decay=0.1), {"sparse": True}, id="SGD decay on sparse"
+        ),
+        pytest.param(
+            lambda p: optim.Adagrad(p, weight_decay=0.1),
+            {"sparse": True},
+            id="Adagrad decay on sparse",
+        ),
+        pytest.param(sgd, {"mode": "max", "sparse": True}, id="max on sparse"),
+        pytest.param(sgd, {"scale_grad_by_freq": True, "sparse": True}, id="freq on sparse"),
+        pytest.param(sgd, {"scale_grad_by_freq": True, "mode": "max"}, id="freq on max"),
+        pytest.param(sgd, {"weights": True, "mode": "mean"}, id="weights on mean"),
+        pytest.param(sgd, {"weights": True, "mode": "max"}, id="weights on max"),
+    ],
+)
+def test_torch_itself_cannot_run_what_is_refused_as_impossible(make, options):
+    with torch_threads(1), pytest.raises((RuntimeError, ValueError, NotImplementedError)):
+        list(steps_of(make, **options))
+
+
+def test_torch_itself_cannot_clip_sparse_gradients():
+    with torch_threads(1):
+        bag, _ = next(steps_of(sgd, sparse=True))
+        with pytest.raises(NotImplementedError):
+            nn.utils.clip_grad_norm_(bag.parameters(), 1.0)
+
+
+def test_the_momentum_buffer_of_sparse_gradients_does_grow():
+    with torch_threads(1):
+        steps = steps_of(lambda p: sgd(p, momentum=0.9), sparse=True)
+        sizes = [o.state[bag.weight]["momentum_buffer"]._nnz() for bag, o in steps]
+    assert sizes[0] < sizes[1] < sizes[2]
+
+
+OPTIONS: dict[str, list[Any]] = {
+    "name": ["sgd", "adagrad", "sparse_adam"],
+    "sparse": [True, False],
+    "mode": ["mean", "sum", "max"],
+    "max_norm": [None, 0.5],
+    "scale_grad_by_freq": [False, True],
+    "include_last_offset": [True, False],
+    "padding_idx": [None, 1],
+    "term_weighting": ["none", "tfidf"],
+    "weight_decay": [0.0, 0.1],
+    "momentum": [0.0, 0.9],
+    "clip_grad_norm": [None, 1.0],
+    "loss": ["softmax", "ova"],
+    "focal_gamma": [0.0, 2.0],
+}
+
+
+def accepted() -> Iterator[Config]:
+    for values in itertools.product(*OPTIONS.values()):
+        try:
+            yield resolve_flat(
+                **dict(zip(OPTIONS, values, strict=True)), dim=3, batch_size=2, epochs=1
+            )
+        except ConfigError:
+            continue
+
+
+def test_whatever_is_accepted_trains():
+    configs = list(accepted())
+    assert len(configs) > 500
+    bags = Ragged.from_lists([[0, 1, 1, 2], [], [1], [3, 0, 3]], np.int32)
+    weights = np.linspace(0.1, 0.9, 8, dtype=np.float32)
+    with torch_threads(1):
+        for config in np.random.default_rng(0).permutation(np.array(configs, object))[:250]:
+            model = FastTextClassifier.from_config(
+                config.model, 4, 2, torch.Generator().manual_seed(0)
+            )
+            before = {key: value.clone() for key, value in model.state_dict().items()}
+            data = EncodedDataset(
+                bags,
+                np.array([0, 1, 1, 0]),
+                weights if config.text.term_weighting == "tfidf" else None,
+                include_last_offset=config.model.include_last_offset,
+            )
+            Trainer(model, config).fit(data, data)
+            moved = {key: not torch.equal(v, before[key]) for key, v in model.state_dict().items()}
+            assert all(moved.values()), config
+
+
+# -------------------------------------------------------------------------------- layers and errors
+
+
+def test_later_layers_win_setting_by_setting():
+    config = resolve(
+        {"trainer": {"epochs": 1, "batch_size": 8}, "model": {"dim": 3}},
+        {"trainer": {"epochs": 2}},
+        {"optimizer": {"lr": 0.5}},
+    )
+    assert (config.trainer.epochs, config.trainer.batch_size) == (2, 8)
+    assert (config.model.dim, config.optimizer.lr) == (3, 0.5)
+
+
+def test_the_layers_are_left_as_they_were():
+    layer = {"trainer": {"epochs": 1}}
+    resolve(layer, {"trainer": {"epochs": 2}})
+    assert layer == {"trainer": {"epochs": 1}}
+
+
+def test_combinations_are_judged_after_all_layers():
+    assert resolve({"model": {"mode": "max"}}, {"model": {"sparse": False}}).model.mode == "max"
+
+
+def test_a_config_cannot_be_changed():
+    with pytest.raises(ValueError, match="frozen"):
+        Config().trainer.epochs = 3
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        ({"trainr": {}}, "trainr: no such section; did you mean 'trainer'?"),
+        ({"zzz": {}}, "zzz: no such section"),
+        ({"epochs": 3}, "epochs: no such section; did you mean 'trainer.epochs'?"),
+        ({"trainer": 3}, "trainer: is a section of settings, not a value"),
+        ({"trainer": {"epoch": 3}}, "trainer.epoch: no such setting; did you mean"),
+        ({"optimizer": {"learning_rate": 3}}, "optimizer.learning_rate: no such setting"),
+        ({"trainer": {"epochs": "3"}}, "trainer.epochs: Input should be a valid integer (got '3')"),
+        ({"trainer": {"epochs": 3.0}}, "trainer.epochs: Input should be a valid integer (got 3.0)"),
+        ({"trainer": {"epochs": True}}, "trainer.epochs: Input should be a valid integer"),
+        ({"trainer": {"epochs": 0}}, "trainer.epochs: Input should be greater than or equal to 1"),
+        ({"trainer": {"seed": -1}}, "trainer.seed: Input should be greater than or equal to 0"),
+        ({"trainer": {"seed": 2**63}}, "trainer.seed: Input should be less than"),
+        ({"trainer": {"device": "gpu"}}, "trainer.device: String should match pattern"),
+        ({"trainer": {"device": "cuda:0\n"}}, "trainer.device: String should match pattern"),
+        ({"model": {"sparse": 1}}, "model.sparse: Input should be a valid boolean (got 1)"),
+        ({"model": {"mode": "avg"}}, "model.mode: Input should be 'mean', 'sum' or 'max'"),
+        ({"model": {"dim": 10**6}}, "model.dim: Input should be less than or equal to 65536"),
+        ({"optimizer": {"lr": 0}}, "optimizer.lr: Input should be greater than 0"),
+        ({"optimizer": {"lr": math.nan}}, "optimizer.lr: Input should be"),
+        ({"optimizer": {"lr": math.inf}}, "optimizer.lr: Input should be"),
+        ({"optimizer": {"lr": 1e39}}, "optimizer.lr: Input should be less than or equal to"),
+        ({"optimizer": {"eps": 1e-60}}, "optimizer.eps: Input should be greater than or equal to"),
+        ({"optimizer": {"warmup": 1.0}}, "optimizer.warmup: Input should be less than 1"),
+        ({"optimizer": {"betas": [0.9]}}, "optimizer.betas: Field required"),
+        ({"optimizer": {"betas": [0.9, 1.0]}}, "optimizer.betas: Input should be less than 1"),
+        ({"model": {"max_norm": math.nan}}, "model.max_norm: Input should be a finite number"),
+        ({"data": {"validation": 1.5}}, "data.validation: Input should be less than 1 (got 1.5)"),
+        ({"data": {"validation": -0.5}}, "data.validation: Input should be greater than or equal"),
+        ({"data": {"text_columns": []}}, "data.text_columns: Tuple should have at least 1 item"),
+        ({"data": {"label_prefix": ""}}, "data.label_prefix: String should have at least 1"),
+        ({"data": {"source": "\udcff.csv"}}, "data.source: is not valid UTF-8"),
+        ({"text": {"tokenizer": "hf:\udcff"}}, "text.tokenizer: is not valid UTF-8"),
+        ({"model": {"pretrained": "\udcff"}}, "model.pretrained: is not valid UTF-8"),
+    ],
+)
+def test_a_wrong_setting_is_named(layer, message):
+    with pytest.raises(ConfigError) as caught:
+        resolve(layer)
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_nearest_setting_comes_with_its_section():
+    with pytest.raises(ConfigError, match=r"did you mean 'trainer\.epochs'\?"):
+        resolve({"trainer": {"epoch": 3}})
+
+
+# --------------------------------------------------------------------------------------- --set, API
+
+
+@pytest.mark.parametrize(
+    ("assignment", "value"),
+    [
+        ("a.b=3", 3),
+        ("a.b=-0.5", -0.5),
+        ("a.b=1e-3", 1e-3),
+        ("a.b = 1_000", 1000),
+        ("a.b=true", True),
+        ("a.b=True", "True"),
+        ("a.b=text", "text"),
+        ("a.b = two words ", "two words"),
+        ("a.b='3'", "3"),
+        ('a.b="x = y"', "x = y"),
+        ("a.b=x=y", "x=y"),
+        ("a.b=path/to the/file.csv", "path/to the/file.csv"),
+        ('a.b=["x", "y"]', ["x", "y"]),
+        ("a.b=[0.5, 0.9]", [0.5, 0.9]),
+        ("a.b=[x]", "[x]"),
+        ("a.b=", ""),
+        ("a.b==3", "=3"),
+    ],
+)
+def test_an_assignment_is_toml_or_else_a_string(assignment, value):
+    parsed = parse_assignments([assignment])
+    assert parsed == {"a": {"b": value}}
+    assert type(parsed["a"]["b"]) is type(value)
+
+
+@pytest.mark.parametrize("assignment", ["", "a", "a.b", "a=3", ".b=3", "a.=3", "=3", "a b"])
+def test_a_malformed_assignment_is_refused(assignment):
+    with pytest.raises(ConfigError, match=r"expected section\.key=value"):
+        parse_assignments([assignment])
+
+
+def test_the_last_assignment_of_a_setting_wins():
+    layer = parse_assignments(["trainer.epochs=1", "model.dim=3", "trainer.epochs=2"])
+    assert layer == {"trainer": {"epochs": 2}, "model": {"dim": 3}}
+
+
+def test_flat_settings_find_their_section():
+    layer = flat_layer({"epochs": 3, "lr": 0.5, "text": {"minn": 2}, "maxn": 4})
+    assert layer == {
+        "trainer": {"epochs": 3},
+        "optimizer": {"lr": 0.5},
+        "text": {"minn": 2, "maxn": 4},
+    }
+
+
+def test_an_unknown_flat_setting_gets_the_nearest_name():
+    with pytest.raises(ConfigError, match="epoch: no such setting; did you mean 'epochs'"):
+        flat_layer({"epoch": 3})
+
+
+def test_no_two_sections_share_the_name_of_a_setting():
+    names = [name for fields in SECTIONS.values() for name in fields]
+    assert len(names) == len(set(names))
+    assert not set(names) & set(SECTIONS)
+
+
+@pytest.mark.parametrize(
+    ("section", "name"), [(section, name) for section in SECTIONS for name in SECTIONS[section]]
+)
+def test_every_setting_is_read_somewhere(section, name):
+    package = Path(fasttext_app.__file__).parent
+    files = [path for path in package.rglob("*.py") if path.name != "config.py"]
+    attribute = name
+    if name in {"minn", "maxn", "word_ngrams", "bucket"}:  # the encoder has these names too
+        files = [package / "text" / "encoder.py"]
+        attribute = "config.hashed_rows" if name == "bucket" else f"config.{name}"
+    read = re.compile(rf"(\.|\b){re.escape(attribute)}\b" if "." in attribute else rf"\.{name}\b")
+    assert any(read.search(path.read_text(encoding="utf-8")) for path in files)
+
+
+# ------------------------------------------------------------------------------------ TOML and back
+
+words = st.text(max_size=12)
+fractions = st.floats(0, 0.999, allow_nan=False)
+any_config = st.fixed_dictionaries(
+    {},
+    optional={
+        "source": words,
+        "text_columns": st.lists(words, min_size=1, max_size=3),
+        "label_column": words,
+        "header": st.booleans(),
+        "label_prefix": st.text(min_size=1, max_size=5),
+        "validation": st.one_of(words, fractions),
+        "tokenizer": words,
+        "word_ngrams": st.integers(1, 10),
+        "bucket": st.integers(1, 2**31 - 1),
+        "dim": st.integers(1, 65_536),
+        "padding_idx": st.one_of(st.none(), st.integers(0, 2**63 - 1)),
+        "max_norm": st.one_of(st.none(), st.floats(1e-300, 1e300)),
+        "pretrained": st.one_of(st.none(), words),
+        "lr": st.floats(1e-300, 1e30),
+        "warmup": fractions,
+        "schedule": st.sampled_from(["linear", "constant", "cosine"]),
+        "seed": st.integers(0, 2**63 - 1),
+        "device": st.sampled_from(["auto", "cpu", "cuda:12"]),
+    },
+)
+
+
+@given(any_config)
+@settings(deadline=None, max_examples=150)
+def test_a_config_written_and_read_is_the_same(values):
+    config = resolve_flat(**values)
+    assert resolve(tomllib.loads(dump_config(config))) == config
+
+
+def test_the_written_config_spells_every_setting_out_but_those_that_are_unset():
+    written = tomllib.loads(dump_config(Config()))
+    unset = {"source", "label_separator", "max_norm", "padding_idx", "pretrained"}
+    unset |= {"clip_grad_norm", "checkpoint_every", "cutoffs", "weight_column", "start_from"}
+    assert {name for section in written.values() for name in section} == {
+        name for fields in SECTIONS.values() for name in fields
+    } - unset
+
+
+# ------------------------------------------------------------------------------------- config files
+
+
+def test_a_config_file_is_a_layer(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text("[trainer]\nepochs = 7\n", encoding="utf-8")
+    assert load_config_file(path) == {"trainer": {"epochs": 7}}
+
+
+@pytest.mark.parametrize("name", config_names())
+def test_a_shipped_config_loads_by_its_name(name):
+    assert isinstance(resolve(load_config_file(name)), Config)
+
+
+def test_a_missing_config_file_gets_the_nearest_shipped_name(tmp_path):
+    with pytest.raises(ConfigError, match="smaple: no such config file; did you mean 'sample'"):
+        load_config_file("smaple")
+    with pytest.raises(ConfigError, match=r"no such config file; shipped: .*sample"):
+        load_config_file(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"epochs = ", "not a TOML file"),
+        (b"\xff\xfe", "not a TOML file"),
+        (b"epochs = 3", "epochs: no such section; did you mean 'trainer.epochs'"),
+        (b"[trainer]\nepochs = 0", "trainer.epochs: Input should be greater"),
+    ],
+)
+def test_a_bad_config_file_is_named(tmp_path, content, message):
+    path = tmp_path / "bad.toml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        load_config_file(path)
+    assert str(caught.value).startswith(f"{path}: {message}")
+
+
+def test_a_folder_is_no_config_file(tmp_path):
+    with pytest.raises(ConfigError, match="no such config file"):
+        load_config_file(tmp_path)
+
+
+def test_a_column_number_is_the_name_of_a_column():
+    layer = parse_assignments(["data.label_column=1", "data.text_columns=[2, 3]"])
+    data = resolve(layer).data
+    assert (data.label_column, data.text_columns) == ("1", ("2", "3"))
+
+
+def test_a_section_given_as_a_value_is_told_apart_from_an_unknown_setting():
+    with pytest.raises(ConfigError, match="text: is a section of settings"):
+        flat_layer({"text": "x"})
+
+
+def test_an_assignment_without_its_section_names_it():
+    with pytest.raises(ConfigError, match=r"--set epochs=3: .* did you mean trainer\.epochs\?"):
+        parse_assignments(["epochs=3"])

@@ -1,0 +1,294 @@
+"""``CheckedStream``: what is not text is found, with its line, before a parser sees it."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import gzip
+import io
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fasttext_app.data.checked_stream import CheckedStream, open_error
+from fasttext_app.errors import DataError
+
+FIXTURES_ARE_FINE = settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+ODD_TEXT = st.text(alphabet='a",\n\r\t é\u2028😀', max_size=30)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Callable[..., Path]:
+    """Write bytes to a file, and return its path."""
+
+    def write(data: bytes, name: str = "file.txt") -> Path:
+        path = tmp_path / name
+        path.write_bytes(data)
+        return path
+
+    return write
+
+
+def read_all(path: Path, errors: str = "strict", size: int = 1 << 16, delimiter: str = "") -> bytes:
+    blocks = []
+    with CheckedStream(path, errors, delimiter) as stream:
+        while block := stream.read(size):
+            assert len(block) <= size
+            blocks.append(block)
+    return b"".join(blocks)
+
+
+def odd_quotes(path: Path, delimiter: str = ",", size: int = 16) -> bool:
+    with CheckedStream(path, delimiter=delimiter) as stream:
+        while stream.read(size):
+            pass
+        return stream.odd_quotes
+
+
+# --- what is text passes through unchanged
+
+
+@pytest.mark.parametrize("size", [9, 10, 13, 64, 1 << 20])
+def test_valid_text_passes_unchanged_whatever_the_block_size(file, size):
+    text = "plain\nnaïve café\n日本語 😀\r\nlast line without end" * 7
+    path = file(text.encode())
+    assert read_all(path, "strict", size) == text.encode()
+    assert read_all(path, "replace", size) == text.encode()
+
+
+def test_an_empty_file_is_empty_text(file):
+    assert read_all(file(b"")) == b""
+
+
+@pytest.mark.parametrize("errors", ["strict", "replace"])
+def test_a_byte_order_mark_is_dropped_at_the_start_only(file, errors):
+    path = file(codecs.BOM_UTF8 + b"a\n" + codecs.BOM_UTF8 + b"b")
+    assert read_all(path, errors) == b"a\n" + codecs.BOM_UTF8 + b"b"
+    assert read_all(path, errors, size=9) == b"a\n" + codecs.BOM_UTF8 + b"b"
+    assert read_all(file(codecs.BOM_UTF8), errors) == b""
+
+
+def test_python_readers_can_wrap_it(file):
+    path = file("één\ntwee\n".encode())
+    with CheckedStream(path) as stream:
+        assert list(io.TextIOWrapper(io.BufferedReader(stream), encoding="utf-8")) == [
+            "één\n",
+            "twee\n",
+        ]
+
+
+@pytest.mark.parametrize("name", ["texts.txt.gz", "TEXTS.TXT.GZ"])
+def test_gzip_is_told_by_the_name(file, name):
+    text = "zipped é\n" * 1000
+    assert read_all(file(gzip.compress(text.encode()), name), size=100) == text.encode()
+
+
+def test_closing_leaves_standard_input_open(monkeypatch):
+    stdin = io.TextIOWrapper(io.BufferedReader(io.BytesIO(b"a line\n")))
+    monkeypatch.setattr(sys, "stdin", stdin)
+    assert read_all(Path("-")) == b"a line\n"
+    assert not stdin.buffer.closed
+
+
+# --- bytes that are not UTF-8, and NUL
+
+
+@pytest.mark.parametrize("size", [9, 12, 64, 1 << 20])
+@pytest.mark.parametrize("before", [0, 1, 2, 5, 30])
+def test_a_bad_byte_is_named_with_its_line(file, before, size):
+    path = file("één\n".encode() * before + b"caf\xe9 x\nok\n")
+    with pytest.raises(DataError) as error:
+        read_all(path, "strict", size)
+    assert str(error.value) == (
+        f"{path}:{before + 1}: byte 0xe9 is not UTF-8; save the file as UTF-8 text, "
+        "or pass --errors replace to put U+FFFD in place of bad bytes"
+    )
+
+
+@pytest.mark.parametrize("size", range(9, 30))
+def test_a_character_cut_by_a_line_end_is_on_its_own_line(file, size):
+    """The first two bytes of three, then a line end: where blocks end must not move the line."""
+    path = file(b"one\ntwo\nab\xe2\x82\nfour\n")
+    with pytest.raises(DataError, match=r":3: byte 0xe2 is not UTF-8"):
+        read_all(path, "strict", size)
+
+
+def test_a_character_cut_by_the_end_of_the_file(file):
+    path = file(b"one\ntwo\xf0\x9f\x98")
+    with pytest.raises(DataError, match=r":2: byte 0xf0 is not UTF-8"):
+        read_all(path)
+    assert read_all(path, "replace").decode() == "one\ntwo\N{REPLACEMENT CHARACTER}"
+
+
+@pytest.mark.parametrize(
+    "bad", [b"\xff", b"\xc0\xaf", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\x80"]
+)
+def test_every_kind_of_invalid_utf8_is_refused(file, bad):
+    with pytest.raises(DataError, match=rf":2: byte 0x{bad[0]:02x} is not UTF-8"):
+        read_all(file(b"one\n" + bad + b"\n"))
+
+
+@pytest.mark.parametrize("size", [9, 16, 1 << 20])
+def test_nul_is_named_with_its_line_or_replaced(file, size):
+    path = file(b"one\ntwo\nth\x00ree\n")
+    with pytest.raises(DataError, match=r":3: NUL byte; save the file as UTF-8 text"):
+        read_all(path, "strict", size)
+    assert read_all(path, "replace", size).decode() == "one\ntwo\nth\N{REPLACEMENT CHARACTER}ree\n"
+
+
+def test_the_problem_is_kept_for_parsers_that_hide_it(file):
+    with CheckedStream(file(b"\xff")) as stream:
+        with pytest.raises(DataError):
+            stream.read()
+        assert isinstance(stream.problem, DataError)
+
+
+@FIXTURES_ARE_FINE
+@given(data=st.binary(max_size=300), size=st.integers(9, 40))
+def test_replace_reads_any_bytes_as_python_would_and_never_too_many(file, data, size):
+    expected = data.decode("utf-8-sig", "replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
+    path = file(data)
+    assert read_all(path, "replace", size).decode() == expected  # read_all checks the sizes
+
+
+@FIXTURES_ARE_FINE
+@given(data=st.binary(max_size=120), size=st.integers(9, 40))
+def test_strict_gives_the_text_or_names_the_line_of_the_first_bad_byte(file, data, size):
+    path = file(data)
+    try:
+        text = data.decode("utf-8-sig")
+        bad = data.index(b"\0") if b"\0" in data else None
+    except UnicodeDecodeError:
+        bad = next(
+            end
+            for end in range(len(data) + 1)
+            if end == len(data) or not _is_start_of_text(data[: end + 1])
+        )
+        if b"\0" in data[:bad]:
+            bad = data.index(b"\0")
+    if bad is None:
+        assert read_all(path, "strict", size) == text.encode()
+        return
+    with pytest.raises(DataError) as error:
+        read_all(path, "strict", size)
+    # A character that turns out bad at a later byte is named at its first byte: never after it.
+    line = int(str(error.value).removeprefix(f"{path}:").partition(":")[0])
+    assert line in {data[: max(bad - back, 0)].count(b"\n") + 1 for back in range(4)}
+
+
+def _is_start_of_text(data: bytes) -> bool:
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(data)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+# --- gzip and the file system
+
+
+@pytest.mark.parametrize("kept", [0.3, 0.9, 0.99])
+def test_a_truncated_gzip_is_refused(file, kept):
+    whole = gzip.compress(bytes(range(32, 127)) * 500)
+    path = file(whole[: int(len(whole) * kept)], "cut.gz")
+    with pytest.raises(DataError, match="the gzip data is damaged or cut short"):
+        read_all(path)
+
+
+@pytest.mark.parametrize("data", [b"not gzip at all", b"\x1f\x8b\x08garbage garbage garbage"])
+def test_what_is_not_gzip_is_refused(file, data):
+    with pytest.raises(DataError, match="the gzip data is damaged or cut short"):
+        read_all(file(data, "false.gz"))
+
+
+def test_a_flipped_byte_in_gzip_is_refused(file):
+    whole = bytearray(gzip.compress(b"some text\n" * 1000))
+    whole[len(whole) // 2] ^= 0xFF
+    with pytest.raises(DataError, match="damaged or cut short"):
+        read_all(file(bytes(whole), "flipped.gz"))
+
+
+def test_a_missing_file_and_a_folder(tmp_path):
+    with pytest.raises(DataError, match=r"nothing\.txt: no such file$"):
+        CheckedStream(tmp_path / "nothing.txt")
+    with pytest.raises(DataError, match="cannot be opened: Is a directory"):
+        CheckedStream(tmp_path)
+
+
+def test_open_error_gives_the_systems_reason():
+    error = open_error(Path("a.csv"), PermissionError(13, "Permission denied"))
+    assert str(error) == "a.csv: cannot be opened: Permission denied"
+
+
+def test_a_file_that_cannot_be_read_to_its_end(file, monkeypatch):
+    path = file(b"text")
+    with CheckedStream(path) as stream:
+
+        def fail(size: int) -> bytes:
+            raise OSError(5, "Input/output error")
+
+        monkeypatch.setattr(stream, "_read", fail)
+        with pytest.raises(DataError, match="cannot be read: Input/output error"):
+            stream.read(100)
+
+
+# --- quotes
+
+
+@FIXTURES_ARE_FINE
+@given(
+    rows=st.lists(st.lists(ODD_TEXT, min_size=2, max_size=3), max_size=6),
+    delimiter=st.sampled_from(",\t"),
+    end=st.sampled_from(["\n", "\r\n"]),
+    size=st.integers(9, 40),
+)
+def test_files_that_the_csv_module_wrote_have_no_odd_quotes(file, rows, delimiter, end, size):
+    buffer = io.StringIO()
+    csv.writer(buffer, delimiter=delimiter, lineterminator=end, quoting=csv.QUOTE_ALL).writerows(
+        rows
+    )
+    assert not odd_quotes(file(buffer.getvalue().encode()), delimiter, size)
+
+
+@FIXTURES_ARE_FINE
+@given(
+    rows=st.lists(st.lists(ODD_TEXT, min_size=2, max_size=2), max_size=4),
+    last=st.text(alphabet="a,\n é", max_size=20),
+    size=st.integers(9, 40),
+)
+def test_an_unclosed_quote_is_always_seen(file, rows, last, size):
+    buffer = io.StringIO()
+    csv.writer(buffer, quoting=csv.QUOTE_ALL).writerows(rows)
+    assert odd_quotes(file((buffer.getvalue() + '"' + last).encode()), size=size)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['a"b,c\n', '"a"b,c\n', 'a,"b" \n', 'a, "b"\n', '"', 'a,b"\n', '"a\n', '"a""\n'],
+)
+def test_quotes_that_do_not_pair_around_a_field(file, text):
+    for size in (9, 10, 64):
+        assert odd_quotes(file(text.encode()), size=size)
+
+
+@pytest.mark.parametrize("text", ['"a","b"\n', '""\n""', '"a""b"\r\n', '"a\r"\r', '"\n",""\n', ""])
+def test_quotes_that_do(file, text):
+    for size in (9, 10, 64):
+        assert not odd_quotes(file(text.encode()), size=size)
+
+
+def test_quotes_mean_nothing_without_a_delimiter(file):
+    assert not odd_quotes(file(b'a"b\n'), delimiter="")
+
+
+@given(st.text(alphabet='a",\n\r', max_size=30), st.integers(9, 40))
+@FIXTURES_ARE_FINE
+def test_what_is_said_of_quotes_does_not_depend_on_the_blocks(file, text, size):
+    path = file(text.encode())
+    assert odd_quotes(path, size=size) == odd_quotes(path, size=1 << 16)

@@ -1,0 +1,251 @@
+"""Pretrained vectors: every file form that is read, and what is said about one that cannot be."""
+
+from __future__ import annotations
+
+import gzip
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fasttext_app.data.pretrained_vectors import PretrainedVectors, read_vectors
+from fasttext_app.errors import DataError
+from fasttext_app.text.tokens import Tokens
+from fasttext_app.text.vocabulary import Vocabulary
+
+# Rows: the 0 (seen 3 times), cat 1 (seen 2 times), "new york" 2, z 3.
+VOCABULARY = Vocabulary.build(
+    [Tokens.from_lists([["the", "the", "the", "cat", "cat", "new york", "z"]])]
+)
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(content, name="words.vec"):
+        path = tmp_path / name
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def write_npy(write, tmp_path):
+    def write_npy(matrix, words):
+        write(words, "words.txt")
+        np.save(tmp_path / "words.npy", matrix)
+        return tmp_path / "words.npy"
+
+    return write_npy
+
+
+def read(path, dim=3):
+    found = read_vectors(path, VOCABULARY, dim)
+    assert (found.rows.dtype, found.vectors.dtype) == (np.int64, np.float32)
+    return dict(zip(found.rows.tolist(), found.vectors.tolist(), strict=True))
+
+
+# --- text --------------------------------------------------------------------------------------
+
+
+def test_a_vec_file_has_a_header_and_a_space_behind_each_line(write):
+    path = write("3 3\nthe 1 2 3 \nother 0 0 0 \ncat -4.5 5e-1 6 \n")
+    assert read(path) == {0: [1, 2, 3], 1: [-4.5, 0.5, 6]}
+
+
+def test_glove_text_has_no_header(write):
+    assert read(write("cat 4 5 6\nthe 1 2 3\n", "glove.txt")) == {1: [4, 5, 6], 0: [1, 2, 3]}
+
+
+@pytest.mark.parametrize(
+    "before", ["", "2 3\n", "x 0 0 0\n", "2 3\nx 0 0 0\n", "x 0 0 0\ny 0 0 0\n"]
+)
+def test_a_word_may_hold_a_space_on_any_line(write, before):
+    assert read(write(before + "new york 7 8 9\n")) == {2: [7, 8, 9]}
+
+
+@pytest.mark.parametrize("header", ["", "1 3\n"])
+def test_a_gz_file_is_unpacked(write, header):
+    assert read(write(gzip.compress(f"{header}the 1 2 3\n".encode()), "w.vec.gz")) == {0: [1, 2, 3]}
+
+
+def test_lines_may_end_as_on_windows_and_the_last_not_at_all(write):
+    assert read(write("2 3\r\nthe 1 2 3\r\ncat 4 5 6")) == {0: [1, 2, 3], 1: [4, 5, 6]}
+
+
+def test_an_empty_line_is_passed_over(write):
+    assert read(write("the 1 2 3\n\ncat 4 5 6\n\n")) == {0: [1, 2, 3], 1: [4, 5, 6]}
+
+
+def test_of_a_word_given_twice_the_first_vector_counts(write):
+    assert read(write("the 1 2 3\ncat 4 5 6\nthe 7 8 9\n")) == {0: [1, 2, 3], 1: [4, 5, 6]}
+
+
+def test_words_with_bytes_that_are_not_utf_8_do_not_stop_the_reading(write):
+    assert read(write(b"caf\xe9 1 1 1\nthe 1 2 3\n")) == {0: [1, 2, 3]}
+
+
+def test_a_number_as_a_word_is_not_a_header(write):
+    assert read(write("7 1 2 3\nthe 1 2 3\n")) == {0: [1, 2, 3]}
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["1 5\nthe 1 2 3 4 5\n", "the 1 2 3 4 5\n", "new york 1 2 3 4 5\n"],
+    ids=["header", "word", "word with a space"],
+)
+def test_another_dimension_names_the_setting_that_would_fit(write, content):
+    with pytest.raises(
+        DataError, match=r"words\.vec:1: the vectors have 5 .*; set model\.dim = 5$"
+    ):
+        read(write(content))
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ("the one two three\n", 1),
+        ("the\n", 1),
+        ("2 3\nthe 1 x 3\n", 2),
+        ("x 0 0 0\ny 0 0 0\ncat 1 2\n", 3),  # cut short
+        ("x 0 0 0\n\nthe 1 2 \n", 3),
+        ("x\t0\t0\t0\n", 1),
+        ("x 0 0 0\nthe\t1\t2\t3\n", 2),
+    ],
+)
+def test_a_malformed_line_is_named(write, content, line):
+    with pytest.raises(DataError, match=rf"words\.vec:{line}: expected a word and 3 numbers"):
+        read(write(content))
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf", "1e39", "1e400"])
+def test_a_number_that_is_not_finite_is_refused_with_its_line(write, number):
+    with pytest.raises(DataError, match=r"words\.vec:2: holds a number that is not finite"):
+        read(write(f"x 0 0 0\nthe 1 {number} 3\n"))
+
+
+@pytest.mark.parametrize("content", ["", "other 1 2 3\n", "0 3\n"])
+def test_a_file_that_knows_none_of_the_words_is_refused(write, content):
+    with pytest.raises(DataError, match=r"words\.vec: has a vector for none of the 4 words"):
+        read(write(content))
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"none\.vec: no such file"):
+        read(tmp_path / "none.vec")
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["the", "cat", "new york", "z", "other", "é"]),
+        st.lists(
+            st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=2, max_size=2
+        ),
+        min_size=1,
+    ),
+    st.booleans(),
+)
+@settings(deadline=None, max_examples=50)
+def test_vectors_that_are_written_come_back(tmp_path_factory, vectors, header):
+    lines = [f"{len(vectors)} 2"] if header else []
+    lines += [f"{word} {numbers[0]!r} {numbers[1]!r}" for word, numbers in vectors.items()]
+    path = tmp_path_factory.mktemp("vectors") / "words.vec"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    rows = {word: row for row, word in enumerate(VOCABULARY.words.to_pylist())}
+    expected = {rows[word]: numbers for word, numbers in vectors.items() if word in rows}
+    if expected:
+        assert read(path, 2) == expected
+    else:
+        with pytest.raises(DataError, match="none of the 4 words"):
+            read(path, 2)
+
+
+# --- .npy --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["f2", "f4", "f8", ">f4", "i8", "u1"])
+def test_an_npy_file_has_its_words_beside_it(write_npy, kind):
+    matrix = np.array([[1, 2, 3], [0, 0, 0], [4, 5, 6]], dtype=kind)
+    assert read(write_npy(matrix, "the\nother\nnew york\n")) == {0: [1, 2, 3], 2: [4, 5, 6]}
+
+
+def test_of_a_word_listed_twice_the_first_row_counts(write_npy):
+    assert read(write_npy(np.eye(3), "z\nz\nother\n")) == {3: [1, 0, 0]}
+
+
+def test_an_npy_file_without_its_words_is_refused(write_npy, tmp_path):
+    path = write_npy(np.eye(3), "")
+    (tmp_path / "words.txt").unlink()
+    with pytest.raises(DataError, match=r"words\.txt: no such file"):
+        read(path)
+
+
+def test_words_and_rows_must_be_as_many(write_npy):
+    with pytest.raises(DataError, match=r"words\.txt: has 2 words for the 3 rows of .*words\.npy"):
+        read(write_npy(np.eye(3), "the\ncat\n"))
+
+
+def test_rows_of_another_dimension_name_the_setting_that_would_fit(write_npy):
+    with pytest.raises(DataError, match=r"words\.npy: the vectors have 4 .*; set model\.dim = 4$"):
+        read(write_npy(np.eye(4), "the\ncat\na\nb\n"))
+
+
+def test_an_array_that_is_no_matrix_is_refused(write_npy):
+    with pytest.raises(DataError, match=r"words\.npy: has shape \(3,\); expected \[words, 3\]"):
+        read(write_npy(np.ones(3), "the\n"))
+
+
+@pytest.mark.parametrize("kind", ["U3", "c8", "?"])
+def test_an_array_of_anything_but_real_numbers_is_refused(write_npy, kind):
+    with pytest.raises(DataError, match=r"words\.npy: is not a NumPy array of numbers"):
+        read(write_npy(np.ones((1, 3), dtype=kind), "the\n"))
+
+
+def test_an_array_of_python_objects_is_refused_unread(write_npy):
+    with pytest.raises(DataError, match=r"words\.npy: is not a whole NumPy array of numbers"):
+        read(write_npy(np.ones((1, 3), dtype=object), "the\n"))
+
+
+def test_an_npz_archive_under_the_name_npy_is_refused(write, tmp_path):
+    np.savez(tmp_path / "words.npz", matrix=np.eye(3))
+    (tmp_path / "words.npz").rename(tmp_path / "words.npy")
+    with pytest.raises(DataError, match=r"words\.npy: is not a NumPy array of numbers"):
+        read(tmp_path / "words.npy")
+
+
+@pytest.mark.parametrize("kept", [0, 20, 100, -10])
+def test_an_npy_file_that_is_cut_short_is_refused(write_npy, kept):
+    path = write_npy(np.eye(3), "the\ncat\nz\n")
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(DataError, match=r"words\.npy: is not a whole NumPy array of numbers"):
+        read(path)
+
+
+def test_a_missing_npy_file_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"none\.npy: no such file"):
+        read(tmp_path / "none.npy")
+
+
+def test_a_row_that_is_not_finite_is_refused_only_if_its_word_is_wanted(write_npy):
+    matrix = np.array([[1, 2, 3], [np.nan, 0, 0]])
+    assert read(write_npy(matrix, "the\nother\n")) == {0: [1, 2, 3]}
+    with pytest.raises(DataError, match=r"words\.npy: row 1: holds a number that is not finite"):
+        read(write_npy(matrix, "the\ncat\n"))
+
+
+# --- coverage ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rows", "words", "occurrences"),
+    [([0], 1 / 4, 3 / 7), ([1, 3], 2 / 4, 3 / 7), ([0, 1, 2, 3], 1.0, 1.0)],
+)
+def test_coverage_is_of_words_and_of_their_occurrences(rows, words, occurrences):
+    found = PretrainedVectors(np.array(rows), np.zeros((len(rows), 3), np.float32))
+    assert found.coverage(VOCABULARY) == pytest.approx({"words": words, "occurrences": occurrences})
+
+
+def test_coverage_of_an_empty_vocabulary_is_zero():
+    nothing = PretrainedVectors(np.empty(0, np.int64), np.empty((0, 3), np.float32))
+    assert nothing.coverage(Vocabulary.build([])) == {"words": 0.0, "occurrences": 0.0}

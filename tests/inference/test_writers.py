@@ -1,0 +1,311 @@
+"""Predictions on their way out: every format can be read back, and a file is whole or not there."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv as arrow_csv
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fasttext_app.errors import DataError
+from fasttext_app.inference.predictions import PREDICTIONS
+from fasttext_app.inference.writers import FORMATS, format_for, write_predictions
+
+ODD_TEXTS = [
+    "plain",
+    "",
+    'a "quoted", text',
+    "two\nlines",
+    "a\rb",
+    "c\r\nd",
+    "tab\there",
+    "é 😀 \u2028",
+]
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=15)
+NAME = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=6)
+PROBABILITY = st.integers(0, 1000).map(lambda n: n / 1000)
+
+
+def made(texts: list[str], labels: list[list[str]], values: list[list[float]]) -> pa.RecordBatch:
+    columns = zip((texts, labels, values), PREDICTIONS.types, strict=True)
+    return pa.record_batch([pa.array(*column) for column in columns], schema=PREDICTIONS)
+
+
+def batch_of(texts: list[str]) -> pa.RecordBatch:
+    return made(texts, [["x", "y"] for _ in texts], [[0.75, 0.25] for _ in texts])
+
+
+def as_text(batches: list[pa.RecordBatch], form: str, top_k: int = 2) -> str:
+    """Write to standard output, and return what came out."""
+    stdout = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdout", stdout)
+        rows = write_predictions(iter(batches), None, form, top_k)
+    assert rows == sum(len(batch) for batch in batches)
+    return stdout.getvalue()
+
+
+@st.composite
+def predicted(draw: st.DrawFn) -> pa.RecordBatch:
+    ranked = st.lists(st.tuples(NAME, PROBABILITY), max_size=3)
+    rows = draw(st.lists(st.tuples(TEXT | st.sampled_from(ODD_TEXTS), ranked), max_size=6))
+    return made(
+        [text for text, _ in rows],
+        [[name for name, _ in found] for _, found in rows],
+        [[value for _, value in found] for _, found in rows],
+    )
+
+
+BATCHES = st.lists(predicted(), max_size=3)
+UNHURRIED = settings(deadline=None, max_examples=50)
+
+
+def joined(batches: list[pa.RecordBatch]) -> list[tuple[str, list[str], list[float]]]:
+    return [tuple(row.values()) for batch in batches for row in batch.to_pylist()]
+
+
+# --- what was written can be read back
+
+
+@UNHURRIED
+@given(BATCHES)
+def test_jsonl_gives_every_row_back(batches):
+    lines = as_text(batches, "jsonl").split("\n")
+    assert lines.pop() == ""
+    assert [tuple(json.loads(line).values()) for line in lines] == joined(batches)
+    for line in lines:
+        assert list(json.loads(line)) == ["text", "labels", "probabilities"]
+
+
+@UNHURRIED
+@given(BATCHES)
+def test_csv_gives_every_row_back(batches):
+    written = as_text(batches, "csv", top_k=3)
+    header, *rows = csv.reader(io.StringIO(written, newline=""), strict=True)
+    names = ["label_1", "probability_1", "label_2", "probability_2", "label_3", "probability_3"]
+    assert header == ["text", *names]
+    assert len(rows) == len(joined(batches))
+    for row, (text, labels, values) in zip(rows, joined(batches), strict=True):
+        assert row[0] == text
+        assert [name for name in row[1::2] if name] == labels
+        assert [float(value) for value in row[2::2] if value] == values
+
+
+@UNHURRIED
+@given(batches=BATCHES)
+def test_parquet_gives_every_row_back(tmp_path_factory, batches):
+    path = tmp_path_factory.mktemp("out") / "rows.parquet"
+    rows = write_predictions(iter(batches), path, "parquet", 3)
+    table = pq.read_table(path)
+    assert table.schema.names == ["text", "labels", "probabilities"]
+    assert len(table) == rows
+    assert list(zip(*table.to_pydict().values(), strict=True)) == joined(batches)
+
+
+@UNHURRIED
+@given(BATCHES)
+def test_text_and_fasttext_have_one_line_a_row(batches):
+    for form in ("text", "fasttext"):
+        lines = as_text(batches, form).split("\n")
+        assert lines.pop() == ""
+        assert len(lines) == len(joined(batches))
+
+
+def test_the_forms_of_a_row():
+    rows = made(["two\nlines, 'quoted'", ""], [["a b", "c"], []], [[0.75, 1e-7], []])
+    assert as_text([rows], "text") == "a b 0.7500, c 0.0000\ttwo lines, 'quoted'\n-\t\n"
+    assert as_text([rows], "fasttext") == "__label__a-b 0.75 __label__c 1e-07\n\n"
+    assert as_text([rows], "jsonl").split("\n")[0] == (
+        '{"text": "two\\nlines, \'quoted\'", "labels": ["a b", "c"], "probabilities": [0.75, 0.0]}'
+    )
+    assert as_text([rows], "csv") == (
+        "text,label_1,probability_1,label_2,probability_2\n"
+        "\"two\nlines, 'quoted'\",a b,0.750000,c,0.000000\n"
+        ",,,,\n"
+    )
+    one = made(["t"], [["x"]], [[0.5]])
+    assert as_text([one], "csv", top_k=1) == "text,label,probability\nt,x,0.500000\n"
+
+
+def test_non_ascii_text_is_written_as_it_is():
+    for form in ("text", "jsonl", "csv"):
+        assert "é 😀" in as_text([batch_of(["é 😀"])], form)
+
+
+@pytest.mark.parametrize("form", [form for form in FORMATS if form != "parquet"])
+def test_no_rows_and_empty_batches(form):
+    header = "text,label_1,probability_1,label_2,probability_2\n" if form == "csv" else ""
+    assert as_text([], form) == header
+    assert as_text([batch_of([])], form) == header
+
+
+def test_arrow_reads_the_csv_too(tmp_path):
+    """A carriage return is quoted as well, which Python's writer does by itself from 3.13 on."""
+    path = tmp_path / "rows.csv"
+    write_predictions([batch_of(ODD_TEXTS)], path, "csv", 2)
+    options = arrow_csv.ParseOptions(newlines_in_values=True)
+    convert = arrow_csv.ConvertOptions(strings_can_be_null=False)
+    table = arrow_csv.read_csv(path, parse_options=options, convert_options=convert)
+    assert table["text"].to_pylist() == ODD_TEXTS
+    assert b"\r\n" not in path.read_bytes().replace(b"c\r\nd", b"")
+
+
+def test_files_hold_what_standard_output_gets(tmp_path):
+    batches = [batch_of(ODD_TEXTS), batch_of(["more"])]
+    for form in ("text", "jsonl", "csv", "fasttext"):
+        path = tmp_path / f"rows.{form}"
+        assert write_predictions(iter(batches), path, form, 2) == len(ODD_TEXTS) + 1
+        assert path.read_bytes().decode() == as_text(batches, form)
+
+
+def test_rows_are_passed_on_batch_by_batch(monkeypatch):
+    """So that answers follow the lines typed, and the first rows of a long file come at once."""
+    flushed = []
+
+    class Output(io.StringIO):
+        def flush(self) -> None:
+            flushed.append(self.getvalue().count("\n"))
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        yield batch_of(["one"])
+        assert flushed[-1] == 1
+        yield batch_of(["two", "three"])
+
+    monkeypatch.setattr(sys, "stdout", Output())
+    write_predictions(batches(), None, "text", 1)
+    assert flushed[-1] == 3
+
+
+# --- the format
+
+
+@pytest.mark.parametrize(
+    ("output", "chosen", "form"),
+    [
+        (None, None, "text"),
+        (None, "jsonl", "jsonl"),
+        ("a.jsonl", None, "jsonl"),
+        ("a.ndjson", None, "jsonl"),
+        ("a.CSV", None, "csv"),
+        ("a.parquet", None, "parquet"),
+        ("a.txt", None, "text"),
+        ("a", None, "text"),
+        ("a.csv", "fasttext", "fasttext"),
+        ("a.parquet", "text", "text"),
+    ],
+)
+def test_the_format_is_the_chosen_one_or_that_of_the_name(output, chosen, form):
+    assert format_for(Path(output) if output else None, chosen) == form
+
+
+def test_parquet_needs_a_file():
+    with pytest.raises(DataError, match=r"^--format parquet needs --output FILE$"):
+        format_for(None, "parquet")
+
+
+# --- a file is whole or not there
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("before", [None, "what was there"])
+def test_a_failure_leaves_what_was_there(tmp_path, form, before):
+    path = tmp_path / "rows.out"
+    if before is not None:
+        path.write_text(before)
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        yield batch_of(["one"])
+        raise DataError("file.csv:3: a bad row")
+
+    with pytest.raises(DataError, match="a bad row"):
+        write_predictions(batches(), path, form, 2)
+    assert [file.name for file in tmp_path.iterdir()] == ([] if before is None else ["rows.out"])
+    assert before is None or path.read_text() == before
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+def test_an_interruption_leaves_nothing_behind(tmp_path, error):
+    def batches() -> Iterator[pa.RecordBatch]:
+        yield batch_of(["one"])
+        raise error
+
+    with pytest.raises(error):
+        write_predictions(batches(), tmp_path / "rows.csv", "csv", 2)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_earlier_file_is_there_until_the_new_one_is_whole(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text("earlier")
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        yield batch_of(["one"])
+        assert path.read_text() == "earlier"
+
+    write_predictions(batches(), path, "jsonl", 2)
+    assert json.loads(path.read_text())["text"] == "one"
+    assert [file.name for file in tmp_path.iterdir()] == ["rows.jsonl"]
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_places_that_cannot_be_written(tmp_path, form):
+    with pytest.raises(DataError, match=r"none/rows: there is no folder .*none$"):
+        write_predictions([batch_of(["one"])], tmp_path / "none" / "rows", form, 2)
+    with pytest.raises(DataError, match="is a folder; name a file"):
+        write_predictions([batch_of(["one"])], tmp_path, form, 2)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk(form):
+    with pytest.raises(DataError, match=r"^/dev/full: cannot be written: .*No space left"):
+        write_predictions([batch_of(["one"])], Path("/dev/full"), form, 2)
+
+
+def test_an_error_of_another_file_is_not_blamed_on_the_output(tmp_path):
+    def batches() -> Iterator[pa.RecordBatch]:
+        raise PermissionError(13, "Permission denied", "input.csv")
+        yield
+
+    with pytest.raises(PermissionError, match=r"input\.csv"):
+        write_predictions(batches(), tmp_path / "rows.csv", "csv", 1)
+
+
+def test_a_named_pipe_is_written_to_directly(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    got = []
+    reader = threading.Thread(target=lambda: got.append(pipe.read_text()))
+    reader.start()
+    write_predictions([batch_of(["one"])], pipe, "fasttext", 2)
+    reader.join()
+    assert got == ["__label__x 0.75 __label__y 0.25\n"]
+    assert pipe.is_fifo()
+
+
+def test_closed_standard_output_is_an_error(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    with pytest.raises(DataError, match="standard output is closed; name a file with --output"):
+        write_predictions([batch_of(["one"])], None, "text", 1)
+
+
+def test_parquet_types(tmp_path):
+    path = tmp_path / "rows.parquet"
+    write_predictions([batch_of(["one"]), batch_of([])], path, "parquet", 2)
+    assert pq.read_schema(path).types == [
+        pa.string(),
+        pa.list_(pa.string()),
+        pa.list_(pa.float64()),
+    ]

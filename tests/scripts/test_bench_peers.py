@@ -1,0 +1,280 @@
+"""The benchmark against peers: what it reads, counts and writes, without running any of it."""
+
+from __future__ import annotations
+
+import argparse
+import doctest
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import SCRIPTS
+
+sys.path.insert(0, str(SCRIPTS))
+try:
+    bench = import_module("bench_peers")
+    measure, plot, report, rows = (
+        import_module(f"peers.{name}") for name in ("measure", "plot", "report", "rows")
+    )
+    names, marked = import_module("peers.contenders"), import_module("marked")
+finally:
+    sys.path.remove(str(SCRIPTS))
+
+
+def run(seconds: float, accuracy: float, peak_mb: float = 500, size_mb: float = 400) -> list:
+    return [{"seconds": seconds, "accuracy": accuracy, "peak_mb": peak_mb, "size_mb": size_mb}] * 3
+
+
+@pytest.fixture
+def results():
+    return report.Results(
+        87_232,
+        3,
+        "2 cores",
+        {
+            "train": {
+                names.OURS: run(2.0, 0.924, 450, 16),
+                names.PAPER: run(4.0, 0.919),
+                names.TUTORIAL: run(80.0, 0.905)[:1],
+            },
+            "growth": {
+                report.TENFOLD: run(8.0, 0.92, 900),
+                report.PAPER_TENFOLD: run(40.0, 0.92),
+            },
+            "sizes": {
+                **{name: [{"size_mb": 16.0, "accuracy": 0.924}] for name in report.PRUNINGS},
+                report.QUANTIZED: [{"size_mb": 6.0, "accuracy": 0.9235}],
+                report.CUT: [{"size_mb": 3.0, "accuracy": 0.9235}],
+            },
+            "bulk": {
+                names.OURS: [{"texts_per_second": 900_000.0}],
+                report.NEW: [{"texts_per_second": 300_000.0}],
+            },
+            "cold": {names.OURS: [{"seconds": 0.5, "peak_mb": 90.0}]},
+            "single": {
+                names.OURS: [{"median_ms": 0.4, "p99_ms": 0.6}],
+                report.WARM: [{"median_ms": 0.08, "p99_ms": 0.2}],
+            },
+        },
+        {"cuda": "no CUDA device"},
+    )
+
+
+@pytest.mark.parametrize("module", [measure, plot, report, rows], ids=lambda found: found.__name__)
+def test_examples_in_the_docstrings(module):
+    assert doctest.testmod(module).failed == 0
+
+
+def test_medians_and_ratios():
+    samples = {"a": [{"s": 3.0}, {"s": 1.0}, {"s": 2.0}], "b": [{"s": 4.0}, {}], "c": []}
+    assert measure.middle(samples, "a", "s") == 2.0
+    assert measure.middle(samples, "b", "s") == 4.0
+    assert measure.middle(samples, "c", "s") is None
+    assert measure.middle(samples, "absent", "s") is None
+    assert measure.ratio(samples, "s", "a", "b") == 0.5
+    assert measure.ratio(samples, "s", "a", "c") is None
+
+
+def test_contenders_take_turns():
+    order = []
+
+    def once(name, number):
+        order.append(f"{name}{number}")
+        return {"seconds": float(len(order))}
+
+    samples = measure.alternate(iter(["a", "b"]), 2, once)
+    assert order == ["a0", "b0", "a1", "b1"]
+    assert samples == {
+        "a": [{"seconds": 1.0}, {"seconds": 3.0}],
+        "b": [{"seconds": 2.0}, {"seconds": 4.0}],
+    }
+
+
+def test_commands_get_the_place_of_the_model():
+    contender = names.published("peer", Path("/work"))
+    command = measure.filled(contender.train, Path("/m.bin"))
+    assert command[1:5] == ["-m", "peers.peer_fasttext", "train", "/work/train.txt"]
+    assert command[5:] == ["/m.bin", "0.25", "10000000", "5"]
+    flagged = names.ours("own", Path("/w"), "x", "--threads", "1")
+    words = " ".join(measure.filled(flagged.train, Path("/m"), 3)[2:])
+    assert words == "fasttext_app train --config x --output /m --seed 3 --threads 1"
+
+
+def test_every_recipe_takes_part_once_and_ours_first(tmp_path):
+    contenders = names.training_contenders(tmp_path, ["ag_news_sgd"])
+    found = [contender.name for contender in contenders]
+    assert found[:2] == [names.OURS, "fasttext_app, `ag_news_sgd`"]
+    assert len(set(found)) == len(found) == 7
+    assert [contender.name for contender in contenders if contender.slow] == [names.TUTORIAL]
+    assert {entry.package for entry in contenders} - {""} <= set(names.PACKAGES)
+
+
+def test_the_memory_of_a_command_is_that_of_all_its_processes(tmp_path):
+    """A process of 60 MB that waits for another one of 60 MB."""
+    hold = "import sys, subprocess, time; data = bytearray(60_000_000); "
+    then = "subprocess.run([sys.executable, '-c', sys.argv[1]])"
+    command = [sys.executable, "-c", hold + then, hold + "time.sleep(0.5)"]
+    assert 120 < measure.run_watched(command, tmp_path)["peak_mb"] < 200
+    alone = [sys.executable, "-c", hold + "time.sleep(0.5)"]
+    assert 60 < measure.run_watched(alone, tmp_path)["peak_mb"] < 110
+
+
+def test_a_command_that_fails_ends_the_benchmark(tmp_path):
+    command = [sys.executable, "-c", "import sys; sys.exit('no rows')"]
+    for run_it in (measure.run_timed, measure.run_watched):
+        with pytest.raises(SystemExit, match=r"(?s)failed:.*no rows"):
+            run_it(command, tmp_path)
+
+
+def test_children_use_the_bytecode_cache(monkeypatch):
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setenv("KEPT", "yes")
+    environment = measure.environment(Path("/data"))
+    assert "PYTHONDONTWRITEBYTECODE" not in environment
+    assert (environment["KEPT"], environment["FASTTEXT_APP_DATA"]) == ("yes", "/data")
+
+
+def test_sizes_of_files_and_folders(tmp_path):
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "a.bin").write_bytes(b"x" * 1000)
+    (tmp_path / "inner" / "b.bin").write_bytes(b"x" * 500)
+    assert measure.size_mb(tmp_path) == pytest.approx(0.0015)
+    assert measure.size_mb(tmp_path / "a.bin") == pytest.approx(0.001)
+    measure.remove(tmp_path / "a.bin")
+    measure.remove(tmp_path / "inner")
+    measure.remove(tmp_path / "absent")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_rows_are_cut_and_repeated():
+    assert rows.repeated(b'"1","a"\n"2","b"', None, 2) == b'"1","a"\n"2","b"\n' * 2
+    assert rows.repeated(b"1\n2\n3\n", 1, 3) == b"1\n1\n1\n"
+    assert rows.repeated(b"", 5, 10) == b""
+
+
+def test_the_original_form_is_read_as_one_text(tmp_path):
+    file = tmp_path / "train.csv"
+    file.write_text('"3","Fears, ""again""","a\\break"\n"1","","only this"\n', encoding="utf-8")
+    assert rows.read_csv(file) == (['Fears, "again" a break', "only this"], ["3", "1"])
+
+
+def test_fasttexts_form_is_written_and_read_back(tmp_path):
+    text = rows.labelled([["a", "cup"], []], ["Sports", "World"])
+    assert text == "__label__2 a cup\n__label__1 \n"
+    (tmp_path / "train.txt").write_text(text, encoding="utf-8")
+    assert rows.read_labelled(tmp_path / "train.txt") == (
+        ["a cup", ""],
+        ["__label__2", "__label__1"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "least", "said"),
+    [
+        (0.5, False, "holds, stretch too"),
+        (0.7, False, "holds"),
+        (0.8, False, "missed"),
+        (3.0, True, "missed"),
+        (None, False, "not measured"),
+    ],
+)
+def test_verdicts(value, least, said):
+    bar, stretch = (4.0, 5.0) if least else (0.75, 0.55)
+    assert report.verdict(value, bar, stretch, least=least) == said
+
+
+def test_every_bar_has_its_row(results):
+    bars = [*report.training_bars(results), *report.size_bars(results)]
+    bars += report.prediction_bars(results)
+    found = [(bar.measured, bar.verdict) for bar in bars]
+    assert found == [
+        ("0.50 (2.00 s / 4.00 s), accuracy +0.50 points", "holds, stretch too"),
+        ("0.20 (8.00 s / 40.00 s), accuracy +0.00 points", "holds, stretch too"),
+        ("0.90 (450 MB / 500 MB)", "holds, stretch too"),
+        ("1.80 (900 MB / 500 MB)", "missed"),
+        ("1/25 (16.00 MB / 400 MB), accuracy 92.40 %", "holds"),
+        ("1/133 (3.00 MB / 400 MB), accuracy 92.35 %", "holds"),
+        ("3.00 (900,000 texts/s / 300,000 texts/s)", "holds, stretch too"),
+        ("0.50 s", "holds"),
+        ("0.400 ms", "missed"),
+        ("0.080 ms", "holds, stretch too"),
+        ("not measured: no CUDA device", "not measured"),
+    ]
+    assert report.bars_table(results).count("\n") == len(bars) + 1
+
+
+def test_a_fast_but_less_accurate_model_misses_its_bars(results):
+    results.sections["train"][names.OURS] = run(1.0, 0.918, 450, 16)
+    assert report.training_bars(results)[0].verdict == "missed"
+    assert report.size_bars(results)[0].verdict == "missed"
+
+
+def test_nothing_measured_is_said_so():
+    empty = report.Results(100, 5, "2 cores", {}, {"cuda": "no CUDA device"})
+    bars = [*report.training_bars(empty), *report.size_bars(empty), *report.prediction_bars(empty)]
+    assert {bar.verdict for bar in bars} == {"not measured"}
+    assert "not measured: no CUDA device" in report.bars_table(empty)
+    assert report.long_form(empty)
+    assert report.short_form(empty)
+    assert report.points(empty["train"]) == []
+
+
+def test_the_table_of_training(results):
+    lines = report.training_table(results["train"]).splitlines()
+    assert lines[1] == "| --- | ---: | ---: | ---: | ---: | ---: |"
+    assert lines[2] == "| fasttext_app | 92.40 % | 2.00 s | 0.50 | 450 MB | 16.0 MB |"
+    assert lines[4] == "| torchtext tutorial | 90.50 % | 80.00 s | - | 500 MB | 400.0 MB |"
+    assert "| 0.20 |" in report.training_table(results["growth"]).splitlines()[2]
+
+
+def test_the_pages_say_which_rows_and_how_many_runs(results):
+    for text in (report.long_form(results), report.short_form(results)):
+        assert "87,232-row subset of the 120,000 training rows" in text
+        assert "Medians of 3 runs (the tutorial's recipe: 1)" in text
+        assert "900,000" in text
+    assert report.about_rows(120_000) == "the 120,000 training rows of AG_NEWS"
+
+
+def test_text_goes_between_the_markers_only():
+    page = "before\n<!-- peers:start -->\nold \\1\n<!-- peers:end -->\nafter\n"
+    put = marked.put(page, "peers", "new \\1 text")
+    assert put == page.replace("old", "new").replace("\\1", "\\1 text")
+    assert marked.put(put, "peers", "new \\1 text") == put
+    with pytest.raises(ValueError, match=r"<!-- other:start --> and .* are missing"):
+        marked.put(page, "other", "text")
+
+
+def test_parts_are_read_in_their_own_order():
+    assert bench.parts_of("cold, train") == ["train", "cold"]
+    assert bench.parts_of("") == []
+    with pytest.raises(argparse.ArgumentTypeError, match="'speed' is not one of train"):
+        bench.parts_of("train,speed")
+
+
+def test_results_are_kept_and_not_mixed_with_others(tmp_path, results):
+    file = tmp_path / "results.json"
+    assert bench.kept_results(file, results, ["train"]) is results
+    bench.save_results(file, results)
+    assert bench.kept_results(file, results, ["train"]) == results
+    other = report.Results(87_232, 5, "2 cores")
+    assert bench.kept_results(file, other, []) == results
+    with pytest.raises(SystemExit, match=r"other rounds \(3\) than now \(5\)"):
+        bench.kept_results(file, other, ["train"])
+
+
+def test_labels_of_the_picture_keep_apart():
+    assert plot.spread([2.0, 1.0, 1.1, 1.2], 0.5) == [2.0 + 0.5, 1.0, 1.5, 2.0]
+    assert plot.spread([], 1.0) == []
+
+
+def test_equal_points_draw_equal_pictures(tmp_path, results):
+    pytest.importorskip("matplotlib")
+    points = report.points(results["train"])
+    assert points[0] == (names.OURS, 2.0, pytest.approx(92.4))
+    for name in ("one", "two"):
+        plot.draw(points, tmp_path / f"{name}.svg")
+    one, two = (tmp_path / f"{name}.svg" for name in ("one", "two"))
+    assert one.read_bytes() == two.read_bytes()
+    assert b"<dc:date>" not in one.read_bytes()

@@ -1,0 +1,266 @@
+"""Models that learn on, pruned ones above all; and codes of the linear layer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import fasttext_app as ft
+from fasttext_app import compat
+from fasttext_app.errors import ArtifactError, ConfigError, DataError, TrainingError
+from fasttext_app.fasttext.convert import from_fasttext, to_fasttext
+from fasttext_app.fasttext.file_format import read_file, write_file
+from fasttext_app.inference.classifier import TextClassifier
+from fasttext_app.inference.forward import torch_forward
+from fasttext_app.model.directory import load_artifact, save_artifact
+from fasttext_app.model.product_quantizer import Coded
+from fasttext_app.model.quantize import keep_largest_rows, product_quantize, quantize
+from fasttext_app.pipeline import retrain
+from tests.fasttext.cases import LOSSES
+
+SETTINGS = {"dim": 8, "lr": 0.5, "epochs": 8, "device": "cpu", "threads": 1, "validation": 0.0}
+
+
+@pytest.fixture
+def model(labelled_rows):
+    def train(**settings):
+        labels, texts = zip(*labelled_rows, strict=True)
+        return ft.train(texts, labels, word_ngrams=2, bucket=500, **SETTINGS, **settings)
+
+    return train
+
+
+def batch_of(rows):
+    labels, texts = zip(*rows, strict=True)
+    return pa.record_batch({"text": pa.array(texts), "label": pa.array(labels)})
+
+
+# --- learning on
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_pruned_model_is_better_for_it(model, labelled_rows, loss):
+    labels, texts = zip(*labelled_rows, strict=True)
+    pruned = keep_largest_rows(model(loss=loss).artifact, 200)
+    again = retrain(pruned, [batch_of(labelled_rows)], {"trainer": {"epochs": 20}})
+    before, after = (
+        TextClassifier(artifact).evaluate(texts, labels)["accuracy"] for artifact in (pruned, again)
+    )
+    assert after > before + 0.02
+    assert again.vocabulary.words.equals(pruned.vocabulary.words)
+    np.testing.assert_array_equal(again.tensors["buckets"], pruned.tensors["buckets"])
+    assert again.labels == pruned.labels
+    assert again.config.trainer.epochs == 20
+    assert again.config.data == pruned.config.data
+    assert again.metrics == {}
+
+
+def test_training_goes_on_from_the_weights_that_there_are(model, labelled_rows):
+    artifact = model().artifact
+    rows = [batch_of(labelled_rows)]
+    settings = {"optimizer": {"lr": 1e-20}, "trainer": {"epochs": 1}}
+    same = retrain(artifact, rows, settings)
+    for name, values in artifact.tensors.items():
+        np.testing.assert_allclose(same.tensors[name], values, atol=1e-7, err_msg=name)
+    one, other = (retrain(artifact, rows, {"trainer": {"epochs": 2}}) for _ in range(2))
+    for name in artifact.tensors:
+        np.testing.assert_array_equal(one.tensors[name], other.tensors[name], err_msg=name)
+    assert not np.array_equal(one.tensors["table"], artifact.tensors["table"])
+
+
+def test_weights_of_terms_stay(model, labelled_rows):
+    artifact = model(term_weighting="tfidf", mode="sum").artifact
+    again = retrain(artifact, [batch_of(labelled_rows)], {"trainer": {"epochs": 1}})
+    np.testing.assert_array_equal(again.tensors["idf"], artifact.tensors["idf"])
+
+
+def test_rows_of_unknown_labels_teach_nothing(model, labelled_rows):
+    artifact = model().artifact
+    strange = [("strange", text) for _, text in labelled_rows[:99]]
+    rows = [batch_of(labelled_rows), batch_of(strange)]
+    once = retrain(artifact, rows[:1], {"trainer": {"epochs": 1}})
+    again = retrain(artifact, rows, {"trainer": {"epochs": 1}})
+    np.testing.assert_array_equal(again.tensors["table"], once.tensors["table"])
+    with pytest.raises(TrainingError, match="no row to train on has a label that the model knows"):
+        retrain(artifact, rows[1:])
+    with pytest.raises(TrainingError, match="no row to train on has a label"):
+        retrain(artifact, [])
+
+
+def test_a_quantised_model_does_not_learn(model, labelled_rows):
+    artifact = model().artifact
+    for smaller in (quantize(artifact), product_quantize(artifact)):
+        with pytest.raises(ConfigError, match="the model is quantised already"):
+            retrain(smaller, [batch_of(labelled_rows)])
+
+
+@pytest.mark.parametrize("make", [quantize, product_quantize])
+def test_only_a_model_that_lost_rows_learns_again(model, make):
+    artifact, seen = model().artifact, []
+
+    def train_on(smaller):
+        seen.append(len(smaller.table))
+        return smaller
+
+    make(artifact, 0, retrain=train_on)
+    make(artifact, 10**6, retrain=train_on)
+    assert seen == []
+    make(artifact, 300, retrain=train_on)
+    assert seen == [300]
+
+
+def test_what_cannot_be_quantised_is_refused_before_it_learns(model):
+    def train_on(smaller):
+        raise AssertionError
+
+    for options in ({"output": True}, {"width": 0}):
+        with pytest.raises(ConfigError):
+            product_quantize(model().artifact, 300, retrain=train_on, **options)
+
+
+# --- beside the original
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_retraining_gives_what_it_gives_in_the_original(original, labelled_file, tmp_path, loss):
+    options = {"dim": 10, "lr": 0.5, "epoch": 10, "wordNgrams": 2, "bucket": 600, "loss": loss}
+    theirs = original.train_supervised(str(labelled_file), verbose=0, thread=1, **options)
+    theirs.save_model(str(tmp_path / "m.bin"))
+    ours = compat.load_model(tmp_path / "m.bin")
+    plain = compat.load_model(tmp_path / "m.bin")
+    plain.quantize(cutoff=300)
+    for model in (theirs, ours):
+        model.quantize(str(labelled_file), cutoff=300, retrain=True, epoch=15, lr=0.5, thread=1)
+    ours.save_model(tmp_path / "m.ftz")
+    read = original.load_model(str(tmp_path / "m.ftz"))
+    expected, found = (model.test(str(labelled_file))[1] for model in (theirs, read))
+    assert abs(found - expected) < 0.05
+    assert found > plain.test(labelled_file)[1]
+    assert sorted(read.words) == sorted(theirs.words)
+    assert read_file(tmp_path / "m.ftz").settings.epoch == 15
+
+
+def test_the_rate_of_retraining_is_that_of_training(labelled_file, tmp_path, monkeypatch):
+    from fasttext_app.compat import training
+
+    seen = []
+
+    def retrain_nothing(artifact, rows, layer):
+        seen.append((layer["optimizer"]["lr"] / layer["trainer"]["batch_size"], layer["trainer"]))
+        return artifact
+
+    monkeypatch.setattr(training, "retrain", retrain_nothing)
+    options = {"dim": 4, "lr": 0.25, "epoch": 3, "wordNgrams": 2, "bucket": 500, "thread": 1}
+    model = compat.train_supervised(labelled_file, **options)
+    model.save_model(tmp_path / "m.bin")
+    again = compat.load_model(tmp_path / "m.bin")
+    given = compat.load_model(tmp_path / "m.bin")
+    for one in (model, again):
+        one.quantize(labelled_file, cutoff=300, retrain=True)
+    given.quantize(labelled_file, cutoff=300, retrain=True, lr=2.0, epoch=7, thread=2)
+    rates = [rate for rate, _ in seen]
+    assert rates == [0.25, 0.05, 2.0]  # a file does not tell it
+    assert [trainer["epochs"] for _, trainer in seen] == [3, 3, 7]
+    assert seen[2][1]["threads"] == 2
+
+
+def test_retraining_needs_a_file(original, train_original, tmp_path):
+    path = train_original(wordNgrams=2, bucket=300)
+    for model in (original.load_model(str(path)), compat.load_model(path)):
+        with pytest.raises(ValueError, match="Need input file path if retraining"):
+            model.quantize(retrain=True)
+    model = compat.load_model(path)
+    with pytest.raises(DataError, match=r"none\.txt: cannot be read"):
+        model.quantize(tmp_path / "none.txt", cutoff=300, retrain=True)
+    assert not model.is_quantized()
+
+
+# --- codes of the linear layer
+
+
+@pytest.fixture
+def many(original, labelled_rows, tmp_path):
+    """Return a function that trains the original on 300 labels, and the path of its file."""
+
+    def train(quantized, **options):
+        rows = [f"__label__{n % 300} {text}\n" for n, (_, text) in enumerate(labelled_rows)]
+        (tmp_path / "many.txt").write_text("".join(rows), encoding="utf-8")
+        settings = {"dim": 9, "lr": 1.0, "epoch": 3, "verbose": 0, "thread": 1, **options}
+        model = original.train_supervised(str(tmp_path / "many.txt"), **settings)
+        if quantized is not None:
+            model.quantize(**quantized)
+        model.save_model(str(tmp_path / "m.model"))
+        return tmp_path / "m.model"
+
+    return train
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("norms", [False, True])
+def test_codes_of_the_output_come_back_byte_by_byte(many, tmp_path, loss, norms):
+    path = many({"qout": True, "qnorm": norms}, loss=loss)
+    artifact = from_fasttext(read_file(path), str(path))
+    assert isinstance(artifact.weight, Coded)
+    save_artifact(artifact, tmp_path / "model")
+    loaded = load_artifact(tmp_path / "model")
+    assert sorted(loaded.tensors) == sorted(artifact.tensors)
+    assert ("weight_norm_codes" in loaded.tensors) is norms
+    write_file(to_fasttext(loaded, quantized=True), tmp_path / "back.ftz")
+    assert (tmp_path / "back.ftz").read_bytes() == path.read_bytes()
+    dense = from_fasttext(read_file(path), str(path), dequantize=True)
+    texts = ["a b c", "", *(tmp_path / "many.txt").read_text(encoding="utf-8").splitlines()[:40]]
+    by_codes, by_numbers = (TextClassifier(a).predict_proba(texts) for a in (loaded, dense))
+    np.testing.assert_allclose(by_codes, by_numbers, rtol=1e-6)
+    bags = TextClassifier(loaded).encoder.encode(texts)
+    by_torch = torch_forward(loaded, "cpu")(bags)
+    np.testing.assert_allclose(by_torch, TextClassifier(loaded).logits(texts), atol=2e-5)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_an_output_coded_here_gives_the_same_answers_in_the_original(
+    original, many, tmp_path, loss
+):
+    path = many(None, loss=loss)
+    for options in ({}, {"qnorm": True, "dsub": 3}):
+        model = compat.load_model(path)
+        model.quantize(qout=True, **options)
+        model.save_model(tmp_path / "m.ftz")
+        theirs = original.load_model(str(tmp_path / "m.ftz"))
+        within = 0.25 / 32 if loss in ("ova", "ns") else 1e-5
+        for line in (tmp_path / "many.txt").read_text(encoding="utf-8").splitlines()[:50]:
+            (labels, proba), (named, numbers) = (m.predict(line, k=-1) for m in (theirs, model))
+            of_label = dict(zip(named, numbers, strict=True))
+            for label, p in zip(labels, proba, strict=True):
+                assert abs(of_label[label] - min(p, 1)) <= within
+
+
+def test_codes_of_the_output_are_no_matrix_of_numbers(many):
+    model = compat.load_model(many({"qout": True}))
+    with pytest.raises(ValueError, match="Can't get quantized Matrix"):
+        model.get_output_matrix()
+
+
+def test_few_labels_are_not_put_into_codes(original, train_original):
+    path = train_original()
+    with pytest.raises(ValueError, match="at least 256 rows"):
+        original.load_model(str(path)).quantize(qout=True)
+    model = compat.load_model(path)
+    with pytest.raises(ConfigError, match="qout needs 256 labels, and the model has 4"):
+        model.quantize(qout=True)
+
+
+def test_codes_of_the_output_that_do_not_fit_are_refused(many, tmp_path):
+    artifact = from_fasttext(read_file(many({"qout": True})), "m.ftz")
+    artifact.tensors["weight_codes"] = artifact.tensors["weight_codes"][:-1]
+    save_artifact(artifact, tmp_path / "model")
+    with pytest.raises(ArtifactError, match="do not fit the configuration"):
+        load_artifact(tmp_path / "model")
+
+
+def test_a_model_with_codes_of_its_output_takes_other_matrices(many):
+    model = compat.load_model(many({"qout": True}))
+    rows, classes = len(model.words), len(model.labels)
+    model.set_matrices(np.ones((rows, 3)), np.ones((classes, 3)))
+    assert not model.is_quantized()
+    assert model.get_output_matrix().tolist() == [[1, 1, 1]] * classes

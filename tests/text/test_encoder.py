@@ -1,0 +1,353 @@
+"""``TextEncoder``: equal to the rules in plain Python, whatever the chunks and the threads.
+
+The reference here is written from the documented rules alone and shares no code with the package.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import subprocess
+import sys
+from collections import Counter
+from itertools import pairwise
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fasttext_app.core.ragged import Ragged
+from fasttext_app.core.threads import map_ahead, map_threads
+from fasttext_app.errors import ConfigError, DataError
+from fasttext_app.text import encoder as module
+from fasttext_app.text.encoder import TextEncoder, as_chunks, tokenize
+from fasttext_app.text.tokenizers import Tokenizer, load_tokenizer
+from fasttext_app.text.tokens import Tokens
+from fasttext_app.text.vocabulary import Vocabulary
+
+laws = settings(deadline=None, max_examples=60)
+
+TRAINING = ["to be or not to be", "that is the question", "être 漢字 😀 é", "to be"]
+WORDS = st.sampled_from(
+    [*" ".join(TRAINING).split(), "unknown", "ünknown", "x", "👩\u200d🚀", "e\u0301", "b" * 300]
+)
+TEXTS = st.lists(st.lists(WORDS, max_size=7).map(" ".join), max_size=9)
+SETTINGS = st.tuples(
+    st.integers(1, 4),  # word_ngrams
+    st.sampled_from([(0, 0), (1, 1), (1, 3), (2, 4), (3, 6)]),  # minn, maxn
+    st.sampled_from([1, 2, 97, 1000, 2_000_000]),  # bucket
+)
+
+
+def make(word_ngrams=1, lengths=(0, 0), bucket=0, texts=TRAINING, tokenizer=None, **limits):
+    tokenizer = tokenizer or load_tokenizer("whitespace")
+    vocabulary = Vocabulary.build(tokenize(tokenizer, texts), **limits)
+    minn, maxn = lengths
+    return TextEncoder(
+        tokenizer, vocabulary, word_ngrams=word_ngrams, minn=minn, maxn=maxn, bucket=bucket
+    )
+
+
+# --- the rules, in plain Python ----------------------------------------------------------------
+
+
+def plain_hash(string):
+    value = 2166136261
+    for byte in string.encode():
+        signed = byte - 256 if byte > 127 else byte
+        value = ((value ^ (signed % 2**32)) * 16777619) % 2**32
+    return value
+
+
+def plain_encode(text, setting):
+    word_ngrams, (minn, maxn), bucket = setting
+    counted = Counter(word for line in TRAINING for word in line.split())
+    order = sorted(counted, key=lambda word: (-counted[word], word.encode()))
+    words = text.split()
+    ids = []
+    for word in words:
+        ids += [order.index(word)] if word in order else []
+        marked = f"<{word}>"
+        for start in range(len(marked) if maxn else 0):
+            for length in range(minn, min(maxn, len(marked) - start) + 1):
+                piece = marked[start : start + length]
+                if length == 1 and start in (0, len(marked) - 1):
+                    continue
+                ids.append(len(order) + plain_hash(piece) % bucket)
+    for start in range(len(words)):
+        for length in range(2, min(word_ngrams, len(words) - start) + 1):
+            value = 0
+            for word in words[start : start + length]:
+                hashed = plain_hash(word)
+                value = (value * 116049371 + (hashed - 2**32 if hashed >> 31 else hashed)) % 2**64
+            ids.append(len(order) + value % bucket)
+    return ids
+
+
+@given(TEXTS, SETTINGS)
+@laws
+def test_encoding_follows_the_documented_rules(texts, setting):
+    assert make(*setting).encode(texts).to_lists() == [
+        plain_encode(text, setting) for text in texts
+    ]
+
+
+# --- one way to encode -------------------------------------------------------------------------
+
+
+@given(TEXTS, SETTINGS)
+@laws
+def test_a_text_gets_the_same_ids_alone_as_in_bulk(texts, setting):
+    encoder = make(*setting)
+    alone = [ids for text in texts for ids in encoder.encode([text]).to_lists()]
+    assert encoder.encode(texts).to_lists() == alone
+
+
+@given(TEXTS, SETTINGS, st.integers(1, 4), st.sampled_from([0, 1, 2, 5]))
+@laws
+def test_chunks_and_threads_do_not_change_the_ids(texts, setting, rows, threads):
+    encoder = make(*setting)
+    whole = encoder.encode(texts)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "CHUNK_ROWS", rows)
+        pieces = encoder.encode(texts, threads=threads)
+    assert pieces.indices.tolist() == whole.indices.tolist()
+    assert pieces.offsets.tolist() == whole.offsets.tolist()
+
+
+@given(TEXTS, st.lists(st.integers(0, 9), max_size=4))
+@laws
+def test_the_chunks_of_a_column_do_not_change_the_ids(texts, cuts):
+    encoder, bounds = make(2, (2, 3), 50), [0, *sorted(cuts), len(texts)]
+    chunks = [texts[start:end] for start, end in pairwise(bounds)]
+    column = pa.chunked_array(chunks, pa.string())
+    assert encoder.encode(column).to_lists() == encoder.encode(texts[: len(column)]).to_lists()
+
+
+@given(TEXTS, SETTINGS)
+@laws
+def test_ids_name_rows_of_the_table_in_a_small_integer_type(texts, setting):
+    encoder = make(*setting)
+    bags = encoder.encode(texts)
+    assert len(bags) == len(texts)
+    assert (bags.indices >= 0).all()
+    assert (bags.indices < encoder.rows).all()
+    assert (bags.indices.dtype, bags.offsets.dtype) == (np.int32, np.int64)
+
+
+@pytest.mark.parametrize("wrap", [list, tuple, np.array, pa.array])
+def test_texts_come_as_any_sequence(wrap):
+    assert make().encode(wrap(["to be", "nothing"])).to_lists() == [[1, 0], []]
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int8(), pa.utf8())]
+)
+def test_texts_come_as_any_kind_of_arrow_string(kind):
+    assert make().encode(pa.array(["to be", "nothing"]).cast(kind)).to_lists() == [[1, 0], []]
+
+
+# --- edges -------------------------------------------------------------------------------------
+
+
+def test_words_outside_the_vocabulary_take_part_in_ngrams():
+    encoder = make(2, (0, 0), 1000, texts=["a a b"], min_count=2)
+    (word, with_c), (same_word, with_b) = encoder.encode(["a c", "a b"]).to_lists()
+    assert word == same_word == 0
+    assert with_c != with_b
+
+
+def test_no_texts_are_no_bags():
+    bags = make().encode([])
+    assert (len(bags), bags.to_lists(), bags.indices.dtype) == (0, [], np.int32)
+
+
+def test_an_empty_vocabulary_leaves_only_hashed_rows():
+    assert make(texts=[]).encode(["to be"]).to_lists() == [[]]
+    encoder = make(2, (2, 3), 10, texts=[])
+    assert encoder.rows == 10
+    assert len(encoder.encode(["to be"]).indices) > 0
+
+
+def test_a_table_of_more_rows_than_32_bits_name_is_refused():
+    with pytest.raises(ConfigError, match=r"text\.bucket = 2147483648: .* more than 2\^31 rows"):
+        make(2, (0, 0), 2**31)
+
+
+@pytest.mark.parametrize(("word_ngrams", "lengths"), [(2, (0, 0)), (1, (2, 3))])
+def test_ngrams_without_a_bucket_are_refused(word_ngrams, lengths):
+    with pytest.raises(ConfigError, match=r"text\.bucket = 0: .* need a bucket of at least 1"):
+        make(word_ngrams, lengths, bucket=0)
+
+
+def test_a_single_string_is_refused_and_not_taken_for_its_characters():
+    with pytest.raises(DataError, match="got a single str where a list or column of texts"):
+        make().encode("to be")
+
+
+@pytest.mark.parametrize("texts", [["to", None], pa.array(["to", None])])
+def test_a_text_that_is_none_is_refused(texts):
+    with pytest.raises(DataError, match="one of them is None"):
+        make().encode(texts)
+
+
+@pytest.mark.parametrize("texts", [["to", 1], [["to"]], ["\ud800"], [b"\xff"]])
+def test_a_text_that_is_no_string_is_refused(texts):
+    with pytest.raises(DataError, match="texts: each must be a string: "):
+        make().encode(texts)
+
+
+# --- chunks and threads ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("texts", "sizes"), [(0, []), (1, [1]), (3, [3]), (4, [2, 2]), (6, [3, 3]), (7, [3, 3, 1])]
+)
+def test_columns_are_cut_at_the_row_limit(monkeypatch, texts, sizes):
+    monkeypatch.setattr(module, "CHUNK_ROWS", 3)
+    assert [len(chunk) for chunk in as_chunks(["x"] * texts)] == sizes
+
+
+@pytest.mark.parametrize(
+    ("texts", "sizes"),
+    [(1500, [1500]), (3500, [1167, 1167, 1166]), (5000, [1250] * 4), (20_000, [2500] * 8)],
+)
+def test_large_columns_are_cut_so_that_all_cores_have_as_much(monkeypatch, texts, sizes):
+    monkeypatch.setattr(module, "CORES", 4)
+    monkeypatch.setattr(module, "CHUNK_ROWS", 5000 if texts < 20_000 else 4000)
+    assert [len(chunk) for chunk in as_chunks(["x"] * texts)] == sizes
+
+
+def test_columns_are_cut_at_the_byte_limit(monkeypatch):
+    monkeypatch.setattr(module, "CHUNK_BYTES", 1000)
+    texts = [f"{number:0300d}" for number in range(10)]
+    chunks = as_chunks(texts)
+    assert len(chunks) == 3
+    assert [text for chunk in chunks for text in chunk.to_pylist()] == texts
+
+
+def test_a_text_longer_than_the_byte_limit_is_a_chunk_by_itself(monkeypatch):
+    monkeypatch.setattr(module, "CHUNK_BYTES", 10)
+    assert [chunk.to_pylist() for chunk in as_chunks(["x" * 100])] == [["x" * 100]]
+
+
+@pytest.mark.parametrize("threads", [0, 1, 3, 50])
+def test_results_of_threads_come_in_order(threads):
+    assert list(map_threads(lambda item: item * 2, list(range(20)), threads)) == [*range(0, 40, 2)]
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_an_error_in_a_thread_reaches_the_caller(threads):
+    with pytest.raises(ZeroDivisionError):
+        list(map_threads(lambda item: 1 // item, [1, 0, 2], threads))
+
+
+def test_tokens_in_any_number_of_parts_encode_alike():
+    encoder = make(3, (0, 0), 100)
+    tokens = [["to", "be", "or"], [], ["not", "x"]]
+    whole = encoder.encode_tokens(Tokens.from_lists(tokens)).to_lists()
+    parts = [encoder.encode_tokens(Tokens.from_lists([text])).to_lists() for text in tokens]
+    assert [bag for part in parts for bag in part] == whole
+
+
+def test_a_stream_is_taken_only_as_far_as_it_is_needed():
+    taken = []
+    results = map_ahead(lambda item: item, (taken.append(n) or n for n in range(100)), 3)
+    assert [next(results), next(results)] == [0, 1]
+    assert len(taken) <= 6
+    results.close()
+
+
+# --- plain and compiled, whole and pruned ------------------------------------------------------
+
+
+ANY_TEXTS = st.lists(
+    st.text(st.sampled_from("aB <>/s\n\0\u2003éÉ\u0130.,'\"_l"), max_size=30)
+    | st.sampled_from(["</s>", "a </s> b", "__label__a b", "__label__a", "it's <br /> ß"])
+    | st.lists(WORDS, max_size=7).map(" ".join),
+    max_size=6,
+)
+TOKENIZERS = st.sampled_from(["whitespace", "basic_english", "fasttext", "fasttext:<", "hf"])
+
+
+@given(ANY_TEXTS, SETTINGS, TOKENIZERS)
+@laws
+def test_plain_and_compiled_code_give_the_same_ids(texts, setting, tokenizer):
+    kind = load_tokenizer(tokenizer) if tokenizer != "hf" else Tokenizer("hf", split_by_letter)
+    encoder = make(*setting, tokenizer=kind)
+    column = pa.array(texts, pa.string())
+    plain = encoder.encode_few(texts)
+    importlib.import_module(module.KERNELS)  # with it loaded, all goes through compiled code
+    ways = [encoder.encode_tokens(kind(column)), encoder.encode_chunk(column)]
+    ways.append(Ragged.concat([encoder.encode_text(text) for text in texts] or [plain]))
+    for compiled in ways:
+        assert compiled.to_lists() == plain.to_lists()
+        assert compiled.indices.dtype == np.int32
+
+
+def split_by_letter(texts):
+    return [list(text) for text in texts]
+
+
+@pytest.mark.parametrize("tokenizer", ["basic_english", "fasttext"])
+def test_a_single_text_and_any_column_run_the_same_machine_code(tokenizer):
+    """Another kind of array would be compiled for anew, for seconds, amid the predictions."""
+    code = (
+        "import json, sys\n"
+        "import pyarrow as pa, pyarrow.compute as pc\n"
+        "from fasttext_app.text import kernels, token_kernels\n"
+        "from fasttext_app.text.encoder import TextEncoder\n"
+        "from fasttext_app.text.tokenizers import load_tokenizer\n"
+        "from fasttext_app.text.tokens import Tokens\n"
+        "from fasttext_app.text.vocabulary import Vocabulary\n"
+        "tokenizer = load_tokenizer(sys.argv[1])\n"
+        "words = Vocabulary.build([Tokens.from_lists([['to', 'be']])])\n"
+        "encoder = TextEncoder(tokenizer, words, word_ngrams=2, minn=2, maxn=3, bucket=50)\n"
+        "encoder.encode_tokens(Tokens.from_lists([['a', 'b'], []]))\n"
+        "for text in ('to be', '', 'Ünknown É', '__label__a </s> b', 'x' * 5000):\n"
+        "    encoder.encode_text(text)\n"
+        "    encoder.encode([text, text])\n"
+        "column = pa.array(['a', 'É', 'c', ''])\n"
+        "for texts in (column, column.slice(1, 1), pc.utf8_lower(column), column.slice(3, 1),\n"
+        "              pa.concat_arrays([column, column]), column.take(pa.array([2, 0]))):\n"
+        "    encoder.encode_chunk(texts)\n"
+        "of_tokens = [token_kernels.code_column, token_kernels.end_lines]\n"
+        "of_rows = [kernels.find_words, kernels.char_hashes, kernels.emit_rows]\n"
+        "print(json.dumps([len(kernel.signatures) for kernel in of_tokens + of_rows]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, tokenizer], capture_output=True, text=True, check=False
+    )
+    assert json.loads(done.stdout or "0") == [1, int(tokenizer == "fasttext"), 1, 1, 1], done.stderr
+
+
+@pytest.mark.parametrize("loaded", [True, False])
+@pytest.mark.parametrize("tokenizer", ["fasttext", "basic_english"])
+def test_a_single_text_that_is_no_valid_unicode(loaded, tokenizer, monkeypatch):
+    encoder = make(2, (2, 3), 50, tokenizer=load_tokenizer(tokenizer))
+    importlib.import_module(module.KERNELS)
+    if not loaded:
+        monkeypatch.delitem(sys.modules, module.KERNELS)
+    with pytest.raises(DataError, match=r"texts: each must be a string: .*surrogates"):
+        encoder.encode_text("to \udcff be")
+    for escaped, meant in (("to \udcff be", "to \udcff be"), ("to b\udcc3\udc89", "to bÉ")):
+        found = encoder.encode_text(escaped, "surrogateescape")
+        assert found.to_lists() == encoder.encode_few([meant]).to_lists()
+
+
+@given(TEXTS, SETTINGS, st.sets(st.integers(0, 200)))
+@laws
+def test_a_pruned_encoder_leaves_out_the_buckets_without_a_row(texts, setting, wanted):
+    encoder = make(*setting)
+    kept = sorted(bucket for bucket in wanted if bucket < encoder.bucket)
+    pruned = encoder.pruned(np.array(kept, dtype=np.int32))
+    words = len(encoder.vocabulary)
+    rows = {words + bucket: words + place for place, bucket in enumerate(kept)}
+    rows |= {row: row for row in range(words)}
+    expected = [[rows[i] for i in bag if i in rows] for bag in encoder.encode(texts).to_lists()]
+    assert pruned.rows == words + len(kept)
+    assert pruned.encode_few(texts).to_lists() == expected
+    column = pa.array(texts, pa.string())
+    assert pruned.encode_tokens(pruned.tokenizer(column)).to_lists() == expected

@@ -1,0 +1,149 @@
+"""The fused step against ``torch.optim``: the same weights after many steps, whatever the bags."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fasttext_app.config.loading import flat_layer, resolve
+from fasttext_app.config.schema import Config
+from fasttext_app.core.ragged import Ragged
+from fasttext_app.errors import ConfigError
+from fasttext_app.model.classifier import FastTextClassifier
+from fasttext_app.training.dataset import EncodedDataset
+from fasttext_app.training.optim.rowwise_adagrad import RowwiseAdagrad
+from fasttext_app.training.trainer import Trainer
+
+ROWS, CLASSES = 12, 3
+BAGS = st.lists(st.lists(st.integers(0, ROWS - 1), max_size=6), min_size=1, max_size=20)
+OPTIMIZERS = ["sgd", "adagrad", "rowwise_adagrad", "sparse_adam"]
+RATES = {"sgd": 0.5, "adagrad": 0.1, "rowwise_adagrad": 0.1, "sparse_adam": 0.01}
+KINDS: list[dict[str, Any]] = [
+    {"mode": "mean"},
+    {"mode": "sum"},
+    {"mode": "sum", "term_weighting": "tfidf"},
+    {"mode": "mean", "padding_idx": 3},
+    {"mode": "sum", "max_norm": 0.05},
+    {"mode": "mean", "include_last_offset": False},
+    {"mode": "max", "sparse": False},
+    {"mode": "mean", "padding_idx": 3, "token_dropout": 0.4},
+    {"mode": "sum", "term_weighting": "tfidf", "token_dropout": 0.4, "bag_dropout": 0.3},
+]
+
+
+def make_config(**values: Any) -> Config:
+    defaults = {"dim": 5, "epochs": 3, "batch_size": 3, "device": "cpu", "schedule": "constant"}
+    return resolve(flat_layer(defaults | values))
+
+
+def trained(bags: list[list[int]], **values: Any) -> dict[str, torch.Tensor]:
+    config = make_config(**values)
+    generator = torch.Generator().manual_seed(3)
+    model = FastTextClassifier.from_config(config.model, ROWS, CLASSES, generator)
+    torch.nn.init.normal_(model.linear.weight, generator=generator)  # so that rows learn at once
+    weighted = config.text.term_weighting == "tfidf"
+    data = EncodedDataset(
+        Ragged.from_lists(bags, np.int32),
+        np.arange(len(bags), dtype=np.int64) % CLASSES,
+        np.linspace(1, 2, ROWS, dtype=np.float32) if weighted else None,
+        include_last_offset=config.model.include_last_offset,
+    )
+    Trainer(model, config).fit(data)
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@given(bags=BAGS)
+@settings(deadline=None, max_examples=15)
+def test_the_fused_step_equals_torch_optim(name, kind, bags):
+    if name == "sparse_adam" and kind["mode"] == "max":
+        return  # SparseAdam takes no dense gradient, and max has no other
+    values = {"name": name, "lr": RATES[name], **kind}
+    if name == "sparse_adam":
+        values["eps"] = 1e-3  # with a small one, Adam makes a step of what is rounding alone
+    fused = trained(bags, implementation="fused", **values)
+    plain = trained(bags, implementation="torch", **values)
+    for key, value in plain.items():
+        torch.testing.assert_close(fused[key], value, rtol=2e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_the_fused_step_is_the_same_to_the_bit_for_any_number_of_threads(name, monkeypatch):
+    monkeypatch.setattr("fasttext_app.training.loader.CUT_IDS", 64)
+    rng = np.random.default_rng(0)
+    bags = [rng.integers(0, ROWS, rng.integers(0, 9)).tolist() for _ in range(200)]
+    values = {"name": name, "lr": RATES[name], "implementation": "fused", "mode": "mean"}
+    for dropped in ({}, {"token_dropout": 0.3, "bag_dropout": 0.3}):
+        one, two, eight = (
+            trained(bags, threads=threads, **values, **dropped) for threads in (1, 2, 8)
+        )
+        for key, value in one.items():
+            assert torch.equal(value, two[key])
+            assert torch.equal(value, eight[key])
+
+
+@pytest.mark.parametrize("implementation", ["fused", "torch"])
+def test_frozen_rows_stay(implementation):
+    config = make_config(implementation=implementation, name="sgd", lr=0.5)
+    model = FastTextClassifier.from_config(config.model, ROWS, CLASSES)
+    torch.nn.init.ones_(model.linear.weight)
+    model.set_rows(np.array([2, 4]), np.ones((2, 5), np.float32), freeze=True)
+    bags = Ragged.from_lists([[2, 3], [4, 5], [2, 4, 6]], np.int32)
+    before = model.embedding.weight.detach().clone()
+    with torch.no_grad():
+        model.linear.weight[1] = -1
+    Trainer(model, config).fit(EncodedDataset(bags, np.array([0, 1, 2])))
+    moved = (model.embedding.weight.detach() != before).any(dim=1)
+    assert moved.nonzero().flatten().tolist() == [3, 5, 6]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"name": "sgd", "momentum": 0.9, "sparse": False},
+        {"name": "sgd", "weight_decay": 0.1, "sparse": False},
+        {"clip_grad_norm": 1.0, "sparse": False},
+        {"scale_grad_by_freq": True, "sparse": False},
+        {"sparse": False},
+    ],
+)
+def test_what_the_fused_step_cannot_do_is_refused_or_left_to_torch(values):
+    with pytest.raises(ConfigError, match=r'implementation = "fused" cannot do \w+\.\w+'):
+        make_config(implementation="fused", **values)
+    config = make_config(**values)
+    model = FastTextClassifier.from_config(config.model, ROWS, CLASSES)
+    assert Trainer(model, config)._stepper.fused is None
+
+
+def test_auto_is_fused_where_it_can_be():
+    config = make_config()
+    model = FastTextClassifier.from_config(config.model, ROWS, CLASSES)
+    assert Trainer(model, config)._stepper.fused is not None
+
+
+@pytest.mark.parametrize("sparse", [True, False])
+def test_rowwise_adagrad_on_a_worked_example(sparse):
+    table = torch.nn.Parameter(torch.zeros(3, 2))
+    optimizer = RowwiseAdagrad([table], lr=1.0)
+    dense = torch.tensor([[0.0, 0.0], [3.0, 4.0], [0.0, 0.0]])
+    table.grad = dense.to_sparse(1) if sparse else dense
+    optimizer.step()
+    root = (25 / 2) ** 0.5  # of the mean square
+    expected = [[0, 0], [-3 / root, -4 / root], [0, 0]]
+    torch.testing.assert_close(table.detach(), torch.tensor(expected))
+
+
+def test_the_code_of_a_step_is_loaded_before_the_first_one():
+    from fasttext_app.training.optim.cpu_kernels import RULES, STEP_ROWS, load_kernels
+
+    for name, rule in RULES.items():
+        load_kernels(name)
+        assert STEP_ROWS[rule].signatures, name
+        if name == "rowwise_adagrad":
+            assert STEP_ROWS[RULES["adagrad"]].signatures  # for the layer on top
