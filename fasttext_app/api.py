@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from fasttext_app.config.loading import Layer, flat_layer, load_config_file, resolve
 from fasttext_app.config.schema import Config
-from fasttext_app.data.in_memory import GIVEN, Labels, labelled_table, refuse_labels
+from fasttext_app.data.in_memory import GIVEN, Labels, labeled_table, refuse_labels
 from fasttext_app.data.source import Source
 from fasttext_app.data.split import Examples, load_examples, split_examples
 from fasttext_app.errors import ConfigError, DataError
@@ -189,7 +189,7 @@ def _examples(
         if weights is not None:
             raise DataError(f"{job}: weights go with texts; for data, name data.weight_column")
         return load_examples(config)
-    table = labelled_table(job, data, labels, config.data, weights)
+    table = labeled_table(job, data, labels, config.data, weights)
     if not len(table):
         raise DataError(f"{job}: there are no texts")
     if config.data.weight_column is not None:

@@ -19,7 +19,7 @@ from fasttext_app.core.arrays import I64
 from fasttext_app.core.arrow import flag_array, numbers_of
 from fasttext_app.core.device import resolve_device
 from fasttext_app.core.ragged import Ragged
-from fasttext_app.core.spill import Spool
+from fasttext_app.core.spill import SpillBuffer
 from fasttext_app.data.labels import RowLabels
 from fasttext_app.data.soft_labels import LabelShares
 from fasttext_app.data.split import Examples
@@ -31,11 +31,11 @@ from fasttext_app.inference.forward import CpuForward
 from fasttext_app.model.artifact import Artifact
 from fasttext_app.model.directory import load_artifact
 from fasttext_app.model.quantize import check_whole
-from fasttext_app.training.checkpoints import Found
+from fasttext_app.training.checkpoints import CheckpointRef
 from fasttext_app.training.events import Callback, TrainOutcome
 from fasttext_app.training.prepare import Prepared, prepare
 from fasttext_app.training.run import train_prepared
-from fasttext_app.training.tokenized import Encoded
+from fasttext_app.training.tokenized import EncodedSplit
 
 MOST_CALIBRATED = 1 << 26  # logits that a temperature is fitted on
 
@@ -56,7 +56,7 @@ def train(
     examples: Examples,
     callback: Callback | None = None,
     output: str | Path | None = None,
-    resume: Found | None = None,
+    resume: CheckpointRef | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> TrainResult:
     """Train a classifier.
@@ -76,7 +76,7 @@ def train(
         DataError: pretrained vectors cannot be read.
         KeyboardInterrupt: Ctrl-C came before the first step was done.
     """
-    with Spool(config.data.in_memory_mb * 2**20) as spool:
+    with SpillBuffer(config.data.in_memory_mb * 2**20) as spool:
         if config.trainer.device not in ("auto", "cpu"):
             resolve_device(config.trainer.device)  # a device that is not there ends it here
         return run_prepared(prepare(config, examples, spool), callback, output, resume, stop)
@@ -86,7 +86,7 @@ def run_prepared(
     prepared: Prepared,
     callback: Callback | None = None,
     output: str | Path | None = None,
-    resume: Found | None = None,
+    resume: CheckpointRef | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> TrainResult:
     """Train a classifier on rows that have been prepared; see :func:`train`."""
@@ -140,7 +140,7 @@ def retrain(
         callback: receives the trainer's events.
 
     Raises:
-        ConfigError: the model is quantised, or keeps its pretrained rows as they are.
+        ConfigError: the model is quantized, or keeps its pretrained rows as they are.
         TrainingError: no row has a label that it knows, or the loss ran away.
         KeyboardInterrupt: Ctrl-C came.
     """
@@ -158,7 +158,7 @@ def retrain(
     config = resolve(artifact.config.model_dump(), without, settings or {})
     if config.model.freeze_pretrained:
         raise ConfigError("model.freeze_pretrained: which rows were frozen is not known any more")
-    with Spool(config.data.in_memory_mb * 2**20) as spool:
+    with SpillBuffer(config.data.in_memory_mb * 2**20) as spool:
         prepared = _prepare_for_retraining(replace(artifact, config=config), rows, spool)
         result = train_prepared(prepared, callback, start=artifact.tensors)
     if result.outcome.interrupted:
@@ -170,7 +170,7 @@ def retrain(
 
 
 def _prepare_for_retraining(
-    artifact: Artifact, rows: Iterable[pa.RecordBatch], spool: Spool
+    artifact: Artifact, rows: Iterable[pa.RecordBatch], spool: SpillBuffer
 ) -> Prepared:
     config, encoder = artifact.config, artifact.encoder()
     separator, soft = config.data.label_separator, config.data.soft_labels
@@ -191,7 +191,7 @@ def _prepare_for_retraining(
         config=config,
         encoder=encoder,
         labels=artifact.labels,
-        train=Encoded(
+        train=EncodedSplit(
             (piece.close(),),
             (classes[known],),
             None if weights is None else (weights[known],),

@@ -38,7 +38,7 @@ import torch
 from fasttext_app.config.loading import flat_layer, load_config_file, resolve
 from fasttext_app.config.schema import Config
 from fasttext_app.core.ragged import Ragged
-from fasttext_app.core.spill import Spool
+from fasttext_app.core.spill import SpillBuffer
 from fasttext_app.data.split import load_examples
 from fasttext_app.model.classifier import FastTextClassifier
 from fasttext_app.training.batch import Grouping
@@ -208,7 +208,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.batch_size is not None:
         settings["batch_size"] = options.batch_size
     config = resolve(load_config_file(options.config), flat_layer(settings))
-    with Spool(config.data.in_memory_mb * 2**20) as spool:
+    with SpillBuffer(config.data.in_memory_mb * 2**20) as spool:
         prepared = prepare(config, load_examples(config), spool)
         bags = Ragged.concat([load() for load in prepared.train.shards])
         classes = np.concatenate(prepared.train.classes)

@@ -171,7 +171,7 @@ class Trainer:
     """A case's classifier on a table [V, D], which is used in place, and plain SGD."""
 
     def __init__(self, case: Case, table: Tensor) -> None:
-        """Build encoder, linear layer and optimiser."""
+        """Build encoder, linear layer and optimizer."""
         self.device, self.collate = table.device, WAYS[case.way].collate
         encoder = WAYS[case.way](table, case.gradient == "sparse")
         self.model = nn.Sequential(encoder, new_linear(table.shape[1]).to(self.device))
@@ -416,7 +416,7 @@ def memory_worker() -> None:
     cases, sizes, devices = zip(*jobs, strict=True)
     work = ((Case(*case) for case in cases), (Size(*size) for size in sizes), devices)
     context = get_context("forkserver")
-    context.set_forkserver_preload(["torch._dynamo", "rich.table"])  # optimisers load the first
+    context.set_forkserver_preload(["torch._dynamo", "rich.table"])  # optimizers load the first
     with ProcessPoolExecutor(
         1, context, torch.set_num_threads, (threads,), max_tasks_per_child=1
     ) as pool:
@@ -565,7 +565,7 @@ def show(lines: list[list[str]], title: str, console: Console) -> None:
 
 
 def plot(sweep: str, sizes: list[Size], rows: list[Row], path: Path) -> None:
-    """Draw the sweep's step time and memory, both axes logarithmic, in Okabe-Ito colours."""
+    """Draw the sweep's step time and memory, both axes logarithmic, in Okabe-Ito colors."""
     import matplotlib
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator

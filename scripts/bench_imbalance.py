@@ -69,7 +69,7 @@ def imbalanced(rows: Rows, chance: random.Random) -> tuple[Rows, Rows]:
     return _split(kept, chance)
 
 
-def mislabelled(rows: Rows, chance: random.Random) -> tuple[Rows, Rows]:
+def mislabeled(rows: Rows, chance: random.Random) -> tuple[Rows, Rows]:
     """Give one row in five another label, in training and held out alike."""
     labels = sorted({label for _, label in rows})
     kept = [
@@ -133,9 +133,9 @@ CASES = [
         },
     ),
     Case(
-        "mislabelled",
+        "mislabeled",
         "one label in five is wrong",
-        mislabelled,
+        mislabeled,
         {
             "label_smoothing": [{"label_smoothing": share} for share in (0.1, 0.3, 0.5)],
             "token_dropout": [{"token_dropout": rate} for rate in (0.1, 0.3, 0.5)],

@@ -23,7 +23,7 @@ BOUND_MB = 4000
 
 
 def write_rows(path: Path, rows: int) -> None:
-    """Write labelled texts of about ``LENGTH`` words; the same ones whenever it is called."""
+    """Write labeled texts of about ``LENGTH`` words; the same ones whenever it is called."""
     generator = np.random.default_rng(0)
     words = np.array([f"w{number:x}" for number in range(WORDS)], dtype=object)
     shares = 1 / np.arange(1, WORDS + 1)

@@ -2,7 +2,7 @@
 
 Every run is a fresh process on two cores, timed from start to exit; contenders take turns; figures
 are medians, and ratios are of medians of the same session. What a peer needs made beforehand
-(normalised text) is made untimed, and accuracy is found by a second process, untimed. Needs the
+(normalized text) is made untimed, and accuracy is found by a second process, untimed. Needs the
 AG_NEWS files under $FASTTEXT_APP_DATA and the packages of the extra `bench`.
 
     python scripts/bench_peers.py [--only train,growth,predict,cold] [--rounds 5] [--write-docs]

@@ -1,4 +1,4 @@
-"""Build the sample data set: Debian package descriptions labelled by archive section.
+"""Build the sample data set: Debian package descriptions labeled by archive section.
 
 The input is any Debian ``Packages`` index, and the ``Translation-en`` index beside it when the
 ``Packages`` file holds only the one-line descriptions (as it does in the Debian archive).  The

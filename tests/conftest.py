@@ -88,7 +88,7 @@ ORIGINAL_LABELS = "sport", "wörld", "科学", "d"
 
 
 @pytest.fixture(scope="session")
-def labelled_rows() -> list[tuple[str, str]]:
+def labeled_rows() -> list[tuple[str, str]]:
     """600 (label, text) pairs of invented words in many scripts; a label has words of its own."""
     chance = random.Random(0)
     words = sorted(
@@ -109,18 +109,18 @@ def labelled_rows() -> list[tuple[str, str]]:
 
 
 @pytest.fixture(scope="session")
-def labelled_file(
-    labelled_rows: list[tuple[str, str]], tmp_path_factory: pytest.TempPathFactory
+def labeled_file(
+    labeled_rows: list[tuple[str, str]], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """The same as a file of ``__label__x some text`` lines."""
-    path = tmp_path_factory.mktemp("labelled") / "train.txt"
-    lines = (f"__label__{label} {text}\n" for label, text in labelled_rows)
+    path = tmp_path_factory.mktemp("labeled") / "train.txt"
+    lines = (f"__label__{label} {text}\n" for label, text in labeled_rows)
     path.write_text("".join(lines), encoding="utf-8")
     return path
 
 
 @pytest.fixture(scope="session")
-def odd_texts(labelled_rows: list[tuple[str, str]]) -> list[str]:
+def odd_texts(labeled_rows: list[tuple[str, str]]) -> list[str]:
     """Texts that are read in unlike ways, and the first hundred of the training rows."""
     odd = [
         *("", "   ", "</s>", "a </s> b", "</s></s> x", "before __label__d </s> __label__q after"),
@@ -132,7 +132,7 @@ def odd_texts(labelled_rows: list[tuple[str, str]]) -> list[str]:
         ),
         *("tab\tsep\x0bv\x0cf\x00nul\r", "\x1c\x1d\x1e\x1f", "<b> > < <br />", "x" * 5000),
     ]
-    return odd + [text for _, text in labelled_rows[:100]]
+    return odd + [text for _, text in labeled_rows[:100]]
 
 
 @pytest.fixture(scope="session")
@@ -147,15 +147,15 @@ def original() -> ModuleType:
 
 @pytest.fixture(scope="session")
 def train_original(
-    original: ModuleType, labelled_file: Path, tmp_path_factory: pytest.TempPathFactory
+    original: ModuleType, labeled_file: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., Path]:
-    """Train on ``labelled_file`` with the real library; returns the path of the model's file."""
+    """Train on ``labeled_file`` with the real library; returns the path of the model's file."""
     folder, made = tmp_path_factory.mktemp("original"), dict[str, Path]()
 
     def train(quantize: dict[str, Any] | None = None, **options: Any) -> Path:
         key = repr((quantize, sorted(options.items())))
         if key not in made:
-            settings = {"input": str(labelled_file), "dim": 11, "lr": 0.5, **options}
+            settings = {"input": str(labeled_file), "dim": 11, "lr": 0.5, **options}
             model = original.train_supervised(verbose=0, thread=1, **settings)
             if quantize is not None:
                 model.quantize(**quantize)

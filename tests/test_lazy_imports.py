@@ -68,7 +68,7 @@ WITHOUT_TORCH = [
         "interop.word_vectors",
         "beginning",
         "training_rows",
-        "tokenised_rows",
+        "tokenized_rows",
         "preparation",
         "run_manifest",
     ),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from fasttext_app.config.loading import flat_layer, resolve
 from fasttext_app.config.schema import Config, DataConfig
-from fasttext_app.core.spill import Spool
+from fasttext_app.core.spill import SpillBuffer
 from fasttext_app.data.describe import describe_data
 from fasttext_app.data.spec import open_source
 from fasttext_app.data.split import Examples, held_out_rows, load_examples, split_examples
@@ -183,7 +183,7 @@ def test_data_beyond_the_limit_of_memory_gives_the_same_ids_from_files(monkeypat
     monkeypatch.setattr("fasttext_app.training.tokenized.PART_ROWS", 5)
     config, examples = make_config(word_ngrams=2, bucket=100), Examples(reviews(4), held_out=0.2)
     in_memory = prepare(config, examples)
-    with Spool(0) as spool:
+    with SpillBuffer(0) as spool:
         from_files = prepare(config, examples, spool)
         assert spool.spilled
         assert len(from_files.train.shards) > 1

@@ -23,9 +23,9 @@ SETTINGS = {"dim": 8, "lr": 0.5, "epochs": 8, "device": "cpu", "threads": 1, "va
 
 
 @pytest.fixture
-def model(labelled_rows):
+def model(labeled_rows):
     def train(**settings):
-        labels, texts = zip(*labelled_rows, strict=True)
+        labels, texts = zip(*labeled_rows, strict=True)
         return ft.train(texts, labels, word_ngrams=2, bucket=500, **SETTINGS, **settings)
 
     return train
@@ -40,10 +40,10 @@ def batch_of(rows):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_a_pruned_model_is_better_for_it(model, labelled_rows, loss):
-    labels, texts = zip(*labelled_rows, strict=True)
+def test_a_pruned_model_is_better_for_it(model, labeled_rows, loss):
+    labels, texts = zip(*labeled_rows, strict=True)
     pruned = keep_largest_rows(model(loss=loss).artifact, 200)
-    again = retrain(pruned, [batch_of(labelled_rows)], {"trainer": {"epochs": 20}})
+    again = retrain(pruned, [batch_of(labeled_rows)], {"trainer": {"epochs": 20}})
     before, after = (
         TextClassifier(artifact).evaluate(texts, labels)["accuracy"] for artifact in (pruned, again)
     )
@@ -56,9 +56,9 @@ def test_a_pruned_model_is_better_for_it(model, labelled_rows, loss):
     assert again.metrics == {}
 
 
-def test_training_goes_on_from_the_weights_that_there_are(model, labelled_rows):
+def test_training_goes_on_from_the_weights_that_there_are(model, labeled_rows):
     artifact = model().artifact
-    rows = [batch_of(labelled_rows)]
+    rows = [batch_of(labeled_rows)]
     settings = {"optimizer": {"lr": 1e-20}, "trainer": {"epochs": 1}}
     same = retrain(artifact, rows, settings)
     for name, values in artifact.tensors.items():
@@ -69,16 +69,16 @@ def test_training_goes_on_from_the_weights_that_there_are(model, labelled_rows):
     assert not np.array_equal(one.tensors["table"], artifact.tensors["table"])
 
 
-def test_weights_of_terms_stay(model, labelled_rows):
+def test_weights_of_terms_stay(model, labeled_rows):
     artifact = model(term_weighting="tfidf", mode="sum").artifact
-    again = retrain(artifact, [batch_of(labelled_rows)], {"trainer": {"epochs": 1}})
+    again = retrain(artifact, [batch_of(labeled_rows)], {"trainer": {"epochs": 1}})
     np.testing.assert_array_equal(again.tensors["idf"], artifact.tensors["idf"])
 
 
-def test_rows_of_unknown_labels_teach_nothing(model, labelled_rows):
+def test_rows_of_unknown_labels_teach_nothing(model, labeled_rows):
     artifact = model().artifact
-    strange = [("strange", text) for _, text in labelled_rows[:99]]
-    rows = [batch_of(labelled_rows), batch_of(strange)]
+    strange = [("strange", text) for _, text in labeled_rows[:99]]
+    rows = [batch_of(labeled_rows), batch_of(strange)]
     once = retrain(artifact, rows[:1], {"trainer": {"epochs": 1}})
     again = retrain(artifact, rows, {"trainer": {"epochs": 1}})
     np.testing.assert_array_equal(again.tensors["table"], once.tensors["table"])
@@ -88,11 +88,11 @@ def test_rows_of_unknown_labels_teach_nothing(model, labelled_rows):
         retrain(artifact, [])
 
 
-def test_a_quantised_model_does_not_learn(model, labelled_rows):
+def test_a_quantized_model_does_not_learn(model, labeled_rows):
     artifact = model().artifact
     for smaller in (quantize(artifact), product_quantize(artifact)):
-        with pytest.raises(ConfigError, match="the model is quantised already"):
-            retrain(smaller, [batch_of(labelled_rows)])
+        with pytest.raises(ConfigError, match="the model is quantized already"):
+            retrain(smaller, [batch_of(labeled_rows)])
 
 
 @pytest.mark.parametrize("make", [quantize, product_quantize])
@@ -110,7 +110,7 @@ def test_only_a_model_that_lost_rows_learns_again(model, make):
     assert seen == [300]
 
 
-def test_what_cannot_be_quantised_is_refused_before_it_learns(model):
+def test_what_cannot_be_quantized_is_refused_before_it_learns(model):
     def train_on(smaller):
         raise AssertionError
 
@@ -123,25 +123,25 @@ def test_what_cannot_be_quantised_is_refused_before_it_learns(model):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_retraining_gives_what_it_gives_in_the_original(original, labelled_file, tmp_path, loss):
+def test_retraining_gives_what_it_gives_in_the_original(original, labeled_file, tmp_path, loss):
     options = {"dim": 10, "lr": 0.5, "epoch": 10, "wordNgrams": 2, "bucket": 600, "loss": loss}
-    theirs = original.train_supervised(str(labelled_file), verbose=0, thread=1, **options)
+    theirs = original.train_supervised(str(labeled_file), verbose=0, thread=1, **options)
     theirs.save_model(str(tmp_path / "m.bin"))
     ours = compat.load_model(tmp_path / "m.bin")
     plain = compat.load_model(tmp_path / "m.bin")
     plain.quantize(cutoff=300)
     for model in (theirs, ours):
-        model.quantize(str(labelled_file), cutoff=300, retrain=True, epoch=15, lr=0.5, thread=1)
+        model.quantize(str(labeled_file), cutoff=300, retrain=True, epoch=15, lr=0.5, thread=1)
     ours.save_model(tmp_path / "m.ftz")
     read = original.load_model(str(tmp_path / "m.ftz"))
-    expected, found = (model.test(str(labelled_file))[1] for model in (theirs, read))
+    expected, found = (model.test(str(labeled_file))[1] for model in (theirs, read))
     assert abs(found - expected) < 0.05
-    assert found > plain.test(labelled_file)[1]
+    assert found > plain.test(labeled_file)[1]
     assert sorted(read.words) == sorted(theirs.words)
     assert read_file(tmp_path / "m.ftz").settings.epoch == 15
 
 
-def test_the_rate_of_retraining_is_that_of_training(labelled_file, tmp_path, monkeypatch):
+def test_the_rate_of_retraining_is_that_of_training(labeled_file, tmp_path, monkeypatch):
     from fasttext_app.compat import training
 
     seen = []
@@ -152,13 +152,13 @@ def test_the_rate_of_retraining_is_that_of_training(labelled_file, tmp_path, mon
 
     monkeypatch.setattr(training, "retrain", retrain_nothing)
     options = {"dim": 4, "lr": 0.25, "epoch": 3, "wordNgrams": 2, "bucket": 500, "thread": 1}
-    model = compat.train_supervised(labelled_file, **options)
+    model = compat.train_supervised(labeled_file, **options)
     model.save_model(tmp_path / "m.bin")
     again = compat.load_model(tmp_path / "m.bin")
     given = compat.load_model(tmp_path / "m.bin")
     for one in (model, again):
-        one.quantize(labelled_file, cutoff=300, retrain=True)
-    given.quantize(labelled_file, cutoff=300, retrain=True, lr=2.0, epoch=7, thread=2)
+        one.quantize(labeled_file, cutoff=300, retrain=True)
+    given.quantize(labeled_file, cutoff=300, retrain=True, lr=2.0, epoch=7, thread=2)
     rates = [rate for rate, _ in seen]
     assert rates == [0.25, 0.05, 2.0]  # a file does not tell it
     assert [trainer["epochs"] for _, trainer in seen] == [3, 3, 7]
@@ -180,11 +180,11 @@ def test_retraining_needs_a_file(original, train_original, tmp_path):
 
 
 @pytest.fixture
-def many(original, labelled_rows, tmp_path):
+def many(original, labeled_rows, tmp_path):
     """Return a function that trains the original on 300 labels, and the path of its file."""
 
     def train(quantized, **options):
-        rows = [f"__label__{n % 300} {text}\n" for n, (_, text) in enumerate(labelled_rows)]
+        rows = [f"__label__{n % 300} {text}\n" for n, (_, text) in enumerate(labeled_rows)]
         (tmp_path / "many.txt").write_text("".join(rows), encoding="utf-8")
         settings = {"dim": 9, "lr": 1.0, "epoch": 3, "verbose": 0, "thread": 1, **options}
         model = original.train_supervised(str(tmp_path / "many.txt"), **settings)

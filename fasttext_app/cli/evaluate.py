@@ -56,7 +56,7 @@ def evaluate(
     threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Score a model on labelled data: accuracy, F1, per-label figures, confusion matrix, P@k.
+    """Score a model on labeled data: accuracy, F1, per-label figures, confusion matrix, P@k.
 
     ECE, NLL and the reliability diagram say how far its probabilities can be trusted.
     """

@@ -20,7 +20,7 @@ def import_(
         typer.Option("--label", help="What its labels begin with.  [default: as they do]"),
     ] = None,
     dequantize: Annotated[
-        bool, typer.Option("--dequantize", help="Make numbers of a quantised table.")
+        bool, typer.Option("--dequantize", help="Make numbers of a quantized table.")
     ] = False,
     json: JsonOption = False,
 ) -> None:

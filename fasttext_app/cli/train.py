@@ -27,7 +27,7 @@ from fasttext_app.cli.options import (
 from fasttext_app.core.checksummed_dir import refuse_unfinished
 from fasttext_app.core.signals import Interrupts
 from fasttext_app.errors import CheckpointError
-from fasttext_app.training.checkpoints import Found, find_checkpoint
+from fasttext_app.training.checkpoints import CheckpointRef, find_checkpoint
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # of glibc's malloc.h
 LARGE = 1 << 22  # bytes of an array that gets pages of its own
@@ -134,7 +134,7 @@ def train(
         _run(resolved, prepared, target, json, found, interrupts, tensorboard)
 
 
-def _found(resume: Path, output: Path | None) -> Found:
+def _found(resume: Path, output: Path | None) -> CheckpointRef:
     """Find the checkpoint to go on from; tell of newer ones that are damaged."""
     from fasttext_app.training.run_manifest import config_of_run
 
@@ -215,7 +215,7 @@ def _run(
     prepared: Callable[[], Any],
     target: Path,
     as_json: bool,
-    found: Found | None,
+    found: CheckpointRef | None,
     interrupts: Interrupts,
     tensorboard: Path | None,
 ) -> None:

@@ -20,13 +20,13 @@ from fasttext_app.core.threads import map_threads
 from fasttext_app.errors import ConfigError, DataError
 from fasttext_app.fasttext.convert import label_prefix, to_fasttext
 from fasttext_app.fasttext.file_format import LOSSES, write_file
-from fasttext_app.fasttext.lines import labelled_lines, line_column
+from fasttext_app.fasttext.lines import labeled_lines, line_column
 from fasttext_app.fasttext.meters import ScoreMeter
 from fasttext_app.fasttext.options import DEFAULTS
 from fasttext_app.fasttext.scoring import Meter
 from fasttext_app.fasttext.word_vectors import WordVectors, classifier_vectors
 from fasttext_app.inference.classifier import TextClassifier
-from fasttext_app.inference.predictions import Ranked
+from fasttext_app.inference.predictions import TopK
 from fasttext_app.model.artifact import Artifact, Tensors
 from fasttext_app.model.heads import FASTTEXT_FLOOR
 from fasttext_app.text.encoder import as_chunks
@@ -95,18 +95,18 @@ class FastText(Words):
         ranked, known = self._rank_lines(text, k)
         return self._named(ranked, known, threshold)
 
-    def _rank_lines(self, lines: list[str], k: int) -> tuple[Ranked, Bool]:
+    def _rank_lines(self, lines: list[str], k: int) -> tuple[TopK, Bool]:
         """Return the best classes of each line, and whether it has any feature."""
 
-        def rank(chunk: pa.StringArray) -> tuple[Ranked, Bool]:
+        def rank(chunk: pa.StringArray) -> tuple[TopK, Bool]:
             return self._ranked(self.classifier.encoder.encode_chunk(chunk), k)
 
         chunks = as_chunks(line_column(lines)) or [line_column([])]
         parts = list(map_threads(rank, chunks, self.classifier.threads))
         ranked, known = zip(*parts, strict=True)
-        return Ranked.concat(ranked), np.concatenate(known)
+        return TopK.concat(ranked), np.concatenate(known)
 
-    def _ranked(self, bags: Ragged, k: int) -> tuple[Ranked, Bool]:
+    def _ranked(self, bags: Ragged, k: int) -> tuple[TopK, Bool]:
         if k == 0:
             raise ValueError("k needs to be 1 or higher!")
         classes = len(self.classifier.labels)
@@ -114,7 +114,7 @@ class FastText(Words):
         return self.classifier.rank_bags(bags, most), bags.lengths > 0
 
     def _named(
-        self, ranked: Ranked, known: Bool, threshold: float
+        self, ranked: TopK, known: Bool, threshold: float
     ) -> tuple[list[list[str]], list[F64]]:
         """Return the labels and probabilities of each line that reach a threshold.
 
@@ -138,7 +138,7 @@ class FastText(Words):
     def test(
         self, path: str | Path, k: int = 1, threshold: float = 0.0
     ) -> tuple[int, float, float]:
-        """Return (lines, precision, recall) at k over a file of labelled lines.
+        """Return (lines, precision, recall) at k over a file of labeled lines.
 
         Raises:
             DataError: the file cannot be read.
@@ -175,7 +175,7 @@ class FastText(Words):
         return meter
 
     def get_meter(self, path: str | Path, k: int = -1) -> ScoreMeter:
-        """Return the scores of labels over a file of labelled lines, and curves of them.
+        """Return the scores of labels over a file of labeled lines, and curves of them.
 
         Raises:
             DataError: the file cannot be read.
@@ -192,7 +192,7 @@ class FastText(Words):
         add: Callable[[list[str], list[str], F64], None],
     ) -> None:
         """Hand on the labels of each line that has any, those predicted, and their scores."""
-        for batch in labelled_lines(path, label_prefix(self._artifact), set(self.labels)):
+        for batch in labeled_lines(path, label_prefix(self._artifact), set(self.labels)):
             lines = [text for text, _ in batch]
             ranked, known = self._rank_lines(lines, k)
             answers = zip(batch, *self._named(ranked, known, threshold), known, strict=True)
@@ -245,7 +245,7 @@ class FastText(Words):
         """Return the weights of the linear layer, [C, D].
 
         Raises:
-            ValueError: the model is quantised.
+            ValueError: the model is quantized.
         """
         if self.is_quantized():
             raise ValueError("Can't get quantized Matrix")

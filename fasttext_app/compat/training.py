@@ -10,7 +10,7 @@ from fasttext_app.config.schema import Config
 from fasttext_app.data.split import Examples
 from fasttext_app.errors import ConfigError, DataError, TrainingError
 from fasttext_app.fasttext.convert import by_count, label_prefix
-from fasttext_app.fasttext.lines import LABEL_SEPARATOR, scan_labelled
+from fasttext_app.fasttext.lines import LABEL_SEPARATOR, scan_labeled
 from fasttext_app.fasttext.options import (
     DEFAULTS,
     in_options,
@@ -63,10 +63,10 @@ def train(source: str, given: Mapping[str, Any], mark: str = "") -> tuple[Artifa
     options = read_options(given, mark)
     config = train_config(source, options, mark)
     examples = Examples(
-        scan_labelled(source, options["label"]),
+        scan_labeled(source, options["label"]),
         source=source,
         min_label_count=options["minCountLabel"],
-        skip_unlabelled=True,
+        skip_unlabeled=True,
     )
     try:
         result = run_training(config, examples)
@@ -115,7 +115,7 @@ def quantized(
         mark: what begins an option's name in messages.
 
     Raises:
-        ConfigError: the model is quantised already or too small.
+        ConfigError: the model is quantized already or too small.
         DataError: the file cannot be read.
         TrainingError: it leaves nothing to learn, or the loss ran away.
         KeyboardInterrupt: Ctrl-C came.
@@ -128,7 +128,7 @@ def quantized(
 
     def train_on(smaller: Artifact) -> Artifact:
         assert source is not None
-        return retrain(smaller, scan_labelled(source, prefix), layer)
+        return retrain(smaller, scan_labeled(source, prefix), layer)
 
     try:
         return product_quantize(

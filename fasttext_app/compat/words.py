@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fasttext_app.core.arrays import F32
-from fasttext_app.fasttext.word_vectors import Neighbour, WordVectors
+from fasttext_app.fasttext.word_vectors import Neighbor, WordVectors
 from fasttext_app.model.product_quantizer import Coded
 from fasttext_app.text.hashing import reference_fnv1a
 
@@ -91,7 +91,7 @@ class Words:
         self, word: str, k: int = 10, on_unicode_error: str = "strict"
     ) -> list[tuple[float, str]]:
         """Return (cosine, word) of the nearest words."""
-        return _neighbours(self.vectors.nearest(word, k), on_unicode_error)
+        return _neighbors(self.vectors.nearest(word, k), on_unicode_error)
 
     def get_analogies(
         self,
@@ -102,7 +102,7 @@ class Words:
         on_unicode_error: str = "strict",
     ) -> list[tuple[float, str]]:
         """Return (cosine, word) of what is nearest to A - B + C."""
-        return _neighbours(self.vectors.analogies(wordA, wordB, wordC, k), on_unicode_error)
+        return _neighbors(self.vectors.analogies(wordA, wordB, wordC, k), on_unicode_error)
 
     def __getitem__(self, word: str) -> F32:
         return self.get_word_vector(word)
@@ -116,5 +116,5 @@ def decoded(name: str, errors: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", errors)
 
 
-def _neighbours(found: list[Neighbour], errors: str) -> list[Neighbour]:
+def _neighbors(found: list[Neighbor], errors: str) -> list[Neighbor]:
     return [(score, decoded(name, errors)) for score, name in found]

@@ -26,12 +26,12 @@ AT = ("precision@recall", "recall@precision")
 
 
 @dataclass(frozen=True)
-class Objective:
+class Metric:
     """A figure by its parts; see the table above.
 
-    >>> Objective.parse("precision@recall:0.9:spam")
-    Objective(name='precision@recall', label='spam', target=0.9)
-    >>> str(Objective.parse("f1:spam"))
+    >>> Metric.parse("precision@recall:0.9:spam")
+    Metric(name='precision@recall', label='spam', target=0.9)
+    >>> str(Metric.parse("f1:spam"))
     'f1:spam'
     """
 
@@ -40,7 +40,7 @@ class Objective:
     target: float | None = None
 
     @classmethod
-    def parse(cls, text: str) -> Objective:
+    def parse(cls, text: str) -> Metric:
         """Read a figure's name.
 
         Raises:

@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from fasttext_app.config.interval import Interval
-from fasttext_app.config.metric_name import Objective
+from fasttext_app.config.metric_name import Metric
 
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 Place = Annotated[int, Field(ge=1)]
@@ -235,8 +235,8 @@ class TrainerConfig(_Section):
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     """``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:i``."""
     threads: Annotated[int, Field(ge=0, le=4096)] = 0
-    """Threads for tokenising and for torch; 0: all cores for the first, one for the second."""
-    monitor: Annotated[str, AfterValidator(_readable_by(Objective.parse))] = "accuracy"
+    """Threads for tokenizing and for torch; 0: all cores for the first, one for the second."""
+    monitor: Annotated[str, AfterValidator(_readable_by(Metric.parse))] = "accuracy"
     """The validation figure by which the best epoch is chosen: ``accuracy``, ``loss``,
     ``macro_f1``, ``micro_f1``, ``f1:LABEL``, ``precision:LABEL``, ``recall:LABEL``,
     ``precision@recall:0.9[:LABEL]`` or ``recall@precision:0.9[:LABEL]``."""

@@ -87,7 +87,7 @@ def seal(folder: Path, kind: str, version: int, *, unchecked: Collection[str] = 
     write_json(folder / MANIFEST, manifest)
 
 
-def open_sealed(folder: Path, kind: str, version: int, required: Collection[str]) -> set[str]:
+def verify_checksums(folder: Path, kind: str, version: int, required: Collection[str]) -> set[str]:
     """Check a folder against its manifest; return the names of its checked files.
 
     Args:

@@ -1,4 +1,4 @@
-"""``Spool``: where encoded texts stay, in memory up to a limit, then in memory-mapped files.
+"""``SpillBuffer``: where encoded texts stay, in memory up to a limit, then in memory-mapped files.
 
 A file holds one ``Ragged`` as it is in memory, and as an Arrow list column is: the ids end to end,
 then the offsets. Opening it maps the two arrays, so what is read is what the operating system has
@@ -25,7 +25,7 @@ Load: TypeAlias = Callable[[], Ragged]
 """Gives back the bags of a piece, in this process or in another."""
 
 
-class Spool:
+class SpillBuffer:
     """Keeps bags; a context manager, whose end deletes the files.
 
     Args:
@@ -34,7 +34,7 @@ class Spool:
         hand_over: pieces are for another process: they go to files from the start, which it maps
             without a copy, if there is room for them.
 
-    >>> with Spool(limit=0) as spool:
+    >>> with SpillBuffer(limit=0) as spool:
     ...     piece = spool.piece()
     ...     piece.add(Ragged.from_lists([[3, 1], [2]]))
     ...     load = piece.close()
@@ -51,7 +51,7 @@ class Spool:
         self._own: tempfile.TemporaryDirectory[str] | None = None
         self._files = 0
 
-    def __enter__(self) -> Spool:
+    def __enter__(self) -> SpillBuffer:
         return self
 
     def __exit__(
@@ -105,7 +105,7 @@ class Spool:
 class Piece:
     """Bags that come part by part, and are given back as one."""
 
-    def __init__(self, spool: Spool, *, to_file: bool = False) -> None:
+    def __init__(self, spool: SpillBuffer, *, to_file: bool = False) -> None:
         self.ids = 0
         """How many there are so far."""
         self._spool, self._to_file = spool, to_file

@@ -35,7 +35,7 @@ def forgo_blas() -> None:
 
 
 def preload_torch() -> None:
-    """Begin to import torch on another thread, so that reading and tokenising need not wait.
+    """Begin to import torch on another thread, so that reading and tokenizing need not wait.
 
     Whoever imports torch later waits for what is left of it, and gets its error if there is one.
     For a process of its own, as a command is: torch comes without TorchScript, which nothing here

@@ -161,10 +161,10 @@ class _QuoteCheck:
         fits = self._last != QUOTE or closes or self._edges[data[0]]
         if len(opening) and opening[0] == 0:
             fits, opening = fits and self._edges[self._last], opening[1:]
-        if len(closing) and closing[-1] == len(data) - 1:  # the next block has its neighbour
+        if len(closing) and closing[-1] == len(data) - 1:  # the next block has its neighbor
             closing = closing[:-1]
-        neighbours = np.concatenate((data[opening - 1], data[closing + 1]))
-        self.odd = not (fits and self._edges[neighbours].all())
+        neighbors = np.concatenate((data[opening - 1], data[closing + 1]))
+        self.odd = not (fits and self._edges[neighbors].all())
         self._seen += len(at)
         self._last = block[-1]
 

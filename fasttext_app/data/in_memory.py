@@ -20,7 +20,7 @@ Labels = Sequence[str | Mapping[str, float]] | None
 """One cell for each text; a dict of shares where labels have them."""
 
 
-def labelled_table(
+def labeled_table(
     job: str,
     texts: Sequence[str],
     labels: Labels,

@@ -98,11 +98,11 @@ def _label_pattern(prefix: str) -> str:
 
 
 def _without_labels(lines: pa.StringArray, prefix: str) -> pa.StringArray:
-    labelled = pc.match_substring_regex(lines, _label_pattern(prefix))
-    if not pc.any(labelled).as_py():
+    labeled = pc.match_substring_regex(lines, _label_pattern(prefix))
+    if not pc.any(labeled).as_py():
         return lines
     rest = pc.replace_substring_regex(lines, _label_pattern(prefix) + r"\S*", " ")
-    return pc.if_else(labelled, pc.utf8_trim_whitespace(rest), lines)
+    return pc.if_else(labeled, pc.utf8_trim_whitespace(rest), lines)
 
 
 def _split_labels(

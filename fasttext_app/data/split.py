@@ -40,7 +40,7 @@ class Examples:
     """The fraction of the training rows that becomes validation rows."""
     min_label_count: int = 1
     """Where rows may have several labels, those seen less often are left out."""
-    skip_unlabelled: bool = False
+    skip_unlabeled: bool = False
     """Whether rows without a label are passed over, once their words are counted, as in fastText;
     else they are an error."""
 

@@ -40,7 +40,7 @@ def from_fasttext(
         file: what was read.
         source: where it came from; for messages, and kept with the model.
         prefix: what labels begin with, which is not part of their names here; None: as they do.
-        dequantize: make numbers of a quantised table, which is larger and no more exact.
+        dequantize: make numbers of a quantized table, which is larger and no more exact.
 
     Raises:
         ArtifactError: it is no classifier, or has settings that are not known here.

@@ -48,7 +48,7 @@ def _settings(file: FastTextFile) -> Iterator[str]:
 def _matrix(file: FastTextFile, part: str) -> Iterator[str]:
     matrix = file.input if part == "input" else file.output
     if isinstance(file.input, Coded) or isinstance(matrix, Coded):
-        raise ConfigError(f"dump {part}: the model is quantised; its rows are codes, not numbers")
+        raise ConfigError(f"dump {part}: the model is quantized; its rows are codes, not numbers")
     yield f"{matrix.shape[0]} {matrix.shape[1]}"
     for row in matrix:
         yield " ".join(f"{number:g}" for number in row.tolist())

@@ -6,8 +6,8 @@
     int64 ntokens, pruned                      pruned: -1 where every bucket has a row
     size x (bytes, NUL, int64 count, int8)     words, then labels
     pruned x (int32 bucket, int32 row)
-    bool quantised; matrix                     input  [nwords + bucket, dim]
-    bool quantised; matrix                     output [nlabels, dim]
+    bool quantized; matrix                     input  [nwords + bucket, dim]
+    bool quantized; matrix                     output [nlabels, dim]
 
 A matrix is dense, or coded by product quantizers. Every number that is read is checked before
 anything is made of it, so a damaged file is an error and no more. Source: the files of fastText
@@ -131,11 +131,11 @@ class _Reader:
         names, counts = self._entries(size, words)
         kept = None if pruned < 0 else self._buckets(pruned, settings.bucket)
         rows = words + (settings.bucket if kept is None else len(kept))
-        quantised = self._flag("whether the input is quantised")
-        if kept is not None and not quantised:
-            raise self._damaged("its dictionary is pruned and its matrix is not quantised")
-        table = self._matrix(quantised, rows, settings.dim, "the input matrix")
-        coded = self._flag("whether the output is quantised") and quantised
+        quantized = self._flag("whether the input is quantized")
+        if kept is not None and not quantized:
+            raise self._damaged("its dictionary is pruned and its matrix is not quantized")
+        table = self._matrix(quantized, rows, settings.dim, "the input matrix")
+        coded = self._flag("whether the output is quantized") and quantized
         output_rows = labels if supervised else words
         output = self._matrix(coded, output_rows, settings.dim, "the output matrix")
         if self._left:
@@ -225,12 +225,12 @@ class _Reader:
         self._check(inside and distinct and whole, "its list of pruned buckets")
         return pairs.astype(np.int32)
 
-    def _matrix(self, quantised: bool, rows: int, dim: int, what: str) -> Matrix:
-        norms = quantised and self._flag(f"the norms of {what}")
+    def _matrix(self, quantized: bool, rows: int, dim: int, what: str) -> Matrix:
+        norms = quantized and self._flag(f"the norms of {what}")
         m, n = self._numbers("qq", f"the size of {what}")
         if (m, n) != (rows, dim):
             raise self._damaged(f"{what} is {m} x {n}, and should be {rows} x {dim}")
-        if not quantised:
+        if not quantized:
             return self._bytes(4 * m * n, what).view("<f4").reshape(m, n)
         (size,) = self._numbers("i", f"the codes of {what}")
         self._check(size >= 0 and (not m or size % m == 0), f"the size of the codes of {what}")

@@ -28,7 +28,7 @@ TEXT_ENDS = re.compile(rf"(?<![^ \n\r\t\v\f\0]){END}(?![^ \n\r\t\v\f\0])")
 ENDS = re.compile(rb"(?<![^ \n\r\t\v\f\0])" + END.encode() + rb"(?![^ \n\r\t\v\f\0])")
 
 
-def scan_labelled(path: str | Path, prefix: str) -> Batches:
+def scan_labeled(path: str | Path, prefix: str) -> Batches:
     """Read rows of ``text``, the line, and ``label``, its labels without their prefix.
 
     Labels have a space between them; a line without one has an empty cell. As for the original,
@@ -122,7 +122,7 @@ def _texts(lines: list[bytes]) -> list[str]:
     return texts
 
 
-def labelled_lines(
+def labeled_lines(
     path: str | Path, prefix: str, known: set[str]
 ) -> Iterator[list[tuple[str, list[str]]]]:
     """Read lines with the labels that are known, some at a time.

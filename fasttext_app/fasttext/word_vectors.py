@@ -26,7 +26,7 @@ from fasttext_app.text.fasttext_tokenizer import SPACES
 from fasttext_app.text.tokenizers import load_tokenizer
 from fasttext_app.text.vocabulary import Vocabulary
 
-Neighbour = tuple[float, str]
+Neighbor = tuple[float, str]
 """The cosine of the angle between two vectors, and the word."""
 
 
@@ -97,17 +97,17 @@ class WordVectors:
         mean: F32 = self.rows(rows).mean(axis=0, dtype=np.float32)
         return mean
 
-    def nearest(self, word: str, k: int = 10) -> list[Neighbour]:
+    def nearest(self, word: str, k: int = 10) -> list[Neighbor]:
         """Return the words whose vectors point most nearly the same way, the nearest first."""
         return self._nearest(self.word(word), k, {word})
 
-    def analogies(self, minus: str, from_: str, plus: str, k: int = 10) -> list[Neighbour]:
+    def analogies(self, minus: str, from_: str, plus: str, k: int = 10) -> list[Neighbor]:
         """Return the words nearest to ``minus - from_ + plus``, each taken at length 1."""
         parts = [self.word(word) for word in (minus, from_, plus)]
         one, two, three = (part / (float(np.linalg.norm(part)) + 1e-8) for part in parts)
         return self._nearest(one - two + three, k, {minus, from_, plus})
 
-    def _nearest(self, query: F32, k: int, banned: set[str]) -> list[Neighbour]:
+    def _nearest(self, query: F32, k: int, banned: set[str]) -> list[Neighbor]:
         norm = float(np.linalg.norm(query))
         scores = self._unit_vectors @ (query / (norm if norm > 1e-8 else 1.0))
         most = min(k + len(banned), len(scores))

@@ -31,7 +31,7 @@ from fasttext_app.model.calibration import (
 )
 from fasttext_app.model.heads import MOST_LOGITS, SIGMOIDS, class_scores_of, probabilities
 from fasttext_app.model.huffman import HuffmanTree
-from fasttext_app.model.metrics import flags_of
+from fasttext_app.model.metrics import multi_hot
 
 if TYPE_CHECKING:
     from fasttext_app.inference.predictor import Predictor
@@ -188,7 +188,7 @@ def _of_the_scale(artifact: Artifact) -> tuple[str, str]:
 def _slope(artifact: Artifact, outputs: F32, true: Ragged) -> Slope:
     loss = artifact.config.model.loss
     if loss in SIGMOIDS:
-        return margin_slope(np.where(flags_of(true, outputs.shape[1]), outputs, -outputs))
+        return margin_slope(np.where(multi_hot(true, outputs.shape[1]), outputs, -outputs))
     if loss == "hs":
         nodes, turns = HuffmanTree.build(artifact.labels.counts).paths()
         way = nodes[true.indices]
@@ -211,7 +211,7 @@ def _measured(
 ) -> dict[str, float | None]:
     meter = CalibrationMeter(pairs=several or artifact.config.model.loss in SIGMOIDS)
     for rows, proba in _blocks(artifact, outputs):
-        flags = flags_of(true.take(np.arange(len(outputs))[rows]), proba.shape[1])
+        flags = multi_hot(true.take(np.arange(len(outputs))[rows]), proba.shape[1])
         meter.add(proba, flags)
     figures: Calibration = meter.result()
     return {
@@ -226,7 +226,7 @@ def _fitted_thresholds(
     artifact: Artifact, outputs: F32, true: Ragged, goal: Goal
 ) -> dict[str, Any]:
     proba = np.concatenate([block for _, block in _blocks(artifact, outputs)])
-    flags = flags_of(true, proba.shape[1])
+    flags = multi_hot(true, proba.shape[1])
     values, without, unreached = {}, [], []
     for number, name in enumerate(artifact.labels.names):
         values[name], reached = choose_threshold(proba[:, number], flags[:, number], goal)

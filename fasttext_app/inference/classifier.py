@@ -61,7 +61,7 @@ class TextClassifier(Predictor):
             qout: whether the linear layer is put into codes too; it needs 256 labels.
 
         Raises:
-            ConfigError: the model is quantised already, its rows cannot be left out, or there are
+            ConfigError: the model is quantized already, its rows cannot be left out, or there are
                 too few for product codes.
             MissingDependencyError: product codes need scikit-learn.
         """

@@ -21,7 +21,7 @@ import pyarrow as pa
 from fasttext_app.config.schema import Config, DataConfig
 from fasttext_app.core.arrow import numbers_of
 from fasttext_app.core.ragged import Ragged
-from fasttext_app.data.in_memory import GIVEN, Labels, labelled_table, refuse_labels
+from fasttext_app.data.in_memory import GIVEN, Labels, labeled_table, refuse_labels
 from fasttext_app.data.labels import split_cell
 from fasttext_app.data.soft_labels import with_most_likely
 from fasttext_app.data.source import Source
@@ -36,7 +36,7 @@ from fasttext_app.model.metrics import (
     Scores,
     chosen_classes,
     classification_scores,
-    flags_of,
+    multi_hot,
     multi_label_scores,
     ranking_precision,
     top_k_classes,
@@ -91,7 +91,7 @@ def evaluate_batches(
         logits = model.logits(batch.column("text"))
         proba = probabilities(logits, model.config.model)
         true.append(to_classes(batch.column("label")))
-        meter.add(proba, flags_of(true[-1], classes))
+        meter.add(proba, multi_hot(true[-1], classes))
         ranked.append(top_k_classes(logits, EVALUATED_RANKS))
         if several:
             predicted.append(chosen_classes(proba >= least))
@@ -103,14 +103,14 @@ def evaluate_batches(
         scores = classification_scores(known.indices, best, model.labels, to_classes.unknown)
         return {**scores, "calibration": meter.result()}
     precision, r_precision = (np.concatenate(part) for part in zip(*ranking, strict=True))
-    labelled = ~np.isnan(r_precision)
+    labeled = ~np.isnan(r_precision)
     return {
         **multi_label_scores(
             known, Ragged.concat(predicted), best, model.labels, to_classes.unknown
         ),
         "threshold": "fitted" if fitted is not None else least,
         "ranking_precision": float(precision.mean()),
-        "r_precision": float(r_precision[labelled].mean()) if labelled.any() else 0.0,
+        "r_precision": float(r_precision[labeled].mean()) if labeled.any() else 0.0,
         "calibration": meter.result(),
     }
 
@@ -140,7 +140,7 @@ def given_rows(
         DataError: there is no such data, or there is not one label for each text.
     """
     if not isinstance(data, str | Path):
-        table = labelled_table(job, data, labels, config.data)
+        table = labeled_table(job, data, labels, config.data)
         scans = {"": lambda labels: iter(table.to_batches())}
         return config, Source(GIVEN, scans, single=True)
     refuse_labels(job, data, labels)

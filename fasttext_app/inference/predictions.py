@@ -39,14 +39,14 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class Ranked:
+class TopK:
     """The answers for B texts: the k best classes of each, best first, and their probabilities."""
 
     classes: I64  # [B, k]
     probabilities: F64  # [B, k]
 
     @classmethod
-    def concat(cls, parts: Sequence[Ranked]) -> Ranked:
+    def concat(cls, parts: Sequence[TopK]) -> TopK:
         """Put the answers of parts one after another."""
         if len(parts) == 1:
             return parts[0]

@@ -18,7 +18,7 @@ from fasttext_app.core.ragged import Ragged
 from fasttext_app.core.threads import map_threads
 from fasttext_app.errors import ConfigError
 from fasttext_app.inference.forward import forward_on
-from fasttext_app.inference.predictions import FITTED, PREDICTIONS, Prediction, Ranked, Threshold
+from fasttext_app.inference.predictions import FITTED, PREDICTIONS, Prediction, TopK, Threshold
 from fasttext_app.model.artifact import Artifact
 from fasttext_app.model.calibration import recorded_thresholds
 from fasttext_app.model.heads import MOST_LOGITS, class_probabilities, probabilities
@@ -76,29 +76,29 @@ class Predictor:
         """Return the probability of every class for each text, [B, C]."""
         return probabilities(self.logits(texts), self.config.model)
 
-    def rank(self, texts: TextLike, top_k: int = 1) -> Ranked:
+    def rank(self, texts: TextLike, top_k: int = 1) -> TopK:
         """Return the ``top_k`` best classes of each text (all of them where there are fewer)."""
         top_k, _, _ = self.limits(top_k, 0.0)
 
-        def rank(chunk: pa.StringArray) -> Ranked:
+        def rank(chunk: pa.StringArray) -> TopK:
             return self.rank_bags(self.encoder.encode_chunk(chunk), top_k)
 
         parts = list(map_threads(rank, as_chunks(texts), self.threads))
         if not parts:
             return self._ranked(np.empty((0, len(self.labels)), np.float32), top_k)
-        return Ranked.concat(parts)
+        return TopK.concat(parts)
 
-    def rank_bags(self, bags: Ragged, top_k: int = 1) -> Ranked:
+    def rank_bags(self, bags: Ragged, top_k: int = 1) -> TopK:
         """Do the same for texts that :attr:`encoder` has encoded."""
         rows = max(MOST_LOGITS // len(self.labels), 1)
         if len(bags) <= rows:
             return self._ranked(self._forward(bags), top_k)
         pieces = np.split(np.arange(len(bags)), range(rows, len(bags), rows))
-        return Ranked.concat([self.rank_bags(bags.take(piece), top_k) for piece in pieces])
+        return TopK.concat([self.rank_bags(bags.take(piece), top_k) for piece in pieces])
 
-    def _ranked(self, logits: F32, top_k: int) -> Ranked:
+    def _ranked(self, logits: F32, top_k: int) -> TopK:
         classes = top_k_classes(logits, top_k)  # large logits differ where probabilities round to 1
-        return Ranked(classes, class_probabilities(logits, classes, self.config.model))
+        return TopK(classes, class_probabilities(logits, classes, self.config.model))
 
     @overload
     def predict(  # type: ignore[overload-overlap]  # str is a Sequence[str] too

@@ -19,7 +19,7 @@ from fasttext_app.core.arrays import F64, U64
 from fasttext_app.core.arrow import flag_array
 from fasttext_app.core.threads import map_threads
 from fasttext_app.errors import DataError, did_you_mean
-from fasttext_app.inference.predictions import PREDICTIONS, Ranked
+from fasttext_app.inference.predictions import PREDICTIONS, TopK
 from fasttext_app.inference.predictor import Predictor
 from fasttext_app.model.heads import MOST_LOGITS, probabilities
 from fasttext_app.text.encoder import as_chunks
@@ -96,7 +96,7 @@ def keep_texts(
 
     def keep(scored: tuple[pa.StringArray, F64]) -> pa.RecordBatch:
         texts, proba = scored
-        ranked = Ranked(np.full((len(proba), 1), column), proba[:, None])
+        ranked = TopK(np.full((len(proba), 1), column), proba[:, None])
         kept = ranked.kept(least)
         answers = [texts, *ranked.columns(model.labels, least)]
         return pa.record_batch(answers, schema=PREDICTIONS).filter(flag_array(kept[:, 0]))

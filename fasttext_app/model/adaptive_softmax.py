@@ -27,10 +27,10 @@ SHARES = 0.75, 0.95
 """Of the training rows, how many have their class before the cutoffs that are chosen."""
 
 
-def places_by_count(counts: Sequence[int]) -> I64:
+def frequency_rank(counts: Sequence[int]) -> I64:
     """Return the place of each class, [C]; equal counts go by class.
 
-    >>> places_by_count([5, 1, 9, 5]).tolist()
+    >>> frequency_rank([5, 1, 9, 5]).tolist()
     [1, 3, 0, 2]
     """
     order = np.argsort(-np.asarray(counts, np.int64), kind="stable")

@@ -66,7 +66,7 @@ class Artifact:
 
     @property
     def weight(self) -> Array | Coded:
-        """The linear layer, [C, D]; in codes where it was quantised too."""
+        """The linear layer, [C, D]; in codes where it was quantized too."""
         if "weight" in self.tensors:
             return self.tensors["weight"]
         return Coded.from_tensors(self.tensors, self.config.model.dim, OUTPUT)

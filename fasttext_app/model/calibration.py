@@ -261,7 +261,7 @@ def choose_threshold(proba: F64, positive: Bool, goal: Goal) -> tuple[float, boo
         place = int(enough[-1]) if reached else int(np.argmax(precision))
     last = place + 1 == len(values)
     middle = float(values[place] + (0 if last else values[place + 1])) / 2
-    between = last or middle > values[place + 1]  # two neighbours of 64 bits have nothing between
+    between = last or middle > values[place + 1]  # two neighbors of 64 bits have nothing between
     return (middle if between else float(values[place])), reached
 
 

@@ -39,7 +39,7 @@ from fasttext_app.core.checksummed_dir import (
     CHECKPOINTS,
     MANIFEST,
     UNREADABLE,
-    open_sealed,
+    verify_checksums,
     read_json,
     refuse_unfinished,
     seal,
@@ -141,7 +141,7 @@ def load_artifact(path: str | Path) -> Artifact:
     if not (folder / MANIFEST).is_file():
         raise ArtifactError(f"{folder}: not a model directory (there is no {MANIFEST} in it)")
     with _reading(folder):
-        files = open_sealed(folder, FORMAT, FORMAT_VERSION, REQUIRED)
+        files = verify_checksums(folder, FORMAT, FORMAT_VERSION, REQUIRED)
         config = resolve(tomllib.loads((folder / "config.toml").read_text(encoding="utf-8")))
         labels = read_json(folder / "labels.json")
         asset = folder / "tokenizer.json"

@@ -11,14 +11,14 @@ import numpy as np
 
 from fasttext_app.config.schema import ModelConfig
 from fasttext_app.core.arrays import F32, F64, I64
-from fasttext_app.model.adaptive_softmax import places_by_count
+from fasttext_app.model.adaptive_softmax import frequency_rank
 from fasttext_app.model.artifact import Artifact
 from fasttext_app.model.huffman import HuffmanTree
 
 SIGMOIDS = ("ova", "ns")  # the losses for which each class is a question of its own
 
 
-NORMALISED = ("hs", "adaptive")  # those of which the logits of classes are log-probabilities
+NORMALIZED = ("hs", "adaptive")  # those of which the logits of classes are log-probabilities
 
 
 MOST_LOGITS = 1 << 24  # that are looked at in one go: of many classes, those of fewer texts
@@ -43,7 +43,7 @@ def class_scores(loss: str, counts: Sequence[int], floor: float = 0.0) -> Callab
         tree = HuffmanTree.build(counts)
         return lambda outputs: tree.log_probabilities(outputs, floor)
     if loss == "adaptive":
-        places = places_by_count(counts)
+        places = frequency_rank(counts)
         return lambda outputs: np.take(outputs, places, axis=1)  # faster than an index
     return lambda outputs: outputs
 
@@ -64,7 +64,7 @@ def probabilities(logits: F32, model: ModelConfig) -> F64:
     """
     as_fasttext = model.probabilities == "fasttext"
     wide = logits.astype(np.float64)
-    if model.loss in NORMALISED:  # those of `hs` have the 1e-5 in them
+    if model.loss in NORMALIZED:  # those of `hs` have the 1e-5 in them
         return np.minimum(np.exp(wide), 1.0)
     if model.loss in SIGMOIDS:
         proba = fasttext_sigmoid(logits) if as_fasttext else np.exp(-np.logaddexp(0, -wide))
@@ -78,7 +78,7 @@ def probabilities(logits: F32, model: ModelConfig) -> F64:
 def class_probabilities(logits: F32, classes: I64, model: ModelConfig) -> F64:
     """Return the probabilities of some classes of each text, [B, k]; see :func:`probabilities`."""
     rows = np.arange(len(logits))[:, None]
-    if model.loss in SIGMOIDS + NORMALISED:  # each depends on its own logit alone
+    if model.loss in SIGMOIDS + NORMALIZED:  # each depends on its own logit alone
         return probabilities(logits[rows, classes], model)
     chosen: F64 = probabilities(logits, model)[rows, classes]
     return chosen

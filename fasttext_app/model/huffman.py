@@ -74,9 +74,9 @@ class HuffmanTree:
         classes = self.classes
         left, right = _log_turns(logits[:, : classes - 1].astype(np.float64), floor)
         if KERNELS in sys.modules:
-            from fasttext_app.model.huffman_kernels import add_down
+            from fasttext_app.model.huffman_kernels import path_log_probs
 
-            return add_down(left, right, self.left, self.right)
+            return path_log_probs(left, right, self.left, self.right)
         scores = np.zeros((len(logits), 2 * classes - 1))
         for nodes in self.levels:
             before = scores[:, classes + nodes]

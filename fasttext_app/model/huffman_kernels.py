@@ -9,7 +9,7 @@ from fasttext_app.core.jit import compiled
 
 
 @compiled
-def add_down(to_left: F64, to_right: F64, left: I64, right: I64) -> F32:
+def path_log_probs(to_left: F64, to_right: F64, left: I64, right: I64) -> F32:
     """Add up the log-probabilities of the turns on the way to each class, [B, C].
 
     Args:

@@ -195,10 +195,10 @@ def chosen_classes(chosen: Bool) -> Ragged:
     return Ragged(np.nonzero(chosen)[1], offsets_of(chosen.sum(axis=1)))
 
 
-def flags_of(true: Ragged, classes: int) -> Bool:
+def multi_hot(true: Ragged, classes: int) -> Bool:
     """Return the reverse, [B, C]; classes from C on are left out.
 
-    >>> flags_of(Ragged.from_lists([[0, 2], [5]]), 3).tolist()
+    >>> multi_hot(Ragged.from_lists([[0, 2], [5]]), 3).tolist()
     [[True, False, True], [False, False, False]]
     """
     flags = np.zeros((len(true), classes), dtype=bool)
@@ -228,7 +228,7 @@ def ranking_precision(scores: npt.NDArray[np.floating], true: Ragged) -> tuple[F
     """
     rows, classes = scores.shape
     order = np.argsort(-scores, axis=1, kind="stable")
-    right = np.take_along_axis(flags_of(true, classes), order, 1)
+    right = np.take_along_axis(multi_hot(true, classes), order, 1)
     ranked, found = np.take_along_axis(scores, order, 1), np.cumsum(right, axis=1)
     ends = np.ones((rows, classes), dtype=bool)  # where a run of equal scores ends
     ends[:, :-1] = ranked[:, 1:] != ranked[:, :-1]

@@ -36,7 +36,7 @@ def quantize(artifact: Artifact, cutoff: int = 0, *, retrain: Retrain | None = N
         retrain: what trains the model on once rows were left out.
 
     Raises:
-        ConfigError: the model is quantised already, or its rows cannot be left out.
+        ConfigError: the model is quantized already, or its rows cannot be left out.
     """
     check_whole(artifact)
     smaller = keep_largest_rows(artifact, cutoff) if cutoff else artifact
@@ -71,7 +71,7 @@ def product_quantize(
         seed: for the k-means.
 
     Raises:
-        ConfigError: the model is quantised already, or has fewer rows or labels than there are
+        ConfigError: the model is quantized already, or has fewer rows or labels than there are
             codes.
         MissingDependencyError: scikit-learn is not installed.
     """
@@ -102,13 +102,13 @@ def product_quantize(
 
 
 def check_whole(artifact: Artifact) -> None:
-    """Refuse a model that is quantised already.
+    """Refuse a model that is quantized already.
 
     Raises:
         ConfigError: it is.
     """
     if "table" not in artifact.tensors or "scale" in artifact.tensors:
-        raise ConfigError("the model is quantised already; start from the original")
+        raise ConfigError("the model is quantized already; start from the original")
 
 
 def quantize_rows(table: F32) -> tuple[I8, F32]:

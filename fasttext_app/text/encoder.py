@@ -178,7 +178,7 @@ class TextEncoder:
         return self._plain_bytes < FEW_BYTES
 
     def encode_tokens(self, tokens: Tokens) -> Ragged:
-        """Encode texts that have been tokenised, in compiled code."""
+        """Encode texts that have been tokenized, in compiled code."""
         from fasttext_app.text.kernels import char_hashes, emit_rows
 
         words, chars = tokens.words, NO_CHARS
@@ -230,7 +230,7 @@ class TextEncoder:
 
 
 def tokenize(tokenizer: Tokenizer, texts: TextLike, threads: int = 1) -> list[Tokens]:
-    """Tokenise texts in chunks, several at a time; the result does not depend on ``threads``."""
+    """Tokenize texts in chunks, several at a time; the result does not depend on ``threads``."""
     return list(map_threads(tokenizer, as_chunks(texts), threads))
 
 

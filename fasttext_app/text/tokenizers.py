@@ -79,7 +79,7 @@ class Tokenizer:
         return load_tokenizer, (self.name, self.asset)  # its function may be a library's object
 
     def __call__(self, texts: pa.StringArray) -> Tokens:
-        """Tokenise a column of texts (no nulls), in one compiled pass where there is one."""
+        """Tokenize a column of texts (no nulls), in one compiled pass where there is one."""
         if self.rules is None:
             return Tokens.from_lists(self.split(texts.to_pylist()))
         if self.rules == "basic_english":
@@ -87,7 +87,7 @@ class Tokenizer:
         return self._compiled(*string_buffers(texts))
 
     def of_text(self, text: str, errors: str = "strict") -> Tokens:
-        """Tokenise a single text, without the way through Arrow.
+        """Tokenize a single text, without the way through Arrow.
 
         Args:
             text: the text.

@@ -28,7 +28,7 @@ from fasttext_app.core.checksummed_dir import (
     MANIFEST,
     UNREADABLE,
     list_checkpoints,
-    open_sealed,
+    verify_checksums,
     read_json,
     refuse_unfinished,
     seal,
@@ -56,7 +56,7 @@ class Snapshot:
 
 
 @dataclass(frozen=True)
-class Found:
+class CheckpointRef:
     """The newest whole checkpoint of a run."""
 
     path: Path
@@ -175,7 +175,7 @@ def remove_checkpoints(output: str | Path) -> None:
     shutil.rmtree(Path(output) / CHECKPOINTS, ignore_errors=True)
 
 
-def find_checkpoint(output: str | Path) -> Found:
+def find_checkpoint(output: str | Path) -> CheckpointRef:
     """Return the newest whole checkpoint in a run's output folder.
 
     Raises:
@@ -184,8 +184,8 @@ def find_checkpoint(output: str | Path) -> Found:
     damaged: list[str] = []
     for path in list_checkpoints(Path(output) / CHECKPOINTS):
         try:
-            open_sealed(path, KIND, VERSION, FILES)
-            return Found(path, read_json(path / FILES[2]), damaged)
+            verify_checksums(path, KIND, VERSION, FILES)
+            return CheckpointRef(path, read_json(path / FILES[2]), damaged)
         except (*UNREADABLE, ArtifactError) as error:
             reason = str(error)
             damaged.append(reason if reason.startswith(str(path)) else f"{path}: {reason}")

@@ -26,7 +26,7 @@ from torch.nn import functional
 from fasttext_app.config.schema import Config
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.data.soft_labels import LabelShares
-from fasttext_app.model.adaptive_softmax import places_by_count
+from fasttext_app.model.adaptive_softmax import frequency_rank
 from fasttext_app.model.classifier import AdaptiveSoftmax
 from fasttext_app.model.huffman import HuffmanTree
 
@@ -257,7 +257,7 @@ def hierarchical_softmax(counts: Sequence[int]) -> Loss:
 
 def adaptive_softmax(counts: Sequence[int]) -> Loss:
     """Return the loss of the adaptive softmax, whose classes go by their counts."""
-    places = torch.from_numpy(places_by_count(counts))
+    places = torch.from_numpy(frequency_rank(counts))
 
     def loss(
         layer: AdaptiveSoftmax, bags: Tensor, labels: Tensor, weights: Tensor | None = None

@@ -2,8 +2,8 @@
 
 rows ─► tokens, labels ─► held-out rows ─► vocabulary ─► buckets in use ─► ids, idf, classes
 
-Rows are taken as a stream and tokenised as they come, on all threads. What is kept of them, word
-codes first and ids then, goes through a :class:`~fasttext_app.core.spill.Spool`, so that data of
+Rows are taken as a stream and tokenized as they come, on all threads. What is kept of them, word
+codes first and ids then, goes through a :class:`~fasttext_app.core.spill.SpillBuffer`, so that data of
 any size is prepared within a bound of memory.
 """
 
@@ -19,7 +19,7 @@ from fasttext_app.config.schema import Config
 from fasttext_app.core.arrays import F32, I64, Bool
 from fasttext_app.core.arrow import flag_array
 from fasttext_app.core.ragged import Ragged
-from fasttext_app.core.spill import Spool
+from fasttext_app.core.spill import SpillBuffer
 from fasttext_app.data.fingerprint import Fingerprint
 from fasttext_app.data.labels import LabelSet, RowLabels
 from fasttext_app.data.split import Examples, held_out_rows, load_examples
@@ -28,8 +28,8 @@ from fasttext_app.errors import DataError, TrainingError
 from fasttext_app.model.adaptive_softmax import with_cutoffs
 from fasttext_app.text.encoder import TextEncoder
 from fasttext_app.text.tfidf import Occurrences, inverse_document_frequency
-from fasttext_app.training.tokenized import Encoded, Side, TokenisedRows, batches_of, tokenise
-from fasttext_app.training.warm_start import Beginning
+from fasttext_app.training.tokenized import EncodedSplit, RowSubset, TokenizedRows, batches_of, tokenize
+from fasttext_app.training.warm_start import WarmStart
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class Prepared:
     config: Config
     encoder: TextEncoder
     labels: LabelSet
-    train: Encoded
-    validation: Encoded | None
+    train: EncodedSplit
+    validation: EncodedSplit | None
     idf: F32 | None
     statistics: dict[str, Any]
     trained: Bool
@@ -68,63 +68,63 @@ def prepare_source(config: Config, folder: str, *, hand_over: bool = False) -> P
         DataError: there is no such source, or its rows cannot be read.
         TrainingError: the rows leave nothing to learn.
     """
-    spool = Spool(config.data.in_memory_mb * 2**20, folder, hand_over=hand_over)
+    spool = SpillBuffer(config.data.in_memory_mb * 2**20, folder, hand_over=hand_over)
     return prepare(config, load_examples(config), spool)
 
 
 def prepare(
     config: Config,
     examples: Examples,
-    spool: Spool | None = None,
-    tokenised: TokenisedRows | None = None,
+    spool: SpillBuffer | None = None,
+    tokenized: TokenizedRows | None = None,
 ) -> Prepared:
-    """Tokenise, build vocabulary and labels, and encode.
+    """Tokenize, build vocabulary and labels, and encode.
 
     Args:
         config: the run's settings.
         examples: the rows.
         spool: where encoded texts are kept; without one they stay in memory.
-        tokenised: the training rows, where :func:`tokenise` has been there before.
+        tokenized: the training rows, where :func:`tokenize` has been there before.
 
     Raises:
         DataError: the rows cannot be read, or there are none.
         TrainingError: the rows leave nothing to learn (one label only, or no usable word).
     """
     threads = config.trainer.threads
-    spool = Spool(2**63) if spool is None else spool
-    beginning = Beginning(config)
-    if tokenised is None:
-        tokenised = tokenise(config, examples, spool, beginning)
-    parts, fingerprint = tokenised.parts, tokenised.fingerprint.copy()
+    spool = SpillBuffer(2**63) if spool is None else spool
+    beginning = WarmStart(config)
+    if tokenized is None:
+        tokenized = tokenize(config, examples, spool, beginning)
+    parts, fingerprint = tokenized.parts, tokenized.fingerprint.copy()
     row_labels = RowLabels.build(
         [part.labels for part in parts],
         beginning.label_order(examples.label_order),
         config.data.label_separator,
-        may_be_none=config.model.loss == "ova" and not examples.skip_unlabelled,
+        may_be_none=config.model.loss == "ova" and not examples.skip_unlabeled,
         soft=config.data.soft_labels,
         min_count=examples.min_label_count,
     )
     classes = np.concatenate([row_labels.numbers(part.labels) for part in parts])
     sets = row_labels.sets
-    labelled = classes >= 0
-    if not (labelled.all() or examples.skip_unlabelled):
+    labeled = classes >= 0
+    if not (labeled.all() or examples.skip_unlabeled):
         raise DataError(
             f'{examples.source}: a row has no label but the separator; only model.loss = "ova" '
             "learns from such rows"
         )
     held = np.zeros(len(classes), bool)
     seed = config.trainer.seed
-    held[labelled] = held_out_rows(classes[labelled], examples.held_out, seed, sets)
-    trained = labelled & ~held
+    held[labeled] = held_out_rows(classes[labeled], examples.held_out, seed, sets)
+    trained = labeled & ~held
     labels = _checked(beginning.counted(row_labels.counted(classes[trained])), examples)
     config = with_cutoffs(config, labels.counts)
     given = [part.weights for part in parts if part.weights is not None]
     weights = text_weights(classes, trained, row_labels, config.trainer.class_weights, given)
     sides = [
-        Side(parts, classes, chosen, threads, of_side)
+        RowSubset(parts, classes, chosen, threads, of_side)
         for chosen, of_side in ((trained, weights), (held, None))
     ]
-    counted = sides[0] if labelled.all() else Side(parts, classes, ~held, threads)
+    counted = sides[0] if labeled.all() else RowSubset(parts, classes, ~held, threads)
     vocabulary = beginning.vocabulary(counted.tokens())
     encoder = TextEncoder.from_config(config.text, beginning.tokenizer, vocabulary)
     encoder, found = _prune(encoder, sides[0], config, beginning)
@@ -186,7 +186,7 @@ def _checked(labels: LabelSet, examples: Examples) -> LabelSet:
 
 
 def _prune(
-    encoder: TextEncoder, train: Side, config: Config, beginning: Beginning
+    encoder: TextEncoder, train: RowSubset, config: Config, beginning: WarmStart
 ) -> tuple[TextEncoder, Occurrences | None]:
     """Leave out the buckets that training does not use; count what tf-idf needs."""
     weighted = config.text.term_weighting == "tfidf"
@@ -204,12 +204,12 @@ def _prune(
 
 def _validation(
     examples: Examples,
-    held: Side,
+    held: RowSubset,
     encoder: TextEncoder,
     labels: RowLabels,
-    spool: Spool,
+    spool: SpillBuffer,
     fingerprint: Fingerprint,
-) -> tuple[Encoded | None, int]:
+) -> tuple[EncodedSplit | None, int]:
     """Encode the validation rows whose label is known; return how many are not."""
     if examples.validation is None:
         return (held.encoded(encoder, spool)[0] if held.chosen.any() else None), 0
@@ -226,4 +226,4 @@ def _validation(
     known_rows = sum(map(len, classes))
     if not known_rows:
         return None, rows
-    return Encoded((piece.close(),), (np.concatenate(classes),)), rows - known_rows
+    return EncodedSplit((piece.close(),), (np.concatenate(classes),)), rows - known_rows

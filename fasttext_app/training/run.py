@@ -23,10 +23,10 @@ from fasttext_app.errors import ConfigError, TrainingError
 from fasttext_app.model.artifact import Artifact, Tensors
 from fasttext_app.model.directory import load_artifact
 from fasttext_app.text.vocabulary import Vocabulary
-from fasttext_app.training.checkpoints import Checkpoints, Found
+from fasttext_app.training.checkpoints import Checkpoints, CheckpointRef
 from fasttext_app.training.prepare import Prepared
 from fasttext_app.training.run_manifest import check_same_run, run_manifest
-from fasttext_app.training.tokenized import Encoded
+from fasttext_app.training.tokenized import EncodedSplit
 
 if TYPE_CHECKING:
     import torch
@@ -53,7 +53,7 @@ def train_prepared(
     prepared: Prepared,
     callback: Callback | None = None,
     output: str | Path | None = None,
-    resume: Found | None = None,
+    resume: CheckpointRef | None = None,
     stop: Callable[[], bool] | None = None,
     start: Tensors | None = None,
 ) -> TrainedRun:
@@ -101,7 +101,7 @@ def train_prepared(
 
 
 def _checkpoints(
-    config: Config, run: Mapping[str, Any], output: str | Path | None, resume: Found | None
+    config: Config, run: Mapping[str, Any], output: str | Path | None, resume: CheckpointRef | None
 ) -> AbstractContextManager[Checkpoints | None]:
     every = config.trainer.checkpoint_every
     if every is None:
@@ -161,7 +161,7 @@ def _memory_explained(prepared: Prepared) -> Iterator[None]:
 
 
 def _dataset(
-    part: Encoded, prepared: Prepared, device: torch.device
+    part: EncodedSplit, prepared: Prepared, device: torch.device
 ) -> EncodedDataset | ShardedDataset:
     from fasttext_app.training.dataset import ShardedDataset
 
@@ -186,10 +186,10 @@ def _loaded(
     bags = shard()
     whole = partial(Ragged, bags.indices.copy(), bags.offsets.copy())
     own = None if weights is None else (weights,)
-    return _whole(Encoded((whole,), (classes,), own), prepared, device)
+    return _whole(EncodedSplit((whole,), (classes,), own), prepared, device)
 
 
-def _whole(part: Encoded, prepared: Prepared, device: torch.device) -> EncodedDataset:
+def _whole(part: EncodedSplit, prepared: Prepared, device: torch.device) -> EncodedDataset:
     from fasttext_app.training.dataset import EncodedDataset
 
     bags = Ragged.concat([load() for load in part.shards])

@@ -1,6 +1,6 @@
 """Rows as tokens, which stay until all that decides their ids is known, and as ids.
 
-What is kept of them goes through a :class:`~fasttext_app.core.spill.Spool`.
+What is kept of them goes through a :class:`~fasttext_app.core.spill.SpillBuffer`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from fasttext_app.config.schema import Config
 from fasttext_app.core.arrays import F32, I64, Bool
 from fasttext_app.core.arrow import numbers_of
 from fasttext_app.core.ragged import Ragged
-from fasttext_app.core.spill import Load, Spool
+from fasttext_app.core.spill import Load, SpillBuffer
 from fasttext_app.core.threads import map_threads
 from fasttext_app.data.fingerprint import Fingerprint
 from fasttext_app.data.split import Examples, Rows
@@ -25,7 +25,7 @@ from fasttext_app.text.encoder import TextEncoder, chunk_rows
 from fasttext_app.text.tfidf import OccurrenceCounter, Occurrences
 from fasttext_app.text.tokenizers import Tokenizer
 from fasttext_app.text.tokens import Tokens, WordList
-from fasttext_app.training.warm_start import Beginning
+from fasttext_app.training.warm_start import WarmStart
 
 PART_ROWS = 16_384  # of rows that stay: each part has its own list of words, so few and large
 SHARD_IDS = 1 << 25  # ids of a shard that is shuffled in memory (128 MB)
@@ -33,7 +33,7 @@ FEW_WORDS = 1 << 16  # words of a part whose numbers are kept in 16 bits
 
 
 @dataclass(frozen=True)
-class Encoded:
+class EncodedSplit:
     """Encoded rows with their classes, in one piece or in shards."""
 
     shards: tuple[Load, ...]
@@ -47,8 +47,8 @@ class Encoded:
 
 
 @dataclass(frozen=True)
-class TokenisedPart:
-    """Some rows, tokenised; their codes may be in a file."""
+class TokenizedPart:
+    """Some rows, tokenized; their codes may be in a file."""
 
     codes: Load
     words: WordList
@@ -65,35 +65,35 @@ class TokenisedPart:
 
 
 @dataclass(frozen=True)
-class TokenisedRows:
-    """The training rows, tokenised, and the fingerprint of them."""
+class TokenizedRows:
+    """The training rows, tokenized, and the fingerprint of them."""
 
-    parts: tuple[TokenisedPart, ...]
+    parts: tuple[TokenizedPart, ...]
     fingerprint: Fingerprint
 
 
-def tokenise(
-    config: Config, examples: Examples, spool: Spool, beginning: Beginning | None = None
-) -> TokenisedRows:
-    """Read and tokenise the training rows, to prepare them more than once.
+def tokenize(
+    config: Config, examples: Examples, spool: SpillBuffer, beginning: WarmStart | None = None
+) -> TokenizedRows:
+    """Read and tokenize the training rows, to prepare them more than once.
 
     Raises:
         DataError: the rows cannot be read, or there are none.
     """
-    tokenizer, fingerprint = (beginning or Beginning(config)).tokenizer, Fingerprint()
+    tokenizer, fingerprint = (beginning or WarmStart(config)).tokenizer, Fingerprint()
     threads = config.trainer.threads
-    parts = tuple(_tokenise(examples, tokenizer, threads, spool, fingerprint))
-    return TokenisedRows(parts, fingerprint)
+    parts = tuple(_tokenize(examples, tokenizer, threads, spool, fingerprint))
+    return TokenizedRows(parts, fingerprint)
 
 
-def _tokenise(
+def _tokenize(
     examples: Examples,
     tokenizer: Tokenizer,
     threads: int,
-    spool: Spool,
+    spool: SpillBuffer,
     fingerprint: Fingerprint,
-) -> Iterator[TokenisedPart]:
-    """Tokenise the training rows as they are read."""
+) -> Iterator[TokenizedPart]:
+    """Tokenize the training rows as they are read."""
 
     def split(batch: pa.RecordBatch) -> tuple[Tokens, pa.RecordBatch]:
         return tokenizer(batch.column("text")), batch
@@ -110,7 +110,7 @@ def _tokenise(
         numbers = tokens.codes.astype(narrow, copy=False)
         codes, labels = spool.keep(Ragged(numbers, tokens.offsets)), piece.column("label")
         weights = numbers_of(piece.column("weight")) if "weight" in piece.schema.names else None
-        yield TokenisedPart(codes, tokens.words, labels, tokens.lengths, weights)
+        yield TokenizedPart(codes, tokens.words, labels, tokens.lengths, weights)
         found = True
     if not found:
         raise DataError(f"{examples.source}: there are no rows")
@@ -125,16 +125,16 @@ def batches_of(rows: Rows) -> Iterable[pa.RecordBatch]:
 
 
 @dataclass(frozen=True)
-class Side:
+class RowSubset:
     """The rows of one side of the split: training or held out."""
 
-    parts: Sequence[TokenisedPart]
+    parts: Sequence[TokenizedPart]
     classes: I64
     chosen: Bool
     threads: int
     weights: F32 | None = None
 
-    def _pieces(self) -> Iterator[tuple[TokenisedPart, slice]]:
+    def _pieces(self) -> Iterator[tuple[TokenizedPart, slice]]:
         start = 0
         for part in self.parts:
             yield part, slice(start, start + len(part.lengths))
@@ -153,14 +153,14 @@ class Side:
         """Count the ids of the rows."""
         counter = OccurrenceCounter(encoder.rows)
 
-        def count(piece: tuple[TokenisedPart, slice]) -> None:
+        def count(piece: tuple[TokenizedPart, slice]) -> None:
             part, rows = piece
             counter.add(encoder.encode_tokens(part.tokens(self.chosen[rows])), rows.start)
 
         deque(map_threads(count, self._pieces(), self.threads), maxlen=0)
         return counter.found(int(self.chosen.sum()))
 
-    def encoded(self, encoder: TextEncoder, spool: Spool) -> tuple[Encoded, int]:
+    def encoded(self, encoder: TextEncoder, spool: SpillBuffer) -> tuple[EncodedSplit, int]:
         """Encode the rows into one piece, or into shards where the spool is full; count the ids."""
         pieces, total = [spool.piece()], 0
         chosen: list[list[I64]] = [[]]  # the rows of each piece
@@ -174,7 +174,7 @@ class Side:
         shards = tuple(piece.close() for piece in pieces)
         of_shards = [np.concatenate(group) for group in chosen]
         weights = self.weights
-        return Encoded(
+        return EncodedSplit(
             shards,
             tuple(self.classes[found] for found in of_shards),
             None if weights is None else tuple(weights[found] for found in of_shards),

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
-from fasttext_app.config.metric_name import Objective
+from fasttext_app.config.metric_name import Metric
 from fasttext_app.config.schema import Config
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.data.labels import LabelSet
@@ -30,7 +30,7 @@ from fasttext_app.training.events import (
 )
 from fasttext_app.training.loader import epoch
 from fasttext_app.training.losses import build_loss, is_plain
-from fasttext_app.training.optim.schedules import rate_factor
+from fasttext_app.training.optim.schedules import lr_factor
 from fasttext_app.training.optim.stepper import Stepper
 from fasttext_app.training.token_dropout import TokenDropout
 from fasttext_app.training.validation import Validator
@@ -238,7 +238,7 @@ class Trainer:
 
     def _rate(self, step: int, steps_per_epoch: int) -> float:
         optimizer, steps = self.config.optimizer, steps_per_epoch * self.config.trainer.epochs
-        return optimizer.lr * rate_factor(optimizer.schedule, step, steps, optimizer.warmup)
+        return optimizer.lr * lr_factor(optimizer.schedule, step, steps, optimizer.warmup)
 
     def _validate(self, data: EncodedDataset) -> dict[str, float]:
         return self._validator(self.model, data)
@@ -297,7 +297,7 @@ def _of(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 class _BestWeights:
     """Remembers the weights of the best epoch; without validation, the last epoch is the best."""
 
-    def __init__(self, model: FastTextClassifier, objective: Objective) -> None:
+    def __init__(self, model: FastTextClassifier, objective: Metric) -> None:
         self.epoch = 0
         self.score: tuple[float, ...] = ()
         self.saved: dict[str, Tensor] | None = None  # None: they are those of the model

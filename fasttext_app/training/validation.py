@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from fasttext_app.config.metric_name import Objective
+from fasttext_app.config.metric_name import Metric
 from fasttext_app.config.schema import Config
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.data.labels import LabelSet
@@ -48,7 +48,7 @@ class Validator:
         self._most_likely = (
             label_sets.most_likely() if isinstance(label_sets, LabelShares) else None
         )
-        self.objective = Objective.parse(config.trainer.monitor)
+        self.objective = Metric.parse(config.trainer.monitor)
         self._class = self.objective.class_of(labels.names)
         self._class_scores = class_scores(config.model.loss, labels.counts)
 

@@ -31,7 +31,7 @@ KEPT = {
 """Settings that decide what a row means."""
 
 
-class Beginning:
+class WarmStart:
     """The model that a run begins with, if any.
 
     Args:
@@ -39,7 +39,7 @@ class Beginning:
 
     Raises:
         ArtifactError: the model cannot be read.
-        ConfigError: it is quantised, or its settings do not go with those of the run.
+        ConfigError: it is quantized, or its settings do not go with those of the run.
     """
 
     def __init__(self, config: Config) -> None:
@@ -117,7 +117,7 @@ class Beginning:
 def _check(artifact: Artifact, config: Config) -> None:
     where = config.model.start_from
     if artifact.tensors.get("table", np.empty(0, np.int8)).dtype != np.float32:
-        raise ConfigError(f"{where}: is quantised; train on from the model that it was made from")
+        raise ConfigError(f"{where}: is quantized; train on from the model that it was made from")
     loss = artifact.config.model.loss
     if loss in ("hs", "adaptive"):
         raise ConfigError(

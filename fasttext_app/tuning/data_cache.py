@@ -1,4 +1,4 @@
-"""The rows of a search, read and tokenised once, and encoded once for each way to encode them."""
+"""The rows of a search, read and tokenized once, and encoded once for each way to encode them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from fasttext_app.config.schema import Config
-from fasttext_app.core.spill import Spool
+from fasttext_app.core.spill import SpillBuffer
 from fasttext_app.data.split import Examples
 from fasttext_app.model.adaptive_softmax import tensor_shapes, with_cutoffs
 from fasttext_app.model.artifact import Artifact
@@ -23,7 +23,7 @@ from fasttext_app.model.directory import save_artifact
 from fasttext_app.training.events import EpochRecord, TrainOutcome
 from fasttext_app.training.prepare import Prepared, prepare
 from fasttext_app.training.run_manifest import run_manifest
-from fasttext_app.training.tokenized import TokenisedRows, tokenise
+from fasttext_app.training.tokenized import TokenizedRows, tokenize
 
 REVISION = "0" * 40  # as long as one of git's, which takes a process to ask for
 
@@ -39,8 +39,8 @@ class TrialData:
     def __init__(self, open_examples: Callable[[Config], Examples], limit: int) -> None:
         self._open, self._limit = open_examples, limit
         self._files = ExitStack()
-        self._tokenised: dict[str, tuple[Examples, TokenisedRows]] = {}
-        self._encoded: OrderedDict[str, tuple[Prepared, Spool]] = OrderedDict()
+        self._tokenized: dict[str, tuple[Examples, TokenizedRows]] = {}
+        self._encoded: OrderedDict[str, tuple[Prepared, SpillBuffer]] = OrderedDict()
 
     def __enter__(self) -> TrialData:
         return self
@@ -64,10 +64,10 @@ class TrialData:
         # What else decides how rows are encoded is the same for all trials.
         key = f"{config.text.model_dump_json()} {config.model.loss} {config.model.padding_idx}"
         if key not in self._encoded:
-            examples, tokenised = self._rows(config)
+            examples, tokenized = self._rows(config)
             self._drop(self._limit)
-            spool = Spool(config.data.in_memory_mb * 2**20).__enter__()
-            self._encoded[key] = prepare(config, examples, spool, tokenised), spool
+            spool = SpillBuffer(config.data.in_memory_mb * 2**20).__enter__()
+            self._encoded[key] = prepare(config, examples, spool, tokenized), spool
         self._encoded.move_to_end(key)
         found = self._encoded[key][0]
         config = with_cutoffs(config, found.labels.counts)
@@ -75,31 +75,31 @@ class TrialData:
 
     def fingerprint(self, config: Config) -> dict[str, Any]:
         """Return what tells these rows from others: their number and a digest of all of them."""
-        examples, tokenised = self._rows(config)
-        fingerprint = tokenised.fingerprint.copy()
+        examples, tokenized = self._rows(config)
+        fingerprint = tokenized.fingerprint.copy()
         if isinstance(examples.validation, pa.Table):
             for batch in examples.validation.to_batches():
                 fingerprint.update(batch)
-        rows = sum(len(part.lengths) for part in tokenised.parts)
+        rows = sum(len(part.lengths) for part in tokenized.parts)
         return {"source": examples.source, "rows": rows, "digest": fingerprint.digest()}
 
     def held_out(self, config: Config) -> float:
         """Return the fraction of the training rows that is held out; 0: a split is."""
         return self._rows(config)[0].held_out
 
-    def _rows(self, config: Config) -> tuple[Examples, TokenisedRows]:
+    def _rows(self, config: Config) -> tuple[Examples, TokenizedRows]:
         name = config.text.tokenizer
-        if name not in self._tokenised:
-            spool = self._files.enter_context(Spool(config.data.in_memory_mb * 2**20))
+        if name not in self._tokenized:
+            spool = self._files.enter_context(SpillBuffer(config.data.in_memory_mb * 2**20))
             examples = self._open(config)
-            tokenised = tokenise(config, examples, spool)
+            tokenized = tokenize(config, examples, spool)
             # Streams are read once, and validation rows are asked for again and again.
             validation = examples.validation
             if validation is not None and not isinstance(validation, pa.Table):
                 batches = list(validation)
                 validation = pa.Table.from_batches(batches) if batches else ()
-            self._tokenised[name] = replace(examples, train=(), validation=validation), tokenised
-        return self._tokenised[name]
+            self._tokenized[name] = replace(examples, train=(), validation=validation), tokenized
+        return self._tokenized[name]
 
     def _drop(self, limit: int) -> None:
         """Let go of what was encoded longest ago, until the rest is within a limit."""
@@ -108,7 +108,7 @@ class TrialData:
             spool.__exit__(None, None, None)
 
 
-def _bytes_of(entry: tuple[Prepared, Spool]) -> int:
+def _bytes_of(entry: tuple[Prepared, SpillBuffer]) -> int:
     prepared, _ = entry
     return int(prepared.statistics["ids"]) * 4 + 1
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fasttext_app.config.metric_name import Objective
+from fasttext_app.config.metric_name import Metric
 from fasttext_app.config.schema import Config
 from fasttext_app.tuning.space import SearchSpace
 
@@ -65,7 +65,7 @@ def _of_model(base: Config, small: bool) -> dict[str, Any]:
             {"model.mode": "mean", "text.term_weighting": "none"},
             {"model.mode": "sum", "text.term_weighting": "tfidf"},
         ]
-    objective = Objective.parse(base.trainer.monitor)
+    objective = Metric.parse(base.trainer.monitor)
     by_decisions = objective.name != "loss" and not objective.of_probabilities
     if model.loss in LOSSES and by_decisions and base.data.label_separator is None:
         table["model.loss"] = LOSSES

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from fasttext_app.config.loading import resolve
-from fasttext_app.config.metric_name import Objective
+from fasttext_app.config.metric_name import Metric
 from fasttext_app.config.schema import Config
 from fasttext_app.data.split import Examples
 from fasttext_app.errors import ConfigError, TrainingError
@@ -142,7 +142,7 @@ def _refuse_unlike_losses(base: Config, space: SearchSpace) -> None:
 
 
 def _direction(base: Config) -> Literal["minimize", "maximize"]:
-    return "minimize" if Objective.parse(base.trainer.monitor).lower_is_better else "maximize"
+    return "minimize" if Metric.parse(base.trainer.monitor).lower_is_better else "maximize"
 
 
 def _identity(
@@ -177,7 +177,7 @@ class _Search:
         self._optuna, self._base, self._space, self._data = optuna, base, space, data
         self._file, self._max_bytes = file, max_bytes
         self._emit = callback or (lambda event: None)
-        self._objective = Objective.parse(base.trainer.monitor)
+        self._objective = Metric.parse(base.trainer.monitor)
         pruner = optuna.pruners.MedianPruner(UNPRUNED, n_min_trials=COMPARED)
         self._study = optuna.create_study(direction=_direction(base), pruner=pruner)
         earlier = file.trials if file else []
@@ -303,7 +303,7 @@ class _Watch:
     """Follows a run: passes its events on, and ends it where it is hopeless or out of time."""
 
     def __init__(
-        self, asked: optuna.Trial, objective: Objective, end: float | None, emit: Callback
+        self, asked: optuna.Trial, objective: Metric, end: float | None, emit: Callback
     ) -> None:
         self.best: float | None = None
         self.epochs_done = 0

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from fasttext_app.config.loading import Layer, resolve
-from fasttext_app.config.metric_name import Objective
+from fasttext_app.config.metric_name import Metric
 from fasttext_app.config.schema import Config
 from fasttext_app.training.events import Event
 from fasttext_app.tuning.space import SearchSpace
@@ -112,7 +112,7 @@ class TuneResult:
 Callback = Callable[[Event | TrialBegin | TrialEnd], None]
 
 
-def ranked(trials: Iterable[Trial], objective: Objective) -> list[Trial]:
+def ranked(trials: Iterable[Trial], objective: Metric) -> list[Trial]:
     """Return the finished trials, the best first; of equal ones, that of the least loss."""
 
     def rank(trial: Trial) -> tuple[float, float, int]:

@@ -27,7 +27,7 @@ def train(text: str, model: str, lr: str, bucket: str, epochs: str) -> None:
 
 
 def score(text: str, model: str) -> None:
-    """Print the accuracy on a labelled file."""
+    """Print the accuracy on a labeled file."""
     rows, precision, _ = import_module("fasttext").load_model(model).test(text)
     print(f'{{"accuracy": {precision}, "rows": {rows}}}')
 

@@ -49,7 +49,7 @@ class Collate:
         self.vocabulary = vocabulary
 
     def __call__(self, rows: list[tuple[str, str]]) -> tuple[Tensor, Tensor, Tensor]:
-        """Tokenise, look up and join."""
+        """Tokenize, look up and join."""
         classes, ids, offsets = [], [], [0]
         for text, number in rows:
             classes.append(int(number) - 1)

@@ -22,7 +22,7 @@ def spread(values: list[float], gap: float) -> list[float]:
 
 
 def draw(points: list[tuple[str, float, float]], path: Path) -> None:
-    """Draw one labelled point for every (recipe, seconds, accuracy); equal points, equal bytes."""
+    """Draw one labeled point for every (recipe, seconds, accuracy); equal points, equal bytes."""
     import matplotlib
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter

@@ -6,7 +6,7 @@
 
 PACKAGE is fasttext_app, fasttext_app_list (texts from a Python list, not an Arrow column),
 fasttext_app_warm (its compiled code loaded at once), fasttext or fasttext_new. WORK is what
-`peers.rows` made: fasttext_app gets the texts as they are, the others get them normalised.
+`peers.rows` made: fasttext_app gets the texts as they are, the others get them normalized.
 """
 
 import sys
@@ -38,7 +38,7 @@ def bulk_function(package: str, model: str) -> Callable[[Any], list[Any]]:
 
 
 def texts_for(package: str, work: str) -> Any:
-    """Return the training texts: as they are for fasttext_app, normalised for the others."""
+    """Return the training texts: as they are for fasttext_app, normalized for the others."""
     from pathlib import Path
 
     if package.startswith("fasttext_app"):
@@ -49,9 +49,9 @@ def texts_for(package: str, work: str) -> Any:
         table = read_csv(f"{work}/texts.csv", convert_options=strings)
         column = table.column("text").combine_chunks()
         return column.to_pylist() if package == "fasttext_app_list" else column
-    from peers.rows import read_labelled
+    from peers.rows import read_labeled
 
-    return read_labelled(Path(work) / "train.txt")[0]
+    return read_labeled(Path(work) / "train.txt")[0]
 
 
 def bulk(package: str, model: str, work: str) -> None:

@@ -22,11 +22,11 @@ PRUNINGS = {  # how much of the hash space is kept; the last one is the shipped 
     "rows that training touched": ("--set", "text.min_ngram_count=1"),
     "n-grams seen three times (the shipped config)": (),
 }
-QUANTISINGS = {
+QUANTIZINGS = {
     "the same, `quantize`": (),
     "the same, `quantize --cutoff 100000`": ("--cutoff", "100000"),
 }
-QUANTIZED, CUT = QUANTISINGS
+QUANTIZED, CUT = QUANTIZINGS
 # Whose time a recipe's is divided by, where it is not the published recipe's on the same rows; the
 # tutorial's runs are not of the same session.
 COMPARED_TO = {TENFOLD: PAPER_TENFOLD, PAPER_TENFOLD: PAPER_TENFOLD, TUTORIAL: None}
@@ -36,7 +36,7 @@ METHOD = """\
 Every run of training is a fresh process, timed from its start to its exit with the model saved;
 the contenders take turns, after one run each that does not count. A second process, which is not
 timed, finds the accuracy on the test split. fastText runs through its Python package, and gets its
-text with the `basic_english` tokens already made, in no time of its own, which favours it; all the
+text with the `basic_english` tokens already made, in no time of its own, which favors it; all the
 others read the original CSV files. Bulk prediction is timed in a loaded model."""
 
 
@@ -118,8 +118,8 @@ def prediction_table(results: Results) -> str:
         OURS: "raw text, an Arrow column",
         LIST: "raw text, a Python list",
         CLI: "raw text, a CSV file to a Parquet file, whole process",
-        NEW: "normalised text, a Python list",
-        COMMUNITY: "normalised text, a Python list (it has one thread)",
+        NEW: "normalized text, a Python list",
+        COMMUNITY: "normalized text, a Python list (it has one thread)",
     }
     rows = [
         [
@@ -200,7 +200,7 @@ def size_bars(results: Results) -> list[Bar]:
     bars = []
     for what, samples, name, least, told in (
         ("model on disk / fastText's `.bin`", train, OURS, 20, "≤ 1/20, same accuracy"),
-        ("the same, quantised, 100,000 rows", sizes, CUT, 100, "(stretch ≤ 1/100)"),
+        ("the same, quantized, 100,000 rows", sizes, CUT, 100, "(stretch ≤ 1/100)"),
     ):
         size, accuracy = middle(samples, name, "size_mb"), middle(samples, name, "accuracy")
         if size is None or theirs is None or accuracy is None:
@@ -216,7 +216,7 @@ def size_bars(results: Results) -> list[Bar]:
 
 
 def sizes_table(samples: Samples) -> str:
-    """Return what pruning and quantising come to."""
+    """Return what pruning and quantizing come to."""
     rows = []
     for name in samples:
         accuracy = middle(samples, name, "accuracy")
@@ -234,7 +234,7 @@ def prediction_bars(results: Results) -> list[Bar]:
     bulk = results["bulk"]
     speed = ratio(bulk, "texts_per_second", OURS, NEW)
     measured = against(bulk, "texts_per_second", OURS, NEW, ",.0f", " texts/s")
-    what = "bulk prediction, raw text to labels / fasttext-new on normalised text, two threads"
+    what = "bulk prediction, raw text to labels / fasttext-new on normalized text, two threads"
     bars = [
         Bar(what, measured, "≥ 1.0 (stretch ≥ 2.5)", verdict(speed, 1.0, 2.5, least=True)),
     ]
@@ -297,7 +297,7 @@ def long_form(results: Results) -> str:
         picture = "![Test accuracy against seconds of training](images/accuracy_seconds.svg)"
         parts += ["### Training", training_table(results["train"]), picture]
     if results["sizes"]:
-        parts += ["### Pruning and quantising", sizes_table(results["sizes"])]
+        parts += ["### Pruning and quantizing", sizes_table(results["sizes"])]
     if results["growth"]:
         told = "10 times the rows: the same training rows, repeated ten times over."
         parts += ["### Growth with rows and threads", told, training_table(results["growth"])]
@@ -320,7 +320,7 @@ def short_form(results: Results) -> str:
         [
             training_table(results["train"]),
             f"The model predicts {number(bulk, ',.0f')} raw texts/s on two threads (fasttext-new, "
-            f"the fastest peer found: {number(new, ',.0f')} normalised texts/s), one text in "
+            f"the fastest peer found: {number(new, ',.0f')} normalized texts/s), one text in "
             f"{number(one, '.3f', ' ms')} ({number(warm, '.3f', ' ms')} after "
             f"`model.warm_up()`), and from a cold start, whole process, in "
             f"{number(cold, '.2f', ' s')}.",

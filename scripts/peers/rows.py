@@ -29,7 +29,7 @@ def read_csv(path: Path) -> tuple[list[str], list[str]]:
     return texts, classes
 
 
-def read_labelled(path: Path) -> tuple[list[str], list[str]]:
+def read_labeled(path: Path) -> tuple[list[str], list[str]]:
     """Return the texts and the labels of a file in fastText's form, one label a line."""
     lines = path.read_text(encoding="utf-8").split("\n")[:-1]
     parts = [line.partition(" ") for line in lines]
@@ -48,10 +48,10 @@ def repeated(content: bytes, rows: int | None, times: int) -> bytes:
     return b"".join(lines) * times
 
 
-def labelled(texts: list[list[str]], labels: list[str]) -> str:
-    r"""Return tokenised texts in fastText's form.
+def labeled(texts: list[list[str]], labels: list[str]) -> str:
+    r"""Return tokenized texts in fastText's form.
 
-    >>> labelled([["a", "cup"]], ["Sports"])
+    >>> labeled([["a", "cup"]], ["Sports"])
     '__label__2 a cup\n'
     """
     named = zip(labels, texts, strict=True)
@@ -82,7 +82,7 @@ def main() -> None:
         with (work / f"{split}.txt").open("w", encoding="utf-8") as file:
             for batch in batches:
                 tokens = tokenize(batch.column("text")).to_lists()
-                file.write(labelled(tokens, batch.column("label").to_pylist()))
+                file.write(labeled(tokens, batch.column("label").to_pylist()))
         if split == "train":
             write_csv(pa.Table.from_batches(batches).select(["text"]), work / "texts.csv")
 

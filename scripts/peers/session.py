@@ -123,7 +123,7 @@ class Session:
         self.cuda(contenders[0])
 
     def sizes(self, contender: Contender) -> None:
-        """Measure size and accuracy of our model: with and without pruning, and quantised."""
+        """Measure size and accuracy of our model: with and without pruning, and quantized."""
         model, smaller = self.folder / "sizes", self.folder / "smaller"
         sizes: Samples = {}
 
@@ -135,7 +135,7 @@ class Session:
             for name, flags in report.PRUNINGS.items():
                 run_timed([*filled(contender.train, model, seed), *flags], contender.work)
                 note(name, model)
-            for name, flags in report.QUANTISINGS.items():
+            for name, flags in report.QUANTIZINGS.items():
                 command = [*APP, "quantize", str(model), "--output", str(smaller), *flags]
                 run_timed(command, contender.work)
                 note(name, smaller)

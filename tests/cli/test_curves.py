@@ -34,9 +34,9 @@ def history(name="run", losses=LOSSES, best=None, **scores):
     return History(name, tuple(epochs), best)
 
 
-def drawn(found, width=90, encoding="utf-8", colour=None):
+def drawn(found, width=90, encoding="utf-8", color=None):
     file = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
-    console = Console(file=file, width=width, highlight=False, soft_wrap=True, color_system=colour)
+    console = Console(file=file, width=width, highlight=False, soft_wrap=True, color_system=color)
     show_curves(found, console)
     file.flush()
     return file.buffer.getvalue().decode(encoding)

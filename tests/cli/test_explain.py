@@ -123,15 +123,15 @@ def test_the_terminal_gets_no_commands_from_a_text(run):
     assert "\x1b" not in run(f"bank \x1b[31m{NASTY}").stdout
 
 
-def test_words_are_coloured_by_what_they_add(model):
+def test_words_are_colored_by_what_they_add(model):
     from rich.console import Console
 
     console = Console(force_terminal=True, color_system="truecolor", width=100, highlight=False)
     with console.capture() as shown:
         show_explanation(model.explain("bank zebra cup", "money"), 5, console)
     line = shown.get().splitlines()[0]
-    coloured = dict(re.findall(r"\x1b\[30;48;2;(\d+;\d+;\d+)m(\w+)\x1b", line))
-    by_word = {word: tuple(map(int, colour.split(";"))) for colour, word in coloured.items()}
+    colored = dict(re.findall(r"\x1b\[30;48;2;(\d+;\d+;\d+)m(\w+)\x1b", line))
+    by_word = {word: tuple(map(int, color.split(";"))) for color, word in colored.items()}
     assert by_word.keys() == {"bank", "cup"}
     assert by_word["bank"][2] > by_word["bank"][0]  # bluish
     assert by_word["cup"][0] > by_word["cup"][2]  # orange
@@ -180,7 +180,7 @@ def test_a_page_is_one_file_for_light_and_dark(run, tmp_path):
     assert "color-scheme: light dark" in page
     assert not re.search(r"https?://|@import|url\(", page)
     assert page.count("<section>") == 2
-    # Letters keep the colour of the page; what is behind them covers half of it at most.
+    # Letters keep the color of the page; what is behind them covers half of it at most.
     assert not re.search(r"[;{\"] *color:", page)
     shares = [float(share) for share in re.findall(r"rgb\([\d ]+/ ([\d.]+)\)", page)]
     assert max(shares) == 0.5

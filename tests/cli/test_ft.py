@@ -31,9 +31,9 @@ def ft(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def data(labelled_file, tmp_path):
+def data(labeled_file, tmp_path):
     path = tmp_path / "train.txt"
-    path.write_bytes(labelled_file.read_bytes())
+    path.write_bytes(labeled_file.read_bytes())
     return path
 
 
@@ -128,7 +128,7 @@ def test_bad_places_are_refused_before_the_work(ft, data, tmp_path):
     assert notes == "error: no.txt: cannot be read: No such file or directory\n"
 
 
-# --- quantising
+# --- quantizing
 
 
 @pytest.fixture
@@ -157,14 +157,14 @@ def test_a_pruned_model_learns_again(ft, data, trained, original):
     assert ours.test(data) == model.test(str(data))
 
 
-def test_codes_of_the_labels_are_written(ft, tmp_path, labelled_rows, original):
-    rows = [f"__label__{number % 300} {text}\n" for number, (_, text) in enumerate(labelled_rows)]
+def test_codes_of_the_labels_are_written(ft, tmp_path, labeled_rows, original):
+    rows = [f"__label__{number % 300} {text}\n" for number, (_, text) in enumerate(labeled_rows)]
     (tmp_path / "many.txt").write_text("".join(rows), encoding="utf-8")
     ft("supervised", "-input", "many.txt", "-output", "m", *QUICK, "-epoch", "20")
     ft("quantize", "-output", "m", "-qout", "-qnorm")
     theirs, ours = original.load_model("m.ftz"), compat.load_model("m.ftz")
     assert read_file("m.ftz").output.norm_codes is not None
-    for _, text in labelled_rows[:100]:
+    for _, text in labeled_rows[:100]:
         (_, expected), (_, found) = theirs.predict(text, k=5), ours.predict(text, k=5)
         np.testing.assert_allclose(found, np.minimum(expected, 1), rtol=0, atol=2e-6)
 
@@ -179,7 +179,7 @@ def test_codes_of_the_labels_are_written(ft, tmp_path, labelled_rows, original):
         (["-qouts"], 2, "unknown argument: -qouts; did you mean '-qout'?"),
     ],
 )
-def test_what_cannot_be_quantised_is_refused(ft, trained, tmp_path, flags, code, message):
+def test_what_cannot_be_quantized_is_refused(ft, trained, tmp_path, flags, code, message):
     _, notes = ft("quantize", "-output", "m", *flags, code=code)
     assert message in " ".join(notes.replace("│", "").split())
     assert not (tmp_path / "m.ftz").exists()
@@ -237,7 +237,7 @@ def test_a_file_is_dumped(ft, data, original):
 def test_a_dump_of_something_else_is_refused(ft, trained):
     ft("quantize", "-output", "m")
     _, notes = ft("dump", "m.ftz", "output", code=1)
-    assert notes.startswith("error: dump output: the model is quantised; ")
+    assert notes.startswith("error: dump output: the model is quantized; ")
     _, notes = ft("dump", "m.bin", "everything", code=2)
     assert "must be one of args, dict, input, output" in notes
 
@@ -256,12 +256,12 @@ def app_run(ft):
 
 
 @pytest.mark.parametrize("suffix", [".bin", ".ftz"])
-def test_every_command_takes_a_file(app_run, ft, trained, data, tmp_path, suffix, labelled_rows):
+def test_every_command_takes_a_file(app_run, ft, trained, data, tmp_path, suffix, labeled_rows):
     if suffix == ".ftz":
         ft("quantize", "-output", "m")
     file, folder = f"m{suffix}", "imported"
     app_run("import", file, "--output", folder)
-    text = labelled_rows[0][1]
+    text = labeled_rows[0][1]
     for arguments in (
         ("predict", "MODEL", text, "--format", "jsonl", "--top-k", "3"),
         ("inspect", "MODEL", text),
@@ -276,7 +276,7 @@ def test_every_command_takes_a_file(app_run, ft, trained, data, tmp_path, suffix
     assert (tmp_path / f"again{suffix}").read_bytes() == (tmp_path / file).read_bytes()
 
 
-def test_a_file_is_quantised_into_a_directory(app_run, trained, data):
+def test_a_file_is_quantized_into_a_directory(app_run, trained, data):
     shown = app_run(
         *("quantize", "m.bin", "--output", "small", "--product", "--cutoff", "300"),
         *("--retrain", data, "--epochs", "20", "--lr", "8", "--data", data),
@@ -331,14 +331,14 @@ def test_a_file_that_is_no_model_is_refused(app_run, data, trained):
     assert "no such model directory" in app_run("predict", "none.bin", "text", code=1).stderr
 
 
-def test_the_program_itself_loads_a_file(ft, trained, labelled_rows):
+def test_the_program_itself_loads_a_file(ft, trained, labeled_rows):
     import fasttext_app
 
     with pytest.raises(
         ArtifactError, match=r"m\.bin: is a file, not a model directory; fasttext_app"
     ):
         TextClassifier.load("m.bin")
-    text = labelled_rows[0][1]
+    text = labeled_rows[0][1]
     (label,) = fasttext_app.load("m.bin").predict(text).labels
     assert compat.load_model("m.bin").predict(text)[0] == (f"__label__{label}",)
 

@@ -41,9 +41,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 @pytest.fixture
-def tuned(run: Run, labelled_file: Path) -> Run:
+def tuned(run: Run, labeled_file: Path) -> Run:
     """Search over the invented rows, with the output in ``found``."""
-    common = ["tune", "--data", labelled_file, "--output", "found", "--space", "space.toml", *QUICK]
+    common = ["tune", "--data", labeled_file, "--output", "found", "--space", "space.toml", *QUICK]
     return lambda *arguments, code=0: run(*common, *arguments, code=code)
 
 
@@ -130,8 +130,8 @@ def test_rows_are_held_out_where_the_config_holds_out_none(tuned):
     assert tomllib.loads(found("best.toml"))["data"]["validation"] == "auto"
 
 
-def test_the_default_space_is_searched_without_one(run, labelled_file):
-    run("tune", "--data", labelled_file, "--output", "found", "--trials", 2, *QUICK)
+def test_the_default_space_is_searched_without_one(run, labeled_file):
+    run("tune", "--data", labeled_file, "--output", "found", "--trials", 2, *QUICK)
     (header, *_) = found("trials.csv").splitlines()
     for name in ("text.word_ngrams", "optimizer.lr", "trainer.epochs", "model.dim"):
         assert name in header.split(",")
@@ -206,9 +206,9 @@ def test_sizes_are_decimal(text, size):
 # --- signals, in a process of its own
 
 
-def started(labelled_file: Path, folder: Path) -> subprocess.Popen[str]:
+def started(labeled_file: Path, folder: Path) -> subprocess.Popen[str]:
     """Start a search without an end, and wait until two trials are over."""
-    arguments = ["--data", labelled_file, "--output", "found", "--trials", "100000", *QUICK]
+    arguments = ["--data", labeled_file, "--output", "found", "--trials", "100000", *QUICK]
     process = subprocess.Popen(
         [sys.executable, "-m", "fasttext_app", "tune", *map(str, arguments)],
         cwd=folder,
@@ -229,8 +229,8 @@ def started(labelled_file: Path, folder: Path) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_leaves_the_best_so_far(labelled_file, tmp_path, number):
-    process = started(labelled_file, tmp_path)
+def test_a_signal_leaves_the_best_so_far(labeled_file, tmp_path, number):
+    process = started(labeled_file, tmp_path)
     process.send_signal(number)
     shown, problems = process.communicate(timeout=60)
     assert process.returncode == 128 + number, problems
@@ -239,12 +239,12 @@ def test_a_signal_leaves_the_best_so_far(labelled_file, tmp_path, number):
     assert (tmp_path / "found" / "best.toml").exists()
 
 
-def test_a_kill_loses_only_the_trial_under_way(labelled_file, tmp_path, run):
-    process = started(labelled_file, tmp_path)
+def test_a_kill_loses_only_the_trial_under_way(labeled_file, tmp_path, run):
+    process = started(labeled_file, tmp_path)
     process.kill()
     process.communicate(timeout=60)
     trials = (tmp_path / "found" / "study.jsonl").read_bytes().count(b"\n") - 2
-    common = ["--data", labelled_file, "--output", "found", *QUICK]
+    common = ["--data", labeled_file, "--output", "found", *QUICK]
     shown = run("tune", *common, "--trials", trials + 1)
     lines = [line for line in shown.stderr.splitlines() if line.startswith("trial")]
     assert [int(line.split()[1]) for line in lines] == [trials]
@@ -253,7 +253,7 @@ def test_a_kill_loses_only_the_trial_under_way(labelled_file, tmp_path, run):
 # --- what a terminal shows
 
 
-def test_a_terminal_gets_a_live_bar(labelled_file: Path) -> None:
+def test_a_terminal_gets_a_live_bar(labeled_file: Path) -> None:
     from rich.console import Console
 
     from fasttext_app.config.loading import resolve
@@ -264,7 +264,7 @@ def test_a_terminal_gets_a_live_bar(labelled_file: Path) -> None:
 
     console = Console(force_terminal=True, width=200, record=True, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115
     settings: dict[str, Any] = {"model": {"dim": 4}, "trainer": {"threads": 1, "device": "cpu"}}
-    base = resolve(settings, {"data": {"source": str(labelled_file)}})
+    base = resolve(settings, {"data": {"source": str(labeled_file)}})
     budget = Budget(3, 60.0)
     progress = tune_display.TuneProgress(base, budget, console)
     seen: list[tuple[int, float]] = []

@@ -82,7 +82,7 @@ def test_predictions_are_those_of_the_original(both, odd_texts, way, loss, featu
 
 @pytest.mark.parametrize("quantized", QUANTIZED)
 @pytest.mark.parametrize("features", ["words", "character n-grams"])
-def test_predictions_of_quantised_models_are_those_of_the_original(
+def test_predictions_of_quantized_models_are_those_of_the_original(
     both, odd_texts, way, features, quantized
 ):
     theirs, ours = both(quantize=QUANTIZED[quantized], **FEATURES[features])
@@ -124,10 +124,10 @@ def test_unusual_settings_are_read_as_in_the_original(both, odd_texts, way, opti
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("quantize", [None, {"qout": True}])
 def test_hundreds_of_labels_many_of_them_as_frequent(
-    original, labelled_rows, tmp_path, odd_texts, loss, quantize
+    original, labeled_rows, tmp_path, odd_texts, loss, quantize
 ):
-    numbers = [number if number < 300 else number // 4 for number in range(len(labelled_rows))]
-    texts = [text for _, text in labelled_rows]
+    numbers = [number if number < 300 else number // 4 for number in range(len(labeled_rows))]
+    texts = [text for _, text in labeled_rows]
     lines = [f"__label__{number} {text}\n" for number, text in zip(numbers, texts, strict=True)]
     data, path = tmp_path / "many.txt", tmp_path / "many.model"
     data.write_text("".join(lines), encoding="utf-8")
@@ -263,7 +263,7 @@ def test_subwords_are_those_of_the_original(both, features):
         assert rows.tolist() == numbers.tolist()
 
 
-def assert_same_neighbours(found, expected):
+def assert_same_neighbors(found, expected):
     np.testing.assert_allclose([n for n, _ in found], [n for n, _ in expected], atol=1e-5)
     for (score, word), (theirs, name) in zip(found, expected, strict=True):
         assert word == name or min(abs(score - s) for s, n in expected if n == word) < 1e-5, theirs
@@ -271,7 +271,7 @@ def assert_same_neighbours(found, expected):
 
 @pytest.mark.parametrize("quantized", [None, "norms"])
 @pytest.mark.parametrize("features", ["words", "character n-grams"])
-def test_neighbours_are_those_of_the_original(both, features, quantized):
+def test_neighbors_are_those_of_the_original(both, features, quantized):
     quantize = None if quantized is None else QUANTIZED[quantized]
     theirs, ours = both(quantize=quantize, **FEATURES[features])
     for word in [*theirs.words[:8], *WORDS]:
@@ -279,19 +279,19 @@ def test_neighbours_are_those_of_the_original(both, features, quantized):
             continue  # nothing is known of it, and nothing is near
         for k in (1, 7):
             found = ours.get_nearest_neighbors(word, k)
-            assert_same_neighbours(found, theirs.get_nearest_neighbors(word, k))
+            assert_same_neighbors(found, theirs.get_nearest_neighbors(word, k))
     assert len(ours.get_nearest_neighbors("unseen", 3)) == 3
     a, b, c = theirs.words[3:6]
-    assert_same_neighbours(ours.get_analogies(a, b, c, 5), theirs.get_analogies(a, b, c, 5))
+    assert_same_neighbors(ours.get_analogies(a, b, c, 5), theirs.get_analogies(a, b, c, 5))
 
 
 # --- scores of a file
 
 
 @pytest.fixture(scope="module")
-def scored_file(labelled_rows, tmp_path_factory):
+def scored_file(labeled_rows, tmp_path_factory):
     """Lines of one label, of several, of none, of unknown ones, and of no words."""
-    rows = [f"__label__{label} {text}" for label, text in labelled_rows[:150]]
+    rows = [f"__label__{label} {text}" for label, text in labeled_rows[:150]]
     odd = [
         *(
             "",
@@ -383,11 +383,11 @@ def test_answers_for_all_test_rows_of_ag_news_are_those_of_the_original(
 
 
 @pytest.fixture(scope="module", params=["skipgram", "cbow", "skipgram of words"])
-def word_vectors(original, request, labelled_rows, tmp_path_factory):
+def word_vectors(original, request, labeled_rows, tmp_path_factory):
     """Return a model of word vectors as the original reads it and as it is read here."""
     model, _, words_alone = request.param.partition(" of ")
     folder = tmp_path_factory.mktemp("vectors")
-    lines = "".join(f"{text}\n" for _, text in labelled_rows)
+    lines = "".join(f"{text}\n" for _, text in labeled_rows)
     (folder / "text.txt").write_text(lines, encoding="utf-8")
     options = {"maxn": 0} if words_alone else {"minn": 2, "maxn": 4, "bucket": 800}
     trained = original.train_unsupervised(
@@ -417,16 +417,16 @@ def test_word_vectors_are_those_of_the_original(word_vectors, odd_texts):
             np.testing.assert_allclose(found, expected, rtol=0, atol=near(text), err_msg=text[:99])
 
 
-def test_neighbours_of_word_vectors_are_those_of_the_original(word_vectors):
+def test_neighbors_of_word_vectors_are_those_of_the_original(word_vectors):
     theirs, ours = word_vectors
     for word in [*theirs.words[:10], *WORDS]:
         if not ours.get_word_vector(word).any():
             continue  # nothing is known of it, and nothing is near
         found = ours.get_nearest_neighbors(word, 6)
-        assert_same_neighbours(found, theirs.get_nearest_neighbors(word, 6))
+        assert_same_neighbors(found, theirs.get_nearest_neighbors(word, 6))
     for start in (1, 7, 20):
         words = theirs.words[start : start + 3]
-        assert_same_neighbours(ours.get_analogies(*words, 4), theirs.get_analogies(*words, 4))
+        assert_same_neighbors(ours.get_analogies(*words, 4), theirs.get_analogies(*words, 4))
 
 
 def test_word_vectors_are_no_classifier(word_vectors, tmp_path):
@@ -437,10 +437,10 @@ def test_word_vectors_are_no_classifier(word_vectors, tmp_path):
         ours.save_model(tmp_path / "m.bin")
 
 
-def test_word_vectors_trained_on_a_labelled_file_are_read(original, labelled_file, tmp_path):
+def test_word_vectors_trained_on_a_labeled_file_are_read(original, labeled_file, tmp_path):
     """Its labels are in the file, and of no use."""
     model = original.train_unsupervised(
-        str(labelled_file), dim=4, minCount=1, epoch=1, bucket=500, verbose=0, thread=1
+        str(labeled_file), dim=4, minCount=1, epoch=1, bucket=500, verbose=0, thread=1
     )
     model.save_model(str(tmp_path / "m.bin"))
     ours = compat.load_model(tmp_path / "m.bin")
@@ -481,41 +481,41 @@ def test_languages_of_sentences_are_those_of_the_original(original, languages):
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_model_trained_here_is_one_of_the_original(
-    original, labelled_file, labelled_rows, odd_texts, tmp_path, loss
+    original, labeled_file, labeled_rows, odd_texts, tmp_path, loss
 ):
     model = compat.train_supervised(
-        labelled_file, loss=loss, dim=9, lr=0.5, epoch=8, wordNgrams=2, bucket=700, thread=1
+        labeled_file, loss=loss, dim=9, lr=0.5, epoch=8, wordNgrams=2, bucket=700, thread=1
     )
     model.save_model(tmp_path / "m.bin")
     theirs = original.load_model(str(tmp_path / "m.bin"))
     assert_same_answers(theirs, model, odd_texts)
     assert sorted(theirs.labels) == sorted(model.labels)
     assert theirs.words == model.words
-    assert theirs.test(str(labelled_file))[:2] == model.test(labelled_file)[:2]
-    assert model.test(labelled_file)[1] > 0.7  # it learned
+    assert theirs.test(str(labeled_file))[:2] == model.test(labeled_file)[:2]
+    assert model.test(labeled_file)[1] > 0.7  # it learned
     again = compat.load_model(tmp_path / "m.bin")
     assert_same_answers(theirs, again, odd_texts)
 
 
-def test_it_learns_what_the_original_learns(train_original, original, labelled_file):
+def test_it_learns_what_the_original_learns(train_original, original, labeled_file):
     options = {"epoch": 10, "wordNgrams": 2, "bucket": 600}
     path = train_original(**options)
-    theirs = original.load_model(str(path)).test(str(labelled_file))
-    ours = compat.train_supervised(labelled_file, dim=11, lr=0.5, thread=1, **options)
-    assert ours.test(labelled_file)[1] > theirs[1] - 0.05
+    theirs = original.load_model(str(path)).test(str(labeled_file))
+    ours = compat.train_supervised(labeled_file, dim=11, lr=0.5, thread=1, **options)
+    assert ours.test(labeled_file)[1] > theirs[1] - 0.05
 
 
-def test_equal_seeds_give_equal_models(labelled_file):
+def test_equal_seeds_give_equal_models(labeled_file):
     def trained(seed):
-        return compat.train_supervised(labelled_file, dim=3, epoch=1, seed=seed, thread=1)
+        return compat.train_supervised(labeled_file, dim=3, epoch=1, seed=seed, thread=1)
 
     one, same, other = (trained(seed).get_input_matrix() for seed in (1, 1, 2))
     np.testing.assert_array_equal(one, same)
     assert not np.array_equal(one, other)
 
 
-def test_a_label_prefix_of_ones_own(labelled_file, original, tmp_path):
-    text = labelled_file.read_text(encoding="utf-8").replace("__label__", "#")
+def test_a_label_prefix_of_ones_own(labeled_file, original, tmp_path):
+    text = labeled_file.read_text(encoding="utf-8").replace("__label__", "#")
     (tmp_path / "train.txt").write_text(text, encoding="utf-8")
     model = compat.train_supervised(
         tmp_path / "train.txt", label="#", dim=4, epoch=2, lr=0.5, thread=1
@@ -528,8 +528,8 @@ def test_a_label_prefix_of_ones_own(labelled_file, original, tmp_path):
     assert model.test(tmp_path / "train.txt")[0] == 600
 
 
-def test_a_label_prefix_of_a_file_of_the_original(labelled_file, original, tmp_path):
-    text = labelled_file.read_text(encoding="utf-8").replace("__label__", "#")
+def test_a_label_prefix_of_a_file_of_the_original(labeled_file, original, tmp_path):
+    text = labeled_file.read_text(encoding="utf-8").replace("__label__", "#")
     (tmp_path / "train.txt").write_text(text, encoding="utf-8")
     options = {"dim": 9, "minn": 2, "maxn": 3, "bucket": 500}
     model = original.train_supervised(
@@ -544,12 +544,12 @@ def test_a_label_prefix_of_a_file_of_the_original(labelled_file, original, tmp_p
     assert_same_answers(theirs, ours, ["a b", "a #sport b"])
 
 
-def test_pretrained_vectors_are_where_training_starts(labelled_file, labelled_rows, tmp_path):
-    words = labelled_rows[0][1].split()[:2]
+def test_pretrained_vectors_are_where_training_starts(labeled_file, labeled_rows, tmp_path):
+    words = labeled_rows[0][1].split()[:2]
     lines = [f"{word} {number} 0.5 -1" for number, word in enumerate(words)]
     (tmp_path / "some.vec").write_text("\n".join(["2 3", *lines]) + "\n", encoding="utf-8")
     model = compat.train_supervised(
-        labelled_file,
+        labeled_file,
         pretrainedVectors=str(tmp_path / "some.vec"),
         **{"dim": 3, "epoch": 1, "lr": 1e-9, "thread": 1},
     )
@@ -581,17 +581,17 @@ def test_pretrained_vectors_are_where_training_starts(labelled_file, labelled_ro
         ({"label": ""}, "label: String should have at least 1 character"),
     ],
 )
-def test_an_option_that_has_no_place_is_refused_with_the_reason(labelled_file, options, message):
+def test_an_option_that_has_no_place_is_refused_with_the_reason(labeled_file, options, message):
     with pytest.raises(ConfigError) as caught:
-        compat.train_supervised(labelled_file, **options)
+        compat.train_supervised(labeled_file, **options)
     assert str(caught.value).startswith(message)
 
 
-def test_options_that_change_nothing_are_taken(labelled_file):
+def test_options_that_change_nothing_are_taken(labeled_file):
     options = {"dim": 3, "epoch": 1, "thread": 1}
-    plain = compat.train_supervised(labelled_file, **options)
+    plain = compat.train_supervised(labeled_file, **options)
     ignored = {"verbose": 0, "ws": 3, "lrUpdateRate": 7, "t": 0.1, "neg": 9}
-    same = compat.train_supervised(labelled_file, **options, **ignored)
+    same = compat.train_supervised(labeled_file, **options, **ignored)
     np.testing.assert_array_equal(plain.get_input_matrix(), same.get_input_matrix())
 
 
@@ -602,7 +602,7 @@ def test_a_missing_file_is_said(tmp_path):
         compat.load_model(tmp_path / "none.bin")
 
 
-# --- quantising
+# --- quantizing
 
 
 @pytest.mark.parametrize(
@@ -610,10 +610,10 @@ def test_a_missing_file_is_said(tmp_path):
     [({}, 0.1), ({"qnorm": True}, 0.1), ({"dsub": 1}, 0.05), ({"cutoff": 700}, 0.5)],
     ids=str,
 )
-def test_a_model_quantised_here_is_one_of_the_original(
-    original, train_original, labelled_rows, tmp_path, options, farthest
+def test_a_model_quantized_here_is_one_of_the_original(
+    original, train_original, labeled_rows, tmp_path, options, farthest
 ):
-    texts = [text for _, text in labelled_rows[:200]]
+    texts = [text for _, text in labeled_rows[:200]]
     model = compat.load_model(train_original(**FEATURES["word n-grams"]))
     before = model.classifier.predict_proba(texts)
     assert not model.is_quantized()
@@ -628,9 +628,9 @@ def test_a_model_quantised_here_is_one_of_the_original(
     assert_same_answers(theirs, compat.load_model(tmp_path / "m.ftz"), texts)
 
 
-def test_a_model_is_quantised_once(train_original):
+def test_a_model_is_quantized_once(train_original):
     model = compat.load_model(train_original(quantize={}))
-    with pytest.raises(ConfigError, match="the model is quantised already"):
+    with pytest.raises(ConfigError, match="the model is quantized already"):
         model.quantize()
 
 
@@ -639,20 +639,20 @@ def test_a_model_is_quantised_once(train_original):
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("lr", [0.5, 1.0, 2.0])
-def test_high_rates_train_as_well_as_in_the_original(original, labelled_file, loss, lr):
+def test_high_rates_train_as_well_as_in_the_original(original, labeled_file, loss, lr):
     options = {"loss": loss, "lr": lr, "dim": 10, "epoch": 15}
-    theirs = original.train_supervised(str(labelled_file), verbose=0, thread=1, **options)
-    ours = compat.train_supervised(labelled_file, **options)
-    expected = theirs.test(str(labelled_file))[1]
-    assert ours.test(labelled_file)[1] >= expected - 0.02
+    theirs = original.train_supervised(str(labeled_file), verbose=0, thread=1, **options)
+    ours = compat.train_supervised(labeled_file, **options)
+    expected = theirs.test(str(labeled_file))[1]
+    assert ours.test(labeled_file)[1] >= expected - 0.02
 
 
-def test_a_loss_that_runs_away_is_told_by_the_rate_that_was_given(labelled_file):
+def test_a_loss_that_runs_away_is_told_by_the_rate_that_was_given(labeled_file):
     with pytest.raises(TrainingError, match=r"lower lr \(it is 1e\+20\)"):
-        compat.train_supervised(labelled_file, lr=1e20, dim=4)
+        compat.train_supervised(labeled_file, lr=1e20, dim=4)
 
 
 @pytest.mark.parametrize("lr", [0, -1, "x", float("nan")])
-def test_a_rate_that_is_none_is_refused(labelled_file, lr):
+def test_a_rate_that_is_none_is_refused(labeled_file, lr):
     with pytest.raises(ConfigError, match="lr: must be a number above 0"):
-        compat.train_supervised(labelled_file, lr=lr)
+        compat.train_supervised(labeled_file, lr=lr)

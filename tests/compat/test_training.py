@@ -11,7 +11,7 @@ import pytest
 from fasttext_app import compat
 from fasttext_app.errors import ConfigError, DataError, TrainingError
 from fasttext_app.fasttext.file_format import read_file
-from fasttext_app.fasttext.lines import scan_labelled
+from fasttext_app.fasttext.lines import scan_labeled
 from tests.fasttext.cases import LOSSES
 
 QUICK = {"dim": 4, "epoch": 1, "thread": 1}
@@ -72,9 +72,9 @@ def test_a_byte_order_mark_is_left_out(tmp_path):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_lines_without_a_label_teach_nothing(labelled_file, tmp_path, loss):
+def test_lines_without_a_label_teach_nothing(labeled_file, tmp_path, loss):
     """But their words count, and have rows that stay as they were."""
-    text = labelled_file.read_text(encoding="utf-8")
+    text = labeled_file.read_text(encoding="utf-8")
     (tmp_path / "more.txt").write_text(text + "word\n" * 3, encoding="utf-8")
     options = {**QUICK, "loss": loss, "lr": 0.5}
     model = compat.train_supervised(tmp_path / "more.txt", **options)
@@ -101,7 +101,7 @@ def test_blocks_end_where_lines_do(monkeypatch, tmp_path):
 def rows_of(path, prefix="__label__"):
     return [
         (row["text"], row["label"])
-        for batch in scan_labelled(path, prefix)
+        for batch in scan_labeled(path, prefix)
         for row in batch.to_pylist()
     ]
 
@@ -141,20 +141,20 @@ def test_a_file_that_teaches_nothing_is_refused(tmp_path, data, error, message):
 
 @pytest.mark.parametrize("least", [0, 1, 80, 130])
 @pytest.mark.parametrize("loss", ["softmax", "ova"])
-def test_rare_labels_are_left_out_as_in_the_original(trained, labelled_file, least, loss):
-    theirs, ours = trained(labelled_file.read_bytes(), minCountLabel=least, loss=loss)
+def test_rare_labels_are_left_out_as_in_the_original(trained, labeled_file, least, loss):
+    theirs, ours = trained(labeled_file.read_bytes(), minCountLabel=least, loss=loss)
     assert_same_dictionary(theirs, ours)
     assert len(ours.labels) == {80: 3, 130: 2}.get(least, 4)
 
 
-def test_options_that_only_the_file_says_are_in_it(trained, labelled_file):
+def test_options_that_only_the_file_says_are_in_it(trained, labeled_file):
     options = {"ws": 7, "lrUpdateRate": 33, "t": 0.25, "neg": 3, "minCount": 2, "wordNgrams": 2}
-    theirs, ours = trained(labelled_file.read_bytes(), bucket=500, **options)
+    theirs, ours = trained(labeled_file.read_bytes(), bucket=500, **options)
     assert ours.settings == theirs.settings
 
 
-def test_values_without_names_go_by_the_order_of_the_original(original, labelled_file):
-    values = (str(labelled_file), 0.25, 6, 9, 2, 3)
+def test_values_without_names_go_by_the_order_of_the_original(original, labeled_file):
+    values = (str(labeled_file), 0.25, 6, 9, 2, 3)
     theirs = original.train_supervised(*values, thread=1, verbose=0)
     ours = compat.train_supervised(*values, thread=1, verbose=0)
     for name in ATTRIBUTES - {"loss"}:
@@ -162,7 +162,7 @@ def test_values_without_names_go_by_the_order_of_the_original(original, labelled
     assert ours.loss.name == theirs.loss.name == "softmax"
     assert (ours.lr, ours.dim, ours.ws, ours.epoch, ours.minCount) == (0.25, 6, 9, 2, 3)
     with pytest.raises(ConfigError, match="lr: is given twice"):
-        compat.train_supervised(str(labelled_file), 0.25, lr=0.5)
+        compat.train_supervised(str(labeled_file), 0.25, lr=0.5)
     with pytest.raises(ConfigError, match="99 values for 20 options"):
         compat.train_supervised(*range(99))
     with pytest.raises(ConfigError, match="input: name a file to train on"):
@@ -176,14 +176,14 @@ ATTRIBUTES = {
 }
 
 
-def test_a_file_may_be_given_by_its_name_too(labelled_file):
-    assert compat.train_supervised(input=labelled_file, **QUICK).get_dimension() == 4
+def test_a_file_may_be_given_by_its_name_too(labeled_file):
+    assert compat.train_supervised(input=labeled_file, **QUICK).get_dimension() == 4
 
 
-def test_labels_come_in_the_order_of_the_original(original, labelled_file, tmp_path):
+def test_labels_come_in_the_order_of_the_original(original, labeled_file, tmp_path):
     for loss in LOSSES:
-        theirs = original.train_supervised(str(labelled_file), loss=loss, verbose=0, **QUICK)
-        ours = compat.train_supervised(labelled_file, loss=loss, **QUICK)
+        theirs = original.train_supervised(str(labeled_file), loss=loss, verbose=0, **QUICK)
+        ours = compat.train_supervised(labeled_file, loss=loss, **QUICK)
         assert ours.labels == theirs.labels
         ours.save_model(tmp_path / "m.bin")
         again = original.load_model(str(tmp_path / "m.bin"))
@@ -211,9 +211,9 @@ def test_every_name_of_the_original_package_is_here(original):
     assert theirs <= set(dir(compat))
 
 
-def test_every_name_of_a_model_is_here(original, labelled_file):
-    theirs = original.train_supervised(str(labelled_file), verbose=0, **QUICK)
-    ours = compat.train_supervised(labelled_file, **QUICK)
+def test_every_name_of_a_model_is_here(original, labeled_file):
+    theirs = original.train_supervised(str(labeled_file), verbose=0, **QUICK)
+    ours = compat.train_supervised(labeled_file, **QUICK)
     names = {name for name in dir(theirs) if not name.startswith("_")}
     names |= {"__getitem__", "__contains__"}
     assert names - set(dir(ours)) == {"f"}  # its own object of compiled code
@@ -295,9 +295,9 @@ def test_matrices_of_other_shapes_are_refused(tmp_path, shapes):
 
 
 @pytest.fixture(scope="module")
-def scored_file(labelled_rows, tmp_path_factory):
+def scored_file(labeled_rows, tmp_path_factory):
     path = tmp_path_factory.mktemp("scored") / "test.txt"
-    lines = [f"__label__{label} {text}" for label, text in labelled_rows[:200]]
+    lines = [f"__label__{label} {text}" for label, text in labeled_rows[:200]]
     lines += ["no label", "__label__none x", "__label__d __label__sport two", "", "__label__d"]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return str(path)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fasttext_app.core.ragged import Ragged
-from fasttext_app.core.spill import Piece, Spool
+from fasttext_app.core.spill import Piece, SpillBuffer
 from fasttext_app.errors import DataError
 
 BAGS = st.lists(st.lists(st.integers(0, 2**31 - 1), max_size=4), max_size=4)
@@ -26,7 +26,7 @@ def kept(spool, parts):
 
 @given(st.lists(BAGS, min_size=1, max_size=5), st.integers(0, 200), st.booleans())
 def test_parts_come_back_end_to_end(parts, limit, hand_over):
-    with Spool(limit, hand_over=hand_over) as spool:
+    with SpillBuffer(limit, hand_over=hand_over) as spool:
         bags = kept(spool, parts)()
         assert bags.to_lists() == [bag for bags in parts for bag in bags]
         assert (bags.indices.dtype, bags.offsets.dtype) == (np.int32, np.int64)
@@ -37,7 +37,7 @@ def test_parts_come_back_end_to_end(parts, limit, hand_over):
     ("limit", "hand_over", "files"), [(0, False, 1), (99, False, 0), (99, True, 1)]
 )
 def test_files_are_where_memory_should_not_be(tmp_path, limit, hand_over, files):
-    spool = Spool(limit, str(tmp_path), hand_over=hand_over)
+    spool = SpillBuffer(limit, str(tmp_path), hand_over=hand_over)
     load = kept(spool, [[[1, 2]], [[3]]])
     assert len(list(tmp_path.iterdir())) == files
     assert spool.spilled is (limit == 0)
@@ -45,7 +45,7 @@ def test_files_are_where_memory_should_not_be(tmp_path, limit, hand_over, files)
 
 
 def test_writing_to_what_was_mapped_leaves_the_file_alone(tmp_path):
-    load = kept(Spool(0, str(tmp_path)), [[[1, 2, 3]]])
+    load = kept(SpillBuffer(0, str(tmp_path)), [[[1, 2, 3]]])
     bags = load()
     bags.indices[0] = 7
     bags.offsets[0] = 7
@@ -53,7 +53,7 @@ def test_writing_to_what_was_mapped_leaves_the_file_alone(tmp_path):
 
 
 def test_files_end_with_the_spool():
-    with Spool(0) as spool:
+    with SpillBuffer(0) as spool:
         kept(spool, [[[1]]])
         folder = spool.new_path().parent
         assert [path.stat().st_size for path in folder.iterdir()] == [4 + 4 + 16]
@@ -80,7 +80,7 @@ def full_after(monkeypatch):
 @pytest.mark.parametrize("writes", [0, 1, 2])
 def test_a_hand_over_without_room_for_files_stays_in_memory(tmp_path, full_after, writes):
     full_after(writes)
-    spool = Spool(1000, str(tmp_path), hand_over=True)
+    spool = SpillBuffer(1000, str(tmp_path), hand_over=True)
     load = kept(spool, [[[1, 2], []], [[3]], [[4]]])
     assert load().to_lists() == [[1, 2], [], [3], [4]]
     assert kept(spool, [[[5]]])().to_lists() == [[5]]
@@ -92,7 +92,7 @@ def test_a_hand_over_without_room_for_files_stays_in_memory(tmp_path, full_after
 def test_no_room_anywhere_is_said(tmp_path, full_after, writes, hand_over):
     full_after(writes)
     with pytest.raises(DataError) as caught:
-        kept(Spool(0, str(tmp_path), hand_over=hand_over), [[[1, 2], []], [[3]]])
+        kept(SpillBuffer(0, str(tmp_path), hand_over=hand_over), [[[1, 2], []], [[3]]])
     assert str(caught.value) == (
         f"{tmp_path}: encoded texts cannot be kept there (No space left on device); "
         "name another folder with TMPDIR, or raise data.in_memory_mb"

@@ -26,7 +26,7 @@ from fasttext_app.errors import DataError
 from fasttext_app.model.metrics import (
     chosen_classes,
     classification_scores,
-    flags_of,
+    multi_hot,
     multi_label_scores,
     ranking_precision,
 )
@@ -273,7 +273,7 @@ def test_ranking_precision_equals_that_of_scikit_learn(rows):
     scores = np.array([row for row, _ in rows])
     true = Ragged.from_lists([sorted(classes) for _, classes in rows])
     found, r_precision = ranking_precision(scores, true)
-    expected = sklearn.label_ranking_average_precision_score(flags_of(true, 4), scores)
+    expected = sklearn.label_ranking_average_precision_score(multi_hot(true, 4), scores)
     assert found.mean() == pytest.approx(expected)
     for (row, classes), value in zip(rows, r_precision, strict=True):
         order = sorted(range(4), key=lambda number: (-row[number], number))
@@ -293,4 +293,4 @@ def test_a_label_without_a_class_is_never_found_in_a_ranking():
 
 @given(st.lists(st.sets(st.integers(0, 3)).map(sorted)))
 def test_flags_are_the_reverse_of_chosen_classes(bags):
-    assert chosen_classes(flags_of(Ragged.from_lists(bags), 4)).to_lists() == bags
+    assert chosen_classes(multi_hot(Ragged.from_lists(bags), 4)).to_lists() == bags

@@ -21,7 +21,7 @@ from torch.nn import functional
 import fasttext_app
 from fasttext_app.config.loading import dump_config, flat_layer, parse_assignments, resolve
 from fasttext_app.core.ragged import Ragged
-from fasttext_app.core.spill import Spool
+from fasttext_app.core.spill import SpillBuffer
 from fasttext_app.data.fingerprint import Fingerprint
 from fasttext_app.data.labels import LabelSet, RowLabels
 from fasttext_app.data.spec import open_source
@@ -396,7 +396,7 @@ def test_a_rare_class_is_found_with_balanced_weights():
 def test_prepare_weighs_training_rows_alone():
     rows = pa.table({"text": ["a b"] * 20, "label": ["x"] * 15 + ["y"] * 5})
     config = resolve({"trainer": {"class_weights": "balanced"}})
-    with Spool(2**30) as spool:
+    with SpillBuffer(2**30) as spool:
         prepared = prepare(config, Examples(rows, held_out=0.2), spool)
     weights = np.concatenate(prepared.train.weights)
     assert len(weights) == 16

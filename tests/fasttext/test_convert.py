@@ -158,8 +158,8 @@ def test_a_file_of_version_11_has_no_character_ngrams(original, train_original, 
     assert_same_answers(original.load_model(str(tmp_path / "old.bin")), model, texts)
 
 
-def test_words_that_are_not_utf8_are_kept_byte_by_byte(original, labelled_rows, tmp_path):
-    lines = [f"__label__{label} {text}".encode()[:-1] for label, text in labelled_rows]
+def test_words_that_are_not_utf8_are_kept_byte_by_byte(original, labeled_rows, tmp_path):
+    lines = [f"__label__{label} {text}".encode()[:-1] for label, text in labeled_rows]
     (tmp_path / "train.txt").write_bytes(b"\xff\n".join(lines) + b"\n")
     options = {"dim": 5, "minn": 2, "maxn": 3, "bucket": 600, "verbose": 0, "thread": 1}
     trained = original.train_supervised(str(tmp_path / "train.txt"), **options)
@@ -167,7 +167,7 @@ def test_words_that_are_not_utf8_are_kept_byte_by_byte(original, labelled_rows, 
     theirs, ours = original.load_model(str(tmp_path / "m.bin")), imported(tmp_path / "m.bin")
     words = python_strings(ours.artifact.vocabulary.words)
     assert sum("\udcff" in word for word in words) > 99
-    assert_same_answers(theirs, ours, [text for _, text in labelled_rows])
+    assert_same_answers(theirs, ours, [text for _, text in labeled_rows])
     write_file(to_fasttext(ours.artifact), tmp_path / "back.bin")
     assert (tmp_path / "back.bin").read_bytes() == (tmp_path / "m.bin").read_bytes()
     save_artifact(ours.artifact, tmp_path / "model")
@@ -175,8 +175,8 @@ def test_words_that_are_not_utf8_are_kept_byte_by_byte(original, labelled_rows, 
     assert python_strings(loaded.artifact.vocabulary.words) == words
 
 
-def test_a_label_prefix_that_is_named_is_left_out_of_labels(original, labelled_file, tmp_path):
-    text = labelled_file.read_text(encoding="utf-8").replace("__label__", "#")
+def test_a_label_prefix_that_is_named_is_left_out_of_labels(original, labeled_file, tmp_path):
+    text = labeled_file.read_text(encoding="utf-8").replace("__label__", "#")
     (tmp_path / "train.txt").write_text(text, encoding="utf-8")
     options = {"label": "#", "minn": 2, "maxn": 3, "bucket": 600, "dim": 5}
     trained = original.train_supervised(str(tmp_path / "train.txt"), verbose=0, thread=1, **options)
@@ -220,8 +220,8 @@ def test_a_file_that_is_no_model_here_is_refused_with_the_reason(file, change, m
         from_fasttext(replace(file, **change(file)), "m.bin")
 
 
-def test_word_vectors_are_refused_with_the_way_to_use_them(original, labelled_file, tmp_path):
-    text = labelled_file.read_text(encoding="utf-8").replace("__label__", "")
+def test_word_vectors_are_refused_with_the_way_to_use_them(original, labeled_file, tmp_path):
+    text = labeled_file.read_text(encoding="utf-8").replace("__label__", "")
     (tmp_path / "text.txt").write_text(text, encoding="utf-8")
     options = {"dim": 3, "epoch": 1, "bucket": 10, "verbose": 0, "thread": 1}
     model = original.train_unsupervised(str(tmp_path / "text.txt"), **options)
@@ -299,7 +299,7 @@ def test_buckets_that_no_text_falls_into_are_left_out(original, train_original, 
 
 
 @pytest.fixture(scope="module")
-def train(labelled_rows):
+def train(labeled_rows):
     """Train here on the rows that the original is trained on."""
     made = {}
 
@@ -307,7 +307,7 @@ def train(labelled_rows):
         key = repr((text, model))
         if key not in made:
             ngrams = {"word_ngrams": 2, "minn": 2, "maxn": 3, "bucket": 500, "prune": False}
-            labels, rows = zip(*labelled_rows, strict=True)
+            labels, rows = zip(*labeled_rows, strict=True)
             made[key] = ft.train(
                 rows,
                 labels,

@@ -92,7 +92,7 @@ NAMES = st.lists(
 @st.composite
 def models(draw):
     generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    kind = draw(st.sampled_from(["dense", "quantised", "pruned"]))
+    kind = draw(st.sampled_from(["dense", "quantized", "pruned"]))
     dim, model = draw(st.integers(1, 7)), draw(st.sampled_from([CBOW, SKIPGRAM, SUPERVISED]))
     words = draw(NAMES)
     labels = draw(NAMES.filter(bool)) if model == SUPERVISED else []
@@ -235,22 +235,22 @@ DENSE = [
     *entry(b"a\xff", 2**40, 0),
     *entry(b"__label__\xc3", 3, 1),
     *entry(b"__label__b", 0, 1),
-    *(("quantised", "B", 0), *size_of_matrix(4, 2), ("numbers", "8f", tuple(range(8)))),
-    *(("quantised output", "B", 0), *size_of_matrix(2, 2), ("numbers", "4f", (1, 0, -1, 0.5))),
+    *(("quantized", "B", 0), *size_of_matrix(4, 2), ("numbers", "8f", tuple(range(8)))),
+    *(("quantized output", "B", 0), *size_of_matrix(2, 2), ("numbers", "4f", (1, 0, -1, 0.5))),
 ]
-QUANTISED = [
+QUANTIZED = [
     *head(dim=3, word_ngrams=2, loss=1, bucket=9),
     *sizes(1, 1, 5, 2),
     *entry(b"a", 4, 0),
     *entry(b"b", 1, 1),
     *(("bucket", "i", 8), ("row", "i", 1), ("bucket", "i", 3), ("row", "i", 0)),
-    *(("quantised", "B", 1), ("norms", "B", 1), *size_of_matrix(3, 3), ("codes", "i", 6)),
+    *(("quantized", "B", 1), ("norms", "B", 1), *size_of_matrix(3, 3), ("codes", "i", 6)),
     *(("code", "6B", (0, 1, 2, 3, 4, 255)), *quantizer(3, 2, 2, 1)),
     *(("norm codes", "3B", (5, 6, 255)), *quantizer(1, 1, 1, 1)),
-    *(("quantised output", "B", 1), ("norms", "B", 0), *size_of_matrix(1, 3), ("codes", "i", 1)),
+    *(("quantized output", "B", 1), ("norms", "B", 0), *size_of_matrix(1, 3), ("codes", "i", 1)),
     *(("code", "B", 9), *quantizer(3, 1, 4, 3)),
 ]
-LAYOUTS = {"dense": DENSE, "quantised": QUANTISED}
+LAYOUTS = {"dense": DENSE, "quantized": QUANTIZED}
 BYTES = {name: packed(layout) for name, layout in LAYOUTS.items()}
 
 
@@ -272,8 +272,8 @@ def test_the_layout_of_a_dense_file(place):
     assert place.read_bytes() == BYTES["dense"]
 
 
-def test_the_layout_of_a_quantised_file(place):
-    place.write_bytes(BYTES["quantised"])
+def test_the_layout_of_a_quantized_file(place):
+    place.write_bytes(BYTES["quantized"])
     model = read_file(place)
     assert model.settings == Settings(3, 5, 4, 1, 6, 2, 1, bucket=9)
     assert model.pruned is not None
@@ -285,7 +285,7 @@ def test_the_layout_of_a_quantised_file(place):
     )
     np.testing.assert_array_equal(model.output[:], [[27, 28, 29]])
     write_file(model, place)
-    assert place.read_bytes() == BYTES["quantised"]
+    assert place.read_bytes() == BYTES["quantized"]
 
 
 @pytest.mark.parametrize(("model", "maxn"), [(SUPERVISED, 0), (SKIPGRAM, 6)])
@@ -296,8 +296,8 @@ def test_classifiers_of_version_11_have_no_character_ngrams(place, model, maxn):
         if supervised
         else [
             *(*sizes(1, 0, 20, -1), *entry(b"a", 7, 0)),
-            *(("quantised", "B", 0), *size_of_matrix(3, 2), ("numbers", "6f", tuple(range(6)))),
-            *(("quantised output", "B", 0), *size_of_matrix(1, 2), ("numbers", "2f", (1, 0))),
+            *(("quantized", "B", 0), *size_of_matrix(3, 2), ("numbers", "6f", tuple(range(6)))),
+            *(("quantized output", "B", 0), *size_of_matrix(1, 2), ("numbers", "2f", (1, 0))),
         ]
     )
     place.write_bytes(packed([*head(version=11, model=model, minn=3, maxn=6), *rest]))
@@ -383,7 +383,7 @@ def test_the_original_reads_a_dense_file(original, tmp_path, loss, model):
 @pytest.mark.parametrize("width", [1, 2, 5, 7])
 @pytest.mark.parametrize("norms", [False, True])
 @pytest.mark.parametrize("is_pruned", [False, True])
-def test_the_original_reads_a_quantised_file(original, tmp_path, width, norms, is_pruned):
+def test_the_original_reads_a_quantized_file(original, tmp_path, width, norms, is_pruned):
     generator, dim, bucket = np.random.default_rng(0), 5, 6
     pruned = made_pruned(generator, bucket) if is_pruned else None
     rows = 4 + (bucket if pruned is None else len(pruned))
@@ -395,7 +395,7 @@ def test_the_original_reads_a_quantised_file(original, tmp_path, width, norms, i
 
 @pytest.fixture
 def texts(tmp_path):
-    """A file of labelled texts, some of whose words are no UTF-8."""
+    """A file of labeled texts, some of whose words are no UTF-8."""
     path, generator = tmp_path / "texts.txt", np.random.default_rng(0)
     lines = [
         b"__label__%d " % (number % 5) + b" ".join(b"w\xff%d" % word for word in words)
@@ -440,7 +440,7 @@ def test_word_vectors_of_the_original_read(original, tmp_path, texts, model, los
     assert (read.labels, len(read.label_counts)) == ([], 0)
 
 
-def test_word_vectors_that_the_original_trained_on_labelled_texts_read(original, tmp_path, texts):
+def test_word_vectors_that_the_original_trained_on_labeled_texts_read(original, tmp_path, texts):
     found = original.train_unsupervised(str(texts), minCount=1, **QUICK)
     model = assert_reads(found, tmp_path / "model.bin")
     assert not model.supervised
@@ -457,7 +457,7 @@ def test_word_vectors_that_the_original_trained_on_labelled_texts_read(original,
         {"qout": True, "qnorm": True},
     ],
 )
-def test_a_quantised_file_of_the_original_reads(original, tmp_path, texts, options):
+def test_a_quantized_file_of_the_original_reads(original, tmp_path, texts, options):
     if "qout" in options:
         texts.write_text("".join(f"__label__{number} w{number % 9}\n" for number in range(300)))
     found = original.train_supervised(str(texts), wordNgrams=2, **{**QUICK, "bucket": 400})
@@ -544,7 +544,7 @@ INTEGERS = [
 FREE = {
     *("version", "ws", "epoch", "min_count", "neg", "word_ngrams", "loss", "model", "bucket"),
     *("minn", "maxn", "lr_update_rate", "tokens", "count", "row", "code", "width"),
-    "quantised output",
+    "quantized output",
 }
 
 
@@ -623,9 +623,9 @@ def test_a_count_of_words_makes_no_list_before_they_are_seen(place):
 def test_codes_of_no_rows_are_refused_or_do_no_harm(place):
     layout = [
         *(*head(model=CBOW), *sizes(0, 0, 5, -1)),
-        *(("quantised", "B", 1), ("norms", "B", 0), *size_of_matrix(2, 2), ("codes", "i", 2)),
+        *(("quantized", "B", 1), ("norms", "B", 0), *size_of_matrix(2, 2), ("codes", "i", 2)),
         *(("code", "2B", (0, 1)), *quantizer(2, 1, 2, 2)),
-        *(("quantised output", "B", 1), ("norms", "B", 0), *size_of_matrix(0, 2)),
+        *(("quantized output", "B", 1), ("norms", "B", 0), *size_of_matrix(0, 2)),
         *(("codes", "i", 0), *quantizer(2, 1, 2, 2)),
     ]
     outcome(place, packed(layout))
@@ -668,9 +668,9 @@ def test_counts_are_not_negative(place, name, reason):
 def test_a_row_has_a_code_for_each_part(place):
     layout = [
         *(*head(), *sizes(1, 1, 5, -1), *entry(b"a", 4, 0), *entry(b"b", 1, 1)),
-        *(("quantised", "B", 1), ("norms", "B", 0), *size_of_matrix(3, 2), ("codes", "i", 6)),
+        *(("quantized", "B", 1), ("norms", "B", 0), *size_of_matrix(3, 2), ("codes", "i", 6)),
         *(("code", "6B", (0, 1, 2, 3, 4, 5)), *quantizer(2, 1, 2, 2)),
-        *(("quantised output", "B", 0), *size_of_matrix(1, 2), ("numbers", "2f", (1, 0))),
+        *(("quantized output", "B", 0), *size_of_matrix(1, 2), ("numbers", "2f", (1, 0))),
     ]
     reason = "the size of the codes of the input matrix cannot be right"
     assert outcome(place, packed(layout)) == f"whole fastText model: {reason}"
@@ -697,17 +697,17 @@ def test_a_setting_that_is_no_number_is_refused(place, t):
 )
 def test_buckets_that_do_not_fit_are_refused(place, pairs, kind):
     flat = iter([number for pair in pairs for number in pair])
-    start = [name for name, _, _ in QUANTISED].index("quantised") - 4
+    start = [name for name, _, _ in QUANTIZED].index("quantized") - 4
     layout = [
         (name, form, next(flat) if start <= number < start + 4 else value)
-        for number, (name, form, value) in enumerate(QUANTISED)
+        for number, (name, form, value) in enumerate(QUANTIZED)
     ]
     assert outcome(place, packed(layout)) == f"whole fastText model: its {kind}"
 
 
 def test_a_pruned_dictionary_with_a_dense_matrix_is_refused(place):
     layout = [(name, form, 0 if name == "pruned" else value) for name, form, value in DENSE]
-    reason = "its dictionary is pruned and its matrix is not quantised"
+    reason = "its dictionary is pruned and its matrix is not quantized"
     assert outcome(place, packed(layout)) == f"whole fastText model: {reason}"
 
 

@@ -262,7 +262,7 @@ def test_calibrating_again_multiplies_the_temperatures(overfitted):
     assert values[1] == pytest.approx(values[0], rel=1e-4)
 
 
-def test_quantised_models_are_calibrated_and_calibrated_ones_quantised(overfitted):
+def test_quantized_models_are_calibrated_and_calibrated_ones_quantized(overfitted):
     model, rows = overfitted["softmax"], noisy_rows(2, 300)
     small = TextClassifier(quantize(model.artifact), threads=1).calibrate(*rows)
     assert small.artifact.tensors["table"].dtype == np.int8
@@ -361,7 +361,7 @@ def test_a_threshold_is_the_best_of_all_that_there_are(rows, goal):
         assert found["recall"] == best if reached else found["precision"] == max(others)[0]
 
 
-def test_a_threshold_holds_between_two_neighbours():
+def test_a_threshold_holds_between_two_neighbors():
     below = np.nextafter(1.0, 0.0)
     proba, positive = np.array([1.0, below]), np.array([True, False])
     threshold, _ = choose_threshold(proba, positive, Goal("f1"))

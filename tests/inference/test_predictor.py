@@ -22,7 +22,7 @@ from fasttext_app.errors import ConfigError, DataError, DeviceError
 from fasttext_app.inference.classifier import TextClassifier
 from fasttext_app.inference.forward import MODES, bag_vectors
 from fasttext_app.inference.kernels import sum_bags
-from fasttext_app.inference.predictions import Prediction, Ranked
+from fasttext_app.inference.predictions import Prediction, TopK
 from fasttext_app.model.artifact import Artifact
 from fasttext_app.model.classifier import FastTextClassifier
 from fasttext_app.model.heads import class_probabilities, probabilities
@@ -294,7 +294,7 @@ def test_labels_below_the_threshold_are_left_out():
 
 def test_ranked_columns_filter_row_by_row():
     classes = np.array([[0, 1], [1, 0], [0, 1]])
-    ranked = Ranked(classes, np.array([[0.9, 0.1], [0.6, 0.4], [0.3, 0.3]]))
+    ranked = TopK(classes, np.array([[0.9, 0.1], [0.6, 0.4], [0.3, 0.3]]))
     labels, values = ranked.columns(["a", "b"], threshold=0.4)
     assert labels.to_pylist() == [["a"], ["b", "a"], []]
     assert values.to_pylist() == [[0.9], [0.6, 0.4], []]

@@ -30,7 +30,7 @@ from fasttext_app.model.adaptive_softmax import (
     SHARES,
     choose_cutoffs,
     log_probabilities,
-    places_by_count,
+    frequency_rank,
     tensor_shapes,
 )
 from fasttext_app.model.classifier import AdaptiveSoftmax, FastTextClassifier
@@ -114,7 +114,7 @@ def test_shapes_are_those_of_torch(layer):
 
 @given(counts_lists)
 def test_places_go_by_count_and_then_by_class(counts):
-    places = places_by_count(counts).tolist()
+    places = frequency_rank(counts).tolist()
     by_place = sorted(range(len(counts)), key=places.__getitem__)
     assert by_place == sorted(range(len(counts)), key=lambda c: (-counts[c], c))
 
@@ -195,7 +195,7 @@ def trained(rows: list[tuple[list[int], int]], **values: Any) -> FastTextClassif
     return model
 
 
-labelled_bags = st.lists(
+labeled_bags = st.lists(
     st.tuples(st.lists(st.integers(0, ROWS - 1), max_size=5), st.integers(0, CLASSES - 1)),
     min_size=1,
     max_size=12,
@@ -203,7 +203,7 @@ labelled_bags = st.lists(
 
 
 @pytest.mark.parametrize("name", RATES)
-@given(rows=labelled_bags)
+@given(rows=labeled_bags)
 @settings(deadline=None, max_examples=15)
 def test_the_fused_step_equals_torch_optim(name, rows):
     """Most batches leave a cluster out, whose tail must then stay, with its optimizer's state."""
@@ -216,7 +216,7 @@ def test_the_fused_step_equals_torch_optim(name, rows):
 
 
 def test_a_tail_without_a_text_stays():
-    rare = [label for label in range(CLASSES) if places_by_count(COUNTS)[label] >= CUTOFFS[1]]
+    rare = [label for label in range(CLASSES) if frequency_rank(COUNTS)[label] >= CUTOFFS[1]]
     rows = [([label], label) for label in range(CLASSES) if label not in rare]
     model, before = trained(rows), make_model(make_config())
     randomise(before.linear, 5)
@@ -288,7 +288,7 @@ def test_probabilities_are_those_of_the_loaded_model_and_add_up_to_one(model, tm
 
 
 @pytest.mark.parametrize("cutoff", [0, 9])
-def test_a_quantised_model_answers_nearly_the_same(model, cutoff):
+def test_a_quantized_model_answers_nearly_the_same(model, cutoff):
     small = model.quantize(cutoff)
     texts, labels = zipf_rows(200, 4)
     if not cutoff:

@@ -46,7 +46,7 @@ def test_a_number_is_off_by_half_a_step_at_most(table):
 
 
 @pytest.mark.parametrize("text", [{}, {"term_weighting": "tfidf"}, {"prune": False}])
-def test_a_quantised_model_answers_nearly_the_same(tmp_path, text):
+def test_a_quantized_model_answers_nearly_the_same(tmp_path, text):
     mode = {"mode": "sum"} if "term_weighting" in text else {}
     model = trained(text=text, **mode)
     smaller = model.quantize()
@@ -58,8 +58,8 @@ def test_a_quantised_model_answers_nearly_the_same(tmp_path, text):
     np.testing.assert_allclose(many[: len(TEXTS)], smaller.predict_proba(TEXTS), rtol=1e-5)
 
 
-def test_a_quantised_model_is_not_quantised_again():
-    with pytest.raises(ConfigError, match="the model is quantised already"):
+def test_a_quantized_model_is_not_quantized_again():
+    with pytest.raises(ConfigError, match="the model is quantized already"):
         trained().quantize().quantize()
 
 

@@ -161,10 +161,10 @@ def test_the_original_form_is_read_as_one_text(tmp_path):
 
 
 def test_fasttexts_form_is_written_and_read_back(tmp_path):
-    text = rows.labelled([["a", "cup"], []], ["Sports", "World"])
+    text = rows.labeled([["a", "cup"], []], ["Sports", "World"])
     assert text == "__label__2 a cup\n__label__1 \n"
     (tmp_path / "train.txt").write_text(text, encoding="utf-8")
-    assert rows.read_labelled(tmp_path / "train.txt") == (
+    assert rows.read_labeled(tmp_path / "train.txt") == (
         ["a cup", ""],
         ["__label__2", "__label__1"],
     )

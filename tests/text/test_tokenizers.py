@@ -183,7 +183,7 @@ def test_a_text_that_ends_in_a_space_before_one_that_begins_with_a_space():
     assert whitespace(column(["a ", " b", "\u3000", " c "])).to_lists() == [["a"], ["b"], [], ["c"]]
 
 
-def test_texts_that_end_in_a_full_stop_tokenise_right_each_on_its_own():
+def test_texts_that_end_in_a_full_stop_tokenize_right_each_on_its_own():
     # basic_english puts a space behind the last stop; where Arrow's buffer for that text ends
     # depends on its length, and what lies behind it on what was in memory before.
     for length in range(2000):
@@ -266,7 +266,7 @@ def word_level_file(tmp_path):
     return path
 
 
-def test_a_word_level_file_tokenises_whole_texts_without_special_tokens(word_level_file):
+def test_a_word_level_file_tokenizes_whole_texts_without_special_tokens(word_level_file):
     tokenizer = load_tokenizer(f"hf:{word_level_file}")
     texts = ["The end.", "", "the the the the the the", "the moon"]
     assert tokenizer(column(texts)).to_lists() == [
@@ -277,7 +277,7 @@ def test_a_word_level_file_tokenises_whole_texts_without_special_tokens(word_lev
     ]
 
 
-def test_a_bpe_file_tokenises_into_its_pieces(tmp_path):
+def test_a_bpe_file_tokenizes_into_its_pieces(tmp_path):
     import tokenizers
 
     vocabulary = {piece: row for row, piece in enumerate(["l", "o", "w", "e", "r", "lo", "low"])}
@@ -331,7 +331,7 @@ def test_token_lists_come_back(tokens):
     assert Tokens.from_lists(tokens).to_lists() == tokens
 
 
-def test_tokenising_does_not_load_torch():
+def test_tokenizing_does_not_load_torch():
     code = (
         "import json, sys, pyarrow as pa\n"
         "from fasttext_app.text.tokenizers import load_tokenizer\n"

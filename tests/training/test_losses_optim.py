@@ -16,8 +16,8 @@ from fasttext_app.config.schema import OptimizerConfig
 from fasttext_app.core.device import torch_threads
 from fasttext_app.model.classifier import FastTextClassifier
 from fasttext_app.training.losses import LOSSES, losses_of_texts, one_vs_all, with_bag_dropout
-from fasttext_app.training.optim.build import build_optimizers, set_rate
-from fasttext_app.training.optim.schedules import SCHEDULES, rate_factor
+from fasttext_app.training.optim.build import build_optimizers, set_lr
+from fasttext_app.training.optim.schedules import SCHEDULES, lr_factor
 
 logit_rows = st.lists(
     st.lists(st.floats(-20, 20, width=32), min_size=3, max_size=3), min_size=1, max_size=5
@@ -218,13 +218,13 @@ def test_the_other_settings_reach_their_optimizer():
 def test_set_rate_reaches_every_group(name, sparse):
     optimizers = build_optimizers(make_model(sparse=sparse), OptimizerConfig(name=name))
     optimizers[0].add_param_group({"params": [torch.nn.Parameter(torch.zeros(2))]})
-    set_rate(optimizers, 0.0625)
+    set_lr(optimizers, 0.0625)
     rates = {group["lr"] for optimizer in optimizers for group in optimizer.param_groups}
     assert rates == {0.0625}
 
 
 def rates(schedule: str, steps: int, warmup: float = 0.0) -> list[float]:
-    return [rate_factor(schedule, step, steps, warmup) for step in range(steps + 1)]
+    return [lr_factor(schedule, step, steps, warmup) for step in range(steps + 1)]
 
 
 def test_linear_goes_down_to_zero():
@@ -245,11 +245,11 @@ def test_warm_up_rises_in_a_line_and_then_the_schedule_begins():
 
 
 def test_one_step_alone_has_the_full_rate():
-    assert [rate_factor(name, 0, 1) for name in SCHEDULES] == [1.0] * 3
+    assert [lr_factor(name, 0, 1) for name in SCHEDULES] == [1.0] * 3
 
 
 @given(st.sampled_from(sorted(SCHEDULES)), st.integers(1, 200), st.floats(0, 0.99), st.data())
 @settings(deadline=None, max_examples=100)
 def test_every_factor_that_a_step_uses_is_above_zero_and_at_most_one(schedule, steps, warmup, data):
     step = data.draw(st.integers(0, steps - 1))
-    assert 0 < rate_factor(schedule, step, steps, warmup) <= 1
+    assert 0 < lr_factor(schedule, step, steps, warmup) <= 1

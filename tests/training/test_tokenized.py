@@ -1,17 +1,17 @@
-"""Rows as they are kept between tokenising and encoding."""
+"""Rows as they are kept between tokenizing and encoding."""
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from fasttext_app.config.loading import resolve
-from fasttext_app.core.spill import Spool
+from fasttext_app.core.spill import SpillBuffer
 from fasttext_app.data.split import Examples
 from fasttext_app.text import tfidf as weighting
 from fasttext_app.text.encoder import TextEncoder
 from fasttext_app.text.tokenizers import load_tokenizer
 from fasttext_app.text.vocabulary import Vocabulary
-from fasttext_app.training.tokenized import FEW_WORDS, Side, tokenise
+from fasttext_app.training.tokenized import FEW_WORDS, RowSubset, tokenize
 
 
 @pytest.mark.parametrize("words", [10, FEW_WORDS, FEW_WORDS + 1])
@@ -19,7 +19,7 @@ def test_a_part_of_any_number_of_words_gives_back_its_tokens(words: int) -> None
     numbers = [*range(words), 0, words - 1]
     lines = [" ".join(f"w{number}" for number in numbers[start::7]) for start in range(7)]
     table = pa.table({"text": lines, "label": ["a"] * 7})
-    part, *others = tokenise(resolve(), Examples(table), Spool(2**40)).parts
+    part, *others = tokenize(resolve(), Examples(table), SpillBuffer(2**40)).parts
     assert not others
     tokens = part.tokens(np.ones(7, bool))
     assert tokens.codes.dtype == np.int32
@@ -40,10 +40,10 @@ def test_ids_are_counted_over_parts_and_threads(
     batches = [
         pa.record_batch({"text": texts[at : at + 9], "label": ["a"] * 9}) for at in range(0, 90, 9)
     ]
-    parts = tokenise(resolve(), Examples(iter(batches)), Spool(2**40)).parts
+    parts = tokenize(resolve(), Examples(iter(batches)), SpillBuffer(2**40)).parts
     assert len(parts) == 10
     chosen = draws.random(90) < 0.7
-    side = Side(parts, np.zeros(90, np.int64), chosen, threads)
+    side = RowSubset(parts, np.zeros(90, np.int64), chosen, threads)
     tokenizer, vocabulary = load_tokenizer("basic_english"), Vocabulary.build(side.tokens())
     encoder = TextEncoder(tokenizer, vocabulary, word_ngrams=2, bucket=50)
     found = side.occurrences(encoder)

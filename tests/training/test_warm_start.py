@@ -109,7 +109,7 @@ def test_what_a_model_cannot_be_trained_on_with(tmp_path):
         with pytest.raises(ConfigError, match=rf"\.{setting} is .*trained on with its own"):
             ft.train(NEW, NEW_LABELS, start_from=old, **{setting: value})
     model.quantize().save(tmp_path / "small")
-    with pytest.raises(ConfigError, match="is quantised; train on from the model that"):
+    with pytest.raises(ConfigError, match="is quantized; train on from the model that"):
         ft.train(NEW, NEW_LABELS, start_from=tmp_path / "small")
     for loss in ("hs", "adaptive"):
         trained(loss=loss).save(tmp_path / loss)

@@ -16,7 +16,7 @@ import pytest
 import fasttext_app as ft
 from fasttext_app.cli.render.plots import draw_search
 from fasttext_app.config.loading import resolve
-from fasttext_app.config.metric_name import Objective
+from fasttext_app.config.metric_name import Metric
 from fasttext_app.config.schema import Config
 from fasttext_app.data.split import Examples
 from fasttext_app.errors import ConfigError, MissingDependencyError, TrainingError
@@ -51,9 +51,9 @@ Search = Callable[..., TuneResult]
 
 
 @pytest.fixture
-def examples(labelled_rows: list[tuple[str, str]]) -> Callable[[Config], Examples]:
+def examples(labeled_rows: list[tuple[str, str]]) -> Callable[[Config], Examples]:
     """Open the invented rows, as a stream that can be read once."""
-    labels, texts = zip(*labelled_rows, strict=True)
+    labels, texts = zip(*labeled_rows, strict=True)
     table = pa.table({"text": texts, "label": labels})
     return lambda config: Examples(iter(table.to_batches(100)), None, held_out=0.2)
 
@@ -95,10 +95,10 @@ def test_the_best_is_never_worse_than_the_base(search):
     assert result.figure >= result.trials[0].figure
 
 
-def test_a_trial_has_the_figure_that_its_settings_train_to(search, labelled_rows):
+def test_a_trial_has_the_figure_that_its_settings_train_to(search, labeled_rows):
     """To the last digit, through the Python API."""
     result = search(4)
-    labels, texts = zip(*labelled_rows, strict=True)
+    labels, texts = zip(*labeled_rows, strict=True)
     model = ft.train(list(texts), list(labels), **result.settings)
     assert model.artifact.metrics["validation_accuracy"] == result.figure
 
@@ -179,7 +179,7 @@ def test_equal_figures_go_by_the_loss_and_then_by_the_number():
         Trial(3, {}, "pruned", figure=0.95),
         Trial(4, {}, figure=0.8, loss=0.1),
     ]
-    accuracy, loss = Objective.parse("accuracy"), Objective.parse("loss")
+    accuracy, loss = Metric.parse("accuracy"), Metric.parse("loss")
     assert [trial.number for trial in ranked(trials, accuracy)] == [1, 2, 0, 4]
     assert [trial.number for trial in ranked(trials, loss)] == [4, 1, 2, 0]
 
@@ -368,7 +368,7 @@ def run_of(figures: list[float]) -> Iterator[Any]:
 
 
 def watch_of(asked: Any) -> Any:
-    return tuning._Watch(asked, Objective.parse("accuracy"), None, lambda event: None)
+    return tuning._Watch(asked, Metric.parse("accuracy"), None, lambda event: None)
 
 
 @pytest.mark.parametrize(
@@ -583,22 +583,22 @@ def test_without_optuna_it_says_how_to_get_it(search, monkeypatch):
 # --- the rows
 
 
-def test_rows_are_opened_and_tokenised_once(search, examples, monkeypatch):
+def test_rows_are_opened_and_tokenized_once(search, examples, monkeypatch):
     opened: list[Config] = []
-    tokenised: list[Config] = []
-    real = trial_data.tokenise
+    tokenized: list[Config] = []
+    real = trial_data.tokenize
 
     def counted(config: Config, *others: Any) -> Any:
-        tokenised.append(config)
+        tokenized.append(config)
         return real(config, *others)
 
     def opening(config: Config) -> Examples:
         opened.append(config)
         return examples(config)
 
-    monkeypatch.setattr(trial_data, "tokenise", counted)
+    monkeypatch.setattr(trial_data, "tokenize", counted)
     tune(resolve(BASE), opening, Budget(6), space=SPACE)
-    assert len(opened) == len(tokenised) == 1
+    assert len(opened) == len(tokenized) == 1
 
 
 @pytest.mark.parametrize("limit", [0, 2**30])
@@ -717,8 +717,8 @@ def test_the_picture_is_drawn_of_every_kind_of_trial(search, tmp_path):
 # --- the Python API
 
 
-def test_the_python_api_searches_texts(labelled_rows, tmp_path):
-    labels, texts = zip(*labelled_rows, strict=True)
+def test_the_python_api_searches_texts(labeled_rows, tmp_path):
+    labels, texts = zip(*labeled_rows, strict=True)
     settings = {"device": "cpu", "threads": 1, "epochs": 2, "dim": 6, "validation": 0.2}
     space = {"optimizer.lr": {"low": 0.01, "high": 1.0, "log": True}}
     result = ft.tune(
@@ -733,9 +733,9 @@ def test_the_python_api_searches_texts(labelled_rows, tmp_path):
     assert few.trials[1].settings == {"optimizer.lr": 0.1}
 
 
-def test_the_python_api_searches_a_file(labelled_file):
-    result = ft.tune(labelled_file, seconds=0.001, epochs=1, dim=4, device="cpu", threads=1)
+def test_the_python_api_searches_a_file(labeled_file):
+    result = ft.tune(labeled_file, seconds=0.001, epochs=1, dim=4, device="cpu", threads=1)
     assert len(result.trials) == 1
     assert not math.isnan(result.figure)
     with pytest.raises(ft.FastTextAppError, match="tune: "):
-        ft.tune(labelled_file, ["a"], trials=1)
+        ft.tune(labeled_file, ["a"], trials=1)

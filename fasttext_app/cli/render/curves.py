@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 HEIGHT, WIDEST = 12, 72  # of a panel, in characters
 EPOCH_WIDTH = 12  # characters from one epoch to the next, where there is room
-MARKS, COLOURS = "ox+#%&", ("cyan", "yellow", "green", "magenta", "blue", "red")
+MARKS, COLORS = "ox+#%&", ("cyan", "yellow", "green", "magenta", "blue", "red")
 BEST = "*"
 
 Cells = dict[tuple[int, int], tuple[str, str]]
@@ -55,15 +55,15 @@ def _drawn(panel: Panel, room: int, *, ascii_only: bool) -> Iterator[Text]:
 
     cells: Cells = {}
     for number, curve in enumerate(panel.curves):
-        mark, colour = MARKS[number % len(MARKS)], COLOURS[number % len(COLOURS)]
+        mark, color = MARKS[number % len(MARKS)], COLORS[number % len(COLORS)]
         between = np.linspace(curve.epochs[0], curve.epochs[-1], 4 * width)
         for epoch, value in zip(
             between, np.interp(between, curve.epochs, curve.values), strict=True
         ):
-            cells.setdefault((row(value), column(epoch)), (dot, colour))
+            cells.setdefault((row(value), column(epoch)), (dot, color))
         for epoch, value in zip(curve.epochs, curve.values, strict=True):
             best = epoch == curve.best_epoch
-            shown = (BEST, f"bold {colour}") if best else (mark, colour)
+            shown = (BEST, f"bold {color}") if best else (mark, color)
             if best or cells.get((row(value), column(epoch)), (dot,))[0] != BEST:
                 cells[row(value), column(epoch)] = shown
     for number in range(HEIGHT):
@@ -78,12 +78,12 @@ def _drawn(panel: Panel, room: int, *, ascii_only: bool) -> Iterator[Text]:
 
 
 def _legend(curve: Curve, number: int) -> Text:
-    mark, colour = MARKS[number % len(MARKS)], COLOURS[number % len(COLOURS)]
+    mark, color = MARKS[number % len(MARKS)], COLORS[number % len(COLORS)]
     shown = f"{mark} {curve.name}: {curve.values[-1]:.4f} in epoch {curve.epochs[-1]}"
     if curve.best_epoch in curve.epochs:
         value = curve.values[curve.epochs.index(curve.best_epoch)]
         shown += f"; {BEST} {value:.4f} in the best epoch, {curve.best_epoch}"
-    return Text(shown, style=colour)
+    return Text(shown, style=color)
 
 
 # --- a picture

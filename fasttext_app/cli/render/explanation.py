@@ -1,4 +1,4 @@
-"""Explanations for a person: words coloured by what they add, and a table that adds up."""
+"""Explanations for a person: words colored by what they add, and a table that adds up."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from fasttext_app.inference.explain import Explanation, LabelFeature, Total
 
 RGB = tuple[int, int, int]
 
-FOR: RGB = (59, 130, 246)  # blue and orange, which most colour-blind people tell apart
+FOR: RGB = (59, 130, 246)  # blue and orange, which most color-blind people tell apart
 AGAINST: RGB = (249, 115, 22)
-FAINT = 0.05  # what adds less than this part of the largest is not coloured
-DEEPEST = 0.5  # how much of the page's own background the strongest colour covers
+FAINT = 0.05  # what adds less than this part of the largest is not colored
+DEEPEST = 0.5  # how much of the page's own background the strongest color covers
 MOST_UNKNOWN = 20
 
 STYLE = """
@@ -93,8 +93,8 @@ def _strengths(explanation: Explanation) -> Iterator[tuple[str, float | None, fl
 
 
 def show_explanation(explanation: Explanation, top: int, console: Console) -> None:
-    """Show one text: its words in colour, and what adds most to the logit and takes most away."""
-    console.print(Text.assemble(*map(_coloured, _strengths(explanation))))
+    """Show one text: its words in color, and what adds most to the logit and takes most away."""
+    console.print(Text.assemble(*map(_colored, _strengths(explanation))))
     table = _table(_title(explanation), "feature", "kind", "times", "adds")
     for name, kind, count, value in _Sum.of(explanation, top).rows(explanation):
         table.add_row(_plain(name), kind, count, f"{value:+.4f}")
@@ -133,7 +133,7 @@ def _plain(text: str) -> Text:
     return Text("".join(letter if letter.isprintable() else " " for letter in text))
 
 
-def _coloured(piece: tuple[str, float | None, float]) -> Text:
+def _colored(piece: tuple[str, float | None, float]) -> Text:
     shown, _, strength = piece
     text = _plain(shown)
     if strength:

@@ -6,7 +6,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fasttext_app.config.metric_name import Objective
+from fasttext_app.config.metric_name import Metric
 from fasttext_app.core.atomic_file import replacing
 from fasttext_app.errors import DataError
 from fasttext_app.tuning.report import COLUMNS
@@ -150,7 +150,7 @@ def _literal(name: str) -> str:
 TICKS = [digit * 10.0**power for power in range(-9, 10) for digit in (1, 3)]  # of a log axis
 
 
-COLOURS = {"finished": "#1f6fb2", "pruned": "#b8b8b8"}
+COLORS = {"finished": "#1f6fb2", "pruned": "#b8b8b8"}
 
 
 def draw_search(result: TuneResult, path: Path) -> bool:
@@ -179,14 +179,14 @@ def draw_search(result: TuneResult, path: Path) -> bool:
 def _draw_course(axes: Axes, result: TuneResult) -> None:
     """Draw the figure of each trial, and the best so far."""
     monitor = result.config.trainer.monitor
-    best_of = min if Objective.parse(monitor).lower_is_better else max
-    for state, colour in COLOURS.items():
+    best_of = min if Metric.parse(monitor).lower_is_better else max
+    for state, color in COLORS.items():
         points = [
             (t.number, t.figure) for t in result.trials if t.state == state and t.figure is not None
         ]
         if points:
             numbers, figures = zip(*points, strict=True)
-            axes.scatter(numbers, figures, s=16, color=colour, label=state, zorder=2)
+            axes.scatter(numbers, figures, s=16, color=color, label=state, zorder=2)
     finished = [t for t in result.trials if t.state == "finished"]
     so_far = list(accumulate((t.figure or 0.0 for t in finished), best_of))
     axes.step([t.number for t in finished], so_far, where="post", color="#d1495b", label="best")
@@ -202,10 +202,10 @@ def _draw_setting(axes: Axes, result: TuneResult, dimension: Dimension) -> None:
         settings = flat_settings(result.base) | trial.settings
         value = dimension.value_of(settings) if dimension.applies(settings) else ()
         if value and trial.figure is not None:
-            points.append((value[0], trial.figure, COLOURS[trial.state]))
-    figures, colours = [figure for _, figure, _ in points], [colour for *_, colour in points]
+            points.append((value[0], trial.figure, COLORS[trial.state]))
+    figures, colors = [figure for _, figure, _ in points], [color for *_, color in points]
     if isinstance(dimension.of, Range):
-        axes.scatter([value for value, *_ in points], figures, s=12, c=colours)
+        axes.scatter([value for value, *_ in points], figures, s=12, c=colors)
         if dimension.of.log:
             axes.set_xscale("log")
             ticks = [t for t in TICKS if dimension.of.low <= t <= dimension.of.high]
@@ -215,7 +215,7 @@ def _draw_setting(axes: Axes, result: TuneResult, dimension: Dimension) -> None:
             axes.locator_params(axis="x", integer=True)
     else:
         places = [dimension.of.values.index(value) for value, *_ in points]
-        axes.scatter(places, figures, s=12, c=colours)
+        axes.scatter(places, figures, s=12, c=colors)
         names = [_choice_name(value) for value in dimension.of.values]
         axes.set_xticks(range(len(names)), names)
     _look_closely(axes, result)
@@ -230,7 +230,7 @@ def _choice_name(value: Any) -> str:
 def _look_closely(axes: Axes, result: TuneResult) -> None:
     """Show the better half of the figures; the worst ones would press them together."""
     figures = sorted(t.figure for t in result.trials if t.figure is not None)
-    lower = Objective.parse(result.config.trainer.monitor).lower_is_better
+    lower = Metric.parse(result.config.trainer.monitor).lower_is_better
     best, middle = (figures if lower else figures[::-1])[0], figures[len(figures) // 2]
     reach = abs(best - middle)
     if reach > 0:

@@ -185,7 +185,7 @@ def show_info(model: TextClassifier, path: str, size_bytes: int) -> None:
 
 def show_quantized(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
     """Show the figures of a model before and after it was made smaller."""
-    table = new_table("Quantised", "", "before", "after", numbers=("before", "after"))
+    table = new_table("Quantized", "", "before", "after", numbers=("before", "after"))
     for name, label in (("bytes", "size on disk"), ("table_bytes", "table")):
         table.add_row(label, *(f"{figures[name] / 1e6:,.1f} MB" for figures in (before, after)))
     for name in ("rows", "examples", "accuracy", "exact_match", "macro_f1"):

@@ -111,11 +111,11 @@ class TuneProgress:
 
 def show_result(result: TuneResult, output: Path) -> None:
     """Show the best trials, how the best figure came up, and what to do next."""
-    from fasttext_app.config.metric_name import Objective
+    from fasttext_app.config.metric_name import Metric
     from fasttext_app.tuning.report import state_counts
     from fasttext_app.tuning.trial import ranked
 
-    objective = Objective.parse(result.config.trainer.monitor)
+    objective = Metric.parse(result.config.trainer.monitor)
     table = Table(
         title=Text(f"The best trials, by {objective} on validation rows"),
         title_justify="left",

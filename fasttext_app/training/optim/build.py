@@ -42,7 +42,7 @@ def build_optimizers(
     ]
 
 
-def set_rate(optimizers: Sequence[torch.optim.Optimizer], rate: float) -> None:
+def set_lr(optimizers: Sequence[torch.optim.Optimizer], rate: float) -> None:
     """Set the learning rate of every parameter group."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:

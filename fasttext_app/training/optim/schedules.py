@@ -12,15 +12,15 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
 }
 
 
-def rate_factor(schedule: str, step: int, steps: int, warmup: float = 0.0) -> float:
+def lr_factor(schedule: str, step: int, steps: int, warmup: float = 0.0) -> float:
     """Return the factor of step ``step`` (from 0) out of ``steps``.
 
     Over the first ``warmup`` share of the steps it rises in a line to 1; over the rest it follows
     the schedule, which ``linear`` and ``cosine`` bring down to 0 after the last step.
 
-    >>> [rate_factor("linear", step, 4) for step in range(4)]
+    >>> [lr_factor("linear", step, 4) for step in range(4)]
     [1.0, 0.75, 0.5, 0.25]
-    >>> [rate_factor("constant", step, 4, warmup=0.5) for step in range(4)]
+    >>> [lr_factor("constant", step, 4, warmup=0.5) for step in range(4)]
     [0.5, 1.0, 1.0, 1.0]
     """
     rising = math.ceil(warmup * steps)

@@ -16,7 +16,7 @@ from fasttext_app.errors import MissingDependencyError
 from fasttext_app.model.classifier import FastTextClassifier
 from fasttext_app.training.batch import Batch, Grouping
 from fasttext_app.training.losses import Loss
-from fasttext_app.training.optim.build import build_optimizers, set_rate
+from fasttext_app.training.optim.build import build_optimizers, set_lr
 from fasttext_app.training.optim.fused_cpu import FusedStep
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Stepper:
         if self._config.trainer.clip_grad_norm is not None:
             parameters = self._model.parameters()
             torch.nn.utils.clip_grad_norm_(parameters, self._config.trainer.clip_grad_norm)
-        set_rate(self._optimizers, rate)
+        set_lr(self._optimizers, rate)
         for optimizer in self._optimizers:
             optimizer.step()
             optimizer.zero_grad()
