@@ -270,7 +270,8 @@ def test_training_starts_its_second_process_before_anything_with_threads_is_impo
     rows.write_text("text,label\n" + "good fun,a\nbad luck,b\n" * 8)
     code = (
         "import json, sys\n"
-        "from fasttext_app.core import subprocess as background; from fasttext_app.cli import app as cli\n"
+        "from fasttext_app.core import subprocess as background\n"
+        "from fasttext_app.cli import app as cli\n"
         "forked = []\n"
         "can = background.can_fork\n"
         "def can_fork():\n    forked.append(can())\n    return forked[-1]\n"

@@ -18,12 +18,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fasttext_app.config.schema import DataConfig
-from fasttext_app.errors import DataError
-from fasttext_app.data.csv import row_name, scan_delimited
-from fasttext_app.data.source import Batches, Source
-from fasttext_app.data.hub import dataset_source
 from fasttext_app.core.arrow import flag_array, rows_with, string_array
-
+from fasttext_app.data.csv import row_name, scan_delimited
+from fasttext_app.data.hub import dataset_source
+from fasttext_app.data.source import Batches, Source
+from fasttext_app.errors import DataError
 
 CLASSES = ("World", "Sports", "Business", "Sci/Tech")
 HUB_ID = "fancyzhx/ag_news"

@@ -18,7 +18,6 @@ import numpy as np
 
 from fasttext_app.errors import DataError
 
-
 QUOTE, REPLACEMENT = ord('"'), "\N{REPLACEMENT CHARACTER}".encode()
 
 

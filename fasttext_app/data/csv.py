@@ -15,10 +15,9 @@ import pyarrow as pa
 import pyarrow.csv as arrow_csv
 
 from fasttext_app.config.schema import DataConfig
-from fasttext_app.errors import DataError
-from fasttext_app.data.source import Batches, to_examples, wanted_columns
 from fasttext_app.data.checked_stream import CheckedStream
-
+from fasttext_app.data.source import Batches, to_examples, wanted_columns
+from fasttext_app.errors import DataError
 
 BLOCK_BYTES = 1 << 22  # Arrow parses block by block; small ones stay in the cache
 LONGEST_ROW_BYTES = 1 << 26  # no row may be longer than a block: then the blocks become this large

@@ -9,7 +9,6 @@ import pyarrow as pa
 
 from fasttext_app.core.arrow import numbers_of, string_buffers
 
-
 COLUMNS = ("text", "label")
 
 

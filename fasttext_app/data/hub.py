@@ -14,9 +14,8 @@ from urllib.request import getproxies
 import pyarrow as pa
 
 from fasttext_app.config.schema import DataConfig
-from fasttext_app.errors import DataError
 from fasttext_app.data.source import Batches, Scan, Source, to_examples, wanted_columns
-
+from fasttext_app.errors import DataError
 
 BATCH_ROWS = 16_384
 

@@ -1,17 +1,15 @@
 """Texts, labels and weights that are given in Python."""
 
 from __future__ import annotations
-from fasttext_app.core.arrays import Array
 
 from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
 from fasttext_app.config.schema import DataConfig
-from fasttext_app.errors import DataError
-from fasttext_app.data.source import checked_weights
 from fasttext_app.data.soft_labels import soft_cell
-
+from fasttext_app.data.source import checked_weights
+from fasttext_app.errors import DataError
 
 GIVEN = "texts given in Python"
 """The SPEC of rows that come from no source."""

@@ -15,12 +15,11 @@ import pyarrow.compute as pc
 import pyarrow.json as arrow_json
 
 from fasttext_app.config.schema import DataConfig
-from fasttext_app.errors import DataError
-from fasttext_app.data.source import SEVERAL, Batches, checked_shares, to_examples, wanted_columns
+from fasttext_app.core.arrow import string_array
 from fasttext_app.data.checked_stream import CheckedStream
 from fasttext_app.data.soft_labels import soft_cell
-from fasttext_app.core.arrow import string_array
-
+from fasttext_app.data.source import SEVERAL, Batches, checked_shares, to_examples, wanted_columns
+from fasttext_app.errors import DataError
 
 BLOCK_BYTES = 1 << 26
 LINE_BLOCK_BYTES = 1 << 22

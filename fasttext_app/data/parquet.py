@@ -10,10 +10,9 @@ from pathlib import Path
 import pyarrow as pa
 
 from fasttext_app.config.schema import DataConfig
-from fasttext_app.errors import DataError
-from fasttext_app.data.source import Batches, to_examples, wanted_columns
 from fasttext_app.data.checked_stream import open_error
-
+from fasttext_app.data.source import Batches, to_examples, wanted_columns
+from fasttext_app.errors import DataError
 
 BATCH_ROWS = 65_536
 

@@ -4,20 +4,18 @@ A label alone in its cell has all of it, so that rows of one sure label need no 
 """
 
 from __future__ import annotations
-from fasttext_app.core.arrays import F32, I64
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from fasttext_app.errors import DataError
-from fasttext_app.core.ragged import Ragged
+from fasttext_app.core.arrays import F32, I64
 from fasttext_app.core.arrow import string_array
-
+from fasttext_app.core.ragged import Ragged
+from fasttext_app.errors import DataError
 
 TOLERANCE = 0.02  # of the sum of shares, which people round: three thirds are 0.33 each
 EQUALS = "="

@@ -4,7 +4,6 @@ Where ``data.weight_column`` names one, labels come with a column ``weight``.
 """
 
 from __future__ import annotations
-from fasttext_app.core.arrays import Array
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,10 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fasttext_app.config.schema import DataConfig
-from fasttext_app.errors import DataError, did_you_mean
-from fasttext_app.data.soft_labels import shares_of_cell, soft_cell
 from fasttext_app.core.arrow import number_array, numbers_of, string_array
-
+from fasttext_app.data.soft_labels import shares_of_cell, soft_cell
+from fasttext_app.errors import DataError, did_you_mean
 
 SPLIT_NAMES = {
     "train": "train",

@@ -17,14 +17,19 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from fasttext_app.config.schema import DataConfig
-from fasttext_app.errors import DataError, did_you_mean
 from fasttext_app.config.resources import sample_dir
+from fasttext_app.config.schema import DataConfig
 from fasttext_app.data.ag_news import ag_news_source
-from fasttext_app.data.source import Batches, Source
-from fasttext_app.data.files import file_source, folder_splits, pattern_source, scan_file, splits_source
+from fasttext_app.data.files import (
+    file_source,
+    folder_splits,
+    pattern_source,
+    scan_file,
+    splits_source,
+)
 from fasttext_app.data.hub import dataset_source
-
+from fasttext_app.data.source import Batches, Source
+from fasttext_app.errors import DataError, did_you_mean
 
 BUILT_IN = ("ag_news", "sample")
 

@@ -1,26 +1,21 @@
 """The rows of a run: where they come from, which are held out, and how much each counts."""
 
 from __future__ import annotations
-from fasttext_app.core.arrays import Bool, I64
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from fasttext_app.config.schema import Config
-from fasttext_app.errors import ConfigError, DataError, TrainingError, did_you_mean
+from fasttext_app.core.arrays import I64, Bool
+from fasttext_app.core.ragged import Ragged
+from fasttext_app.data.in_memory import GIVEN
 from fasttext_app.data.source import Source
 from fasttext_app.data.spec import open_source
-from fasttext_app.data.in_memory import GIVEN
-from fasttext_app.core.ragged import Ragged
-from fasttext_app.data.labels import RowLabels
-from fasttext_app.data.soft_labels import LabelShares
-
-
+from fasttext_app.errors import DataError
 
 AUTO_FRACTION = 0.1
 
@@ -72,9 +67,7 @@ def split_examples(rows: Rows, source: Source, config: Config) -> Examples:
     return Examples(rows, source.scan(wanted), source.label_names, source.spec)
 
 
-def held_out_rows(
-    classes: I64, fraction: float, seed: int, sets: Ragged | None = None
-) -> Bool:
+def held_out_rows(classes: I64, fraction: float, seed: int, sets: Ragged | None = None) -> Bool:
     """Choose rows at random for validation, [rows].
 
     A label whose rows would all be held out keeps one of them in training.
@@ -96,13 +89,3 @@ def held_out_rows(
         found, first = np.unique(classes, return_index=True)
         chosen[rows[first[~np.isin(found, classes[~chosen[rows]])]]] = False
     return chosen
-
-
-
-
-
-
-
-
-
-

@@ -1,24 +1,17 @@
 """How much each training text counts in the loss: weights of classes and of rows."""
 
 from __future__ import annotations
-from fasttext_app.core.arrays import Bool, F32, F64, I64
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
 
-from fasttext_app.config.schema import Config
-from fasttext_app.errors import ConfigError, DataError, TrainingError, did_you_mean
-from fasttext_app.data.source import Source
-from fasttext_app.data.spec import open_source
-from fasttext_app.data.in_memory import GIVEN
+from fasttext_app.core.arrays import F32, F64, I64, Bool
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.data.labels import RowLabels
 from fasttext_app.data.soft_labels import LabelShares
+from fasttext_app.errors import ConfigError, TrainingError, did_you_mean
+
 
 def text_weights(
     numbers: I64,
@@ -72,9 +65,7 @@ def _named(class_weights: Mapping[str, float], names: tuple[str, ...]) -> F64:
     return np.array([class_weights.get(name, 1.0) for name in names])
 
 
-def _balanced(
-    numbers: I64, weights: F32, classes: int, sets: Ragged | None
-) -> F64:
+def _balanced(numbers: I64, weights: F32, classes: int, sets: Ragged | None) -> F64:
     """Return n / (classes x rows of the class), as scikit-learn has it; weights count as rows."""
     totals = np.bincount(numbers, weights, classes if sets is None else len(sets))
     if sets is not None:

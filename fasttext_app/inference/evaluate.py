@@ -60,6 +60,7 @@ class TrueLabels:
         self._numbers = {name: number for number, name in enumerate(names)}
 
     def __call__(self, column: pa.StringArray) -> Ragged:
+        """Return the classes of each label cell."""
         numbers, separator = self._numbers, self._separator
         cells = column.dictionary_encode()
         bags = [
@@ -73,6 +74,7 @@ class TrueLabels:
 
     @property
     def unknown(self) -> list[str]:
+        """The labels that the model does not know."""
         return list(self._numbers)[self._known :]
 
 

@@ -18,7 +18,7 @@ from fasttext_app.core.ragged import Ragged
 from fasttext_app.core.threads import map_threads
 from fasttext_app.errors import ConfigError
 from fasttext_app.inference.forward import forward_on
-from fasttext_app.inference.predictions import FITTED, PREDICTIONS, Prediction, TopK, Threshold
+from fasttext_app.inference.predictions import FITTED, PREDICTIONS, Prediction, Threshold, TopK
 from fasttext_app.model.artifact import Artifact
 from fasttext_app.model.calibration import recorded_thresholds
 from fasttext_app.model.heads import MOST_LOGITS, class_probabilities, probabilities

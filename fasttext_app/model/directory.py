@@ -39,10 +39,10 @@ from fasttext_app.core.checksummed_dir import (
     CHECKPOINTS,
     MANIFEST,
     UNREADABLE,
-    verify_checksums,
     read_json,
     refuse_unfinished,
     seal,
+    verify_checksums,
     write_json,
     written,
 )

@@ -1,4 +1,4 @@
-"""The tree of the hierarchical softmax in compiled code; ``model/huffman.py`` does the same in NumPy."""
+"""The hierarchical softmax in compiled code; ``model/huffman.py`` does the same in NumPy."""
 
 from __future__ import annotations
 

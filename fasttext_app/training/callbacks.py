@@ -1,6 +1,7 @@
 """Callbacks: what may listen to a training run.
 
-A callback is a function of one :mod:`event <fasttext_app.training.events>`; what it raises ends the run.
+A callback is a function of one :mod:`event <fasttext_app.training.events>`; what it raises ends
+the run.
 
 >>> from fasttext_app.training.events import EpochEnd, EpochRecord
 >>> losses = []

@@ -28,10 +28,10 @@ from fasttext_app.core.checksummed_dir import (
     MANIFEST,
     UNREADABLE,
     list_checkpoints,
-    verify_checksums,
     read_json,
     refuse_unfinished,
     seal,
+    verify_checksums,
     write_json,
     written,
 )

@@ -3,7 +3,7 @@
 rows ─► tokens, labels ─► held-out rows ─► vocabulary ─► buckets in use ─► ids, idf, classes
 
 Rows are taken as a stream and tokenized as they come, on all threads. What is kept of them, word
-codes first and ids then, goes through a :class:`~fasttext_app.core.spill.SpillBuffer`, so that data of
+codes first and ids then, goes through a ``core.spill.SpillBuffer``, so that data of
 any size is prepared within a bound of memory.
 """
 
@@ -28,7 +28,13 @@ from fasttext_app.errors import DataError, TrainingError
 from fasttext_app.model.adaptive_softmax import with_cutoffs
 from fasttext_app.text.encoder import TextEncoder
 from fasttext_app.text.tfidf import Occurrences, inverse_document_frequency
-from fasttext_app.training.tokenized import EncodedSplit, RowSubset, TokenizedRows, batches_of, tokenize
+from fasttext_app.training.tokenized import (
+    EncodedSplit,
+    RowSubset,
+    TokenizedRows,
+    batches_of,
+    tokenize,
+)
 from fasttext_app.training.warm_start import WarmStart
 
 

@@ -23,7 +23,7 @@ from fasttext_app.errors import ConfigError, TrainingError
 from fasttext_app.model.artifact import Artifact, Tensors
 from fasttext_app.model.directory import load_artifact
 from fasttext_app.text.vocabulary import Vocabulary
-from fasttext_app.training.checkpoints import Checkpoints, CheckpointRef
+from fasttext_app.training.checkpoints import CheckpointRef, Checkpoints
 from fasttext_app.training.prepare import Prepared
 from fasttext_app.training.run_manifest import check_same_run, run_manifest
 from fasttext_app.training.tokenized import EncodedSplit

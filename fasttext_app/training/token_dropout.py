@@ -2,7 +2,7 @@
 
 A hash of the seed, the epoch, the text and the id's place in it decides, and no generator with a
 state: so it does not matter in what order and on how many threads batches are cut, nor where a run
-was gone on with. The compiled code in :mod:`fasttext_app.training.token_dropout_kernels` has the same hash.
+was gone on with. The compiled code in ``token_dropout_kernels`` has the same hash.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fasttext_app.config.schema import DataConfig
 from fasttext_app.config.resources import sample_dir
+from fasttext_app.config.schema import DataConfig
 from fasttext_app.data import hub
 from fasttext_app.data.ag_news import CLASSES, find_folder
 from fasttext_app.data.spec import open_source

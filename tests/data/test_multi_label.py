@@ -21,7 +21,7 @@ from fasttext_app.config.loading import resolve
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.data.labels import LabelSet, RowLabels
 from fasttext_app.data.spec import open_source
-from fasttext_app.data.split import held_out_rows
+from fasttext_app.data.split import Examples, held_out_rows
 from fasttext_app.errors import DataError
 from fasttext_app.model.metrics import (
     chosen_classes,
@@ -31,7 +31,6 @@ from fasttext_app.model.metrics import (
     ranking_precision,
 )
 from fasttext_app.training.losses import build_loss, of_sets
-from fasttext_app.data.split import Examples
 from fasttext_app.training.prepare import prepare
 
 WORDS = {"sport": ["goal", "match"], "money": ["bank", "stock"], "tech": ["chip", "code"]}

@@ -21,9 +21,9 @@ from fasttext_app.config.loading import resolve
 from fasttext_app.data.labels import LabelSet, RowLabels
 from fasttext_app.data.soft_labels import LabelShares, shares_of_cell
 from fasttext_app.data.spec import open_source
+from fasttext_app.data.split import Examples
 from fasttext_app.errors import DataError
 from fasttext_app.training.losses import build_loss
-from fasttext_app.data.split import Examples
 from fasttext_app.training.prepare import prepare
 
 SOFT = {"label_separator": "|", "soft_labels": True}

@@ -25,6 +25,7 @@ from fasttext_app.core.spill import SpillBuffer
 from fasttext_app.data.fingerprint import Fingerprint
 from fasttext_app.data.labels import LabelSet, RowLabels
 from fasttext_app.data.spec import open_source
+from fasttext_app.data.split import Examples
 from fasttext_app.data.weights import text_weights
 from fasttext_app.errors import ConfigError, DataError, TrainingError
 from fasttext_app.model.classifier import FastTextClassifier
@@ -34,7 +35,6 @@ from fasttext_app.training.loader import epoch
 from fasttext_app.training.losses import build_loss, is_plain
 from fasttext_app.training.optim.cuda_batches import cut_epoch
 from fasttext_app.training.optim.stepper import Stepper
-from fasttext_app.data.split import Examples
 from fasttext_app.training.prepare import prepare, prepare_source
 from fasttext_app.training.trainer import Trainer
 

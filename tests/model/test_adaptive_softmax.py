@@ -29,8 +29,8 @@ from fasttext_app.inference.forward import torch_forward
 from fasttext_app.model.adaptive_softmax import (
     SHARES,
     choose_cutoffs,
-    log_probabilities,
     frequency_rank,
+    log_probabilities,
     tensor_shapes,
 )
 from fasttext_app.model.classifier import AdaptiveSoftmax, FastTextClassifier

@@ -2,7 +2,7 @@
 
 Torch's own way makes a sparse gradient of N rows, sorts and sums it up (``coalesce``), and adds it
 to the table through more sparse tensors. Here a batch comes with its ids grouped by row
-(:class:`~fasttext_app.training.batch.RowPlan`), and compiled code sums up and steps each row in one go. The
+(``batch.RowPlan``), and compiled code sums up and steps each row in one go. The
 rules are those of ``torch.optim`` to float rounding, and the result does not depend on the number
 of threads. The layer on top is stepped by the same code; so no ``torch.optim`` object is made, the
 first of which takes a second, because torch then loads its compiler.

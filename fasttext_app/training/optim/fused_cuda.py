@@ -2,7 +2,7 @@
 
 A batch of 256 texts is so little work for a GPU that the time of a step is the number of kernels
 that it launches. So an epoch is cut, and its ids are sorted by row, in one go
-(:mod:`fasttext_app.training.optim.cuda_batches`); a batch is then slices. The rules and their state are
+(``cuda_batches``); a batch is then slices. The rules and their state are
 those of :mod:`fasttext_app.training.optim.fused_cpu`. No step waits for the device.
 """
 
