@@ -65,7 +65,8 @@ NUMBA_AT_THE_TOP = {
     "training.optim.fused_cpu",
     "training.token_dropout_kernels",
 }
-ONLY_AT_THE_TOP_OF = {"core.jit": {"numba"}, "training.optim.triton_kernels": {"triton"}}
+TRITON = "training.optim.triton_kernels"
+ONLY_AT_THE_TOP_OF = {"core.jit": {"numba"}, TRITON: {"triton"}}
 HEAVY = {
     "numba",
     "torch",
@@ -229,7 +230,7 @@ def test_compiled_code_is_loaded_where_it_is_used(name):
     if name in NUMBA_AT_THE_TOP:
         return
     at_the_top = {entry.target for entry in own_imports(name) if entry.at_the_top}
-    compiled = NUMBA_AT_THE_TOP - TORCH_AT_THE_TOP | {"training.optim.triton_kernels"}
+    compiled = NUMBA_AT_THE_TOP - TORCH_AT_THE_TOP | {TRITON}
     assert not at_the_top & compiled
 
 

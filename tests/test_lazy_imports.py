@@ -6,83 +6,16 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 import fasttext_app
+from tests.test_architecture import NUMBA_AT_THE_TOP, TORCH_AT_THE_TOP, TRITON, modules
 
 # Low layers first, so that the first one to import torch is the one that is named.
-WITHOUT_TORCH = [
-    *(
-        "errors",
-        "_version",
-        "resources",
-        "interval",
-        "objectives",
-        "config",
-        "config_sections",
-        "config_rules",
-        "default_space",
-        "search_space",
-        "parallel",
-        "whole_file",
-        "sealed_folder",
-        "background",
-        "events",
-        "callbacks",
-        "interrupts",
-        "lean_imports",
-        "study",
-        "trials",
-    ),
-    *("sources", "sources.ag_news", "sources.delimited", "sources.examples", "sources.files"),
-    *("sources.given", "sources.hub", "sources.lines", "sources.parquet", "sources.stream"),
-    *("text", "text.ragged", "text.hashing", "text.tokenizers", "text.vocabulary"),
-    *("text.encoder", "text.weighting", "text.hash_space", "text.strings", "text.spool"),
-    *(
-        "text.fasttext_lines",
-        "text.row_labels",
-        "text.tokens",
-        "text.fingerprint",
-        "text.soft_labels",
-    ),
-    *(
-        "calibration",
-        "metrics",
-        "device",
-        "checkpoints",
-        "artifact",
-        "model_card",
-        "vectors",
-        "forward",
-        "answers",
-        "predictor",
-        "evaluation",
-        "selection",
-        "quantization",
-    ),
-    *("adaptive_softmax", "huffman", "product_quantizer", "interop", "interop.fasttext_file"),
-    *("interop.fasttext_model", "interop.label_scores", "interop.train_options"),
-    *(
-        "interop.word_vectors",
-        "beginning",
-        "training_rows",
-        "tokenized_rows",
-        "preparation",
-        "run_manifest",
-    ),
-    *("interop.word_vectors", "interop.train_lines", "interop.meters", "interop.dump"),
-    *("opening", "retraining", "compat", "compat.words", "compat.model"),
-    "compat.training",
-    *("plots", "console_calibration", "console_training", "cli.calibrate", "cli.threshold"),
-    *("outputs", "inspection", "workflows", "api", "console", "cli", "cli.options", "cli.train"),
-    *("cli.predict", "cli.evaluate", "cli.quantize", "cli.show"),
-    *("cli.exchange", "cli.ft", "cli.explain", "cli.plot"),
-    *("history", "explanation", "render_explanation", "render_curves"),
-    *("text.features", "text.spans"),
-    *("trial_data", "tuning", "tuning_report", "cli.tune", "cli.tune_display"),
-]
+WITHOUT_TORCH = sorted(
+    set(modules()) - TORCH_AT_THE_TOP - NUMBA_AT_THE_TOP - {"", "__main__", TRITON}
+)
 SLOW = (
     "pandas",
     "numba",
@@ -129,20 +62,6 @@ def test_no_module_that_a_command_or_the_predictor_needs_imports_torch():
         "print(json.dumps(guilty))"
     )
     assert run(code) == {}
-
-
-def test_every_module_but_those_that_compute_with_torch_is_asked():
-    root = Path(fasttext_app.__file__).parent
-    names = {
-        ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
-        for path in root.rglob("*.py")
-    }
-    with_torch = {"batch", "losses", "model", "optim", "optim.schedules", "trainer"}
-    with_torch |= {"optim.cuda", "optim.cuda_kernels", "optim.fused", "optim.rowwise"}
-    with_torch |= {"optim.cuda_batches", "optim.stepper", "token_dropout", "validation"}
-    with_numba = {"compiled", "dropout_kernels", "kernels", "tree_kernels"}
-    with_numba |= {"text.kernels", "text.token_kernels"}
-    assert set(WITHOUT_TORCH) == names - with_torch - with_numba - {"__init__", "__main__"}
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["--version"]])

@@ -73,7 +73,7 @@ def norms_of(model):
 def test_the_rows_of_the_largest_norms_stay(text, rows):
     mode = {"mode": "sum"} if "term_weighting" in text else {}
     model = trained(text=text, **mode)
-    kept = ft.predictor.TextClassifier(keep_largest_rows(model.artifact, rows))
+    kept = ft.TextClassifier(keep_largest_rows(model.artifact, rows))
     assert kept.encoder.rows == len(kept.artifact.tensors["table"]) == rows
     np.testing.assert_array_equal(np.sort(norms_of(kept)), np.sort(norms_of(model))[-rows:])
     # A row that stayed stands for the same word or n-gram as before.
