@@ -20,6 +20,7 @@ from fasttext_app.config.metric_name import Metric
 from fasttext_app.config.schema import Config
 from fasttext_app.data.split import Examples
 from fasttext_app.errors import ConfigError, MissingDependencyError, TrainingError
+from fasttext_app.model.directory import save_artifact
 from fasttext_app.training.events import EpochEnd, EpochRecord, StepEnd, TrainBegin, TrainEnd
 from fasttext_app.training.prepare import prepare
 from fasttext_app.training.run import train_prepared
@@ -320,7 +321,7 @@ def test_the_size_is_that_of_the_folder(tmp_path, examples, layer):
     config = resolve(BASE, layer)
     prepared = prepare(config, examples(config))
     expected = model_bytes(prepared)
-    train_prepared(prepared).model.save(tmp_path / "model")
+    save_artifact(train_prepared(prepared).artifact, tmp_path / "model")
     found = sum(file.stat().st_size for file in (tmp_path / "model").iterdir())
     assert found == pytest.approx(expected, abs=100 * config.trainer.epochs + 200)
 
