@@ -16,7 +16,7 @@ import pyarrow as pa
 from fasttext_app.config.loading import Layer, resolve
 from fasttext_app.config.schema import Config
 from fasttext_app.core.arrays import I64
-from fasttext_app.core.arrow import flag_array, numbers_of
+from fasttext_app.core.arrow import to_arrow, to_numpy
 from fasttext_app.core.device import resolve_device
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.core.spill import SpillBuffer
@@ -179,8 +179,8 @@ def _prepare_for_retraining(
     for batch in rows:
         numbers.append(labels.numbers(batch.column("label")))
         if "weight" in batch.schema.names:
-            given.append(numbers_of(batch.column("weight")))
-        known = batch.filter(flag_array(numbers[-1] >= 0))
+            given.append(to_numpy(batch.column("weight")))
+        known = batch.filter(to_arrow(numbers[-1] >= 0))
         piece.add(encoder.encode(known.column("text"), config.trainer.threads))
     classes = np.concatenate([np.empty(0, np.int64), *numbers])
     if not (classes >= 0).any():

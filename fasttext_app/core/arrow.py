@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from fasttext_app.core.arrays import I32, U8, Array, Bool
@@ -66,7 +65,7 @@ def string_buffers(
     return data, bounds
 
 
-def bytes_of(string: str, errors: str = "strict") -> tuple[U8, I32]:
+def utf8_buffers(string: str, errors: str = "strict") -> tuple[U8, I32]:
     """Return the same of one string.
 
     Raises:
@@ -78,16 +77,16 @@ def bytes_of(string: str, errors: str = "strict") -> tuple[U8, I32]:
     return data, bounds
 
 
-def strings_of_buffers(data: U8, offsets: I32) -> pa.StringArray:
+def strings_from_buffers(data: U8, offsets: I32) -> pa.StringArray:
     """Make a string column of its two buffers, the reverse of :func:`string_buffers`."""
     buffers: Any = pa.py_buffer(offsets), pa.py_buffer(data)
     return pa.StringArray.from_buffers(len(offsets) - 1, *buffers)
 
 
-def rows_with(strings: pa.StringArray, sign: str) -> Bool:
+def rows_containing(strings: pa.StringArray, sign: str) -> Bool:
     """Say which strings have an ASCII character in them, [W]; Arrow's own search is slower.
 
-    >>> rows_with(string_array(["a|b", "", "c"]), "|").tolist()
+    >>> rows_containing(string_array(["a|b", "", "c"]), "|").tolist()
     [True, False, False]
     """
     data, bounds = string_buffers(strings)
@@ -97,23 +96,24 @@ def rows_with(strings: pa.StringArray, sign: str) -> Bool:
     return found
 
 
-def numbers_of(column: pa.Array) -> Array:
-    """Return a column of numbers without nulls as an array; nothing is copied."""
-    kind = column.type.to_pandas_dtype()
+def to_numpy(column: pa.Array) -> Array:
+    """Return a numeric column without nulls as an array that shares its memory."""
+    dtype = column.type.to_pandas_dtype()
     values = column.buffers()[1]
     if values is None:
-        return np.empty(0, dtype=kind)
-    return np.frombuffer(values, dtype=kind)[column.offset :][: len(column)]
+        return np.empty(0, dtype=dtype)
+    return np.frombuffer(values, dtype=dtype)[column.offset :][: len(column)]
 
 
-def number_array(values: npt.NDArray[np.number[Any]]) -> pa.Array:
-    """Make a column of an array of numbers, the reverse of :func:`numbers_of`."""
-    kind = pa.from_numpy_dtype(values.dtype)
-    data = pa.py_buffer(np.ascontiguousarray(values))
-    return pa.Array.from_buffers(kind, len(values), [None, data])
+def to_arrow(values: Array) -> pa.Array:
+    """Return an array of numbers or booleans as a column without nulls.
 
-
-def flag_array(values: Bool) -> pa.BooleanArray:
-    """Make a column of an array of flags."""
-    bits = np.packbits(values, bitorder="little")
-    return pa.Array.from_buffers(pa.bool_(), len(values), [None, pa.py_buffer(bits)])
+    >>> to_arrow(np.array([True, False])).to_pylist()
+    [True, False]
+    """
+    dtype = pa.from_numpy_dtype(values.dtype)
+    if values.dtype == np.bool_:  # Arrow stores eight booleans in a byte
+        data = np.packbits(values, bitorder="little")
+    else:
+        data = np.ascontiguousarray(values)
+    return pa.Array.from_buffers(dtype, len(values), [None, pa.py_buffer(data)])

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fasttext_app.config.schema import DataConfig
-from fasttext_app.core.arrow import flag_array, rows_with, string_array
+from fasttext_app.core.arrow import rows_containing, string_array, to_arrow
 from fasttext_app.data.csv import row_name, scan_delimited
 from fasttext_app.data.hub import dataset_source
 from fasttext_app.data.source import Batches, Source
@@ -97,10 +97,10 @@ def _class_names(numbers: pa.StringArray, row_name: Callable[[int], str]) -> pa.
 
 def _line_breaks_to_spaces(texts: pa.StringArray) -> pa.StringArray:
     """Put a space for each, and trim again what ``to_examples`` has trimmed."""
-    rows = rows_with(texts, "\\")  # few have one, and patterns are slow
+    rows = rows_containing(texts, "\\")  # few have one, and patterns are slow
     if not rows.any():
         return texts
-    broken = flag_array(rows)
+    broken = to_arrow(rows)
     joined = pc.replace_substring_regex(texts.filter(broken), r"(?:\\n)+([^a-z]|$)", r" \1")
     joined = pc.utf8_trim_whitespace(pc.replace_substring(joined, "\\", " "))
     return pc.replace_with_mask(texts, broken, joined)

@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 import pyarrow as pa
 
-from fasttext_app.core.arrow import numbers_of, string_buffers
+from fasttext_app.core.arrow import string_buffers, to_numpy
 
 COLUMNS = ("text", "label")
 
@@ -38,7 +38,7 @@ class Fingerprint:
             of_lengths.update(np.diff(bounds).astype("<i4").tobytes())
 
         if "weight" in batch.schema.names:
-            self._weights.update(numbers_of(batch.column("weight")).astype("<f4").tobytes())
+            self._weights.update(to_numpy(batch.column("weight")).astype("<f4").tobytes())
             self._weighed = True
 
     def copy(self) -> Fingerprint:

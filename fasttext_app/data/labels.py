@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from fasttext_app.core.arrays import I64
-from fasttext_app.core.arrow import numbers_of, string_array
+from fasttext_app.core.arrow import string_array, to_numpy
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.data.soft_labels import LabelShares, shares_of_cell
 from fasttext_app.errors import DataError
@@ -65,7 +65,7 @@ class LabelSet:
         found = pc.index_in(labels, value_set=string_array(self.names))
         found = found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
         found = found.fill_null(-1) if found.null_count else found
-        classes: I64 = numbers_of(found).astype(np.int64)
+        classes: I64 = to_numpy(found).astype(np.int64)
         return classes
 
 

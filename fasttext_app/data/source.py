@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fasttext_app.config.schema import DataConfig
-from fasttext_app.core.arrow import number_array, numbers_of, string_array
+from fasttext_app.core.arrow import string_array, to_arrow, to_numpy
 from fasttext_app.data.soft_labels import shares_of_cell, soft_cell
 from fasttext_app.errors import DataError, did_you_mean
 
@@ -313,7 +313,7 @@ def checked_weights(column: pa.Array, what: str, row_name: Callable[[int], str])
     if column.null_count:
         missing = pc.index(column.is_null(), True).as_py()
         raise DataError(f"{row_name(missing)}: {what} has no weight")
-    given = numbers_of(column)
+    given = to_numpy(column)
     with np.errstate(over="ignore"):
         weights = given.astype(np.float32)
     wrong = ~(np.isfinite(weights) & (weights >= 0))
@@ -323,4 +323,4 @@ def checked_weights(column: pa.Array, what: str, row_name: Callable[[int], str])
             f"{row_name(first)}: {what} has the weight {given[first]:g}; "
             "a weight is a finite number of 0 or more"
         )
-    return number_array(weights)
+    return to_arrow(weights)

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from fasttext_app.config.loading import resolve
 from fasttext_app.core.arrays import F32, I32, I64, Array
-from fasttext_app.core.arrow import python_strings, strings_of_buffers
+from fasttext_app.core.arrow import python_strings, strings_from_buffers
 from fasttext_app.data.labels import LabelSet
 from fasttext_app.errors import ArtifactError, ConfigError
 from fasttext_app.fasttext.file_format import LOSSES, SUPERVISED, FastTextFile, Settings
@@ -181,7 +181,7 @@ def column_of(words: list[bytes]) -> pa.StringArray:
     """Make a column of words whatever their bytes."""
     bounds = np.zeros(len(words) + 1, np.int32)
     np.cumsum([len(word) for word in words], out=bounds[1:])
-    return strings_of_buffers(np.frombuffer(b"".join(words), np.uint8), bounds)
+    return strings_from_buffers(np.frombuffer(b"".join(words), np.uint8), bounds)
 
 
 def to_fasttext(artifact: Artifact, *, quantized: bool = False, seed: int = 0) -> FastTextFile:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from fasttext_app.core.arrow import string_array, strings_of_buffers
+from fasttext_app.core.arrow import string_array, strings_from_buffers
 from fasttext_app.data.source import Batches
 from fasttext_app.errors import DataError
 from fasttext_app.fasttext.convert import column_of
@@ -60,7 +60,7 @@ def scan_labeled(path: str | Path, prefix: str) -> Batches:
                 raise DataError(f"{path}:{line}: its label {match[0]!r} is not UTF-8") from None
             cells[row] = f"{cells[row]}{LABEL_SEPARATOR}{name}" if cells[row] else name
         yield pa.record_batch(
-            {"text": strings_of_buffers(data, bounds), "label": string_array(cells)}
+            {"text": strings_from_buffers(data, bounds), "label": string_array(cells)}
         )
         first += block.count(b"\n")
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from fasttext_app.config.schema import Config, DataConfig
 from fasttext_app.core.arrays import F32, F64
-from fasttext_app.core.arrow import flag_array
+from fasttext_app.core.arrow import to_arrow
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.data.in_memory import GIVEN
 from fasttext_app.data.source import SPLIT_NAMES, Batches, Source
@@ -91,7 +91,7 @@ def calibrate_batches(
         labels = to_classes(batch.column("label"))
         kept = labels.indices < len(model.labels)
         if separator is None:
-            batch = batch.filter(flag_array(kept))
+            batch = batch.filter(to_arrow(kept))
             labels = labels.take(np.flatnonzero(kept))
         outputs.append(linear.logits(batch.column("text")))
         true.append(labels)

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from fasttext_app.config.schema import Config, DataConfig
-from fasttext_app.core.arrow import numbers_of
+from fasttext_app.core.arrow import to_numpy
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.data.in_memory import GIVEN, Labels, labeled_table, refuse_labels
 from fasttext_app.data.labels import split_cell
@@ -70,7 +70,7 @@ class TrueLabels:
             ]
             for cell in cells.dictionary.to_pylist()
         ]
-        return Ragged.from_lists(bags).take(numbers_of(cells.indices))
+        return Ragged.from_lists(bags).take(to_numpy(cells.indices))
 
     @property
     def unknown(self) -> list[str]:

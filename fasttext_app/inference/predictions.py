@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from fasttext_app.core.arrays import F64, I64, Bool
-from fasttext_app.core.arrow import number_array, string_array
+from fasttext_app.core.arrow import string_array, to_arrow
 
 FITTED = "fitted"
 FEW = 100
@@ -67,13 +67,13 @@ class TopK:
         """Return label names and probabilities of each text, those that :meth:`kept` leaves."""
         kept = self.kept(threshold, most)
         ends = np.cumsum(kept.sum(axis=1, dtype=np.int32), dtype=np.int32)
-        offsets = number_array(np.concatenate((np.zeros(1, np.int32), ends)))
+        offsets = to_arrow(np.concatenate((np.zeros(1, np.int32), ends)))
         classes = self.classes[kept]
         if len(classes) > FEW:
-            labels = string_array(names).take(number_array(classes))
+            labels = string_array(names).take(to_arrow(classes))
         else:  # sooner done than Arrow's compute functions are imported
             labels = string_array([names[number] for number in classes.tolist()])
-        values = number_array(self.probabilities[kept])
+        values = to_arrow(self.probabilities[kept])
         return (
             pa.ListArray.from_arrays(offsets, labels),
             pa.ListArray.from_arrays(offsets, values),

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from fasttext_app.core.arrays import F64, U64
-from fasttext_app.core.arrow import flag_array
+from fasttext_app.core.arrow import to_arrow
 from fasttext_app.core.threads import map_threads
 from fasttext_app.errors import DataError, did_you_mean
 from fasttext_app.inference.predictions import PREDICTIONS, TopK
@@ -99,7 +99,7 @@ def keep_texts(
         ranked = TopK(np.full((len(proba), 1), column), proba[:, None])
         kept = ranked.kept(least)
         answers = [texts, *ranked.columns(model.labels, least)]
-        return pa.record_batch(answers, schema=PREDICTIONS).filter(flag_array(kept[:, 0]))
+        return pa.record_batch(answers, schema=PREDICTIONS).filter(to_arrow(kept[:, 0]))
 
     return map(keep, score_texts(model, batches, label))
 

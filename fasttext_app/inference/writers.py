@@ -23,7 +23,7 @@ from typing import IO, Any
 
 import pyarrow as pa
 
-from fasttext_app.core.arrow import numbers_of
+from fasttext_app.core.arrow import to_numpy
 from fasttext_app.core.atomic_file import replacing
 from fasttext_app.errors import DataError
 from fasttext_app.inference.predictions import PREDICTIONS
@@ -121,9 +121,9 @@ def _write_text(batches: Iterable[pa.RecordBatch], file: IO[str], form: str, top
 def _rows(batch: pa.RecordBatch) -> Rows:
     """Make Python values of a batch; list by list, Arrow takes far longer."""
     texts, labels, values = batch.columns
-    offsets = numbers_of(labels.offsets).tolist()
+    offsets = to_numpy(labels.offsets).tolist()
     names = labels.values.to_pylist()
-    numbers = numbers_of(values.values).tolist()
+    numbers = to_numpy(values.values).tolist()
     ranges = [slice(start, end) for start, end in pairwise(offsets)]
     return zip(
         texts.to_pylist(), [names[r] for r in ranges], [numbers[r] for r in ranges], strict=True

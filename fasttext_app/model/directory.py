@@ -34,7 +34,7 @@ import pyarrow as pa
 from safetensors import SafetensorError
 
 from fasttext_app.config.loading import dump_config, resolve
-from fasttext_app.core.arrow import number_array, numbers_of
+from fasttext_app.core.arrow import to_arrow, to_numpy
 from fasttext_app.core.checksummed_dir import (
     CHECKPOINTS,
     MANIFEST,
@@ -185,7 +185,7 @@ def _write_files(artifact: Artifact, folder: Path) -> None:
 
     tensors = {name: np.ascontiguousarray(value) for name, value in artifact.tensors.items()}
     save_file(tensors, folder / "model.safetensors")
-    counts = number_array(artifact.vocabulary.counts)
+    counts = to_arrow(artifact.vocabulary.counts)
     vocabulary = {"word": artifact.vocabulary.words, "count": counts}
     pq.write_table(pa.table(vocabulary), folder / "vocabulary.parquet")
     (folder / "config.toml").write_text(dump_config(artifact.config), encoding="utf-8")
@@ -216,7 +216,7 @@ def _read_vocabulary(path: Path) -> Vocabulary:
     words = table["word"].combine_chunks()
     if words.type != pa.string():
         words = words.cast(pa.string())
-    return Vocabulary(words, numbers_of(table["count"].combine_chunks()).astype(np.int64))
+    return Vocabulary(words, to_numpy(table["count"].combine_chunks()).astype(np.int64))
 
 
 def _read_tensors(path: Path) -> Tensors:

@@ -27,7 +27,7 @@ from typing import Any
 import pyarrow as pa
 
 from fasttext_app.core.arrays import I32, U8
-from fasttext_app.core.arrow import bytes_of, string_array, string_buffers
+from fasttext_app.core.arrow import string_array, string_buffers, utf8_buffers
 from fasttext_app.errors import ConfigError, MissingDependencyError, did_you_mean
 from fasttext_app.text.fasttext_tokenizer import PREFIX, fasttext_words
 from fasttext_app.text.spans import Span, fasttext_spans, replacement_spans, whitespace_spans
@@ -100,7 +100,7 @@ class Tokenizer:
             return Tokens.from_lists(self.split([text]))
         if self.rules == "basic_english" and not text.isascii():
             text = text.lower()
-        return self._compiled(*bytes_of(text, errors))
+        return self._compiled(*utf8_buffers(text, errors))
 
     def _compiled(self, data: U8, bounds: I32) -> Tokens:
         from fasttext_app.text.token_kernels import RULES, code_column, end_lines
@@ -115,7 +115,7 @@ class Tokenizer:
 
     @cached_property
     def _prefix_bytes(self) -> U8:
-        return bytes_of(self.prefix)[0]
+        return utf8_buffers(self.prefix)[0]
 
 
 def whitespace(text: str) -> list[str]:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fasttext_app.core.arrays import I32, I64, U8, U32
-from fasttext_app.core.arrow import string_array, string_buffers, strings_of_buffers
+from fasttext_app.core.arrow import string_array, string_buffers, strings_from_buffers
 from fasttext_app.core.ragged import Ragged, offsets_of
 
 
@@ -36,7 +36,7 @@ class WordList:
     @property
     def column(self) -> pa.StringArray:
         """The words as an Arrow column, [W]."""
-        return strings_of_buffers(self.data, self.bounds)
+        return strings_from_buffers(self.data, self.bounds)
 
 
 @dataclass(frozen=True, eq=False)

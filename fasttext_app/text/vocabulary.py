@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from fasttext_app.core.arrays import I32, I64
-from fasttext_app.core.arrow import number_array, numbers_of, python_strings
+from fasttext_app.core.arrow import python_strings, to_arrow, to_numpy
 from fasttext_app.text.tokens import Tokens, WordList
 
 
@@ -48,12 +48,12 @@ class Vocabulary:
         words, codes = _distinct(pa.chunked_array(columns, pa.string()))
         seen = np.zeros(len(words), np.int64)
         np.add.at(seen, codes, np.concatenate([*counts_of, np.empty(0, np.int64)]))
-        kept = number_array(np.flatnonzero(seen >= max(min_count, 1)))
-        table = pa.table([words, number_array(seen)], ["word", "count"]).take(kept)
+        kept = to_arrow(np.flatnonzero(seen >= max(min_count, 1)))
+        table = pa.table([words, to_arrow(seen)], ["word", "count"]).take(kept)
         table = table.sort_by([("count", "descending"), ("word", "ascending")])
         if max_size:
             table = table.slice(0, max_size)
-        return cls(table["word"].combine_chunks(), numbers_of(table["count"].combine_chunks()))
+        return cls(table["word"].combine_chunks(), to_numpy(table["count"].combine_chunks()))
 
     def grown(self, new: Vocabulary, min_count: int = 1, max_size: int = 0) -> Vocabulary:
         """Return these words, in their places, and after them those of ``new`` that are not here.
@@ -74,7 +74,7 @@ class Vocabulary:
         added = np.flatnonzero((rows < 0) & (new.counts >= min_count))
         if max_size:
             added = added[: max(max_size - len(self), 0)]
-        words = pa.concat_arrays([self.words, new.words.take(number_array(added))])
+        words = pa.concat_arrays([self.words, new.words.take(to_arrow(added))])
         return Vocabulary(words, np.concatenate((counts, new.counts[added])))
 
     def __len__(self) -> int:
@@ -105,4 +105,4 @@ class Vocabulary:
 def _distinct(words: pa.ChunkedArray) -> tuple[pa.StringArray, I32]:
     """Return the distinct words, and which of them each word is."""
     encoded = words.dictionary_encode().combine_chunks()
-    return encoded.dictionary, numbers_of(encoded.indices)
+    return encoded.dictionary, to_numpy(encoded.indices)

@@ -17,7 +17,7 @@ import numpy as np
 
 from fasttext_app.config.schema import Config
 from fasttext_app.core.arrays import F32, I64, Bool
-from fasttext_app.core.arrow import flag_array
+from fasttext_app.core.arrow import to_arrow
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.core.spill import SpillBuffer
 from fasttext_app.data.fingerprint import Fingerprint
@@ -223,7 +223,7 @@ def _validation(
     for batch in batches_of(examples.validation):
         fingerprint.update(batch)
         found = labels.numbers(batch.column("label"))
-        known = batch.filter(flag_array(found >= 0))
+        known = batch.filter(to_arrow(found >= 0))
         piece.add(encoder.encode(known.column("text"), held.threads))
         classes.append(found[found >= 0])
         rows += len(batch)

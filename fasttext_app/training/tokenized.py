@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from fasttext_app.config.schema import Config
 from fasttext_app.core.arrays import F32, I64, Bool
-from fasttext_app.core.arrow import numbers_of
+from fasttext_app.core.arrow import to_numpy
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.core.spill import Load, SpillBuffer
 from fasttext_app.core.threads import map_threads
@@ -109,7 +109,7 @@ def _tokenize(
         narrow = np.uint16 if len(tokens.words) <= FEW_WORDS else np.int32
         numbers = tokens.codes.astype(narrow, copy=False)
         codes, labels = spool.keep(Ragged(numbers, tokens.offsets)), piece.column("label")
-        weights = numbers_of(piece.column("weight")) if "weight" in piece.schema.names else None
+        weights = to_numpy(piece.column("weight")) if "weight" in piece.schema.names else None
         yield TokenizedPart(codes, tokens.words, labels, tokens.lengths, weights)
         found = True
     if not found:
