@@ -204,11 +204,21 @@ def _prepare_for_retraining(
     )
 
 
-def open_artifact(path: str | Path) -> Artifact:
-    """Read a model directory, or a ``.bin`` or ``.ftz`` file, which is imported in memory.
+def load_classifier(path: str | Path, *, device: str = "cpu", threads: int = 0) -> TextClassifier:
+    """Load a model directory, or a ``.bin`` or ``.ftz`` file, ready to predict.
 
     Raises:
-        ArtifactError: it is missing, damaged, of a newer format, or no classifier.
+        ArtifactError: it is missing, damaged, of a newer format, or not a classifier.
+        DeviceError: the device is not available.
+    """
+    return TextClassifier(load_artifact_or_fasttext(path), device=device, threads=threads)
+
+
+def load_artifact_or_fasttext(path: str | Path) -> Artifact:
+    """Load a model directory, or convert a ``.bin`` or ``.ftz`` file in memory.
+
+    Raises:
+        ArtifactError: it is missing, damaged, of a newer format, or not a classifier.
     """
     if not Path(path).is_file():
         return load_artifact(path)
@@ -216,15 +226,5 @@ def open_artifact(path: str | Path) -> Artifact:
     from fasttext_app.fasttext.file_format import is_fasttext, read_file
 
     if not is_fasttext(path):
-        raise ArtifactError(f"{path}: not a model directory, and no file of fastText's either")
+        raise ArtifactError(f"{path}: is neither a model directory nor a fastText file")
     return from_fasttext(read_file(path), str(path))
-
-
-def open_classifier(path: str | Path, *, device: str = "cpu", threads: int = 0) -> TextClassifier:
-    """Load a model for use; see :func:`open_artifact`.
-
-    Raises:
-        ArtifactError: it is missing, damaged, of a newer format, or no classifier.
-        DeviceError: the device is not there.
-    """
-    return TextClassifier(open_artifact(path), device=device, threads=threads)

@@ -64,11 +64,11 @@ def calibrate(
     from fasttext_app.inference.calibrate import calibrate_batches, held_out, origin_of
     from fasttext_app.inference.classifier import TextClassifier
     from fasttext_app.model.calibration import parse_goal
-    from fasttext_app.pipeline import open_classifier
+    from fasttext_app.pipeline import load_classifier
 
     goal = None if thresholds is None else parse_goal(thresholds)
     check_other_folder(model, output)
-    original = open_classifier(model, threads=threads or 0)
+    original = load_classifier(model, threads=threads or 0)
     config = resolve(
         original.config.model_dump(),
         only_section("data", parse_assignments(settings or [])),

@@ -63,11 +63,11 @@ def evaluate(
     from fasttext_app.cli.render import tables as console
     from fasttext_app.cli.render.calibration import show_reliability
     from fasttext_app.cli.render.plots import check_plot, draw_reliability
-    from fasttext_app.pipeline import open_classifier
+    from fasttext_app.pipeline import load_classifier
 
     if reliability is not None:
         check_plot(reliability)
-    classifier = open_classifier(model, device=device or "cpu", threads=threads or 0)
+    classifier = load_classifier(model, device=device or "cpu", threads=threads or 0)
     reading = (text_column, label_column, errors)
     rows, config = open_scored(classifier, data, split, reading, settings)
     several = config.scored_separator is not None

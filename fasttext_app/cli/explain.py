@@ -86,7 +86,7 @@ def explain(
     """
     from fasttext_app.inference.explain import label_features
     from fasttext_app.inference.writers import text_output
-    from fasttext_app.pipeline import open_classifier
+    from fasttext_app.pipeline import load_classifier
 
     if texts == ["-"] and input is None:
         texts, input = None, Path("-")  # noqa: A001 - as for predict
@@ -105,7 +105,7 @@ def explain(
     for option, (is_so, reason) in wrong.items():
         if is_so:
             raise typer.BadParameter(reason, param_hint=option)
-    classifier = open_classifier(model)
+    classifier = load_classifier(model)
     reading = text_column, label_column, errors
     with text_output(output) as file:
         if has_texts:

@@ -39,7 +39,7 @@ def inspect(
     from fasttext_app.cli.render import tables as console
     from fasttext_app.config.loading import parse_assignments, resolve
     from fasttext_app.inference.inspect import inspect_texts, standalone_encoder
-    from fasttext_app.pipeline import open_classifier
+    from fasttext_app.pipeline import load_classifier
 
     if without_model:
         config = resolve(only_section("text", parse_assignments(settings or [])))
@@ -53,7 +53,7 @@ def inspect(
             )
         if settings:
             raise typer.BadParameter("goes only with --without-model", param_hint="--set")
-        classifier = open_classifier(model)
+        classifier = load_classifier(model)
         inspection = inspect_texts(given_texts(texts), classifier.encoder, classifier)
     if json:
         print_json(_plain(inspection))
@@ -83,9 +83,9 @@ def info(model: ModelArgument, json: JsonOption = False) -> None:
     """Show a model's configuration, vocabulary, labels, sizes, training data and metrics."""
     from fasttext_app.cli.render import tables as console
     from fasttext_app.inference.inspect import known_settings
-    from fasttext_app.pipeline import open_classifier
+    from fasttext_app.pipeline import load_classifier
 
-    classifier = open_classifier(model)
+    classifier = load_classifier(model)
     size = bytes_of(model)
     if not json:
         console.show_info(classifier, str(model), size)

@@ -81,7 +81,7 @@ def predict(
     """
     from fasttext_app.config.loading import parse_assignments, resolve
     from fasttext_app.inference.writers import FORMATS, format_for, write_predictions
-    from fasttext_app.pipeline import open_classifier
+    from fasttext_app.pipeline import load_classifier
     from fasttext_app.text.encoder import FEW_BYTES
 
     if form is not None and form not in FORMATS:
@@ -96,7 +96,7 @@ def predict(
     chosen, least = format_for(output, form), _threshold(threshold)
     if threads is None and input == Path("-"):
         threads = 1  # so that each line is answered before the next one comes
-    classifier = open_classifier(model, device=device or "cpu", threads=threads or 0)
+    classifier = load_classifier(model, device=device or "cpu", threads=threads or 0)
     config = resolve(
         classifier.config.model_dump(),
         only_section("data", parse_assignments(settings or [])),

@@ -85,7 +85,7 @@ def quantize(
     from fasttext_app.inference.classifier import TextClassifier
     from fasttext_app.model.quantize import product_quantize
     from fasttext_app.model.quantize import quantize as quantize_numbers
-    from fasttext_app.pipeline import open_classifier
+    from fasttext_app.pipeline import load_classifier
 
     if not product and (qnorm or qout or dsub is not None):
         raise typer.BadParameter(
@@ -96,7 +96,7 @@ def quantize(
     if retrain is None and (epochs is not None or lr is not None):
         raise typer.BadParameter("--epochs and --lr go with --retrain", param_hint="--retrain")
     check_other_folder(model, output)
-    original = open_classifier(model, threads=threads or 0)
+    original = load_classifier(model, threads=threads or 0)
     reading = (text_column, label_column, errors)
     train_on = None
     if retrain is not None:

@@ -48,10 +48,10 @@ def threshold(
     from fasttext_app.config.loading import parse_assignments, resolve
     from fasttext_app.data.spec import open_texts
     from fasttext_app.inference.select import find_cut, score_texts
-    from fasttext_app.pipeline import open_classifier
+    from fasttext_app.pipeline import load_classifier
 
     share = _share(keep)
-    classifier = open_classifier(model, threads=threads or 0)
+    classifier = load_classifier(model, threads=threads or 0)
     config = resolve(
         classifier.config.model_dump(),
         only_section("data", parse_assignments(settings or [])),

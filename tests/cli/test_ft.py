@@ -320,9 +320,7 @@ def test_info_shows_what_a_file_tells_and_no_defaults(app_run, ft, data):
 
 def test_a_file_that_is_no_model_is_refused(app_run, data, trained):
     refused = app_run("predict", data, "text", code=1)
-    assert refused.stderr == (
-        f"error: {data}: not a model directory, and no file of fastText's either\n"
-    )
+    assert refused.stderr == f"error: {data}: is neither a model directory nor a fastText file\n"
     (data.parent / "cut.bin").write_bytes((data.parent / "m.bin").read_bytes()[:99])
     assert (
         "cut.bin: is not a whole fastText model: "
