@@ -25,7 +25,7 @@ from fasttext_app.data.source import Source
 from fasttext_app.data.split import Examples, load_examples, split_examples
 from fasttext_app.errors import ConfigError, DataError
 from fasttext_app.inference.classifier import TextClassifier
-from fasttext_app.pipeline import load_classifier
+from fasttext_app.inference.load import load_classifier
 from fasttext_app.pipeline import train as run_training
 from fasttext_app.training.checkpoints import find_checkpoint, remove_checkpoints
 from fasttext_app.training.run_manifest import config_of_run, settings_of_model

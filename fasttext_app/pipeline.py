@@ -1,4 +1,4 @@
-"""The parts put together: train, retrain, open a model.
+"""The parts put together: train and retrain.
 
 train      prepare → model → trainer → TextClassifier
 """
@@ -24,12 +24,11 @@ from fasttext_app.data.labels import RowLabels
 from fasttext_app.data.soft_labels import LabelShares
 from fasttext_app.data.split import Examples
 from fasttext_app.data.weights import text_weights
-from fasttext_app.errors import ArtifactError, ConfigError, DataError, TrainingError
+from fasttext_app.errors import ConfigError, DataError, TrainingError
 from fasttext_app.inference.calibrate import calibrate_artifact, linear_outputs
 from fasttext_app.inference.classifier import TextClassifier
 from fasttext_app.inference.forward import CpuForward
 from fasttext_app.model.artifact import Artifact
-from fasttext_app.model.directory import load_artifact
 from fasttext_app.model.quantize import check_whole
 from fasttext_app.training.checkpoints import CheckpointRef
 from fasttext_app.training.events import Callback, TrainOutcome
@@ -202,29 +201,3 @@ def _prepare_for_retraining(
         trained=known,
         label_sets=labels.sets,
     )
-
-
-def load_classifier(path: str | Path, *, device: str = "cpu", threads: int = 0) -> TextClassifier:
-    """Load a model directory, or a ``.bin`` or ``.ftz`` file, ready to predict.
-
-    Raises:
-        ArtifactError: it is missing, damaged, of a newer format, or not a classifier.
-        DeviceError: the device is not available.
-    """
-    return TextClassifier(load_artifact_or_fasttext(path), device=device, threads=threads)
-
-
-def load_artifact_or_fasttext(path: str | Path) -> Artifact:
-    """Load a model directory, or convert a ``.bin`` or ``.ftz`` file in memory.
-
-    Raises:
-        ArtifactError: it is missing, damaged, of a newer format, or not a classifier.
-    """
-    if not Path(path).is_file():
-        return load_artifact(path)
-    from fasttext_app.fasttext.convert import from_fasttext
-    from fasttext_app.fasttext.file_format import is_fasttext, read_file
-
-    if not is_fasttext(path):
-        raise ArtifactError(f"{path}: is neither a model directory nor a fastText file")
-    return from_fasttext(read_file(path), str(path))

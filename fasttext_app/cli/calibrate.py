@@ -63,8 +63,8 @@ def calibrate(
     from fasttext_app.data.spec import open_source
     from fasttext_app.inference.calibrate import calibrate_batches, held_out, origin_of
     from fasttext_app.inference.classifier import TextClassifier
+    from fasttext_app.inference.load import load_classifier
     from fasttext_app.model.calibration import parse_goal
-    from fasttext_app.pipeline import load_classifier
 
     goal = None if thresholds is None else parse_goal(thresholds)
     check_other_folder(model, output)

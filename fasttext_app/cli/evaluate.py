@@ -63,7 +63,7 @@ def evaluate(
     from fasttext_app.cli.render import tables as console
     from fasttext_app.cli.render.calibration import show_reliability
     from fasttext_app.cli.render.plots import check_plot, draw_reliability
-    from fasttext_app.pipeline import load_classifier
+    from fasttext_app.inference.load import load_classifier
 
     if reliability is not None:
         check_plot(reliability)

@@ -85,8 +85,8 @@ def explain(
     Without texts: the features that speak most for --label.
     """
     from fasttext_app.inference.explain import label_features
+    from fasttext_app.inference.load import load_classifier
     from fasttext_app.inference.writers import text_output
-    from fasttext_app.pipeline import load_classifier
 
     if texts == ["-"] and input is None:
         texts, input = None, Path("-")  # noqa: A001 - as for predict

@@ -74,7 +74,7 @@ def export(
     from fasttext_app.fasttext.convert import to_fasttext
     from fasttext_app.fasttext.file_format import write_file
     from fasttext_app.fasttext.word_vectors import classifier_vectors, write_vectors
-    from fasttext_app.pipeline import load_artifact_or_fasttext
+    from fasttext_app.inference.load import load_artifact_or_fasttext
 
     by_name = {".bin": "fasttext-bin", ".ftz": "fasttext-ftz", ".vec": "vec"}
     if file.is_dir():

@@ -39,7 +39,7 @@ def inspect(
     from fasttext_app.cli.render import tables as console
     from fasttext_app.config.loading import parse_assignments, resolve
     from fasttext_app.inference.inspect import inspect_texts, standalone_encoder
-    from fasttext_app.pipeline import load_classifier
+    from fasttext_app.inference.load import load_classifier
 
     if without_model:
         config = resolve(only_section("text", parse_assignments(settings or [])))
@@ -83,7 +83,7 @@ def info(model: ModelArgument, json: JsonOption = False) -> None:
     """Show a model's configuration, vocabulary, labels, sizes, training data and metrics."""
     from fasttext_app.cli.render import tables as console
     from fasttext_app.inference.inspect import known_settings
-    from fasttext_app.pipeline import load_classifier
+    from fasttext_app.inference.load import load_classifier
 
     classifier = load_classifier(model)
     size = bytes_of(model)

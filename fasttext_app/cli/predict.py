@@ -80,8 +80,8 @@ def predict(
     for the texts that are kept.
     """
     from fasttext_app.config.loading import parse_assignments, resolve
+    from fasttext_app.inference.load import load_classifier
     from fasttext_app.inference.writers import FORMATS, format_for, write_predictions
-    from fasttext_app.pipeline import load_classifier
     from fasttext_app.text.encoder import FEW_BYTES
 
     if form is not None and form not in FORMATS:

@@ -83,9 +83,9 @@ def quantize(
     from fasttext_app.config.loading import flat_layer
     from fasttext_app.errors import DataError
     from fasttext_app.inference.classifier import TextClassifier
+    from fasttext_app.inference.load import load_classifier
     from fasttext_app.model.quantize import product_quantize
     from fasttext_app.model.quantize import quantize as quantize_numbers
-    from fasttext_app.pipeline import load_classifier
 
     if not product and (qnorm or qout or dsub is not None):
         raise typer.BadParameter(

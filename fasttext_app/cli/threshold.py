@@ -47,8 +47,8 @@ def threshold(
     from fasttext_app.cli.render.calibration import show_cut
     from fasttext_app.config.loading import parse_assignments, resolve
     from fasttext_app.data.spec import open_texts
+    from fasttext_app.inference.load import load_classifier
     from fasttext_app.inference.select import find_cut, score_texts
-    from fasttext_app.pipeline import load_classifier
 
     share = _share(keep)
     classifier = load_classifier(model, threads=threads or 0)
