@@ -21,7 +21,7 @@ def plot(
     from fasttext_app.cli.render import tables as console
     from fasttext_app.cli.render.curves import show_curves
     from fasttext_app.cli.render.plots import save_curves
-    from fasttext_app.core.atomic_file import replacing
+    from fasttext_app.core.atomic_file import atomic_file
     from fasttext_app.errors import DataError
     from fasttext_app.training.history import load_history, panels
 
@@ -31,6 +31,6 @@ def plot(
     if output is None:
         show_curves(found, console.out)
         return
-    with replacing(output, DataError) as partial:
+    with atomic_file(output, DataError) as partial:
         save_curves(found, partial, FORMATS[output.suffix.lower()])
     typer.echo(f"wrote {output}", err=True)

@@ -24,7 +24,7 @@ from fasttext_app.cli.options import (
     data_layer,
     print_json,
 )
-from fasttext_app.core.checksummed_dir import refuse_unfinished
+from fasttext_app.core.checksummed_dir import refuse_unfinished_run
 from fasttext_app.core.signals import Interrupts
 from fasttext_app.errors import CheckpointError
 from fasttext_app.training.checkpoints import CheckpointRef, find_checkpoint
@@ -124,7 +124,7 @@ def train(
     )
     target = resume or output or _default_output(config, resolved.data.source)
     if found is None:
-        refuse_unfinished(target)
+        refuse_unfinished_run(target)
     if dry_run:
         _check_place(target, replace=True)
         _dry_run(resolved, json)

@@ -210,7 +210,7 @@ def _leave(result: TuneResult, output: Path, *, as_json: bool) -> None:
     from fasttext_app.cli.render import tables as console
     from fasttext_app.cli.render.plots import draw_search
     from fasttext_app.cli.render.tune import show_result
-    from fasttext_app.core.atomic_file import replacing
+    from fasttext_app.core.atomic_file import atomic_file
     from fasttext_app.errors import DataError
     from fasttext_app.tuning.report import best_toml, final_toml, state_counts, trials_csv
 
@@ -220,7 +220,7 @@ def _leave(result: TuneResult, output: Path, *, as_json: bool) -> None:
         "trials.csv": trials_csv(result),
     }
     for name, content in files.items():
-        with replacing(output / name, DataError) as unfinished:
+        with atomic_file(output / name, DataError) as unfinished:
             unfinished.write_text(content, encoding="utf-8")
     if not draw_search(result, output / "search.png"):
         console.err.print("search.png is not drawn; it needs matplotlib (pip install matplotlib)")

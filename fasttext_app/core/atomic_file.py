@@ -1,4 +1,4 @@
-"""``replacing``: a file that appears under its name once it is whole."""
+"""Write a file so that its path never holds a partial version."""
 
 from __future__ import annotations
 
@@ -11,44 +11,44 @@ from fasttext_app.errors import FastTextAppError
 
 
 @contextmanager
-def replacing(path: str | Path, refusal: type[FastTextAppError]) -> Iterator[Path]:
-    """Yield a temporary name beside ``path``, and rename it to that if all went well.
+def atomic_file(path: str | Path, error_type: type[FastTextAppError]) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; rename it to ``path`` unless the block raises.
 
-    What is no file, a pipe or a device, is written to directly.
+    A pipe or a device is written to directly.
 
     Args:
-        path: the file, which may be there already.
-        refusal: the kind of error to raise.
+        path: the file to create or replace.
+        error_type: the class of the error to raise.
 
     Raises:
         FastTextAppError: the file cannot be written.
     """
-    place = Path(path)
-    if not place.parent.is_dir():
-        raise refusal(f"{place}: there is no folder {place.parent}")
-    if place.is_dir():
-        raise refusal(f"{place}: is a folder; name a file")
-    if place.exists() and not place.is_file():
-        with _explained(place, refusal):
-            yield place
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise error_type(f"{path}: there is no folder {path.parent}")
+    if path.is_dir():
+        raise error_type(f"{path}: is a folder; name a file")
+    if path.exists() and not path.is_file():
+        with _translate_errors(path, error_type):
+            yield path
         return
-    partial = place.with_name(f".{place.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with _explained(place, refusal):
+        with _translate_errors(path, error_type):
             yield partial
             with partial.open("rb") as file:
                 os.fsync(file.fileno())
-            partial.replace(place)
+            partial.replace(path)
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
 
 
 @contextmanager
-def _explained(place: Path, refusal: type[FastTextAppError]) -> Iterator[None]:
+def _translate_errors(path: Path, error_type: type[FastTextAppError]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.filename not in (None, str(place)) and ".partial" not in str(error.filename):
-            raise  # it is of another file, read meanwhile
-        raise refusal(f"{place}: cannot be written: {error.strerror or error}") from None
+        if error.filename not in (None, str(path)) and ".partial" not in str(error.filename):
+            raise  # it concerns another file, such as the input
+        raise error_type(f"{path}: cannot be written: {error.strerror or error}") from None

@@ -1,8 +1,8 @@
-"""Folders that are written whole or not at all, and checked when they are read.
+"""Directories that are written all at once and verified by checksum when they are read.
 
-A sealed folder has a ``manifest.json`` that names its kind, the version of its format, and the size
-and SHA-256 of every other file. It is written under a temporary name beside its place and renamed,
-so the place never holds half of it, and what was there stays until the new one is complete.
+A checksummed directory has a ``manifest.json`` with its format, the version of that format, and the
+size and SHA-256 of every other file. It is written under a temporary name and then renamed, so
+its path never holds a partial version, and an earlier version stays until the new one is complete.
 """
 
 from __future__ import annotations
@@ -25,57 +25,40 @@ from fasttext_app.errors import ArtifactError, CheckpointError
 MANIFEST, CHECKPOINTS = "manifest.json", "checkpoints"
 
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError)
-"""What Python raises on reading malformed JSON, TOML, tensors and text."""
+"""What Python raises when it reads malformed JSON, TOML, tensors or text."""
 
 
 @contextmanager
-def written(target: Path) -> Iterator[Path]:
-    """Yield a temporary folder, which takes the place of ``target`` if all goes well.
+def checksummed_dir(
+    target: Path, kind: str, version: int, *, unchecked: Collection[str] = ()
+) -> Iterator[Path]:
+    """Yield a temporary directory that becomes ``target``, with a manifest, if the block succeeds.
+
+    Args:
+        target: the directory to create or replace.
+        kind: the name of the format.
+        version: the version of the format.
+        unchecked: files without a checksum, which may be edited later.
 
     Raises:
-        OSError: it cannot be written there; what was there is untouched.
+        OSError: the directory cannot be written; an earlier version is untouched.
     """
     partial = target.parent / f".{target.name}.{os.getpid()}.partial"
     try:
         partial.mkdir(parents=True)
         yield partial
+        _write_manifest(partial, kind, version, unchecked)
         for file in partial.iterdir():
             with file.open("rb") as handle:
                 os.fsync(handle.fileno())
         with _locked(target.parent):
-            _put_in_place(partial, target)
+            _replace(target, partial)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Wait until no other process puts something in place in a folder."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
-
-
-def _put_in_place(partial: Path, target: Path) -> None:
-    old = target.parent / f".{target.name}.{os.getpid()}.replaced"
-    if not target.exists():
-        partial.rename(target)
-        return
-    target.rename(old)
-    try:
-        partial.rename(target)
-    except BaseException:  # Ctrl-C too
-        old.rename(target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def seal(folder: Path, kind: str, version: int, *, unchecked: Collection[str] = ()) -> None:
-    """Write the manifest of a folder, which then may not change but for its ``unchecked`` files."""
-    files = sorted(file for file in folder.iterdir() if file.name not in unchecked)
+def _write_manifest(directory: Path, kind: str, version: int, unchecked: Collection[str]) -> None:
+    files = sorted(file for file in directory.iterdir() if file.name not in unchecked)
     manifest = {
         "format": kind,
         "format_version": version,
@@ -84,37 +67,64 @@ def seal(folder: Path, kind: str, version: int, *, unchecked: Collection[str] = 
             file.name: {"bytes": file.stat().st_size, "sha256": _sha256(file)} for file in files
         },
     }
-    write_json(folder / MANIFEST, manifest)
+    write_json(directory / MANIFEST, manifest)
 
 
-def verify_checksums(folder: Path, kind: str, version: int, required: Collection[str]) -> set[str]:
-    """Check a folder against its manifest; return the names of its checked files.
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """Hold the lock under which entries of a directory are renamed."""
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _replace(target: Path, partial: Path) -> None:
+    if not target.exists():
+        partial.rename(target)
+        return
+    old = target.parent / f".{target.name}.{os.getpid()}.replaced"
+    target.rename(old)
+    try:
+        partial.rename(target)
+    except BaseException:  # including KeyboardInterrupt
+        old.rename(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def verify_checksums(
+    directory: Path, kind: str, version: int, required: Collection[str]
+) -> set[str]:
+    """Check a directory against its manifest; return the names of the files that it lists.
 
     Args:
-        folder: has a manifest.
-        kind: what it should be.
+        directory: a directory with a manifest.
+        kind: the format that it should have.
         version: the newest version of the format that can be read.
         required: files that it must have.
 
     Raises:
-        ArtifactError: it is of a newer version, or a file is missing or has changed.
-        OSError, ValueError, KeyError, TypeError: the manifest is malformed, or of another kind.
+        ArtifactError: the version is too new, or a file is missing or has changed.
+        OSError, ValueError, KeyError, TypeError: the manifest is malformed or of another format.
     """
-    manifest = read_json(folder / MANIFEST)
+    manifest = read_json(directory / MANIFEST)
     if manifest.get("format") != kind:
         raise ValueError(f"{MANIFEST} does not describe a {kind}")
-    found = manifest["format_version"]
-    if not isinstance(found, int) or found < 1:
-        raise ValueError(f"{MANIFEST} has the format version {found!r}")
-    if found > version:
+    format_version = manifest["format_version"]
+    if not isinstance(format_version, int) or format_version < 1:
+        raise ValueError(f"{MANIFEST} has the format version {format_version!r}")
+    if format_version > version:
         raise ArtifactError(
-            f"{folder}: the {kind.split()[-1]} has format version {found}, and this program reads "
-            f"up to {version}; upgrade fasttext-app"
+            f"{directory}: the {kind.split()[-1]} has format version {format_version}, and this "
+            f"program reads up to {version}; upgrade fasttext-app"
         )
     files = manifest["files"]
     _check_listing(files, required)
     for name, entry in files.items():
-        _check_file(folder / name, entry, kind)
+        _check_file(directory / name, entry, kind)
     return set(files)
 
 
@@ -130,13 +140,13 @@ def _check_listing(files: Any, required: Collection[str]) -> None:
 
 
 def _check_file(path: Path, entry: Mapping[str, Any], kind: str) -> None:
-    again = f"copy the {kind.split()[-1]} again"
+    remedy = f"copy the {kind.split()[-1]} again"
     if not path.is_file():
-        raise ArtifactError(f"{path}: the file is missing; {again}")
-    found = path.stat().st_size
-    if found != entry.get("bytes"):
+        raise ArtifactError(f"{path}: the file is missing; {remedy}")
+    size = path.stat().st_size
+    if size != entry.get("bytes"):
         raise ArtifactError(
-            f"{path}: has {found} bytes where {entry.get('bytes')} were saved; {again}"
+            f"{path}: has {size} bytes, but {entry.get('bytes')} were saved; {remedy}"
         )
     if _sha256(path) != entry.get("sha256"):
         raise ArtifactError(f"{path}: has changed since it was saved (its checksum differs)")
@@ -148,33 +158,38 @@ def _sha256(path: Path) -> str:
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
-    """Write a JSON object."""
+    """Write a JSON object, indented."""
     path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; raises what ``json`` raises, and TypeError where it is something else."""
+    """Return the JSON object in a file.
+
+    Raises:
+        OSError, ValueError: the file cannot be read as JSON.
+        TypeError: it holds another JSON value.
+    """
     document = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(document, dict):
         raise TypeError(f"{path.name} is not a JSON object")
     return document
 
 
-def list_checkpoints(folder: Path) -> list[Path]:
-    """Return the checkpoints in a folder, the newest first."""
-    found = [entry for entry in folder.glob("[0-9]*") if entry.name.isdigit()]
-    return sorted(found, key=lambda entry: int(entry.name), reverse=True)
+def list_checkpoints(directory: Path) -> list[Path]:
+    """Return the checkpoints in a directory, newest first; a name is a number of steps."""
+    checkpoints = [path for path in directory.glob("[0-9]*") if path.name.isdigit()]
+    return sorted(checkpoints, key=lambda path: int(path.name), reverse=True)
 
 
-def refuse_unfinished(output: str | Path) -> None:
-    """Refuse to begin a run where another one did not end: its checkpoints would be lost.
+def refuse_unfinished_run(output: str | Path) -> None:
+    """Raise if a run did not finish in ``output``: a new run would delete its checkpoints.
 
     Raises:
         CheckpointError: there are checkpoints.
     """
-    folder = Path(output) / CHECKPOINTS
-    if list_checkpoints(folder):
+    checkpoints = Path(output) / CHECKPOINTS
+    if list_checkpoints(checkpoints):
         raise CheckpointError(
-            f"{output}: has the checkpoints of a run that did not end; go on with it by "
-            f"--resume {output}, or delete {folder}"
+            f"{output}: has the checkpoints of an unfinished run; resume it with "
+            f"--resume {output}, or delete {checkpoints}"
         )

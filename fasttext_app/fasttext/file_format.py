@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from fasttext_app.core.arrays import F32, I32, I64, U8
-from fasttext_app.core.atomic_file import replacing
+from fasttext_app.core.atomic_file import atomic_file
 from fasttext_app.errors import ArtifactError
 from fasttext_app.model.product_quantizer import CODES, Coded, Quantizer
 
@@ -283,7 +283,7 @@ def write_file(model: FastTextFile, path: str | Path) -> None:
     Raises:
         ArtifactError: it cannot be written.
     """
-    with replacing(path, ArtifactError) as place, place.open("wb") as file:
+    with atomic_file(path, ArtifactError) as place, place.open("wb") as file:
         for piece in _pieces(model):
             file.write(piece)
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from fasttext_app.core.arrays import F32, Array
 from fasttext_app.core.arrow import python_strings
-from fasttext_app.core.atomic_file import replacing
+from fasttext_app.core.atomic_file import atomic_file
 from fasttext_app.data.pretrained_vectors import PretrainedVectors
 from fasttext_app.errors import ArtifactError, DataError
 from fasttext_app.fasttext.convert import column_of, label_prefix, ordered_table
@@ -176,7 +176,7 @@ def write_outputs(artifact: Artifact, path: str | Path) -> None:
 
 
 def _write(named: Iterable[tuple[str, F32]], shape: tuple[int, ...], path: str | Path) -> None:
-    with replacing(path, ArtifactError) as place, place.open("wb") as file:
+    with atomic_file(path, ArtifactError) as place, place.open("wb") as file:
         file.write(f"{shape[0]} {shape[1]}\n".encode())
         for name, numbers in named:
             file.write(f"{name} {numbers_line(numbers)}\n".encode("utf-8", "surrogateescape"))

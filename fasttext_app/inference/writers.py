@@ -24,7 +24,7 @@ from typing import IO, Any
 import pyarrow as pa
 
 from fasttext_app.core.arrow import to_numpy
-from fasttext_app.core.atomic_file import replacing
+from fasttext_app.core.atomic_file import atomic_file
 from fasttext_app.errors import DataError
 from fasttext_app.inference.predictions import PREDICTIONS
 
@@ -76,7 +76,7 @@ def write_predictions(
     """
     if form == "parquet":
         assert output is not None, "format_for saw to it"
-        with replacing(output, DataError) as partial:
+        with atomic_file(output, DataError) as partial:
             return _write_parquet(batches, partial)
     with text_output(output) as file:
         return _write_text(batches, file, form, top_k)
@@ -95,7 +95,7 @@ def text_output(output: Path | None) -> Iterator[IO[str]]:
         yield sys.stdout
         return
     with (
-        replacing(output, DataError) as partial,
+        atomic_file(output, DataError) as partial,
         partial.open("w", encoding="utf-8", newline="") as file,
     ):
         yield file

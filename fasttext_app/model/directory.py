@@ -39,12 +39,11 @@ from fasttext_app.core.checksummed_dir import (
     CHECKPOINTS,
     MANIFEST,
     UNREADABLE,
+    checksummed_dir,
     read_json,
-    refuse_unfinished,
-    seal,
+    refuse_unfinished_run,
     verify_checksums,
     write_json,
-    written,
 )
 from fasttext_app.data.labels import LabelSet
 from fasttext_app.errors import ArtifactError, ConfigError
@@ -84,7 +83,7 @@ def check_target(path: str | Path, *, ends_run: bool = False) -> None:
         CheckpointError: a run that did not end has its checkpoints there.
     """
     if not ends_run:
-        refuse_unfinished(path)
+        refuse_unfinished_run(path)
     target = Path(path).resolve()
     if target.exists() and not target.is_dir():
         raise ArtifactError(f"{path}: is a file; choose another --output")
@@ -118,7 +117,8 @@ def save_artifact(artifact: Artifact, path: str | Path, *, ends_run: bool = Fals
     """
     check_target(path, ends_run=ends_run)
     try:
-        with written(Path(path).resolve()) as folder:
+        target = Path(path).resolve()
+        with checksummed_dir(target, FORMAT, FORMAT_VERSION, unchecked=[CARD]) as folder:
             _write_files(artifact, folder)
     except (OSError, SafetensorError, pa.ArrowException) as error:
         reason = getattr(error, "strerror", None) or error
@@ -205,7 +205,6 @@ def _write_files(artifact: Artifact, folder: Path) -> None:
     if artifact.tokenizer_asset is not None:
         (folder / "tokenizer.json").write_bytes(artifact.tokenizer_asset)
     (folder / CARD).write_text(model_card(artifact, MANIFEST), encoding="utf-8")
-    seal(folder, FORMAT, FORMAT_VERSION, unchecked=[CARD])
 
 
 def _read_vocabulary(path: Path) -> Vocabulary:

@@ -27,13 +27,12 @@ from fasttext_app.core.checksummed_dir import (
     CHECKPOINTS,
     MANIFEST,
     UNREADABLE,
+    checksummed_dir,
     list_checkpoints,
     read_json,
-    refuse_unfinished,
-    seal,
+    refuse_unfinished_run,
     verify_checksums,
     write_json,
-    written,
 )
 from fasttext_app.errors import ArtifactError, CheckpointError
 
@@ -123,7 +122,7 @@ class Checkpoints:
         except OSError as error:
             raise CheckpointError(f"{self.folder}: cannot be written: {error.strerror}") from None
         if self.newest is None:
-            refuse_unfinished(self.folder.parent)
+            refuse_unfinished_run(self.folder.parent)
         for left in self.folder.glob(".*"):  # by a run that was killed while it wrote
             shutil.rmtree(left, ignore_errors=True)
         return self
@@ -155,12 +154,11 @@ class Checkpoints:
         target = self.folder / f"{snapshot.progress['steps']:09d}"
         self._last = time.monotonic()
         try:
-            with written(target) as folder:
+            with checksummed_dir(target, KIND, VERSION) as folder:
                 tensors = {name: value.contiguous() for name, value in snapshot.tensors.items()}
                 save_file(tensors, folder / FILES[0])
                 write_json(folder / FILES[1], snapshot.progress)
                 write_json(folder / FILES[2], self._run)
-                seal(folder, KIND, VERSION)
         except UNREADABLE as error:
             reason = getattr(error, "strerror", None) or error
             raise CheckpointError(f"{target}: cannot be written: {reason}") from None

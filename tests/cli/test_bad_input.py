@@ -449,7 +449,7 @@ def test_a_damaged_model(fails, model, name):
         message = fails("predict", model, "text")
         if name != "manifest.json":
             assert message == (
-                f"{path}: has {kept} bytes where {len(whole)} were saved; copy the model again"
+                f"{path}: has {kept} bytes, but {len(whole)} were saved; copy the model again"
             )
     path.unlink()
     message = fails("predict", model, "text")

@@ -226,7 +226,7 @@ def assert_refused(folder: Path, message: str | None = None) -> None:
 def test_a_truncated_file(folder, name):
     content = (folder / name).read_bytes()
     (folder / name).write_bytes(content[:-1])
-    assert_refused(folder, f"{name}: has {len(content) - 1} bytes where {len(content)} were saved")
+    assert_refused(folder, f"{name}: has {len(content) - 1} bytes, but {len(content)} were saved")
     (folder / name).write_bytes(b"")
     assert_refused(folder, f"{name}: has 0 bytes")
 

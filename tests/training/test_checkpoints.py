@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from fasttext_app.config.interval import Interval
 from fasttext_app.config.loading import flat_layer, resolve
 from fasttext_app.config.schema import Config
-from fasttext_app.core.checksummed_dir import refuse_unfinished
+from fasttext_app.core.checksummed_dir import refuse_unfinished_run
 from fasttext_app.core.device import torch_threads
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.errors import CheckpointError
@@ -141,12 +141,12 @@ def test_two_runs_cannot_write_in_one_folder(tmp_path):
 
 def test_a_new_run_does_not_begin_over_one_that_did_not_end(tmp_path):
     saved(tmp_path, 5)
-    with pytest.raises(CheckpointError, match=f"go on with it by --resume {tmp_path}, or delete"):
+    with pytest.raises(CheckpointError, match=f"resume it with --resume {tmp_path}, or delete"):
         Checkpoints(tmp_path, RUN, EACH).__enter__()
-    with pytest.raises(CheckpointError, match="a run that did not end"):
-        refuse_unfinished(tmp_path)
+    with pytest.raises(CheckpointError, match="an unfinished run"):
+        refuse_unfinished_run(tmp_path)
     remove_checkpoints(tmp_path)
-    refuse_unfinished(tmp_path)
+    refuse_unfinished_run(tmp_path)
 
 
 def test_when_one_is_due(tmp_path, monkeypatch):

@@ -64,14 +64,14 @@ def unfinished(tmp_path):
 def test_no_model_is_saved_over_the_checkpoints_of_a_run_that_did_not_end(unfinished, tmp_path):
     before = find_checkpoint(unfinished).path
     model = trained(*rows_of())
-    with pytest.raises(CheckpointError, match="the checkpoints of a run that did not end"):
+    with pytest.raises(CheckpointError, match="the checkpoints of an unfinished run"):
         model.save(unfinished)
     model.save(tmp_path / "model")
     for command in (["quantize"], ["calibrate", "--data", "sample"]):
         arguments = [command[0], str(tmp_path / "model"), "--output", str(unfinished), *command[1:]]
         done = CliRunner().invoke(make_app(), arguments)
         assert done.exit_code == 1
-        assert "the checkpoints of a run that did not end" in done.stderr
+        assert "the checkpoints of an unfinished run" in done.stderr
     assert find_checkpoint(unfinished).path == before
 
 

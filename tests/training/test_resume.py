@@ -311,7 +311,7 @@ def test_two_runs_on_one_folder_with_checkpoints(place):
     for arguments in ([*TRAIN, "--output", "run"], ["train", "--resume", "run"]):
         done = invoke(*arguments)
         assert done.exit_code == 1
-        told = "another run writes its checkpoints there", "a run that did not end"
+        told = "another run writes its checkpoints there", "an unfinished run"
         assert any(part in done.stderr for part in told), done.stderr
     assert long.poll() is None
     long.kill()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fasttext_app.config.metric_name import Metric
-from fasttext_app.core.atomic_file import replacing
+from fasttext_app.core.atomic_file import atomic_file
 from fasttext_app.errors import DataError
 from fasttext_app.tuning.report import COLUMNS
 from fasttext_app.tuning.space import Dimension, Range, flat_settings
@@ -80,7 +80,7 @@ def draw_reliability(calibration: Calibration, path: Path) -> None:
         title=f"ECE {calibration['ece']:.4f}, {calibration['count']:,} {calibration['over']}",
     )
     axes.legend(loc="upper left")
-    with replacing(path, DataError) as partial:
+    with atomic_file(path, DataError) as partial:
         figure.savefig(partial, format=path.suffix.lower()[1:], dpi=150)
 
 
@@ -171,7 +171,7 @@ def draw_search(result: TuneResult, path: Path) -> bool:
     for number, dimension in enumerate(dimensions):
         axes = figure.add_subplot(grid[1 + number // COLUMNS, number % COLUMNS])
         _draw_setting(axes, result, dimension)
-    with replacing(path, DataError) as partial:
+    with atomic_file(path, DataError) as partial:
         figure.savefig(partial, dpi=110, format="png")
     return True
 
