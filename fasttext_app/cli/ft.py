@@ -188,11 +188,11 @@ def print_word_vectors(model: ModelFile) -> None:
     """Print the vector of each word of standard input."""
     from fasttext_app.fasttext.lines import text_lines
     from fasttext_app.fasttext.word_vectors import numbers_line
-    from fasttext_app.text.fasttext_tokenizer import SPACES
+    from fasttext_app.text.fasttext_tokenizer import split_words
 
     vectors = _load(model).vectors
     for lines in text_lines("-"):
-        for word in (word for line in lines for word in SPACES.split(line) if word):
+        for word in (word for line in lines for word in split_words(line)):
             _say(f"{word} {numbers_line(vectors.word(word))}")
 
 

@@ -22,7 +22,7 @@ from fasttext_app.fasttext.convert import from_fasttext
 from fasttext_app.fasttext.file_format import read_file
 from fasttext_app.fasttext.word_vectors import file_vectors
 from fasttext_app.inference.classifier import TextClassifier
-from fasttext_app.text.fasttext_tokenizer import END, SPACES
+from fasttext_app.text.fasttext_tokenizer import END, split_words
 
 __all__ = [
     "BOW",
@@ -109,5 +109,4 @@ def skipgram(*values: Any, **options: Any) -> NoReturn:
 
 def tokenize(text: str) -> list[str]:
     """Split a text into words, labels included; a line feed gives the word ``</s>``."""
-    words = text.replace("\n", f" {END} ")
-    return [word for word in SPACES.split(words) if word]
+    return split_words(text.replace("\n", f" {END} "))

@@ -30,7 +30,7 @@ from fasttext_app.inference.predictions import TopK
 from fasttext_app.model.artifact import Artifact, Tensors
 from fasttext_app.model.heads import FASTTEXT_FLOOR
 from fasttext_app.text.encoder import as_chunks
-from fasttext_app.text.fasttext_tokenizer import SPACES
+from fasttext_app.text.fasttext_tokenizer import split_words
 
 loss_name = Enum("loss_name", {name: number for number, name in LOSSES.items()})  # type: ignore[misc]
 
@@ -234,7 +234,7 @@ class FastText(Words):
         if any("\n" in line for line in lines):
             raise ValueError("get_line processes one line at a time (remove '\\n')")
         known = set(self.labels)
-        labels = [[word for word in SPACES.split(line) if word in known] for line in lines]
+        labels = [[word for word in split_words(line) if word in known] for line in lines]
         words = [
             [decoded(word, on_unicode_error) for word in found if word not in known]
             for found in self.classifier.encoder.tokenizer.split(lines)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from fasttext_app.config.schema import DataConfig
 from fasttext_app.data.csv import scan_delimited
-from fasttext_app.data.jsonl import scan_fasttext, scan_json_lines
+from fasttext_app.data.fasttext_text import scan_fasttext
+from fasttext_app.data.jsonl import scan_json_lines
 from fasttext_app.data.parquet import parquet_label_names, scan_parquet
 from fasttext_app.data.source import SPLIT_NAMES, Batches, Scan, Source
 from fasttext_app.errors import DataError

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from fasttext_app.core.arrays import F32, I64
 from fasttext_app.core.arrow import python_strings
 from fasttext_app.data.checked_stream import open_error
-from fasttext_app.data.jsonl import scan_lines
+from fasttext_app.data.lines import scan_lines
 from fasttext_app.errors import DataError
 from fasttext_app.text.vocabulary import Vocabulary
 

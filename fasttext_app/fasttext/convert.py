@@ -21,7 +21,7 @@ from fasttext_app.fasttext.file_format import LOSSES, SUPERVISED, FastTextFile, 
 from fasttext_app.fasttext.options import sgd_steps
 from fasttext_app.model.artifact import FASTTEXT, OUTPUT, Artifact, Tensors
 from fasttext_app.model.product_quantizer import CODES, Coded, dense, encode_rows
-from fasttext_app.text.fasttext_tokenizer import PREFIX, SPACES
+from fasttext_app.text.fasttext_tokenizer import PREFIX, WHITESPACE
 from fasttext_app.text.vocabulary import Vocabulary
 
 MARK = re.compile(r"__[^\W_]+__|[^\w\s]+")
@@ -256,7 +256,7 @@ def _bias_folded(table: F32, weight: F32, bias: F32) -> tuple[F32, F32]:
 def _obstacles(artifact: Artifact, quantized: bool) -> list[tuple[bool, str]]:
     """Return (is it so, why it cannot be written), most telling first."""
     text, model, tensors = artifact.config.text, artifact.config.model, artifact.tensors
-    cut = next((name for name in artifact.labels.names if SPACES.search(name)), None)
+    cut = next((name for name in artifact.labels.names if set(name) & set(WHITESPACE)), None)
     buckets = tensors.get("buckets")
     bias = tensors.get("bias", np.zeros(0))
     absent = buckets is not None and len(buckets) < text.hashed_rows

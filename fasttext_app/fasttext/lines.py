@@ -7,6 +7,7 @@ of a row is the whole line: the tokenizer ``fasttext`` knows labels, and leaves 
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,18 +15,17 @@ import numpy as np
 import pyarrow as pa
 
 from fasttext_app.core.arrow import string_array, strings_from_buffers
+from fasttext_app.data.lines import line_blocks
 from fasttext_app.data.source import Batches
 from fasttext_app.errors import DataError
 from fasttext_app.fasttext.convert import column_of
-from fasttext_app.text.fasttext_tokenizer import END, SPACES
+from fasttext_app.text.fasttext_tokenizer import END, WORD, split_words, whole_word
 
 LABEL_SEPARATOR = " "
 BLOCK = 1 << 22  # bytes that are read at a time
-BYTE_ORDER_MARK = "\N{ZERO WIDTH NO-BREAK SPACE}".encode()
-SPACE = rb"[ \n\r\t\v\f\0]"
 PIPE_BLOCK = 1 << 20  # the same, of a pipe
-TEXT_ENDS = re.compile(rf"(?<![^ \n\r\t\v\f\0]){END}(?![^ \n\r\t\v\f\0])")
-ENDS = re.compile(rb"(?<![^ \n\r\t\v\f\0])" + END.encode() + rb"(?![^ \n\r\t\v\f\0])")
+TEXT_ENDS = re.compile(whole_word(END))
+ENDS = re.compile(whole_word(END).encode())
 
 
 def scan_labeled(path: str | Path, prefix: str) -> Batches:
@@ -37,9 +37,7 @@ def scan_labeled(path: str | Path, prefix: str) -> Batches:
     Raises:
         DataError: the file cannot be read, is empty, or has a label that is not UTF-8.
     """
-    word = re.compile(
-        rb"(?<![^ \n\r\t\v\f\0])" + re.escape(prefix.encode()) + rb"([^ \n\r\t\v\f\0]+)"
-    )
+    word = re.compile(whole_word(f"{re.escape(prefix)}({WORD.pattern})").encode())
     first = 1
     for block in _blocks(path):
         lines = ENDS.sub(b"\n", block) if END.encode() in block else block
@@ -69,17 +67,13 @@ def _blocks(path: str | Path) -> Iterator[bytes]:
     """Read whole lines, some at a time."""
     try:
         with Path(path).open("rb") as file:
-            carried = [file.read(len(BYTE_ORDER_MARK)).removeprefix(BYTE_ORDER_MARK)]
-            empty = not carried[0]
-            while block := file.read(BLOCK):
-                head, feed, tail = block.rpartition(b"\n")
-                if feed:
-                    yield b"".join([*carried, head, feed])
-                    carried = []
-                carried.append(tail)
-                empty = False
-            if any(carried):
-                yield b"".join(carried)
+            empty = True
+            for block in line_blocks(lambda: file.read(BLOCK)):
+                if empty:  # the first one
+                    block = block.removeprefix(BOM_UTF8)
+                if block:
+                    yield block
+                    empty = False
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
     if empty:
@@ -99,17 +93,10 @@ def text_lines(path: str | Path) -> Iterator[list[str]]:
     """
     try:
         with open(0 if str(path) == "-" else path, "rb", closefd=str(path) != "-") as file:
-            begun: list[bytes] = []  # of a line whose end has not come
-            while block := file.read1(PIPE_BLOCK):  # of a pipe, what there is
-                first, *others = block.split(b"\n")
-                begun.append(first)
-                if others:
-                    lines = [b"".join(begun), *others[:-1]]
-                    begun = [others[-1]]
-                    for start in range(0, len(lines), LINES):
-                        yield _texts(lines[start : start + LINES])
-            if any(begun):
-                yield _texts([b"".join(begun)])
+            for block in line_blocks(lambda: file.read1(PIPE_BLOCK)):  # of a pipe, what there is
+                lines = block.removesuffix(b"\n").split(b"\n")
+                for start in range(0, len(lines), LINES):
+                    yield _texts(lines[start : start + LINES])
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
 
@@ -134,7 +121,7 @@ def labeled_lines(
         yield [
             (
                 line,
-                [word for word in SPACES.split(line) if word.startswith(prefix) and word in known],
+                [word for word in split_words(line) if word.startswith(prefix) and word in known],
             )
             for line in lines
         ]

@@ -22,7 +22,7 @@ from fasttext_app.fasttext.file_format import FastTextFile, read_file
 from fasttext_app.model.artifact import Artifact
 from fasttext_app.model.product_quantizer import Coded, dense
 from fasttext_app.text.encoder import TextEncoder
-from fasttext_app.text.fasttext_tokenizer import SPACES
+from fasttext_app.text.fasttext_tokenizer import split_words
 from fasttext_app.text.tokenizers import load_tokenizer
 from fasttext_app.text.vocabulary import Vocabulary
 
@@ -86,7 +86,7 @@ class WordVectors:
         """Return the vector of a line, [D]."""
         if self._supervised:
             return self._mean(self.encoder.encode_few([text]).indices.tolist())
-        vectors = [self.word(word) for word in SPACES.split(text) if word]
+        vectors = [self.word(word) for word in split_words(text)]
         norms = [float(np.linalg.norm(vector)) for vector in vectors]
         unit = [vector / norm for vector, norm in zip(vectors, norms, strict=True) if norm > 0]
         return np.mean(unit, axis=0, dtype=np.float32) if unit else np.zeros(self.dim, np.float32)

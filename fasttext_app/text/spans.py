@@ -10,12 +10,11 @@ import re
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from fasttext_app.text.fasttext_tokenizer import END
+from fasttext_app.text.fasttext_tokenizer import END, WORD
 
 Span: TypeAlias = tuple[int, int]
 
-WORD = re.compile(r"\S+")
-FASTTEXT_WORD = re.compile("[^ \n\r\t\v\f\0]+")
+UNICODE_WORD = re.compile(r"\S+")
 
 
 def whitespace_spans(text: str) -> list[Span]:
@@ -24,7 +23,7 @@ def whitespace_spans(text: str) -> list[Span]:
     >>> whitespace_spans(" to  be")
     [(1, 3), (5, 7)]
     """
-    return [match.span() for match in WORD.finditer(text)]
+    return [match.span() for match in UNICODE_WORD.finditer(text)]
 
 
 def fasttext_spans(text: str, prefix: str) -> list[Span]:
@@ -34,7 +33,7 @@ def fasttext_spans(text: str, prefix: str) -> list[Span]:
     [(11, 13), (14, 16), (16, 16)]
     """
     spans: list[Span] = []
-    for match in FASTTEXT_WORD.finditer(text):
+    for match in WORD.finditer(text):
         if match[0] == END:
             return [*spans, match.span()]
         if not match[0].startswith(prefix):

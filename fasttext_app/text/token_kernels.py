@@ -16,7 +16,7 @@ import numpy as np
 
 from fasttext_app.core.arrays import I32, I64, U8, U32, U64
 from fasttext_app.core.jit import compiled
-from fasttext_app.text.fasttext_tokenizer import END
+from fasttext_app.text.fasttext_tokenizer import END, WHITESPACE
 from fasttext_app.text.hashing import reference_fnv1a
 
 SEED, PRIME = np.uint64(2166136261), np.uint64(16777619)
@@ -47,12 +47,12 @@ def _kinds(english: bool) -> U8:
 def _ascii_spaces() -> U8:
     """Say the same by the rules of fastText, which knows these six bytes and NUL."""
     kinds = np.full(256, WORD, dtype=np.uint8)
-    kinds[[*b" \n\r\t\v\f\0"]] = SPACE
+    kinds[[*WHITESPACE.encode()]] = SPACE
     return kinds
 
 
-WHITESPACE, ENGLISH, FASTTEXT = range(3)
-RULES = {"whitespace": WHITESPACE, "basic_english": ENGLISH, "fasttext": FASTTEXT}
+UNICODE, ENGLISH, FASTTEXT = range(3)
+RULES = {"whitespace": UNICODE, "basic_english": ENGLISH, "fasttext": FASTTEXT}
 """The rules of each tokenizer: what stands between Unicode spaces; those of ``basic_english``; or
 what stands between ASCII spaces, whatever the bytes."""
 PLAIN_KINDS, ENGLISH_KINDS, ASCII_KINDS = (

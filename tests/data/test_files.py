@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 
 from fasttext_app.config.schema import DataConfig
 from fasttext_app.data import csv as delimited
-from fasttext_app.data import jsonl as lines
-from fasttext_app.data import parquet
+from fasttext_app.data import jsonl, lines, parquet
 from fasttext_app.data.files import scan_file
 from fasttext_app.data.spec import open_source, open_texts
 from fasttext_app.errors import DataError
@@ -295,15 +294,15 @@ def test_a_header_and_no_rows(file):
 # --- JSON lines
 
 
-def jsonl(rows: list[dict[str, object]], **options: object) -> str:
+def json_lines(rows: list[dict[str, object]], **options: object) -> str:
     return "".join(json.dumps(row, **options) + "\n" for row in rows)
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.ndjson", "a.json", "a.jsonl.gz"])
 def test_json_lines(file, name):
     rows = [{"id": 1, "text": "one", "label": "x"}, {"label": "y", "text": "two", "more": [1]}]
-    assert rows_of(file(name, jsonl(rows))) == [("one", "x"), ("two", "y")]
-    assert texts_of(file(name, jsonl(rows))) == ["one", "two"]
+    assert rows_of(file(name, json_lines(rows))) == [("one", "x"), ("two", "y")]
+    assert texts_of(file(name, json_lines(rows))) == ["one", "two"]
 
 
 @pytest.mark.parametrize(
@@ -311,13 +310,13 @@ def test_json_lines(file, name):
     [(["x", "y"], ["x", "y"]), ([10, -9], ["10", "-9"]), ([True, False], ["true", "false"])],
 )
 def test_json_labels_of_each_type(file, labels, read):
-    path = file("a.jsonl", jsonl([{"text": "t", "label": label} for label in labels]))
+    path = file("a.jsonl", json_lines([{"text": "t", "label": label} for label in labels]))
     assert [label for _, label in rows_of(path)] == read
 
 
 def test_a_json_text_that_looks_like_a_date_stays_a_text(file):
     texts = ["2020-01-01", "2020-01-01T00:00:00Z", "12", "true"]
-    path = file("a.jsonl", jsonl([{"text": text, "label": text} for text in texts]))
+    path = file("a.jsonl", json_lines([{"text": text, "label": text} for text in texts]))
     assert rows_of(path) == [(text, text) for text in texts]
 
 
@@ -327,14 +326,14 @@ def test_json_blank_lines_and_line_ends(file):
 
 
 def test_json_text_columns_are_joined(file):
-    path = file("a.jsonl", jsonl([{"title": "a", "body": "b", "label": "x"}]))
+    path = file("a.jsonl", json_lines([{"title": "a", "body": "b", "label": "x"}]))
     assert rows_of(path, text_columns=["title", "body"]) == [("a b", "x")]
 
 
 @FIXTURES_ARE_FINE
 @given(rows=ROWS, ascii_only=st.booleans())
 def test_json_lines_read_what_json_dumps_wrote(file, rows, ascii_only):
-    content = jsonl([{"text": t, "label": n} for t, n in rows], ensure_ascii=ascii_only)
+    content = json_lines([{"text": t, "label": n} for t, n in rows], ensure_ascii=ascii_only)
     path = file("a.jsonl", content)
     assert rows_of(path) == rows
     assert texts_of(path) == [text for text, _ in rows]
@@ -344,9 +343,9 @@ def test_json_lines_read_what_json_dumps_wrote(file, rows, ascii_only):
 @given(rows=st.lists(st.tuples(ODD_TEXT, LABEL), min_size=8, max_size=30))
 def test_json_lines_in_many_blocks(file, rows):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lines, "BLOCK_BYTES", 512)
-        patch.setattr(lines, "LINE_BLOCK_BYTES", 64)
-        content = jsonl([{"text": text, "label": label} for text, label in rows])
+        patch.setattr(jsonl, "BLOCK_BYTES", 512)
+        patch.setattr(lines, "BLOCK_BYTES", 64)
+        content = json_lines([{"text": text, "label": label} for text, label in rows])
         assert rows_of(file("a.jsonl", content)) == rows
 
 
@@ -378,7 +377,7 @@ GOOD_JSON = '{"text":"a","label":"x"}\n'
     ],
 )
 def test_a_bad_json_line_is_named_with_its_line(file, monkeypatch, block, bad, message):
-    monkeypatch.setattr(lines, "BLOCK_BYTES", block)
+    monkeypatch.setattr(jsonl, "BLOCK_BYTES", block)
     path = file("a.jsonl", GOOD_JSON * 20 + "\n \n" + bad + "\n" + GOOD_JSON * 20)
     with pytest.raises(DataError) as error:
         rows_of(path)
@@ -389,7 +388,7 @@ def test_a_json_line_longer_than_a_block(file, monkeypatch):
     long = json.dumps({"text": "word " * 700_000, "label": "x"})
     path = file("a.jsonl", GOOD_JSON * 3 + long + "\n" + GOOD_JSON)
     assert [len(text) for text, _ in rows_of(path)] == [1, 1, 1, 3_500_000, 1]
-    monkeypatch.setattr(lines, "BLOCK_BYTES", 1 << 20)
+    monkeypatch.setattr(jsonl, "BLOCK_BYTES", 1 << 20)
     with pytest.raises(DataError, match=r"a\.jsonl:4: the line is longer than 1 MB$"):
         rows_of(path)
 
@@ -612,7 +611,7 @@ def test_fasttext_keeps_the_spaces_inside_a_text(file):
     ],
 )
 def test_a_bad_fasttext_line_is_named_with_its_line(file, monkeypatch, block, bad, message):
-    monkeypatch.setattr(lines, "LINE_BLOCK_BYTES", block)
+    monkeypatch.setattr(lines, "BLOCK_BYTES", block)
     good = "__label__x some words\n"
     path = file("a.txt", good * 20 + "\n" + bad + "\n" + good * 20)
     with pytest.raises(DataError) as error:
@@ -641,7 +640,7 @@ def test_fasttext_reads_what_was_written(file, rows, block, end):
     ]
     path = file("a.txt", end.join(written_lines) + end)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lines, "LINE_BLOCK_BYTES", block)
+        patch.setattr(lines, "BLOCK_BYTES", block)
         assert rows_of(path) == [(text.strip(), label) for text, label, _ in rows]
 
 
@@ -672,7 +671,7 @@ def test_plain_lines_are_those_between_line_feeds(file, content, block):
         expected.pop()
     path = file("a.txt", content)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lines, "LINE_BLOCK_BYTES", block)
+        patch.setattr(lines, "BLOCK_BYTES", block)
         assert texts_of(path) == expected
 
 

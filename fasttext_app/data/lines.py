@@ -1,0 +1,60 @@
+"""Lines of files: blocks of whole lines of any bytes, and checked lines of text.
+
+``line_blocks`` is the one place where a stream is cut at line feeds. ``scan_lines`` adds what a
+text file needs: valid UTF-8, ``.gz``, line numbers. fastText's own reader (``fasttext/lines.py``)
+takes any bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fasttext_app.core.arrow import string_array
+from fasttext_app.data.checked_stream import CheckedStream
+
+BLOCK_BYTES = 1 << 22
+
+
+def line_blocks(read: Callable[[], bytes]) -> Iterator[bytes]:
+    r"""Yield blocks of whole lines; only the last may lack its line feed.
+
+    Args:
+        read: returns the next bytes of the stream, ``b""`` at its end.
+
+    >>> from io import BytesIO
+    >>> stream = BytesIO(b"to\nbe\nor not")
+    >>> list(line_blocks(lambda: stream.read(4)))
+    [b'to\n', b'be\n', b'or not']
+    """
+    unfinished: list[bytes] = []  # pieces of a line whose end has not been read
+    while block := read():
+        lines, line_feed, rest = block.rpartition(b"\n")
+        if line_feed:
+            yield b"".join([*unfinished, lines, line_feed])
+            unfinished = []
+        unfinished.append(rest)
+    if any(unfinished):
+        yield b"".join(unfinished)
+
+
+def scan_lines(path: Path, errors: str = "strict") -> Iterator[tuple[int, pa.StringArray]]:
+    r"""Yield (number of the first line, lines) block by block; ``\n`` or ``\r\n`` ends a line.
+
+    Raises:
+        DataError: the file is missing, or its bytes are not text.
+    """
+    first = 1
+    with CheckedStream(path, errors) as stream:
+        for block in line_blocks(lambda: stream.read(BLOCK_BYTES)):
+            lines = _split(block.removesuffix(b"\n"))
+            yield first, lines
+            first += len(lines)
+
+
+def _split(block: bytes) -> pa.StringArray:
+    lines = pc.split_pattern(string_array([block.decode("utf-8")]), "\n").flatten()
+    return pc.utf8_rtrim(lines, "\r") if b"\r" in block else lines
