@@ -112,20 +112,20 @@ def test_training_imports_neither_pandas_nor_scipy_nor_the_compiler_of_torch(tmp
     assert run_program(slow, "train", "--data", data, "--output", model, *options) == [0, []]
 
 
-@pytest.mark.parametrize("own_process", [True, False])
-def test_commands_do_without_the_linear_algebra_of_scipy_and_programs_keep_it(own_process):
+@pytest.mark.parametrize("is_command", [True, False])
+def test_commands_do_not_import_scipy_linalg_and_other_programs_do(is_command):
     pytest.importorskip("scipy")
     code = (
         "import json, sys\n"
-        "from fasttext_app.core import startup as lean_imports\n"
-        f"lean_imports.own_process = {own_process}\n"
+        "from fasttext_app.core import startup\n"
+        f"startup.is_command = {is_command}\n"
         "from fasttext_app.training.optim.cpu_kernels import load_kernels\n"
         "load_kernels('adagrad')\n"
         "found = 'scipy.linalg' in sys.modules\n"
         "import scipy.linalg\n"
         "print(json.dumps([found, float(scipy.linalg.norm([3, 4]))]))"
     )
-    assert run(code) == [not own_process, 5.0]
+    assert run(code) == [not is_command, 5.0]
 
 
 def test_predicting_many_texts_does_not_import_scipy(tiny_model_dir, tmp_path):
@@ -192,12 +192,12 @@ def test_training_starts_its_second_process_before_anything_with_threads_is_impo
     rows.write_text("text,label\n" + "good fun,a\nbad luck,b\n" * 8)
     code = (
         "import json, sys\n"
-        "from fasttext_app.core import subprocess as background\n"
+        "from fasttext_app.core import fork\n"
         "from fasttext_app.cli import app as cli\n"
         "forked = []\n"
-        "can = background.can_fork\n"
+        "can = fork.can_fork\n"
         "def can_fork():\n    forked.append(can())\n    return forked[-1]\n"
-        "background.can_fork = can_fork\n"
+        "fork.can_fork = can_fork\n"
         "try:\n    cli.make_app()(['train', '--data', sys.argv[1], '--output', sys.argv[2],\n"
         "             '--epochs', '1', *sys.argv[3:]])\n"
         "except SystemExit as end:\n    print(json.dumps([end.code, forked]))"

@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 
 from fasttext_app._version import __version__
 from fasttext_app.cli.errors import drop_output, reported_errors
-from fasttext_app.core import startup as lean_imports
+from fasttext_app.core import startup
 
 COMMANDS = {
     "train": "train",
@@ -91,7 +91,7 @@ def main() -> None:
     # Its threads, which nothing here needs, spin while NumPy is imported.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")  # to look for any takes time
-    lean_imports.own_process = True
+    startup.is_command = True
     code: Any = 0
     first = sys.argv[1] if len(sys.argv) > 1 else None
     if first != "tune":  # it makes one model after another; what other commands make, stays

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,13 +24,9 @@ from fasttext_app.cli.options import (
     print_json,
 )
 from fasttext_app.core.checksummed_dir import refuse_unfinished_run
-from fasttext_app.core.signals import Interrupts
+from fasttext_app.core.signals import DeferredInterrupts
 from fasttext_app.errors import CheckpointError
 from fasttext_app.training.checkpoints import CheckpointRef, find_checkpoint
-
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # of glibc's malloc.h
-LARGE = 1 << 22  # bytes of an array that gets pages of its own
-KEPT = 1 << 24  # bytes of free memory that are not given back, to be asked for again at once
 
 
 def train(
@@ -129,7 +124,7 @@ def train(
         _check_place(target, replace=True)
         _dry_run(resolved, json)
         return
-    with Interrupts() as interrupts, _prepared(resolved, interrupts) as prepared:
+    with DeferredInterrupts() as interrupts, _prepared(resolved, interrupts) as prepared:
         _check_place(target, replace=resume is not None or output is not None)
         _run(resolved, prepared, target, json, found, interrupts, tensorboard)
 
@@ -158,36 +153,27 @@ def _check_place(target: Path, *, replace: bool) -> None:
 
 
 @contextmanager
-def _prepared(config: Any, interrupts: Interrupts) -> Iterator[Callable[[], Any]]:
+def _prepared(config: Any, interrupts: DeferredInterrupts) -> Iterator[Callable[[], Any]]:
     """Begin to read the data and, meanwhile, to import torch; yield what waits for the data."""
-    from fasttext_app.core.startup import preload_torch
-    from fasttext_app.core.subprocess import Background, can_fork
+    from fasttext_app.core.fork import ForkedCall, can_fork
+    from fasttext_app.core.startup import preload_torch, tune_malloc
 
     def prepare(folder: str, *, hand_over: bool) -> Any:
         from fasttext_app.training.prepare import prepare_source
 
         return prepare_source(config, folder, hand_over=hand_over)
 
-    _spare_memory()
+    tune_malloc()
     with TemporaryDirectory(prefix="fasttext_app-") as folder:
         fork = can_fork() and config.trainer.threads != 1
         work = partial(prepare, folder, hand_over=fork)
         if fork:
-            with Background(work) as background:
+            with ForkedCall(work) as background:
                 preload_torch()
-                yield interrupts.raising(background.result)
+                yield interrupts.interruptible(background.result)
         else:
             preload_torch()
-            yield interrupts.raising(work)
-
-
-def _spare_memory() -> None:
-    """Tell the C library which of the memory that is free again to keep."""
-    with suppress(AttributeError, TypeError):  # not every one can be told
-        tell = ctypes.CDLL(None).mallopt
-        tell(M_ARENA_MAX, 1)  # the threads share it, where each would keep its own
-        tell(M_TRIM_THRESHOLD, KEPT)
-        tell(M_MMAP_THRESHOLD, LARGE)  # else small arrays that stay come to lie between large ones
+            yield interrupts.interruptible(work)
 
 
 def _default_output(config: str | None, source: str | None) -> Path:
@@ -216,7 +202,7 @@ def _run(
     target: Path,
     as_json: bool,
     found: CheckpointRef | None,
-    interrupts: Interrupts,
+    interrupts: DeferredInterrupts,
     tensorboard: Path | None,
 ) -> None:
     from fasttext_app import pipeline
@@ -265,7 +251,7 @@ def _run(
         raise typer.Exit(interrupts.exit_code)
 
 
-def _go_on_later(target: Path, interrupts: Interrupts) -> None:
+def _go_on_later(target: Path, interrupts: DeferredInterrupts) -> None:
     """End the program, where there is a checkpoint to go on from."""
     from fasttext_app.cli.render import tables as console
 

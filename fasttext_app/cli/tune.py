@@ -23,7 +23,7 @@ from fasttext_app.cli.options import (
     data_layer,
     print_json,
 )
-from fasttext_app.core.signals import Interrupts
+from fasttext_app.core.signals import DeferredInterrupts
 
 if TYPE_CHECKING:
     from fasttext_app.config.schema import Config
@@ -134,11 +134,11 @@ def tune(
         typer.echo("data.validation is 0; the search holds rows out (auto)", err=True)
     if train:
         check_target(output / "model")
-    with Interrupts() as interrupts:
+    with DeferredInterrupts() as interrupts:
         try:
             result = _search(base, output, study, space, (trials, time), max_size, interrupts)
         except KeyboardInterrupt:
-            interrupts.take()
+            interrupts.raise_pending()
             raise
     _leave(result, output, as_json=json)
     if result.interrupted:
@@ -154,7 +154,7 @@ def _search(
     space: Path | None,
     budget: tuple[int | None, float | None],
     max_bytes: int | None,
-    interrupts: Interrupts,
+    interrupts: DeferredInterrupts,
 ) -> TuneResult:
     from fasttext_app.cli.render.tune import TuneProgress
     from fasttext_app.core.device import resolve_device
@@ -192,16 +192,16 @@ def _search(
         progress.close()
 
 
-def _examples(interrupts: Interrupts, config: Config) -> Examples:
+def _examples(interrupts: DeferredInterrupts, config: Config) -> Examples:
     """Open the training rows; a signal is taken between two batches of them."""
     from fasttext_app.data.split import load_examples
     from fasttext_app.training.tokenized import batches_of
 
-    examples = interrupts.raising(partial(load_examples, config))()
+    examples = interrupts.interruptible(partial(load_examples, config))()
     held_out = examples.validation
     if held_out is not None:
-        held_out = interrupts.between(batches_of(held_out))
-    rows = interrupts.between(batches_of(examples.train))
+        held_out = interrupts.raise_between(batches_of(held_out))
+    rows = interrupts.raise_between(batches_of(examples.train))
     return replace(examples, train=rows, validation=held_out)
 
 
@@ -249,11 +249,11 @@ def _train(config: Config, target: Path) -> None:
     from fasttext_app.pipeline import train
 
     progress = TrainProgress()
-    with Interrupts() as interrupts:
+    with DeferredInterrupts() as interrupts:
         try:
             trained = train(config, _examples(interrupts, config), progress, stop=interrupts)
         finally:
             progress.close()
-        interrupts.take()
+        interrupts.raise_pending()
     trained.model.save(target)
     console.err.print(f"saved the model to {target}")

@@ -1,4 +1,4 @@
-"""``compiled``: how the hot loops become machine code (numba, without the GIL, cached on disk)."""
+"""Compilation of the hot loops with numba: without the interpreter lock, cached on disk."""
 
 from __future__ import annotations
 
@@ -11,63 +11,66 @@ from numba.core import types
 from numba.core.cgutils import get_or_insert_function, unpack_tuple
 from numba.extending import intrinsic
 
-from fasttext_app.core.startup import forgo_blas
+from fasttext_app.core.startup import hide_scipy_linalg
 
-forgo_blas()
+hide_scipy_linalg()
 
-AHEAD = 16
-"""How many rows before its turn a row is prefetched."""
+PREFETCH_DISTANCE = 16
+"""Number of rows by which a prefetch precedes the use of a row."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def compiled(function: Function) -> Function:
-    """Compile a function at its first call; later processes load the machine code from a cache.
+    """Compile a function on its first call; later processes load the machine code from a cache.
 
-    The cache is beside the module, or in the user's cache folder where that is read-only. Where
-    neither can be written, every process compiles anew. A division by zero gives inf or nan, as in
-    NumPy: Python's check of every divisor would keep loops out of the vector units.
+    The cache is beside the module, or in the user's cache folder if that is read-only. If neither
+    can be written, every process compiles. A division by zero gives inf or nan, as in NumPy:
+    Python's check of each divisor would prevent vectorization.
     """
-    how: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
     try:
-        made = numba.njit(cache=True, **how)(function)
-    except RuntimeError:  # numba found no place for a cache
-        made = numba.njit(**how)(function)
-    return cast("Function", made)
+        dispatcher = numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # numba found no folder for the cache
+        dispatcher = numba.njit(**options)(function)
+    return cast("Function", dispatcher)
 
 
-def _prefetch(array: Any, row: Any, *, write: bool) -> Any:
+def _prefetch(array: Any, row: Any, *, for_write: bool) -> Any:
+    """Return the signature and the code generator that ``@intrinsic`` expects."""
+
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array_type, row_type = signature.args
+        # The address of array[row]: the data pointer plus row * strides[0].
         view = context.make_array(array_type)(context, builder, arguments[0])
         stride = unpack_tuple(builder, view.strides, array_type.ndim)[0]
-        number = context.cast(builder, arguments[1], row_type, types.intp)
-        start = builder.ptrtoint(view.data, stride.type)
+        index = context.cast(builder, arguments[1], row_type, types.intp)
+        base = builder.ptrtoint(view.data, stride.type)
         byte_pointer, int32 = ir.IntType(8).as_pointer(), ir.IntType(32)
-        address = builder.inttoptr(builder.add(start, builder.mul(number, stride)), byte_pointer)
-        kind = ir.FunctionType(ir.VoidType(), [byte_pointer, int32, int32, int32])
-        fetch = get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
-        keep_close, data = int32(3), int32(1)
-        builder.call(fetch, [address, int32(int(write)), keep_close, data])
+        address = builder.inttoptr(builder.add(base, builder.mul(index, stride)), byte_pointer)
+        # llvm.prefetch(address, read or write, locality, cache type)
+        prefetch_type = ir.FunctionType(ir.VoidType(), [byte_pointer, int32, int32, int32])
+        prefetch = get_or_insert_function(builder.module, prefetch_type, "llvm.prefetch.p0i8")
+        keep_in_cache, data_cache = int32(3), int32(1)
+        builder.call(prefetch, [address, int32(int(for_write)), keep_in_cache, data_cache])
         return context.get_dummy_value()
 
     return types.void(array, row), generate
 
 
-def _to_read(typing_context: Any, array: Any, row: Any) -> Any:
-    return _prefetch(array, row, write=False)
+def _prefetch_for_read(typing_context: Any, array: Any, row: Any) -> Any:
+    return _prefetch(array, row, for_write=False)
 
 
-def _to_write(typing_context: Any, array: Any, row: Any) -> Any:
-    return _prefetch(array, row, write=True)
+def _prefetch_for_write(typing_context: Any, array: Any, row: Any) -> Any:
+    return _prefetch(array, row, for_write=True)
 
 
-prefetch_row: Any = intrinsic(_to_read)
-"""``prefetch_row(array, row)``: have the first cache line of ``array[row]`` brought in.
+prefetch_row: Any = intrinsic(_prefetch_for_read)
+"""``prefetch_row(array, row)``: load the first cache line of ``array[row]``; in compiled code only.
 
-For compiled code only. Rows that are looked up at random come from far away; the processor goes on
-with other rows while they come.
+Rows of a large table are rarely in the cache. The processor works on earlier rows while it loads.
 """
 
-prefetch_to_write: Any = intrinsic(_to_write)
-"""The same for a row that will be written to, which no other core may keep."""
+prefetch_row_for_write: Any = intrinsic(_prefetch_for_write)
+"""``prefetch_row`` for a row that will be written to: other cores give up their copies."""

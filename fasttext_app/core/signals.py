@@ -1,8 +1,8 @@
-"""``Interrupts``: Ctrl-C and SIGTERM, taken when it suits the work.
+"""Handle Ctrl-C and SIGTERM where it is safe.
 
-A signal that comes amid a training step would leave half a step behind, and Python can lose an
-exception that comes amid an import. So a signal is noted; who works asks for it between two pieces
-of work, or waits where it may raise. A second one raises wherever it comes.
+An exception in the middle of a training step would leave half a step behind, and Python can lose
+one that is raised within an import. So the first signal is only recorded: the work asks for it
+between two steps, or allows it to raise. A second signal raises at once.
 """
 
 from __future__ import annotations
@@ -17,21 +17,24 @@ Result = TypeVar("Result")
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM came."""
+    """SIGTERM was received."""
 
 
-class Interrupts:
-    """Notes signals while it is entered, in the main thread."""
+class DeferredInterrupts:
+    """A context manager that records SIGINT and SIGTERM; for the main thread.
+
+    Calling it returns whether a signal was received, so it serves as a ``stop`` function.
+    """
 
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
-        """The signal that came first."""
-        self._raising = False
-        self._handlers: dict[signal.Signals, Any] = {}
+        """The first signal."""
+        self._raise_at_once = False
+        self._previous_handlers: dict[signal.Signals, Any] = {}
 
-    def __enter__(self) -> Interrupts:
+    def __enter__(self) -> DeferredInterrupts:
         for number in (signal.SIGINT, signal.SIGTERM):
-            self._handlers[number] = signal.signal(number, self._note)
+            self._previous_handlers[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(
@@ -40,21 +43,21 @@ class Interrupts:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for number, handler in self._handlers.items():
+        for number, handler in self._previous_handlers.items():
             signal.signal(number, handler)
 
     def __call__(self) -> bool:
-        """Return whether a signal came."""
+        """Return whether a signal was received."""
         return self.received is not None
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        again = self.received is not None
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        is_second = self.received is not None
         self.received = self.received or signal.Signals(number)
-        if again or self._raising:
-            self.take()
+        if is_second or self._raise_at_once:
+            self.raise_pending()
 
-    def take(self) -> None:
-        """Raise what came, if any.
+    def raise_pending(self) -> None:
+        """Raise the exception of the first signal, if one was received.
 
         Raises:
             KeyboardInterrupt: Ctrl-C.
@@ -63,26 +66,26 @@ class Interrupts:
         if self.received is not None:
             raise Terminated if self.received == signal.SIGTERM else KeyboardInterrupt
 
-    def raising(self, function: Callable[[], Result]) -> Callable[[], Result]:
-        """Return the function so that signals amid it raise at once, and one that came before."""
+    def interruptible(self, function: Callable[[], Result]) -> Callable[[], Result]:
+        """Return ``function`` such that a signal before or during the call raises at once."""
 
         def call() -> Result:
-            self._raising = True
+            self._raise_at_once = True
             try:
-                self.take()
+                self.raise_pending()
                 return function()
             finally:
-                self._raising = False
+                self._raise_at_once = False
 
         return call
 
-    def between(self, items: Iterable[Item]) -> Iterator[Item]:
-        """Yield the items; a signal is taken before the next of them."""
+    def raise_between(self, items: Iterable[Item]) -> Iterator[Item]:
+        """Yield ``items``; a signal raises before the next one."""
         for item in items:
-            self.take()
+            self.raise_pending()
             yield item
 
     @property
     def exit_code(self) -> int:
-        """What a shell reports of a process that the signal ended."""
+        """The exit code of a process that the signal ended, as a shell reports it."""
         return 128 + (self.received or signal.SIGINT)

@@ -1,4 +1,4 @@
-"""``forgo_blas``: kernels load in half the time where SciPy is installed."""
+"""Start-up time and memory of the command line: for a process that runs one command and ends."""
 
 from __future__ import annotations
 
@@ -12,34 +12,49 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
-own_process = False
-"""Whether the process runs a command of this program, and nothing else."""
+is_command = False
+"""Whether this process runs a command of fasttext-app; false if a program imports the package."""
 
 BLAS = "scipy.linalg"
 
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # of glibc's malloc.h
+MMAP_BYTES = 1 << 22
+"""Size from which a block gets pages of its own, which are returned when it is freed."""
+TRIM_BYTES = 1 << 24
+"""Free memory at the end of the heap that is kept, because it is soon needed again."""
 
-def forgo_blas() -> None:
-    """Have numba not find SciPy's linear algebra, in a process of one's own.
 
-    No kernel here has any, and importing it takes as long as all else that numba loads. Numba then
-    compiles no ``np.dot`` in this process, so a program that merely uses this one is left alone.
+def tune_malloc() -> None:
+    """Limit the memory that glibc keeps after it is freed; other C libraries are left alone."""
+    with suppress(AttributeError, TypeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(M_ARENA_MAX, 1)  # all threads share one arena instead of keeping one each
+        mallopt(M_TRIM_THRESHOLD, TRIM_BYTES)
+        # glibc then no longer raises it; large arrays would leave holes in the heap when freed.
+        mallopt(M_MMAP_THRESHOLD, MMAP_BYTES)
+
+
+def hide_scipy_linalg() -> None:
+    """Keep numba from importing ``scipy.linalg``, which takes as long as the rest of numba.
+
+    Only in a command: numba then cannot compile ``np.dot``, which no kernel here uses but another
+    program may.
     """
-    if not own_process or BLAS in sys.modules:
+    if not is_command or BLAS in sys.modules:
         return
     empty = sys.modules[BLAS] = ModuleType(BLAS)
     try:
-        import numba.np.arraymath  # noqa: F401  # it looks for it once
+        import numba.np.arraymath  # noqa: F401  # the only place that looks for it
     finally:
-        if sys.modules.get(BLAS) is empty:  # who needs it later gets the real one
+        if sys.modules.get(BLAS) is empty:  # a later import gets the real module
             del sys.modules[BLAS]
 
 
 def preload_torch() -> None:
-    """Begin to import torch on another thread, so that reading and tokenizing need not wait.
+    """Start to import torch on another thread, while data is read and tokenized.
 
-    Whoever imports torch later waits for what is left of it, and gets its error if there is one.
-    For a process of its own, as a command is: torch comes without TorchScript, which nothing here
-    uses, and whose compiler takes a sixth of the import.
+    A later ``import torch`` waits for it, and raises its error if it failed. TorchScript, which
+    nothing here uses, is disabled: its compiler takes a sixth of the import.
     """
     threading.Thread(target=_import_torch, name="preload torch", daemon=True).start()
 
@@ -47,18 +62,18 @@ def preload_torch() -> None:
 def _import_torch() -> None:
     spec = find_spec("torch")
     for folder in (spec and spec.submodule_search_locations) or ():
-        with suppress(OSError):  # an import would hold the interpreter's lock for as long as this
+        with suppress(OSError):  # ctypes releases the interpreter lock, an import does not
             ctypes.CDLL(str(Path(folder, "lib", "libtorch_cpu.so")))
-    scripting = os.environ.get("PYTORCH_JIT")
+    torchscript = os.environ.get("PYTORCH_JIT")
     os.environ["PYTORCH_JIT"] = "0"  # read once, by the import
-    gc.disable()  # what an import makes stays
+    gc.disable()  # an import creates no garbage
     try:
-        with suppress(Exception):  # whoever needs it imports it again, and reports it
+        with suppress(Exception):  # the import that needs it will raise it
             import torch  # noqa: F401
     finally:
-        gc.freeze()  # or the first collection would go through all of torch
+        gc.freeze()  # or the first collection would traverse all of torch
         gc.enable()
-        if scripting is None:
+        if torchscript is None:
             del os.environ["PYTORCH_JIT"]
         else:
-            os.environ["PYTORCH_JIT"] = scripting
+            os.environ["PYTORCH_JIT"] = torchscript

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fasttext_app.core.arrays import F32, I32, I64
-from fasttext_app.core.jit import AHEAD, compiled, prefetch_row
+from fasttext_app.core.jit import PREFETCH_DISTANCE, compiled, prefetch_row
 
 SUM, MEAN, MAX = range(3)
 NO_F32 = np.empty(0, dtype=np.float32)
@@ -34,12 +34,12 @@ def sum_bags(
         real, total = 0, np.float32(0)
         for at in range(offsets[bag], offsets[bag + 1]):
             row = ids[at]
-            if at + AHEAD < len(ids):
-                prefetch_row(table, ids[at + AHEAD])
+            if at + PREFETCH_DISTANCE < len(ids):
+                prefetch_row(table, ids[at + PREFETCH_DISTANCE])
                 if weighted:
-                    prefetch_row(idf, ids[at + AHEAD])
+                    prefetch_row(idf, ids[at + PREFETCH_DISTANCE])
                 if scaled:
-                    prefetch_row(scales, ids[at + AHEAD])
+                    prefetch_row(scales, ids[at + PREFETCH_DISTANCE])
             weight = idf[row] if weighted else np.float32(1)
             total += weight
             if row == padding:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from fasttext_app.core.arrays import I32, I64, U8, U32, U64
-from fasttext_app.core.jit import AHEAD, compiled, prefetch_row, prefetch_to_write
+from fasttext_app.core.jit import PREFETCH_DISTANCE, compiled, prefetch_row, prefetch_row_for_write
 from fasttext_app.text.token_kernels import EXTENDED, MASK32, ONE, PRIME, SEED, same_bytes
 
 LONG, ROW = np.uint64(1 << 31), np.uint64((1 << 31) - 1)
@@ -81,8 +81,8 @@ def find_words(slots: U64, known: U8, known_bounds: I32, data: U8, bounds: I32, 
     mask = len(slots) - 1
     for word in range(len(hashes)):
         rows[word] = -1
-        if word + AHEAD < len(hashes):
-            prefetch_row(slots, np.int64(hashes[word + AHEAD]) & mask)
+        if word + PREFETCH_DISTANCE < len(hashes):
+            prefetch_row(slots, np.int64(hashes[word + PREFETCH_DISTANCE]) & mask)
         start, end = bounds[word], bounds[word + 1]
         head, tail = _key(data, start, end, hashes[word])
         slot = np.int64(hashes[word]) & mask
@@ -255,8 +255,8 @@ def count_texts(rows: I32, offsets: I64, found: I32, first: int) -> None:
     """
     for text in range(len(offsets) - 1):
         for at in range(offsets[text], offsets[text + 1]):
-            if at + AHEAD < len(rows):
-                prefetch_to_write(found, rows[at + AHEAD])
+            if at + PREFETCH_DISTANCE < len(rows):
+                prefetch_row_for_write(found, rows[at + PREFETCH_DISTANCE])
             figures = found[rows[at]]
             figures[0] += 1
             if figures[2] != first + text + 1:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from fasttext_app.core.arrays import F32, I32, I64
-from fasttext_app.core.jit import AHEAD, compiled, prefetch_row, prefetch_to_write
+from fasttext_app.core.jit import PREFETCH_DISTANCE, compiled, prefetch_row, prefetch_row_for_write
 from fasttext_app.training.token_dropout_kernels import keep_ids
 
 NO_F32 = np.empty(0, dtype=np.float32)
@@ -99,8 +99,8 @@ def cut_batches(
             my_offsets[bag + 1] = made
         my_ids, my_rows, found = ids[first_id : first_id + made], rows[first_row:], 0
         for at in range(made):
-            if at + AHEAD < made:
-                prefetch_to_write(scratch, my_ids[at + AHEAD])
+            if at + PREFETCH_DISTANCE < made:
+                prefetch_row_for_write(scratch, my_ids[at + PREFETCH_DISTANCE])
             row = my_ids[at]
             if row == padding:
                 group_of[at] = -1
@@ -124,8 +124,8 @@ def cut_batches(
             if weighted:
                 sum_idf = np.float32(0)
                 for at in range(begin, end):
-                    if at + AHEAD < made:
-                        prefetch_row(idf, my_ids[at + AHEAD])
+                    if at + PREFETCH_DISTANCE < made:
+                        prefetch_row(idf, my_ids[at + PREFETCH_DISTANCE])
                     my_weights[at] = idf[my_ids[at]]
                     sum_idf += my_weights[at]
                 for at in range(begin, end):

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from fasttext_app.core.signals import Interrupts, Terminated
+from fasttext_app.core.signals import DeferredInterrupts, Terminated
 
 RAISED = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}
 both = pytest.mark.parametrize("number", RAISED, ids=lambda number: number.name)
@@ -14,7 +14,7 @@ both = pytest.mark.parametrize("number", RAISED, ids=lambda number: number.name)
 
 @both
 def test_the_first_one_is_noted(number):
-    with Interrupts() as interrupts:
+    with DeferredInterrupts() as interrupts:
         assert not interrupts()
         signal.raise_signal(number)
         assert interrupts()
@@ -23,7 +23,7 @@ def test_the_first_one_is_noted(number):
 
 @both
 def test_the_second_one_raises_what_the_first_one_was(number):
-    with Interrupts() as interrupts:
+    with DeferredInterrupts() as interrupts:
         signal.raise_signal(number)
         with pytest.raises(KeyboardInterrupt) as caught:
             signal.raise_signal(signal.SIGINT)
@@ -33,37 +33,37 @@ def test_the_second_one_raises_what_the_first_one_was(number):
 
 @both
 def test_one_that_came_before_is_raised_where_the_work_waits(number):
-    with Interrupts() as interrupts:
+    with DeferredInterrupts() as interrupts:
         signal.raise_signal(number)
         with pytest.raises(RAISED[number]):
-            interrupts.raising(lambda: pytest.fail("it should not come to this"))()
+            interrupts.interruptible(lambda: pytest.fail("it should not come to this"))()
         assert interrupts.exit_code == 128 + number
 
 
 @both
 def test_one_that_comes_where_the_work_waits_is_raised_at_once(number):
-    with Interrupts() as interrupts:
+    with DeferredInterrupts() as interrupts:
         with pytest.raises(RAISED[number]):
-            interrupts.raising(lambda: signal.raise_signal(number))()
+            interrupts.interruptible(lambda: signal.raise_signal(number))()
         assert interrupts()
-    with Interrupts() as interrupts:
-        assert interrupts.raising(lambda: "done")() == "done"
+    with DeferredInterrupts() as interrupts:
+        assert interrupts.interruptible(lambda: "done")() == "done"
         signal.raise_signal(number)  # no more
 
 
 @both
 def test_one_that_comes_amid_items_is_raised_before_the_next(number):
-    with Interrupts() as interrupts:
-        items = interrupts.between([1, 2, 3])
+    with DeferredInterrupts() as interrupts:
+        items = interrupts.raise_between([1, 2, 3])
         assert [next(items), next(items)] == [1, 2]
         signal.raise_signal(number)
         with pytest.raises(RAISED[number]):
             next(items)
-    assert list(Interrupts().between([1, 2])) == [1, 2]
+    assert list(DeferredInterrupts().raise_between([1, 2])) == [1, 2]
 
 
 def test_the_handlers_of_before_come_back():
     before = [signal.getsignal(number) for number in RAISED]
-    with Interrupts():
+    with DeferredInterrupts():
         assert [signal.getsignal(number) for number in RAISED] != before
     assert [signal.getsignal(number) for number in RAISED] == before

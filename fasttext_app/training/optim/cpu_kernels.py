@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from fasttext_app.core.arrays import F32, I32
-from fasttext_app.core.jit import AHEAD, compiled, prefetch_to_write
+from fasttext_app.core.jit import PREFETCH_DISTANCE, compiled, prefetch_row_for_write
 from fasttext_app.training.batch_kernels import NO_F32, cut_batches
 
 SGD, ADAGRAD, ROWWISE, ADAM = range(4)
@@ -73,12 +73,12 @@ def _stepper(rule: int) -> Callable[..., None]:
         summed = np.empty(dim, np.float32)
         for group in range(len(rows)):
             row = rows[group]
-            if group + AHEAD < len(rows):
-                prefetch_to_write(table, rows[group + AHEAD])
+            if group + PREFETCH_DISTANCE < len(rows):
+                prefetch_row_for_write(table, rows[group + PREFETCH_DISTANCE])
                 if len(first):
-                    prefetch_to_write(first, rows[group + AHEAD])
+                    prefetch_row_for_write(first, rows[group + PREFETCH_DISTANCE])
                 if len(second):
-                    prefetch_to_write(second, rows[group + AHEAD])
+                    prefetch_row_for_write(second, rows[group + PREFETCH_DISTANCE])
             if len(trained) and trained[row] == 0:
                 continue
             begin, end = starts[group], starts[group + 1]

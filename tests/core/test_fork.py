@@ -13,7 +13,7 @@ import textwrap
 import pyarrow
 import pytest
 
-from fasttext_app.core.subprocess import can_fork
+from fasttext_app.core.fork import can_fork
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or os.cpu_count() == 1, reason="needs Linux and two cores"
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(
 
 def run(body: str) -> str:
     """Run some lines of code on their own; return what they print."""
-    start = "from fasttext_app.core.subprocess import Background, can_fork\nassert can_fork()\n"
+    start = "from fasttext_app.core.fork import ForkedCall, can_fork\nassert can_fork()\n"
     code = start + textwrap.dedent(body)
     command = [sys.executable, "-W", "error", "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
@@ -38,7 +38,7 @@ def test_this_process_must_not_be_forked():
 def test_a_result_comes_back_from_another_process():
     shown = run("""
         import os
-        with Background(lambda: (os.getpid(), "x" * 1_000_000)) as work:
+        with ForkedCall(lambda: (os.getpid(), "x" * 1_000_000)) as work:
             process, text = work.result()
         print(process != os.getpid(), len(text))
     """)
@@ -50,7 +50,7 @@ def test_an_error_is_raised_where_the_result_is_taken():
         from fasttext_app.errors import DataError
         def fail():
             raise DataError("rows.csv:7: no label")
-        with Background(fail) as work:
+        with ForkedCall(fail) as work:
             try:
                 work.result()
             except DataError as error:
@@ -64,14 +64,14 @@ def test_a_process_that_is_killed_is_one_clear_error():
     shown = run("""
         import os, signal
         from fasttext_app.errors import TrainingError
-        with Background(lambda: os.kill(os.getpid(), signal.SIGKILL)) as work:
+        with ForkedCall(lambda: os.kill(os.getpid(), signal.SIGKILL)) as work:
             try:
                 work.result()
             except TrainingError as error:
                 print(error)
     """)
     assert shown == (
-        "the process that prepares the data was ended (exit code -9); is there enough memory?\n"
+        "the process that prepares the data was killed (exit code -9); is there enough memory?\n"
     )
 
 
@@ -82,14 +82,14 @@ def test_a_process_that_is_killed_amid_its_answer_is_the_same_error():
         def large():
             threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGKILL)).start()
             return b"x" * 50_000_000
-        with Background(large) as work:
+        with ForkedCall(large) as work:
             time.sleep(1)
             try:
                 work.result()
             except TrainingError as error:
                 print(error)
     """)
-    assert shown.startswith("the process that prepares the data was ended (exit code -9)")
+    assert shown.startswith("the process that prepares the data was killed (exit code -9)")
 
 
 def test_it_ends_with_the_process_that_started_it():
@@ -101,7 +101,7 @@ def test_it_ends_with_the_process_that_started_it():
             def work_on():
                 os.write(writer, b"%d" % os.getpid())
                 time.sleep(60)
-            with Background(work_on):
+            with ForkedCall(work_on):
                 time.sleep(60)
         process = int(os.read(reader, 20))
         os.kill(first, signal.SIGKILL)
@@ -128,7 +128,7 @@ def test_it_is_stopped_when_no_one_waits_for_it():
         def work_on():
             os.write(writer, b"begun")
             time.sleep(60)
-        with Background(work_on) as work:
+        with ForkedCall(work_on) as work:
             os.read(reader, 5)
             process = work._process
         print(process.exitcode)
@@ -142,7 +142,7 @@ def test_ctrl_c_is_left_to_the_process_that_waits():
         def interrupted():
             os.kill(os.getpid(), signal.SIGINT)
             return "done"
-        with Background(interrupted) as work:
+        with ForkedCall(interrupted) as work:
             print(work.result())
     """)
     assert shown == "done\n"
@@ -173,8 +173,8 @@ def test_what_was_prepared_in_the_background_is_what_is_prepared_here(tmp_path):
         here, one, other = ({str(tmp_path)!r} + name for name in ("/a", "/b", "/c"))
         for folder in (here, one, other):
             os.mkdir(folder)
-        with Background(partial(prepared, one, 0)) as files:
-            with Background(partial(prepared, other, 100)) as memory:
+        with ForkedCall(partial(prepared, one, 0)) as files:
+            with ForkedCall(partial(prepared, other, 100)) as memory:
                 from_files, from_memory = files.result(), memory.result()
         print(len([name for name in os.listdir(one) if name.endswith(".ids")]) > 0)
         print(parts(from_files) == parts(from_memory) == parts(prepared(here, 100)))
