@@ -75,10 +75,10 @@ def train(
         DataError: pretrained vectors cannot be read.
         KeyboardInterrupt: Ctrl-C came before the first step was done.
     """
-    with SpillBuffer(config.data.in_memory_mb * 2**20) as spool:
+    with SpillBuffer(config.data.in_memory_mb * 2**20) as spill_buffer:
         if config.trainer.device not in ("auto", "cpu"):
             resolve_device(config.trainer.device)  # a device that is not there ends it here
-        return run_prepared(prepare(config, examples, spool), callback, output, resume, stop)
+        return run_prepared(prepare(config, examples, spill_buffer), callback, output, resume, stop)
 
 
 def run_prepared(
@@ -157,8 +157,8 @@ def retrain(
     config = resolve(artifact.config.model_dump(), without, settings or {})
     if config.model.freeze_pretrained:
         raise ConfigError("model.freeze_pretrained: which rows were frozen is not known any more")
-    with SpillBuffer(config.data.in_memory_mb * 2**20) as spool:
-        prepared = _prepare_for_retraining(replace(artifact, config=config), rows, spool)
+    with SpillBuffer(config.data.in_memory_mb * 2**20) as spill_buffer:
+        prepared = _prepare_for_retraining(replace(artifact, config=config), rows, spill_buffer)
         result = train_prepared(prepared, callback, start=artifact.tensors)
     if result.outcome.interrupted:
         raise KeyboardInterrupt  # half of it would be neither the one model nor the other
@@ -169,18 +169,18 @@ def retrain(
 
 
 def _prepare_for_retraining(
-    artifact: Artifact, rows: Iterable[pa.RecordBatch], spool: SpillBuffer
+    artifact: Artifact, rows: Iterable[pa.RecordBatch], spill_buffer: SpillBuffer
 ) -> Prepared:
     config, encoder = artifact.config, artifact.encoder()
     separator, soft = config.data.label_separator, config.data.soft_labels
     labels = RowLabels(artifact.labels, separator, soft=soft)
-    piece, numbers, given = spool.piece(), [], []
+    writer, numbers, given = spill_buffer.writer(), [], []
     for batch in rows:
         numbers.append(labels.numbers(batch.column("label")))
         if "weight" in batch.schema.names:
             given.append(to_numpy(batch.column("weight")))
         known = batch.filter(to_arrow(numbers[-1] >= 0))
-        piece.add(encoder.encode(known.column("text"), config.trainer.threads))
+        writer.append(encoder.encode(known.column("text"), config.trainer.threads))
     classes = np.concatenate([np.empty(0, np.int64), *numbers])
     if not (classes >= 0).any():
         raise TrainingError("no row to train on has a label that the model knows")
@@ -191,7 +191,7 @@ def _prepare_for_retraining(
         encoder=encoder,
         labels=artifact.labels,
         train=EncodedSplit(
-            (piece.close(),),
+            (writer.close(),),
             (classes[known],),
             None if weights is None else (weights[known],),
         ),

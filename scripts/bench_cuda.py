@@ -208,8 +208,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.batch_size is not None:
         settings["batch_size"] = options.batch_size
     config = resolve(load_config_file(options.config), flat_layer(settings))
-    with SpillBuffer(config.data.in_memory_mb * 2**20) as spool:
-        prepared = prepare(config, load_examples(config), spool)
+    with SpillBuffer(config.data.in_memory_mb * 2**20) as spill_buffer:
+        prepared = prepare(config, load_examples(config), spill_buffer)
         bags = Ragged.concat([load() for load in prepared.train.shards])
         classes = np.concatenate(prepared.train.classes)
         data = EncodedDataset(

@@ -183,9 +183,9 @@ def test_data_beyond_the_limit_of_memory_gives_the_same_ids_from_files(monkeypat
     monkeypatch.setattr("fasttext_app.training.tokenized.PART_ROWS", 5)
     config, examples = make_config(word_ngrams=2, bucket=100), Examples(reviews(4), held_out=0.2)
     in_memory = prepare(config, examples)
-    with SpillBuffer(0) as spool:
-        from_files = prepare(config, examples, spool)
-        assert spool.spilled
+    with SpillBuffer(0) as spill_buffer:
+        from_files = prepare(config, examples, spill_buffer)
+        assert spill_buffer.spilled
         assert len(from_files.train.shards) > 1
         for side in ("train", "validation"):
             one, other = getattr(in_memory, side), getattr(from_files, side)

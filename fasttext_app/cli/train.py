@@ -158,15 +158,15 @@ def _prepared(config: Any, interrupts: DeferredInterrupts) -> Iterator[Callable[
     from fasttext_app.core.fork import ForkedCall, can_fork
     from fasttext_app.core.startup import preload_torch, tune_malloc
 
-    def prepare(folder: str, *, hand_over: bool) -> Any:
+    def prepare(folder: str, *, prefer_files: bool) -> Any:
         from fasttext_app.training.prepare import prepare_source
 
-        return prepare_source(config, folder, hand_over=hand_over)
+        return prepare_source(config, folder, prefer_files=prefer_files)
 
     tune_malloc()
     with TemporaryDirectory(prefix="fasttext_app-") as folder:
         fork = can_fork() and config.trainer.threads != 1
-        work = partial(prepare, folder, hand_over=fork)
+        work = partial(prepare, folder, prefer_files=fork)
         if fork:
             with ForkedCall(work) as background:
                 preload_torch()

@@ -118,7 +118,7 @@ def bag_vectors(
     if padding_idx is not None:
         kept = bags.indices != padding_idx
         weights = None if weights is None else weights[kept]
-        bags = bags.where(kept)
+        bags = bags.filter_ids(kept)
     gathered = table_rows(table, bags.indices, scale)
     if weights is not None:
         gathered *= weights[:, None]

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fasttext_app.core.arrays import F64, I64, Bool
-from fasttext_app.core.ragged import Ragged, offsets_of
+from fasttext_app.core.ragged import Ragged, offsets_from_lengths
 from fasttext_app.model.calibration import Calibration
 
 MANY_CLASSES = 1000  # from here on, nothing is made of all pairs or orders of them
@@ -192,7 +192,7 @@ def chosen_classes(chosen: Bool) -> Ragged:
     >>> chosen_classes(np.array([[True, False, True], [False, False, False]])).to_lists()
     [[0, 2], []]
     """
-    return Ragged(np.nonzero(chosen)[1], offsets_of(chosen.sum(axis=1)))
+    return Ragged(np.nonzero(chosen)[1], offsets_from_lengths(chosen.sum(axis=1)))
 
 
 def multi_hot(true: Ragged, classes: int) -> Bool:

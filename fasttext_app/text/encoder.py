@@ -168,7 +168,7 @@ class TextEncoder:
         if errors != "strict":
             text = data.decode(errors=errors)  # bytes may make up a character
         if self._sooner_in_python(len(data) + TEXT_BYTES):
-            return Ragged.of_one(self._bag(self.tokenizer.split([text])[0]))
+            return Ragged.single(self._bag(self.tokenizer.split([text])[0]))
         return self.encode_tokens(self.tokenizer.of_text(text, errors))
 
     def _sooner_in_python(self, size: int) -> bool:

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from fasttext_app.core.arrays import I32, I64, U8, U32
 from fasttext_app.core.arrow import string_array, string_buffers, strings_from_buffers
-from fasttext_app.core.ragged import Ragged, offsets_of
+from fasttext_app.core.ragged import Ragged, offsets_from_lengths
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +62,7 @@ class Tokens:
         codes = [number.setdefault(word, len(number)) for text in tokens for word in text]
         return cls(
             np.array(codes, dtype=np.int32),
-            offsets_of([len(text) for text in tokens]),
+            offsets_from_lengths([len(text) for text in tokens]),
             WordList.of_column(string_array(list(number))),
         )
 

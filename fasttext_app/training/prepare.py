@@ -62,26 +62,26 @@ class Prepared:
         return rows
 
 
-def prepare_source(config: Config, folder: str, *, hand_over: bool = False) -> Prepared:
+def prepare_source(config: Config, folder: str, *, prefer_files: bool = False) -> Prepared:
     """Prepare the rows that a configuration names; what memory should not hold goes to ``folder``.
 
     Args:
         config: the run's settings.
         folder: it must stay until training is over.
-        hand_over: the result is for another process, which maps the encoded texts.
+        prefer_files: write encoded texts to files, for another process to map.
 
     Raises:
         DataError: there is no such source, or its rows cannot be read.
         TrainingError: the rows leave nothing to learn.
     """
-    spool = SpillBuffer(config.data.in_memory_mb * 2**20, folder, hand_over=hand_over)
-    return prepare(config, load_examples(config), spool)
+    spill_buffer = SpillBuffer(config.data.in_memory_mb * 2**20, folder, prefer_files=prefer_files)
+    return prepare(config, load_examples(config), spill_buffer)
 
 
 def prepare(
     config: Config,
     examples: Examples,
-    spool: SpillBuffer | None = None,
+    spill_buffer: SpillBuffer | None = None,
     tokenized: TokenizedRows | None = None,
 ) -> Prepared:
     """Tokenize, build vocabulary and labels, and encode.
@@ -89,7 +89,7 @@ def prepare(
     Args:
         config: the run's settings.
         examples: the rows.
-        spool: where encoded texts are kept; without one they stay in memory.
+        spill_buffer: stores the encoded texts; None: they stay in memory.
         tokenized: the training rows, where :func:`tokenize` has been there before.
 
     Raises:
@@ -97,10 +97,10 @@ def prepare(
         TrainingError: the rows leave nothing to learn (one label only, or no usable word).
     """
     threads = config.trainer.threads
-    spool = SpillBuffer(2**63) if spool is None else spool
+    spill_buffer = SpillBuffer(2**63) if spill_buffer is None else spill_buffer
     beginning = WarmStart(config)
     if tokenized is None:
-        tokenized = tokenize(config, examples, spool, beginning)
+        tokenized = tokenize(config, examples, spill_buffer, beginning)
     parts, fingerprint = tokenized.parts, tokenized.fingerprint.copy()
     row_labels = RowLabels.build(
         [part.labels for part in parts],
@@ -134,7 +134,7 @@ def prepare(
     vocabulary = beginning.vocabulary(counted.tokens())
     encoder = TextEncoder.from_config(config.text, beginning.tokenizer, vocabulary)
     encoder, found = _prune(encoder, sides[0], config, beginning)
-    train, ids = sides[0].encoded(encoder, spool)
+    train, ids = sides[0].encoded(encoder, spill_buffer)
     if not ids:
         raise TrainingError(
             f"{examples.source}: none of the {len(train)} training texts has a word to learn from; "
@@ -145,7 +145,9 @@ def prepare(
             f"model.padding_idx = {config.model.padding_idx} is outside the table, "
             f"which has {encoder.rows} rows"
         )
-    validation, unknown = _validation(examples, sides[1], encoder, row_labels, spool, fingerprint)
+    validation, unknown = _validation(
+        examples, sides[1], encoder, row_labels, spill_buffer, fingerprint
+    )
     lengths = np.concatenate([part.lengths for part in parts])[trained]
     statistics = {
         "source": examples.source,
@@ -213,18 +215,18 @@ def _validation(
     held: RowSubset,
     encoder: TextEncoder,
     labels: RowLabels,
-    spool: SpillBuffer,
+    spill_buffer: SpillBuffer,
     fingerprint: Fingerprint,
 ) -> tuple[EncodedSplit | None, int]:
     """Encode the validation rows whose label is known; return how many are not."""
     if examples.validation is None:
-        return (held.encoded(encoder, spool)[0] if held.chosen.any() else None), 0
-    piece, classes, rows = spool.piece(), [], 0
+        return (held.encoded(encoder, spill_buffer)[0] if held.chosen.any() else None), 0
+    writer, classes, rows = spill_buffer.writer(), [], 0
     for batch in batches_of(examples.validation):
         fingerprint.update(batch)
         found = labels.numbers(batch.column("label"))
         known = batch.filter(to_arrow(found >= 0))
-        piece.add(encoder.encode(known.column("text"), held.threads))
+        writer.append(encoder.encode(known.column("text"), held.threads))
         classes.append(found[found >= 0])
         rows += len(batch)
     if not rows:
@@ -232,4 +234,4 @@ def _validation(
     known_rows = sum(map(len, classes))
     if not known_rows:
         return None, rows
-    return EncodedSplit((piece.close(),), (np.concatenate(classes),)), rows - known_rows
+    return EncodedSplit((writer.close(),), (np.concatenate(classes),)), rows - known_rows

@@ -17,7 +17,7 @@ from fasttext_app.config.schema import Config
 from fasttext_app.core.arrays import F32, I64
 from fasttext_app.core.device import resolve_device, torch_threads
 from fasttext_app.core.ragged import Ragged
-from fasttext_app.core.spill import Load
+from fasttext_app.core.spill import RaggedLoader
 from fasttext_app.data.pretrained_vectors import PretrainedVectors, read_vectors
 from fasttext_app.errors import ConfigError, TrainingError
 from fasttext_app.model.artifact import Artifact, Tensors
@@ -176,7 +176,7 @@ def _dataset(
 
 
 def _loaded(
-    shard: Load,
+    shard: RaggedLoader,
     classes: I64,
     weights: F32 | None,
     prepared: Prepared,

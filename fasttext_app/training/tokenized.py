@@ -16,7 +16,7 @@ from fasttext_app.config.schema import Config
 from fasttext_app.core.arrays import F32, I64, Bool
 from fasttext_app.core.arrow import to_numpy
 from fasttext_app.core.ragged import Ragged
-from fasttext_app.core.spill import Load, SpillBuffer
+from fasttext_app.core.spill import RaggedLoader, SpillBuffer
 from fasttext_app.core.threads import map_threads
 from fasttext_app.data.fingerprint import Fingerprint
 from fasttext_app.data.split import Examples, Rows
@@ -36,7 +36,7 @@ FEW_WORDS = 1 << 16  # words of a part whose numbers are kept in 16 bits
 class EncodedSplit:
     """Encoded rows with their classes, in one piece or in shards."""
 
-    shards: tuple[Load, ...]
+    shards: tuple[RaggedLoader, ...]
     classes: tuple[I64, ...]
     """The class of each text, or the number of its set of classes, shard by shard."""
     weights: tuple[F32, ...] | None = None
@@ -50,7 +50,7 @@ class EncodedSplit:
 class TokenizedPart:
     """Some rows, tokenized; their codes may be in a file."""
 
-    codes: Load
+    codes: RaggedLoader
     words: WordList
     labels: pa.StringArray
     lengths: I64  # tokens of each row
@@ -73,7 +73,10 @@ class TokenizedRows:
 
 
 def tokenize(
-    config: Config, examples: Examples, spool: SpillBuffer, beginning: WarmStart | None = None
+    config: Config,
+    examples: Examples,
+    spill_buffer: SpillBuffer,
+    beginning: WarmStart | None = None,
 ) -> TokenizedRows:
     """Read and tokenize the training rows, to prepare them more than once.
 
@@ -82,7 +85,7 @@ def tokenize(
     """
     tokenizer, fingerprint = (beginning or WarmStart(config)).tokenizer, Fingerprint()
     threads = config.trainer.threads
-    parts = tuple(_tokenize(examples, tokenizer, threads, spool, fingerprint))
+    parts = tuple(_tokenize(examples, tokenizer, threads, spill_buffer, fingerprint))
     return TokenizedRows(parts, fingerprint)
 
 
@@ -90,7 +93,7 @@ def _tokenize(
     examples: Examples,
     tokenizer: Tokenizer,
     threads: int,
-    spool: SpillBuffer,
+    spill_buffer: SpillBuffer,
     fingerprint: Fingerprint,
 ) -> Iterator[TokenizedPart]:
     """Tokenize the training rows as they are read."""
@@ -108,7 +111,7 @@ def _tokenize(
     for tokens, piece in map_threads(split, pieces, threads):
         narrow = np.uint16 if len(tokens.words) <= FEW_WORDS else np.int32
         numbers = tokens.codes.astype(narrow, copy=False)
-        codes, labels = spool.keep(Ragged(numbers, tokens.offsets)), piece.column("label")
+        codes, labels = spill_buffer.store(Ragged(numbers, tokens.offsets)), piece.column("label")
         weights = to_numpy(piece.column("weight")) if "weight" in piece.schema.names else None
         yield TokenizedPart(codes, tokens.words, labels, tokens.lengths, weights)
         found = True
@@ -160,18 +163,18 @@ class RowSubset:
         deque(map_threads(count, self._pieces(), self.threads), maxlen=0)
         return counter.found(int(self.chosen.sum()))
 
-    def encoded(self, encoder: TextEncoder, spool: SpillBuffer) -> tuple[EncodedSplit, int]:
-        """Encode the rows into one piece, or into shards where the spool is full; count the ids."""
-        pieces, total = [spool.piece()], 0
-        chosen: list[list[I64]] = [[]]  # the rows of each piece
+    def encoded(self, encoder: TextEncoder, spill_buffer: SpillBuffer) -> tuple[EncodedSplit, int]:
+        """Encode the rows into one shard, or several if the buffer spilled; count the ids."""
+        writers, total = [spill_buffer.writer()], 0
+        chosen: list[list[I64]] = [[]]  # the rows of each shard
         for (_, rows), bags in zip(self._pieces(), self.bags(encoder), strict=True):
-            if spool.spilled and pieces[-1].ids + len(bags.indices) > SHARD_IDS:
-                pieces.append(spool.piece())
+            if spill_buffer.spilled and writers[-1].id_count + len(bags.indices) > SHARD_IDS:
+                writers.append(spill_buffer.writer())
                 chosen.append([])
-            pieces[-1].add(bags)
+            writers[-1].append(bags)
             chosen[-1].append(np.flatnonzero(self.chosen[rows]) + rows.start)
             total += len(bags.indices)
-        shards = tuple(piece.close() for piece in pieces)
+        shards = tuple(writer.close() for writer in writers)
         of_shards = [np.concatenate(group) for group in chosen]
         weights = self.weights
         return EncodedSplit(

@@ -66,8 +66,8 @@ class TrialData:
         if key not in self._encoded:
             examples, tokenized = self._rows(config)
             self._drop(self._limit)
-            spool = SpillBuffer(config.data.in_memory_mb * 2**20).__enter__()
-            self._encoded[key] = prepare(config, examples, spool, tokenized), spool
+            spill_buffer = SpillBuffer(config.data.in_memory_mb * 2**20).__enter__()
+            self._encoded[key] = prepare(config, examples, spill_buffer, tokenized), spill_buffer
         self._encoded.move_to_end(key)
         found = self._encoded[key][0]
         config = with_cutoffs(config, found.labels.counts)
@@ -90,9 +90,9 @@ class TrialData:
     def _rows(self, config: Config) -> tuple[Examples, TokenizedRows]:
         name = config.text.tokenizer
         if name not in self._tokenized:
-            spool = self._files.enter_context(SpillBuffer(config.data.in_memory_mb * 2**20))
+            spill_buffer = self._files.enter_context(SpillBuffer(config.data.in_memory_mb * 2**20))
             examples = self._open(config)
-            tokenized = tokenize(config, examples, spool)
+            tokenized = tokenize(config, examples, spill_buffer)
             # Streams are read once, and validation rows are asked for again and again.
             validation = examples.validation
             if validation is not None and not isinstance(validation, pa.Table):
@@ -104,8 +104,8 @@ class TrialData:
     def _drop(self, limit: int) -> None:
         """Let go of what was encoded longest ago, until the rest is within a limit."""
         while self._encoded and sum(map(_bytes_of, self._encoded.values())) > limit:
-            _, (_, spool) = self._encoded.popitem(last=False)
-            spool.__exit__(None, None, None)
+            _, (_, spill_buffer) = self._encoded.popitem(last=False)
+            spill_buffer.__exit__(None, None, None)
 
 
 def _bytes_of(entry: tuple[Prepared, SpillBuffer]) -> int:

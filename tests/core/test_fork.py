@@ -161,7 +161,7 @@ def test_what_was_prepared_in_the_background_is_what_is_prepared_here(tmp_path):
             data = {{"source": {str(path)!r}, "validation": 0.2, "in_memory_mb": memory}}
             model = {{"mode": "sum"}}
             config = resolve({{"text": text, "data": data, "model": model}})
-            return prepare_source(config, folder, hand_over=True)
+            return prepare_source(config, folder, prefer_files=True)
         def parts(found):
             ids = [load().to_lists() for side in (found.train, found.validation)
                    for load in side.shards]

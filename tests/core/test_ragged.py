@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fasttext_app.core.ragged import Ragged, bounded_ranges, offsets_of
+from fasttext_app.core.ragged import Ragged, concat_ranges, offsets_from_lengths
 
 BAGS = st.lists(st.lists(st.integers(-(2**31), 2**31 - 1), max_size=6), max_size=8)
 laws = settings(deadline=None, max_examples=80)
@@ -46,13 +46,6 @@ def test_concat_puts_the_bags_one_after_another(parts):
     assert whole.indices.dtype == np.int64
 
 
-@given(st.lists(st.tuples(*[st.lists(st.integers(0, 9), max_size=4)] * 3), max_size=6))
-@laws
-def test_join_puts_each_bag_after_the_same_bag_of_the_part_before(triples):
-    parts = [Ragged.from_lists([triple[part] for triple in triples]) for part in range(3)]
-    assert Ragged.join(parts).to_lists() == [a + b + c for a, b, c in triples]
-
-
 @given(BAGS.filter(bool), st.data())
 @laws
 def test_take_gathers_bags_in_any_order_and_more_than_once(bags, data):
@@ -70,7 +63,7 @@ def test_where_drops_ids_and_keeps_every_bag(bags, data):
         [item for item, kept in zip(bag, flags, strict=True) if kept]
         for bag, flags in zip(bags, keep, strict=True)
     ]
-    kept = Ragged.from_lists(bags).where(flat)
+    kept = Ragged.from_lists(bags).filter_ids(flat)
     assert kept.to_lists() == expected
     assert kept.offsets.dtype == np.int64
 
@@ -80,7 +73,7 @@ def test_where_drops_ids_and_keeps_every_bag(bags, data):
 def test_bounded_ranges_are_pythons_ranges_end_to_end(pairs):
     starts, lengths = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
     expected = [item for start, length in pairs for item in range(start, start + length)]
-    assert bounded_ranges(starts, lengths).tolist() == expected
+    assert concat_ranges(starts, lengths).tolist() == expected
 
 
 @pytest.mark.parametrize("bags", [[], [[]], [[], [], []]])
@@ -89,9 +82,8 @@ def test_every_operation_takes_bags_without_ids(bags):
     everything = np.arange(len(bags))
     assert ragged.to_lists() == bags
     assert Ragged.concat([ragged, ragged]).to_lists() == bags + bags
-    assert Ragged.join([ragged, ragged]).to_lists() == bags
     assert ragged.take(everything).to_lists() == bags
-    assert ragged.where(np.empty(0, dtype=bool)).to_lists() == bags
+    assert ragged.filter_ids(np.empty(0, dtype=bool)).to_lists() == bags
 
 
 def test_concat_of_nothing_is_no_bags():
@@ -103,15 +95,14 @@ def test_the_id_type_survives_every_operation():
     small = Ragged.from_lists([[1, 2], [3]], np.int32)
     results = [
         Ragged.concat([small, small]),
-        Ragged.join([small, small]),
         small.take(np.array([1])),
-        small.where(np.array([True, False, True])),
+        small.filter_ids(np.array([True, False, True])),
     ]
-    assert [result.indices.dtype for result in results] == [np.int32] * 4
+    assert [result.indices.dtype for result in results] == [np.int32] * 3
 
 
 def test_offsets_of_no_lengths_is_a_single_zero():
-    assert offsets_of([]).tolist() == [0]
+    assert offsets_from_lengths([]).tolist() == [0]
 
 
 def test_taking_a_bag_that_is_not_there_is_an_index_error():

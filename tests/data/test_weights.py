@@ -396,8 +396,8 @@ def test_a_rare_class_is_found_with_balanced_weights():
 def test_prepare_weighs_training_rows_alone():
     rows = pa.table({"text": ["a b"] * 20, "label": ["x"] * 15 + ["y"] * 5})
     config = resolve({"trainer": {"class_weights": "balanced"}})
-    with SpillBuffer(2**30) as spool:
-        prepared = prepare(config, Examples(rows, held_out=0.2), spool)
+    with SpillBuffer(2**30) as spill_buffer:
+        prepared = prepare(config, Examples(rows, held_out=0.2), spill_buffer)
     weights = np.concatenate(prepared.train.weights)
     assert len(weights) == 16
     assert weights.mean() == pytest.approx(1)

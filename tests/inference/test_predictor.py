@@ -102,7 +102,7 @@ def test_bag_vectors_equal_those_of_torch(bags, mode, weighted, padding_idx, dty
 @settings(deadline=None, max_examples=30)
 def test_a_lone_bag_is_added_up_in_turn_as_compiled_code_does(size, dim, mode):
     table = np.random.default_rng(size).normal(size=(50, dim)).astype(np.float32)
-    bag = Ragged.of_one(np.random.default_rng(dim).integers(0, 50, size).tolist())
+    bag = Ragged.single(np.random.default_rng(dim).integers(0, 50, size).tolist())
     found = bag_vectors(table, bag, mode)
     none = np.empty(0, np.float32)
     compiled = sum_bags(table, none, bag.indices, bag.offsets, none, MODES.index(mode), -1)

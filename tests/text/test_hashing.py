@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fasttext_app.core.arrow import string_buffers
-from fasttext_app.core.ragged import Ragged, offsets_of
+from fasttext_app.core.ragged import Ragged, offsets_from_lengths
 from fasttext_app.text.hashing import reference_char_ngrams, reference_fnv1a, reference_word_ngrams
 from fasttext_app.text.kernels import char_hashes, emit_rows, hash_words
 
@@ -50,7 +50,7 @@ def word_ngrams_of_texts(texts, longest):
     empty = np.empty(0, np.uint64), np.empty(0, np.int32)
     rows, offsets = emit_rows(
         np.arange(len(words), dtype=np.int32),
-        offsets_of([len(text) for text in texts]),
+        offsets_from_lengths([len(text) for text in texts]),
         np.full(len(words), -1, np.int32),
         fnv1a(strings(words)),
         np.empty(0, np.uint32),
