@@ -70,7 +70,7 @@ def evaluate(
     classifier = load_classifier(model, device=device or "cpu", threads=threads or 0)
     reading = (text_column, label_column, errors)
     rows, config = open_scored(classifier, data, split, reading, settings)
-    several = config.scored_separator is not None
+    several = config.eval_label_separator is not None
     if threshold is not None and not several:
         raise typer.BadParameter(
             "is for rows of several labels; say what parts them by --set data.label_separator=...",

@@ -78,7 +78,7 @@ def train(source: str, given: Mapping[str, Any], mark: str = "") -> tuple[Artifa
     kept = {"lr_update_rate": options["lrUpdateRate"]}
     kept |= {name: options[name] for name in ("ws", "neg", "t")}
     artifact = replace(artifact, data={**artifact.data, FASTTEXT: kept})
-    return artifact, options | {"bucket": config.text.hashed_rows, "loss": config.model.loss}
+    return artifact, options | {"bucket": config.text.bucket_count, "loss": config.model.loss}
 
 
 def _in_options(message: str, config: Config, mark: str) -> str:

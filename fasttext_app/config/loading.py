@@ -123,10 +123,10 @@ def flat_layer(settings: Mapping[str, Any]) -> Layer:
     return layer
 
 
-def checked_setting(name: str, value: Any) -> Any:
+def validate_setting(name: str, value: Any) -> Any:
     """Return the value of one setting, validated by itself.
 
-    >>> checked_setting("trainer.epochs", 0)
+    >>> validate_setting("trainer.epochs", 0)
     Traceback (most recent call last):
         ...
     fasttext_app.errors.ConfigError: trainer.epochs: Input should be greater than or equal to 1 ...

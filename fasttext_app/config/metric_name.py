@@ -73,11 +73,11 @@ class Metric:
         return self.name == "loss"
 
     @property
-    def of_probabilities(self) -> bool:
+    def needs_probabilities(self) -> bool:
         """Whether it takes the probabilities of all texts, and not their answers alone."""
         return self.name in AT
 
-    def class_of(self, labels: Sequence[str]) -> int | None:
+    def class_id(self, labels: Sequence[str]) -> int | None:
         """Return the class of its label; None where it has none.
 
         Raises:

@@ -13,7 +13,7 @@ from fasttext_app.config.schema import Config
 from fasttext_app.errors import ConfigError
 
 
-def fused_obstacle(config: Config) -> str | None:
+def unsupported_by_fused(config: Config) -> str | None:
     """Return the setting that the fused step cannot do, or None."""
     model, optimizer, trainer = config.model, config.optimizer, config.trainer
     obstacles = {
@@ -84,8 +84,8 @@ def impossible_combinations(config: Config) -> Iterable[tuple[bool, str]]:
         "leave it out, or set model.sparse = false",
     )
     yield (
-        optimizer.implementation == "fused" and fused_obstacle(config) is not None,
-        f'optimizer.implementation = "fused" cannot do {fused_obstacle(config)}; '
+        optimizer.implementation == "fused" and unsupported_by_fused(config) is not None,
+        f'optimizer.implementation = "fused" cannot do {unsupported_by_fused(config)}; '
         'set it to "torch" or "auto"',
     )
     yield (
@@ -94,7 +94,7 @@ def impossible_combinations(config: Config) -> Iterable[tuple[bool, str]]:
     )
     yield (
         trainer.calibrate
-        and config.data.scored_separator is not None
+        and config.data.eval_label_separator is not None
         and model.loss not in ("ova", "ns"),
         f'trainer.calibrate: model.loss = "{model.loss}" shares one probability out among the '
         'labels, which no temperature makes that of each of several; set model.loss = "ova"',

@@ -112,7 +112,7 @@ class DataConfig(_Section):
     """The split that ``evaluate`` scores."""
 
     @property
-    def scored_separator(self) -> str | None:
+    def eval_label_separator(self) -> str | None:
         """What parts the labels of a row that is scored; of labels with shares, one is right."""
         return None if self.soft_labels else self.label_separator
 
@@ -143,7 +143,7 @@ class TextConfig(_Section):
     """``tfidf`` weighs each id of a text (per_sample_weights); needs ``model.mode = "sum"``."""
 
     @property
-    def hashed_rows(self) -> int:
+    def bucket_count(self) -> int:
         """The table rows that hashed n-grams take: ``bucket``, or 0 where there are no n-grams."""
         return self.bucket if self.word_ngrams > 1 or self.maxn > 0 else 0
 

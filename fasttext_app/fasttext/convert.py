@@ -219,7 +219,7 @@ def to_fasttext(artifact: Artifact, *, quantized: bool = False, seed: int = 0) -
         word_ngrams=text.word_ngrams,
         loss=next(number for number, name in LOSSES.items() if name == config.model.loss),
         model=SUPERVISED,
-        bucket=text.hashed_rows,
+        bucket=text.bucket_count,
         minn=text.minn,
         maxn=text.maxn,
         **{name: kept[name] for name in KEPT_SETTINGS if name in kept},
@@ -259,7 +259,7 @@ def _obstacles(artifact: Artifact, quantized: bool) -> list[tuple[bool, str]]:
     cut = next((name for name in artifact.labels.names if set(name) & set(WHITESPACE)), None)
     buckets = tensors.get("buckets")
     bias = tensors.get("bias", np.zeros(0))
-    absent = buckets is not None and len(buckets) < text.hashed_rows
+    absent = buckets is not None and len(buckets) < text.bucket_count
     return [
         (
             model.loss not in LOSSES.values(),

@@ -84,7 +84,7 @@ def calibrate_batches(
     from fasttext_app.inference.predictor import Predictor
 
     linear = Predictor(linear_outputs(model.artifact), threads=model.threads)
-    separator = data.scored_separator
+    separator = data.eval_label_separator
     to_classes = TrueLabels(model.labels, separator)
     outputs, true, rows = [], [], 0
     for batch in with_one_label(batches, data):

@@ -82,7 +82,7 @@ def evaluate_batches(
     model: Predictor, batches: Batches, threshold: float | None, data: DataConfig
 ) -> Scores | MultiLabelScores:
     """Score a model; see ``Predictor.evaluate_batches``."""
-    separator, classes = data.scored_separator, len(model.labels)
+    separator, classes = data.eval_label_separator, len(model.labels)
     several = separator is not None
     to_classes = TrueLabels(model.labels, separator)
     meter = CalibrationMeter(pairs=several or model.config.model.loss in SIGMOIDS)

@@ -269,7 +269,7 @@ def _coded_shapes(tensors: Tensors, rows: int, dim: int, prefix: str = "") -> Sh
 
 def _check_shapes(folder: Path, artifact: Artifact) -> None:
     buckets = artifact.tensors.get("buckets")
-    hashed = artifact.config.text.hashed_rows if buckets is None else len(buckets)
+    hashed = artifact.config.text.bucket_count if buckets is None else len(buckets)
     rows = max(len(artifact.vocabulary) + hashed, 1)
     model, classes = artifact.config.model, len(artifact.labels)
     layer: dict[str, tuple[int, ...]] = {"weight": (classes, model.dim), "bias": (classes,)}
@@ -293,7 +293,7 @@ def _check_shapes(folder: Path, artifact: Artifact) -> None:
         )
     if buckets is not None and len(buckets):
         ascending = bool((np.diff(buckets) > 0).all())
-        if not ascending or buckets[0] < 0 or buckets[-1] >= artifact.config.text.hashed_rows:
+        if not ascending or buckets[0] < 0 or buckets[-1] >= artifact.config.text.bucket_count:
             raise ArtifactError(
                 f"{folder}: the buckets are not ascending numbers of the hash space"
             )

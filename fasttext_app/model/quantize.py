@@ -158,7 +158,7 @@ def keep_largest_rows(artifact: Artifact, rows: int) -> Artifact:
     tensors = {**artifact.tensors, "table": table[kept]}
     if "idf" in tensors:
         tensors["idf"] = tensors["idf"][kept]
-    if artifact.config.text.hashed_rows:
+    if artifact.config.text.bucket_count:
         buckets = tensors.get("buckets")
         chosen = kept_ngrams if buckets is None else buckets[kept_ngrams]
         tensors["buckets"] = chosen.astype(np.int32)

@@ -123,7 +123,7 @@ class TextEncoder:
             word_ngrams=config.word_ngrams,
             minn=config.minn,
             maxn=config.maxn,
-            bucket=config.hashed_rows,
+            bucket=config.bucket_count,
             kept=kept,
         )
 

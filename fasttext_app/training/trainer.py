@@ -101,7 +101,7 @@ class Trainer:
         self._epoch_order = self._order.get_state()  # as the epoch began
         self._at, self._outcome = _Position(), TrainOutcome()
         self._last_epoch = config.trainer.stop_after or config.trainer.epochs
-        self._best = _BestWeights(model, self._validator.objective)
+        self._best = _BestWeights(model, self._validator.metric)
         self._checkpoints: Checkpoints | None = None
 
     def fit(
@@ -297,19 +297,19 @@ def _of(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 class _BestWeights:
     """Remembers the weights of the best epoch; without validation, the last epoch is the best."""
 
-    def __init__(self, model: FastTextClassifier, objective: Metric) -> None:
+    def __init__(self, model: FastTextClassifier, metric: Metric) -> None:
         self.epoch = 0
         self.score: tuple[float, ...] = ()
         self.saved: dict[str, Tensor] | None = None  # None: they are those of the model
-        self._model, self._objective = model, objective
+        self._model, self._metric = model, metric
 
     def offer(self, record: EpochRecord, *, last: bool) -> bool:
         """Take an epoch's weights if it is the best so far, and say whether it is."""
-        figure = record.figure(str(self._objective))
+        figure = record.figure(str(self._metric))
         if figure is not None:
             # Of epochs with an equal figure, the one with the least loss is the best.
             figures = (
-                -figure if self._objective.lower_is_better else figure,
+                -figure if self._metric.lower_is_better else figure,
                 -(record.validation_loss or 0.0),
             )
             score = tuple(-math.inf if math.isnan(value) else value for value in figures)

@@ -48,8 +48,8 @@ class Validator:
         self._most_likely = (
             label_sets.most_likely() if isinstance(label_sets, LabelShares) else None
         )
-        self.objective = Metric.parse(config.trainer.monitor)
-        self._class = self.objective.class_of(labels.names)
+        self.metric = Metric.parse(config.trainer.monitor)
+        self._class = self.metric.class_id(labels.names)
         self._class_scores = class_scores(config.model.loss, labels.counts)
 
     @torch.no_grad()
@@ -67,10 +67,10 @@ class Validator:
             loss_sum += float(loss(model.linear, bags, batch.labels)) * len(batch)
             scores = self._class_scores(model.linear(bags).cpu().numpy())
             ranked.append(top_k_classes(scores, 1))
-            if self._sets is not None or self.objective.of_probabilities:
+            if self._sets is not None or self.metric.needs_probabilities:
                 proba = probabilities(scores, self._config.model)
                 above.append(chosen_classes(proba >= 0.5))
-                if self.objective.of_probabilities:
+                if self.metric.needs_probabilities:
                     kept.append(proba if self._class is None else proba[:, [self._class]])
         true, best = data.labels.cpu().numpy(), np.concatenate(ranked)
         if self._most_likely is not None:
@@ -81,7 +81,7 @@ class Validator:
             "validation_accuracy": _accuracy(scored),
             "validation_macro_f1": scored["macro_f1"],
         }
-        if f"validation_{self.objective}" not in figures:
+        if f"validation_{self.metric}" not in figures:
             all_kept = np.concatenate(kept) if kept else None
             figures["validation_score"] = self._figure(scored, true, all_kept)
         return figures
@@ -99,16 +99,16 @@ class Validator:
         self, scored: Scores | MultiLabelScores, true: np.ndarray, proba: np.ndarray | None
     ) -> float:
         """Return the figure to go by, where it is not one of those that every run has."""
-        objective = self.objective
+        metric = self.metric
         if proba is not None:
-            assert objective.target is not None
+            assert metric.target is not None
             right = self._right(true)
-            by_recall = objective.name == "precision@recall"
-            return best_at(proba, right, objective.target, precision=by_recall)
-        if objective.label is None:  # f1 and micro_f1
+            by_recall = metric.name == "precision@recall"
+            return best_at(proba, right, metric.target, precision=by_recall)
+        if metric.label is None:  # f1 and micro_f1
             return scored["micro_f1"]
-        of_label = scored["per_label"][objective.label]
-        return {name: of_label[name] for name in ("f1", "precision", "recall")}[objective.name]
+        of_label = scored["per_label"][metric.label]
+        return {name: of_label[name] for name in ("f1", "precision", "recall")}[metric.name]
 
     def _right(self, true: np.ndarray) -> np.ndarray:
         """Say which pairs of a text and a class are right: of all classes, or of the label's."""

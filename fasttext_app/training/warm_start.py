@@ -100,7 +100,7 @@ class WarmStart:
             return None
         words = len(self.artifact.vocabulary)
         kept = self.artifact.tensors.get("buckets")
-        old = HashSpace(self._config.text.hashed_rows, words, kept)
+        old = HashSpace(self._config.text.bucket_count, words, kept)
         buckets = np.arange(len(old)) if kept is None else kept
         hashed = buckets
         if encoder.hashed.kept is not None:

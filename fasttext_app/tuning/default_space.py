@@ -65,8 +65,8 @@ def _of_model(base: Config, small: bool) -> dict[str, Any]:
             {"model.mode": "mean", "text.term_weighting": "none"},
             {"model.mode": "sum", "text.term_weighting": "tfidf"},
         ]
-    objective = Metric.parse(base.trainer.monitor)
-    by_decisions = objective.name != "loss" and not objective.of_probabilities
+    metric = Metric.parse(base.trainer.monitor)
+    by_decisions = metric.name != "loss" and not metric.needs_probabilities
     if model.loss in LOSSES and by_decisions and base.data.label_separator is None:
         table["model.loss"] = LOSSES
     return table

@@ -18,15 +18,15 @@ COLUMNS = 4  # of small pictures
 
 def best_toml(result: TuneResult) -> str:
     """Return the best configuration as TOML, with what found it as a comment."""
-    best, objective = result.best, result.config.trainer.monitor
+    best, metric = result.best, result.config.trainer.monitor
     base = result.trials[0]
     of_base = f"{base.figure!r}" if base.figure is not None else f"none ({base.state})"
     seconds = sum(trial.seconds for trial in result.trials)
     lines = [
         f"Found by fasttext-app tune {__version__}: trial {best.number} of {len(result.trials)}, "
         f"in {seconds:.0f} s of trials.",
-        f"{objective} on validation rows: {best.figure!r}, after epoch {best.epoch}.",
-        f"{objective} of the base settings: {of_base}.",
+        f"{metric} on validation rows: {best.figure!r}, after epoch {best.epoch}.",
+        f"{metric} of the base settings: {of_base}.",
         f"Rows: {result.data['source']}, {result.data['rows']:,}, digest {result.data['digest']}.",
         f"Searched: {', '.join(result.space.settings)}.",
         "The same model, with the same rows held out: fasttext-app train --config best.toml",

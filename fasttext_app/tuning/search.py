@@ -177,7 +177,7 @@ class _Search:
         self._optuna, self._base, self._space, self._data = optuna, base, space, data
         self._file, self._max_bytes = file, max_bytes
         self._emit = callback or (lambda event: None)
-        self._objective = Metric.parse(base.trainer.monitor)
+        self._metric = Metric.parse(base.trainer.monitor)
         pruner = optuna.pruners.MedianPruner(UNPRUNED, n_min_trials=COMPARED)
         self._study = optuna.create_study(direction=_direction(base), pruner=pruner)
         earlier = file.trials if file else []
@@ -187,7 +187,7 @@ class _Search:
     @property
     def best(self) -> Trial | None:
         """The best trial so far."""
-        return next(iter(ranked(self.trials, self._objective)), None)
+        return next(iter(ranked(self.trials, self._metric)), None)
 
     def run(self, budget: Budget, began: float) -> bool:
         """Run trials until the budget is spent; return whether Ctrl-C ended it."""
@@ -225,7 +225,7 @@ class _Search:
         asked, settings = self._asked(first=number == 0)
         left = None if end is None else max(end - time.perf_counter(), 0.0)
         self._emit(TrialBegin(number, settings, left))
-        watch = _Watch(asked, self._objective, end if self.trials else None, self._emit)
+        watch = _Watch(asked, self._metric, end if self.trials else None, self._emit)
         trial = self._attempt(number, settings, watch)
         if trial.bytes is not None and self._max_bytes is not None:
             asked.set_constraint("bytes", trial.bytes / self._max_bytes - 1)
@@ -281,9 +281,9 @@ class _Search:
             if outcome.interrupted:
                 raise KeyboardInterrupt
             record = outcome.history[outcome.best_epoch - 1]
-            figure = record.figure(str(self._objective))
+            figure = record.figure(str(self._metric))
             if figure is None or math.isnan(figure):
-                raise TrainingError(f"{self._objective} is not defined on the validation rows")
+                raise TrainingError(f"{self._metric} is not defined on the validation rows")
         except _Pruned:
             return over("pruned", figure=watch.best, epochs_done=watch.epochs_done)
         except (ConfigError, TrainingError) as error:
@@ -303,11 +303,11 @@ class _Watch:
     """Follows a run: passes its events on, and ends it where it is hopeless or out of time."""
 
     def __init__(
-        self, asked: optuna.Trial, objective: Metric, end: float | None, emit: Callback
+        self, asked: optuna.Trial, metric: Metric, end: float | None, emit: Callback
     ) -> None:
         self.best: float | None = None
         self.epochs_done = 0
-        self._asked, self._objective, self._end, self._emit = asked, objective, end, emit
+        self._asked, self._metric, self._end, self._emit = asked, metric, end, emit
         self._epochs, self._step, self._latest = 0, 0, math.nan
 
     def __call__(self, event: Event) -> None:
@@ -325,7 +325,7 @@ class _Watch:
             raise _OutOfTime
 
     def _end_epoch(self, event: EpochEnd) -> None:
-        figure = event.record.figure(str(self._objective))
+        figure = event.record.figure(str(self._metric))
         assert figure is not None
         self.epochs_done = event.record.epoch
         if event.best:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fasttext_app.config.loading import checked_setting
+from fasttext_app.config.loading import validate_setting
 from fasttext_app.config.schema import Config
 from fasttext_app.errors import ConfigError, did_you_mean
 
@@ -268,7 +268,7 @@ def _range(name: str, setting: str, entry: Mapping[str, Any]) -> Range:
 
 def _checked(name: str, value: Any, *, searched: bool = True) -> Any:
     """Return a value of a setting as it is in a configuration."""
-    value = checked_setting(name, value)
+    value = validate_setting(name, value)
     section, _, key = name.partition(".")
     if searched and (
         section == "data" or (section == "trainer" and key not in SEARCHED_OF_TRAINER)

@@ -112,12 +112,12 @@ class TuneResult:
 Callback = Callable[[Event | TrialBegin | TrialEnd], None]
 
 
-def ranked(trials: Iterable[Trial], objective: Metric) -> list[Trial]:
+def ranked(trials: Iterable[Trial], metric: Metric) -> list[Trial]:
     """Return the finished trials, the best first; of equal ones, that of the least loss."""
 
     def rank(trial: Trial) -> tuple[float, float, int]:
         assert trial.figure is not None
-        figure = trial.figure if objective.lower_is_better else -trial.figure
+        figure = trial.figure if metric.lower_is_better else -trial.figure
         return figure, math.inf if trial.loss is None else trial.loss, trial.number
 
     return sorted((trial for trial in trials if trial.state == "finished"), key=rank)

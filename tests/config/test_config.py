@@ -390,7 +390,7 @@ def test_every_setting_is_read_somewhere(section, name):
     attribute = name
     if name in {"minn", "maxn", "word_ngrams", "bucket"}:  # the encoder has these names too
         files = [package / "text" / "encoder.py"]
-        attribute = "config.hashed_rows" if name == "bucket" else f"config.{name}"
+        attribute = "config.bucket_count" if name == "bucket" else f"config.{name}"
     read = re.compile(rf"(\.|\b){re.escape(attribute)}\b" if "." in attribute else rf"\.{name}\b")
     assert any(read.search(path.read_text(encoding="utf-8")) for path in files)
 

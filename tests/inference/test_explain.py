@@ -60,7 +60,7 @@ def made(kind="mean", form="floats", pruned=False, **text):
     )
     chance = np.random.default_rng(len(kind))
     buckets = np.arange(0, 300, 1 if form.startswith("codes") else 3, dtype=np.int32)
-    rows = len(WORDS) + (len(buckets) if pruned else config.text.hashed_rows)
+    rows = len(WORDS) + (len(buckets) if pruned else config.text.bucket_count)
     tensors = {
         "table": chance.normal(size=(rows, 5)).astype(np.float32),
         "weight": chance.normal(size=(3, 5)).astype(np.float32),

@@ -43,7 +43,7 @@ def make_classifier(
     """A model of four words with weights drawn by ``seed``."""
     config = resolve(flat_layer({"dim": DIM, "bucket": 7} | settings))
     generator = np.random.default_rng(seed)
-    rows = len(WORDS) + config.text.hashed_rows
+    rows = len(WORDS) + config.text.bucket_count
     tensors = {
         "table": generator.normal(size=(rows, DIM)).astype(np.float32),
         "weight": generator.normal(size=(len(LABELS), DIM)).astype(np.float32),

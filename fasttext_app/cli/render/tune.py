@@ -115,17 +115,17 @@ def show_result(result: TuneResult, output: Path) -> None:
     from fasttext_app.tuning.report import state_counts
     from fasttext_app.tuning.trial import ranked
 
-    objective = Metric.parse(result.config.trainer.monitor)
+    metric = Metric.parse(result.config.trainer.monitor)
     table = Table(
-        title=Text(f"The best trials, by {objective} on validation rows"),
+        title=Text(f"The best trials, by {metric} on validation rows"),
         title_justify="left",
         title_style="bold",
         header_style="bold",
     )
-    for column in ("trial", str(objective), "epoch", "size", "seconds"):
+    for column in ("trial", str(metric), "epoch", "size", "seconds"):
         table.add_column(column, justify="right")
     table.add_column("what differs from the base", overflow="fold")
-    for trial in ranked(result.trials, objective)[:SHOWN_TRIALS]:
+    for trial in ranked(result.trials, metric)[:SHOWN_TRIALS]:
         table.add_row(
             str(trial.number),
             f"{trial.figure:.4f}",
@@ -137,7 +137,7 @@ def show_result(result: TuneResult, output: Path) -> None:
     out.print(table)
     counts = ", ".join(f"{count} {state}" for state, count in state_counts(result).items())
     out.print(Text(f"trials: {len(result.trials)} ({counts})"))
-    out.print(Text(f"best so far: {_course(result, objective.lower_is_better)}"))
+    out.print(Text(f"best so far: {_course(result, metric.lower_is_better)}"))
     best, final = output / "best.toml", output / "final.toml"
     out.print(Text(f"saved the best settings to {best}; the trials are in {output / 'trials.csv'}"))
     if result.final != result.config:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from fasttext_app.config.rules import fused_obstacle
+from fasttext_app.config.rules import unsupported_by_fused
 from fasttext_app.config.schema import Config
 from fasttext_app.errors import MissingDependencyError
 from fasttext_app.model.classifier import FastTextClassifier
@@ -95,7 +95,7 @@ class Stepper:
 
     def _make_fused_step(self, loss: str) -> FusedStep | CudaStep | None:
         optimizer, device = self._config.optimizer, self._model.embedding.weight.device.type
-        if optimizer.implementation == "torch" or fused_obstacle(self._config):
+        if optimizer.implementation == "torch" or unsupported_by_fused(self._config):
             return None
         if device == "cpu":
             return FusedStep(self._model, optimizer)
