@@ -43,7 +43,6 @@ TORCH_AT_THE_TOP = {
     "training.dataset",
     "training.loader",
     "training.losses",
-    "training.optim.build",
     "training.optim.cuda_batches",
     "training.optim.fused_cpu",
     "training.optim.fused_cuda",

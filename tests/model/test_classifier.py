@@ -16,7 +16,7 @@ from fasttext_app.config.loading import resolve
 from fasttext_app.config.schema import OptimizerConfig
 from fasttext_app.core.device import torch_threads
 from fasttext_app.model.classifier import FastTextClassifier
-from fasttext_app.training.optim.build import build_optimizers
+from fasttext_app.training.optim.rules import torch_optimizers
 
 ROWS, CLASSES, DIM = 6, 3, 4
 MODES = ["mean", "sum", "max"]
@@ -27,7 +27,8 @@ bag_lists = st.lists(st.lists(st.integers(0, ROWS - 1), max_size=5), min_size=1,
 
 @pytest.fixture(autouse=True, scope="module")
 def _one_thread() -> Iterator[None]:
-    with torch_threads(1):
+    # torch warns once if nobody says whether sparse gradients are to be checked.
+    with torch_threads(1), torch.sparse.check_sparse_tensor_invariants(enable=False):
         yield
 
 
@@ -240,7 +241,7 @@ def test_frozen_rows_keep_every_bit(name, sparse, momentum):
     vectors = np.arange(2 * DIM, dtype=np.float32).reshape(2, DIM) / 10
     model.set_rows(np.array([1, 4]), vectors, freeze=True)
     before = model.embedding.weight.detach().clone()
-    optimizers = build_optimizers(model, OptimizerConfig(name=name, lr=0.5, momentum=momentum))
+    optimizers = torch_optimizers(model, OptimizerConfig(name=name, lr=0.5, momentum=momentum))
     for _ in range(5):
         functional.cross_entropy(model(*flat([[0, 1, 4], [4, 2]])), torch.tensor([0, 2])).backward()
         for optimizer in optimizers:
@@ -259,7 +260,7 @@ def test_rows_that_are_set_and_not_frozen_are_trained():
     model.set_rows(np.array([1]), vectors, freeze=False)
     assert model.embedding.weight[1].tolist() == [1.0] * DIM
     model(*flat([[1]]))[0, 0].backward()
-    build_optimizers(model, OptimizerConfig(name="sgd"))[0].step()
+    torch_optimizers(model, OptimizerConfig(name="sgd"))[0].step()
     assert model.embedding.weight[1].tolist() != [1.0] * DIM
 
 

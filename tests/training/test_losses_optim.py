@@ -16,8 +16,9 @@ from fasttext_app.config.schema import OptimizerConfig
 from fasttext_app.core.device import torch_threads
 from fasttext_app.model.classifier import FastTextClassifier
 from fasttext_app.training.losses import LOSSES, losses_of_texts, one_vs_all, with_bag_dropout
-from fasttext_app.training.optim.build import build_optimizers, set_lr
+from fasttext_app.training.optim.rules import torch_optimizers
 from fasttext_app.training.optim.schedules import SCHEDULES, lr_factor
+from fasttext_app.training.optim.stepper import set_lr
 
 logit_rows = st.lists(
     st.lists(st.floats(-20, 20, width=32), min_size=3, max_size=3), min_size=1, max_size=5
@@ -26,7 +27,8 @@ logit_rows = st.lists(
 
 @pytest.fixture(autouse=True, scope="module")
 def _one_thread() -> Iterator[None]:
-    with torch_threads(1):
+    # torch warns once if nobody says whether sparse gradients are to be checked.
+    with torch_threads(1), torch.sparse.check_sparse_tensor_invariants(enable=False):
         yield
 
 
@@ -144,7 +146,7 @@ def make_model(*, sparse: bool) -> FastTextClassifier:
 
 
 def train_steps(model: FastTextClassifier, config: OptimizerConfig, steps: int) -> None:
-    optimizers = build_optimizers(model, config)
+    optimizers = torch_optimizers(model, config)
     generator = np.random.default_rng(1)
     for _ in range(steps):
         indices = torch.from_numpy(generator.integers(0, 6, size=12))  # rows repeat
@@ -168,7 +170,7 @@ COMBINATIONS = [
 @pytest.mark.parametrize(("name", "sparse"), COMBINATIONS)
 def test_every_parameter_is_stepped_by_one_optimizer(name, sparse):
     model = make_model(sparse=sparse)
-    optimizers = build_optimizers(model, OptimizerConfig(name=name))
+    optimizers = torch_optimizers(model, OptimizerConfig(name=name))
     stepped = [
         parameter
         for optimizer in optimizers
@@ -195,7 +197,7 @@ def test_sparse_and_dense_steps_lead_to_the_same_weights(name):
 def test_sparse_adam_is_paired_with_adam_on_the_linear_layer():
     model = make_model(sparse=True)
     config = OptimizerConfig(name="sparse_adam", lr=0.25, betas=(0.5, 0.75), eps=1e-4)
-    table, linear = build_optimizers(model, config)
+    table, linear = torch_optimizers(model, config)
     assert isinstance(table, torch.optim.SparseAdam)
     assert isinstance(linear, torch.optim.Adam)
     assert [id(p) for p in table.param_groups[0]["params"]] == [id(model.embedding.weight)]
@@ -207,16 +209,16 @@ def test_sparse_adam_is_paired_with_adam_on_the_linear_layer():
 def test_the_other_settings_reach_their_optimizer():
     model = make_model(sparse=False)
     sgd = OptimizerConfig(name="sgd", lr=0.5, momentum=0.25, weight_decay=0.125)
-    group = build_optimizers(model, sgd)[0].param_groups[0]
+    group = torch_optimizers(model, sgd)[0].param_groups[0]
     assert (group["lr"], group["momentum"], group["weight_decay"]) == (0.5, 0.25, 0.125)
     adagrad = OptimizerConfig(name="adagrad", lr=0.5, weight_decay=0.125, eps=1e-3)
-    group = build_optimizers(model, adagrad)[0].param_groups[0]
+    group = torch_optimizers(model, adagrad)[0].param_groups[0]
     assert (group["lr"], group["weight_decay"], group["eps"]) == (0.5, 0.125, 1e-3)
 
 
 @pytest.mark.parametrize(("name", "sparse"), COMBINATIONS)
 def test_set_rate_reaches_every_group(name, sparse):
-    optimizers = build_optimizers(make_model(sparse=sparse), OptimizerConfig(name=name))
+    optimizers = torch_optimizers(make_model(sparse=sparse), OptimizerConfig(name=name))
     optimizers[0].add_param_group({"params": [torch.nn.Parameter(torch.zeros(2))]})
     set_lr(optimizers, 0.0625)
     rates = {group["lr"] for optimizer in optimizers for group in optimizer.param_groups}

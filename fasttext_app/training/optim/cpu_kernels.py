@@ -1,4 +1,8 @@
-"""The optimizers of ``torch.optim`` on a sparse gradient, in compiled code for the CPU."""
+"""Row updates on the CPU: the rules of :mod:`fasttext_app.training.optim.rules`, compiled.
+
+Shapes: **N** ids in a batch, **B** bags (texts), **U** distinct rows of a batch, **V** table rows,
+**D** embedding dim.
+"""
 
 from __future__ import annotations
 
@@ -9,21 +13,24 @@ import numpy as np
 from fasttext_app.core.arrays import F32, I32
 from fasttext_app.core.jit import PREFETCH_DISTANCE, compiled, prefetch_row_for_write
 from fasttext_app.training.batch_kernels import NO_F32, cut_batches
+from fasttext_app.training.optim.rules import ADAGRAD, OPTIMIZERS, ROWWISE_ADAGRAD, RULES, SGD
 
-SGD, ADAGRAD, ROWWISE, ADAM = range(4)
-
-
-RULES = {"sgd": SGD, "adagrad": ADAGRAD, "rowwise_adagrad": ROWWISE, "sparse_adam": ADAM}
-"""The rule of each optimizer."""
+NO_WINNERS = np.empty((0, 0), np.int32)
 
 
 @compiled
 def find_winners(table: F32, ids: I32, bag_offsets: I32, padding: int) -> I32:
-    """Return the row that gives each number of a ``max`` bag, [B, D]; -1 in an empty bag."""
+    """Return the row that supplies each number of a ``max`` bag, [B, D]; -1 in an empty bag.
+
+    >>> table = np.array([[1, 9], [5, 2], [3, 3]], np.float32)
+    >>> ids, offsets = np.array([0, 1, 2], np.int32), np.array([0, 3, 3], np.int32)
+    >>> find_winners(table, ids, offsets, -1).tolist()  # the bags are [5, 9] and empty
+    [[1, 0], [-1, -1]]
+    """
     winners = np.full((len(bag_offsets) - 1, table.shape[1]), -1, np.int32)
     for bag in range(len(winners)):
-        for at in range(bag_offsets[bag], bag_offsets[bag + 1]):
-            row = ids[at]
+        for i in range(bag_offsets[bag], bag_offsets[bag + 1]):
+            row = ids[i]
             if row != padding:
                 for d in range(table.shape[1]):
                     best = winners[bag, d]
@@ -32,8 +39,15 @@ def find_winners(table: F32, ids: I32, bag_offsets: I32, padding: int) -> I32:
     return winners
 
 
-def _stepper(rule: int) -> Callable[..., None]:
-    """Return the kernel of one rule; without a choice amid it, the compiler makes better code."""
+def _compile_step_rows(rule: int) -> Callable[..., None]:
+    """Return the kernel of one rule; with the rule fixed, its inner loops have no branches.
+
+    An example, with ``sgd``, lr 0.1 and ``mean`` bags. The ids of two texts, [7, 2] and [7], are
+    grouped as rows [7, 2], starts [0, 2, 3], bags [0, 1, 0] and id_weights [0.5, 1, 0.5]. Then
+
+        table[7] -= 0.1 * (0.5 * gradient[0] + 1 * gradient[1])
+        table[2] -= 0.1 * (0.5 * gradient[0])
+    """
 
     @compiled
     def step_rows(
@@ -43,35 +57,38 @@ def _stepper(rule: int) -> Callable[..., None]:
         rows: I32,
         starts: I32,
         bags: I32,
-        shares: F32,
+        id_weights: F32,
         winners: I32,
         trained: F32,
         gradient: F32,
         settings: F32,
     ) -> None:
-        """Step the rows of a batch, by the gradient of its bags.
+        """Update the rows of a batch from the gradient of its bags.
 
-        A row's gradient is summed up over the ids that stand on it, in their order in the batch, so
-        the result is the same to the bit however the work was shared out.
+        A row's gradient is summed over the ids that refer to it, in batch order, so the result is
+        bit-identical for any number of threads.
 
         Args:
-            table: [V, D], stepped in place.
-            first: ADAGRAD: sums of squares [V, D]; ROWWISE: their means by row [V, 1]; ADAM: the
-                first moments [V, D]; else [0, 0].
-            second: ADAM: the second moments [V, D]; else [0, 0].
+            table: the parameter, [V, D]; updated in place.
+            first: first state array; updated in place. Sums of squared gradients [V, D] for
+                ADAGRAD, sums of their row means [V, 1] for ROWWISE_ADAGRAD, first moments [V, D]
+                for ADAM, [0, 0] for SGD.
+            second: second state array; updated in place. Second moments [V, D] for ADAM, else
+                [0, 0].
             rows: the distinct rows of the batch, [U].
-            starts: where the group of each row begins and ends, [U + 1]; none is empty.
-            bags: the bag of every grouped id, [N].
-            shares: the weight of every grouped id, [N]; [0]: all 1.
-            winners: for ``max`` bags, which row gave each number, [B, D]; else [0, 0].
-            trained: 1 for a row that is stepped, 0 for one that stays, [V]; [0]: all are stepped.
-            gradient: the loss by the bags, [B, D].
-            settings: rate, eps, 1 - beta 1, 1 - beta 2; the rate of ADAM has its bias corrections.
+            starts: bounds of each row's group of ids, [U + 1]; no group is empty.
+            bags: the bag of each grouped id, [N].
+            id_weights: the weight of each grouped id in its bag, [N]; [0] if all are 1.
+            winners: the row that supplies each number of a ``max`` bag, [B, D]; else [0, 0].
+            trained: 0 for each frozen row, else 1, [V]; [0] if none is frozen.
+            gradient: gradient of the loss with respect to the bags, [B, D].
+            settings: lr, eps, 1 - beta1, 1 - beta2; for ADAM, lr includes the bias corrections.
         """
-        dim, by_winner, weighted = table.shape[1], len(winners) > 0, len(shares) > 0
-        rate, eps, new1, new2 = settings[0], settings[1], settings[2], settings[3]
+        dim, by_winner, weighted = table.shape[1], len(winners) > 0, len(id_weights) > 0
+        lr, eps, new1, new2 = settings[0], settings[1], settings[2], settings[3]
         summed = np.empty(dim, np.float32)
         for group in range(len(rows)):
+            # Rows lie at random addresses: start loading the ones that are needed soon.
             row = rows[group]
             if group + PREFETCH_DISTANCE < len(rows):
                 prefetch_row_for_write(table, rows[group + PREFETCH_DISTANCE])
@@ -81,67 +98,70 @@ def _stepper(rule: int) -> Callable[..., None]:
                     prefetch_row_for_write(second, rows[group + PREFETCH_DISTANCE])
             if len(trained) and trained[row] == 0:
                 continue
+
+            # Sum the row's gradient over its ids. In a `max` bag a row takes the gradient only of
+            # the numbers it supplies, and only once, even if its id is in the bag twice. The other
+            # branch starts from the first id, as most rows of a batch have just one.
             begin, end = starts[group], starts[group + 1]
             if by_winner:
                 for d in range(dim):
                     summed[d] = 0
                 last = -1
-                for at in range(begin, end):
-                    bag = bags[at]
-                    if bag != last:  # a row that is twice in a bag wins once
+                for i in range(begin, end):
+                    bag = bags[i]
+                    if bag != last:
                         for d in range(dim):
                             if winners[bag, d] == row:
                                 summed[d] += gradient[bag, d]
                     last = bag
-            else:  # most rows of a batch stand in one of its texts
-                bag, share = bags[begin], shares[begin] if weighted else np.float32(1)
+            else:
+                bag, weight = bags[begin], id_weights[begin] if weighted else np.float32(1)
                 for d in range(dim):
-                    summed[d] = share * gradient[bag, d]
-                for at in range(begin + 1, end):
-                    bag, share = bags[at], shares[at] if weighted else np.float32(1)
+                    summed[d] = weight * gradient[bag, d]
+                for i in range(begin + 1, end):
+                    bag, weight = bags[i], id_weights[i] if weighted else np.float32(1)
                     for d in range(dim):
-                        summed[d] += share * gradient[bag, d]
+                        summed[d] += weight * gradient[bag, d]
+
+            # Apply the rule to the row and its state.
             if rule == SGD:
                 for d in range(dim):
-                    table[row, d] -= rate * summed[d]
+                    table[row, d] -= lr * summed[d]
             elif rule == ADAGRAD:
                 for d in range(dim):
                     square = first[row, d] + summed[d] * summed[d]
                     first[row, d] = square
-                    table[row, d] -= rate * (summed[d] / (np.sqrt(square) + eps))
-            elif rule == ROWWISE:
+                    table[row, d] -= lr * (summed[d] / (np.sqrt(square) + eps))
+            elif rule == ROWWISE_ADAGRAD:
                 total = np.float32(0)
                 for d in range(dim):
                     total += summed[d] * summed[d]
                 first[row, 0] += total / np.float32(dim)
-                scale = rate / (np.sqrt(first[row, 0]) + eps)
+                scale = lr / (np.sqrt(first[row, 0]) + eps)
                 for d in range(dim):
                     table[row, d] -= scale * summed[d]
-            else:
+            else:  # ADAM
                 for d in range(dim):
                     mean = first[row, d] + new1 * (summed[d] - first[row, d])
                     square = second[row, d]
                     square += new2 * (summed[d] * summed[d] - square)
                     first[row, d], second[row, d] = mean, square
-                    table[row, d] -= rate * (mean / (np.sqrt(square) + eps))
+                    table[row, d] -= lr * (mean / (np.sqrt(square) + eps))
 
     return step_rows
 
 
-STEP_ROWS = [_stepper(rule) for rule in range(len(RULES))]
-"""By rule."""
-
-
-def dense_rule(optimizer: str) -> int:
-    """Return the rule for the layer on top: where the table's is by row, its plain form."""
-    return ADAGRAD if RULES[optimizer] == ROWWISE else RULES[optimizer]
+STEP_ROWS = [_compile_step_rows(rule) for rule in RULES]
+"""The kernel of each rule."""
 
 
 def load_kernels(optimizer: str) -> None:
-    """Load the code of a training step, by a step of next to nothing; a tenth of a second."""
-    one, ends, none = np.zeros(1, np.int32), np.array([0, 1], np.int64), np.empty((0, 0), np.int32)
-    made = cut_batches(one, ends, ends[:1], 1, NO_F32, False, -1, one.copy(), 0, np.uint64(0))
-    plan = made[4], made[6], made[7], made[8]
-    values, state, more, gradient = np.zeros((4, 1, 1), np.float32)
-    for rule in {RULES[optimizer], dense_rule(optimizer)}:
-        STEP_ROWS[rule](values, state, more, *plan, none, NO_F32, gradient, np.ones(4, np.float32))
+    """Load the kernels of a training step by a step on one id; takes a tenth of a second."""
+    one, ends = np.zeros(1, np.int32), np.array([0, 1], np.int64)
+    cut = cut_batches(one, ends, ends[:1], 1, NO_F32, False, -1, one.copy(), 0, np.uint64(0))
+    groups = cut[4], cut[6], cut[7], cut[8]
+    values, first, second, gradient = np.zeros((4, 1, 1), np.float32)
+    for rule in set(OPTIMIZERS[optimizer]):
+        STEP_ROWS[rule](
+            values, first, second, *groups, NO_WINNERS, NO_F32, gradient, np.ones(4, np.float32)
+        )

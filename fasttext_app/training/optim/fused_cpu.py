@@ -20,18 +20,11 @@ from fasttext_app.config.schema import OptimizerConfig
 from fasttext_app.core.arrays import F32, I32
 from fasttext_app.model.classifier import FastTextClassifier
 from fasttext_app.training.batch import Batch, RowPlan
-from fasttext_app.training.optim.cpu_kernels import (
-    ADAGRAD,
-    ADAM,
-    ROWWISE,
-    RULES,
-    STEP_ROWS,
-    dense_rule,
-    find_winners,
-)
+from fasttext_app.training.batch_kernels import NO_F32
+from fasttext_app.training.optim.cpu_kernels import NO_WINNERS, STEP_ROWS, find_winners
+from fasttext_app.training.optim.rules import ADAM, OPTIMIZERS, state_widths
 
-NO_F32, NO_STATE = np.empty(0, np.float32), np.empty((0, 0), np.float32)
-NO_WINNERS = np.empty((0, 0), np.int32)
+NO_STATE = np.empty((0, 0), np.float32)
 
 
 class FusedStep:
@@ -113,11 +106,11 @@ class _Parameter:
         self._dense, self.steps = dense, 0
         self._values = parameter.detach().numpy().reshape(len(parameter), -1)
         self._config = config
-        self._rule = dense_rule(config.name) if dense else RULES[config.name]
+        rules = OPTIMIZERS[config.name]
+        self._rule = rules.layer if dense else rules.table
         rows, dim = self._values.shape
-        shapes = {ADAGRAD: [dim], ROWWISE: [1], ADAM: [dim, dim]}.get(self._rule, [])
         # Torch begins an array where a cache line does, as the table: a row is then one line.
-        self.states = [torch.zeros(rows, width).numpy() for width in shapes]
+        self.states = [torch.zeros(rows, width).numpy() for width in state_widths(self._rule, dim)]
         self._first, self._second = [*self.states, NO_STATE, NO_STATE][:2]
 
     def step(

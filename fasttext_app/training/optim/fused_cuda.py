@@ -17,6 +17,7 @@ from fasttext_app.config.schema import OptimizerConfig
 from fasttext_app.model.classifier import FastTextClassifier
 from fasttext_app.training.batch import Batch
 from fasttext_app.training.optim.cuda_batches import DeviceBatch, SortedIds, sort_ids
+from fasttext_app.training.optim.rules import ADAM, OPTIMIZERS, state_widths
 
 TILE = 1024  # numbers that a program of a kernel has in hand
 LARGEST_LAYER = 1 << 14  # numbers of a linear layer that a program can hold
@@ -223,17 +224,13 @@ class _Parameter:
     """One parameter, as rows of numbers, with the state of its optimizer."""
 
     def __init__(self, parameter: Tensor, config: OptimizerConfig, *, dense: bool = False) -> None:
-        from fasttext_app.training.optim.triton_kernels import ADAGRAD, ADAM, ROWWISE, SGD
-
-        rules = {"sgd": SGD, "adagrad": ADAGRAD, "rowwise_adagrad": ROWWISE, "sparse_adam": ADAM}
-        self.dense, self._config, self._adam, self.steps = dense, config, ADAM, 0
-        self.rule = rules[config.name]
-        if dense and self.rule == ROWWISE:
-            self.rule = ADAGRAD  # the plain form of it
+        self.dense, self._config, self.steps = dense, config, 0
+        rules = OPTIMIZERS[config.name]
+        self.rule = rules.layer if dense else rules.table
         self.values = parameter.detach()
         assert self.values.is_contiguous()
         self.dim = self.values.numel() // len(self.values)
-        widths = {ADAGRAD: [self.dim], ROWWISE: [1], ADAM: [self.dim] * 2}.get(self.rule, [])
+        widths = state_widths(self.rule, self.dim)
         states = [self.values.new_zeros(len(self.values), width) for width in widths]
         self.state: list[Tensor | None] = [*states, None, None][:2]
 
@@ -241,7 +238,7 @@ class _Parameter:
         """Return what the kernels take for its next step: rate, eps, 1 - beta 1, 1 - beta 2."""
         self.steps += 1
         (beta1, beta2), eps = self._config.betas, self._config.eps
-        if self.rule == self._adam:
+        if self.rule == ADAM:
             root = math.sqrt(1 - beta2**self.steps)
             rate *= root / (1 - beta1**self.steps)
             eps *= root if self.dense else 1.0  # Adam adds it after the correction

@@ -5,6 +5,7 @@ Either the fused step does it, or autograd and ``torch.optim``, which is the ref
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,8 +17,8 @@ from fasttext_app.errors import MissingDependencyError
 from fasttext_app.model.classifier import FastTextClassifier
 from fasttext_app.training.batch import Batch, Grouping
 from fasttext_app.training.losses import Loss
-from fasttext_app.training.optim.build import build_optimizers, set_lr
 from fasttext_app.training.optim.fused_cpu import FusedStep
+from fasttext_app.training.optim.rules import torch_optimizers
 
 if TYPE_CHECKING:
     from fasttext_app.training.optim.fused_cuda import CudaStep
@@ -43,7 +44,7 @@ class Stepper:
         self.fused = self._make_fused_step(config.model.loss if plain else "another")
         self.grouping = None if self.fused is None else self._how_to_group()
         """How batches are to come; None: their ids need not be grouped."""
-        self._optimizers = [] if self.fused else build_optimizers(model, config.optimizer)
+        self._optimizers = [] if self.fused else torch_optimizers(model, config.optimizer)
 
     def train(self, batch: Batch, rate: float) -> Tensor:
         """Train on one batch; return its loss before the step, on the device.
@@ -147,3 +148,10 @@ class Stepper:
         assert bags.grad is not None
         self.fused.step(batch, bags.grad, rate)
         return loss
+
+
+def set_lr(optimizers: Sequence[torch.optim.Optimizer], lr: float) -> None:
+    """Set the learning rate of every parameter group."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = lr

@@ -20,9 +20,12 @@ from typing import Any
 import triton
 import triton.language as tl
 
-SGD, ADAGRAD, ROWWISE, ADAM = range(4)
-# A kernel reads no other globals than these.
-_SGD, _ADAGRAD, _ROWWISE = tl.constexpr(SGD), tl.constexpr(ADAGRAD), tl.constexpr(ROWWISE)
+from fasttext_app.training.optim import rules
+
+# A kernel can read no other globals than constants of Triton.
+_SGD = tl.constexpr(rules.SGD)
+_ADAGRAD = tl.constexpr(rules.ADAGRAD)
+_ROWWISE_ADAGRAD = tl.constexpr(rules.ROWWISE_ADAGRAD)
 _INFINITY = tl.constexpr(float("inf"))
 
 
@@ -57,7 +60,7 @@ def _step_one(
         squares = tl.load(first + at, mask=inside, other=0.0) + gradient * gradient
         tl.store(first + at, squares, mask=inside)
         value -= rate * (gradient / (tl.sqrt(squares) + eps))
-    elif rule == _ROWWISE:
+    elif rule == _ROWWISE_ADAGRAD:
         mean = tl.load(first + row) + tl.sum(gradient * gradient, axis=0) / dim
         tl.store(first + row, mean)
         value -= rate / (tl.sqrt(mean) + eps) * gradient

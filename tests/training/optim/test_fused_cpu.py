@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -11,17 +12,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fasttext_app.config.loading import flat_layer, resolve
-from fasttext_app.config.schema import Config
+from fasttext_app.config.schema import Config, OptimizerConfig
+from fasttext_app.core.device import torch_threads
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.errors import ConfigError
 from fasttext_app.model.classifier import FastTextClassifier
 from fasttext_app.training.dataset import EncodedDataset
+from fasttext_app.training.optim.cpu_kernels import STEP_ROWS, load_kernels
 from fasttext_app.training.optim.rowwise_adagrad import RowwiseAdagrad
+from fasttext_app.training.optim.rules import OPTIMIZERS
 from fasttext_app.training.trainer import Trainer
 
 ROWS, CLASSES = 12, 3
 BAGS = st.lists(st.lists(st.integers(0, ROWS - 1), max_size=6), min_size=1, max_size=20)
-OPTIMIZERS = ["sgd", "adagrad", "rowwise_adagrad", "sparse_adam"]
+
 RATES = {"sgd": 0.5, "adagrad": 0.1, "rowwise_adagrad": 0.1, "sparse_adam": 0.01}
 KINDS: list[dict[str, Any]] = [
     {"mode": "mean"},
@@ -34,6 +38,12 @@ KINDS: list[dict[str, Any]] = [
     {"mode": "mean", "padding_idx": 3, "token_dropout": 0.4},
     {"mode": "sum", "term_weighting": "tfidf", "token_dropout": 0.4, "bag_dropout": 0.3},
 ]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    with torch_threads(1):
+        yield
 
 
 def make_config(**values: Any) -> Config:
@@ -140,10 +150,10 @@ def test_rowwise_adagrad_on_a_worked_example(sparse):
 
 
 def test_the_code_of_a_step_is_loaded_before_the_first_one():
-    from fasttext_app.training.optim.cpu_kernels import RULES, STEP_ROWS, load_kernels
-
-    for name, rule in RULES.items():
+    for name, rules in OPTIMIZERS.items():
         load_kernels(name)
-        assert STEP_ROWS[rule].signatures, name
-        if name == "rowwise_adagrad":
-            assert STEP_ROWS[RULES["adagrad"]].signatures  # for the layer on top
+        assert all(STEP_ROWS[rule].signatures for rule in rules), name
+
+
+def test_every_optimizer_of_the_settings_has_rules():
+    assert set(OPTIMIZERS) == set(get_args(OptimizerConfig.model_fields["name"].annotation))
