@@ -67,6 +67,7 @@ fuzz: setup
 # Regenerate what the pages show of the program, except the benchmarks.
 docs: setup
 	$(BIN)/python scripts/write_config_reference.py
+	$(BIN)/python scripts/write_api_reference.py
 	$(BIN)/python scripts/fill_readme.py
 	$(BIN)/python scripts/make_recording.py
 

@@ -1,7 +1,8 @@
-"""Generated pages are current, links lead somewhere, and the README session runs as shown."""
+"""Generated pages are current, links lead somewhere, and examples print what the pages show."""
 
 from __future__ import annotations
 
+import doctest
 import re
 import subprocess
 import sys
@@ -19,8 +20,9 @@ def run_script(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_configuration_page_is_what_its_script_writes():
-    done = run_script("scripts/write_config_reference.py", "--check")
+@pytest.mark.parametrize("script", ["write_config_reference.py", "write_api_reference.py"])
+def test_a_generated_page_is_what_its_script_writes(script):
+    done = run_script(f"scripts/{script}", "--check")
     assert done.returncode == 0, done.stderr
 
 
@@ -28,6 +30,17 @@ def test_the_configuration_page_is_what_its_script_writes():
 def test_the_readme_shows_what_its_commands_print():
     done = run_script("scripts/fill_readme.py", "--check")
     assert done.returncode == 0, done.stderr
+
+
+def test_the_code_of_how_it_works_prints_what_the_page_shows(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # it writes a file
+    page = ROOT / "docs" / "how_it_works.md"
+    blocks = re.findall(r"```pycon\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    example = doctest.DocTestParser().get_doctest("\n".join(blocks), {}, page.name, str(page), 0)
+    runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.NORMALIZE_WHITESPACE)
+    failures: list[str] = []
+    runner.run(example, out=failures.append)
+    assert not failures, "".join(failures)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
