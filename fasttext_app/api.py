@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from fasttext_app.config.loading import Layer, flat_layer, load_config_file, resolve
 from fasttext_app.config.schema import Config
-from fasttext_app.data.in_memory import GIVEN, Labels, labeled_table, refuse_labels
+from fasttext_app.data.in_memory import IN_MEMORY, LabelColumn, labeled_table, refuse_labels
 from fasttext_app.data.source import Source
 from fasttext_app.data.split import Examples, load_examples, split_examples
 from fasttext_app.errors import ConfigError, DataError
@@ -44,7 +44,7 @@ Data = str | Path | Sequence[str] | None
 
 def train(
     data: Data = None,
-    labels: Labels = None,
+    labels: LabelColumn | None = None,
     *,
     weights: Sequence[float] | None = None,
     config: str | Path | None = None,
@@ -93,7 +93,7 @@ def train(
 
 def tune(
     data: Data = None,
-    labels: Labels = None,
+    labels: LabelColumn | None = None,
     *,
     trials: int | None = None,
     seconds: float | None = None,
@@ -179,7 +179,7 @@ def _resolved(
 def _examples(
     job: str,
     data: Data,
-    labels: Labels,
+    labels: LabelColumn | None,
     config: Config,
     weights: Sequence[float] | None = None,
 ) -> Examples:
@@ -194,5 +194,5 @@ def _examples(
         raise DataError(f"{job}: there are no texts")
     if config.data.weight_column is not None:
         raise ConfigError("data.weight_column: texts have no columns; pass weights=[...]")
-    source = Source(GIVEN, {}, single=True)
+    source = Source(IN_MEMORY, {}, single=True)
     return split_examples(table, source, config)

@@ -20,8 +20,8 @@ from fasttext_app.core.arrow import to_arrow, to_numpy
 from fasttext_app.core.device import resolve_device
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.core.spill import SpillBuffer
-from fasttext_app.data.labels import RowLabels
-from fasttext_app.data.soft_labels import LabelShares
+from fasttext_app.data.labels import LabelEncoder
+from fasttext_app.data.soft_labels import SoftLabels
 from fasttext_app.data.split import Examples
 from fasttext_app.data.weights import text_weights
 from fasttext_app.errors import ConfigError, DataError, TrainingError
@@ -108,7 +108,7 @@ def _calibrated(prepared: Prepared, artifact: Artifact) -> Artifact:
     classes = np.concatenate(prepared.validation.classes)
     rows = np.arange(len(classes))[: max(MOST_CALIBRATED // len(artifact.labels), 1000)]
     classes, several = classes[rows], sets is not None
-    if isinstance(sets, LabelShares):
+    if isinstance(sets, SoftLabels):
         classes, several = sets.most_likely()[classes], False
     true = sets.take(classes) if sets is not None and several else _one_each(classes)
     origin = {"source": artifact.data["source"], "split": "validation", "rows": len(classes)}
@@ -173,10 +173,10 @@ def _prepare_for_retraining(
 ) -> Prepared:
     config, encoder = artifact.config, artifact.encoder()
     separator, soft = config.data.label_separator, config.data.soft_labels
-    labels = RowLabels(artifact.labels, separator, soft=soft)
+    labels = LabelEncoder(artifact.labels, separator, soft=soft)
     writer, numbers, given = spill_buffer.writer(), [], []
     for batch in rows:
-        numbers.append(labels.numbers(batch.column("label")))
+        numbers.append(labels.encode(batch.column("label")))
         if "weight" in batch.schema.names:
             given.append(to_numpy(batch.column("weight")))
         known = batch.filter(to_arrow(numbers[-1] >= 0))
@@ -199,5 +199,5 @@ def _prepare_for_retraining(
         idf=artifact.tensors.get("idf"),
         statistics={**artifact.data, "source": "the rows to retrain on"},
         trained=known,
-        label_sets=labels.sets,
+        label_sets=labels.label_sets,
     )

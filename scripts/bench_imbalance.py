@@ -26,7 +26,7 @@ from marked import rewrite
 
 import fasttext_app as ft
 from fasttext_app.config.schema import DataConfig
-from fasttext_app.data.soft_labels import shares_of_cell
+from fasttext_app.data.soft_labels import parse_soft_labels
 from fasttext_app.data.spec import open_source
 from fasttext_app.errors import DataError
 
@@ -191,7 +191,7 @@ def most_voted(rows: Rows) -> Rows:
     """Put in place of shares the label with the most of them."""
     best = []
     for text, cell in rows:
-        shares = shares_of_cell(cell, SEPARATOR)
+        shares = parse_soft_labels(cell, SEPARATOR)
         best.append((text, max(shares, key=shares.__getitem__)))
     return best
 

@@ -165,9 +165,7 @@ def test_data_that_cannot_be_used(texts, labels, message):
 
 
 def test_texts_have_no_split_to_validate_on():
-    with pytest.raises(
-        DataError, match="texts given in Python: there are no splits, and so no 'x'"
-    ):
+    with pytest.raises(DataError, match="texts given in Python has no splits, so there is no 'x'"):
         quick(validation="x")
 
 

@@ -17,7 +17,7 @@ from fasttext_app.config.schema import Config, DataConfig
 from fasttext_app.core.spill import SpillBuffer
 from fasttext_app.data.describe import describe_data
 from fasttext_app.data.spec import open_source
-from fasttext_app.data.split import Examples, held_out_rows, load_examples, split_examples
+from fasttext_app.data.split import Examples, choose_validation_rows, load_examples, split_examples
 from fasttext_app.errors import DataError, DeviceError, TrainingError
 from fasttext_app.inference.classifier import TextClassifier
 from fasttext_app.pipeline import train
@@ -58,22 +58,24 @@ def write_csv(path: Path, table: pa.Table) -> None:
 @given(st.integers(1, 300), st.floats(0, 0.999), st.integers(0, 2**63 - 1))
 @settings(deadline=None, max_examples=100)
 def test_so_many_rows_are_held_out_and_never_all(rows, fraction, seed):
-    held = held_out_rows(np.zeros(rows, np.int64), fraction, seed)  # all of one label
+    held = choose_validation_rows(np.zeros(rows, np.int64), fraction, seed)  # all of one label
     assert len(held) == rows
     assert held.sum() == min(round(rows * fraction), rows - 1)
 
 
 def test_the_seed_decides_which_rows_are_held_out():
-    same, again, other = (held_out_rows(np.zeros(200, np.int64), 0.1, s) for s in (1, 1, 2))
+    same, again, other = (
+        choose_validation_rows(np.zeros(200, np.int64), 0.1, s) for s in (1, 1, 2)
+    )
     assert same.tolist() == again.tolist()
     assert same.tolist() != other.tolist()
 
 
 def test_held_out_rows_are_encoded_apart_in_their_order():
     texts = [f"w{number}" for number in range(40)]
-    examples = Examples(table_of(texts, ["x", "y"] * 20), held_out=0.25)
+    examples = Examples(table_of(texts, ["x", "y"] * 20), validation_fraction=0.25)
     prepared = prepare(make_config(), examples)
-    held = held_out_rows(np.array([0, 1] * 20), 0.25, 0)
+    held = choose_validation_rows(np.array([0, 1] * 20), 0.25, 0)
     kept = [text for text, out in zip(texts, held, strict=True) if not out]
     assert sorted(prepared.encoder.vocabulary.words.to_pylist()) == sorted(kept)
     assert bags_of(prepared.train) == prepared.encoder.encode(kept).to_lists()
@@ -142,7 +144,7 @@ def test_a_split_that_is_not_there(folder):
 
 
 def test_a_single_file_has_no_named_split(folder):
-    with pytest.raises(DataError, match=r"train\.csv: there are no splits, .* give a fraction"):
+    with pytest.raises(DataError, match=r"train\.csv has no splits, .* give a fraction"):
         load_examples(make_config(source=str(folder / "train.csv"), validation="test"))
 
 
@@ -181,7 +183,10 @@ def test_only_the_buckets_that_training_uses_have_a_row():
 def test_data_beyond_the_limit_of_memory_gives_the_same_ids_from_files(monkeypatch):
     monkeypatch.setattr("fasttext_app.training.tokenized.SHARD_IDS", 20)
     monkeypatch.setattr("fasttext_app.training.tokenized.PART_ROWS", 5)
-    config, examples = make_config(word_ngrams=2, bucket=100), Examples(reviews(4), held_out=0.2)
+    config, examples = (
+        make_config(word_ngrams=2, bucket=100),
+        Examples(reviews(4), validation_fraction=0.2),
+    )
     in_memory = prepare(config, examples)
     with SpillBuffer(0) as spill_buffer:
         from_files = prepare(config, examples, spill_buffer)
@@ -274,7 +279,7 @@ def test_rows_that_leave_nothing_to_learn(table, values, message):
 def test_every_label_keeps_a_row_in_training():
     labels = [str(row) for row in range(30)] + ["common"] * 30
     classes = np.unique(labels, return_inverse=True)[1]
-    held = held_out_rows(classes, 0.5, 0)
+    held = choose_validation_rows(classes, 0.5, 0)
     assert set(classes[~held]) == set(classes)
     assert 0 < held.sum() < 30
 

@@ -1,4 +1,4 @@
-"""Statistics of one split: rows, text lengths, labels."""
+"""Statistics of one split: rows, text lengths and labels, for ``fasttext-app data``."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fasttext_app.data.labels import label_counts, split_cell
-from fasttext_app.data.soft_labels import shares_of_cell
+from fasttext_app.data.labels import cell_labels, value_counts
 from fasttext_app.data.source import Source
 from fasttext_app.errors import DataError
 from fasttext_app.text.encoder import tokenize
@@ -18,29 +17,28 @@ from fasttext_app.text.tokenizers import load_tokenizer
 def describe_data(
     source: Source, split: str, separator: str | None = None, *, soft: bool = False
 ) -> dict[str, Any]:
-    """Count rows, lengths and labels of one split, reading it batch by batch.
+    """Return statistics of one split, reading it batch by batch.
 
     Args:
         source: the data.
-        split: which of it.
-        separator: what parts the labels of a row that may have several; None: it has one.
-        soft: whether its labels have shares.
+        split: the name of the split.
+        separator: the separator between labels when a row can have several; None: it has one.
+        soft: whether cells give each label a probability.
 
     Raises:
         DataError: the rows cannot be read, or there are none.
     """
-    labels_of = shares_of_cell if soft else split_cell
-    split_words = load_tokenizer("whitespace")
-    rows, lengths, first = 0, [], []
+    tokenizer = load_tokenizer("whitespace")
+    rows, lengths, first_rows = 0, [], []
     labels: Counter[str] = Counter()
     for batch in source.scan(split):
         text = batch.column("text")
         if rows < 5:
-            first += batch.slice(0, 5 - rows).to_pylist()
+            first_rows += batch.slice(0, 5 - rows).to_pylist()
         rows += len(batch)
-        lengths += [tokens.lengths for tokens in tokenize(split_words, text)]
-        for cell, count in label_counts(batch.column("label")).items():
-            for label in [cell] if separator is None else labels_of(cell, separator):
+        lengths += [tokens.lengths for tokens in tokenize(tokenizer, text)]
+        for cell, count in value_counts(batch.column("label")).items():
+            for label in cell_labels(cell, separator, soft=soft):
                 labels[label] += count
     if not rows:
         raise DataError(f"{source.spec}: there are no rows")
@@ -58,5 +56,5 @@ def describe_data(
         },
         "empty_texts": int((words == 0).sum()),
         "labels": dict(sorted(labels.items(), key=lambda label: (-label[1], label[0]))),
-        "first_rows": first,
+        "first_rows": first_rows,
     }

@@ -1,46 +1,56 @@
-"""Texts, labels and weights that are given in Python."""
+"""Texts, labels and weights passed as Python objects, as a table like that of any source."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 import pyarrow as pa
 
 from fasttext_app.config.schema import DataConfig
-from fasttext_app.data.soft_labels import soft_cell
+from fasttext_app.data.soft_labels import format_soft_labels
 from fasttext_app.data.source import checked_weights
 from fasttext_app.errors import DataError
 
-GIVEN = "texts given in Python"
-"""The SPEC of rows that come from no source."""
+IN_MEMORY = "texts given in Python"
+"""The SPEC of rows that were passed as Python objects."""
 
-Labels = Sequence[str | Mapping[str, float]] | None
-"""One cell for each text; a dict of shares where labels have them."""
+LabelColumn: TypeAlias = Sequence[str | Mapping[str, float]]
+"""A label cell for each text, or a dict of label probabilities."""
 
 
 def labeled_table(
     job: str,
     texts: Sequence[str],
-    labels: Labels,
+    labels: LabelColumn | None,
     config: DataConfig,
     weights: Sequence[float] | None = None,
 ) -> pa.Table:
-    """Make a table of ``text`` and ``label`` out of what was given, and of ``weight`` if it was.
+    """Build a table of ``text`` and ``label``, and of ``weight`` if there are weights.
+
+    Args:
+        job: the name of the caller, for messages.
+        texts: [B].
+        labels: [B]; dicts only with ``data.soft_labels``.
+        config: the settings for label cells.
+        weights: [B], 0 or more.
 
     Raises:
-        DataError: there is not one label for each text, or they are not strings, nor dicts where
-            labels have shares; or there is not one weight for each, of 0 or more.
+        DataError: the lengths differ, a text or label has the wrong type or is missing, or a weight
+            is negative or not finite.
     """
     if labels is None or len(labels) != len(texts):
         raise DataError(f"{job}: there must be one label for each text")
+    separator = config.label_separator
     try:
-        if config.soft_labels and config.label_separator is not None:
-            parts = config.label_separator
-            labels = [soft_cell(x, parts) if isinstance(x, Mapping) else x for x in labels]
-    except ValueError as error:
-        raise DataError(f"{job}: {error}") from None
-    try:
+        if config.soft_labels and separator is not None:
+            labels = [
+                format_soft_labels(label, separator) if isinstance(label, Mapping) else label
+                for label in labels
+            ]
         columns = {"text": pa.array(texts, pa.string()), "label": pa.array(labels, pa.string())}
+    except DataError as error:
+        raise DataError(f"{job}: {error}") from None
     except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError) as error:
         raise DataError(f"{job}: texts and labels must be strings: {error}") from None
     if any(column.null_count for column in columns.values()):
@@ -61,6 +71,10 @@ def _weights(job: str, weights: Sequence[float], rows: int) -> pa.Array:
 
 
 def refuse_labels(job: str, spec: object, labels: object) -> None:
-    """Refuse labels beside a data SPEC, which has its own."""
+    """Raise if labels are passed along with a data SPEC, which has its own.
+
+    Raises:
+        DataError: they are.
+    """
     if labels is not None:
         raise DataError(f"{job}: labels go with texts; {spec} has its own")

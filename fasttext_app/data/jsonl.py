@@ -15,7 +15,7 @@ import pyarrow.json as arrow_json
 from fasttext_app.config.schema import DataConfig
 from fasttext_app.data.checked_stream import CheckedStream
 from fasttext_app.data.lines import scan_lines
-from fasttext_app.data.soft_labels import soft_cell
+from fasttext_app.data.soft_labels import format_soft_labels
 from fasttext_app.data.source import Batches, to_examples, wanted_columns
 from fasttext_app.errors import DataError
 
@@ -82,8 +82,8 @@ def _share_batches(path: Path, config: DataConfig, schema: pa.Schema) -> Batches
             shares = value.get(config.label_column) if isinstance(value, dict) else None
             if isinstance(shares, dict):
                 try:
-                    cell = soft_cell(shares, config.label_separator)
-                except ValueError as error:
+                    cell = format_soft_labels(shares, config.label_separator)
+                except DataError as error:
                     raise DataError(f"{path}:{line}: {error}") from None
                 value = value | {config.label_column: cell}
             _check_object(path, line, value, schema)

@@ -1,8 +1,8 @@
-"""Labels: the set of names with a class each, and the label cells of rows.
+"""Labels: the names a model can predict, and the class ids of the label cells of rows.
 
-Rows of several labels have few distinct sets of them. Each distinct set has a number, which is what
-a row carries through training, as a row of one label carries its class. The labels of a cell may
-have shares (:mod:`fasttext_app.data.soft_labels`): a set is then one of classes and shares.
+With one label a row, the target of a row is its class id. Rows with several labels have few
+distinct label sets, so each distinct set gets an id, and the target of a row is the id of its set.
+The classes of a set can have probabilities (:mod:`fasttext_app.data.soft_labels`).
 """
 
 from __future__ import annotations
@@ -17,99 +17,97 @@ import pyarrow as pa
 from fasttext_app.core.arrays import I64
 from fasttext_app.core.arrow import string_array, to_numpy
 from fasttext_app.core.ragged import Ragged
-from fasttext_app.data.soft_labels import LabelShares, shares_of_cell
-from fasttext_app.errors import DataError
+from fasttext_app.data.soft_labels import SoftLabels, parse_soft_labels
 
-INT_DIGITS = 640  # whatever limit Python is run with, int() reads a string of so many digits
+INT_DIGITS = 640  # int() reads a string of this many digits under any limit that Python is run with
 
 
 @dataclass(frozen=True)
-class LabelSet:
-    """C label names with the number of training rows of each.
+class Labels:
+    """C label names in the order of their classes, with the number of training rows of each.
 
-    The order is the one that the data gives (class names of a dataset); without one, whole numbers
-    go by value and other names by text.
+    The order is that of the data's own class names, if it has any. Otherwise whole numbers come
+    first, by value, then other names in alphabetical order.
     """
 
     names: tuple[str, ...]
     counts: tuple[int, ...]
 
     @classmethod
-    def build(
-        cls, columns: Sequence[pa.StringArray], order: Sequence[str] | None = None
-    ) -> LabelSet:
-        """Count the labels of some columns; names in ``order`` come first and stay without a row.
+    def build(cls, columns: Sequence[pa.StringArray], order: Sequence[str] | None = None) -> Labels:
+        """Count the labels of some columns; names in ``order`` come first, even those without rows.
 
-        >>> LabelSet.build([pa.array(["10", "9"]), pa.array(["10"])])
-        LabelSet(names=('9', '10'), counts=(1, 2))
+        >>> Labels.build([pa.array(["10", "9"]), pa.array(["10"])])
+        Labels(names=('9', '10'), counts=(1, 2))
         """
         counts: Counter[str] = Counter()
         for column in columns:
-            counts.update(label_counts(column))
-        named = list(order or ())
-        others = [name for name in counts if name not in set(named)]
-        names = tuple(named + sorted(others, key=_natural))
+            counts.update(value_counts(column))
+        first = list(order or ())
+        others = [name for name in counts if name not in set(first)]
+        names = tuple(first + sorted(others, key=_natural_order))
         return cls(names, tuple(counts[name] for name in names))
 
-    def counted(self, classes: I64) -> LabelSet:
+    def with_counts_of(self, class_ids: I64) -> Labels:
         """Return the same names with the counts of these rows."""
-        return LabelSet(self.names, tuple(np.bincount(classes, minlength=len(self)).tolist()))
+        return Labels(self.names, tuple(np.bincount(class_ids, minlength=len(self)).tolist()))
 
     def __len__(self) -> int:
         return len(self.names)
 
-    def ids(self, labels: pa.Array | pa.ChunkedArray) -> I64:
-        """Return the class of each label, [B]; -1 for a label outside."""
-        import pyarrow.compute as pc  # it takes as long as a few predictions
+    def class_ids(self, labels: pa.Array | pa.ChunkedArray) -> I64:
+        """Return the class id of each label, [B]; -1 for an unknown label."""
+        import pyarrow.compute as pc  # importing it takes as long as a few predictions
 
-        found = pc.index_in(labels, value_set=string_array(self.names))
-        found = found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
-        found = found.fill_null(-1) if found.null_count else found
-        classes: I64 = to_numpy(found).astype(np.int64)
-        return classes
+        ids = pc.index_in(labels, value_set=string_array(self.names))
+        ids = ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids
+        ids = ids.fill_null(-1) if ids.null_count else ids
+        class_ids: I64 = to_numpy(ids).astype(np.int64)
+        return class_ids
 
 
-def label_counts(labels: pa.StringArray) -> dict[str, int]:
-    """Return how often each label occurs, by first occurrence."""
+def value_counts(labels: pa.StringArray) -> dict[str, int]:
+    """Return how often each value occurs, in the order of first occurrence."""
     return {str(entry["values"]): entry["counts"] for entry in labels.value_counts().to_pylist()}
 
 
-def _natural(name: str) -> tuple[int, int, str]:
+def _natural_order(name: str) -> tuple[int, int, str]:
     digits = name.removeprefix("-")
     if digits.isascii() and digits.isdigit() and len(digits) <= INT_DIGITS:
         return (0, int(name), name)
     return (1, 0, name)
 
 
-class RowLabels:
-    """Gives the rows of label columns their numbers: classes, or sets of classes.
+class LabelEncoder:
+    """Encodes label cells as targets: class ids, or the ids of label sets.
 
     Args:
-        names: the labels that have a class.
-        separator: what parts the labels of a cell; None: a cell is one label.
-        may_be_none: whether a cell may hold the separator alone, for a row without a label.
-        soft: whether a cell gives each label a share.
+        labels: the labels that have a class.
+        separator: the separator between labels in a cell; None: a cell is one label.
+        allow_empty: whether a cell may hold the separator alone, for a row without a label.
+        soft: whether cells give each label a probability.
 
-    >>> rows = RowLabels(LabelSet(("a", "b"), (0, 0)), "|")
-    >>> rows.numbers(pa.array(["b|a", "b", "a| b", "c"])).tolist()  # c has no class
+    >>> encoder = LabelEncoder(Labels(("a", "b"), (0, 0)), "|")
+    >>> encoder.encode(pa.array(["b|a", "b", "a| b", "c"])).tolist()  # c is unknown
     [0, 1, 0, -1]
-    >>> rows.sets.to_lists()
+    >>> encoder.label_sets.to_lists()
     [[0, 1], [1]]
     """
 
     def __init__(
         self,
-        names: LabelSet,
+        labels: Labels,
         separator: str | None = None,
         *,
-        may_be_none: bool = False,
+        allow_empty: bool = False,
         soft: bool = False,
     ) -> None:
-        self.names, self.separator = names, separator
-        self.may_be_none, self.soft = may_be_none, soft
-        self._class_of = {name: number for number, name in enumerate(names.names)}
-        self._set_of: dict[str, int] = {}  # by cell
-        self._sets: dict[tuple[tuple[int, ...], tuple[float, ...]], int] = {}  # classes and shares
+        self.labels, self.separator = labels, separator
+        self.allow_empty, self.soft = allow_empty, soft
+        self._class_of = {name: class_id for class_id, name in enumerate(labels.names)}
+        self._target_of: dict[str, int] = {}  # by cell
+        self._set_ids: dict[tuple[tuple[int, ...], tuple[float, ...]], int] = {}
+        """The id of each set, by its classes and their probabilities."""
 
     @classmethod
     def build(
@@ -118,83 +116,85 @@ class RowLabels:
         order: Sequence[str] | None = None,
         separator: str | None = None,
         *,
-        may_be_none: bool = False,
+        allow_empty: bool = False,
         soft: bool = False,
         min_count: int = 1,
-    ) -> RowLabels:
-        """Find the labels of some columns; names in ``order`` come first.
+    ) -> LabelEncoder:
+        """Build an encoder for the labels of some columns; names in ``order`` come first.
 
-        Where a row may have several labels, those seen less than ``min_count`` times get no class.
+        Where rows can have several labels, those with fewer than ``min_count`` rows get no class.
 
         Raises:
-            DataError: with ``soft``, the shares of a cell are no distribution.
+            DataError: ``soft`` is set, and a cell is malformed.
         """
         if separator is None:
-            return cls(LabelSet.build(columns, order))
-        counts: Counter[str] = Counter()
+            return cls(Labels.build(columns, order))
+        cells: Counter[str] = Counter()
         for column in columns:
-            counts.update(label_counts(column))
-        read = _shares if soft else split_cell
-        seen: Counter[str] = Counter()
-        for cell, rows in counts.items():
-            for label in read(cell, separator):
-                seen[label] += rows
-        found = [label for label, rows in seen.items() if rows >= min_count]
-        names = LabelSet.build([string_array(found)], order)
-        return cls(names, separator, may_be_none=may_be_none, soft=soft)
+            cells.update(value_counts(column))
+        rows_of: Counter[str] = Counter()
+        for cell, rows in cells.items():
+            for label in cell_labels(cell, separator, soft=soft):
+                rows_of[label] += rows
+        frequent = [label for label, rows in rows_of.items() if rows >= min_count]
+        labels = Labels.build([string_array(frequent)], order)
+        return cls(labels, separator, allow_empty=allow_empty, soft=soft)
 
     @property
-    def sets(self) -> Ragged | None:
-        """The classes of each set, in ascending order, [S]; None where a row has one label."""
+    def label_sets(self) -> Ragged | None:
+        """The class ids of each set, in ascending order; None where a row has one label."""
         if self.separator is None:
             return None
         if self.soft:
-            return LabelShares.of(list(self._sets))
-        return Ragged.from_lists([list(classes) for classes, _ in self._sets])
+            return SoftLabels.build(list(self._set_ids))
+        return Ragged.from_lists([list(class_ids) for class_ids, _ in self._set_ids])
 
-    def numbers(self, column: pa.StringArray) -> I64:
-        """Return the class or the set of each row, [B]; -1 where no label of it has a class."""
+    def encode(self, column: pa.StringArray) -> I64:
+        """Return the target of each row, [B]; -1 where none of its labels has a class."""
         if self.separator is None:
-            return self.names.ids(column)
+            return self.labels.class_ids(column)
         cells = column.dictionary_encode()
-        numbers = np.array([self._number(cell) for cell in cells.dictionary.to_pylist()], np.int64)
-        return numbers[np.asarray(cells.indices)] if len(column) else np.empty(0, np.int64)
+        targets = np.array([self._target(cell) for cell in cells.dictionary.to_pylist()], np.int64)
+        return targets[np.asarray(cells.indices)] if len(column) else np.empty(0, np.int64)
 
-    def _number(self, cell: str) -> int:
-        if cell not in self._set_of:
+    def _target(self, cell: str) -> int:
+        if cell not in self._target_of:
             assert self.separator is not None
-            labels: Collection[str]
-            if self.soft:
-                labels = shares = _shares(cell, self.separator)
-            else:
-                labels, shares = split_cell(cell, self.separator), {}
-            known = sorted(self._class_of[label] for label in labels if label in self._class_of)
-            number = -1
-            if known or (self.may_be_none and not labels):
-                # Where a label has no class, the others take its share.
-                of_known = [shares.get(self.names.names[c], 0.0) for c in known] if shares else []
-                scaled = tuple(share / sum(of_known) for share in of_known)
-                number = self._sets.setdefault((tuple(known), scaled), len(self._sets))
-            self._set_of[cell] = number
-        return self._set_of[cell]
+            labels = cell_labels(cell, self.separator, soft=self.soft)
+            class_ids = sorted(self._class_of[label] for label in labels if label in self._class_of)
+            target = -1
+            if class_ids or (self.allow_empty and not labels):
+                probabilities: tuple[float, ...] = ()
+                if isinstance(labels, dict):
+                    # The probability of a label without a class goes to those that have one.
+                    known = [labels[self.labels.names[class_id]] for class_id in class_ids]
+                    probabilities = tuple(value / sum(known) for value in known)
+                key = tuple(class_ids), probabilities
+                target = self._set_ids.setdefault(key, len(self._set_ids))
+            self._target_of[cell] = target
+        return self._target_of[cell]
 
-    def counted(self, numbers: I64) -> LabelSet:
-        """Return the names with the number of these rows that have each."""
-        sets = self.sets
-        return self.names.counted(numbers if sets is None else sets.take(numbers).indices)
-
-
-def _shares(cell: str, separator: str) -> dict[str, float]:
-    try:
-        return shares_of_cell(cell, separator)
-    except ValueError as error:  # of labels given in Python; a source says in which row
-        raise DataError(f"the label {cell!r}: {error}") from None
+    def count(self, targets: I64) -> Labels:
+        """Return the labels with the number of these rows that have each."""
+        label_sets = self.label_sets
+        if label_sets is not None:
+            targets = label_sets.take(targets).indices
+        return self.labels.with_counts_of(targets)
 
 
-def split_cell(cell: str, separator: str) -> list[str]:
-    """Return the labels of a cell.
+def cell_labels(cell: str, separator: str | None, *, soft: bool = False) -> Collection[str]:
+    """Return the distinct labels of a cell, with their probabilities where they have them.
 
-    >>> split_cell("news, sport,,news", ",")
-    ['news', 'sport']
+    >>> cell_labels("news, sport,,news", ","), cell_labels("news, sport", None)
+    (['news', 'sport'], ['news, sport'])
+    >>> cell_labels("news=0.7,sport=0.3", ",", soft=True)
+    {'news': 0.7, 'sport': 0.3}
+
+    Raises:
+        DataError: ``soft`` is set, and the cell is malformed.
     """
+    if separator is None:
+        return [cell]
+    if soft:
+        return parse_soft_labels(cell, separator)
     return list(dict.fromkeys(part for label in cell.split(separator) if (part := label.strip())))

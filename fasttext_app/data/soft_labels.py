@@ -1,6 +1,6 @@
-"""Label cells that give each label a share: ``news=0.7|sport=0.3``.
+"""Soft labels: cells that give each label a probability, ``news=0.7|sport=0.3``.
 
-A label alone in its cell has all of it, so that rows of one sure label need no figure.
+A cell with a single label and no ``=`` gives it probability 1: hard and soft labels can be mixed.
 """
 
 from __future__ import annotations
@@ -17,108 +17,111 @@ from fasttext_app.core.arrow import string_array
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.errors import DataError
 
-TOLERANCE = 0.02  # of the sum of shares, which people round: three thirds are 0.33 each
-EQUALS = "="
+TOLERANCE = 0.02  # of the sum, since people round: three equal probabilities are 0.33 each
 
 
 @dataclass(frozen=True, eq=False)
-class LabelShares(Ragged):
-    """Sets of classes in which each class has a share; those of a set sum to 1.
+class SoftLabels(Ragged):
+    """Label sets in which each class has a probability; those of a set sum to 1.
 
-    >>> sets = LabelShares.of([((0, 2), (0.25, 0.75)), ((1,), (1.0,))])
-    >>> sets.to_lists(), sets.shares.tolist(), sets.most_likely().tolist()
-    ([[0, 2], [1]], [0.25, 0.75, 1.0], [2, 1])
+    >>> label_sets = SoftLabels.build([((0, 2), (0.25, 0.75)), ((1,), (1.0,))])
+    >>> label_sets.to_lists(), label_sets.probabilities.tolist()
+    ([[0, 2], [1]], [0.25, 0.75, 1.0])
     """
 
-    shares: F32  # [N]
+    probabilities: F32  # [N]
 
     @classmethod
-    def of(cls, sets: list[tuple[tuple[int, ...], tuple[float, ...]]]) -> LabelShares:
-        """Build from (classes, shares) of each set."""
-        classes = Ragged.from_lists([found for found, _ in sets])
-        shares = [share for _, row in sets for share in row]
-        return cls(classes.indices, classes.offsets, np.array(shares, np.float32))
+    def build(cls, label_sets: list[tuple[tuple[int, ...], tuple[float, ...]]]) -> SoftLabels:
+        """Build from the (class ids, probabilities) of each set."""
+        classes = Ragged.from_lists([class_ids for class_ids, _ in label_sets])
+        flat = [probability for _, row in label_sets for probability in row]
+        return cls(classes.indices, classes.offsets, np.array(flat, np.float32))
 
     def most_likely(self) -> I64:
-        """Return the class with the largest share of each set, the first of equal ones, [S]."""
+        """Return the most likely class of each set, the lowest id on a tie, [sets].
+
+        >>> SoftLabels.build([((0, 2), (0.25, 0.75)), ((1, 2), (0.5, 0.5))]).most_likely().tolist()
+        [2, 1]
+        """
         rows = np.repeat(np.arange(len(self)), self.lengths)
-        order = np.lexsort((self.indices, -self.shares, rows))
+        order = np.lexsort((self.indices, -self.probabilities, rows))
         best: I64 = self.indices[order[self.offsets[:-1]]]
         return best
 
 
-def shares_of_cell(cell: str, separator: str) -> dict[str, float]:
-    """Return the share of each label of a cell, scaled to a sum of 1; labels without one are out.
+def parse_soft_labels(cell: str, separator: str) -> dict[str, float]:
+    """Return the probability of each label in a cell, scaled to a sum of 1; zeros are left out.
 
-    >>> shares_of_cell("news=0.7| sport=0.3|arts=0", "|"), shares_of_cell("news", "|")
+    >>> parse_soft_labels("news=0.7| sport=0.3|arts=0", "|"), parse_soft_labels("news", "|")
     ({'news': 0.7, 'sport': 0.3}, {'news': 1.0})
 
     Raises:
-        ValueError: a share is no number of 0 or more, a label is there twice, or they do not sum
-            to 1.
+        DataError: the cell is malformed, has a label twice, or its probabilities do not sum to 1.
     """
     parts = [part for label in cell.split(separator) if (part := label.strip())]
-    if len(parts) == 1 and EQUALS not in parts[0]:
+    if len(parts) == 1 and "=" not in parts[0]:
         return {parts[0]: 1.0}
-    shares: dict[str, float] = {}
+    probabilities: dict[str, float] = {}
     for part in parts:
-        label, _, figure = part.rpartition(EQUALS)
-        label = label.strip()
+        label, _, number = part.rpartition("=")
+        label, number = label.strip(), number.strip()
         if not label:
-            raise ValueError(f"{part!r} is not of the form label=share")
+            raise DataError(f"the label {cell!r}: {part!r} is not of the form label=probability")
         try:
-            share = float(figure)
+            probability = float(number)
         except ValueError:
-            raise ValueError(f"the share {figure.strip()!r} of {label!r} is no number") from None
-        if not (math.isfinite(share) and share >= 0):
-            raise ValueError(f"the share {figure.strip()} of {label!r} must be from 0 to 1")
-        if label in shares:
-            raise ValueError(f"the label {label!r} has two shares")
-        shares[label] = share
-    total = math.fsum(shares.values())
+            probability = math.nan
+        if not (math.isfinite(probability) and probability >= 0):
+            raise DataError(
+                f"the label {cell!r}: the probability {number!r} of {label!r} must be "
+                "a number from 0 to 1"
+            )
+        if label in probabilities:
+            raise DataError(f"the label {cell!r}: {label!r} has two probabilities")
+        probabilities[label] = probability
+    total = math.fsum(probabilities.values())
     if abs(total - 1) > TOLERANCE:
-        raise ValueError(f"the shares sum to {total:g} and not to 1")
-    return {label: share / total for label, share in shares.items() if share}
+        raise DataError(f"the label {cell!r}: the probabilities sum to {total:g}, not to 1")
+    return {label: value / total for label, value in probabilities.items() if value}
 
 
-def soft_cell(shares: Mapping[str, object], separator: str) -> str:
-    """Write a row's shares as a cell; a label whose share is None has none.
+def format_soft_labels(probabilities: Mapping[str, object], separator: str) -> str:
+    """Return the cell for these label probabilities; labels whose probability is None are left out.
 
-    >>> soft_cell({"news": 0.7, "sport": 0.3, "arts": None}, "|")
+    >>> format_soft_labels({"news": 0.7, "sport": 0.3, "arts": None}, "|")
     'news=0.7|sport=0.3'
 
     Raises:
-        ValueError: a label has the separator in it.
+        DataError: a label contains the separator.
     """
     parts = []
-    for label, share in shares.items():
+    for label, probability in probabilities.items():
         if separator in label:
-            raise ValueError(
-                f"a label has {separator!r} in it; set data.label_separator to what no label has"
+            raise DataError(
+                f"the label {label!r} contains {separator!r}; "
+                "set data.label_separator to a string that no label contains"
             )
-        if share is not None:
-            parts.append(f"{label}={share}")
+        if probability is not None:
+            parts.append(f"{label}={probability}")
     return separator.join(parts)
 
 
-def with_most_likely(batches: Iterable[pa.RecordBatch], separator: str) -> Iterator[pa.RecordBatch]:
-    """Put in place of each label cell its label with the largest share, the first of equal ones.
+def keep_most_likely(batches: Iterable[pa.RecordBatch], separator: str) -> Iterator[pa.RecordBatch]:
+    """Replace each label cell by its most likely label, the first one on a tie.
 
     >>> rows = pa.record_batch({"text": ["x", "y"], "label": ["a=0.4|b=0.6", "a"]})
-    >>> next(with_most_likely([rows], "|"))["label"].to_pylist()
+    >>> next(keep_most_likely([rows], "|"))["label"].to_pylist()
     ['b', 'a']
 
     Raises:
-        DataError: the shares of a cell are no distribution.
+        DataError: a cell is malformed.
     """
     for batch in batches:
         cells = batch.column("label").dictionary_encode()
         best = []
         for cell in cells.dictionary.to_pylist():
-            try:
-                shares = shares_of_cell(cell, separator)
-            except ValueError as error:  # of labels given in Python; a source says in which row
-                raise DataError(f"the label {cell!r}: {error}") from None
-            best.append(max(shares, key=shares.__getitem__))
+            probabilities = parse_soft_labels(cell, separator)
+            best.append(max(probabilities, key=probabilities.__getitem__))
         labels = string_array(best).take(cells.indices)
         yield pa.record_batch({"text": batch.column("text"), "label": labels})

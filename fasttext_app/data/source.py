@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from fasttext_app.config.schema import DataConfig
 from fasttext_app.core.arrow import string_array, to_arrow, to_numpy
-from fasttext_app.data.soft_labels import shares_of_cell, soft_cell
+from fasttext_app.data.soft_labels import format_soft_labels, parse_soft_labels
 from fasttext_app.errors import DataError, did_you_mean
 
 SPLIT_NAMES = {
@@ -252,8 +252,8 @@ def _joined_shares(
     assert separator is not None
     for row, shares in enumerate(column.to_pylist()):
         try:
-            cells.append(soft_cell(dict(shares or {}), separator))
-        except ValueError as error:
+            cells.append(format_soft_labels(dict(shares or {}), separator))
+        except DataError as error:
             raise DataError(f"{row_name(row)}: column {config.label_column!r}: {error}") from None
     return string_array(cells)
 
@@ -271,10 +271,10 @@ def checked_shares(
     assert config.label_separator is not None
     for cell in labels.dictionary_encode().dictionary.to_pylist():
         try:
-            shares_of_cell(cell, config.label_separator)
-        except ValueError as error:
+            parse_soft_labels(cell, config.label_separator)
+        except DataError as error:
             first = labels.to_pylist().index(cell)
-            raise DataError(f"{row_name(first)}: the label {cell!r}: {error}") from None
+            raise DataError(f"{row_name(first)}: {error}") from None
     return labels
 
 

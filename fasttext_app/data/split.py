@@ -1,4 +1,4 @@
-"""The rows of a run: where they come from, which are held out, and how much each counts."""
+"""The rows of a run: training rows, and the validation rows beside or among them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 from fasttext_app.config.schema import Config
 from fasttext_app.core.arrays import I64, Bool
 from fasttext_app.core.ragged import Ragged
-from fasttext_app.data.in_memory import GIVEN
+from fasttext_app.data.in_memory import IN_MEMORY
 from fasttext_app.data.source import Source
 from fasttext_app.data.spec import open_source
 from fasttext_app.errors import DataError
@@ -20,28 +20,35 @@ from fasttext_app.errors import DataError
 AUTO_FRACTION = 0.1
 
 Rows: TypeAlias = pa.Table | Iterable[pa.RecordBatch]
-"""Columns ``text`` and ``label``, and ``weight`` where rows have one; a stream is read once."""
+"""Columns ``text`` and ``label``, and ``weight`` if rows have one; a stream is read only once."""
 
 
 @dataclass(frozen=True)
 class Examples:
-    """The rows of a run."""
+    """The rows of a run.
+
+    Attributes:
+        train: the training rows.
+        validation: validation rows from a split of their own.
+        label_order: the class names of the data, if it has any.
+        source: the SPEC, for messages and for the record of the run.
+        validation_fraction: the fraction of the training rows to hold out for validation.
+        min_label_count: rarer labels are dropped where rows can have several.
+        skip_unlabeled: whether rows without a label only count towards the vocabulary, as in
+            fastText; otherwise they are an error.
+    """
 
     train: Rows
     validation: Rows | None = None
     label_order: Sequence[str] | None = None
-    source: str = GIVEN
-    held_out: float = 0.0
-    """The fraction of the training rows that becomes validation rows."""
+    source: str = IN_MEMORY
+    validation_fraction: float = 0.0
     min_label_count: int = 1
-    """Where rows may have several labels, those seen less often are left out."""
     skip_unlabeled: bool = False
-    """Whether rows without a label are passed over, once their words are counted, as in fastText;
-    else they are an error."""
 
 
 def load_examples(config: Config) -> Examples:
-    """Open the training rows that a configuration names, and its validation rows.
+    """Open the training and validation rows that a configuration names.
 
     Raises:
         DataError: there is no such source or split.
@@ -53,39 +60,46 @@ def load_examples(config: Config) -> Examples:
 
 
 def split_examples(rows: Rows, source: Source, config: Config) -> Examples:
-    """Say where validation rows come from, as ``data.validation`` has it."""
-    wanted = config.data.validation
-    if wanted == "auto":
-        wanted = "validation" if source.has("validation") else AUTO_FRACTION
-    if not isinstance(wanted, str):
-        return Examples(rows, None, source.label_names, source.spec, wanted)
+    """Add the validation rows that ``data.validation`` asks for to these training rows.
+
+    Raises:
+        DataError: the source has no such split.
+    """
+    validation = config.data.validation
+    if validation == "auto":
+        validation = "validation" if source.has("validation") else AUTO_FRACTION
+    if not isinstance(validation, str):
+        return Examples(rows, None, source.label_names, source.spec, validation)
     if source.single:
         raise DataError(
-            f"data.validation: {source.spec}: there are no splits, and so no {wanted!r}; "
+            f"data.validation: {source.spec} has no splits, so there is no {validation!r}; "
             "give a fraction"
         )
-    return Examples(rows, source.scan(wanted), source.label_names, source.spec)
+    return Examples(rows, source.scan(validation), source.label_names, source.spec)
 
 
-def held_out_rows(classes: I64, fraction: float, seed: int, sets: Ragged | None = None) -> Bool:
-    """Choose rows at random for validation, [rows].
+def choose_validation_rows(
+    targets: I64, fraction: float, seed: int, label_sets: Ragged | None = None
+) -> Bool:
+    """Return a mask of rows chosen at random for validation, [rows].
 
-    A label whose rows would all be held out keeps one of them in training.
+    Every label keeps at least one row in training.
 
     Args:
-        classes: the class of each row; where there are ``sets``, the number of one.
-        fraction: of the rows.
-        seed: decides which.
-        sets: the classes of each set.
+        targets: the class id of each row, or with ``label_sets`` the id of its set.
+        fraction: the fraction of the rows to choose.
+        seed: the seed of the choice.
+        label_sets: the class ids of each set.
     """
-    chosen = np.zeros(len(classes), dtype=bool)
-    held = round(len(classes) * fraction)
-    if held:
-        chosen[np.random.default_rng(seed).permutation(len(classes))[:held]] = True
-        rows = np.arange(len(classes))
-        if sets is not None:
-            rows = np.repeat(rows, sets.lengths[classes])
-            classes = sets.take(classes).indices
-        found, first = np.unique(classes, return_index=True)
-        chosen[rows[first[~np.isin(found, classes[~chosen[rows]])]]] = False
-    return chosen
+    validation_mask = np.zeros(len(targets), dtype=bool)
+    count = round(len(targets) * fraction)
+    if count:
+        validation_mask[np.random.default_rng(seed).permutation(len(targets))[:count]] = True
+        rows, class_ids = np.arange(len(targets)), targets
+        if label_sets is not None:
+            rows = np.repeat(rows, label_sets.lengths[targets])
+            class_ids = label_sets.take(targets).indices
+        classes, first = np.unique(class_ids, return_index=True)
+        trained = np.isin(classes, class_ids[~validation_mask[rows]])
+        validation_mask[rows[first[~trained]]] = False
+    return validation_mask

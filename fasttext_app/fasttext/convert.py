@@ -15,7 +15,7 @@ import pyarrow as pa
 from fasttext_app.config.loading import resolve
 from fasttext_app.core.arrays import F32, I32, I64, Array
 from fasttext_app.core.arrow import python_strings, strings_from_buffers
-from fasttext_app.data.labels import LabelSet
+from fasttext_app.data.labels import Labels
 from fasttext_app.errors import ArtifactError, ConfigError
 from fasttext_app.fasttext.file_format import LOSSES, SUPERVISED, FastTextFile, Settings
 from fasttext_app.fasttext.options import sgd_steps
@@ -116,7 +116,7 @@ def from_fasttext(
     return Artifact(
         config=config,
         vocabulary=Vocabulary(column_of(file.words), file.word_counts),
-        labels=LabelSet(tuple(names), tuple(file.label_counts.tolist())),
+        labels=Labels(tuple(names), tuple(file.label_counts.tolist())),
         tensors=tensors,
         data={
             "source": source,
@@ -143,7 +143,7 @@ def ordered_table(file: FastTextFile, *, hashed: bool) -> tuple[Array | Coded, I
 def by_count(artifact: Artifact) -> Artifact:
     """Return the same model with its labels in the order of a file, the most frequent first."""
     order = _count_order(artifact)
-    labels = LabelSet(
+    labels = Labels(
         tuple(artifact.labels.names[number] for number in order),
         tuple(artifact.labels.counts[number] for number in order),
     )

@@ -13,7 +13,7 @@ from fasttext_app.config.schema import Config, DataConfig
 from fasttext_app.core.arrays import F32, F64
 from fasttext_app.core.arrow import to_arrow
 from fasttext_app.core.ragged import Ragged
-from fasttext_app.data.in_memory import GIVEN
+from fasttext_app.data.in_memory import IN_MEMORY
 from fasttext_app.data.source import SPLIT_NAMES, Batches, Source
 from fasttext_app.errors import ConfigError, DataError
 from fasttext_app.inference.evaluate import BLOCK, TrueLabels, with_one_label
@@ -43,7 +43,9 @@ def held_out(artifact: Artifact, config: Config, source: Source, split: str) -> 
     Raises:
         DataError: there is no such split, or it is what the model was trained on.
     """
-    same = source.spec != GIVEN and _place(source.spec) == _place(str(artifact.data.get("source")))
+    same = source.spec != IN_MEMORY and _place(source.spec) == _place(
+        str(artifact.data.get("source"))
+    )
     names = [SPLIT_NAMES.get(name, name) for name in (split, config.data.train_split)]
     if same and (source.single or names[0] == names[1]):
         raise DataError(

@@ -21,9 +21,9 @@ import pyarrow as pa
 from fasttext_app.config.schema import Config, DataConfig
 from fasttext_app.core.arrow import to_numpy
 from fasttext_app.core.ragged import Ragged
-from fasttext_app.data.in_memory import GIVEN, Labels, labeled_table, refuse_labels
-from fasttext_app.data.labels import split_cell
-from fasttext_app.data.soft_labels import with_most_likely
+from fasttext_app.data.in_memory import IN_MEMORY, LabelColumn, labeled_table, refuse_labels
+from fasttext_app.data.labels import cell_labels
+from fasttext_app.data.soft_labels import keep_most_likely
 from fasttext_app.data.source import Source
 from fasttext_app.data.spec import open_source
 from fasttext_app.errors import DataError
@@ -64,10 +64,7 @@ class TrueLabels:
         numbers, separator = self._numbers, self._separator
         cells = column.dictionary_encode()
         bags = [
-            [
-                numbers.setdefault(label, len(numbers))
-                for label in ([cell] if separator is None else split_cell(cell, separator))
-            ]
+            [numbers.setdefault(label, len(numbers)) for label in cell_labels(cell, separator)]
             for cell in cells.dictionary.to_pylist()
         ]
         return Ragged.from_lists(bags).take(to_numpy(cells.indices))
@@ -122,7 +119,7 @@ def with_one_label(batches: Batches, data: DataConfig) -> Batches:
     if not data.soft_labels:
         return batches
     assert data.label_separator is not None
-    return with_most_likely(batches, data.label_separator)
+    return keep_most_likely(batches, data.label_separator)
 
 
 def _pieces(batches: Batches, classes: int) -> Batches:
@@ -134,7 +131,7 @@ def _pieces(batches: Batches, classes: int) -> Batches:
 
 
 def given_rows(
-    job: str, config: Config, data: str | Path | Sequence[str], labels: Labels
+    job: str, config: Config, data: str | Path | Sequence[str], labels: LabelColumn | None
 ) -> tuple[Config, Source]:
     """Open what was given in Python, a SPEC or texts with their labels; return the settings too.
 
@@ -144,7 +141,7 @@ def given_rows(
     if not isinstance(data, str | Path):
         table = labeled_table(job, data, labels, config.data)
         scans = {"": lambda labels: iter(table.to_batches())}
-        return config, Source(GIVEN, scans, single=True)
+        return config, Source(IN_MEMORY, scans, single=True)
     refuse_labels(job, data, labels)
     wanted = DataConfig.model_validate(config.data.model_dump() | {"source": str(data)})
     return config.model_copy(update={"data": wanted}), open_source(wanted)

@@ -8,7 +8,7 @@ from typing import Any
 
 from fasttext_app.config.schema import Config
 from fasttext_app.core.arrays import Array
-from fasttext_app.data.labels import LabelSet
+from fasttext_app.data.labels import Labels
 from fasttext_app.model.product_quantizer import Coded
 from fasttext_app.text.encoder import TextEncoder
 from fasttext_app.text.tokenizers import load_tokenizer
@@ -30,7 +30,7 @@ class Artifact:
 
     config: Config
     vocabulary: Vocabulary
-    labels: LabelSet
+    labels: Labels
     tensors: Tensors
     metrics: Mapping[str, Any] = field(default_factory=dict)
     history: Mapping[str, Any] = field(default_factory=dict)

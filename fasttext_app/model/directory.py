@@ -45,7 +45,7 @@ from fasttext_app.core.checksummed_dir import (
     verify_checksums,
     write_json,
 )
-from fasttext_app.data.labels import LabelSet
+from fasttext_app.data.labels import Labels
 from fasttext_app.errors import ArtifactError, ConfigError
 from fasttext_app.model.adaptive_softmax import tensor_shapes
 from fasttext_app.model.artifact import OUTPUT, Artifact, Tensors
@@ -148,7 +148,7 @@ def load_artifact(path: str | Path) -> Artifact:
         artifact = Artifact(
             config=config,
             vocabulary=_read_vocabulary(folder / "vocabulary.parquet"),
-            labels=LabelSet(tuple(labels["names"]), tuple(labels["counts"])),
+            labels=Labels(tuple(labels["names"]), tuple(labels["counts"])),
             tensors=_read_tensors(folder / "model.safetensors"),
             metrics=read_json(folder / "metrics.json"),
             history=read_json(folder / "history.json"),

@@ -25,7 +25,7 @@ from torch.nn import functional
 
 from fasttext_app.config.schema import Config
 from fasttext_app.core.ragged import Ragged
-from fasttext_app.data.soft_labels import LabelShares
+from fasttext_app.data.soft_labels import SoftLabels
 from fasttext_app.model.adaptive_softmax import frequency_rank
 from fasttext_app.model.classifier import AdaptiveSoftmax
 from fasttext_app.model.huffman import HuffmanTree
@@ -70,7 +70,7 @@ def build_loss(
     if draws is None:
         draws = torch.Generator().manual_seed(trainer.seed)
     smoothing, gamma = (trainer.label_smoothing, trainer.focal_gamma) if training else (0.0, 0.0)
-    if sets is not None and (name == "ova" or isinstance(sets, LabelShares)):
+    if sets is not None and (name == "ova" or isinstance(sets, SoftLabels)):
         loss = of_sets(sets, name, smoothing, gamma)
     else:
         if name == "ns":
@@ -181,7 +181,7 @@ def of_sets(sets: Ragged, name: str = "ova", smoothing: float = 0.0, gamma: floa
     """Return a loss of rows that number a set of classes: against all of them, or their shares."""
     classes, offsets = torch.from_numpy(sets.indices), torch.from_numpy(sets.offsets)
     whole = torch.ones(len(classes))
-    shares = torch.from_numpy(sets.shares) if isinstance(sets, LabelShares) else whole
+    shares = torch.from_numpy(sets.probabilities) if isinstance(sets, SoftLabels) else whole
 
     def loss(layer: Any, bags: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
         logits, numbers = layer(bags), labels.cpu()

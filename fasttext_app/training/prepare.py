@@ -21,8 +21,8 @@ from fasttext_app.core.arrow import to_arrow
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.core.spill import SpillBuffer
 from fasttext_app.data.fingerprint import Fingerprint
-from fasttext_app.data.labels import LabelSet, RowLabels
-from fasttext_app.data.split import Examples, held_out_rows, load_examples
+from fasttext_app.data.labels import LabelEncoder, Labels
+from fasttext_app.data.split import Examples, choose_validation_rows, load_examples
 from fasttext_app.data.weights import text_weights
 from fasttext_app.errors import DataError, TrainingError
 from fasttext_app.model.adaptive_softmax import with_cutoffs
@@ -44,7 +44,7 @@ class Prepared:
 
     config: Config
     encoder: TextEncoder
-    labels: LabelSet
+    labels: Labels
     train: EncodedSplit
     validation: EncodedSplit | None
     idf: F32 | None
@@ -102,16 +102,16 @@ def prepare(
     if tokenized is None:
         tokenized = tokenize(config, examples, spill_buffer, beginning)
     parts, fingerprint = tokenized.parts, tokenized.fingerprint.copy()
-    row_labels = RowLabels.build(
+    row_labels = LabelEncoder.build(
         [part.labels for part in parts],
         beginning.label_order(examples.label_order),
         config.data.label_separator,
-        may_be_none=config.model.loss == "ova" and not examples.skip_unlabeled,
+        allow_empty=config.model.loss == "ova" and not examples.skip_unlabeled,
         soft=config.data.soft_labels,
         min_count=examples.min_label_count,
     )
-    classes = np.concatenate([row_labels.numbers(part.labels) for part in parts])
-    sets = row_labels.sets
+    classes = np.concatenate([row_labels.encode(part.labels) for part in parts])
+    sets = row_labels.label_sets
     labeled = classes >= 0
     if not (labeled.all() or examples.skip_unlabeled):
         raise DataError(
@@ -120,9 +120,11 @@ def prepare(
         )
     held = np.zeros(len(classes), bool)
     seed = config.trainer.seed
-    held[labeled] = held_out_rows(classes[labeled], examples.held_out, seed, sets)
+    held[labeled] = choose_validation_rows(
+        classes[labeled], examples.validation_fraction, seed, sets
+    )
     trained = labeled & ~held
-    labels = _checked(beginning.counted(row_labels.counted(classes[trained])), examples)
+    labels = _checked(beginning.counted(row_labels.count(classes[trained])), examples)
     config = with_cutoffs(config, labels.counts)
     given = [part.weights for part in parts if part.weights is not None]
     weights = text_weights(classes, trained, row_labels, config.trainer.class_weights, given)
@@ -176,12 +178,12 @@ def prepare(
         idf=beginning.weights(idf, old_rows),
         statistics=statistics,
         trained=trained,
-        label_sets=row_labels.sets,
+        label_sets=row_labels.label_sets,
         old_rows=old_rows,
     )
 
 
-def _checked(labels: LabelSet, examples: Examples) -> LabelSet:
+def _checked(labels: Labels, examples: Examples) -> Labels:
     present = [name for name, count in zip(labels.names, labels.counts, strict=True) if count]
     if not present:
         raise TrainingError(f"{examples.source}: no row has a label to learn")
@@ -214,7 +216,7 @@ def _validation(
     examples: Examples,
     held: RowSubset,
     encoder: TextEncoder,
-    labels: RowLabels,
+    labels: LabelEncoder,
     spill_buffer: SpillBuffer,
     fingerprint: Fingerprint,
 ) -> tuple[EncodedSplit | None, int]:
@@ -224,7 +226,7 @@ def _validation(
     writer, classes, rows = spill_buffer.writer(), [], 0
     for batch in batches_of(examples.validation):
         fingerprint.update(batch)
-        found = labels.numbers(batch.column("label"))
+        found = labels.encode(batch.column("label"))
         known = batch.filter(to_arrow(found >= 0))
         writer.append(encoder.encode(known.column("text"), held.threads))
         classes.append(found[found >= 0])

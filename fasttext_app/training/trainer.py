@@ -13,7 +13,7 @@ from torch import Tensor
 from fasttext_app.config.metric_name import Metric
 from fasttext_app.config.schema import Config
 from fasttext_app.core.ragged import Ragged
-from fasttext_app.data.labels import LabelSet
+from fasttext_app.data.labels import Labels
 from fasttext_app.errors import CheckpointError, TrainingError
 from fasttext_app.model.classifier import FastTextClassifier
 from fasttext_app.training.checkpoints import Checkpoints, Snapshot
@@ -84,12 +84,12 @@ class Trainer:
         model: FastTextClassifier,
         config: Config,
         callback: Callback | None = None,
-        labels: LabelSet | None = None,
+        labels: Labels | None = None,
         label_sets: Ragged | None = None,
         stop: Callable[[], bool] | None = None,
     ) -> None:
         classes = model.linear.out_features
-        labels = labels or LabelSet(tuple(map(str, range(classes))), (1,) * classes)
+        labels = labels or Labels(tuple(map(str, range(classes))), (1,) * classes)
         self.model, self.config = model, config
         self._emit = callback or (lambda event: None)
         self._stop = stop or (lambda: False)

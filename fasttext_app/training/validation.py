@@ -8,8 +8,8 @@ import torch
 from fasttext_app.config.metric_name import Metric
 from fasttext_app.config.schema import Config
 from fasttext_app.core.ragged import Ragged
-from fasttext_app.data.labels import LabelSet
-from fasttext_app.data.soft_labels import LabelShares
+from fasttext_app.data.labels import Labels
+from fasttext_app.data.soft_labels import SoftLabels
 from fasttext_app.model.classifier import FastTextClassifier
 from fasttext_app.model.heads import class_scores, probabilities
 from fasttext_app.model.metrics import (
@@ -40,14 +40,12 @@ class Validator:
         ConfigError: the figure to go by is one of a label that there is not.
     """
 
-    def __init__(self, config: Config, labels: LabelSet, label_sets: Ragged | None) -> None:
+    def __init__(self, config: Config, labels: Labels, label_sets: Ragged | None) -> None:
         self._config, self._labels, self._label_sets = config, labels, label_sets
         # Of labels with shares, the most likely one is right.
-        soft = isinstance(label_sets, LabelShares)
+        soft = isinstance(label_sets, SoftLabels)
         self._sets = None if soft else label_sets
-        self._most_likely = (
-            label_sets.most_likely() if isinstance(label_sets, LabelShares) else None
-        )
+        self._most_likely = label_sets.most_likely() if isinstance(label_sets, SoftLabels) else None
         self.metric = Metric.parse(config.trainer.monitor)
         self._class = self.metric.class_id(labels.names)
         self._class_scores = class_scores(config.model.loss, labels.counts)

@@ -14,7 +14,7 @@ import numpy as np
 
 from fasttext_app.config.schema import Config
 from fasttext_app.core.arrays import I32, I64
-from fasttext_app.data.labels import LabelSet
+from fasttext_app.data.labels import Labels
 from fasttext_app.errors import ConfigError
 from fasttext_app.model.artifact import FASTTEXT, Artifact
 from fasttext_app.model.directory import load_artifact, weights_digest
@@ -73,13 +73,13 @@ class WarmStart:
             return order
         return list(dict.fromkeys([*self.artifact.labels.names, *(order or ())]))
 
-    def counted(self, labels: LabelSet) -> LabelSet:
+    def counted(self, labels: Labels) -> Labels:
         """Add the rows that the model was trained on to the counts of new ones."""
         if self.artifact is None:
             return labels
         before = dict(zip(self.artifact.labels.names, self.artifact.labels.counts, strict=True))
         added = zip(labels.names, labels.counts, strict=True)
-        return LabelSet(labels.names, tuple(count + before.get(name, 0) for name, count in added))
+        return Labels(labels.names, tuple(count + before.get(name, 0) for name, count in added))
 
     def vocabulary(self, tokens: Iterable[Tokens]) -> Vocabulary:
         """Return the words that get a row."""

@@ -85,7 +85,7 @@ class TrialData:
 
     def held_out(self, config: Config) -> float:
         """Return the fraction of the training rows that is held out; 0: a split is."""
-        return self._rows(config)[0].held_out
+        return self._rows(config)[0].validation_fraction
 
     def _rows(self, config: Config) -> tuple[Examples, TokenizedRows]:
         name = config.text.tokenizer

@@ -19,9 +19,9 @@ import fasttext_app
 from fasttext_app.cli.app import make_app
 from fasttext_app.config.loading import resolve
 from fasttext_app.core.ragged import Ragged
-from fasttext_app.data.labels import LabelSet, RowLabels
+from fasttext_app.data.labels import LabelEncoder, Labels
 from fasttext_app.data.spec import open_source
-from fasttext_app.data.split import Examples, held_out_rows
+from fasttext_app.data.split import Examples, choose_validation_rows
 from fasttext_app.errors import DataError
 from fasttext_app.model.metrics import (
     chosen_classes,
@@ -96,17 +96,17 @@ def test_a_listed_label_with_the_separator_in_it_is_refused(tmp_path):
 
 def test_a_separator_keeps_the_cells_of_one_label_as_they_are():
     column = pa.array(["b", "a", "b"])
-    one, several = RowLabels.build([column]), RowLabels.build([column], separator="|")
-    assert one.names == LabelSet(("a", "b"), (1, 2))
-    assert several.numbers(column).tolist() == [0, 1, 0]
-    assert several.sets.to_lists() == [[1], [0]]
-    assert several.counted(np.array([0, 1, 0])).counts == one.names.counts
+    one, several = LabelEncoder.build([column]), LabelEncoder.build([column], separator="|")
+    assert one.labels == Labels(("a", "b"), (1, 2))
+    assert several.encode(column).tolist() == [0, 1, 0]
+    assert several.label_sets.to_lists() == [[1], [0]]
+    assert several.count(np.array([0, 1, 0])).counts == one.labels.counts
 
 
 def test_statistics_count_each_label_of_a_row(files):
     config = config_of(files / "rows.csv")
     table = open_source(config.data).read("train")
-    prepared = prepare(config, Examples(table, held_out=0.25))
+    prepared = prepare(config, Examples(table, validation_fraction=0.25))
     assert sum(prepared.statistics["labels"].values()) > prepared.statistics["train_rows"] == 90
     assert prepared.statistics["validation_rows"] == 30
 
@@ -114,7 +114,7 @@ def test_statistics_count_each_label_of_a_row(files):
 @given(st.lists(st.lists(st.integers(0, 3), max_size=3, unique=True).map(sorted), min_size=1))
 @settings(deadline=None, max_examples=60)
 def test_a_label_never_loses_all_its_rows_to_validation(sets):
-    held = held_out_rows(np.arange(len(sets)), 0.7, 3, Ragged.from_lists(sets))
+    held = choose_validation_rows(np.arange(len(sets)), 0.7, 3, Ragged.from_lists(sets))
     kept = {label for row in np.flatnonzero(~held) for label in sets[row]}
     assert kept == {label for row in sets for label in row}
 

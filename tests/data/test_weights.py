@@ -23,7 +23,7 @@ from fasttext_app.config.loading import dump_config, flat_layer, parse_assignmen
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.core.spill import SpillBuffer
 from fasttext_app.data.fingerprint import Fingerprint
-from fasttext_app.data.labels import LabelSet, RowLabels
+from fasttext_app.data.labels import LabelEncoder, Labels
 from fasttext_app.data.spec import open_source
 from fasttext_app.data.split import Examples
 from fasttext_app.data.weights import text_weights
@@ -42,9 +42,9 @@ WEIGHTS = [0.5, 2.0, 0.0, 1.0, 3.25]
 ROWS = [(f"w{n % 7} common", f"label {n % 2}", WEIGHTS[n % 5]) for n in range(40)]
 
 
-def labels_of(classes: int) -> RowLabels:
+def labels_of(classes: int) -> LabelEncoder:
     names = tuple(f"c{number}" for number in range(classes))
-    return RowLabels(LabelSet(names, (0,) * classes))
+    return LabelEncoder(Labels(names, (0,) * classes))
 
 
 # ---------------------------------------------------------------------------- how much a row counts
@@ -99,8 +99,8 @@ def test_rows_that_are_held_out_do_not_count_for_the_mean():
 
 
 def test_a_row_of_several_labels_has_the_mean_of_their_weights():
-    labels = RowLabels(LabelSet(("a", "b"), (0, 0)), "|", may_be_none=True)
-    numbers = labels.numbers(pa.array(["a", "a|b", "|"]))
+    labels = LabelEncoder(Labels(("a", "b"), (0, 0)), "|", allow_empty=True)
+    numbers = labels.encode(pa.array(["a", "a|b", "|"]))
     found = text_weights(numbers, numbers >= 0, labels, {"a": 3.0})
     assert found == pytest.approx(np.array([3, 2, 1]) / 2)
 
@@ -397,7 +397,7 @@ def test_prepare_weighs_training_rows_alone():
     rows = pa.table({"text": ["a b"] * 20, "label": ["x"] * 15 + ["y"] * 5})
     config = resolve({"trainer": {"class_weights": "balanced"}})
     with SpillBuffer(2**30) as spill_buffer:
-        prepared = prepare(config, Examples(rows, held_out=0.2), spill_buffer)
+        prepared = prepare(config, Examples(rows, validation_fraction=0.2), spill_buffer)
     weights = np.concatenate(prepared.train.weights)
     assert len(weights) == 16
     assert weights.mean() == pytest.approx(1)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import fasttext_app as ft
 from fasttext_app.config.loading import resolve
-from fasttext_app.data.labels import LabelSet
+from fasttext_app.data.labels import Labels
 from fasttext_app.errors import ConfigError, DataError
 from fasttext_app.fasttext.convert import from_fasttext
 from fasttext_app.fasttext.file_format import read_file
@@ -72,7 +72,7 @@ def made(kind="mean", form="floats", pruned=False, **text):
         tensors["idf"] = chance.uniform(1, 9, size=rows).astype(np.float32)
     counts = np.arange(len(WORDS), 0, -1)
     vocabulary = Vocabulary(pa.array(WORDS, pa.string()), counts)
-    labels = LabelSet(LABELS, (3, 2, 1))
+    labels = Labels(LABELS, (3, 2, 1))
     return TextClassifier(FORMS[form](Artifact(config, vocabulary, labels, tensors)))
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from fasttext_app.config.loading import flat_layer, resolve
 from fasttext_app.config.schema import ModelConfig
 from fasttext_app.core.ragged import Ragged
-from fasttext_app.data.labels import LabelSet
+from fasttext_app.data.labels import Labels
 from fasttext_app.errors import ConfigError, DataError, DeviceError
 from fasttext_app.inference.classifier import TextClassifier
 from fasttext_app.inference.forward import MODES, bag_vectors
@@ -52,7 +52,7 @@ def make_classifier(
     if idf:
         tensors["idf"] = generator.uniform(1, 3, size=rows).astype(np.float32)
     vocabulary = Vocabulary(pa.array(WORDS), np.array([4, 3, 2, 1]))
-    artifact = Artifact(config, vocabulary, LabelSet(LABELS, (3, 2, 1)), tensors)
+    artifact = Artifact(config, vocabulary, Labels(LABELS, (3, 2, 1)), tensors)
     return TextClassifier(artifact, device=device, threads=1)
 
 

@@ -21,7 +21,7 @@ from fasttext_app.config.loading import flat_layer, resolve
 from fasttext_app.config.schema import Config
 from fasttext_app.core.device import torch_threads
 from fasttext_app.core.ragged import Ragged
-from fasttext_app.data.labels import LabelSet
+from fasttext_app.data.labels import Labels
 from fasttext_app.errors import ArtifactError, ConfigError, TrainingError
 from fasttext_app.fasttext.convert import to_fasttext
 from fasttext_app.inference.classifier import TextClassifier
@@ -42,7 +42,7 @@ from fasttext_app.training.trainer import Trainer
 
 ROWS, CLASSES, CUTOFFS = 20, 9, (2, 5)
 COUNTS = [1, 8, 3, 0, 9, 2, 7, 1, 4]
-LABELS = LabelSet(tuple("abcdefghi"), tuple(COUNTS))
+LABELS = Labels(tuple("abcdefghi"), tuple(COUNTS))
 RATES = {"sgd": 0.5, "adagrad": 0.1, "rowwise_adagrad": 0.1, "sparse_adam": 0.01}
 
 

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from fasttext_app.config.loading import flat_layer, resolve
-from fasttext_app.data.labels import LabelSet
+from fasttext_app.data.labels import Labels
 from fasttext_app.errors import ArtifactError
 from fasttext_app.model.artifact import Artifact
 from fasttext_app.model.directory import FORMAT_VERSION, check_target, load_artifact, save_artifact
@@ -77,7 +77,7 @@ def make_artifact(seed: int = 0, **changes: Any) -> Artifact:
     artifact = Artifact(
         config=config,
         vocabulary=Vocabulary(pa.array(ODD_WORDS), counts),
-        labels=LabelSet(("größe|\n", "🙂"), (3, 10**12)),
+        labels=Labels(("größe|\n", "🙂"), (3, 10**12)),
         tensors=tensors,
         metrics={"validation_accuracy": 0.1 + 0.2},
         history={"epochs": [{"epoch": 1, "train_loss": 1 / 3}]},
@@ -148,7 +148,7 @@ def test_an_empty_vocabulary(tmp_path):
         "bias": np.ones(2, np.float32),
     }
     vocabulary = Vocabulary(pa.array([], pa.string()), np.empty(0, np.int64))
-    artifact = Artifact(config, vocabulary, LabelSet(("a", "b"), (1, 1)), tensors)
+    artifact = Artifact(config, vocabulary, Labels(("a", "b"), (1, 1)), tensors)
     save_artifact(artifact, tmp_path / "model")
     assert_same(load_artifact(tmp_path / "model"), artifact)
 

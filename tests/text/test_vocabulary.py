@@ -1,4 +1,4 @@
-"""``Vocabulary`` and ``LabelSet`` against a ``Counter``."""
+"""``Vocabulary`` and ``Labels`` against a ``Counter``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fasttext_app.data.labels import LabelSet
+from fasttext_app.data.labels import Labels
 from fasttext_app.text.hashing import reference_fnv1a
 from fasttext_app.text.tokenizers import load_tokenizer
 from fasttext_app.text.tokens import Tokens
@@ -49,7 +49,7 @@ def look_up(vocabulary, asked):
 
 
 def label_set(labels, order=None):
-    return LabelSet.build([pa.array(labels, pa.string())], order)
+    return Labels.build([pa.array(labels, pa.string())], order)
 
 
 # --- Vocabulary --------------------------------------------------------------------------------
@@ -121,7 +121,7 @@ def test_words_of_one_hash_are_told_apart():
     assert tokens.to_lists() == [words]
 
 
-# --- LabelSet ----------------------------------------------------------------------------------
+# --- Labels ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_labels_outside_a_given_order_come_after_it_in_their_own():
 def test_labels_are_counted_and_found_again(labels):
     found = label_set(labels)
     assert dict(zip(found.names, found.counts, strict=True)) == Counter(labels)
-    classes = found.ids(pa.array(labels, pa.string()))
+    classes = found.class_ids(pa.array(labels, pa.string()))
     assert [found.names[number] for number in classes] == labels
 
 
@@ -175,7 +175,7 @@ def test_the_order_of_rows_does_not_change_the_classes():
     "wrap", [pa.array, lambda labels: pa.chunked_array([labels[:1], labels[1:]])]
 )
 def test_an_unknown_label_is_minus_one(wrap):
-    classes = label_set(["a", "b"]).ids(wrap(["b", "c", "a"]))
+    classes = label_set(["a", "b"]).class_ids(wrap(["b", "c", "a"]))
     assert classes.tolist() == [1, -1, 0]
     assert classes.dtype == np.int64
 
@@ -183,7 +183,7 @@ def test_an_unknown_label_is_minus_one(wrap):
 def test_no_labels_make_an_empty_set():
     empty = label_set([])
     assert (len(empty), empty.names, empty.counts) == (0, (), ())
-    assert empty.ids(pa.array(["a"])).tolist() == [-1]
+    assert empty.class_ids(pa.array(["a"])).tolist() == [-1]
 
 
 # --- the compiled look-up

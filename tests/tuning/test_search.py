@@ -56,7 +56,7 @@ def examples(labeled_rows: list[tuple[str, str]]) -> Callable[[Config], Examples
     """Open the invented rows, as a stream that can be read once."""
     labels, texts = zip(*labeled_rows, strict=True)
     table = pa.table({"text": texts, "label": labels})
-    return lambda config: Examples(iter(table.to_batches(100)), None, held_out=0.2)
+    return lambda config: Examples(iter(table.to_batches(100)), None, validation_fraction=0.2)
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def test_validation_rows_that_stay_what_they_are(layer, examples):
     def with_split(config: Config) -> Examples:
         rows = examples(config)
         own = examples(config).train
-        return replace(rows, validation=own, held_out=0.0) if layer else rows
+        return replace(rows, validation=own, validation_fraction=0.0) if layer else rows
 
     result = tune(base, with_split, Budget(2), space=SPACE)
     assert result.final == result.config
@@ -207,7 +207,7 @@ def test_a_base_that_runs_away_is_an_error(search):
 
 
 def test_without_validation_rows_there_is_no_search(search, examples):
-    rows = lambda config: replace(examples(config), held_out=0.0)  # noqa: E731
+    rows = lambda config: replace(examples(config), validation_fraction=0.0)  # noqa: E731
     with pytest.raises(TrainingError, match=r"rows; raise data\.validation"):
         tune(resolve(BASE), rows, Budget(2), space=SPACE)
 
@@ -514,7 +514,7 @@ def test_the_study_of_other_rows_is_refused(search, tmp_path, examples):
 
     def other(config: Config) -> Examples:
         table = pa.Table.from_batches(examples(config).train)
-        return Examples(table.slice(0, 599), None, held_out=0.2)
+        return Examples(table.slice(0, 599), None, validation_fraction=0.2)
 
     with pytest.raises(ConfigError, match="the data's rows was 600 and is 599; the data's digest"):
         tune(resolve(BASE), other, Budget(3), space=SPACE, study=study)
@@ -656,7 +656,7 @@ def test_a_validation_split_of_its_own_is_read_once_and_used_again(examples):
         opened.append("rows")
         table = pa.Table.from_batches(examples(config).train)
         parts = iter(table.slice(500).to_batches())
-        return Examples(iter(table.slice(0, 500).to_batches()), parts, held_out=0.0)
+        return Examples(iter(table.slice(0, 500).to_batches()), parts, validation_fraction=0.0)
 
     result = tune(resolve(BASE), rows, Budget(6), space=SPACE)
     assert len(opened) == 1

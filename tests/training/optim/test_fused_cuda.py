@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from fasttext_app.config.loading import flat_layer, resolve
 from fasttext_app.config.schema import Config
 from fasttext_app.core.ragged import Ragged
-from fasttext_app.data.labels import LabelSet
+from fasttext_app.data.labels import Labels
 from fasttext_app.model.classifier import FastTextClassifier
 from fasttext_app.training.batch import Batch, Grouping
 from fasttext_app.training.dataset import EncodedDataset
@@ -126,7 +126,7 @@ def check(bags: list[list[int]], classes: int = CLASSES, **values: Any) -> None:
     model, reference = make_model(config, classes), make_model(config, classes)
     losses = train_here(model.to(DEVICE), make_data(bags, config, classes, DEVICE), config)
     names = tuple(map(str, range(classes)))
-    labels = LabelSet(names, tuple(COUNTS[:classes]))
+    labels = Labels(names, tuple(COUNTS[:classes]))
     trained = Trainer(reference, config, labels=labels).fit(make_data(bags, config, classes, "cpu"))
     for key, value in reference.state_dict().items():
         torch.testing.assert_close(model.state_dict()[key].cpu(), value, rtol=2e-4, atol=2e-5)
