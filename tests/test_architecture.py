@@ -54,7 +54,8 @@ TORCH_AT_THE_TOP = {
     "training.validation",
 }
 NUMBA_AT_THE_TOP = {
-    "core.jit",
+    "core.matmul_kernels",
+    "core.prefetch",
     "inference.kernels",
     "model.huffman_kernels",
     "text.kernels",
@@ -65,7 +66,7 @@ NUMBA_AT_THE_TOP = {
     "training.token_dropout_kernels",
 }
 TRITON = "training.optim.triton_kernels"
-ONLY_AT_THE_TOP_OF = {"core.jit": {"numba"}, TRITON: {"triton"}}
+ONLY_AT_THE_TOP_OF = {"core.prefetch": {"numba"}, TRITON: {"triton"}}
 HEAVY = {
     "numba",
     "torch",

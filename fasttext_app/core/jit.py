@@ -1,24 +1,48 @@
-"""Compilation of the hot loops with numba: without the interpreter lock, cached on disk."""
+"""Compiled code: when it runs, and how it is made (numba, without the GIL, cached on disk).
+
+Each compiled function on the path of a prediction has a reference implementation in Python or
+NumPy with bit-identical results, so choosing between them is a matter of speed alone. The choice is
+made here, for the whole process: see :func:`enabled`.
+Importing this module is cheap; numba is imported with the first compiled function.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-import numba
-from llvmlite import ir
-from numba.core import types
-from numba.core.cgutils import get_or_insert_function, unpack_tuple
-from numba.extending import intrinsic
-
-from fasttext_app.core.startup import hide_scipy_linalg
-
-hide_scipy_linalg()
-
 PREFETCH_DISTANCE = 16
 """Number of rows by which a prefetch precedes the use of a row."""
+PLAIN_BYTES = 1 << 20
+"""Text that a process handles in plain Python before it loads compiled code."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+_enabled = False
+_plain_bytes = 0
+
+
+def enabled(text_bytes: int = 0) -> bool:
+    """Return whether to run compiled code.
+
+    A process starts in plain Python, because loading the machine code takes longer than a few
+    predictions do. It changes to compiled code, for good, after :data:`PLAIN_BYTES` of text or
+    when :func:`enable` is called. Results do not depend on it.
+
+    Args:
+        text_bytes: size of the text that the caller is about to handle.
+    """
+    global _enabled, _plain_bytes  # noqa: PLW0603 - the one switch of the process
+    if not _enabled:
+        _plain_bytes += text_bytes
+        _enabled = _plain_bytes >= PLAIN_BYTES
+    return _enabled
+
+
+def enable() -> None:
+    """Run compiled code from now on."""
+    global _enabled  # noqa: PLW0603
+    _enabled = True
 
 
 def compiled(function: Function) -> Function:
@@ -28,49 +52,14 @@ def compiled(function: Function) -> Function:
     can be written, every process compiles. A division by zero gives inf or nan, as in NumPy:
     Python's check of each divisor would prevent vectorization.
     """
+    import numba
+
+    from fasttext_app.core.startup import hide_scipy_linalg
+
+    hide_scipy_linalg()
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
     try:
         dispatcher = numba.njit(cache=True, **options)(function)
     except RuntimeError:  # numba found no folder for the cache
         dispatcher = numba.njit(**options)(function)
     return cast("Function", dispatcher)
-
-
-def _prefetch(array: Any, row: Any, *, for_write: bool) -> Any:
-    """Return the signature and the code generator that ``@intrinsic`` expects."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        array_type, row_type = signature.args
-        # The address of array[row]: the data pointer plus row * strides[0].
-        view = context.make_array(array_type)(context, builder, arguments[0])
-        stride = unpack_tuple(builder, view.strides, array_type.ndim)[0]
-        index = context.cast(builder, arguments[1], row_type, types.intp)
-        base = builder.ptrtoint(view.data, stride.type)
-        byte_pointer, int32 = ir.IntType(8).as_pointer(), ir.IntType(32)
-        address = builder.inttoptr(builder.add(base, builder.mul(index, stride)), byte_pointer)
-        # llvm.prefetch(address, read or write, locality, cache type)
-        prefetch_type = ir.FunctionType(ir.VoidType(), [byte_pointer, int32, int32, int32])
-        prefetch = get_or_insert_function(builder.module, prefetch_type, "llvm.prefetch.p0i8")
-        keep_in_cache, data_cache = int32(3), int32(1)
-        builder.call(prefetch, [address, int32(int(for_write)), keep_in_cache, data_cache])
-        return context.get_dummy_value()
-
-    return types.void(array, row), generate
-
-
-def _prefetch_for_read(typing_context: Any, array: Any, row: Any) -> Any:
-    return _prefetch(array, row, for_write=False)
-
-
-def _prefetch_for_write(typing_context: Any, array: Any, row: Any) -> Any:
-    return _prefetch(array, row, for_write=True)
-
-
-prefetch_row: Any = intrinsic(_prefetch_for_read)
-"""``prefetch_row(array, row)``: load the first cache line of ``array[row]``; in compiled code only.
-
-Rows of a large table are rarely in the cache. The processor works on earlier rows while it loads.
-"""
-
-prefetch_row_for_write: Any = intrinsic(_prefetch_for_write)
-"""``prefetch_row`` for a row that will be written to: other cores give up their copies."""

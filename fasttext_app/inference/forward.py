@@ -6,20 +6,21 @@ need no torch and are held equal to it by tests.
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Callable
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fasttext_app.core import jit
 from fasttext_app.core.arrays import F32, Array
+from fasttext_app.core.matmul import matmul
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.model.adaptive_softmax import log_probabilities
 from fasttext_app.model.artifact import Artifact
-from fasttext_app.model.heads import SIGMOIDS, class_scores_of
+from fasttext_app.model.heads import class_scores_of
 from fasttext_app.model.product_quantizer import Coded, dense
-from fasttext_app.text.encoder import KERNELS
 from fasttext_app.text.tfidf import tfidf_weights
 
 if TYPE_CHECKING:
@@ -31,47 +32,40 @@ CACHE_LINE = 64
 
 
 class CpuForward:
-    """Bags in, logits out, without torch: in compiled code where it is loaded, else in NumPy.
+    """The forward pass on the CPU, without torch: bags in, logits out.
+
+    The logits of a bag have the same bits alone and in any batch, in plain and in compiled code.
 
     Args:
-        artifact: the table may be of whole numbers, with a ``scale`` for each row.
+        artifact: a model; its table may be quantized.
     """
 
     def __init__(self, artifact: Artifact) -> None:
         self._tensors, self._model = artifact.tensors, artifact.config.model
-        self._table, self._scores = artifact.table, class_scores_of(artifact)
-        self._weight = dense(artifact.weight) if artifact.is_linear else None
-        # A cell of the original's sigmoid is wide: for the same cell the sum must be the same, so
-        # its terms are added in the same order.
-        self._in_turn = self._model.probabilities == "fasttext" and self._model.loss in SIGMOIDS
+        self._table, self._to_logits = artifact.table, class_scores_of(artifact)
+        self._matrix: F32 | None = None  # of the linear layer, [D, C]
+        if artifact.is_linear:
+            self._matrix = np.ascontiguousarray(dense(artifact.weight).T)
         self._lock = threading.Lock()
         self._aligned: Array | None = None
 
     def __call__(self, bags: Ragged) -> F32:
         """Return the logits of bags, [B, C]."""
-        return self._scores(self._outputs(self._vectors(bags)))
+        return self._to_logits(self._outputs(self.vectors(bags)))
 
     def _outputs(self, vectors: F32) -> F32:
-        """Take vectors [B, D] through the layer on top."""
-        weight = self._weight
-        if weight is None:
+        """Return the outputs of the layer on top for vectors, [B, D]."""
+        if self._matrix is None:
             return log_probabilities(vectors, self._tensors)
-        if self._in_turn:
-            outputs = np.zeros((len(vectors), len(weight)), np.float32)
-            for d in range(weight.shape[1]):
-                outputs += vectors[:, d, None] * weight[None, :, d]
-        else:
-            outputs = vectors @ weight.T
-        summed: F32 = outputs + self._tensors["bias"]
-        return summed
+        outputs: F32 = matmul(vectors, self._matrix) + self._tensors["bias"]
+        return outputs
 
-    def _vectors(self, bags: Ragged) -> F32:
-        """Sum up bags, [B, D]."""
+    def vectors(self, bags: Ragged) -> F32:
+        """Return one vector a bag, [B, D]."""
         tensors, mode, padding = self._tensors, self._model.mode, self._model.padding_idx
         scale, idf = tensors.get("scale"), tensors.get("idf")
-        if KERNELS not in sys.modules:  # a text or two: the table stays where it is, in its file
-            weights = None if idf is None else tfidf_weights(bags, idf)
-            return bag_vectors(self._table, bags, mode, weights, padding, scale)
+        if not jit.enabled():  # a text or two: the table stays in its file
+            return bag_vectors(self._table, bags, mode, idf, padding, scale)
         from fasttext_app.inference.kernels import NO_F32, sum_bags
 
         return sum_bags(
@@ -98,41 +92,47 @@ class CpuForward:
 
 
 def bag_vectors(
-    table: F32 | Coded,
+    table: Array | Coded,
     bags: Ragged,
     mode: str = "mean",
-    weights: F32 | None = None,
+    idf: F32 | None = None,
     padding_idx: int | None = None,
     scale: F32 | None = None,
 ) -> F32:
-    """Do in NumPy what ``nn.EmbeddingBag`` does: one vector a bag, [B, D]; zero for an empty bag.
+    """Return one vector a bag, [B, D], as ``nn.EmbeddingBag`` does; zero for an empty bag.
+
+    The plain form of ``kernels.sum_bags``: same operations, same order, same bits.
 
     Args:
         table: [V, D].
         bags: B bags of row ids.
         mode: ``mean``, ``sum`` or ``max``.
-        weights: the weight of each id, [N]; ``sum`` only.
-        padding_idx: ids to leave out.
-        scale: what the numbers of a row are multiplied by, [V]; for a table of whole numbers.
+        idf: weight of every row, [V]; the weights of a bag are scaled to a sum of 1. ``sum`` only.
+        padding_idx: the row to leave out; its weight still counts in the sum of weights.
+        scale: factor of every row, [V], for a table of integers.
     """
-    if padding_idx is not None:
-        kept = bags.indices != padding_idx
-        weights = None if weights is None else weights[kept]
-        bags = bags.filter_ids(kept)
-    gathered = table_rows(table, bags.indices, scale)
-    if weights is not None:
-        gathered *= weights[:, None]
     reduce = np.maximum if mode == "max" else np.add
-    if len(bags) == 1 and len(gathered):
-        whole: F32 = reduce.reduce(gathered, axis=0, keepdims=True)
-        return whole / np.float32(len(gathered)) if mode == "mean" else whole
-    vectors = np.zeros((len(bags), table.shape[1]), dtype=np.float32)
-    full = np.flatnonzero(bags.lengths)
-    if not len(full):
-        return vectors
-    vectors[full] = reduce.reduceat(gathered, bags.offsets[:-1][full], axis=0)
-    if mode == "mean":
-        vectors[full] /= bags.lengths[full, None]
+    vectors = np.zeros((len(bags), table.shape[1]), np.float32)
+    for bag, (start, end) in enumerate(pairwise(bags.offsets.tolist())):
+        ids = bags.indices[start:end]
+        weights = None if idf is None else idf[ids]
+        # accumulate() adds in order; sum() adds in pairs.
+        total = np.float32(1) if weights is None else np.add.accumulate(weights)[-1:]
+        if padding_idx is not None:
+            is_real = ids != padding_idx
+            ids, weights = ids[is_real], None if weights is None else weights[is_real]
+        if not len(ids):
+            continue
+        rows = table_rows(table, ids)
+        if scale is not None:
+            weights = scale[ids] if weights is None else weights * scale[ids]
+        if weights is not None:
+            rows = rows * weights[:, None]
+        # Along rows, reduce() goes in order too, unless they are so narrow that it sees one run.
+        summed = reduce.reduce(rows) if rows.shape[1] > 1 else reduce.accumulate(rows)[-1]
+        if idf is None and mode == "mean":
+            total = np.float32(len(ids))
+        vectors[bag] = summed * (np.float32(1) / total)
     return vectors
 
 

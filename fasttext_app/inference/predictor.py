@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from fasttext_app.config.schema import Config
+from fasttext_app.core import jit
 from fasttext_app.core.arrays import F32, F64
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.core.threads import map_threads
@@ -62,8 +63,7 @@ class Predictor:
         It takes half a second. Without it the first texts (a megabyte, less where they are short)
         go through plain Python, which starts at once and takes twice as long for a text.
         """
-        import fasttext_app.text.kernels  # noqa: F401
-
+        jit.enable()
         self.rank(["a"])
         return self
 

@@ -21,6 +21,7 @@ import numpy as np
 
 from fasttext_app.config.schema import Config
 from fasttext_app.core.arrays import F32, I64, Array
+from fasttext_app.core.matmul import matmul
 from fasttext_app.errors import TrainingError
 
 SHARES = 0.75, 0.95
@@ -113,16 +114,20 @@ def log_probabilities(vectors: F32, tensors: Mapping[str, Array]) -> F32:
         vectors: of texts, [B, D].
         tensors: those of :func:`tensor_shapes`; others are not read.
     """
-    head = _log_softmax(vectors @ tensors["head.weight"].T + tensors["head.bias"])
+    head = _log_softmax(_linear(vectors, tensors["head.weight"]) + tensors["head.bias"])
     clusters = sum(name.startswith("tail.") for name in tensors) // 2
     frequent = head.shape[1] - clusters
     parts = [head[:, :frequent]]
     for number in range(clusters):
         down, up = (tensors[f"tail.{number}.{step}.weight"] for step in (0, 1))
-        within = _log_softmax(vectors @ down.T @ up.T)
+        within = _log_softmax(_linear(_linear(vectors, down), up))
         within += head[:, frequent + number, None]
         parts.append(within)
     return np.concatenate(parts, axis=1)
+
+
+def _linear(vectors: F32, weight: F32) -> F32:
+    return matmul(vectors, np.ascontiguousarray(weight.T))
 
 
 def _log_softmax(logits: F32) -> F32:

@@ -10,14 +10,13 @@ Shapes: **B** texts, **C** classes; there are C - 1 nodes.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from fasttext_app.core import jit
 from fasttext_app.core.arrays import F32, F64, I64
-from fasttext_app.text.encoder import KERNELS
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +72,7 @@ class HuffmanTree:
         """
         classes = self.classes
         left, right = _log_turns(logits[:, : classes - 1].astype(np.float64), floor)
-        if KERNELS in sys.modules:
+        if jit.enabled():
             from fasttext_app.model.huffman_kernels import path_log_probs
 
             return path_log_probs(left, right, self.left, self.right)

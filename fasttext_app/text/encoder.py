@@ -8,8 +8,8 @@ of fastText, so that sums come out the same to the last bit:
     rows [0, V)          words of the vocabulary
     rows [V, V + K)      hashed character and word n-grams
 
-A column goes through compiled code (``kernels``); a few texts through plain Python, which starts at
-once. Both give the same ids.
+A column goes through compiled code (``kernels``), the first few texts of a process through plain
+Python, which starts at once (see ``core/jit.py``). Both give the same ids.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import numpy as np
 import pyarrow as pa
 
 from fasttext_app.config.schema import TextConfig
+from fasttext_app.core import jit
 from fasttext_app.core.arrays import I32
 from fasttext_app.core.arrow import python_strings, string_array, string_buffers
 from fasttext_app.core.ragged import Ragged
@@ -43,9 +44,7 @@ CHUNK_ROWS = 1 << 14  # texts that a core encodes at a time: of many, most words
 CHUNK_BYTES = 1 << 22  # the same where they are long
 LEAST_ROWS = 1024  # so few are one core's work
 PART_BYTES = 1 << 26  # an Arrow string column holds 2 GB
-FEW_BYTES = 1 << 20  # so few are sooner done in plain Python than the kernels are loaded
-TEXT_BYTES = 64  # what each of them costs besides
-KERNELS = "fasttext_app.text.kernels"
+TEXT_BYTES = 64  # overhead of a text in plain Python, as bytes of text
 NO_CHARS = np.empty(0, np.uint32), np.zeros(1, np.int64)
 REMEMBERED_WORDS = 1 << 16
 
@@ -106,7 +105,6 @@ class TextEncoder:
                 "2^31 rows"
             )
         self._words: dict[str, Word] = {}
-        self._plain_bytes = 0  # what plain Python has encoded so far
 
     @classmethod
     def from_config(
@@ -147,7 +145,7 @@ class TextEncoder:
 
     def encode_chunk(self, texts: pa.StringArray) -> Ragged:
         """Encode one column of texts (no nulls)."""
-        if self._sooner_in_python(_text_bytes(texts) + TEXT_BYTES * len(texts)):
+        if not jit.enabled(_text_bytes(texts) + TEXT_BYTES * len(texts)):
             return self.encode_few(python_strings(texts))
         return self.encode_tokens(self.tokenizer(texts))
 
@@ -167,15 +165,9 @@ class TextEncoder:
             raise _no_text(error) from None
         if errors != "strict":
             text = data.decode(errors=errors)  # bytes may make up a character
-        if self._sooner_in_python(len(data) + TEXT_BYTES):
+        if not jit.enabled(len(data) + TEXT_BYTES):
             return Ragged.single(self._bag(self.tokenizer.split([text])[0]))
         return self.encode_tokens(self.tokenizer.of_text(text, errors))
-
-    def _sooner_in_python(self, size: int) -> bool:
-        if KERNELS in sys.modules or self._plain_bytes >= FEW_BYTES:
-            return False
-        self._plain_bytes += size
-        return self._plain_bytes < FEW_BYTES
 
     def encode_tokens(self, tokens: Tokens) -> Ragged:
         """Encode texts that have been tokenized, in compiled code."""
@@ -231,6 +223,7 @@ class TextEncoder:
 
 def tokenize(tokenizer: Tokenizer, texts: TextLike, threads: int = 1) -> list[Tokens]:
     """Tokenize texts in chunks, several at a time; the result does not depend on ``threads``."""
+    jit.enable()
     return list(map_threads(tokenizer, as_chunks(texts), threads))
 
 

@@ -6,7 +6,6 @@ import csv
 import importlib
 import importlib.util
 import math
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,20 +13,11 @@ import pytest
 
 from fasttext_app import compat
 from fasttext_app.errors import ArtifactError, ConfigError, DataError, TrainingError
-from fasttext_app.text.encoder import KERNELS
 from tests.fasttext.cases import FEATURES, LOSSES, QUANTIZED
-from tests.helpers import DATA
+from tests.helpers import DATA, code_path
 
 NEAR = 2e-6
 FLOOR = 1e-5  # what the original adds to a probability
-ONE_CELL = 0.25 / 32  # how far the next cell of the original's sigmoid table is
-MANY = 1000
-
-
-def near(text):
-    """Compiled code adds up features in the order of the original. NumPy does not, which for
-    thousands of them tells: it is nearer to the exact sum, and maybe in the next cell."""
-    return ONE_CELL if len(text) > MANY and KERNELS not in sys.modules else NEAR
 
 
 def assert_same_answers(theirs, ours, texts, k=-1, threshold=0.0):
@@ -43,8 +33,8 @@ def assert_same_answers(theirs, ours, texts, k=-1, threshold=0.0):
         of_label = dict(zip(named, np.minimum(numbers, 1).tolist(), strict=True))
         same = [of_label[label] for label in our_labels]
         away_of_label = np.abs(our_proba - np.array(same))
-        assert (away <= near(text)).all(), (text[:99], proba, our_proba)
-        assert (away_of_label <= near(text)).all(), (text[:99], labels, our_labels)
+        assert (away <= NEAR).all(), (text[:99], proba, our_proba)
+        assert (away_of_label <= NEAR).all(), (text[:99], labels, our_labels)
 
 
 @pytest.fixture
@@ -59,15 +49,10 @@ def both(original, train_original):
 
 
 @pytest.fixture(params=["plain Python", "compiled code"])
-def way(request, monkeypatch):
+def way(request):
     """Answer in plain Python, which is how the first few texts go, or in compiled code."""
-    if request.param == "compiled code":
-        importlib.import_module(KERNELS)
+    with code_path(compiled=request.param == "compiled code"):
         yield
-    else:
-        monkeypatch.delitem(sys.modules, KERNELS, raising=False)
-        yield
-        assert KERNELS not in sys.modules
 
 
 # --- predictions
@@ -251,7 +236,7 @@ def test_vectors_are_those_of_the_original(both, odd_texts, features, quantized)
         np.testing.assert_array_equal(ours[word], found)
     for text in odd_texts:
         expected, found = theirs.get_sentence_vector(text), ours.get_sentence_vector(text)
-        np.testing.assert_allclose(found, expected, rtol=0, atol=near(text), err_msg=text[:99])
+        np.testing.assert_allclose(found, expected, rtol=0, atol=NEAR, err_msg=text[:99])
 
 
 @pytest.mark.parametrize("features", FEATURES)
@@ -414,7 +399,7 @@ def test_word_vectors_are_those_of_the_original(word_vectors, odd_texts):
     for text in odd_texts:
         if "\x00" not in text:  # there, it is a part of a word
             found, expected = ours.get_sentence_vector(text), theirs.get_sentence_vector(text)
-            np.testing.assert_allclose(found, expected, rtol=0, atol=near(text), err_msg=text[:99])
+            np.testing.assert_allclose(found, expected, rtol=0, atol=NEAR, err_msg=text[:99])
 
 
 def test_neighbors_of_word_vectors_are_those_of_the_original(word_vectors):

@@ -6,11 +6,9 @@ And the losses that such models have: their tree, and their draws, against plain
 from __future__ import annotations
 
 import heapq
-import importlib
 import itertools
 import math
 import struct
-import sys
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -32,9 +30,9 @@ from fasttext_app.model.directory import save_artifact
 from fasttext_app.model.huffman import HuffmanTree
 from fasttext_app.model.product_quantizer import Coded
 from fasttext_app.model.quantize import product_quantize
-from fasttext_app.text.encoder import KERNELS
 from fasttext_app.training.losses import hierarchical_softmax, negative_sampling
 from tests.fasttext.cases import FEATURES, LOSSES, QUANTIZED
+from tests.helpers import code_path
 
 NEAR = 2e-6  # sums of 32-bit floats in another order
 FLOOR = 1.1e-5  # what the original adds to a probability, and the rounding of 32-bit floats
@@ -530,10 +528,9 @@ def test_log_probabilities_are_those_of_a_walk(counts, data, floor):
 @settings(deadline=None, max_examples=60)
 def test_turns_are_added_up_alike_in_compiled_code(counts, data, floor):
     tree, logits = HuffmanTree.build(counts), 100 * logits_for(data, counts)
-    importlib.import_module(KERNELS)
-    compiled = tree.log_probabilities(logits, floor)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delitem(sys.modules, KERNELS)
+    with code_path(compiled=True):
+        compiled = tree.log_probabilities(logits, floor)
+    with code_path(compiled=False):
         plain = tree.log_probabilities(logits, floor)
     np.testing.assert_array_equal(compiled, plain)
     assert np.isfinite(plain).all()

@@ -5,7 +5,6 @@ The reference here is written from the documented rules alone and shares no code
 
 from __future__ import annotations
 
-import importlib
 import json
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from fasttext_app.text.encoder import TextEncoder, as_chunks, tokenize
 from fasttext_app.text.tokenizers import Tokenizer, load_tokenizer
 from fasttext_app.text.tokens import Tokens
 from fasttext_app.text.vocabulary import Vocabulary
+from tests.helpers import code_path
 
 laws = settings(deadline=None, max_examples=60)
 
@@ -279,12 +279,14 @@ def test_plain_and_compiled_code_give_the_same_ids(texts, setting, tokenizer):
     encoder = make(*setting, tokenizer=kind)
     column = pa.array(texts, pa.string())
     plain = encoder.encode_few(texts)
-    importlib.import_module(module.KERNELS)  # with it loaded, all goes through compiled code
-    ways = [encoder.encode_tokens(kind(column)), encoder.encode_chunk(column)]
-    ways.append(Ragged.concat([encoder.encode_text(text) for text in texts] or [plain]))
-    for compiled in ways:
-        assert compiled.to_lists() == plain.to_lists()
-        assert compiled.indices.dtype == np.int32
+    ways = [encoder.encode_tokens(kind(column))]
+    for compiled in (False, True):
+        with code_path(compiled=compiled):
+            ways.append(encoder.encode_chunk(column))
+            ways.append(Ragged.concat([encoder.encode_text(text) for text in texts] or [plain]))
+    for bags in ways:
+        assert bags.to_lists() == plain.to_lists()
+        assert bags.indices.dtype == np.int32
 
 
 def split_by_letter(texts):
@@ -323,18 +325,16 @@ def test_a_single_text_and_any_column_run_the_same_machine_code(tokenizer):
     assert json.loads(done.stdout or "0") == [1, int(tokenizer == "fasttext"), 1, 1, 1], done.stderr
 
 
-@pytest.mark.parametrize("loaded", [True, False])
+@pytest.mark.parametrize("compiled", [True, False])
 @pytest.mark.parametrize("tokenizer", ["fasttext", "basic_english"])
-def test_a_single_text_that_is_no_valid_unicode(loaded, tokenizer, monkeypatch):
+def test_a_single_text_that_is_no_valid_unicode(compiled, tokenizer):
     encoder = make(2, (2, 3), 50, tokenizer=load_tokenizer(tokenizer))
-    importlib.import_module(module.KERNELS)
-    if not loaded:
-        monkeypatch.delitem(sys.modules, module.KERNELS)
-    with pytest.raises(DataError, match=r"texts: each must be a string: .*surrogates"):
-        encoder.encode_text("to \udcff be")
-    for escaped, meant in (("to \udcff be", "to \udcff be"), ("to b\udcc3\udc89", "to bÉ")):
-        found = encoder.encode_text(escaped, "surrogateescape")
-        assert found.to_lists() == encoder.encode_few([meant]).to_lists()
+    with code_path(compiled=compiled):
+        with pytest.raises(DataError, match=r"texts: each must be a string: .*surrogates"):
+            encoder.encode_text("to \udcff be")
+        for escaped, meant in (("to \udcff be", "to \udcff be"), ("to b\udcc3\udc89", "to bÉ")):
+            found = encoder.encode_text(escaped, "surrogateescape")
+            assert found.to_lists() == encoder.encode_few([meant]).to_lists()
 
 
 @given(TEXTS, SETTINGS, st.sets(st.integers(0, 200)))

@@ -1,0 +1,32 @@
+"""``matmul``: a matrix product whose rows have the same bits in any batch.
+
+A BLAS adds the products of a row in an order that depends on how many rows there are, so a text
+would get other logits alone than in a column. Here every sum goes through its terms in order.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fasttext_app.core import jit
+from fasttext_app.core.arrays import F32
+
+
+def matmul(vectors: F32, matrix: F32) -> F32:
+    """Return ``vectors @ matrix``, [B, C], each sum in the order of its D terms.
+
+    Args:
+        vectors: [B, D].
+        matrix: [D, C], C-contiguous.
+
+    >>> matmul(np.float32([[1, 2]]), np.float32([[3, 4, 5], [6, 7, 8]])).tolist()
+    [[15.0, 18.0, 21.0]]
+    """
+    if jit.enabled():
+        from fasttext_app.core.matmul_kernels import matmul_in_order
+
+        return matmul_in_order(vectors, matrix)
+    products = np.zeros((len(vectors), matrix.shape[1]), np.float32)
+    for d in range(len(matrix)):
+        products += vectors[:, d, None] * matrix[d]
+    return products

@@ -1,0 +1,39 @@
+"""The matrix product whose rows do not depend on the batch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fasttext_app.core.matmul import matmul
+from fasttext_app.core.matmul_kernels import FEW_COLUMNS, TILE
+from tests.helpers import code_path
+
+COLUMNS = [1, 2, 4, 5, FEW_COLUMNS - 1, FEW_COLUMNS, 100, TILE, TILE + 3]
+
+
+@given(st.integers(0, 6), st.integers(1, 40), st.sampled_from(COLUMNS), st.integers(0, 999))
+@settings(deadline=None, max_examples=60)
+def test_a_row_has_the_same_bits_in_any_batch_and_on_both_paths(batch, dim, columns, seed):
+    generator = np.random.default_rng(seed)
+    vectors = generator.normal(size=(batch, dim)).astype(np.float32)
+    matrix = generator.normal(size=(dim, columns)).astype(np.float32)
+    with code_path(compiled=True):
+        compiled = matmul(vectors, matrix)
+        rows = [matmul(vector[None], matrix)[0] for vector in vectors]
+    with code_path(compiled=False):
+        plain = matmul(vectors, matrix)
+    assert compiled.shape == (batch, columns)
+    np.testing.assert_array_equal(compiled, plain)
+    np.testing.assert_array_equal(compiled, np.array(rows).reshape(batch, columns))
+    np.testing.assert_allclose(compiled, vectors @ matrix, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_the_sum_goes_in_the_order_of_its_terms(compiled):
+    vectors = np.array([[2**24, 1, 1]], np.float32)
+    with code_path(compiled=compiled):
+        assert matmul(vectors, np.ones((3, 1), np.float32)) == 2**24
+        assert matmul(vectors[:, ::-1].copy(), np.ones((3, 1), np.float32)) == 2**24 + 2
