@@ -80,9 +80,9 @@ def predict(
     for the texts that are kept.
     """
     from fasttext_app.config.loading import parse_assignments, resolve
+    from fasttext_app.core.jit import PLAIN_BYTES
     from fasttext_app.inference.load import load_classifier
     from fasttext_app.inference.writers import FORMATS, format_for, write_predictions
-    from fasttext_app.text.encoder import FEW_BYTES
 
     if form is not None and form not in FORMATS:
         raise typer.BadParameter(
@@ -103,7 +103,7 @@ def predict(
         data_layer(str(input), text_column, None, errors),
     )
     batches = _given(given_texts(texts, config.data.errors)) if texts else _read(config)
-    if input is not None and input.is_file() and input.stat().st_size > FEW_BYTES:
+    if input is not None and input.is_file() and input.stat().st_size > PLAIN_BYTES:
         classifier.warm_up()
     if label is not None:
         from fasttext_app.inference.select import keep_texts

@@ -299,11 +299,13 @@ def test_a_single_text_and_any_column_run_the_same_machine_code(tokenizer):
     code = (
         "import json, sys\n"
         "import pyarrow as pa, pyarrow.compute as pc\n"
+        "from fasttext_app.core import jit\n"
         "from fasttext_app.text import kernels, token_kernels\n"
         "from fasttext_app.text.encoder import TextEncoder\n"
         "from fasttext_app.text.tokenizers import load_tokenizer\n"
         "from fasttext_app.text.tokens import Tokens\n"
         "from fasttext_app.text.vocabulary import Vocabulary\n"
+        "jit.enable()\n"
         "tokenizer = load_tokenizer(sys.argv[1])\n"
         "words = Vocabulary.build([Tokens.from_lists([['to', 'be']])])\n"
         "encoder = TextEncoder(tokenizer, words, word_ngrams=2, minn=2, maxn=3, bucket=50)\n"
