@@ -26,7 +26,7 @@ from peers.measure import run_timed, run_watched
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("FASTTEXT_APP_DATA", ROOT / "data"))
-PAGES = (ROOT / "docs" / "benchmarks.md", ROOT / "README.md")
+PAGE = ROOT / "docs" / "benchmarks.md"
 NAMES = ("ag_news", "ag_news_sgd", "ag_news_sparse_adam", "fasttext", "sample")
 
 
@@ -86,19 +86,13 @@ def table(runs: dict[str, list[Run]]) -> str:
     return "\n".join(lines)
 
 
-def write_docs(text: str) -> None:
-    """Put the results between the markers of the pages that show them."""
-    for page in PAGES:
-        rewrite(page, "configs", text)
-
-
 def main() -> None:
     """Run the configs by turns, and print or write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", default=list(NAMES), metavar="NAME")
     parser.add_argument("--seeds", type=int, default=3, help="runs of each config (default: 3)")
     parser.add_argument(
-        "--write-docs", action="store_true", help="rewrite the table in docs/ and README"
+        "--write-docs", action="store_true", help=f"rewrite the table in {PAGE.name}"
     )
     options = parser.parse_args()
     runs: dict[str, list[Run]] = {name: [] for name in options.names}
@@ -115,7 +109,7 @@ def main() -> None:
     )
     print(text)
     if options.write_docs:
-        write_docs(text)
+        rewrite(PAGE, "configs", text)
 
 
 if __name__ == "__main__":

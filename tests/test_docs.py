@@ -50,6 +50,12 @@ def test_relative_links_lead_to_files(page):
     assert missing == []
 
 
+def test_the_index_links_every_page():
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    pages = [page.name for page in (ROOT / "docs").glob("*.md") if page.name != "index.md"]
+    assert [name for name in pages if f"({name}" not in index] == []
+
+
 def test_every_script_has_a_place_in_the_makefile_or_a_document():
     named = (ROOT / "Makefile").read_text() + "".join(page.read_text() for page in PAGES)
     scripts = [path.name for path in (ROOT / "scripts").glob("*.py")]
