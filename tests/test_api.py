@@ -11,6 +11,7 @@ import pytest
 
 import fasttext_app as ft
 from fasttext_app.errors import ArtifactError, ConfigError, DataError, DeviceError, TrainingError
+from fasttext_app.model.train_warnings import UnknownValidationLabels
 from fasttext_app.training.events import EpochEnd, TrainBegin, TrainEnd
 
 TEXTS = ["great fun", "dull and slow", "a joy to watch", "a waste of time"] * 6
@@ -134,6 +135,16 @@ def test_odd_labels_and_texts():
     trained = quick(texts, labels, epochs=15)
     assert set(trained.labels) == set(labels)
     assert trained.predict("日本").labels == ("größe",)
+
+
+def test_a_model_carries_the_warnings_of_its_training_until_it_is_saved(tmp_path):
+    (tmp_path / "train.csv").write_text("text,label\n" + "great fun,good\ndull,bad\n" * 6)
+    (tmp_path / "validation.csv").write_text("text,label\ngreat,good\nodd,so-so\nodder,so-so\n")
+    trained = quick(tmp_path, None)
+    assert trained.training_warnings == (UnknownValidationLabels(rows=2),)
+    assert str(trained.training_warnings[0]).startswith("2 validation rows have labels that")
+    trained.save(tmp_path / "model")
+    assert ft.load(tmp_path / "model").training_warnings == ()
 
 
 # --------------------------------------------------------------------------------- what it refuses

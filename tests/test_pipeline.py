@@ -211,7 +211,7 @@ def test_what_is_counted_is_what_is_there():
         make_config(word_ngrams=2, bucket=10),
         Examples(table_of(texts, ["x", "y", "x", "y"]), None, source="here"),
     )
-    assert prepared.statistics == {
+    assert prepared.statistics.as_dict() == {
         "source": "here",
         "train_rows": 4,
         "labels": {"x": 2, "y": 2},
@@ -223,7 +223,7 @@ def test_what_is_counted_is_what_is_there():
         "table_rows": 3 + len(prepared.encoder.hashed),
         "validation_rows": 0,
         "validation_rows_of_unknown_labels": 0,
-        "fingerprint": prepared.statistics["fingerprint"],
+        "fingerprint": prepared.statistics.fingerprint,
     }
     assert prepared.train.classes[0].tolist() == [0, 1, 0, 1]
     assert bags_of(prepared.train)[1] == []
@@ -232,8 +232,8 @@ def test_what_is_counted_is_what_is_there():
 def test_validation_rows_of_a_label_that_training_never_saw_are_left_out():
     validation = table_of(["great", "what", "dull"], ["good", "so-so", "bad"])
     prepared = prepare(make_config(), Examples(reviews(), validation))
-    assert prepared.statistics["validation_rows"] == 2
-    assert prepared.statistics["validation_rows_of_unknown_labels"] == 1
+    assert prepared.statistics.validation_rows == 2
+    assert prepared.statistics.validation_rows_of_unknown_labels == 1
     assert prepared.labels.names == ("bad", "good")
     assert prepared.validation.classes[0].tolist() == [1, 0]
     assert bags_of(prepared.validation) == prepared.encoder.encode(["great", "dull"]).to_lists()
@@ -242,7 +242,7 @@ def test_validation_rows_of_a_label_that_training_never_saw_are_left_out():
 def test_validation_rows_of_unknown_labels_alone_are_none():
     prepared = prepare(make_config(), Examples(reviews(), table_of(["great"], ["so-so"])))
     assert prepared.validation is None
-    assert prepared.statistics["validation_rows_of_unknown_labels"] == 1
+    assert prepared.statistics.validation_rows_of_unknown_labels == 1
 
 
 def test_validation_text_does_not_enter_the_vocabulary():
@@ -297,7 +297,7 @@ def test_the_result_holds_the_model_and_its_story():
     assert [prediction.labels for prediction in result.model.predict(GOOD)] == [("good",)] * 4
     assert len(result.outcome.history) == 3
     artifact = result.model.artifact
-    assert artifact.data == result.statistics
+    assert artifact.data == result.statistics.as_dict()
     assert artifact.history["best_epoch"] == result.outcome.best_epoch
     best = result.outcome.history[result.outcome.best_epoch - 1]
     assert artifact.metrics == {
@@ -416,7 +416,7 @@ def test_the_coverage_of_pretrained_vectors_is_reported(vectors):
     result = run(pretrained=str(vectors))
     vocabulary = result.model.artifact.vocabulary
     counts = dict(zip(vocabulary.words.to_pylist(), vocabulary.counts.tolist(), strict=True))
-    assert result.statistics["pretrained_coverage"] == {
+    assert result.statistics.pretrained_coverage == {
         "words": pytest.approx(2 / len(vocabulary)),
         "occurrences": pytest.approx((counts["great"] + counts["dull"]) / sum(counts.values())),
     }

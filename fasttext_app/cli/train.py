@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -26,7 +26,12 @@ from fasttext_app.cli.options import (
 from fasttext_app.core.checksummed_dir import refuse_unfinished_run
 from fasttext_app.core.signals import DeferredInterrupts
 from fasttext_app.errors import CheckpointError
+from fasttext_app.model.train_warnings import DamagedCheckpoint
 from fasttext_app.training.checkpoints import CheckpointRef, find_checkpoint
+
+if TYPE_CHECKING:
+    from fasttext_app.config.schema import Config
+    from fasttext_app.training.prepare import Prepared
 
 
 def train(
@@ -138,7 +143,7 @@ def _found(resume: Path, output: Path | None) -> CheckpointRef:
     found = find_checkpoint(resume)
     config_of_run(found.run)
     for problem in found.damaged:
-        typer.echo(f"left out a damaged checkpoint: {problem}", err=True)
+        typer.echo(str(DamagedCheckpoint(problem)), err=True)
     return found
 
 
@@ -153,12 +158,12 @@ def _check_place(target: Path, *, replace: bool) -> None:
 
 
 @contextmanager
-def _prepared(config: Any, interrupts: DeferredInterrupts) -> Iterator[Callable[[], Any]]:
+def _prepared(config: Config, interrupts: DeferredInterrupts) -> Iterator[Callable[[], Prepared]]:
     """Begin to read the data and, meanwhile, to import torch; yield what waits for the data."""
     from fasttext_app.core.fork import ForkedCall, can_fork
     from fasttext_app.core.startup import preload_torch, tune_malloc
 
-    def prepare(folder: str, *, prefer_files: bool) -> Any:
+    def prepare(folder: str, *, prefer_files: bool) -> Prepared:
         from fasttext_app.training.prepare import prepare_source
 
         return prepare_source(config, folder, prefer_files=prefer_files)
@@ -182,13 +187,13 @@ def _default_output(config: str | None, source: str | None) -> Path:
     return Path("models") / (safe.strip("_") or "model")
 
 
-def _dry_run(config: Any, as_json: bool) -> None:
+def _dry_run(config: Config, as_json: bool) -> None:
     from fasttext_app.cli.render import tables as console
     from fasttext_app.config.loading import dump_config
     from fasttext_app.data.split import load_examples
     from fasttext_app.training.prepare import prepare
 
-    statistics = prepare(config, load_examples(config)).statistics
+    statistics = prepare(config, load_examples(config)).statistics.as_dict()
     if as_json:
         print_json({"config": config.model_dump(mode="json"), "data": statistics})
         return
@@ -197,8 +202,8 @@ def _dry_run(config: Any, as_json: bool) -> None:
 
 
 def _run(
-    config: Any,
-    prepared: Callable[[], Any],
+    config: Config,
+    prepared: Callable[[], Prepared],
     target: Path,
     as_json: bool,
     found: CheckpointRef | None,
@@ -206,6 +211,7 @@ def _run(
     tensorboard: Path | None,
 ) -> None:
     from fasttext_app import pipeline
+    from fasttext_app.cli.render import tables as console
     from fasttext_app.cli.render.calibration import show_calibrated
     from fasttext_app.cli.render.progress import TrainProgress
     from fasttext_app.core.device import resolve_device
@@ -229,7 +235,9 @@ def _run(
         progress.close()
     if result.outcome.checkpoint:
         _go_on_later(target, interrupts)
-    _tell(result)
+    for warning in result.warnings:
+        if not isinstance(warning, DamagedCheckpoint):  # shown when the run began
+            console.err.print(str(warning))
     save_artifact(result.model.artifact, target, ends_run=True)
     if as_json:
         print_json(
@@ -238,7 +246,7 @@ def _run(
                 **result.outcome.as_dict(),
                 "metrics": dict(result.model.artifact.metrics),
                 "calibration": dict(result.model.artifact.calibration),
-                "data": result.statistics,
+                "data": result.statistics.as_dict(),
             }
         )
     else:
@@ -261,29 +269,3 @@ def _go_on_later(target: Path, interrupts: DeferredInterrupts) -> None:
         return
     console.err.print(f"interrupted; go on with: fasttext-app train --resume {target}")
     raise typer.Exit(interrupts.exit_code) from None
-
-
-def _tell(result: Any) -> None:
-    """Say on stderr what of a run was not as one might think."""
-    from fasttext_app.cli.render import tables as console
-
-    if result.changed_versions:
-        console.err.print(
-            f"the run began with {'; '.join(result.changed_versions)}: "
-            "the weights may differ from those of a run without a break"
-        )
-    if result.outcome.interrupted:
-        console.err.print("interrupted; the best weights so far are kept")
-    unknown = result.statistics["validation_rows_of_unknown_labels"]
-    if unknown:
-        console.err.print(
-            f"{unknown} validation rows have labels that training never saw; left out"
-        )
-    if "not_calibrated" in result.statistics:
-        console.err.print(f"not calibrated: {result.statistics['not_calibrated']}")
-    coverage = result.statistics.get("pretrained_coverage")
-    if coverage:
-        console.err.print(
-            f"pretrained vectors cover {coverage['words']:.1%} of the vocabulary "
-            f"and {coverage['occurrences']:.1%} of its occurrences"
-        )

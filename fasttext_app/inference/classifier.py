@@ -16,6 +16,7 @@ from fasttext_app.text.encoder import TextLike
 
 if TYPE_CHECKING:
     from fasttext_app.inference.explain import Explanation, LabelFeature
+    from fasttext_app.model.train_warnings import TrainWarning
 
 
 from fasttext_app.inference.predictor import Predictor
@@ -23,6 +24,9 @@ from fasttext_app.inference.predictor import Predictor
 
 class TextClassifier(Predictor):
     """A trained model in use: predict, evaluate, calibrate, explain, save."""
+
+    training_warnings: tuple[TrainWarning, ...] = ()
+    """What the training run had to say about this model; empty for a loaded model."""
 
     @classmethod
     def load(cls, path: str | Path, *, device: str = "cpu", threads: int = 0) -> TextClassifier:

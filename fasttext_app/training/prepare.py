@@ -1,23 +1,21 @@
-"""From rows to ids: everything that comes before torch.
+"""From rows to ids: everything before torch.
 
-rows ─► tokens, labels ─► held-out rows ─► vocabulary ─► buckets in use ─► ids, idf, classes
+    rows ─► tokens, labels ─► split ─► vocabulary ─► buckets in use ─► ids, idf, classes
 
-Rows are taken as a stream and tokenized as they come, on all threads. What is kept of them, word
-codes first and ids then, goes through a ``core.spill.SpillBuffer``, so that data of
-any size is prepared within a bound of memory.
+Rows are read as a stream and tokenized as they come, on all threads. Tokens and ids go through a
+``core.spill.SpillBuffer``, so data of any size is prepared within a bound of memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from fasttext_app.config.schema import Config
 from fasttext_app.core.arrays import F32, I64, Bool
-from fasttext_app.core.arrow import to_arrow
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.core.spill import SpillBuffer
 from fasttext_app.data.fingerprint import Fingerprint
@@ -26,49 +24,61 @@ from fasttext_app.data.split import Examples, choose_validation_rows, load_examp
 from fasttext_app.data.weights import text_weights
 from fasttext_app.errors import DataError, TrainingError
 from fasttext_app.model.adaptive_softmax import with_cutoffs
+from fasttext_app.model.artifact import Artifact
 from fasttext_app.text.encoder import TextEncoder
 from fasttext_app.text.tfidf import Occurrences, inverse_document_frequency
+from fasttext_app.training.data_statistics import DataStatistics
 from fasttext_app.training.tokenized import (
     EncodedSplit,
     RowSubset,
     TokenizedRows,
     batches_of,
+    encode_labeled,
+    fingerprinted,
     tokenize,
+    weights_of,
 )
 from fasttext_app.training.warm_start import WarmStart
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """All that training needs, before torch comes in."""
+@dataclass(frozen=True, kw_only=True)
+class TrainingSet:
+    """Encoded rows, and what it takes to train a model on them."""
 
     config: Config
     encoder: TextEncoder
     labels: Labels
+    label_sets: Ragged | None
+    """The label sets that ``classes`` number, where a row may have several labels."""
     train: EncodedSplit
     validation: EncodedSplit | None
     idf: F32 | None
-    statistics: dict[str, Any]
-    trained: Bool
-    """Which of the rows that were read are training rows, [rows]."""
-    label_sets: Ragged | None = None
-    """Where rows may have several labels: their sets of classes, which ``classes`` then number."""
-    old_rows: I64 | None = None
-    """Where a run begins with a model: the row that each of its rows has now."""
+    source: str
+    train_mask: Bool
+    """The training rows among all rows that were read, [rows]."""
 
     def source_rows(self, texts: Sequence[int]) -> list[int]:
-        """Return the numbers, from 1, that these training texts have among the rows read."""
-        rows: list[int] = (np.flatnonzero(self.trained)[list(texts)] + 1).tolist()
+        """Return the row numbers, counted from 1, of these training texts in the source."""
+        rows: list[int] = (np.flatnonzero(self.train_mask)[list(texts)] + 1).tolist()
         return rows
 
 
+@dataclass(frozen=True, kw_only=True)
+class Prepared(TrainingSet):
+    """A training set for a new model."""
+
+    statistics: DataStatistics
+    row_map: I64 | None
+    """The row of the table for each row of the model that the run starts from, if any."""
+
+
 def prepare_source(config: Config, folder: str, *, prefer_files: bool = False) -> Prepared:
-    """Prepare the rows that a configuration names; what memory should not hold goes to ``folder``.
+    """Prepare the rows that a configuration names.
 
     Args:
         config: the run's settings.
-        folder: it must stay until training is over.
-        prefer_files: write encoded texts to files, for another process to map.
+        folder: takes what is too large for memory; it must stay until training is over.
+        prefer_files: write the ids to files for another process to map.
 
     Raises:
         DataError: there is no such source, or its rows cannot be read.
@@ -84,156 +94,220 @@ def prepare(
     spill_buffer: SpillBuffer | None = None,
     tokenized: TokenizedRows | None = None,
 ) -> Prepared:
-    """Tokenize, build vocabulary and labels, and encode.
+    """Tokenize, split, build the vocabulary and the labels, and encode.
 
     Args:
         config: the run's settings.
         examples: the rows.
-        spill_buffer: stores the encoded texts; None: they stay in memory.
-        tokenized: the training rows, where :func:`tokenize` has been there before.
+        spill_buffer: holds tokens and ids; None: memory.
+        tokenized: the training rows, if :func:`tokenize` has read them before.
 
     Raises:
         DataError: the rows cannot be read, or there are none.
         TrainingError: the rows leave nothing to learn (one label only, or no usable word).
     """
-    threads = config.trainer.threads
     spill_buffer = SpillBuffer(2**63) if spill_buffer is None else spill_buffer
-    beginning = WarmStart(config)
+    start = WarmStart(config)
     if tokenized is None:
-        tokenized = tokenize(config, examples, spill_buffer, beginning)
-    parts, fingerprint = tokenized.parts, tokenized.fingerprint.copy()
-    row_labels = LabelEncoder.build(
+        tokenized = tokenize(config, examples, spill_buffer, start)
+    parts, threads = tokenized.parts, config.trainer.threads
+
+    # Labels: the class of each row, or the number of its label set.
+    label_encoder = LabelEncoder.build(
         [part.labels for part in parts],
-        beginning.label_order(examples.label_order),
+        start.label_order(examples.label_order),
         config.data.label_separator,
         allow_empty=config.model.loss == "ova" and not examples.skip_unlabeled,
         soft=config.data.soft_labels,
         min_count=examples.min_label_count,
     )
-    classes = np.concatenate([row_labels.encode(part.labels) for part in parts])
-    sets = row_labels.label_sets
+    classes = np.concatenate([label_encoder.encode(part.labels) for part in parts])
     labeled = classes >= 0
     if not (labeled.all() or examples.skip_unlabeled):
         raise DataError(
-            f'{examples.source}: a row has no label but the separator; only model.loss = "ova" '
-            "learns from such rows"
+            f"{examples.source}: a row has no label, only the separator; "
+            'set model.loss = "ova" to learn from such rows'
         )
-    held = np.zeros(len(classes), bool)
-    seed = config.trainer.seed
-    held[labeled] = choose_validation_rows(
-        classes[labeled], examples.validation_fraction, seed, sets
+
+    # The split: held-out rows for validation; all other labeled rows train.
+    validation_mask = np.zeros(len(classes), bool)
+    validation_mask[labeled] = choose_validation_rows(
+        classes[labeled],
+        examples.validation_fraction,
+        config.trainer.seed,
+        label_encoder.label_sets,
     )
-    trained = labeled & ~held
-    labels = _checked(beginning.counted(row_labels.count(classes[trained])), examples)
+    train_mask = labeled & ~validation_mask
+    labels = start.add_counts(label_encoder.count(classes[train_mask]))
+    _check_labels(labels, examples.source)
     config = with_cutoffs(config, labels.counts)
-    given = [part.weights for part in parts if part.weights is not None]
-    weights = text_weights(classes, trained, row_labels, config.trainer.class_weights, given)
-    sides = [
-        RowSubset(parts, classes, chosen, threads, of_side)
-        for chosen, of_side in ((trained, weights), (held, None))
-    ]
-    counted = sides[0] if labeled.all() else RowSubset(parts, classes, ~held, threads)
-    vocabulary = beginning.vocabulary(counted.tokens())
-    encoder = TextEncoder.from_config(config.text, beginning.tokenizer, vocabulary)
-    encoder, found = _prune(encoder, sides[0], config, beginning)
-    train, ids = sides[0].encoded(encoder, spill_buffer)
+    row_weights = [part.weights for part in parts if part.weights is not None]
+    weights = text_weights(
+        classes, train_mask, label_encoder, config.trainer.class_weights, row_weights
+    )
+    train_rows = RowSubset(parts, classes, train_mask, threads, weights)
+    held_out = RowSubset(parts, classes, validation_mask, threads)
+
+    # The vocabulary counts the words of unlabeled rows too, as fastText does.
+    counted = train_rows
+    if not labeled.all():
+        counted = RowSubset(parts, classes, ~validation_mask, threads)
+    vocabulary = start.vocabulary(counted.tokens())
+    encoder = TextEncoder.from_config(config.text, start.tokenizer, vocabulary)
+    encoder, occurrences = _prune(encoder, train_rows, config, start)
+
+    # The ids, and the idf weight of each table row.
+    train, ids = train_rows.encode(encoder, spill_buffer)
     if not ids:
         raise TrainingError(
             f"{examples.source}: none of the {len(train)} training texts has a word to learn from; "
             "check --text-column and text.min_count"
         )
-    if config.model.padding_idx is not None and config.model.padding_idx >= encoder.rows:
+    padding = config.model.padding_idx
+    if padding is not None and padding >= encoder.rows:
         raise TrainingError(
-            f"model.padding_idx = {config.model.padding_idx} is outside the table, "
-            f"which has {encoder.rows} rows"
+            f"model.padding_idx = {padding} is outside the table, which has {encoder.rows} rows"
         )
-    validation, unknown = _validation(
-        examples, sides[1], encoder, row_labels, spill_buffer, fingerprint
-    )
-    lengths = np.concatenate([part.lengths for part in parts])[trained]
-    statistics = {
-        "source": examples.source,
-        "train_rows": len(train),
-        "labels": dict(zip(labels.names, labels.counts, strict=True)),
-        "empty_texts": int((lengths == 0).sum()),
-        "tokens": int(lengths.sum()),
-        "median_tokens": float(np.median(lengths)),
-        "vocabulary": len(vocabulary),
-        "ids": ids,
-        "table_rows": encoder.rows,
-        "validation_rows": len(validation) if validation else 0,
-        "validation_rows_of_unknown_labels": unknown,
-        "fingerprint": fingerprint.digest(),
-    }
-    if beginning.name is not None:
-        statistics |= {"started_from": beginning.name, **beginning.of_file}
-    old_rows = beginning.places(encoder)
-    idf = None if found is None else inverse_document_frequency(found)
+    fingerprint = tokenized.fingerprint.copy()
+    if examples.validation is None:
+        validation, unknown = _encode_held_out(held_out, encoder, spill_buffer), 0
+    else:
+        validation, unknown = _encode_validation(
+            examples, encoder, label_encoder, spill_buffer, threads, fingerprint
+        )
+    row_map = start.row_map(encoder)
+    idf = None if occurrences is None else inverse_document_frequency(occurrences)
+
+    lengths = np.concatenate([part.lengths for part in parts])[train_mask]
     return Prepared(
         config=config,
         encoder=encoder,
         labels=labels,
+        label_sets=label_encoder.label_sets,
         train=train,
         validation=validation,
-        idf=beginning.weights(idf, old_rows),
-        statistics=statistics,
-        trained=trained,
-        label_sets=row_labels.label_sets,
-        old_rows=old_rows,
+        idf=start.merge_idf(idf, row_map),
+        source=examples.source,
+        train_mask=train_mask,
+        statistics=DataStatistics(
+            source=examples.source,
+            train_rows=len(train),
+            labels=dict(zip(labels.names, labels.counts, strict=True)),
+            empty_texts=int((lengths == 0).sum()),
+            tokens=int(lengths.sum()),
+            median_tokens=float(np.median(lengths)),
+            vocabulary=len(vocabulary),
+            ids=ids,
+            table_rows=encoder.rows,
+            validation_rows=len(validation) if validation else 0,
+            validation_rows_of_unknown_labels=unknown,
+            fingerprint=fingerprint.digest(),
+            started_from=start.model_name,
+            imported=start.imported,
+        ),
+        row_map=row_map,
     )
 
 
-def _checked(labels: Labels, examples: Examples) -> Labels:
+def _check_labels(labels: Labels, source: str) -> None:
     present = [name for name, count in zip(labels.names, labels.counts, strict=True) if count]
     if not present:
-        raise TrainingError(f"{examples.source}: no row has a label to learn")
+        raise TrainingError(f"{source}: no row has a label to learn")
     if len(present) < 2:
         raise TrainingError(
-            f"{examples.source}: every training row has the label {present[0]!r}; "
+            f"{source}: every training row has the label {present[0]!r}; "
             "a classifier needs at least two labels"
         )
-    return labels
 
 
 def _prune(
-    encoder: TextEncoder, train: RowSubset, config: Config, beginning: WarmStart
+    encoder: TextEncoder, train_rows: RowSubset, config: Config, start: WarmStart
 ) -> tuple[TextEncoder, Occurrences | None]:
-    """Leave out the buckets that training does not use; count what tf-idf needs."""
-    weighted = config.text.term_weighting == "tfidf"
-    if not (weighted or (config.text.prune and encoder.bucket)):
+    """Drop the buckets that training does not use; count what tf-idf needs."""
+    tfidf, prune = config.text.term_weighting == "tfidf", config.text.prune and encoder.bucket
+    if not (tfidf or prune):
         return encoder, None
-    found = train.occurrences(encoder)
-    if config.text.prune and encoder.bucket:
+    occurrences = train_rows.occurrences(encoder)
+    if prune:
         words = len(encoder.vocabulary)
-        used = np.flatnonzero(found.counts[words:] >= config.text.min_ngram_count)
-        kept = beginning.buckets(used.astype(np.int32))
-        encoder = encoder.pruned(kept)
-        found = found.take(np.concatenate((np.arange(words), words + kept)))
-    return encoder, found if weighted else None
+        used = np.flatnonzero(occurrences.counts[words:] >= config.text.min_ngram_count)
+        buckets = start.buckets(used.astype(np.int32))
+        encoder = encoder.pruned(buckets)
+        occurrences = occurrences.take(np.concatenate((np.arange(words), words + buckets)))
+    return encoder, occurrences if tfidf else None
 
 
-def _validation(
+def _encode_held_out(
+    held_out: RowSubset, encoder: TextEncoder, spill_buffer: SpillBuffer
+) -> EncodedSplit | None:
+    return held_out.encode(encoder, spill_buffer)[0] if held_out.mask.any() else None
+
+
+def _encode_validation(
     examples: Examples,
-    held: RowSubset,
     encoder: TextEncoder,
     labels: LabelEncoder,
     spill_buffer: SpillBuffer,
+    threads: int,
     fingerprint: Fingerprint,
 ) -> tuple[EncodedSplit | None, int]:
-    """Encode the validation rows whose label is known; return how many are not."""
-    if examples.validation is None:
-        return (held.encoded(encoder, spill_buffer)[0] if held.chosen.any() else None), 0
-    writer, classes, rows = spill_buffer.writer(), [], 0
-    for batch in batches_of(examples.validation):
-        fingerprint.update(batch)
-        found = labels.encode(batch.column("label"))
-        known = batch.filter(to_arrow(found >= 0))
-        writer.append(encoder.encode(known.column("text"), held.threads))
-        classes.append(found[found >= 0])
-        rows += len(batch)
-    if not rows:
+    """Encode a validation split; return it with the number of rows that have no known label."""
+    assert examples.validation is not None
+    batches = fingerprinted(batches_of(examples.validation), fingerprint)
+    bags, classes = encode_labeled(batches, encoder, labels, spill_buffer, threads)
+    if not len(classes):
         raise DataError(f"{examples.source}: there are no validation rows")
-    known_rows = sum(map(len, classes))
-    if not known_rows:
-        return None, rows
-    return EncodedSplit((writer.close(),), (np.concatenate(classes),)), rows - known_rows
+    known = classes[classes >= 0]
+    split = EncodedSplit((bags,), (known,)) if len(known) else None
+    return split, len(classes) - len(known)
+
+
+def prepare_retraining(
+    artifact: Artifact, batches: Iterable[pa.RecordBatch], spill_buffer: SpillBuffer
+) -> TrainingSet:
+    """Encode rows for a model that keeps its vocabulary and labels.
+
+    Args:
+        artifact: the model, with the settings of the run.
+        batches: the rows; those whose label the model does not know are left out.
+        spill_buffer: holds the ids.
+
+    Raises:
+        DataError: the rows cannot be read.
+        TrainingError: no row has a label that the model knows.
+    """
+    config, encoder = artifact.config, artifact.encoder()
+    labels = LabelEncoder(
+        artifact.labels, config.data.label_separator, soft=config.data.soft_labels
+    )
+    row_weights: list[F32] = []
+
+    def with_weights_noted() -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            weights = weights_of(batch)
+            if weights is not None:
+                row_weights.append(weights)
+            yield batch
+
+    bags, classes = encode_labeled(
+        with_weights_noted(), encoder, labels, spill_buffer, config.trainer.threads
+    )
+    train_mask = classes >= 0
+    if not train_mask.any():
+        raise TrainingError("no row to train on has a label that the model knows")
+    weights = text_weights(classes, train_mask, labels, config.trainer.class_weights, row_weights)
+    return TrainingSet(
+        config=config,
+        encoder=encoder,
+        labels=artifact.labels,
+        label_sets=labels.label_sets,
+        train=EncodedSplit(
+            (bags,),
+            (classes[train_mask],),
+            None if weights is None else (weights[train_mask],),
+        ),
+        validation=None,
+        idf=artifact.tensors.get("idf"),
+        source="the rows to retrain on",
+        train_mask=train_mask,
+    )

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +21,18 @@ from fasttext_app.data.pretrained_vectors import PretrainedVectors, read_vectors
 from fasttext_app.errors import ConfigError, TrainingError
 from fasttext_app.model.artifact import Artifact, Tensors
 from fasttext_app.model.directory import load_artifact
+from fasttext_app.model.train_warnings import (
+    ChangedVersions,
+    DamagedCheckpoint,
+    Interrupted,
+    PretrainedCoverage,
+    TrainWarning,
+    UnknownValidationLabels,
+)
 from fasttext_app.text.vocabulary import Vocabulary
 from fasttext_app.training.checkpoints import CheckpointRef, Checkpoints
-from fasttext_app.training.prepare import Prepared
+from fasttext_app.training.data_statistics import DataStatistics
+from fasttext_app.training.prepare import Prepared, TrainingSet
 from fasttext_app.training.run_manifest import check_same_run, run_manifest
 from fasttext_app.training.tokenized import EncodedSplit
 
@@ -35,18 +43,17 @@ if TYPE_CHECKING:
     from fasttext_app.training.dataset import EncodedDataset, ShardedDataset
     from fasttext_app.training.events import Callback, TrainOutcome
 
-SHOWN = 10  # row numbers in a message
+SHOWN_ROWS = 10  # in an error message
 
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A trained model and the story of its training."""
+    """The artifact that a run trained, and the story of the run."""
 
     artifact: Artifact
     outcome: TrainOutcome
-    statistics: dict[str, Any]
-    changed_versions: Sequence[str] = ()
-    """Where a run was gone on with: what is of another version than at its start."""
+    statistics: DataStatistics
+    warnings: tuple[TrainWarning, ...]
 
 
 def train_prepared(
@@ -55,86 +62,145 @@ def train_prepared(
     output: str | Path | None = None,
     resume: CheckpointRef | None = None,
     stop: Callable[[], bool] | None = None,
-    start: Tensors | None = None,
 ) -> TrainedRun:
-    """Train a classifier on rows that have been prepared; see :func:`train`.
+    """Train a model on rows that are prepared.
 
     Args:
         prepared: the rows and settings.
         callback: receives the trainer's events.
-        output: the folder for checkpoints, where the settings ask for some.
-        resume: the checkpoint to go on from.
-        stop: is asked after every step whether to end the run.
-        start: the weights to start from; None: a new model's.
-    """
-    from fasttext_app.training.trainer import NonFiniteLossError, Trainer
+        output: the folder for checkpoints, if the settings ask for any.
+        resume: the checkpoint to resume from.
+        stop: called after every step; True ends the run.
 
-    config = prepared.config
+    Raises:
+        ConfigError: the settings ask for checkpoints without ``output``, or monitor a label that
+            is not there.
+        TrainingError: the loss diverged, memory is too small, or there are no rows to calibrate on.
+        CheckpointError: the checkpoint is of other settings or data, or another run writes there.
+        DataError: pretrained vectors cannot be read.
+        DeviceError: the device is not available.
+        KeyboardInterrupt: Ctrl-C before the first step was done.
+    """
+    config, statistics = prepared.config, prepared.statistics
     if config.trainer.calibrate and prepared.validation is None:
         raise TrainingError("trainer.calibrate: no row is left for validation; give more rows")
-    run = run_manifest(config, prepared.statistics)
-    changed = check_same_run(resume.path, resume.run, run) if resume else []
-    device = resolve_device(config.trainer.device)
+    manifest = run_manifest(config, statistics)
+    changed = check_same_run(resume.path, resume.run, manifest) if resume else {}
+    checkpoints = _checkpoints(config, manifest, output, resume)
     with torch_threads(config.trainer.threads), _memory_explained(prepared):
-        model = _build_model(prepared, start)
-        model.to(device)
-        train_data = _dataset(prepared.train, prepared, device)
-        validation = None
-        if prepared.validation is not None:
-            validation = _whole(prepared.validation, prepared, device)
-        trainer = Trainer(model, config, callback, prepared.labels, prepared.label_sets, stop)
-        with _checkpoints(config, run, output, resume) as checkpoints:
-            snapshot = resume.snapshot() if resume else None
-            try:
-                outcome = trainer.fit(train_data, validation, checkpoints, snapshot)
-            except NonFiniteLossError as error:
-                rows = ", ".join(f"{row:,}" for row in prepared.source_rows(error.texts[:SHOWN]))
-                more = f" and {len(error.texts) - SHOWN} more" if len(error.texts) > SHOWN else ""
-                source = prepared.statistics["source"]
-                raise TrainingError(
-                    f"{error}; the step had rows {rows}{more} of {source}"
-                ) from None
+        model, coverage = _build_model(prepared)
+        outcome = _fit(model, prepared, callback, checkpoints, resume, stop)
     if outcome.interrupted and not outcome.steps:
         raise KeyboardInterrupt
-    artifact = _artifact(prepared, model, outcome, run)
-    return TrainedRun(artifact, outcome, prepared.statistics, changed)
+
+    warnings: list[TrainWarning] = []
+    warnings += [DamagedCheckpoint(problem) for problem in (resume.damaged if resume else [])]
+    if changed:
+        warnings.append(ChangedVersions(changed))
+    if outcome.interrupted:
+        warnings.append(Interrupted())
+    if statistics.validation_rows_of_unknown_labels:
+        warnings.append(UnknownValidationLabels(statistics.validation_rows_of_unknown_labels))
+    if coverage is not None:
+        warnings.append(PretrainedCoverage(**coverage))
+        statistics = replace(statistics, pretrained_coverage=coverage)
+    artifact = _artifact(prepared, model, outcome, statistics, manifest)
+    return TrainedRun(artifact, outcome, statistics, tuple(warnings))
+
+
+def retrain_prepared(
+    rows: TrainingSet, tensors: Tensors, callback: Callback | None = None
+) -> tuple[Tensors, TrainOutcome]:
+    """Train a model further from its weights; return the new ones and the story of the run.
+
+    Args:
+        rows: the rows and settings.
+        tensors: the weights to start from.
+        callback: receives the trainer's events.
+
+    Raises:
+        TrainingError: the loss diverged, or memory is too small.
+    """
+    with torch_threads(rows.config.trainer.threads), _memory_explained(rows):
+        model = _new_model(rows)
+        names = model.export_tensors()
+        model.load_tensors({name: np.require(tensors[name], requirements="W") for name in names})
+        outcome = _fit(model, rows, callback)
+    return _tensors(rows, model), outcome
+
+
+def _fit(
+    model: FastTextClassifier,
+    rows: TrainingSet,
+    callback: Callback | None,
+    checkpoints: AbstractContextManager[Checkpoints | None] | None = None,
+    resume: CheckpointRef | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> TrainOutcome:
+    from fasttext_app.training.trainer import NonFiniteLossError, Trainer
+
+    device = resolve_device(rows.config.trainer.device)
+    model.to(device)
+    train_data = _training_data(rows, device)
+    validation = None
+    if rows.validation is not None:
+        validation = _dataset(rows, device, *rows.validation.load())
+    trainer = Trainer(model, rows.config, callback, rows.labels, rows.label_sets, stop)
+    with checkpoints or nullcontext() as opened:
+        snapshot = resume.snapshot() if resume else None
+        try:
+            return trainer.fit(train_data, validation, opened, snapshot)
+        except NonFiniteLossError as error:
+            numbers = rows.source_rows(error.texts[:SHOWN_ROWS])
+            shown = ", ".join(f"{number:,}" for number in numbers)
+            more = len(error.texts) - SHOWN_ROWS
+            raise TrainingError(
+                f"{error}; the step had rows {shown}"
+                f"{f' and {more} more' if more > 0 else ''} of {rows.source}"
+            ) from None
 
 
 def _checkpoints(
-    config: Config, run: Mapping[str, Any], output: str | Path | None, resume: CheckpointRef | None
-) -> AbstractContextManager[Checkpoints | None]:
+    config: Config,
+    manifest: Mapping[str, Any],
+    output: str | Path | None,
+    resume: CheckpointRef | None,
+) -> Checkpoints | None:
     every = config.trainer.checkpoint_every
     if every is None:
-        return nullcontext()
+        return None
     if output is None:
-        raise ConfigError("trainer.checkpoint_every is set, and there is no folder for checkpoints")
+        raise ConfigError(
+            "trainer.checkpoint_every is set, but there is no folder for checkpoints; "
+            "name one with checkpoints="
+        )
     keep, resumed = config.trainer.keep_checkpoints, resume.path if resume else None
-    return Checkpoints(output, run, Interval.parse(every), keep, resumed)
+    return Checkpoints(output, manifest, Interval.parse(every), keep, resumed)
 
 
-def _build_model(prepared: Prepared, start: Tensors | None) -> FastTextClassifier:
+def _build_model(prepared: Prepared) -> tuple[FastTextClassifier, dict[str, float] | None]:
+    """Build the model and set its first weights; return the coverage of pretrained vectors too."""
+    config, model = prepared.config.model, _new_model(prepared)
+    if prepared.row_map is not None:
+        assert config.start_from is not None
+        model.grow_from(load_artifact(config.start_from).tensors, prepared.row_map)
+    elif config.pretrained is not None:
+        vocabulary = prepared.encoder.vocabulary
+        pretrained = _read_pretrained(config.pretrained, vocabulary, config.dim)
+        model.set_rows(pretrained.rows, pretrained.vectors, freeze=config.freeze_pretrained)
+        return model, pretrained.coverage(vocabulary)
+    return model, None
+
+
+def _new_model(rows: TrainingSet) -> FastTextClassifier:
     import torch
 
     from fasttext_app.model.classifier import FastTextClassifier
 
-    config = prepared.config
-    generator = torch.Generator().manual_seed(config.trainer.seed)
-    model = FastTextClassifier.from_config(
-        config.model, prepared.encoder.rows, len(prepared.labels), generator
+    generator = torch.Generator().manual_seed(rows.config.trainer.seed)
+    return FastTextClassifier.from_config(
+        rows.config.model, rows.encoder.rows, len(rows.labels), generator
     )
-    if start is not None:
-        names = model.export_tensors()
-        model.load_tensors({name: np.require(start[name], requirements="W") for name in names})
-    elif prepared.old_rows is not None:
-        assert config.model.start_from is not None
-        old = load_artifact(config.model.start_from)
-        model.grow_from(old.tensors, prepared.old_rows)
-    elif config.model.pretrained is not None:
-        vocabulary = prepared.encoder.vocabulary
-        found = _read_pretrained(config.model.pretrained, vocabulary, config.model.dim)
-        model.set_rows(found.rows, found.vectors, freeze=config.model.freeze_pretrained)
-        prepared.statistics["pretrained_coverage"] = found.coverage(vocabulary)
-    return model
 
 
 def _read_pretrained(path: str, vocabulary: Vocabulary, dim: int) -> PretrainedVectors:
@@ -146,74 +212,72 @@ def _read_pretrained(path: str, vocabulary: Vocabulary, dim: int) -> PretrainedV
 
 
 @contextmanager
-def _memory_explained(prepared: Prepared) -> Iterator[None]:
-    """Name the cause where torch ran out of memory; any other error stays itself."""
+def _memory_explained(rows: TrainingSet) -> Iterator[None]:
+    """Explain an error of torch that comes from too little memory; pass on any other."""
     try:
         yield
     except RuntimeError as error:
         if "memory" not in str(error).lower():
             raise
-        rows, dim = prepared.encoder.rows, prepared.config.model.dim
+        table_rows, dim = rows.encoder.rows, rows.config.model.dim
         raise TrainingError(
-            f"not enough memory to train: the table alone is {rows:,} rows x {dim} numbers "
-            f"({rows * dim * 4 / 1e9:.1f} GB); lower text.bucket, model.dim or trainer.batch_size"
+            f"not enough memory to train: the table alone is {table_rows:,} rows x {dim} numbers "
+            f"({table_rows * dim * 4 / 1e9:.1f} GB); lower text.bucket, model.dim or "
+            "trainer.batch_size"
         ) from error
 
 
-def _dataset(
-    part: EncodedSplit, prepared: Prepared, device: torch.device
-) -> EncodedDataset | ShardedDataset:
+def _training_data(rows: TrainingSet, device: torch.device) -> EncodedDataset | ShardedDataset:
     from fasttext_app.training.dataset import ShardedDataset
 
-    if len(part.shards) == 1:
-        return _whole(part, prepared, device)
-    weights = repeat(None, len(part.shards)) if part.weights is None else part.weights
-    loaders = [
-        partial(_loaded, shard, classes, own, prepared, device)
-        for shard, classes, own in zip(part.shards, part.classes, weights, strict=True)
-    ]
-    return ShardedDataset(loaders, [len(classes) for classes in part.classes])
+    train: EncodedSplit = rows.train
+    if len(train.shards) == 1:
+        return _dataset(rows, device, *train.load())
+
+    def load(shard: RaggedLoader, classes: I64, weights: F32 | None) -> EncodedDataset:
+        bags = shard()
+        # A copy reads the file from front to back; batches would read it in random order.
+        in_memory = Ragged(bags.indices.copy(), bags.offsets.copy())
+        return _dataset(rows, device, in_memory, classes, weights)
+
+    weights = train.weights or [None] * len(train.shards)
+    shards = zip(train.shards, train.classes, weights, strict=True)
+    return ShardedDataset(
+        [partial(load, *shard) for shard in shards], [len(classes) for classes in train.classes]
+    )
 
 
-def _loaded(
-    shard: RaggedLoader,
-    classes: I64,
-    weights: F32 | None,
-    prepared: Prepared,
-    device: torch.device,
+def _dataset(
+    rows: TrainingSet, device: torch.device, bags: Ragged, classes: I64, weights: F32 | None
 ) -> EncodedDataset:
-    """Read a shard, from its beginning to its end: texts taken at random would be slow to come."""
-    bags = shard()
-    whole = partial(Ragged, bags.indices.copy(), bags.offsets.copy())
-    own = None if weights is None else (weights,)
-    return _whole(EncodedSplit((whole,), (classes,), own), prepared, device)
-
-
-def _whole(part: EncodedSplit, prepared: Prepared, device: torch.device) -> EncodedDataset:
     from fasttext_app.training.dataset import EncodedDataset
 
-    bags = Ragged.concat([load() for load in part.shards])
     return EncodedDataset(
         bags,
-        np.concatenate(part.classes),
-        prepared.idf,
-        None if part.weights is None else np.concatenate(part.weights),
+        classes,
+        rows.idf,
+        weights,
         device=device,
-        include_last_offset=prepared.config.model.include_last_offset,
+        include_last_offset=rows.config.model.include_last_offset,
     )
+
+
+def _tensors(rows: TrainingSet, model: FastTextClassifier) -> Tensors:
+    tensors = model.export_tensors()
+    if rows.idf is not None:
+        tensors["idf"] = rows.idf
+    if rows.encoder.hashed.kept is not None:
+        tensors["buckets"] = rows.encoder.hashed.kept
+    return tensors
 
 
 def _artifact(
     prepared: Prepared,
     model: FastTextClassifier,
     outcome: TrainOutcome,
-    run: Mapping[str, Any],
+    statistics: DataStatistics,
+    manifest: Mapping[str, Any],
 ) -> Artifact:
-    tensors = model.export_tensors()
-    if prepared.idf is not None:
-        tensors["idf"] = prepared.idf
-    if prepared.encoder.hashed.kept is not None:
-        tensors["buckets"] = prepared.encoder.hashed.kept
     history = outcome.as_dict()
     epochs: list[dict[str, Any]] = history["epochs"]
     best = epochs[outcome.best_epoch - 1] if outcome.best_epoch else {}
@@ -221,10 +285,10 @@ def _artifact(
         config=prepared.config,
         vocabulary=prepared.encoder.vocabulary,
         labels=prepared.labels,
-        tensors=tensors,
+        tensors=_tensors(prepared, model),
         metrics={key: value for key, value in best.items() if key.startswith("validation_")},
         history=history,
-        data=prepared.statistics,
+        data=statistics.as_dict(),
         tokenizer_asset=prepared.encoder.tokenizer.asset,
-        run=run,
+        run=manifest,
     )

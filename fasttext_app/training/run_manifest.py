@@ -1,7 +1,7 @@
-"""What a run is of: its settings, data, versions and seed; saved with the model as ``run.json``.
+"""The manifest of a run: settings, data, versions and seed; saved with the model as ``run.json``.
 
-The same settings on the same data with the same versions give the same weights, to the last bit on
-the CPU; so this is what it takes to train a model again, or to go on with a run.
+The same settings, data and versions give bit-identical weights on the CPU. So the manifest says
+what it takes to train the model again, and what must be unchanged to resume its run.
 """
 
 from __future__ import annotations
@@ -19,51 +19,63 @@ from fasttext_app.config.loading import Layer, resolve
 from fasttext_app.config.schema import Config
 from fasttext_app.core.checksummed_dir import MANIFEST
 from fasttext_app.errors import ArtifactError, CheckpointError, ConfigError
+from fasttext_app.training.data_statistics import DataStatistics
 
 PACKAGES = ("torch", "numpy", "pyarrow", "numba")
-FREE = {("trainer", "threads"), ("trainer", "checkpoint_every"), ("trainer", "keep_checkpoints")}
-"""Settings that change nothing of the result."""
-OF_A_RUN = ("checkpoint_every", "keep_checkpoints", "device", "threads")
-"""Settings that a model does not hand on to a run that begins with it."""
+WITHOUT_EFFECT = {
+    ("trainer", "threads"),
+    ("trainer", "checkpoint_every"),
+    ("trainer", "keep_checkpoints"),
+}
+"""Settings that do not change the result."""
+NOT_INHERITED = ("checkpoint_every", "keep_checkpoints", "device", "threads")
+"""Trainer settings that a run does not take from the model that it starts from."""
 
 
 def run_manifest(
-    config: Config, statistics: Mapping[str, Any], revision: str | None = None
+    config: Config, statistics: DataStatistics, revision: str | None = None
 ) -> dict[str, Any]:
-    """Describe a run.
+    """Describe a run, as ``run.json`` holds it.
 
     Args:
-        config: its settings.
-        statistics: what its data came to; see ``preparation.Prepared``.
-        revision: that of the working directory; None: git is asked, in a process of its own.
+        config: the run's settings.
+        statistics: the counts of its rows.
+        revision: the git revision of the working directory; None: ask git, in a subprocess.
     """
-    loaded = {name: sys.modules[name].__version__ for name in PACKAGES if name in sys.modules}
-    data = ("source", "train_rows", "validation_rows", "fingerprint", "started_from")
+    versions = {name: sys.modules[name].__version__ for name in PACKAGES if name in sys.modules}
+    data = {
+        "source": statistics.source,
+        "train_rows": statistics.train_rows,
+        "validation_rows": statistics.validation_rows,
+        "fingerprint": statistics.fingerprint,
+    }
+    if statistics.started_from is not None:
+        data["started_from"] = statistics.started_from
     return {
-        "versions": {"fasttext_app": __version__, "python": platform.python_version(), **loaded},
+        "versions": {"fasttext_app": __version__, "python": platform.python_version(), **versions},
         "platform": f"{sys.platform} {platform.machine()}",
         "seed": config.trainer.seed,
         "git": revision or _git_revision(),
-        "data": {name: statistics[name] for name in data if name in statistics},
+        "data": data,
         "config": config.model_dump(mode="json"),
     }
 
 
 def _git_revision() -> str | None:
-    """Return the revision of the working directory, where git has one."""
+    """Return the revision of the working directory; None outside a repository or without git."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
+        process = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() or None
+    return process.stdout.strip() or None
 
 
 def config_of_run(run: Mapping[str, Any]) -> Config:
-    """Return the settings of a run.
+    """Return the settings of a run from its manifest.
 
     Raises:
-        CheckpointError: they are not settings of this version.
+        CheckpointError: this version cannot read them.
     """
     try:
         return resolve(run["config"])
@@ -72,76 +84,81 @@ def config_of_run(run: Mapping[str, Any]) -> Config:
 
 
 def settings_of_model(path: str | Path) -> Layer:
-    """Return the settings that a run takes over from the model that it begins with.
+    """Return the settings that a run takes from the model that it starts from.
 
     Raises:
         ArtifactError: there is no model, or its settings cannot be read.
     """
     try:
         text = (Path(path) / "config.toml").read_text(encoding="utf-8")
-        config = resolve(tomllib.loads(text)).model_dump()
+        settings = resolve(tomllib.loads(text)).model_dump()
     except NotADirectoryError:
         raise ArtifactError(
-            f"{path}: is a file; import it (fasttext-app import {path} --output DIR), and train on "
-            "from that"
+            f"{path} is a file; import it first (fasttext-app import {path} --output DIR) and "
+            "train from the imported model"
         ) from None
     except OSError:
-        what = f"there is no {MANIFEST} in it" if Path(path).is_dir() else "there is no such folder"
-        raise ArtifactError(f"{path}: is no model directory: {what}") from None
+        problem = f"it has no {MANIFEST}" if Path(path).is_dir() else "there is no such folder"
+        raise ArtifactError(f"{path}: not a model directory: {problem}") from None
     except (ValueError, ConfigError) as error:
         raise ArtifactError(f"{path}/config.toml: cannot be read: {error}") from None
-    for key in OF_A_RUN:
-        del config["trainer"][key]
-    config["data"]["weight_column"] = None  # of other rows
-    begins = {"start_from": str(path), "pretrained": None, "freeze_pretrained": False}
-    return config | {"model": config["model"] | begins}
+    for key in NOT_INHERITED:
+        del settings["trainer"][key]
+    settings["data"]["weight_column"] = None  # the new rows need not have that column
+    settings["model"] |= {"start_from": str(path), "pretrained": None, "freeze_pretrained": False}
+    return settings
 
 
 def differences(config: Config, other: Config) -> dict[str, tuple[Any, Any]]:
-    """Return the settings, by name, that differ and that change the result."""
-    one, two = config.model_dump(mode="json"), other.model_dump(mode="json")
+    """Return the settings that differ and change the result, as ``{name: (value, other)}``."""
+    settings, others = config.model_dump(mode="json"), other.model_dump(mode="json")
     return {
-        f"{section}.{key}": (value, two[section][key])
-        for section, values in one.items()
+        f"{section}.{key}": (value, others[section][key])
+        for section, values in settings.items()
         for key, value in values.items()
-        if value != two[section][key] and (section, key) not in FREE
+        if value != others[section][key] and (section, key) not in WITHOUT_EFFECT
     }
 
 
-def check_same_run(where: object, run: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Refuse to go on with a run with other settings or data; return versions that differ.
+def check_same_run(
+    checkpoint: object, run: Mapping[str, Any], now: Mapping[str, Any]
+) -> dict[str, tuple[str, str]]:
+    """Check that a run can be resumed with these settings and this data.
 
     Args:
-        where: the run's checkpoint.
-        run: the manifest of the run.
-        now: the manifest of what is to go on.
+        checkpoint: its path, for messages.
+        run: the manifest of the run at its start.
+        now: the manifest of the run that is to resume it.
+
+    Returns:
+        The packages whose version changed, as ``{name: (version then, version now)}``.
 
     Raises:
-        CheckpointError: names what differs.
+        CheckpointError: the settings or the data differ; the message says in what.
     """
     differing = differences(config_of_run(run), config_of_run(now))
     if differing:
-        told = "; ".join(
+        changes = "; ".join(
             f"{name} is {new!r} and was {old!r}" for name, (old, new) in differing.items()
         )
         raise CheckpointError(
-            f"{where}: the run has other settings: {told}; leave them as they are"
+            f"{checkpoint}: the run has other settings: {changes}; leave them as they were"
         )
     before, after = run["data"], now["data"]
     if before["fingerprint"] != after["fingerprint"]:
-        rows = f"{before['train_rows']:,} training rows then, {after['train_rows']:,} now"
         raise CheckpointError(
-            f"{where}: the run began with other data than {after['source']} has now ({rows}); "
-            "train anew, or bring the data back"
+            f"{checkpoint}: {after['source']} has changed since the run started "
+            f"({before['train_rows']:,} training rows then, {after['train_rows']:,} now); "
+            "restore the data, or start a new run"
         )
     if before.get("started_from") != after.get("started_from"):
         raise CheckpointError(
-            f"{where}: the run began with {before.get('started_from')}, which is now "
-            f"{after.get('started_from')}"
+            f"{checkpoint}: the run started from {before.get('started_from')}, which is now "
+            f"{after.get('started_from')}; restore that model, or start a new run"
         )
     versions: dict[str, str] = now["versions"]
-    return [
-        f"{name} {old}, now {versions.get(name, 'none')}"
+    return {
+        name: (old, versions.get(name, "none"))
         for name, old in run["versions"].items()
         if versions.get(name) != old
-    ]
+    }

@@ -1,6 +1,11 @@
-"""Rows as tokens, which stay until all that decides their ids is known, and as ids.
+"""Rows on their way from text to ids: tokenized first, encoded once the vocabulary is known.
 
-What is kept of them goes through a :class:`~fasttext_app.core.spill.SpillBuffer`.
+    tokenize        training rows ─► TokenizedRows   the tokens, as codes into a list of words
+    RowSubset       rows of one side of the split    counts tokens and ids, part by part
+    RowSubset.encode              ─► EncodedSplit    the ids, in one piece or in shards
+
+Codes and ids go through a :class:`~fasttext_app.core.spill.SpillBuffer`, so data of any size is
+prepared within a bound of memory.
 """
 
 from __future__ import annotations
@@ -14,171 +19,210 @@ import pyarrow as pa
 
 from fasttext_app.config.schema import Config
 from fasttext_app.core.arrays import F32, I64, Bool
-from fasttext_app.core.arrow import to_numpy
+from fasttext_app.core.arrow import to_arrow, to_numpy
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.core.spill import RaggedLoader, SpillBuffer
 from fasttext_app.core.threads import map_threads
 from fasttext_app.data.fingerprint import Fingerprint
+from fasttext_app.data.labels import LabelEncoder
 from fasttext_app.data.split import Examples, Rows
 from fasttext_app.errors import DataError
 from fasttext_app.text.encoder import TextEncoder, chunk_rows
 from fasttext_app.text.tfidf import OccurrenceCounter, Occurrences
-from fasttext_app.text.tokenizers import Tokenizer
 from fasttext_app.text.tokens import Tokens, WordList
 from fasttext_app.training.warm_start import WarmStart
 
-PART_ROWS = 16_384  # of rows that stay: each part has its own list of words, so few and large
-SHARD_IDS = 1 << 25  # ids of a shard that is shuffled in memory (128 MB)
-FEW_WORDS = 1 << 16  # words of a part whose numbers are kept in 16 bits
+PART_ROWS = 16_384  # large, because each part has a word list of its own
+SHARD_IDS = 1 << 25  # a shard is shuffled in memory (128 MB of ids)
+SHORT_CODES = 1 << 16  # the codes of a part with at most this many words take 16 bits
 
 
 @dataclass(frozen=True)
 class EncodedSplit:
-    """Encoded rows with their classes, in one piece or in shards."""
+    """The encoded rows of one side of the split, in one piece or in shards."""
 
     shards: tuple[RaggedLoader, ...]
     classes: tuple[I64, ...]
-    """The class of each text, or the number of its set of classes, shard by shard."""
+    """The class of each text, or the number of its label set, shard by shard."""
     weights: tuple[F32, ...] | None = None
-    """How much each text counts in the loss, shard by shard; None: all the same."""
+    """The weight of each text in the loss, shard by shard; None: all the same."""
 
     def __len__(self) -> int:
         return sum(len(classes) for classes in self.classes)
 
+    def load(self) -> tuple[Ragged, I64, F32 | None]:
+        """Return bags, classes and weights in one piece."""
+        return (
+            Ragged.concat([load() for load in self.shards]),
+            np.concatenate(self.classes),
+            None if self.weights is None else np.concatenate(self.weights),
+        )
+
 
 @dataclass(frozen=True)
 class TokenizedPart:
-    """Some rows, tokenized; their codes may be in a file."""
+    """Some tokenized rows; their codes may be in a file."""
 
     codes: RaggedLoader
     words: WordList
     labels: pa.StringArray
-    lengths: I64  # tokens of each row
+    lengths: I64
+    """The number of tokens in each row."""
     weights: F32 | None
 
-    def tokens(self, chosen: Bool) -> Tokens:
-        """Return the tokens of some of its rows."""
+    def tokens(self, mask: Bool) -> Tokens:
+        """Return the tokens of the rows in ``mask``."""
         codes = self.codes()
-        numbers = codes.indices.astype(np.int32, copy=False)
-        tokens = Tokens(numbers, codes.offsets, self.words)
-        return tokens if chosen.all() else tokens.take(np.flatnonzero(chosen))
+        tokens = Tokens(codes.indices.astype(np.int32, copy=False), codes.offsets, self.words)
+        return tokens if mask.all() else tokens.take(np.flatnonzero(mask))
 
 
 @dataclass(frozen=True)
 class TokenizedRows:
-    """The training rows, tokenized, and the fingerprint of them."""
+    """All tokenized training rows, before any are held out."""
 
     parts: tuple[TokenizedPart, ...]
     fingerprint: Fingerprint
 
 
 def tokenize(
-    config: Config,
-    examples: Examples,
-    spill_buffer: SpillBuffer,
-    beginning: WarmStart | None = None,
+    config: Config, examples: Examples, spill_buffer: SpillBuffer, start: WarmStart | None = None
 ) -> TokenizedRows:
-    """Read and tokenize the training rows, to prepare them more than once.
+    """Read and tokenize the training rows; the result can be prepared more than once.
 
     Raises:
         DataError: the rows cannot be read, or there are none.
     """
-    tokenizer, fingerprint = (beginning or WarmStart(config)).tokenizer, Fingerprint()
-    threads = config.trainer.threads
-    parts = tuple(_tokenize(examples, tokenizer, threads, spill_buffer, fingerprint))
+    tokenizer, fingerprint = (start or WarmStart(config)).tokenizer, Fingerprint()
+
+    def with_tokens(rows: pa.RecordBatch) -> tuple[pa.RecordBatch, Tokens]:
+        return rows, tokenizer(rows.column("text"))
+
+    batches = fingerprinted(batches_of(examples.train), fingerprint)
+    chunks = (chunk for batch in batches for chunk in chunk_rows(batch, PART_ROWS))
+    parts = tuple(
+        _part(rows, tokens, spill_buffer)
+        for rows, tokens in map_threads(with_tokens, chunks, config.trainer.threads)
+    )
+    if not parts:
+        raise DataError(f"{examples.source}: there are no rows")
     return TokenizedRows(parts, fingerprint)
 
 
-def _tokenize(
-    examples: Examples,
-    tokenizer: Tokenizer,
-    threads: int,
-    spill_buffer: SpillBuffer,
-    fingerprint: Fingerprint,
-) -> Iterator[TokenizedPart]:
-    """Tokenize the training rows as they are read."""
-
-    def split(batch: pa.RecordBatch) -> tuple[Tokens, pa.RecordBatch]:
-        return tokenizer(batch.column("text")), batch
-
-    def batches() -> Iterator[pa.RecordBatch]:
-        for batch in batches_of(examples.train):
-            fingerprint.update(batch)
-            yield batch
-
-    pieces = (piece for batch in batches() for piece in chunk_rows(batch, PART_ROWS))
-    found = False
-    for tokens, piece in map_threads(split, pieces, threads):
-        narrow = np.uint16 if len(tokens.words) <= FEW_WORDS else np.int32
-        numbers = tokens.codes.astype(narrow, copy=False)
-        codes, labels = spill_buffer.store(Ragged(numbers, tokens.offsets)), piece.column("label")
-        weights = to_numpy(piece.column("weight")) if "weight" in piece.schema.names else None
-        yield TokenizedPart(codes, tokens.words, labels, tokens.lengths, weights)
-        found = True
-    if not found:
-        raise DataError(f"{examples.source}: there are no rows")
+def _part(rows: pa.RecordBatch, tokens: Tokens, spill_buffer: SpillBuffer) -> TokenizedPart:
+    dtype = np.uint16 if len(tokens.words) <= SHORT_CODES else np.int32
+    codes = Ragged(tokens.codes.astype(dtype, copy=False), tokens.offsets)
+    return TokenizedPart(
+        spill_buffer.store(codes),
+        tokens.words,
+        rows.column("label"),
+        tokens.lengths,
+        weights_of(rows),
+    )
 
 
 def batches_of(rows: Rows) -> Iterable[pa.RecordBatch]:
-    """Return the batches of a table, or of a stream."""
+    """Return the batches of a table, or the stream itself."""
     if isinstance(rows, pa.Table):
-        whole: list[pa.RecordBatch] = rows.to_batches()
-        return whole
+        batches: list[pa.RecordBatch] = rows.to_batches()
+        return batches
     return rows
+
+
+def fingerprinted(
+    batches: Iterable[pa.RecordBatch], fingerprint: Fingerprint
+) -> Iterator[pa.RecordBatch]:
+    """Yield the batches, each after it went into the fingerprint."""
+    for batch in batches:
+        fingerprint.update(batch)
+        yield batch
+
+
+def weights_of(rows: pa.RecordBatch) -> F32 | None:
+    """Return the column ``weight``, [B]; None if there is none."""
+    return to_numpy(rows.column("weight")) if "weight" in rows.schema.names else None
+
+
+def encode_labeled(
+    batches: Iterable[pa.RecordBatch],
+    encoder: TextEncoder,
+    labels: LabelEncoder,
+    spill_buffer: SpillBuffer,
+    threads: int,
+) -> tuple[RaggedLoader, I64]:
+    """Encode the rows that have a known label.
+
+    Returns:
+        The bags of those rows, and the class of every row, [rows]: -1 where its label is unknown.
+
+    Raises:
+        DataError: the rows cannot be read.
+    """
+    writer, classes = spill_buffer.writer(), [np.empty(0, np.int64)]
+    for batch in batches:
+        classes.append(labels.encode(batch.column("label")))
+        known = batch.filter(to_arrow(classes[-1] >= 0))
+        writer.append(encoder.encode(known.column("text"), threads))
+    return writer.close(), np.concatenate(classes)
 
 
 @dataclass(frozen=True)
 class RowSubset:
-    """The rows of one side of the split: training or held out."""
+    """Some of the tokenized rows, such as one side of the split."""
 
     parts: Sequence[TokenizedPart]
     classes: I64
-    chosen: Bool
+    """The class of every row, or the number of its label set, [rows]."""
+    mask: Bool
+    """The rows of the subset, [rows]."""
     threads: int
     weights: F32 | None = None
+    """The weight of every row in the loss, [rows]."""
 
-    def _pieces(self) -> Iterator[tuple[TokenizedPart, slice]]:
-        start = 0
+    def _slices(self) -> Iterator[tuple[TokenizedPart, slice]]:
+        """Yield each part with the slice of its rows."""
+        first = 0
         for part in self.parts:
-            yield part, slice(start, start + len(part.lengths))
-            start += len(part.lengths)
+            yield part, slice(first, first + len(part.lengths))
+            first += len(part.lengths)
 
     def tokens(self) -> Iterator[Tokens]:
-        """Give the tokens of the rows, part by part."""
-        pieces = self._pieces()
-        yield from map_threads(lambda p: p[0].tokens(self.chosen[p[1]]), pieces, self.threads)
-
-    def bags(self, encoder: TextEncoder) -> Iterator[Ragged]:
-        """Give the ids of the rows, part by part."""
-        yield from map_threads(encoder.encode_tokens, self.tokens(), self.threads)
+        """Yield the tokens of the subset, part by part."""
+        yield from map_threads(
+            lambda entry: entry[0].tokens(self.mask[entry[1]]), self._slices(), self.threads
+        )
 
     def occurrences(self, encoder: TextEncoder) -> Occurrences:
-        """Count the ids of the rows."""
+        """Count the ids of the subset."""
         counter = OccurrenceCounter(encoder.rows)
 
-        def count(piece: tuple[TokenizedPart, slice]) -> None:
-            part, rows = piece
-            counter.add(encoder.encode_tokens(part.tokens(self.chosen[rows])), rows.start)
+        def count(entry: tuple[TokenizedPart, slice]) -> None:
+            part, rows = entry
+            counter.add(encoder.encode_tokens(part.tokens(self.mask[rows])), rows.start)
 
-        deque(map_threads(count, self._pieces(), self.threads), maxlen=0)
-        return counter.found(int(self.chosen.sum()))
+        deque(map_threads(count, self._slices(), self.threads), maxlen=0)
+        return counter.found(int(self.mask.sum()))
 
-    def encoded(self, encoder: TextEncoder, spill_buffer: SpillBuffer) -> tuple[EncodedSplit, int]:
-        """Encode the rows into one shard, or several if the buffer spilled; count the ids."""
-        writers, total = [spill_buffer.writer()], 0
-        chosen: list[list[I64]] = [[]]  # the rows of each shard
-        for (_, rows), bags in zip(self._pieces(), self.bags(encoder), strict=True):
+    def encode(self, encoder: TextEncoder, spill_buffer: SpillBuffer) -> tuple[EncodedSplit, int]:
+        """Encode the subset: in one piece, or in shards once the buffer has spilled.
+
+        Returns:
+            The encoded rows, and the number of their ids.
+        """
+        writers = [spill_buffer.writer()]
+        rows_of_writers: list[list[I64]] = [[]]
+        bags_of_parts = map_threads(encoder.encode_tokens, self.tokens(), self.threads)
+        for (_, rows), bags in zip(self._slices(), bags_of_parts, strict=True):
             if spill_buffer.spilled and writers[-1].id_count + len(bags.indices) > SHARD_IDS:
                 writers.append(spill_buffer.writer())
-                chosen.append([])
+                rows_of_writers.append([])
             writers[-1].append(bags)
-            chosen[-1].append(np.flatnonzero(self.chosen[rows]) + rows.start)
-            total += len(bags.indices)
-        shards = tuple(writer.close() for writer in writers)
-        of_shards = [np.concatenate(group) for group in chosen]
+            rows_of_writers[-1].append(np.flatnonzero(self.mask[rows]) + rows.start)
+        rows_of_shards = [np.concatenate(rows) for rows in rows_of_writers]
         weights = self.weights
-        return EncodedSplit(
-            shards,
-            tuple(self.classes[found] for found in of_shards),
-            None if weights is None else tuple(weights[found] for found in of_shards),
-        ), total
+        split = EncodedSplit(
+            tuple(writer.close() for writer in writers),
+            tuple(self.classes[rows] for rows in rows_of_shards),
+            None if weights is None else tuple(weights[rows] for rows in rows_of_shards),
+        )
+        return split, sum(writer.id_count for writer in writers)

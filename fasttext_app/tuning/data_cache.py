@@ -71,7 +71,7 @@ class TrialData:
         self._encoded.move_to_end(key)
         found = self._encoded[key][0]
         config = with_cutoffs(config, found.labels.counts)
-        return replace(found, config=config, statistics=dict(found.statistics))
+        return replace(found, config=config)
 
     def fingerprint(self, config: Config) -> dict[str, Any]:
         """Return what tells these rows from others: their number and a digest of all of them."""
@@ -110,7 +110,7 @@ class TrialData:
 
 def _bytes_of(entry: tuple[Prepared, SpillBuffer]) -> int:
     prepared, _ = entry
-    return int(prepared.statistics["ids"]) * 4 + 1
+    return prepared.statistics.ids * 4 + 1
 
 
 def model_bytes(prepared: Prepared) -> int:
@@ -139,7 +139,7 @@ def model_bytes(prepared: Prepared) -> int:
         tensors=tensors,
         metrics={key: x for key, x in history.as_dict()["epochs"][0].items() if "valid" in key},
         history=history.as_dict(),
-        data=prepared.statistics,
+        data=prepared.statistics.as_dict(),
         tokenizer_asset=prepared.encoder.tokenizer.asset,
         run=run_manifest(config, prepared.statistics, REVISION),
     )

@@ -212,7 +212,9 @@ def test_validation_rows_of_labels_that_training_never_saw(run, tmp_path):
     (tmp_path / "train.csv").write_text("text,label\n" + "a,x\nb,y\n" * 4)
     (tmp_path / "dev.csv").write_text("text,label\na,x\nc,z\nd,w\n")
     result = run("train", "--data", ".", "--output", "model", *QUICK)
-    assert "2 validation rows have labels that training never saw; left out" in result.stderr
+    assert (
+        "2 validation rows have labels that training never saw; they were left out" in result.stderr
+    )
     assert "1 held out for validation" in result.stderr
 
 

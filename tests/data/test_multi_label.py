@@ -107,8 +107,8 @@ def test_statistics_count_each_label_of_a_row(files):
     config = config_of(files / "rows.csv")
     table = open_source(config.data).read("train")
     prepared = prepare(config, Examples(table, validation_fraction=0.25))
-    assert sum(prepared.statistics["labels"].values()) > prepared.statistics["train_rows"] == 90
-    assert prepared.statistics["validation_rows"] == 30
+    assert sum(prepared.statistics.labels.values()) > prepared.statistics.train_rows == 90
+    assert prepared.statistics.validation_rows == 30
 
 
 @given(st.lists(st.lists(st.integers(0, 3), max_size=3, unique=True).map(sorted), min_size=1))
@@ -232,7 +232,7 @@ def test_a_row_without_a_label_is_only_for_ova():
     config = config_of("here")
     assert prepare(config, Examples(rows)).label_sets.to_lists() == [[0], [1], []]
     softmax = resolve({"data": {"label_separator": "|"}})
-    with pytest.raises(DataError, match="a row has no label but the separator"):
+    with pytest.raises(DataError, match="a row has no label, only the separator"):
         prepare(softmax, Examples(rows, source="here"))
 
 

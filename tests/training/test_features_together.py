@@ -223,4 +223,4 @@ def test_a_fasttext_file_is_explained_calibrated_and_cut(tmp_path):
         assert done.exit_code == 0, done.output
     done = CliRunner().invoke(make_app(), ["train", "--from", file, "--data", rows])
     assert done.exit_code == 1
-    assert "is a file; import it (fasttext-app import" in done.stderr
+    assert "is a file; import it first (fasttext-app import" in done.stderr

@@ -11,10 +11,10 @@ from fasttext_app.text import tfidf as weighting
 from fasttext_app.text.encoder import TextEncoder
 from fasttext_app.text.tokenizers import load_tokenizer
 from fasttext_app.text.vocabulary import Vocabulary
-from fasttext_app.training.tokenized import FEW_WORDS, RowSubset, tokenize
+from fasttext_app.training.tokenized import SHORT_CODES, RowSubset, tokenize
 
 
-@pytest.mark.parametrize("words", [10, FEW_WORDS, FEW_WORDS + 1])
+@pytest.mark.parametrize("words", [10, SHORT_CODES, SHORT_CODES + 1])
 def test_a_part_of_any_number_of_words_gives_back_its_tokens(words: int) -> None:
     numbers = [*range(words), 0, words - 1]
     lines = [" ".join(f"w{number}" for number in numbers[start::7]) for start in range(7)]
@@ -26,7 +26,7 @@ def test_a_part_of_any_number_of_words_gives_back_its_tokens(words: int) -> None
     assert tokens.to_lists() == [line.split() for line in lines]
     some = part.tokens(np.arange(7) % 2 == 0)
     assert some.to_lists() == [line.split() for line in lines[::2]]
-    assert (part.codes().indices.itemsize == 2) == (words <= FEW_WORDS)
+    assert (part.codes().indices.itemsize == 2) == (words <= SHORT_CODES)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 9])

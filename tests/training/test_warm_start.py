@@ -97,7 +97,7 @@ def test_the_command_takes_over_the_settings(tmp_path, monkeypatch):
     done = CliRunner().invoke(make_app(), ["train", "--from", "nowhere", "--data", "new.csv"])
     assert (done.exit_code, done.stderr) == (
         1,
-        "error: nowhere: is no model directory: there is no such folder\n",
+        "error: nowhere: not a model directory: there is no such folder\n",
     )
 
 
@@ -106,16 +106,16 @@ def test_what_a_model_cannot_be_trained_on_with(tmp_path):
     model.save(tmp_path / "old")
     old = tmp_path / "old"
     for setting, value in {"word_ngrams": 3, "dim": 5, "mode": "sum", "loss": "ova"}.items():
-        with pytest.raises(ConfigError, match=rf"\.{setting} is .*trained on with its own"):
+        with pytest.raises(ConfigError, match=rf"\.{setting} is .*leave it as the model has it"):
             ft.train(NEW, NEW_LABELS, start_from=old, **{setting: value})
     model.quantize().save(tmp_path / "small")
-    with pytest.raises(ConfigError, match="is quantized; train on from the model that"):
+    with pytest.raises(ConfigError, match="is quantized and cannot be trained further"):
         ft.train(NEW, NEW_LABELS, start_from=tmp_path / "small")
     for loss in ("hs", "adaptive"):
         trained(loss=loss).save(tmp_path / loss)
         with pytest.raises(ConfigError, match=rf'model\.loss = "{loss}" orders its outputs by'):
             ft.train(NEW, NEW_LABELS, start_from=tmp_path / loss)
-    with pytest.raises(ArtifactError, match="is no model directory"):
+    with pytest.raises(ArtifactError, match="not a model directory"):
         ft.train(NEW, NEW_LABELS, start_from=tmp_path / "nowhere")
     with pytest.raises(ConfigError, match="both say what the table begins with"):
         ft.train(NEW, NEW_LABELS, start_from=old, pretrained="x.vec")

@@ -1,0 +1,44 @@
+"""``DataStatistics``: counts of the rows of a run, as ``data.json`` holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class DataStatistics:
+    """Counts of the rows of a run; the names of the fields are the keys in JSON."""
+
+    source: str
+    train_rows: int
+    labels: Mapping[str, int]
+    """The number of training rows with each label."""
+    empty_texts: int
+    tokens: int
+    median_tokens: float
+    vocabulary: int
+    ids: int
+    table_rows: int
+    validation_rows: int
+    validation_rows_of_unknown_labels: int
+    fingerprint: str
+    """A digest of all rows, by which a resumed run recognizes its data."""
+    started_from: str | None = None
+    """The model that the run started from: its path and digest."""
+    imported: Mapping[str, Any] = field(default_factory=dict)
+    """What ``data.json`` of that model keeps of a fastText file; its keys are keys here too."""
+    pretrained_coverage: Mapping[str, float] | None = None
+    not_calibrated: str | None = None
+    """Why no temperature could be fitted."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the plain values for JSON; fields that do not apply are left out."""
+        values: dict[str, Any] = {}
+        for name, value in vars(self).items():
+            if name == "imported":
+                values |= value
+            elif value is not None:
+                values[name] = value
+        return values
