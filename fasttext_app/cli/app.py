@@ -1,4 +1,4 @@
-"""The command line: parse, call a workflow, show the result. Each command has its own module."""
+"""The command-line program. Each command is a function in the module that has its name."""
 
 from __future__ import annotations
 
@@ -7,68 +7,55 @@ import os
 import sys
 from functools import cache
 from importlib import import_module
+from keyword import iskeyword
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from fasttext_app._version import __version__
-from fasttext_app.cli.errors import drop_output, reported_errors
+from fasttext_app.cli.errors import discard_stdout, report_errors
 from fasttext_app.core import startup
 
-COMMANDS = {
-    "train": "train",
-    "tune": "tune",
-    "predict": "predict",
-    "evaluate": "evaluate",
-    "calibrate": "calibrate",
-    "threshold": "threshold",
-    "quantize": "quantize",
-    "explain": "explain",
-    "inspect": "inspect_info_data",
-    "plot": "plot",
-    "info": "inspect_info_data",
-    "data": "inspect_info_data",
-    "import": "import_export",
-    "export": "import_export",
-    "ft": "ft",
-}
-"""The module of each command."""
+COMMANDS = (
+    *("train", "tune", "predict", "evaluate", "calibrate", "threshold", "quantize", "explain"),
+    *("inspect", "plot", "info", "data", "import", "export", "ft"),
+)
 
 
-class Commands(TyperGroup):
-    """Runs a command, and turns the errors that are the user's to mend into one line each."""
+class ReportingGroup(TyperGroup):
+    """Runs commands, and reports the errors that the user can fix in one line each."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command that was asked for."""
-        with reported_errors():
+        """Run the command that the arguments name."""
+        with report_errors():
             return super().invoke(ctx)
 
 
 @cache
 def make_app(only: str | None = None) -> typer.Typer:
-    """Return the command line; ``only`` one command of it is made a good deal sooner."""
+    """Return the program; with ``only``, just that command, which takes less time to import."""
     app = typer.Typer(
-        cls=Commands,
+        cls=ReportingGroup,
         name="fasttext-app",
-        help="Classify text with a bag of n-gram embeddings: fastText, as it would be written "
-        "today.",
+        help="fastText as it would be written today: text classification with bags of n-grams.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
     )
     app.callback()(_options)
-    for name in COMMANDS if only is None else [only]:
-        module = import_module(f"fasttext_app.cli.{COMMANDS[name]}")
-        if name == "ft":
+    for command in COMMANDS if only is None else [only]:
+        name = f"{command}_" if iskeyword(command) else command
+        module = import_module(f"fasttext_app.cli.{name}")
+        if command == "ft":
             app.add_typer(module.app)
         else:
-            app.command(name)(getattr(module, "import_" if name == "import" else name))
+            app.command(command)(getattr(module, name))
     return app
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"fasttext-app {__version__}")
         raise typer.Exit
 
@@ -82,26 +69,26 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line as a process of its own, which ends as soon as the command has.
+    """Run the program in a process of its own, and end the process without Python's own shutdown.
 
-    What Python does at its end, object by object, takes a second once torch is loaded. After an
-    error it would be wrong too: Arrow's threads may still be reading ahead through a Python stream,
-    and would abort the process if they did so while the interpreter shuts down.
+    Python's shutdown frees object by object, which takes a second once torch is loaded. After an
+    error it can even crash: Arrow's threads may still be reading ahead through a Python stream.
     """
-    # Its threads, which nothing here needs, spin while NumPy is imported.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")  # to look for any takes time
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # unused threads that spin on import
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")  # looking for plugins takes time
     startup.is_command = True
     code: Any = 0
     first = sys.argv[1] if len(sys.argv) > 1 else None
-    if first != "tune":  # it makes one model after another; what other commands make, stays
+    if (
+        first != "tune"
+    ):  # a search drops one model after another; other commands keep what they make
         gc.set_threshold(100_000, 50, 100)
     try:
         make_app(first if first in COMMANDS else None)()
-    except SystemExit as ending:
-        code = ending.code or 0
-    except OSError as error:  # of --version and --help, which come before any command
-        drop_output()
+    except SystemExit as end:
+        code = end.code or 0
+    except OSError as error:  # from --version or --help, which run outside of any command
+        discard_stdout()
         typer.echo(f"error: standard output: {error.strerror or error}", err=True)
         code = 1
     for stream in (sys.stdout, sys.stderr):

@@ -1,4 +1,4 @@
-"""How errors end a command: one line on stderr and an exit code."""
+"""Errors as the user sees them: one line on stderr and an exit code."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import typer
 from fasttext_app.core.signals import Terminated
 from fasttext_app.errors import FastTextAppError
 
-INTERRUPTED, CLOSED_PIPE, TERMINATED = 130, 141, 143  # 128 + the signal, as a shell reports it
+INTERRUPTED, CLOSED_PIPE, TERMINATED = 130, 141, 143  # 128 + the signal, as shells report it
 
 
 @contextlib.contextmanager
-def reported_errors() -> Iterator[None]:
-    """Print a known error as one line on stderr, and exit with its code."""
+def report_errors() -> Iterator[None]:
+    """Print an expected error as one line on stderr, and exit with its code."""
     try:
         yield
     except FastTextAppError as error:
@@ -26,35 +26,35 @@ def reported_errors() -> Iterator[None]:
         _fail("terminated; nothing was saved", TERMINATED)
     except KeyboardInterrupt:
         _fail("interrupted; nothing was saved", INTERRUPTED)
-    except BrokenPipeError:
-        drop_output()  # the reader has gone (`| head`)
+    except BrokenPipeError:  # the reader has exited (`| head`)
+        discard_stdout()
         raise typer.Exit(CLOSED_PIPE) from None
     except UnicodeEncodeError as error:
         _fail(
-            f"standard output cannot take {error.object[error.start]!a} in its encoding, "
-            f"{error.encoding}; set PYTHONIOENCODING=utf-8, or name a file with --output",
+            f"standard output cannot encode {error.object[error.start]!a} in {error.encoding}; "
+            "set PYTHONIOENCODING=utf-8, or write to a file with --output",
             1,
         )
     except MemoryError:
-        _fail("there is not enough memory for this", 1)
+        _fail("not enough memory", 1)
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else _where_output_fails()
+        where = f"{error.filename}: " if error.filename else _stdout_if_unwritable()
         _fail(f"{where}{error.strerror or error}", 1)
 
 
-def _where_output_fails() -> str:
-    """Name standard output if it is what cannot be written to (a full disk, say)."""
+def _stdout_if_unwritable() -> str:
+    """Name standard output if it cannot be written to (a full disk, say)."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
     except OSError:
-        drop_output()
+        discard_stdout()
         return "standard output: "
     return ""
 
 
-def drop_output() -> None:
-    """Let go of standard output: what is still buffered must not raise again at exit."""
+def discard_stdout() -> None:
+    """Redirect standard output to nowhere, so that flushing its buffer at exit cannot fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

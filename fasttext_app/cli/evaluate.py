@@ -3,87 +3,80 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import Annotated
 
-import typer
+from typer import BadParameter, Option
 
 from fasttext_app.cli.options import (
-    DataOption,
     DeviceOption,
     ErrorsOption,
     JsonOption,
     LabelColumnOption,
     ModelArgument,
+    Reading,
+    ScoredDataOption,
     SetOption,
     SplitOption,
-    TextColumnOption,
+    TextColumnsOption,
     ThreadsOption,
-    open_scored,
     print_json,
+    scored_rows,
 )
 
-if TYPE_CHECKING:
-    from fasttext_app.model.metrics import MultiLabelScores, Scores
+_threshold = Option(
+    min=0,
+    max=1,
+    help="For rows with several labels: predict labels from this probability up.",
+    show_default="the model's fitted thresholds, else 0.5",
+)
+_reliability = Option(
+    metavar="FILE.png|svg", help="Draw the reliability diagram into this file, and show its table."
+)
 
 
 def evaluate(
     model: ModelArgument,
-    data: DataOption = None,
+    data: ScoredDataOption = None,
     split: SplitOption = None,
-    text_column: TextColumnOption = None,
+    text_column: TextColumnsOption = None,
     label_column: LabelColumnOption = None,
     errors: ErrorsOption = None,
     settings: SetOption = None,
-    threshold: Annotated[
-        float | None,
-        typer.Option(
-            "--threshold",
-            min=0,
-            max=1,
-            help="Where rows have several labels: predict those from here on.  "
-            "[default: the model's own for each, else 0.5]",
-        ),
-    ] = None,
-    reliability: Annotated[
-        Path | None,
-        typer.Option(
-            "--reliability",
-            metavar="FILE.png|svg",
-            help="Draw the reliability diagram into this file too.",
-        ),
-    ] = None,
+    threshold: Annotated[float | None, _threshold] = None,
+    reliability: Annotated[Path | None, _reliability] = None,
     device: DeviceOption = None,
     threads: ThreadsOption = None,
-    json: JsonOption = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Score a model on labeled data: accuracy, F1, per-label figures, confusion matrix, P@k.
+    """Score a model on labeled data: accuracy, F1, P@k, confusions, calibration.
 
-    ECE, NLL and the reliability diagram say how far its probabilities can be trusted.
+    --json adds what the tables leave out: every label, the whole confusion matrix and the
+    reliability bins.
     """
-    from fasttext_app.cli.render import tables as console
-    from fasttext_app.cli.render.calibration import show_reliability
-    from fasttext_app.cli.render.plots import check_plot, draw_reliability
+    from fasttext_app.cli.render.evaluation import show_reliability, show_scores
     from fasttext_app.inference.load import load_classifier
 
     if reliability is not None:
-        check_plot(reliability)
+        from fasttext_app.cli.render.plots import check_plot_path
+
+        check_plot_path(reliability)
     classifier = load_classifier(model, device=device or "cpu", threads=threads or 0)
-    reading = (text_column, label_column, errors)
-    rows, config = open_scored(classifier, data, split, reading, settings)
-    several = config.eval_label_separator is not None
-    if threshold is not None and not several:
-        raise typer.BadParameter(
-            "is for rows of several labels; say what parts them by --set data.label_separator=...",
+    reading = Reading(text_column, label_column, errors, settings)
+    scan, config = scored_rows(classifier, data, split, reading)
+    if threshold is not None and config.eval_label_separator is None:
+        raise BadParameter(
+            "needs rows that can have several labels; name their separator with "
+            "--set data.label_separator=...",
             param_hint="--threshold",
         )
-    scores = classifier.evaluate_batches(rows(), threshold, config)
+    scores = classifier.evaluate_batches(scan(), threshold, config)
     if reliability is not None:
+        from fasttext_app.cli.render.plots import draw_reliability
+
         draw_reliability(scores["calibration"], reliability)
-    if json:
+    if as_json:
         print_json(scores)
         return
-    if several:
-        console.show_multi_label_scores(cast("MultiLabelScores", scores))
-    else:
-        console.show_scores(cast("Scores", scores))
-    show_reliability(scores["calibration"])
+    show_scores(scores)
+    if reliability is not None:
+        show_reliability(scores["calibration"])

@@ -1,108 +1,158 @@
-"""Options that several commands share, and the layers of settings that they make."""
+"""Options that several commands share, the data settings they make, and checks of arguments."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Argument, BadParameter, Option, echo
 
-from fasttext_app.errors import ConfigError, DataError
+from fasttext_app.errors import ArtifactError, ConfigError, DataError
 
 if TYPE_CHECKING:
-    from fasttext_app.config.schema import DataConfig
+    from fasttext_app.config.loading import Layer
+    from fasttext_app.config.schema import Config, DataConfig
     from fasttext_app.data.source import Batches
-    from fasttext_app.inference.classifier import TextClassifier
+    from fasttext_app.inference.predictor import Predictor
 
+STDIN = Path("-")
+SPEC_HELP = "ag_news, sample, a file, a folder, 'a/{split}.csv' or a hub id (owner/name)."
 
-ModelArgument = Annotated[
-    Path, typer.Argument(metavar="MODEL", help="A model directory, or a fastText .bin or .ftz.")
+_data = partial(Option, "--data", metavar="SPEC")
+_input = partial(Option, "--input", help="File of texts (a column, or lines); '-': standard input.")
+_reading = partial(Option, rich_help_panel="Reading data")
+
+ModelArgument = Annotated[Path, Argument(help="Model directory, or a fastText .bin or .ftz file.")]
+TextsArgument = Annotated[list[str] | None, Argument(metavar="TEXT", show_default=False)]
+DataOption = Annotated[str | None, _data(help=SPEC_HELP)]
+ScoredDataOption = Annotated[
+    str | None, _data(help="Labeled data, as for train.", show_default="the model's own data")
 ]
-DataOption = Annotated[
-    str | None,
-    typer.Option("--data", metavar="SPEC", help="As for train.  [default: the data of training]"),
-]
-SpecOption = Annotated[
-    str | None,
-    typer.Option(
-        "--data",
-        metavar="SPEC",
-        help="ag_news, sample, a file, a folder, 'a/{split}.csv', or owner/name.",
-    ),
-]
-SplitOption = Annotated[
-    str | None,
-    typer.Option("--split", help="The split to score: train, validation, test.  [default: test]"),
-]
-TextColumnOption = Annotated[
+SplitOption = Annotated[str | None, Option(help="Split to score.", show_default="test")]
+InputOption = Annotated[Path | None, _input()]
+RequiredInputOption = Annotated[Path, _input()]
+OutputFileOption = Annotated[Path | None, Option(help="Write to this file instead of stdout.")]
+TextColumnsOption = Annotated[
     list[str] | None,
-    typer.Option(
-        "--text-column",
-        metavar="NAME",
-        help="Column with the text; several are joined by a space.",
-        rich_help_panel="Reading data",
-    ),
+    _reading("--text-column", metavar="NAME", help="Text column; repeat to join several."),
 ]
-LabelColumnOption = Annotated[
-    str | None,
-    typer.Option(
-        "--label-column",
-        metavar="NAME",
-        help="Column with the label.",
-        rich_help_panel="Reading data",
-    ),
-]
+LabelColumnOption = Annotated[str | None, _reading(metavar="NAME", help="Label column.")]
 ErrorsOption = Annotated[
     str | None,
-    typer.Option(
-        "--errors",
-        metavar="strict|replace",
-        help="Refuse bad bytes and missing texts, or replace them.",
-        rich_help_panel="Reading data",
-    ),
+    _reading(metavar="strict|replace", help="Reject bad bytes and missing texts, or replace them."),
 ]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Any other setting; may be repeated."),
+    Option("--set", metavar="SECTION.KEY=VALUE", help="Any other setting; may be repeated."),
 ]
 DeviceOption = Annotated[
-    str | None, typer.Option("--device", metavar="auto|cpu|cuda[:i]", help="Where to compute.")
+    str | None, Option(metavar="auto|cpu|cuda[:i]", help="Device to compute on.")
 ]
 ThreadsOption = Annotated[
-    int | None, typer.Option("--threads", min=0, help="Threads; 0: as many as are useful.")
+    int | None, Option(min=0, help="Number of threads; 0: as many as useful.")
 ]
-JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print the result as one JSON object on stdout.")
-]
+JsonOption = Annotated[bool, Option("--json", help="Print the result as one JSON object.")]
 
 
-def bytes_of(model: Path) -> int:
-    """Return the size of a model on disk, a directory's or a file's."""
-    files = [model] if model.is_file() else model.iterdir()
-    return sum(file.stat().st_size for file in files)
+@dataclass(frozen=True)
+class Reading:
+    """How rows are read, as given on the command line; None leaves a setting as it is."""
+
+    text_columns: list[str] | None = None
+    label_column: str | None = None
+    errors: str | None = None
+    settings: list[str] | None = None
+    """``--set`` assignments."""
+
+    def layer(self, source: str | None) -> Layer:
+        """Return the ``data`` settings of the flags, without those of ``--set``."""
+        options = {
+            "source": source,
+            "text_columns": self.text_columns or None,
+            "label_column": self.label_column,
+            "errors": self.errors,
+        }
+        return {"data": {key: value for key, value in options.items() if value is not None}}
+
+    def config_for(self, model: Predictor, source: str | None) -> Config:
+        """Return the config of a model with these ``data`` settings on top.
+
+        Raises:
+            ConfigError: a setting is invalid, or ``--set`` names another section than ``data``.
+        """
+        from fasttext_app.config.loading import resolve
+
+        layers = [parse_section("data", self.settings), self.layer(source)]
+        if not any(layer.get("data") for layer in layers):
+            return model.config
+        return resolve(model.config.model_dump(), *layers)
 
 
-def data_layer(
-    source: str | None = None,
-    text_columns: list[str] | None = None,
-    label_column: str | None = None,
-    errors: str | None = None,
-) -> dict[str, dict[str, Any]]:
-    """Return the ``data`` settings that were given on the command line."""
-    given = {
-        "source": source,
-        "text_columns": text_columns or None,
-        "label_column": label_column,
-        "errors": errors,
-    }
-    return {"data": {key: value for key, value in given.items() if value is not None}}
+def parse_section(section: str, assignments: list[str] | None) -> Layer:
+    """Parse ``--set`` assignments that may name one section only.
+
+    Raises:
+        ConfigError: an assignment is malformed, or names another section.
+    """
+    from fasttext_app.config.loading import parse_assignments
+
+    layer = parse_assignments(assignments or [])
+    for name in layer:
+        if name != section:
+            raise ConfigError(f"--set {name}...: only {section}.* can be set here")
+    return layer
 
 
-def given_texts(texts: list[str], errors: str = "strict") -> list[str]:
-    """Return the texts of the command line; a shell can pass on bytes that are not UTF-8.
+def scored_rows(
+    model: Predictor, data: str | None, split: str | None, reading: Reading
+) -> tuple[Callable[[], Batches], DataConfig]:
+    """Open the rows to score a model on.
+
+    Args:
+        model: the model; its data settings hold unless an option overrides them.
+        data: the SPEC; None: the data the model was trained on.
+        split: the split; None: the test split.
+        reading: how rows are read.
+
+    Returns:
+        A function that scans the rows from the start at each call, and how their labels are read.
+
+    Raises:
+        DataError: there is no such data, or the model was trained on it.
+    """
+    from fasttext_app.data.spec import open_source
+
+    config = reading.config_for(model, data).data
+    source = open_source(config)
+    if source.single and data is None:
+        raise DataError(
+            f"{source.spec}: the model was trained on this very file; pass --data SPEC to score it "
+            "on other rows"
+        )
+    return partial(source.scan, split or config.test_split), config
+
+
+def texts_or_input(
+    texts: list[str] | None, input_path: Path | None
+) -> tuple[list[str] | None, Path | None]:
+    """Return texts or the file to read them from; the one text ``-`` is standard input.
+
+    Raises:
+        typer.BadParameter: there are both.
+    """
+    if texts == [str(STDIN)] and input_path is None:
+        return None, STDIN
+    if texts and input_path is not None:
+        raise BadParameter("give texts or --input, not both", param_hint="TEXT")
+    return texts, input_path
+
+
+def decode_arguments(texts: list[str], errors: str = "strict") -> list[str]:
+    """Return texts of the command line without the surrogates of bytes that are not UTF-8.
 
     Raises:
         DataError: a text has such bytes, and ``errors`` is not ``replace``.
@@ -115,78 +165,48 @@ def given_texts(texts: list[str], errors: str = "strict") -> list[str]:
     return texts
 
 
-def only_section(section: str, layer: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return ``layer`` if it has nothing but this section: the rest was settled in training.
+def check_choice(value: str | None, choices: Iterable[str], option: str) -> None:
+    """Refuse a value that is not one of the choices.
 
     Raises:
-        ConfigError: another section is set.
+        typer.BadParameter: it is not.
     """
-    for other in layer:
-        if other != section:
-            raise ConfigError(f"--set {other}...: only {section}.* can be set here")
-    return layer
+    if value is not None and value not in choices:
+        raise BadParameter(f"{value!r} is not one of {', '.join(choices)}", param_hint=option)
 
 
-def same_file(input: Path | None, output: Path | None) -> bool:  # noqa: A002
-    """Say whether what is written would take the place of what is read."""
-    if input is None or output is None:
-        return False
-    return input.exists() and output.is_file() and input.samefile(output)
-
-
-def print_json(document: Any) -> None:
-    """Print one JSON object on stdout."""
-    typer.echo(json.dumps(document, ensure_ascii=False))
-
-
-def check_other_folder(model: Path, output: Path) -> None:
-    """Refuse an output folder where a model made of ``model`` could not be saved, or that it is in.
+def check_overwrites_nothing(input_path: Path | None, output: Path | None) -> None:
+    """Refuse an output file that is the input file too.
 
     Raises:
-        ArtifactError: it is the model's own folder, or no model can be saved there.
-        CheckpointError: a run that did not end has its checkpoints there.
+        typer.BadParameter: it is.
     """
-    from fasttext_app.errors import ArtifactError
+    if input_path is None or output is None or not input_path.exists():
+        return
+    if output.is_file() and input_path.samefile(output):
+        raise BadParameter(f"{output} is the input too", param_hint="--output")
+
+
+def check_new_model(model: Path, output: Path) -> None:
+    """Refuse an output directory where a model derived from ``model`` cannot be saved.
+
+    Raises:
+        ArtifactError: it is the model's own directory, or no model can be saved there.
+        CheckpointError: it has the checkpoints of an unfinished run.
+    """
     from fasttext_app.model.directory import check_target
 
     check_target(output)
     if output.exists() and output.resolve() == model.resolve():
-        raise ArtifactError(f"{output}: is the model itself; name another folder")
+        raise ArtifactError(f"{output}: is the model itself; choose another --output")
 
 
-def open_scored(
-    model: TextClassifier,
-    data: str | None,
-    split: str | None,
-    reading: tuple[list[str] | None, str | None, str | None],
-    settings: list[str] | None,
-) -> tuple[Callable[[], Batches], DataConfig]:
-    """Find the rows to score a model on, and how their labels are to be read.
+def size_on_disk(model: Path) -> int:
+    """Return the bytes of a model directory or file."""
+    files = [model] if model.is_file() else model.iterdir()
+    return sum(file.stat().st_size for file in files)
 
-    Each call of what is returned reads the rows from the start.
 
-    Args:
-        model: its own data settings hold where no option says otherwise.
-        data: the SPEC; None: the data that the model was trained on.
-        split: None: the test split.
-        reading: text columns, label column and what to do with errors.
-        settings: assignments of the section ``data``.
-
-    Raises:
-        DataError: there is no such data, or it is what the model was trained on.
-    """
-    from fasttext_app.config.loading import parse_assignments, resolve
-    from fasttext_app.data.spec import open_source
-
-    config = resolve(
-        model.config.model_dump(),
-        only_section("data", parse_assignments(settings or [])),
-        data_layer(data, *reading),
-    )
-    source = open_source(config.data)
-    if source.single and data is None:
-        raise DataError(
-            f"{source.spec}: the model was trained on this very file; pass --data SPEC to score it "
-            "on other rows"
-        )
-    return partial(source.scan, split or config.data.test_split), config.data
+def print_json(document: Any) -> None:
+    """Print one JSON object on stdout."""
+    echo(json.dumps(document, ensure_ascii=False))

@@ -7,153 +7,131 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import BadParameter, Option, echo
 
 from fasttext_app.cli.options import (
+    STDIN,
     DeviceOption,
     ErrorsOption,
+    InputOption,
     ModelArgument,
+    OutputFileOption,
+    Reading,
     SetOption,
-    TextColumnOption,
+    TextColumnsOption,
+    TextsArgument,
     ThreadsOption,
-    data_layer,
-    given_texts,
-    only_section,
-    same_file,
+    check_choice,
+    check_overwrites_nothing,
+    decode_arguments,
+    texts_or_input,
 )
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from fasttext_app.config.schema import Config
+    from fasttext_app.inference.predictor import Predictor
+
+_format = Option(
+    "--format",
+    metavar="text|jsonl|csv|parquet|fasttext",
+    help="Output format.",
+    show_default="by the suffix of --output, else text",
+)
+_top_k = Option(
+    min=1, help="Number of labels per text.", show_default="1; with --threshold fitted: all"
+)
+_threshold = Option(
+    metavar="P|fitted", help="Leave out labels below this probability, or below their fitted one."
+)
 
 
 def predict(
     model: ModelArgument,
-    texts: Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...")] = None,
-    input: Annotated[  # noqa: A002
-        Path | None,
-        typer.Option(
-            "--input", help="A file of texts (a column, or lines); '-': lines of standard input."
-        ),
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", help="Write to this file instead of stdout.")
-    ] = None,
-    form: Annotated[
-        str | None,
-        typer.Option(
-            "--format",
-            metavar="text|jsonl|csv|parquet|fasttext",
-            help="[default: by the name of --output, else text]",
-        ),
-    ] = None,
-    top_k: Annotated[
-        int | None,
-        typer.Option(
-            "--top-k",
-            min=1,
-            help="Labels for each text.  [default: 1; with --threshold fitted: all]",
-        ),
-    ] = None,
-    threshold: Annotated[
-        str | None,
-        typer.Option(
-            "--threshold",
-            metavar="P|fitted",
-            help="Leave out less likely labels; fitted: by the model's threshold of each label.",
-        ),
-    ] = None,
-    label: Annotated[
-        str | None,
-        typer.Option("--label", help="Keep only the texts that reach --threshold for this label."),
-    ] = None,
-    text_column: TextColumnOption = None,
+    texts: TextsArgument = None,
+    input_path: InputOption = None,
+    output: OutputFileOption = None,
+    form: Annotated[str | None, _format] = None,
+    top_k: Annotated[int | None, _top_k] = None,
+    threshold: Annotated[str | None, _threshold] = None,
+    label: Annotated[str | None, Option(help="Output only texts with this label.")] = None,
+    text_column: TextColumnsOption = None,
     errors: ErrorsOption = None,
     settings: SetOption = None,
     device: DeviceOption = None,
     threads: ThreadsOption = None,
 ) -> None:
-    """Predict the labels of texts: arguments, lines of stdin, or a column of a file.
+    """Predict the labels of texts from arguments, standard input or a file.
 
-    There is one row out for every text in, in their order, also for empty texts; with --label only
-    for the texts that are kept.
+    Every text gets one row of output, in order, even an empty text. With --label, only the texts
+    whose probability of that label reaches --threshold get one.
     """
-    from fasttext_app.config.loading import parse_assignments, resolve
     from fasttext_app.core.jit import PLAIN_BYTES
     from fasttext_app.inference.load import load_classifier
     from fasttext_app.inference.writers import FORMATS, format_for, write_predictions
 
-    if form is not None and form not in FORMATS:
-        raise typer.BadParameter(
-            f"{form!r} is not one of {', '.join(FORMATS)}", param_hint="--format"
-        )
-    texts, input = _where_from(texts, input)  # noqa: A001
-    if same_file(input, output):
-        raise typer.BadParameter(f"{output} is the input too", param_hint="--output")
+    check_choice(form, FORMATS, "--format")
+    texts, input_path = _texts_or_input(texts, input_path)
+    check_overwrites_nothing(input_path, output)
     if label is not None and top_k is not None:
-        raise typer.BadParameter("goes not with --label", param_hint="--top-k")
-    chosen, least = format_for(output, form), _threshold(threshold)
-    if threads is None and input == Path("-"):
-        threads = 1  # so that each line is answered before the next one comes
+        raise BadParameter("cannot be combined with --label", param_hint="--top-k")
+    form, min_probability = format_for(output, form), _parse_threshold(threshold)
+    if threads is None and input_path == STDIN:
+        threads = 1  # each line is answered before the next one is read
     classifier = load_classifier(model, device=device or "cpu", threads=threads or 0)
-    config = resolve(
-        classifier.config.model_dump(),
-        only_section("data", parse_assignments(settings or [])),
-        data_layer(str(input), text_column, None, errors),
-    )
-    batches = _given(given_texts(texts, config.data.errors)) if texts else _read(config)
-    if input is not None and input.is_file() and input.stat().st_size > PLAIN_BYTES:
+    reading = Reading(text_column, None, errors, settings)
+    batches = _batches(classifier, texts, input_path, reading)
+    if input_path is not None and input_path.is_file() and input_path.stat().st_size > PLAIN_BYTES:
         classifier.warm_up()
     if label is not None:
         from fasttext_app.inference.select import keep_texts
 
-        answers = keep_texts(classifier, batches, label, least)
+        predictions = keep_texts(classifier, batches, label, min_probability)
     else:
-        answers = classifier.predict_batches(batches, top_k, least)
-    most = 1 if label is not None or least != "fitted" else len(classifier.labels)
-    rows = write_predictions(answers, output, chosen, min(top_k or most, len(classifier.labels)))
+        predictions = classifier.predict_batches(batches, top_k, min_probability)
+    if top_k is None:
+        top_k = len(classifier.labels) if label is None and min_probability == "fitted" else 1
+    rows = write_predictions(predictions, output, form, min(top_k, len(classifier.labels)))
     if output is not None:
-        typer.echo(f"wrote {rows:,} row{'s' * (rows != 1)} to {output}", err=True)
+        echo(f"wrote {rows:,} row{'s' * (rows != 1)} to {output}", err=True)
 
 
-def _where_from(texts: list[str] | None, file: Path | None) -> tuple[list[str] | None, Path | None]:
-    if texts == ["-"] and file is None:  # fastText's own way to name stdin
-        return None, Path("-")
-    if texts and file is not None:
-        raise typer.BadParameter("give texts or --input, not both", param_hint="TEXT")
-    if not texts and file is None:
+def _texts_or_input(
+    texts: list[str] | None, input_path: Path | None
+) -> tuple[list[str] | None, Path | None]:
+    texts, input_path = texts_or_input(texts, input_path)
+    if not texts and input_path is None:
         if sys.stdin is None or sys.stdin.isatty():
-            raise typer.BadParameter(
-                "give texts, --input FILE, or lines on stdin", param_hint="TEXT"
-            )
-        file = Path("-")
-    return texts, file
+            raise BadParameter("give texts, --input FILE, or lines on stdin", param_hint="TEXT")
+        input_path = STDIN
+    return texts, input_path
 
 
-def _threshold(text: str | None) -> float | str:
+def _parse_threshold(text: str | None) -> float | str:
     if text is None or text == "fitted":
         return text or 0.0
     try:
-        number = float(text)
+        threshold = float(text)
     except ValueError:
-        number = -1.0
-    if not 0 <= number <= 1:
-        raise typer.BadParameter(
-            f"{text!r} is not a number from 0 to 1, nor fitted", param_hint="--threshold"
+        threshold = -1.0
+    if not 0 <= threshold <= 1:
+        raise BadParameter(
+            f"{text!r} is neither a number from 0 to 1 nor 'fitted'", param_hint="--threshold"
         )
-    return number
+    return threshold
 
 
-def _given(texts: list[str]) -> Iterator[pa.RecordBatch]:
+def _batches(
+    model: Predictor, texts: list[str] | None, input_path: Path | None, reading: Reading
+) -> Iterator[pa.RecordBatch]:
+    """Return the texts of the command line as one batch, or scan the input."""
+    if not texts:
+        from fasttext_app.data.spec import open_texts
+
+        return open_texts(reading.config_for(model, str(input_path)).data)
     import pyarrow as pa
 
     from fasttext_app.core.arrow import string_array
 
-    yield pa.record_batch({"text": string_array(texts)})
-
-
-def _read(config: Config) -> Iterator[pa.RecordBatch]:
-    from fasttext_app.data.spec import open_texts
-
-    return open_texts(config.data)
+    texts = decode_arguments(texts, reading.config_for(model, None).data.errors)
+    return iter([pa.record_batch({"text": string_array(texts)})])

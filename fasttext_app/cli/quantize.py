@@ -5,24 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import BadParameter, Option, echo
 
 from fasttext_app.cli.options import (
-    DataOption,
     ErrorsOption,
     JsonOption,
     LabelColumnOption,
     ModelArgument,
+    Reading,
+    ScoredDataOption,
     SetOption,
     SplitOption,
-    TextColumnOption,
+    TextColumnsOption,
     ThreadsOption,
-    bytes_of,
-    check_other_folder,
-    data_layer,
-    only_section,
-    open_scored,
+    check_new_model,
     print_json,
+    scored_rows,
+    size_on_disk,
 )
 
 if TYPE_CHECKING:
@@ -31,130 +30,110 @@ if TYPE_CHECKING:
     from fasttext_app.model.artifact import Artifact
     from fasttext_app.model.quantize import Retrain
 
+SCORES = ("examples", "accuracy", "exact_match", "macro_f1")
+
+_cutoff = Option(min=0, help="Number of rows to keep, those with the largest norms; 0: all.")
+_product = Option("--product", help="Use product quantization, as .ftz files do: smaller, lossier.")
+_qout = Option("--qout", help="Quantize the output layer too; needs 256 labels or more.")
+_retrain = Option(metavar="SPEC", help="Data to retrain the rows that --cutoff keeps on.")
+
 
 def quantize(
     model: ModelArgument,
-    output: Annotated[Path, typer.Option("--output", help="The smaller model's directory.")],
-    cutoff: Annotated[
-        int,
-        typer.Option(
-            "--cutoff", min=0, help="Keep this many rows, those of the largest norms; 0: all."
-        ),
-    ] = 0,
-    product: Annotated[
-        bool,
-        typer.Option("--product", help="Product codes, as in an .ftz: smaller, less exact."),
-    ] = False,
-    dsub: Annotated[
-        int | None, typer.Option("--dsub", min=1, help="Numbers that share a code.  [default: 2]")
-    ] = None,
-    qnorm: Annotated[
-        bool, typer.Option("--qnorm", help="Code the norms of rows by themselves.")
-    ] = False,
-    qout: Annotated[
-        bool, typer.Option("--qout", help="Code the linear layer too; for 256 labels or more.")
-    ] = False,
-    retrain: Annotated[
-        str | None,
-        typer.Option(
-            "--retrain", metavar="SPEC", help="Train the rows that --cutoff keeps on this data."
-        ),
-    ] = None,
+    output: Annotated[Path, Option(help="Directory of the smaller model.")],
+    cutoff: Annotated[int, _cutoff] = 0,
+    product: Annotated[bool, _product] = False,
+    dsub: Annotated[int | None, Option(min=1, help="Numbers per code.", show_default="2")] = None,
+    qnorm: Annotated[bool, Option("--qnorm", help="Quantize row norms separately.")] = False,
+    qout: Annotated[bool, _qout] = False,
+    retrain: Annotated[str | None, _retrain] = None,
     epochs: Annotated[
-        int | None, typer.Option("--epochs", help="Of --retrain.  [default: as in training]")
+        int | None, Option(help="Epochs of --retrain.", show_default="the model's own")
     ] = None,
     lr: Annotated[
-        float | None, typer.Option("--lr", help="Of --retrain.  [default: as in training]")
+        float | None, Option(help="Learning rate of --retrain.", show_default="the model's own")
     ] = None,
-    data: DataOption = None,
+    data: ScoredDataOption = None,
     split: SplitOption = None,
-    text_column: TextColumnOption = None,
+    text_column: TextColumnsOption = None,
     label_column: LabelColumnOption = None,
     errors: ErrorsOption = None,
     settings: SetOption = None,
     threads: ThreadsOption = None,
-    json: JsonOption = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Make a model smaller: a quarter of the table, by rows of 8-bit numbers, or less.
+    """Shrink a model: store its embedding table as 8-bit numbers or product codes.
 
-    Size and accuracy are shown before and after, the accuracy where there is data to score.
+    Shows the size and, where there is data to score, the accuracy before and after.
     """
-    from fasttext_app.cli.render import tables as console
+    from fasttext_app.cli.render import console
+    from fasttext_app.cli.render.model import show_quantized
     from fasttext_app.config.loading import flat_layer
     from fasttext_app.errors import DataError
     from fasttext_app.inference.classifier import TextClassifier
     from fasttext_app.inference.load import load_classifier
     from fasttext_app.model.quantize import product_quantize
-    from fasttext_app.model.quantize import quantize as quantize_numbers
+    from fasttext_app.model.quantize import quantize as quantize_to_8_bits
 
     if not product and (qnorm or qout or dsub is not None):
-        raise typer.BadParameter(
-            "--dsub, --qnorm and --qout go with --product", param_hint="--product"
-        )
+        raise BadParameter("is needed for --dsub, --qnorm and --qout", param_hint="--product")
     if retrain is not None and not cutoff:
-        raise typer.BadParameter("goes with --cutoff", param_hint="--retrain")
+        raise BadParameter("needs --cutoff", param_hint="--retrain")
     if retrain is None and (epochs is not None or lr is not None):
-        raise typer.BadParameter("--epochs and --lr go with --retrain", param_hint="--retrain")
-    check_other_folder(model, output)
+        raise BadParameter("is needed for --epochs and --lr", param_hint="--retrain")
+    check_new_model(model, output)
     original = load_classifier(model, threads=threads or 0)
-    reading = (text_column, label_column, errors)
-    train_on = None
+    reading = Reading(text_column, label_column, errors, settings)
+    retrainer = None
     if retrain is not None:
-        layer = flat_layer({k: v for k, v in (("epochs", epochs), ("lr", lr)) if v is not None})
-        train_on = _retrainer(original, data_layer(retrain, *reading), settings, layer)
-    smaller = TextClassifier(
+        flags = {"epochs": epochs, "lr": lr}
+        training = flat_layer({name: value for name, value in flags.items() if value is not None})
+        retrainer = _retrainer(original, retrain, reading, training)
+    artifact = (
         product_quantize(
-            original.artifact, cutoff, width=dsub or 2, norms=qnorm, output=qout, retrain=train_on
+            original.artifact, cutoff, width=dsub or 2, norms=qnorm, output=qout, retrain=retrainer
         )
         if product
-        else quantize_numbers(original.artifact, cutoff, retrain=train_on),
-        threads=threads or 0,
+        else quantize_to_8_bits(original.artifact, cutoff, retrain=retrainer)
     )
-    before, after = _figures(original), _figures(smaller)
+    smaller = TextClassifier(artifact, threads=threads or 0)
+    before, after = _table_size(original), _table_size(smaller)
     try:
-        rows, config = open_scored(original, data, split, reading, settings)
-        for figures, scored in ((before, original), (after, smaller)):
-            scores = scored.evaluate_batches(rows(), data=config)
-            names = ("examples", "accuracy", "exact_match", "macro_f1")
-            figures |= {name: value for name, value in scores.items() if name in names}
+        scan, config = scored_rows(original, data, split, reading)
+        for summary, classifier in ((before, original), (after, smaller)):
+            scores = classifier.evaluate_batches(scan(), data=config)
+            summary |= {name: value for name, value in scores.items() if name in SCORES}
     except DataError as error:
         if data is not None or split is not None:
             raise
-        console.err.print(f"the accuracy is not measured; pass --data SPEC ({error})")
+        console.err.print(f"accuracy was not measured; pass --data SPEC ({error})")
     smaller.save(output)
-    before["bytes"], after["bytes"] = bytes_of(model), bytes_of(output)
-    if json:
+    before["bytes"], after["bytes"] = size_on_disk(model), size_on_disk(output)
+    if as_json:
         print_json({"output": str(output), "before": before, "after": after})
         return
-    console.show_quantized(before, after)
-    typer.echo(f"saved the smaller model to {output}")
+    show_quantized(before, after)
+    echo(f"saved the smaller model to {output}")
 
 
-def _retrainer(
-    model: TextClassifier, data: Layer, assignments: list[str] | None, training: Layer
-) -> Retrain:
-    """Return what trains a model on with the training rows of a SPEC, which is opened here."""
+def _retrainer(model: TextClassifier, spec: str, reading: Reading, training: Layer) -> Retrain:
+    """Open the training rows of a SPEC, and return a function that retrains a model on them."""
     from fasttext_app.cli.render.progress import TrainProgress
-    from fasttext_app.config.loading import parse_assignments, resolve
     from fasttext_app.data.spec import open_source
     from fasttext_app.pipeline import retrain
 
-    chosen = only_section("data", parse_assignments(assignments or []))
-    config = resolve(model.config.model_dump(), chosen, data).data
+    config = reading.config_for(model, spec).data
     source = open_source(config, weights=config.weight_column is not None)
-    reads = {"label_separator": config.label_separator, "soft_labels": config.soft_labels}
-    layer = {**training, "data": reads}
+    labels = {"label_separator": config.label_separator, "soft_labels": config.soft_labels}
 
-    def train_on(artifact: Artifact) -> Artifact:
-        progress = TrainProgress()
-        try:
-            return retrain(artifact, source.scan(config.train_split), layer, progress)
-        finally:
-            progress.close()
+    def retrain_on_rows(artifact: Artifact) -> Artifact:
+        rows = source.scan(config.train_split)
+        with TrainProgress() as progress:
+            return retrain(artifact, rows, {**training, "data": labels}, progress)
 
-    return train_on
+    return retrain_on_rows
 
 
-def _figures(model: TextClassifier) -> dict[str, Any]:
+def _table_size(model: TextClassifier) -> dict[str, Any]:
     table = model.artifact.table
     return {"bytes": 0, "rows": len(table), "table_bytes": table.nbytes}

@@ -13,7 +13,6 @@ from fasttext_app.tuning.study import as_param
 from fasttext_app.tuning.trial import TuneResult
 
 FIGURES = ("number", "state", "figure", "epoch", "epochs_done", "seconds", "bytes", "reason")
-COLUMNS = 4  # of small pictures
 
 
 def best_toml(result: TuneResult) -> str:

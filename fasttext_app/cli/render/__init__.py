@@ -1,1 +1,1 @@
-"""Tables, progress and plots: how the command line shows results."""
+"""Tables, progress bars and plots: how the command line shows results."""

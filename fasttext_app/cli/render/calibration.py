@@ -1,4 +1,4 @@
-"""What is shown to a person of probabilities: can they be trusted, and where to cut them."""
+"""What ``calibrate`` and ``threshold`` found: the temperature, the thresholds, the cut."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from typing import Any
 
 from rich.text import Text
 
-from fasttext_app.cli.render.tables import new_table, out, pairs_table
-from fasttext_app.model.calibration import Calibration
+from fasttext_app.cli.render.console import new_table, out, pairs_table
 
-WIDTH = 20  # of a bar, in characters
-FIGURES = {
+MEASURES = {
     "ece": "expected calibration error",
     "mce": "maximum calibration error",
     "nll": "negative log-likelihood",
@@ -19,82 +17,46 @@ FIGURES = {
 }
 
 
-def show_reliability(calibration: Calibration) -> None:
-    """Show the reliability diagram: for each bin, the share that is right as a bar, `|` its ideal.
-
-    Empty bins are left out.
-    """
-    what = "pairs of text and label" if calibration["over"] == "pairs" else "texts"
-    right = "true" if calibration["over"] == "pairs" else "right"
-    title = f"Reliability ({calibration['count']:,} {what}; a bar should end at its |)"
-    numbers = ("count", "mean probability", right)
-    table = new_table(title, "probability", *numbers, "", numbers=numbers)
-    for row in calibration["bins"]:
-        if row["count"]:
-            table.add_row(
-                f"{row['low']:.2f}-{row['high']:.2f}",
-                f"{row['count']:,}",
-                f"{row['confidence']:.3f}",
-                f"{row['share']:.3f}",
-                Text(_bar(row["share"], row["confidence"])),
-            )
-    out.print(table)
-
-
-def _bar(share: float, ideal: float) -> str:
-    """Draw a bar with a mark in it.
-
-    >>> _bar(0.25, 0.5)
-    '█████    |'
-    """
-    filled = round(share * WIDTH)
-    mark = max(round(ideal * WIDTH) - 1, 0)
-    cells = ["█" if place < filled else " " for place in range(WIDTH)]
-    cells[mark] = "|"
-    return "".join(cells).rstrip()
-
-
 def show_calibrated(record: Mapping[str, Any]) -> None:
-    """Show a model's record: what its temperature did, and its thresholds."""
+    """Show the calibration record of a model: the effect of its temperature, its thresholds."""
     if "temperature" in record:
-        found = record["temperature"]
-        title = f"Calibrated on {found['rows']:,} rows of {found['source']}"
-        table = new_table(title, "", "before", "after", numbers=("before", "after"))
-        table.add_row("temperature", "1", f"{found['value']:.4f}")
-        for name, label in FIGURES.items():
-            cells = (f"{found[side][name]:.4f}" for side in ("before", "after"))
-            table.add_row(label, *cells)
+        fit = record["temperature"]
+        title = f"Calibrated on {fit['rows']:,} rows of {fit['source']}"
+        table = new_table(title, "", "before", "after", numeric=("before", "after"))
+        table.add_row("temperature", "1", f"{fit['value']:.4f}")
+        for key, name in MEASURES.items():
+            table.add_row(name, f"{fit['before'][key]:.4f}", f"{fit['after'][key]:.4f}")
         out.print(table)
     if "thresholds" in record:
         _show_thresholds(record["thresholds"])
 
 
-def _show_thresholds(fitted: Mapping[str, Any]) -> None:
-    title = f"Thresholds for {fitted['goal']}, on {fitted['rows']:,} rows of {fitted['source']}"
-    table = new_table(title, "label", "threshold", numbers=("threshold",))
-    for name, value in fitted["values"].items():
+def _show_thresholds(fit: Mapping[str, Any]) -> None:
+    title = f"Thresholds for {fit['goal']}, on {fit['rows']:,} rows of {fit['source']}"
+    table = new_table(title, "label", "threshold", numeric=("threshold",))
+    for name, value in fit["values"].items():
         table.add_row(Text(name), f"{value:.4f}")
     out.print(table)
-    for key, why in (
-        ("without_positives", "no row has it, so its threshold is 0.5"),
-        ("unreached", f"no threshold reaches {fitted['goal']}, so its own is the nearest"),
+    for key, reason in (
+        ("without_positives", "no row has this label; its threshold is 0.5"),
+        ("unreached", f"no threshold reaches {fit['goal']}; the nearest one is used"),
     ):
-        if fitted[key]:
-            out.print(Text(f"{', '.join(fitted[key])}: {why}"))
+        if fit[key]:
+            out.print(Text(f"{', '.join(fit[key])}: {reason}"))
 
 
 def show_cut(cut: Mapping[str, Any]) -> None:
-    """Show from which probability on the wanted share of texts is kept."""
-    rows = {
+    """Show the threshold that keeps a share of the texts, and how many texts tie at it."""
+    values = {
         "texts": cut["texts"],
         f"threshold of {cut['label']}": repr(cut["threshold"]),
-        "keeps": f"{cut['kept']:,} ({cut['kept'] / cut['texts']:.2%})",
+        "kept": f"{cut['kept']:,} ({cut['kept'] / cut['texts']:.2%})",
     }
-    out.print(pairs_table(f"The likeliest {100 * cut['keep']:g}% of {cut['input']}", rows))
+    out.print(pairs_table(f"The most likely {100 * cut['keep']:g}% of {cut['input']}", values))
     if cut["kept"] > cut["wanted"]:
         out.print(
             Text(
                 f"{cut['ties']:,} texts have exactly this probability, so {cut['wanted']:,} cannot "
-                f"be kept alone; from {cut['above_threshold']!r} on, {cut['above']:,} are"
+                f"be kept alone; a threshold of {cut['above_threshold']!r} keeps {cut['above']:,}"
             )
         )

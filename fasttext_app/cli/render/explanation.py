@@ -1,9 +1,8 @@
-"""Explanations for a person: words colored by what they add, and a table that adds up."""
+"""Explanations: words colored by what they add to a logit, and a table of what adds up to it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from html import escape
 
 from rich.color import Color
@@ -12,15 +11,15 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from fasttext_app.inference.explain import Explanation, LabelFeature, Total
+from fasttext_app.inference.explain import Explanation, LabelFeature
 
 RGB = tuple[int, int, int]
 
-FOR: RGB = (59, 130, 246)  # blue and orange, which most color-blind people tell apart
+FOR: RGB = (59, 130, 246)  # blue and orange, which most color-blind people can tell apart
 AGAINST: RGB = (249, 115, 22)
-FAINT = 0.05  # what adds less than this part of the largest is not colored
-DEEPEST = 0.5  # how much of the page's own background the strongest color covers
-MOST_UNKNOWN = 20
+MIN_STRENGTH = 0.05  # weaker pieces are not colored
+MAX_OPACITY = 0.5  # of a color on the page's own background
+MAX_UNKNOWN = 20
 
 STYLE = """
 :root { color-scheme: light dark; }
@@ -36,109 +35,100 @@ tr.sum td { border-top: 1px solid #8888; }
 """
 
 
-@dataclass(frozen=True)
-class _Sum:
-    """The rows of the table that adds up to the logit."""
-
-    largest: Sequence[Total]
-    """Those that add most, then those that take most away."""
-    others: int
-    rest: float
-
-    @classmethod
-    def of(cls, explanation: Explanation, top: int) -> _Sum:
-        totals = explanation.totals()
-        largest = [total for total in totals[:top] if total.value > 0]
-        largest += [total for total in totals[: -top - 1 : -1] if total.value < 0]
-        known = sum(total.value for total in totals) - sum(total.value for total in largest)
-        return cls(largest, len(totals) - len(largest), known)
-
-    def rows(self, explanation: Explanation) -> Iterator[tuple[str, str, str, float]]:
-        for total in self.largest:
-            yield total.name, total.kind, str(total.count), total.value
-        if self.others:
-            yield f"{self.others} other{'s' * (self.others != 1)}", "", "", self.rest
-        yield "bias", "", "", explanation.bias
+# --- the content, for both forms
 
 
 def _title(explanation: Explanation) -> str:
-    shown = f"Why {explanation.label}"
+    title = f"Why {explanation.label}"
     if explanation.against is not None:
-        shown += f" rather than {explanation.against}"
-    return f"{shown} (probability of {explanation.label}: {explanation.probability:.4f})"
+        title += f" rather than {explanation.against}"
+    return f"{title} (probability of {explanation.label}: {explanation.probability:.4f})"
 
 
-def _logit_name(explanation: Explanation) -> str:
-    return "logit" if explanation.against is None else "difference of logits"
+def _strengths(explanation: Explanation) -> Iterator[tuple[str, float | None, float]]:
+    """Yield the pieces of the text with their value, and that value as a share of the largest."""
+    pieces = explanation.pieces()
+    largest = max((abs(value) for _, value in pieces if value is not None), default=0.0)
+    for text, value in pieces:
+        strength = value / largest if value is not None and largest else 0.0
+        yield text, value, strength if abs(strength) >= MIN_STRENGTH else 0.0
+
+
+def _rows(explanation: Explanation, top: int) -> Iterator[tuple[str, str, str, str]]:
+    """Yield the rows whose values add up to the logit, and the logit itself."""
+    totals = explanation.totals()
+    largest = [total for total in totals[:top] if total.value > 0]
+    largest += [total for total in totals[: -top - 1 : -1] if total.value < 0]
+    for total in largest:
+        yield total.name, total.kind, str(total.count), f"{total.value:+.4f}"
+    others = len(totals) - len(largest)
+    if others:
+        rest = sum(total.value for total in totals) - sum(total.value for total in largest)
+        yield f"{others} other{'s' * (others != 1)}", "", "", f"{rest:+.4f}"
+    yield "bias", "", "", f"{explanation.bias:+.4f}"
+    name = "logit" if explanation.against is None else "difference of logits"
+    yield name, "", "", f"{explanation.logit:+.4f}"
 
 
 def _unknown(explanation: Explanation) -> str:
     names = explanation.unknown()
     if not names:
         return ""
-    rest = f" and {len(names) - MOST_UNKNOWN} more" if len(names) > MOST_UNKNOWN else ""
-    return f"Unknown, add nothing: {' | '.join(names[:MOST_UNKNOWN])}{rest}"
-
-
-def _strengths(explanation: Explanation) -> Iterator[tuple[str, float | None, float]]:
-    """Yield the pieces of the text, each with its value as a part of the largest, -1 to 1."""
-    pieces = explanation.pieces()
-    largest = max((abs(value) for _, value in pieces if value is not None), default=0.0)
-    for shown, value in pieces:
-        strength = value / largest if value is not None and largest else 0.0
-        yield shown, value, strength if abs(strength) >= FAINT else 0.0
+    rest = f" and {len(names) - MAX_UNKNOWN} more" if len(names) > MAX_UNKNOWN else ""
+    return f"Unknown, add nothing: {' | '.join(names[:MAX_UNKNOWN])}{rest}"
 
 
 # --- the terminal
 
 
 def show_explanation(explanation: Explanation, top: int, console: Console) -> None:
-    """Show one text: its words in color, and what adds most to the logit and takes most away."""
-    console.print(Text.assemble(*map(_colored, _strengths(explanation))))
+    """Show one text with its words in color, and the features that add most and least."""
+    pieces = (_colored(text, strength) for text, _, strength in _strengths(explanation))
+    console.print(Text.assemble(*pieces))
     table = _table(_title(explanation), "feature", "kind", "times", "adds")
-    for name, kind, count, value in _Sum.of(explanation, top).rows(explanation):
-        table.add_row(_plain(name), kind, count, f"{value:+.4f}")
+    *parts, logit = _rows(explanation, top)
+    for name, *cells in parts:
+        table.add_row(_printable(name), *cells)
     table.add_section()
-    table.add_row(_logit_name(explanation), "", "", f"{explanation.logit:+.4f}")
+    table.add_row(*logit)
     console.print(table)
     if unknown := _unknown(explanation):
-        console.print(_plain(unknown))
+        console.print(_printable(unknown))
     console.print()
 
 
 def show_label_features(
     features: Sequence[LabelFeature], title: str, counted: str, console: Console
 ) -> None:
-    """Show what speaks most for a label."""
+    """Show the strongest features of a label, and where they were counted."""
     shared = any(feature.sharing for feature in features)
     table = _table(title, "feature", "kind", "times", "adds alone", *(["sharing"] * shared))
     for feature in features:
-        figures = (f"{feature.count:,}", f"{feature.value:+.3f}", f"{feature.sharing:,}")
-        table.add_row(_plain(feature.name), feature.kind, *figures[: 2 + shared])
+        cells = [f"{feature.count:,}", f"{feature.value:+.3f}", f"{feature.sharing:,}"]
+        table.add_row(_printable(feature.name), feature.kind, *cells[: 2 + shared])
     console.print(table)
     console.print(Text(counted))
 
 
 def _table(title: str, *columns: str) -> Table:
     table = Table(
-        title=_plain(title), title_justify="left", title_style="bold", header_style="bold"
+        title=_printable(title), title_justify="left", title_style="bold", header_style="bold"
     )
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number > 1 else "left", overflow="fold")
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="right" if index > 1 else "left", overflow="fold")
     return table
 
 
-def _plain(text: str) -> Text:
-    """Return text that cannot command the terminal: what is not printable becomes a space."""
+def _printable(text: str) -> Text:
+    """Replace what is not printable by spaces, so that a text cannot control the terminal."""
     return Text("".join(letter if letter.isprintable() else " " for letter in text))
 
 
-def _colored(piece: tuple[str, float | None, float]) -> Text:
-    shown, _, strength = piece
-    text = _plain(shown)
+def _colored(piece: str, strength: float) -> Text:
+    text = _printable(piece)
     if strength:
-        base = FOR if strength > 0 else AGAINST
-        paled = (round(255 + (part - 255) * abs(strength)) for part in base)
+        color = FOR if strength > 0 else AGAINST
+        paled = (round(255 + (part - 255) * abs(strength)) for part in color)
         text.stylize(Style(color="black", bgcolor=Color.from_rgb(*paled)))
     return text
 
@@ -147,14 +137,14 @@ def _colored(piece: tuple[str, float | None, float]) -> Text:
 
 
 def html_page(explanations: Iterable[Explanation], title: str, top: int) -> Iterator[str]:
-    """Yield the parts of one self-contained page; nothing of a text is taken as HTML."""
+    """Yield the parts of one self-contained page; every text is escaped."""
     yield (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
         f"<h1>{escape(title)}</h1>\n"
-        f'<p class="key"><span style="{_css(1)}">blue</span> words speak for the label, '
-        f'<span style="{_css(-1)}">orange</span> ones against it; an n-gram counts for its words '
+        f'<p class="key">Words in <span style="{_css(1)}">blue</span> speak for the label, words '
+        f'in <span style="{_css(-1)}">orange</span> against it; an n-gram counts for its words '
         "in equal parts.</p>\n"
     )
     for explanation in explanations:
@@ -163,32 +153,30 @@ def html_page(explanations: Iterable[Explanation], title: str, top: int) -> Iter
 
 
 def _html_section(explanation: Explanation, top: int) -> str:
-    text = "".join(map(_html_piece, _strengths(explanation)))
+    pieces = "".join(_html_piece(*piece) for piece in _strengths(explanation))
+    *parts, (name, _, _, logit) = _rows(explanation, top)
     rows = "".join(
-        f"<tr><td>{escape(name)}</td><td>{kind}</td>"
-        f'<td class="number">{count}</td><td class="number">{value:+.4f}</td></tr>\n'
-        for name, kind, count, value in _Sum.of(explanation, top).rows(explanation)
+        f"<tr><td>{escape(feature)}</td><td>{kind}</td>"
+        f'<td class="number">{count}</td><td class="number">{value}</td></tr>\n'
+        for feature, kind, count, value in parts
     )
     unknown = _unknown(explanation)
     return (
-        f'<section>\n<p class="text">{text}</p>\n<p>{escape(_title(explanation))}</p>\n'
+        f'<section>\n<p class="text">{pieces}</p>\n<p>{escape(_title(explanation))}</p>\n'
         '<table>\n<tr><th>feature</th><th>kind</th><th class="number">times</th>'
         f'<th class="number">adds</th></tr>\n{rows}'
-        f'<tr class="sum"><td colspan="3">{_logit_name(explanation)}</td>'
-        f'<td class="number">{explanation.logit:+.4f}</td></tr>\n</table>\n'
-        + (f"<p>{escape(unknown)}</p>\n" if unknown else "")
-        + "</section>\n"
+        f'<tr class="sum"><td colspan="3">{name}</td><td class="number">{logit}</td></tr>\n'
+        "</table>\n" + (f"<p>{escape(unknown)}</p>\n" if unknown else "") + "</section>\n"
     )
 
 
-def _html_piece(piece: tuple[str, float | None, float]) -> str:
-    shown, value, strength = piece
+def _html_piece(text: str, value: float | None, strength: float) -> str:
     if value is None:
-        return escape(shown)
+        return escape(text)
     style = f' style="{_css(strength)}"' if strength else ""
-    return f'<span title="{value:+.4f}"{style}>{escape(shown)}</span>'
+    return f'<span title="{value:+.4f}"{style}>{escape(text)}</span>'
 
 
 def _css(strength: float) -> str:
     red, green, blue = FOR if strength > 0 else AGAINST
-    return f"background: rgb({red} {green} {blue} / {abs(strength) * DEEPEST:.2f})"
+    return f"background: rgb({red} {green} {blue} / {abs(strength) * MAX_OPACITY:.2f})"

@@ -1,26 +1,59 @@
-"""A training run as it goes, drawn with Rich on stderr."""
+"""The progress of a training run on stderr: a live bar on a terminal, and a line for each epoch."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 
-from fasttext_app.cli.render.tables import err
+from fasttext_app.cli.render.console import err
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.progress import Progress, ProgressColumn
 
-    from fasttext_app.training.events import Event
+    from fasttext_app.training.events import EpochEnd, Event, TrainBegin
 
 
-class TrainProgress:
-    """Renders the trainer's events: a live bar on a terminal, a line for each epoch elsewhere."""
+class LiveBar:
+    """A progress bar, shown from :meth:`start` to the end of the ``with`` block."""
 
     def __init__(self, console: Console = err) -> None:
-        self._console = console
-        self._progress: Progress | None = None
-        self._task: TaskID | None = None
+        self.console = console
+        self.progress: Progress | None = None
+        """None while no bar is shown."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def start(self, *columns: str | ProgressColumn, total: float, **fields: Any) -> None:
+        """Show the bar, with ``fields`` for the ``{task.fields[...]}`` of its columns."""
+        from rich.progress import Progress
+
+        self.progress = Progress(*columns, console=self.console, transient=True)
+        self.progress.add_task("", total=total, **fields)
+        self.progress.start()
+
+    def update(self, completed: float, **fields: Any) -> None:
+        """Change what the bar shows, if it is there."""
+        if self.progress is not None:
+            task = self.progress.tasks[0]
+            self.progress.update(task.id, completed=completed, **fields)
+
+    def close(self) -> None:
+        """Remove the bar."""
+        if self.progress is not None:
+            self.progress.stop()
+            self.progress = None
+
+
+class TrainProgress(LiveBar):
+    """Show the events of a training run: a line for each epoch, and a live bar on a terminal."""
+
+    def __init__(self, console: Console = err) -> None:
+        super().__init__(console)
         self._epochs, self._texts, self._monitor = 0, 0, ""
 
     def __call__(self, event: Event) -> None:
@@ -30,74 +63,58 @@ class TrainProgress:
         if isinstance(event, TrainBegin):
             self._begin(event)
         elif isinstance(event, StepEnd):
-            self._step(event)
+            self.update(
+                (event.epoch - 1) * self._texts + event.texts,
+                epoch=f"{event.epoch}/{self._epochs}",
+                loss=event.loss,
+                lr=event.lr,
+                speed=event.texts_per_second,
+            )
         elif isinstance(event, EpochEnd):
-            self._console.print(self._epoch_line(event))
+            self.console.print(self._epoch_line(event))
         elif isinstance(event, CheckpointEnd):
             if event.problem:
-                self._console.print(f"no checkpoint: {event.problem}; training goes on")
+                self.console.print(f"no checkpoint: {event.problem}; training continues")
         else:
             self.close()
 
-    def close(self) -> None:
-        """Take the live bar away."""
-        if self._progress is not None:
-            self._progress.stop()
-            self._progress = None
-
-    def _begin(self, event: Any) -> None:
-        self._epochs, self._texts = event.epochs, event.texts
-        self._monitor = event.monitor
-        self._console.print(
+    def _begin(self, event: TrainBegin) -> None:
+        self._epochs, self._texts, self._monitor = event.epochs, event.texts, event.monitor
+        self.console.print(
             f"training on {event.texts:,} texts, {event.validation_texts:,} held out for "
             f"validation, device {event.device}"
         )
         if event.resumed_from:
-            self._console.print(f"going on from {event.resumed_from}")
-        if not self._console.is_terminal:
+            self.console.print(f"resuming from {event.resumed_from}")
+        if not self.console.is_terminal:
             return
-        from rich import progress
+        from rich.progress import BarColumn, TimeRemainingColumn
 
-        self._progress = progress.Progress(
-            progress.TextColumn("epoch {task.fields[epoch]}"),
-            progress.BarColumn(),
-            progress.TextColumn("loss {task.fields[loss]:.4f}  lr {task.fields[lr]:.4g}"),
-            progress.TextColumn("{task.fields[speed]:,.0f} texts/s"),
-            progress.TimeRemainingColumn(),
-            console=self._console,
-            transient=True,
-        )
-        self._task = self._progress.add_task(
-            "train",
+        self.start(
+            "epoch {task.fields[epoch]}",
+            BarColumn(),
+            "loss {task.fields[loss]:.4f}  lr {task.fields[lr]:.4g}",
+            "{task.fields[speed]:,.0f} texts/s",
+            TimeRemainingColumn(),
             total=event.texts * event.epochs,
             epoch=f"1/{event.epochs}",
             loss=0.0,
             lr=0.0,
             speed=0.0,
         )
-        self._progress.start()
 
-    def _step(self, event: Any) -> None:
-        if self._progress is not None and self._task is not None:
-            self._progress.update(
-                self._task,
-                completed=(event.epoch - 1) * self._texts + event.texts,
-                epoch=f"{event.epoch}/{self._epochs}",
-                loss=event.loss,
-                lr=event.lr,
-                speed=event.texts_per_second,
-            )
-
-    def _epoch_line(self, event: Any) -> str:
+    def _epoch_line(self, event: EpochEnd) -> str:
         record = event.record
-        line = f"epoch {record.epoch}/{self._epochs}  loss {record.train_loss:.4f}"
+        parts = [f"epoch {record.epoch}/{self._epochs}", f"loss {record.train_loss:.4f}"]
         if record.validation_loss is not None:
-            line += (
-                f"  validation loss {record.validation_loss:.4f}"
-                f"  accuracy {record.validation_accuracy:.4f}"
-                f"  macro F1 {record.validation_macro_f1:.4f}"
-            )
+            parts += [
+                f"validation loss {record.validation_loss:.4f}",
+                f"accuracy {record.validation_accuracy:.4f}",
+                f"macro F1 {record.validation_macro_f1:.4f}",
+            ]
         if record.validation_score is not None:
-            line += f"  {self._monitor} {record.validation_score:.4f}"
-        line += f"  {record.texts_per_second:,.0f} texts/s"
-        return line + ("  (best)" if event.best and record.validation_loss is not None else "")
+            parts.append(f"{self._monitor} {record.validation_score:.4f}")
+        parts.append(f"{record.texts_per_second:,.0f} texts/s")
+        if event.best and record.validation_loss is not None:
+            parts.append("(best)")
+        return "  ".join(parts)

@@ -1,0 +1,44 @@
+"""``fasttext-app data``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from typer import Argument, Option
+
+from fasttext_app.cli.options import (
+    SPEC_HELP,
+    ErrorsOption,
+    JsonOption,
+    LabelColumnOption,
+    Reading,
+    SetOption,
+    TextColumnsOption,
+    print_json,
+)
+
+
+def data(
+    source: Annotated[str, Argument(metavar="SPEC", help=SPEC_HELP)],
+    split: Annotated[str, Option(help="Split to describe.")] = "train",
+    text_column: TextColumnsOption = None,
+    label_column: LabelColumnOption = None,
+    errors: ErrorsOption = None,
+    settings: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a dataset's size, text lengths, label balance and first rows."""
+    from fasttext_app.cli.render.data import show_data
+    from fasttext_app.config.loading import parse_assignments, resolve
+    from fasttext_app.data.describe import describe_data
+    from fasttext_app.data.spec import open_source
+
+    reading = Reading(text_column, label_column, errors)
+    config = resolve(parse_assignments(settings or []), reading.layer(source)).data
+    description = describe_data(
+        open_source(config), split, config.label_separator, soft=config.soft_labels
+    )
+    if as_json:
+        print_json(description)
+    else:
+        show_data(description)

@@ -1,0 +1,52 @@
+"""``fasttext-app export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, BadParameter, Option, echo
+
+from fasttext_app.cli.options import ModelArgument
+
+FORMATS = {".bin": "fasttext-bin", ".ftz": "fasttext-ftz", ".vec": "vec"}
+
+_format = Option(
+    "--format",
+    metavar="|".join(FORMATS.values()),
+    help="File format.",
+    show_default="by the suffix of FILE",
+)
+
+
+def export(
+    model: ModelArgument,
+    file: Annotated[Path, Argument(help="File to write.")],
+    form: Annotated[str | None, _format] = None,
+    seed: Annotated[int, Option(help="Random seed of the codes of an .ftz file.")] = 0,
+) -> None:
+    """Export a model to a fastText file with the same labels and probabilities.
+
+    A model that fastText cannot represent is refused; `train --config fasttext` trains models that
+    it can.
+    """
+    from fasttext_app.errors import ArtifactError
+    from fasttext_app.fasttext.convert import to_fasttext
+    from fasttext_app.fasttext.file_format import write_file
+    from fasttext_app.fasttext.word_vectors import classifier_vectors, write_vectors
+    from fasttext_app.inference.load import load_artifact_or_fasttext
+
+    if file.is_dir():
+        raise ArtifactError(f"{file}: is a folder; name a file")
+    form = form or FORMATS.get(file.suffix)
+    if form not in FORMATS.values():
+        raise BadParameter(
+            f"name FILE with .bin, .ftz or .vec, or choose one of {', '.join(FORMATS.values())}",
+            param_hint="--format",
+        )
+    artifact = load_artifact_or_fasttext(model)
+    if form == "vec":
+        write_vectors(classifier_vectors(artifact.encoder(), artifact), file)
+    else:
+        write_file(to_fasttext(artifact, quantized=form == "fasttext-ftz", seed=seed), file)
+    echo(f"wrote {file} ({file.stat().st_size / 1e6:,.1f} MB)")

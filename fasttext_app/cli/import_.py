@@ -1,0 +1,51 @@
+"""``fasttext-app import``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option, echo
+
+from fasttext_app.cli.options import JsonOption, print_json
+
+_label = Option(metavar="PREFIX", help="Label prefix to remove.", show_default="the one they share")
+
+
+def import_(
+    file: Annotated[Path, Argument(help="A fastText .bin or .ftz file.")],
+    output: Annotated[Path, Option(help="Model directory.")],
+    label: Annotated[str | None, _label] = None,
+    dequantize: Annotated[
+        bool, Option("--dequantize", help="Decode a quantized table into floats.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Convert a fastText file into a model directory that gives the same predictions."""
+    from fasttext_app.fasttext.convert import from_fasttext
+    from fasttext_app.fasttext.file_format import read_file
+    from fasttext_app.model.directory import check_target, save_artifact
+
+    check_target(output)
+    artifact = from_fasttext(read_file(file), str(file), prefix=label, dequantize=dequantize)
+    save_artifact(artifact, output)
+    rows, dim = artifact.table.shape
+    quantized = "codes" in artifact.tensors
+    if as_json:
+        print_json(
+            {
+                "output": str(output),
+                "labels": len(artifact.labels),
+                "vocabulary": len(artifact.vocabulary),
+                "table_rows": rows,
+                "dim": dim,
+                "loss": artifact.config.model.loss,
+                "quantised": quantized,
+            }
+        )
+        return
+    echo(
+        f"imported {file} to {output}: {len(artifact.labels):,} labels, "
+        f"{len(artifact.vocabulary):,} words, {rows:,} rows of {dim} "
+        f"{'codes' if quantized else 'floats'}, loss {artifact.config.model.loss}"
+    )

@@ -1,0 +1,56 @@
+"""The two consoles and the shape of a table: results go to stdout, progress to stderr."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def new_table(title: str, *columns: str, numeric: Sequence[str] = ()) -> Table:
+    """Return an empty table whose ``numeric`` columns are right-aligned."""
+    table = Table(title=Text(title), title_justify="left", title_style="bold", header_style="bold")
+    for column in columns:
+        justify = "right" if column in numeric else "left"
+        table.add_column(Text(column), justify=justify, overflow="fold")
+    return table
+
+
+def pairs_table(title: str, values: Mapping[str, object], columns: int = 1) -> Table:
+    """Return a table of names and values, which fill ``columns`` pairs of columns one by one."""
+    table = Table(title=Text(title), title_justify="left", title_style="bold", show_header=False)
+    for _ in range(columns):
+        table.add_column(style="cyan")
+        table.add_column(overflow="fold")
+    cells = [(name, Text(format_value(value))) for name, value in values.items()]
+    height = -(-len(cells) // columns)
+    for row in range(height):
+        table.add_row(*(cell for pair in cells[row::height] for cell in pair))
+    return table
+
+
+def format_value(value: object) -> str:
+    """Return a value for a person: integers with separators, floats with four digits.
+
+    >>> format_value(12345), format_value(0.5), format_value(True)
+    ('12,345', '0.5000', 'True')
+    """
+    if isinstance(value, bool):
+        return str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:,.4f}" if isinstance(value, float) else str(value)
+
+
+def readable(key: str) -> str:
+    """Return the name of a value by its key.
+
+    >>> readable("validation_macro_f1")
+    'validation macro F1'
+    """
+    return key.replace("_f1", " F1").replace("_", " ")

@@ -1,0 +1,53 @@
+"""Rows, lengths and label balance: ``data``, and ``train --dry-run``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.text import Text
+
+from fasttext_app.cli.render.console import new_table, out, pairs_table, readable
+
+MAX_TEXT = 200  # characters of a row's text
+
+
+def show_data(description: Mapping[str, Any]) -> None:
+    """Show the description of one split of a dataset; see ``describe_data``."""
+    words = description["words"]
+    values = {
+        "split": description["split"],
+        "splits": ", ".join(description["splits"]) or "one file",
+        "rows": description["rows"],
+        "empty texts": description["empty_texts"],
+        "words": words["total"],
+        "words per text": f"mean {words['mean']:.1f}, median {words['median']:.0f}, "
+        f"longest {words['longest']:,}",
+    }
+    out.print(pairs_table(f"Data {description['source']}", values))
+    show_balance(description["labels"])
+    table = new_table("First rows", "label", "text")
+    for row in description["first_rows"]:
+        text = " ".join(row["text"].split())
+        shown = text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
+        table.add_row(Text(row["label"]), Text(shown))
+    out.print(table)
+
+
+def show_statistics(statistics: Mapping[str, Any], dim: int) -> None:
+    """Show the statistics of prepared training data."""
+    values = dict(statistics)
+    labels = values.pop("labels")
+    values["table"] = f"{values['table_rows'] * dim * 4 / 1e6:,.1f} MB at dim {dim}"
+    names = {readable(key): value for key, value in values.items()}
+    out.print(pairs_table("Training data", names))
+    show_balance(labels)
+
+
+def show_balance(labels: Mapping[str, int], title: str = "Labels") -> None:
+    """Show how many rows each label has."""
+    total = max(sum(labels.values()), 1)
+    table = new_table(title, "label", "rows", "share", numeric=("rows", "share"))
+    for name, count in labels.items():
+        table.add_row(Text(name), f"{count:,}", f"{count / total:.1%}")
+    out.print(table)

@@ -1,0 +1,138 @@
+"""The scores of ``evaluate``: summary, per-label table, confusions, reliability table.
+
+Everything is capped to fit a screen; ``--json`` has all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rich.text import Text
+
+from fasttext_app.cli.render.console import new_table, out, pairs_table
+from fasttext_app.model.calibration import Calibration
+from fasttext_app.model.metrics import LabelScores, MultiLabelScores, Scores
+
+MAX_LABELS = 20  # rows of the per-label table
+MAX_MATRIX = 5  # labels of a confusion matrix that is shown whole
+MAX_CONFUSIONS = 5
+BAR_WIDTH = 20
+
+
+def show_scores(scores: Scores | MultiLabelScores) -> None:
+    """Show the scores of an evaluation."""
+    out.print(pairs_table("Evaluation", _summary(scores), columns=2))
+    _show_labels(scores["per_label"])
+    if "confusion_matrix" in scores:
+        _show_confusions(scores["labels"], scores["confusion_matrix"])
+    unknown = scores["unknown_labels"]
+    if unknown:
+        names = ", ".join(f"{name} ({count})" for name, count in unknown.items())
+        out.print(
+            Text(
+                f"{sum(unknown.values())} rows have labels that the model does not know; "
+                f"each counts as an error: {names}"
+            )
+        )
+
+
+def _summary(scores: Scores | MultiLabelScores) -> dict[str, object]:
+    summary: dict[str, object] = {"examples": scores["examples"]}
+    if "accuracy" in scores:
+        summary |= {
+            "accuracy": scores["accuracy"],
+            "macro F1": scores["macro_f1"],
+            "micro F1": scores["micro_f1"],
+        }
+    else:
+        summary |= {
+            "exact match": scores["exact_match"],
+            "micro F1": scores["micro_f1"],
+            "micro precision / recall": (
+                f"{scores['micro_precision']:.4f} / {scores['micro_recall']:.4f}"
+            ),
+            "macro F1": scores["macro_f1"],
+            "sample F1": scores["sample_f1"],
+            "threshold": scores.get("threshold", 0.5),
+            "label ranking precision": scores.get("ranking_precision", 0.0),
+            "R-precision": scores.get("r_precision", 0.0),
+        }
+    for k, precision in scores["precision_at_k"].items():
+        summary[f"P@{k} / R@{k}"] = f"{precision:.4f} / {scores['recall_at_k'][k]:.4f}"
+    if "calibration" in scores:
+        nll = scores["calibration"]["nll"]  # None if the model knows none of the rows' labels
+        summary |= {"ECE": scores["calibration"]["ece"], "NLL": "-" if nll is None else nll}
+    return summary
+
+
+def _show_labels(per_label: Mapping[str, LabelScores]) -> None:
+    title, rows = "Per label", list(per_label.items())
+    if len(rows) > MAX_LABELS:
+        title += f" (the {MAX_LABELS} most frequent of {len(rows)}; --json has all)"
+        rows = sorted(rows, key=lambda row: -row[1]["support"])[:MAX_LABELS]
+    numeric = ("precision", "recall", "F1", "support")
+    table = new_table(title, "label", *numeric, numeric=numeric)
+    for name, row in rows:
+        ratios = (row["precision"], row["recall"], row["f1"])
+        table.add_row(Text(name), *(f"{ratio:.4f}" for ratio in ratios), f"{row['support']:,}")
+    out.print(table)
+
+
+def _show_confusions(labels: Sequence[str], matrix: Sequence[Sequence[int]]) -> None:
+    """Show a small confusion matrix whole, and the most frequent confusions of a large one."""
+    if len(labels) > MAX_MATRIX:
+        confusions = sorted(
+            (-count, row, column)
+            for row, counts in enumerate(matrix)
+            for column, count in enumerate(counts)
+            if count and row != column
+        )
+        if confusions:
+            out.print(Text("Most frequent confusions (true → predicted: rows)", style="bold"))
+        for count, row, column in confusions[:MAX_CONFUSIONS]:
+            out.print(Text(f"  {labels[row]} → {labels[column]}: {-count:,}"))
+        return
+    table = new_table("Confusion matrix (rows: true, columns: predicted)", "")
+    for label in labels:
+        table.add_column(Text(label), justify="right")
+    for row, counts in enumerate(matrix):
+        cells = (
+            Text(f"{count:,}", style="bold" if row == column else "")
+            for column, count in enumerate(counts)
+        )
+        table.add_row(Text(labels[row]), *cells)
+    out.print(table)
+
+
+def show_reliability(calibration: Calibration) -> None:
+    """Show the reliability table: a row for each bin of probabilities that is not empty.
+
+    Its bar is the share of correct predictions; ``|`` marks the mean probability, where a perfectly
+    calibrated bar would end.
+    """
+    over = "pairs of text and label" if calibration["over"] == "pairs" else "texts"
+    correct = "true" if calibration["over"] == "pairs" else "correct"
+    title = f"Reliability ({calibration['count']:,} {over}; a bar should end at its |)"
+    numeric = ("count", "mean probability", correct)
+    table = new_table(title, "probability", *numeric, "", numeric=numeric)
+    for row in calibration["bins"]:
+        if row["count"]:
+            table.add_row(
+                f"{row['low']:.2f}-{row['high']:.2f}",
+                f"{row['count']:,}",
+                f"{row['confidence']:.3f}",
+                f"{row['share']:.3f}",
+                Text(_bar(row["share"], row["confidence"])),
+            )
+    out.print(table)
+
+
+def _bar(share: float, ideal: float) -> str:
+    """Draw a bar with a mark at its ideal end.
+
+    >>> _bar(0.25, 0.5)
+    '█████    |'
+    """
+    cells = list(f"{'█' * round(share * BAR_WIDTH):{BAR_WIDTH}}")
+    cells[max(round(ideal * BAR_WIDTH) - 1, 0)] = "|"
+    return "".join(cells).rstrip()
