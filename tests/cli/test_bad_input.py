@@ -255,8 +255,9 @@ def test_labels_of_the_test_set_that_training_never_saw(place, model):
     (place / "new.csv").write_text(HEADER + "a vote,politics\nthe team won,sport\n")
     result = invoke("evaluate", model, "--data", "new.csv")
     assert result.exit_code == 0
-    assert "1 rows have labels that the model does not know, each an error: politics (1)" in (
-        result.stdout
+    assert (
+        "1 rows have labels that the model does not know; each counts as an error: politics (1)"
+        in (result.stdout)
     )
 
 
@@ -638,8 +639,8 @@ def test_standard_output_that_cannot_take_the_text(model):
     done = program("predict", model, "café", env=ENVIRONMENT | {"PYTHONIOENCODING": "ascii"})
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        "error: standard output cannot take '\\xe9' in its encoding, ascii; "
-        "set PYTHONIOENCODING=utf-8, or name a file with --output\n"
+        "error: standard output cannot encode '\\xe9' in ascii; "
+        "set PYTHONIOENCODING=utf-8, or write to a file with --output\n"
     )
 
 

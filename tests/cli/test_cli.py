@@ -189,7 +189,7 @@ def test_a_file_of_the_users_own_in_a_model_folder_is_not_deleted(run, tiny_csv,
 def test_a_model_is_replaced_only_where_output_names_it(run, tiny_csv):
     run("train", "--data", tiny_csv, *QUICK)
     result = run("train", "--data", tiny_csv, *QUICK, code=1)
-    assert "there is a model already; pass --output to replace it" in result.stderr
+    assert "already has a model; pass --output to replace it" in result.stderr
 
 
 def test_predictions_do_not_go_over_their_own_input(run, tiny_model_dir, tmp_path):
@@ -376,8 +376,8 @@ def test_labels_that_training_never_saw_are_reported_as_errors(run, tiny_model_d
     assert found["per_label"]["art"]["recall"] == 0
     shown = run("evaluate", tiny_model_dir, "--data", "new.csv").stdout
     assert (
-        "2 rows have labels that the model does not know, each an error: politics (1), art (1)"
-        in shown
+        "2 rows have labels that the model does not know; each counts as an error: "
+        "politics (1), art (1)" in shown
     )
 
 
@@ -602,7 +602,7 @@ def test_inspect_options_that_do_not_go_together(run, tiny_model_dir):
         "inspect", tiny_model_dir, code=2
     ).stderr.replace("\n", " ")
     result = run("inspect", tiny_model_dir, "text", "--set", "text.word_ngrams=2", code=2)
-    assert "goes only with --without-model" in result.stderr
+    assert "needs --without-model" in result.stderr
 
 
 def test_data_json(run, tiny_csv):

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 import fasttext_app as ft
 from fasttext_app.cli.app import make_app
 from fasttext_app.cli.render.curves import BEST, HEIGHT, show_curves
-from fasttext_app.cli.render.plots import save_curves
+from fasttext_app.cli.render.plots import draw_curves
 from fasttext_app.errors import ArtifactError, MissingDependencyError
 from fasttext_app.fasttext.convert import from_fasttext
 from fasttext_app.fasttext.file_format import read_file
@@ -263,7 +263,7 @@ def test_a_png(run, tiny_model_dir, tmp_path):
 
 @pytest.mark.parametrize("name", ["_hidden", "a$b$", r"$\frac$", "日本", "<b> & c"])
 def test_any_name_of_a_run_is_shown(tmp_path, name):
-    save_curves(panels([history(name, [0.5]), history("b")]), tmp_path / "a.svg", "svg")
+    draw_curves(panels([history(name, [0.5]), history("b")]), tmp_path / "a.svg")
     shown = (tmp_path / "a.svg").read_text(encoding="utf-8")
     if name.isascii() and "<" not in name:
         assert name in [text.strip().replace(r"\$", "$") for text in texts_of(shown)]
@@ -271,19 +271,20 @@ def test_any_name_of_a_run_is_shown(tmp_path, name):
 
 def test_the_best_epoch_is_in_the_picture_where_there_is_one(tmp_path):
     for best, shown in ((None, False), (2, True)):
-        save_curves(panels([history(best=best)]), tmp_path / "a.svg", "svg")
+        draw_curves(panels([history(best=best)]), tmp_path / "a.svg")
         assert ("epoch  (★ best)" in (tmp_path / "a.svg").read_text(encoding="utf-8")) == shown
 
 
 def test_without_matplotlib_the_error_says_what_to_install(
     run, tiny_model_dir, monkeypatch, tmp_path
 ):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(MissingDependencyError, match="pip install matplotlib"):
-        save_curves([Panel("x", ())], tmp_path / "a.png", "png")
+        draw_curves([Panel("x", ())], tmp_path / "a.png")
     result = run(tiny_model_dir, "--output", "a.png", code=1)
     assert result.stderr == (
-        "error: a picture of the curves needs the package 'matplotlib'; pip install matplotlib\n"
+        "error: plots need matplotlib; "
+        "pip install 'fasttext-app[plots]', or pip install matplotlib\n"
     )
     assert list(tmp_path.iterdir()) == []
     run(tiny_model_dir)  # characters need none
@@ -291,8 +292,7 @@ def test_without_matplotlib_the_error_says_what_to_install(
 
 def test_other_files_are_refused(run, tiny_model_dir):
     assert (
-        "a.pdf: name a .png or an .svg file"
-        in run(tiny_model_dir, "--output", "a.pdf", code=2).stderr
+        "a.pdf: name a .png or .svg file" in run(tiny_model_dir, "--output", "a.pdf", code=2).stderr
     )
     assert run(tiny_model_dir, "--output", "no/a.png", code=1).stderr == (
         "error: no/a.png: there is no folder no\n"

@@ -191,7 +191,7 @@ def test_a_page_is_one_file_for_light_and_dark(run, tmp_path):
 
 def test_without_texts_the_words_of_a_label_are_listed(run, model):
     shown = run("--label", "sport", "--top", 3).stdout
-    assert "What speaks most for sport" in shown
+    assert "Strongest features for sport" in shown
     for feature in model.label_features("sport", 3):
         assert re.search(rf"│ {feature.name} +│ word │ +{feature.count} │", shown)
     assert "--data SPEC names those of its texts" in shown
@@ -231,9 +231,9 @@ def test_a_model_without_ngrams_has_none_to_name(tmp_path):
     [
         ([], "give texts, --input FILE"),
         (["a", "--input", "b.txt"], "give texts or --input, not both"),
-        (["a", "--data", "sample"], "goes with --label and no texts"),
-        (["--label", "sport", "--split", "test"], "goes with --data"),
-        (["--label", "sport", "--format", "html"], "html is for texts"),
+        (["a", "--data", "sample"], "cannot be combined with texts"),
+        (["--label", "sport", "--split", "test"], "needs --data"),
+        (["--label", "sport", "--format", "html"], "html needs texts"),
         (["a", "--format", "pdf"], "'pdf' is not one of text, html, json"),
         (["a", "--top", "0"], "Invalid value for '--top'"),
     ],

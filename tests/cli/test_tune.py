@@ -126,7 +126,7 @@ def test_a_limit_of_the_size_is_kept_and_told(tuned):
 
 def test_rows_are_held_out_where_the_config_holds_out_none(tuned):
     shown = tuned("--trials", 1, "--set", "data.validation=0.0", "--metric", "macro_f1")
-    assert "data.validation is 0; the search holds rows out (auto)" in shown.stderr
+    assert "data.validation is 0; the search holds out validation rows (auto)" in shown.stderr
     assert tomllib.loads(found("best.toml"))["data"]["validation"] == "auto"
 
 
@@ -140,7 +140,7 @@ def test_the_default_space_is_searched_without_one(run, labeled_file):
 def test_a_picture_needs_matplotlib_and_the_rest_does_not(tuned, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     shown = tuned("--trials", 1)
-    assert "search.png is not drawn; it needs matplotlib (pip install matplotlib)" in shown.stderr
+    assert "search.png was not drawn: plots need matplotlib; pip install" in shown.stderr
     assert not Path("found/search.png").exists()
 
 
@@ -153,7 +153,7 @@ def test_without_optuna_it_says_how_to_get_it(tuned, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        ([], "give the search an end"),
+        ([], "limit the search"),
         (["--time", "soon"], 'must be a time: "90s", "10m" or "2h"'),
         (["--time", "10"], 'must be a time: "90s", "10m" or "2h"'),
         (["--trials", 0], "greater than or equal to 1"),
@@ -234,7 +234,7 @@ def test_a_signal_leaves_the_best_so_far(labeled_file, tmp_path, number):
     process.send_signal(number)
     shown, problems = process.communicate(timeout=60)
     assert process.returncode == 128 + number, problems
-    assert "interrupted; the same command goes on" in problems
+    assert "interrupted; the same command continues the search" in problems
     assert "best so far" in shown
     assert (tmp_path / "found" / "best.toml").exists()
 
@@ -271,8 +271,8 @@ def test_a_terminal_gets_a_live_bar(labeled_file: Path) -> None:
 
     def watch(event: Any) -> None:
         progress(event)
-        if progress._progress is not None:
-            task = progress._progress.tasks[0]
+        if progress.progress is not None:
+            task = progress.progress.tasks[0]
             seen.append((task.fields["trial"], task.completed))
 
     space = SearchSpace.parse({"optimizer.lr": [0.1, 0.2]})
@@ -282,5 +282,5 @@ def test_a_terminal_gets_a_live_bar(labeled_file: Path) -> None:
     assert [done for _, done in seen] == sorted(done for _, done in seen)
     shown = console.export_text()
     assert "trial   2  accuracy" in shown
-    assert progress._progress is None
+    assert progress.progress is None
     console.file.close()

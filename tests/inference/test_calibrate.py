@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 
 import fasttext_app
 from fasttext_app.cli.app import make_app
-from fasttext_app.cli.render.calibration import show_reliability
-from fasttext_app.cli.render.plots import check_plot, draw_reliability
+from fasttext_app.cli.render.evaluation import show_reliability
+from fasttext_app.cli.render.plots import check_plot_path, draw_reliability
 from fasttext_app.config.loading import resolve
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.errors import ArtifactError, ConfigError, DataError, MissingDependencyError
@@ -497,7 +497,7 @@ def test_the_command_calibrates_into_another_folder(folder):
     shown = run("predict", folder / "c", "--threshold", "fitted", "--format", "csv", "w1 w2 w11")
     assert shown.stdout.startswith("text,label_1,probability_1,label_2")
     again = run("calibrate", folder / "c", "--data", folder / "rows", "--output", folder / "d")
-    assert "are left out" in again.output
+    assert "dropped the model's thresholds" in again.output
     assert "thresholds" not in load_artifact(folder / "d").calibration
 
 
@@ -505,7 +505,7 @@ def test_the_command_refuses_to_lose_a_model_or_to_be_flattered(folder):
     rows = ["--data", folder / "rows"]
     same = run("calibrate", folder / "m", *rows, "--output", folder / "m")
     assert same.exit_code == 1
-    assert "is the model itself; name another folder" in same.output
+    assert "is the model itself; choose another --output" in same.output
     several = ["--set", "data.label_separator=|", "--set", "model.loss=ova", "--epochs", 1]
     other = ["--set", "data.train_split=test", "--output", folder / "t"]
     trained = run("train", *rows, *several, *other)
@@ -592,10 +592,10 @@ def test_empty_bins_are_not_shown(capsys):
 
 
 def test_a_picture_that_cannot_be_drawn_is_refused_before_the_work(tmp_path, monkeypatch):
-    with pytest.raises(DataError, match=r"a picture's name ends in \.png or \.svg"):
-        check_plot(tmp_path / "r.pdf")
+    with pytest.raises(DataError, match=r"the name of a plot must end in \.png or \.svg"):
+        check_plot_path(tmp_path / "r.pdf")
     with pytest.raises(DataError, match="there is no folder"):
-        check_plot(tmp_path / "no" / "r.png")
+        check_plot_path(tmp_path / "no" / "r.png")
     monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
     with pytest.raises(MissingDependencyError, match=r"fasttext-app\[plots\]"):
-        check_plot(tmp_path / "r.png")
+        check_plot_path(tmp_path / "r.png")

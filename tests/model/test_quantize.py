@@ -133,14 +133,14 @@ def test_the_command_shows_size_and_accuracy_before_and_after(place):
 def test_without_data_the_accuracy_is_left_out(place):
     result = invoke("model", "--output", "small")
     assert result.exit_code == 0
-    assert result.stderr.startswith("the accuracy is not measured; pass --data SPEC (")
+    assert result.stderr.startswith("accuracy was not measured; pass --data SPEC (")
     assert "accuracy" not in result.stdout
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("model", "--output", "model"), "model: is the model itself; name another folder"),
+        (("model", "--output", "model"), "model: is the model itself; choose another --output"),
         (("model", "--output", "rows.csv"), "rows.csv: "),
         (("none", "--output", "small"), "none: no such model directory"),
         (("model", "--output", "small", "--data", "none.csv"), "none.csv: no such file"),
@@ -160,7 +160,7 @@ def test_a_source_without_a_test_split_leaves_the_accuracy_out(place):
     ft.train("data", dim=4, validation=0.0).save("of_folder")
     result = invoke("of_folder", "--output", "small")
     assert result.exit_code == 0
-    assert "the accuracy is not measured" in result.stderr
+    assert "accuracy was not measured" in result.stderr
     assert (place / "small").exists()
     wanted = invoke("of_folder", "--output", "other", "--split", "test")
     assert wanted.exit_code == 1

@@ -92,7 +92,7 @@ def test_a_second_signal_ends_a_run_at_once_and_keeps_its_checkpoints(tmp_path):
     run.send_signal(signal.SIGTERM)
     _, stderr = run.communicate(timeout=60)
     assert run.returncode in (130, 143)
-    assert stderr.splitlines()[-1].endswith("go on with: fasttext-app train --resume run")
+    assert stderr.splitlines()[-1].endswith("resume with: fasttext-app train --resume run")
     assert not (tmp_path / "run" / "manifest.json").exists()
     find_checkpoint(tmp_path / "run")
 

@@ -84,7 +84,7 @@ def test_a_resumed_run_ends_with_the_same_file_and_no_checkpoints(place, monkeyp
     assert sorted(p.name for p in (place / "run").iterdir()) == ["checkpoints"]
     done = invoke("train", "--resume", "run")
     assert done.exit_code == 0, done.output
-    assert "going on from run/checkpoints/000000105" in done.stderr
+    assert "resuming from run/checkpoints/000000105" in done.stderr
     assert weights("run") == expected
     assert not (place / "run" / "checkpoints").exists()
     history = [json.loads((place / f / "history.json").read_text()) for f in ("whole", "run")]
@@ -131,7 +131,7 @@ def test_other_data_is_refused_and_the_checkpoints_stay(place, monkeypatch):
     (place / "rows.csv").write_text(rows_of(400, seed=1))
     done = invoke("train", "--resume", "run")
     assert done.exit_code == 1
-    message = "rows.csv has changed since the run started (360 training rows then, 360 now)"
+    message = "the run began with other data than rows.csv has now (360 training rows then, 360"
     assert message in done.stderr
     assert find_checkpoint("run").path.name == "000000021"
 
@@ -141,7 +141,7 @@ def test_another_version_of_a_package_is_told(place, monkeypatch):
     monkeypatch.setattr("numba.__version__", "99.0")
     done = invoke("train", "--resume", "run")
     assert done.exit_code == 0
-    assert "the run started with numba" in done.stderr
+    assert "the run began with numba" in done.stderr
     assert "now 99.0" in done.stderr
 
 
@@ -153,7 +153,7 @@ def test_the_newest_whole_checkpoint_is_used_and_the_damaged_one_named(place, mo
     done = invoke("train", "--resume", "run")
     assert done.exit_code == 0
     assert "skipped a damaged checkpoint: run/checkpoints/000000021/state.safe" in done.stderr
-    assert "going on from run/checkpoints/000000014" in done.stderr
+    assert "resuming from run/checkpoints/000000014" in done.stderr
     assert weights("run") == expected
 
 
@@ -265,7 +265,7 @@ def test_a_process_that_is_ended_is_gone_on_with_to_the_same_bytes(place, number
     assert stdout == ""
     assert "Traceback" not in stderr
     if polite:
-        last = "interrupted; go on with: fasttext-app train --resume run"
+        last = "interrupted; resume with: fasttext-app train --resume run"
         assert stderr.splitlines()[-1] == last
     assert not (place / "run" / WEIGHTS).exists()
     done = invoke("train", "--resume", "run")
@@ -354,7 +354,7 @@ def test_a_run_in_python_is_gone_on_with(place):
     assert not (place / "run" / "checkpoints").exists()
     with pytest.raises(ConfigError, match="resume: name the folder"):
         ft.train("rows.csv", resume=True)
-    with pytest.raises(ConfigError, match="checkpoint_every is set, but there is no folder"):
+    with pytest.raises(ConfigError, match="checkpoint_every is set, and there is no folder"):
         ft.train("rows.csv", checkpoint_every="5")
 
 
