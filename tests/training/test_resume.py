@@ -141,7 +141,7 @@ def test_another_version_of_a_package_is_told(place, monkeypatch):
     monkeypatch.setattr("numba.__version__", "99.0")
     done = invoke("train", "--resume", "run")
     assert done.exit_code == 0
-    assert "the run began with numba" in done.stderr
+    assert "the run started with numba" in done.stderr
     assert "now 99.0" in done.stderr
 
 
