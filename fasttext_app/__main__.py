@@ -1,4 +1,4 @@
-"""``python -m fasttext_app`` is ``fasttext-app``."""
+"""``python -m fasttext_app`` runs ``fasttext-app``."""
 
 from fasttext_app.cli.app import main
 

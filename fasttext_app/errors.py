@@ -1,16 +1,16 @@
-"""Every error that fasttext_app raises on purpose, in one tree.
+"""Every error that fasttext_app raises deliberately, in one tree.
 
     FastTextAppError            exit code 1
-    ├── ConfigError             a setting that is unknown, of the wrong type, or impossible
+    ├── ConfigError             an unknown setting, an invalid value, an impossible combination
     ├── DataError               a file, folder or column that cannot be read as texts and labels
     ├── ArtifactError           a model directory that is missing, damaged, or cannot be written
-    ├── CheckpointError         a run that cannot be gone on with, or whose state cannot be written
-    ├── DeviceError             a device that was asked for and is not there
-    ├── MissingDependencyError  an optional package that the request needs
-    └── TrainingError           data or settings on which training cannot go on
+    ├── CheckpointError         a run that cannot be resumed, or whose state cannot be written
+    ├── DeviceError             a device that is not available
+    ├── MissingDependencyError  an optional package that is not installed
+    └── TrainingError           data or settings with which training cannot start or continue
 
-A message says what is wrong, where (``file:line`` when there is one), and what to do about it.
-The command line prints it as one line on stderr; nothing here is ever shown as a traceback.
+A message says what is wrong, where (``file:line`` if there is one), and what to do about it.
+The command line prints it as one line on stderr, never as a traceback.
 """
 
 from __future__ import annotations
@@ -32,13 +32,11 @@ __all__ = [
 
 
 class FastTextAppError(Exception):
-    """The base of all errors that are the caller's to mend; the message is complete by itself."""
-
-    exit_code = 1
+    """Base class of all errors that the caller can fix; the message is complete by itself."""
 
 
 class ConfigError(FastTextAppError):
-    """A setting that is unknown, of the wrong type, out of range, or impossible with another."""
+    """A setting that is unknown, invalid, or impossible in combination with another."""
 
 
 class DataError(FastTextAppError):
@@ -50,26 +48,26 @@ class ArtifactError(FastTextAppError):
 
 
 class CheckpointError(FastTextAppError):
-    """Checkpoints that are missing or damaged, of another run, or cannot be written."""
+    """Checkpoints that are missing, damaged, of another run, or cannot be written."""
 
 
 class DeviceError(FastTextAppError):
-    """A device that was asked for and is not available."""
+    """A device that is not available."""
 
 
 class MissingDependencyError(FastTextAppError):
-    """An optional package that the request needs and that is not installed."""
+    """An optional package that is required here and not installed."""
 
 
 class TrainingError(FastTextAppError):
-    """Data or settings on which training cannot start or go on."""
+    """Data or settings with which training cannot start or continue."""
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for the nearest of ``choices``, or ``""`` if none is near.
+    """Return ``"; did you mean 'x'?"`` for the closest choice, or ``""`` if none is close.
 
     >>> did_you_mean("epoch", ["epochs", "lr"])
     "; did you mean 'epochs'?"
     """
-    nearest = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.6)
-    return f"; did you mean '{nearest[0]}'?" if nearest else ""
+    closest = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.6)
+    return f"; did you mean '{closest[0]}'?" if closest else ""

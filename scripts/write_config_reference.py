@@ -1,4 +1,4 @@
-"""Write docs/configuration.md from the configuration models, so that the two cannot differ.
+"""Generate docs/configuration.md from the docstrings of the settings.
 
 python scripts/write_config_reference.py [--check]
 """
@@ -8,14 +8,13 @@ from __future__ import annotations
 import argparse
 import ast
 import inspect
-import re
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
-from fasttext_app.config import schema as config_sections
 from fasttext_app.config.resources import config_names
 from fasttext_app.config.schema import Config
 
@@ -23,53 +22,54 @@ TARGET = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
 
 HEAD = """# Configuration
 
-Every setting, its default, and what it does. This page is written by
-`python scripts/write_config_reference.py` from `fasttext_app/config/schema.py`; a test
-holds it current.
+All settings with their defaults. This page is generated from `fasttext_app/config/schema.py` by
+`python scripts/write_config_reference.py`.
 
-A configuration is a TOML file (`--config FILE`, or the name of a shipped one: {shipped}), changed
-by `--set section.key=value` and then by the flags `--data --epochs --lr --dim --batch-size --seed
---device --threads --text-column --label-column --errors`. In Python, `ft.train(...)` takes a
-setting by its key (`epochs=3`) or a section (`text={{"word_ngrams": 2}}`). `train --dry-run` prints
-the result, and a model carries it in its `config.toml`.
+A configuration is a TOML file: `--config FILE`, or `--config NAME` for a shipped one ({shipped}).
+`--set section.key=value` overrides it, and the flags `--data`, `--epochs`, `--lr`, `--dim`,
+`--batch-size`, `--seed`, `--device`, `--threads`, `--checkpoint-every`, `--text-column`,
+`--label-column` and `--errors` override both. In Python, `ft.train(...)` takes a setting by its key
+(`epochs=3`) or a section as a dict (`text={{"word_ngrams": 2}}`).
 
-An unknown key, a wrong type, a value out of range and a combination that cannot run are refused
-before anything is read.
+`train --dry-run` prints the resulting configuration, and a model stores it in its `config.toml`.
+
+Unknown keys, invalid values and impossible combinations are refused before any data is read.
 """
 
 
-def docstrings(section: type[BaseModel]) -> dict[str, str]:
-    """Return the text under each field of a section, by field name."""
-    body = ast.parse(inspect.getsource(config_sections)).body
-    classes = [node for node in body if isinstance(node, ast.ClassDef)]
-    found = next(node for node in classes if node.name == section.__name__)
-    texts: dict[str, str] = {}
-    for node, following in zip(found.body, found.body[1:], strict=False):
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            text = ""
-            if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
-                text = str(following.value.value)
-            texts[node.target.id] = re.sub(r"\s+", " ", text.replace("``", "`"))
-    return texts
+def field_docstrings(section: type[BaseModel]) -> dict[str, str]:
+    """Return the docstring of each field of a section, as one line of Markdown."""
+    definition = ast.parse(inspect.getsource(section)).body[0]
+    assert isinstance(definition, ast.ClassDef)
+    docstrings = {}
+    for node, following in pairwise(definition.body):
+        match node, following:
+            case (
+                ast.AnnAssign(target=ast.Name(id=name)),
+                ast.Expr(value=ast.Constant(value=str(text))),
+            ):
+                docstrings[name] = " ".join(text.replace("``", "`").split())
+    return docstrings
 
 
-def values(schema: dict[str, Any]) -> str:
-    """Say in a few words which values a field takes, from its JSON schema."""
-    if "anyOf" in schema:
+def values(field: dict[str, Any]) -> str:
+    """Return the values that a field accepts, from its JSON schema."""
+    if "anyOf" in field:
         return " or ".join(
-            values(option) for option in schema["anyOf"] if option != {"type": "null"}
+            values(option) for option in field["anyOf"] if option != {"type": "null"}
         )
-    if "enum" in schema:
-        return ", ".join(f"`{value}`" for value in schema["enum"])
-    if schema.get("type") == "array":
+    if "enum" in field:
+        return ", ".join(f"`{value}`" for value in field["enum"])
+    if field.get("type") == "array":
         return "list"
     signs = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
-    limits = [f"{sign} {schema[key]:,}" for key, sign in signs.items() if key in schema]
-    return " ".join([str(schema.get("type", "")), ", ".join(limits)]).strip()
+    limits = [f"{sign} {field[key]:,}" for key, sign in signs.items() if key in field]
+    kind = str(field.get("type", "")).replace("object", "table")
+    return " ".join([kind, ", ".join(limits)]).strip()
 
 
 def default(value: Any) -> str:
-    """Write a default as TOML would."""
+    """Format a default as TOML."""
     if value is None:
         return "not set"
     if isinstance(value, bool):
@@ -80,28 +80,31 @@ def default(value: Any) -> str:
 
 
 def render() -> str:
-    """Return the whole page."""
+    """Return the page."""
     shipped = ", ".join(f"`{name}`" for name in config_names())
     parts = [HEAD.format(shipped=shipped)]
     for name, info in Config.model_fields.items():
         section = info.annotation
         assert isinstance(section, type)
         assert issubclass(section, BaseModel)
-        texts = docstrings(section)
+        docstrings = field_docstrings(section)
         properties = section.model_json_schema()["properties"]
-        parts.append(f"## `[{name}]`\n\n{inspect.getdoc(section)}\n")
+        purpose = (section.__doc__ or "").replace("``", "`")
+        parts.append(f"## `[{name}]`\n\n{purpose}\n")
         rows = ["| key | default | values | meaning |", "|---|---|---|---|"]
         for key, field in section.model_fields.items():
-            kind = values(properties[key]).replace("|", "\\|")
-            rows.append(f"| `{key}` | {default(field.default)} | {kind} | {texts[key]} |")
+            accepted = values(properties[key]).replace("|", "\\|")
+            rows.append(f"| `{key}` | {default(field.default)} | {accepted} | {docstrings[key]} |")
         parts.append("\n".join(rows) + "\n")
     return "\n".join(parts)
 
 
 def main() -> None:
-    """Write the page, or with ``--check`` exit 1 if it is not current."""
+    """Write the page, or with ``--check`` exit 1 if it is outdated."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if outdated")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; exit 1 if the page is outdated"
+    )
     page = render()
     if parser.parse_args().check:
         current = TARGET.read_text(encoding="utf-8") if TARGET.exists() else ""

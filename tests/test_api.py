@@ -184,8 +184,8 @@ def test_texts_have_no_split_to_validate_on():
     ("values", "message"),
     [
         ({"epoch": 3}, "epoch: no such setting; did you mean 'epochs'"),
-        ({"epochs": 0}, "trainer.epochs: Input should be greater than or equal to 1"),
-        ({"lr": "high"}, "optimizer.lr: Input should be a valid number"),
+        ({"epochs": 0}, "trainer.epochs: must be greater than or equal to 1"),
+        ({"lr": "high"}, "optimizer.lr: must be a valid number"),
         ({"mode": "max"}, "has no sparse gradient; set model.sparse = false"),
         ({"text": {"word_ngram": 2}}, r"text\.word_ngram: no such setting"),
         ({"config": "none"}, "none: no such config file"),

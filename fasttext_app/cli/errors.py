@@ -21,7 +21,7 @@ def report_errors() -> Iterator[None]:
     try:
         yield
     except FastTextAppError as error:
-        _fail(str(error), error.exit_code)
+        _fail(str(error), 1)
     except Terminated:
         _fail("terminated; nothing was saved", TERMINATED)
     except KeyboardInterrupt:

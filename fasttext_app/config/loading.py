@@ -1,7 +1,4 @@
-"""The whole configuration: read from TOML and ``--set``, merged, validated, and written to TOML.
-
-A configuration is five sections in the order in which data flows: ``data``, ``text``, ``model``,
-``optimizer``, ``trainer`` (`config/schema.py`). The resolved one travels with every saved model.
+"""Read settings from TOML, ``--set`` and keywords, merge and validate them, and write them as TOML.
 
 >>> config = resolve({"trainer": {"epochs": 3}}, parse_assignments(["optimizer.lr=0.1"]))
 >>> config.trainer.epochs, config.optimizer.lr
@@ -14,6 +11,7 @@ fasttext_app.errors.ConfigError: trainer.epoch: no such setting; did you mean 't
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -23,52 +21,48 @@ import tomli_w
 from pydantic import BaseModel, ValidationError
 
 from fasttext_app.config.resources import config_names, config_path
-from fasttext_app.config.rules import check
-from fasttext_app.config.schema import (
-    Config,
-)
+from fasttext_app.config.rules import check_combinations
+from fasttext_app.config.schema import Config
 from fasttext_app.errors import ConfigError, did_you_mean
 
 Layer = Mapping[str, Mapping[str, Any]]
-"""One layer of settings, ``{section: {key: value}}``; later layers win over earlier ones."""
+"""Settings as ``{section: {key: value}}``."""
 
 
 def resolve(*layers: Layer) -> Config:
-    """Merge layers of settings, later ones winning, and validate the result.
+    """Merge layers of settings and validate the result; a later layer overrides an earlier one.
 
     Raises:
-        ConfigError: an unknown section or key (with the nearest right name), a value of the wrong
-            type or out of range, or a combination that cannot run.
+        ConfigError: an unknown section or key (with the closest known one), an invalid value, or
+            an impossible combination.
     """
     merged: dict[str, dict[str, Any]] = {}
     for layer in layers:
         for section, values in layer.items():
             if not isinstance(values, Mapping):
-                raise ConfigError(_unknown_top_level(section))
+                raise ConfigError(_not_a_section(section))
             merged.setdefault(section, {}).update(values)
     try:
         config = Config.model_validate(merged)
     except ValidationError as error:
-        raise ConfigError(_explain(error)) from None
-    check(config)
+        raise ConfigError(_first_problem(error)) from None
+    check_combinations(config)
     return config
 
 
 def load_config_file(name_or_path: str | Path) -> Layer:
-    """Read a TOML file, or a shipped config by its bare name (``sample``, ``ag_news``, ...).
+    """Read a TOML file, or a shipped config by its name (``sample``, ``ag_news``, ...).
 
     Raises:
-        ConfigError: there is no such file or name, or the file is not TOML.
+        ConfigError: there is no such file or name, or the file is not a valid config.
     """
     path = Path(name_or_path)
     if not path.is_file():
         shipped = config_path(str(name_or_path))
         if shipped is None:
             names = config_names()
-            hint = did_you_mean(str(name_or_path), names)
-            raise ConfigError(
-                f"{name_or_path}: no such config file{hint or '; shipped: ' + ', '.join(names)}"
-            )
+            hint = did_you_mean(str(name_or_path), names) or f"; shipped: {', '.join(names)}"
+            raise ConfigError(f"{name_or_path}: no such config file{hint}")
         path = shipped
     try:
         layer = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -82,7 +76,7 @@ def load_config_file(name_or_path: str | Path) -> Layer:
 
 
 def parse_assignments(assignments: Iterable[str]) -> Layer:
-    """Turn ``section.key=value`` strings into a layer; a value is TOML, or else a plain string.
+    """Parse ``section.key=value`` strings; a value that is not TOML is a plain string.
 
     >>> parse_assignments(["text.tokenizer=whitespace", "model.sparse=false"])
     {'text': {'tokenizer': 'whitespace'}, 'model': {'sparse': False}}
@@ -92,7 +86,7 @@ def parse_assignments(assignments: Iterable[str]) -> Layer:
         name, equals, value = assignment.partition("=")
         section, dot, key = name.strip().partition(".")
         if not (equals and dot and section and key):
-            owner = _owners().get(section)
+            owner = _sections_by_key().get(section)
             hint = f"; did you mean {owner}.{name.strip()}?" if owner and equals else ""
             raise ConfigError(f"--set {assignment}: expected section.key=value{hint}")
         try:
@@ -104,52 +98,52 @@ def parse_assignments(assignments: Iterable[str]) -> Layer:
 
 
 def flat_layer(settings: Mapping[str, Any]) -> Layer:
-    """Turn keyword settings into a layer: ``epochs=3`` finds its section, ``text={...}`` is one.
+    """Sort keyword settings into sections; a section can also be given as a dict.
 
     >>> flat_layer({"epochs": 3, "text": {"word_ngrams": 2}})
     {'trainer': {'epochs': 3}, 'text': {'word_ngrams': 2}}
     """
-    owners = _owners()
+    sections = _sections_by_key()
     layer: dict[str, dict[str, Any]] = {}
     for key, value in settings.items():
         if key in Config.model_fields and isinstance(value, Mapping):
             layer.setdefault(key, {}).update(value)
-        elif key in owners:
-            layer.setdefault(owners[key], {})[key] = value
+        elif key in sections:
+            layer.setdefault(sections[key], {})[key] = value
         elif key in Config.model_fields:
-            raise ConfigError(f"{key}: is a section of settings; give it a dict, or the keys in it")
+            raise ConfigError(f"{key}: is a section of settings; pass a dict, or its keys")
         else:
-            raise ConfigError(f"{key}: no such setting{did_you_mean(key, owners)}")
+            raise ConfigError(f"{key}: no such setting{did_you_mean(key, sections)}")
     return layer
 
 
 def validate_setting(name: str, value: Any) -> Any:
-    """Return the value of one setting, validated by itself.
+    """Return the validated value of one setting.
 
     >>> validate_setting("trainer.epochs", 0)
     Traceback (most recent call last):
         ...
-    fasttext_app.errors.ConfigError: trainer.epochs: Input should be greater than or equal to 1 ...
+    fasttext_app.errors.ConfigError: trainer.epochs: must be greater than or equal to 1 (got 0)
 
     Raises:
-        ConfigError: there is no such setting, or it cannot have this value.
+        ConfigError: there is no such setting, or the value is invalid.
     """
     section, _, key = name.partition(".")
     if section not in Config.model_fields or not key:
-        raise ConfigError(_unknown_top_level(section))
+        raise ConfigError(_not_a_section(section))
     try:
         return getattr(_section_type(section).model_validate({key: value}), key)
     except ValidationError as error:
-        raise ConfigError(_explain(error, section)) from None
+        raise ConfigError(_first_problem(error, section)) from None
 
 
 def dump_config(config: Config) -> str:
-    """Write a configuration as TOML, every setting spelled out; unset ones (None) are left out."""
+    """Return a configuration as TOML with every setting, except those that are not set (None)."""
     return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
 
 
-def _owners() -> dict[str, str]:
-    """Return the section of every setting; the keys are unique over all sections."""
+def _sections_by_key() -> dict[str, str]:
+    """Return {key: section}; no two sections share a key."""
     return {
         key: section
         for section in Config.model_fields
@@ -164,34 +158,49 @@ def _section_type(section: str) -> type[BaseModel]:
     return annotation
 
 
-def _unknown_top_level(section: str) -> str:
-    if section in Config.model_fields:
-        return f"{section}: is a section of settings, not a value"
-    for name in Config.model_fields:
-        if section in _section_type(name).model_fields:
-            return f"{section}: no such section; did you mean '{name}.{section}'?"
-    return f"{section}: no such section{did_you_mean(section, Config.model_fields)}"
+def _not_a_section(name: str) -> str:
+    """Return the message for a name that stands where a section is expected."""
+    if name in Config.model_fields:
+        return f"{name}: is a section of settings, not a value"
+    if section := _sections_by_key().get(name):
+        return f"{name}: no such section; did you mean '{section}.{name}'?"
+    return f"{name}: no such section{did_you_mean(name, Config.model_fields)}"
 
 
-def _explain(error: ValidationError, section: str | None = None) -> str:
-    """Say the first problem of a validation in one line that begins with the setting's key.
+def _first_problem(error: ValidationError, section: str | None = None) -> str:
+    """Return the first problem of a validation as one line that begins with the setting.
 
     Args:
-        error: of all settings, or of one section.
-        section: which one.
+        error: the failed validation of all settings, or of one section.
+        section: the section, if it is one.
     """
     problems, depth = error.errors(include_url=False), 1 if section else 2
     same = [problem for problem in problems if problem["loc"][:depth] == problems[0]["loc"][:depth]]
-    # Where a setting takes a string or a number, what is wrong with the right type tells more.
+    # A setting of type str | float has a problem for each type; a wrong value says more than a
+    # wrong type.
     first = next((problem for problem in same if not problem["type"].endswith("_type")), same[0])
     location = [str(part) for part in first["loc"] if not str(part).startswith("function-")]
     location = [*([section] if section else []), *location]
-    if first["type"] != "extra_forbidden":
-        key = ".".join(location[:2])
-        reason = first["msg"].removeprefix("Value error, ")
-        return f"{key}: {reason} (got {first['input']!r})" if key else reason
-    if len(location) == 1:
-        return _unknown_top_level(location[0])
-    section, key = location[0], location[1]
+    if first["type"] == "extra_forbidden":
+        return _unknown(*location[:2])
+    key, reason = ".".join(location[:2]), _plain_words(first["type"], first["msg"])
+    return f"{key}: {reason} (got {first['input']!r})" if key else reason
+
+
+def _unknown(section: str, key: str | None = None) -> str:
+    if key is None:
+        return _not_a_section(section)
     hint = did_you_mean(key, _section_type(section).model_fields)
-    return f"{section}.{key}: no such setting{hint.replace(chr(39), chr(39) + section + '.', 1)}"
+    return f"{section}.{key}: no such setting" + hint.replace("'", f"'{section}.", 1)
+
+
+def _plain_words(kind: str, message: str) -> str:
+    """Reword a message of pydantic.
+
+    >>> _plain_words("greater_than", "Input should be greater than 0")
+    'must be greater than 0'
+    """
+    if kind == "missing":
+        return "has too few values"
+    message = message.removeprefix("Value error, ").replace(" after validation", "")
+    return re.sub(r"^\w+ should ", "must ", message)

@@ -1,16 +1,17 @@
-"""The one figure by which a run is judged: which epoch is the best, which settings are.
+"""The metric that decides which epoch of a run and which trial of a search is best.
 
 ========================================  ====================================================
-``accuracy``                              the share of texts whose best label is right
-``macro_f1``, ``micro_f1`` (``f1``)       F1 over labels, and over all answers
-``loss``                                  the loss; the only figure that is better lower
-``f1:LABEL``                              F1 of one label; ``precision:LABEL``, ``recall:LABEL`` too
-``precision@recall:R[:LABEL]``            the best precision of a threshold that finds a share R
-``recall@precision:P[:LABEL]``            the best recall of a threshold that is right for P
+``accuracy``                              fraction of texts whose most probable label is right
+``macro_f1``                              mean F1 of the labels
+``micro_f1`` (or ``f1``)                  F1 over all predictions
+``loss``                                  the loss, the only metric for which lower is better
+``f1:LABEL``                              F1 of one label; also ``precision:``, ``recall:``
+``precision@recall:R[:LABEL]``            highest precision of a threshold with recall >= R
+``recall@precision:P[:LABEL]``            highest recall of a threshold with precision >= P
 ========================================  ====================================================
 
-The last two (``metrics.best_at``) try every threshold on the probability of the label or, without
-one, of all pairs of text and label, as fastText's autotune does.
+The last two try every threshold on the probability of the label or, without one, of all pairs of
+text and label, as fastText's autotune does.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from dataclasses import dataclass
 
 from fasttext_app.errors import ConfigError, did_you_mean
 
-WHOLE = ("accuracy", "macro_f1", "micro_f1", "f1", "loss")
-OF_A_LABEL = ("f1", "precision", "recall")
-AT = ("precision@recall", "recall@precision")
+OVERALL = ("accuracy", "macro_f1", "micro_f1", "f1", "loss")
+PER_LABEL = ("f1", "precision", "recall")
+AT_THRESHOLD = ("precision@recall", "recall@precision")
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A figure by its parts; see the table above.
+    """A metric with its label and target, if it has them.
 
     >>> Metric.parse("precision@recall:0.9:spam")
     Metric(name='precision@recall', label='spam', target=0.9)
@@ -41,27 +42,34 @@ class Metric:
 
     @classmethod
     def parse(cls, text: str) -> Metric:
-        """Read a figure's name.
+        """Parse the name of a metric.
 
         Raises:
-            ValueError: there is no such figure, or its target is no share.
+            ValueError: there is no such metric, or its target is not in (0, 1].
         """
         name, colon, rest = text.partition(":")
-        if name in AT:
-            share, label_colon, label = rest.partition(":")
+        if name in AT_THRESHOLD:
+            number, label_colon, label = rest.partition(":")
             try:
-                target = float(share)
+                target = float(number)
             except ValueError:
                 target = -1.0
             if not 0 < target <= 1 or (label_colon and not label):
-                raise ValueError(f"{name} needs a share of (0, 1] and may name a label: {name}:0.9")
+                raise ValueError(
+                    f"{name} needs a target in (0, 1], and can name a label: {name}:0.9[:LABEL]"
+                )
             return cls(name, label or None, target)
-        if (name in WHOLE and not colon) or (name in OF_A_LABEL and rest):
+        if (name in OVERALL and not colon) or (name in PER_LABEL and rest):
             return cls(name, rest or None)
-        hint = did_you_mean(name, [*WHOLE, *OF_A_LABEL, *AT]) if name not in WHOLE else ""
-        known = f"{', '.join(WHOLE)}, {', '.join(f'{name}:LABEL' for name in OF_A_LABEL)}"
-        more = ", ".join(f"{name}:0.9[:LABEL]" for name in AT)
-        raise ValueError(f"{text!r} is not a figure to go by{hint}; there are {known}, {more}")
+        hint = ""
+        if name not in OVERALL:
+            hint = did_you_mean(name, [*OVERALL, *PER_LABEL, *AT_THRESHOLD])
+        known = [
+            *OVERALL,
+            *(f"{name}:LABEL" for name in PER_LABEL),
+            *(f"{name}:0.9[:LABEL]" for name in AT_THRESHOLD),
+        ]
+        raise ValueError(f"{text!r} is not a metric{hint}; choose from {', '.join(known)}")
 
     def __str__(self) -> str:
         parts = [self.name, self.target, self.label]
@@ -69,19 +77,19 @@ class Metric:
 
     @property
     def lower_is_better(self) -> bool:
-        """Whether less of it is more."""
+        """Whether the best value is the lowest."""
         return self.name == "loss"
 
     @property
     def needs_probabilities(self) -> bool:
-        """Whether it takes the probabilities of all texts, and not their answers alone."""
-        return self.name in AT
+        """Whether it needs the probabilities of all labels, not only the predicted labels."""
+        return self.name in AT_THRESHOLD
 
     def class_id(self, labels: Sequence[str]) -> int | None:
-        """Return the class of its label; None where it has none.
+        """Return the class of the metric's label, or None if it has no label.
 
         Raises:
-            ConfigError: there is no such label.
+            ConfigError: ``labels`` does not contain the label.
         """
         if self.label is None:
             return None

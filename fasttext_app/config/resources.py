@@ -1,7 +1,7 @@
-"""Files that ship with the program: the configs and the embedded sample.
+"""Files that ship with the program: configs and the embedded sample.
 
-They live at the top of the source tree (``configs/``, ``data/sample/``) and inside the package in
-an installed wheel. Callers ask here and need not know which of the two they run from.
+They are at the top of the source tree (``configs/``, ``data/sample/``), and inside the package in
+an installed wheel.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ def _locate(*parts: str) -> Path:
 
 
 def config_names() -> list[str]:
-    """Return the names that ``--config`` takes without a path, sorted."""
+    """Return the names of the shipped configs, sorted."""
     return sorted(path.stem for path in _locate("configs").glob("*.toml"))
 
 
 def config_path(name: str) -> Path | None:
-    """Return the file of the shipped config ``name``, or ``None`` if there is none."""
+    """Return the path of a shipped config, or None if there is none of that name."""
     return _locate("configs", f"{name}.toml") if name in config_names() else None
 
 

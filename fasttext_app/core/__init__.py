@@ -1,1 +1,1 @@
-"""Arrays, files, threads, signals, the compiler and the device; knows nothing of text or models."""
+"""Arrays, files, threads, signals, compilation and devices; independent of texts and models."""

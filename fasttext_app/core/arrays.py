@@ -1,4 +1,4 @@
-"""Names for the NumPy arrays that the program passes around."""
+"""Type aliases for NumPy arrays."""
 
 from __future__ import annotations
 

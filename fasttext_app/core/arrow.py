@@ -1,7 +1,7 @@
-"""Arrow columns and the buffers that they are made of.
+"""Conversions between Arrow columns, NumPy arrays and Python strings.
 
-Where ``pa.array`` or ``to_numpy`` would do, their first call imports pandas if that is installed,
-which takes longer than a whole prediction.
+The first call of ``pa.array`` or ``Array.to_numpy`` imports pandas if it is installed, which takes
+longer than a whole prediction.
 """
 
 from __future__ import annotations
@@ -14,90 +14,90 @@ import pyarrow as pa
 
 from fasttext_app.core.arrays import I32, U8, Array, Bool
 
-FEW = 1 << 20  # with more, pa.array() saves more than the import of pandas takes
+MANY_STRINGS = 1 << 20
+"""Number of strings from which ``pa.array`` saves more time than the import of pandas takes."""
 
 
 def string_array(strings: Sequence[str]) -> pa.StringArray:
-    """Make a string column of Python strings.
+    """Return a string column of Python strings.
 
     Raises:
-        TypeError: one of them is no string.
-        UnicodeEncodeError: one of them has a lone surrogate.
+        TypeError: an element is not a string.
+        UnicodeEncodeError: an element has a lone surrogate.
     """
-    if len(strings) > FEW:
+    if len(strings) > MANY_STRINGS:
         return pa.array(strings, pa.string())
-    if any(not isinstance(string, str) and string is not None for string in strings):
-        raise TypeError("one of them is not")  # the builder would take bytes for text
+    for string in strings:  # the builder would accept bytes as text
+        if not isinstance(string, str) and string is not None:
+            raise TypeError(f"got {type(string).__name__}")
     builder = pa.lib.StringBuilder()
     builder.append_values(strings)
     return builder.finish()
 
 
 def python_strings(strings: pa.StringArray) -> list[str]:
-    """Return a string column as Python strings; bytes that are no UTF-8 become lone surrogates."""
+    """Return a string column as Python strings; invalid UTF-8 becomes lone surrogates."""
     try:
         texts: list[str] = strings.to_pylist()
     except UnicodeDecodeError:
-        data, bounds = string_buffers(strings)
-        ends = zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)
-        return [data[a:b].tobytes().decode("utf-8", "surrogateescape") for a, b in ends]
+        data, offsets = string_buffers(strings)
+        bounds = zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)
+        return [data[a:b].tobytes().decode("utf-8", "surrogateescape") for a, b in bounds]
     return texts
 
 
-def string_buffers(
-    strings: pa.StringArray,
-) -> tuple[U8, I32]:
-    """Return (bytes, offsets [W + 1]) of a string column; nothing is copied.
+def string_buffers(strings: pa.StringArray) -> tuple[U8, I32]:
+    """Return the bytes and the offsets [W+1] of a string column, without a copy.
 
-    Both are made read-only, wherever they come from: compiled code has a version for either kind.
+    Both are read-only, whatever they came from, so that numba compiles only one version.
 
     >>> data, offsets = string_buffers(string_array(["to", "", "be"]))
     >>> bytes(data), offsets.tolist()
     (b'tobe', [0, 2, 2, 4])
     """
     _, offset_buffer, data_buffer = strings.buffers()
-    if offset_buffer is None or not len(strings):  # Arrow may leave out an empty column's buffers
+    if offset_buffer is None or not len(strings):  # Arrow may omit the buffers of an empty column
         return np.frombuffer(b"", np.uint8), np.frombuffer(bytes(4), np.int32)
-    raw = np.frombuffer(offset_buffer, dtype=np.int32)
-    bounds: I32 = raw[strings.offset :][: len(strings) + 1]
+    all_offsets = np.frombuffer(offset_buffer, dtype=np.int32)
+    offsets: I32 = all_offsets[strings.offset :][: len(strings) + 1]
     data = np.frombuffer(data_buffer or b"", dtype=np.uint8)
-    data.flags.writeable = bounds.flags.writeable = False
-    return data, bounds
+    data.flags.writeable = offsets.flags.writeable = False
+    return data, offsets
 
 
 def utf8_buffers(string: str, errors: str = "strict") -> tuple[U8, I32]:
-    """Return the same of one string.
+    """Return the :func:`string_buffers` of one Python string.
 
     Raises:
-        UnicodeEncodeError: it has a lone surrogate, and ``errors`` does not say what that is.
+        UnicodeEncodeError: the string has a lone surrogate, and ``errors`` is ``strict``.
     """
     data = np.frombuffer(string.encode(errors=errors), dtype=np.uint8)
-    bounds = np.array([0, len(data)], dtype=np.int32)
-    bounds.flags.writeable = False
-    return data, bounds
+    offsets = np.array([0, len(data)], dtype=np.int32)
+    offsets.flags.writeable = False
+    return data, offsets
 
 
 def strings_from_buffers(data: U8, offsets: I32) -> pa.StringArray:
-    """Make a string column of its two buffers, the reverse of :func:`string_buffers`."""
+    """Return a string column of its buffers; the inverse of :func:`string_buffers`."""
     buffers: Any = pa.py_buffer(offsets), pa.py_buffer(data)
     return pa.StringArray.from_buffers(len(offsets) - 1, *buffers)
 
 
-def rows_containing(strings: pa.StringArray, sign: str) -> Bool:
-    """Say which strings have an ASCII character in them, [W]; Arrow's own search is slower.
+def rows_containing(strings: pa.StringArray, character: str) -> Bool:
+    """Return a mask [W] of the strings with an ASCII character; faster than Arrow's own search.
 
     >>> rows_containing(string_array(["a|b", "", "c"]), "|").tolist()
     [True, False, False]
     """
-    data, bounds = string_buffers(strings)
-    found = np.zeros(len(strings), dtype=np.bool_)
-    at = np.flatnonzero(data[bounds[0] : bounds[-1]] == ord(sign)) + bounds[0]
-    found[np.searchsorted(bounds, at, side="right") - 1] = True
-    return found
+    data, offsets = string_buffers(strings)
+    mask = np.zeros(len(strings), dtype=np.bool_)
+    positions = np.flatnonzero(data[offsets[0] : offsets[-1]] == ord(character)) + offsets[0]
+    mask[np.searchsorted(offsets, positions, side="right") - 1] = True
+    return mask
 
 
 def to_numpy(column: pa.Array) -> Array:
-    """Return a numeric column without nulls as an array that shares its memory."""
+    """Return a numeric column without nulls as an array, without a copy."""
     dtype = column.type.to_pandas_dtype()
     values = column.buffers()[1]
     if values is None:
@@ -106,13 +106,13 @@ def to_numpy(column: pa.Array) -> Array:
 
 
 def to_arrow(values: Array) -> pa.Array:
-    """Return an array of numbers or booleans as a column without nulls.
+    """Return an array of numbers or booleans as a column.
 
     >>> to_arrow(np.array([True, False])).to_pylist()
     [True, False]
     """
     dtype = pa.from_numpy_dtype(values.dtype)
-    if values.dtype == np.bool_:  # Arrow stores eight booleans in a byte
+    if values.dtype == np.bool_:  # Arrow packs eight booleans into a byte
         data = np.packbits(values, bitorder="little")
     else:
         data = np.ascontiguousarray(values)

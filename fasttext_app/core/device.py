@@ -1,4 +1,4 @@
-"""Which torch device a run uses, and how many threads. Torch is imported when it is asked for."""
+"""The torch device and the number of torch threads of a run; torch is imported on first use."""
 
 from __future__ import annotations
 
@@ -13,16 +13,24 @@ if TYPE_CHECKING:
     import torch
 
 
+DEVICE_NAMES = "auto, cpu, cuda or cuda:0, cuda:1, ..."
+
+
+def is_device_name(name: str) -> bool:
+    """Return whether ``name`` has one of the forms of :data:`DEVICE_NAMES`."""
+    return re.fullmatch(r"auto|cpu|cuda(:\d+)?", name) is not None
+
+
 def resolve_device(name: str) -> torch.device:
     """Return the torch device for ``auto``, ``cpu``, ``cuda`` or ``cuda:i``.
 
     Raises:
-        DeviceError: there is no such device, or CUDA was asked for and is not there.
+        DeviceError: the name is none of these, or the device is not available.
     """
     import torch
 
-    if re.fullmatch(r"auto|cpu|cuda(:\d+)?", name) is None:
-        raise DeviceError(f"device {name}: expected auto, cpu, cuda or cuda:0, cuda:1, ...")
+    if not is_device_name(name):
+        raise DeviceError(f"device {name}: expected {DEVICE_NAMES}")
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = torch.device(name)
@@ -40,16 +48,15 @@ def resolve_device(name: str) -> torch.device:
 
 @contextmanager
 def torch_threads(threads: int) -> Iterator[None]:
-    """Run with ``threads`` torch threads, and put the number back after.
+    """Run the block with ``threads`` torch threads, then restore the previous number.
 
-    One thread where ``threads`` is 0: for steps this small it is the steadiest, and often the
-    fastest.
+    0 stands for one thread: steps are so small that it has the steadiest speed, and often the best.
     """
     import torch
 
-    before = torch.get_num_threads()
+    previous = torch.get_num_threads()
     torch.set_num_threads(threads or 1)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(previous)

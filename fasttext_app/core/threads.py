@@ -1,4 +1,4 @@
-"""Work on several threads, with results in order and no more in flight than needed."""
+"""Map a function over a stream on several threads, in order and in constant memory."""
 
 from __future__ import annotations
 
@@ -12,47 +12,53 @@ from typing import TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-CORES = os.cpu_count() or 1  # asked for once: a prediction would wait for the answer
+CORES = os.cpu_count() or 1  # read once: the call takes a notable part of a prediction
 
 
 def thread_count(threads: int) -> int:
-    """Return the number of threads meant: 0 stands for all cores."""
+    """Return the number of threads to use; 0 stands for all cores."""
     return threads or CORES
 
 
 def map_threads(
     function: Callable[[Item], Result], items: Iterable[Item], threads: int
 ) -> Iterator[Result]:
-    """Apply ``function`` to each item on ``threads`` threads (0: all cores); results in order.
+    """Yield ``function(item)`` for each item in order, computed on ``threads`` threads.
 
-    Items are taken as they are needed, so a stream of any length goes through in constant memory.
+    Args:
+        function: the function to apply.
+        items: a stream of any length, read only as far as the threads need it.
+        threads: number of threads; 0: all cores.
     """
-    if thread_count(threads) == 1:  # a result comes before the next item is asked for
+    workers = thread_count(threads)
+    if workers == 1:  # yield a result before reading the next item
         yield from map(function, items)
         return
     stream = iter(items)
     first = list(islice(stream, 2))
-    workers = thread_count(threads) if len(first) > 1 else 0  # a lone item needs no pool
-    yield from map_ahead(function, chain(first, stream), workers if workers > 1 else 0)
+    if len(first) < 2:  # a single item needs no pool
+        yield from map(function, first)
+        return
+    yield from map_ahead(function, chain(first, stream), workers)
 
 
 def map_ahead(
     function: Callable[[Item], Result], items: Iterable[Item], workers: int
 ) -> Iterator[Result]:
-    """Apply ``function`` on ``workers`` other threads while earlier results are in use; in order.
+    """Yield ``function(item)`` in order, while ``workers`` threads compute later results.
 
-    With no workers each result is made when it is asked for.
+    Without workers, each result is computed when it is requested.
     """
     if workers < 1:
         yield from map(function, items)
         return
-    pool, waiting = ThreadPoolExecutor(workers), deque[Future[Result]]()
+    pool, pending = ThreadPoolExecutor(workers), deque[Future[Result]]()
     try:
         for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+            pending.append(pool.submit(function, item))
+            if len(pending) > workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

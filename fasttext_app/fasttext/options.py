@@ -110,8 +110,8 @@ def refuse_autotune(name: str, mark: str = "") -> None:
 def in_options(message: str, mark: str = "") -> str:
     """Name the options in a message about settings.
 
-    >>> in_options("model.dim: Input should be greater than 0", "-")
-    '-dim: Input should be greater than 0'
+    >>> in_options("model.dim: must be greater than 0", "-")
+    '-dim: must be greater than 0'
     """
     return SETTING.sub(lambda found: mark + OPTIONS[found[0]], message)
 

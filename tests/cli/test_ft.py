@@ -89,11 +89,11 @@ def test_rare_labels_and_lines_without_one_are_left_out(ft, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "code", "message"),
     [
-        (["-dim", "0"], 1, "error: -dim: Input should be greater than or equal to 1 (got 0)"),
+        (["-dim", "0"], 1, "error: -dim: must be greater than or equal to 1 (got 0)"),
         (["-lr", "-1"], 1, "error: -lr: must be a number above 0 (got -1.0)"),
         (["-lr", "1e20"], 1, "lower -lr (it is 1e+20)"),
-        (["-loss", "hinge"], 1, "error: -loss: Input should be"),
-        (["-thread", "-2"], 1, "error: -thread: Input should be greater than or equal to 0"),
+        (["-loss", "hinge"], 1, "error: -loss: must be"),
+        (["-thread", "-2"], 1, "error: -thread: must be greater than or equal to 0"),
         (["-lr", "fast"], 2, "-lr: 'fast' is not a number"),
         (["-epoch"], 2, "-epoch is missing an argument"),
         (["-inputt", "x"], 2, "unknown argument: -inputt; did you mean '-input'?"),

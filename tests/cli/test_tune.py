@@ -169,7 +169,7 @@ def test_a_wrong_budget_is_a_wrong_use(tuned, arguments, problem):
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["--metric", "acuracy"], "'acuracy' is not a figure to go by; did you mean 'accuracy'?"),
+        (["--metric", "acuracy"], "'acuracy' is not a metric; did you mean 'accuracy'?"),
         (["--space", "none.toml"], "none.toml: no such file"),
         (["--set", "model.dmi=3"], "model.dmi: no such setting; did you mean 'model.dim'?"),
         (["--output", "space.toml"], "space.toml: is a file; choose another --output"),

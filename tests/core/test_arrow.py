@@ -1,4 +1,4 @@
-"""Arrow columns and their buffers."""
+"""Conversions of Arrow columns."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ TEXTS = st.lists(st.text(alphabet="a|é\\", max_size=4), max_size=8)
 @settings(deadline=None, max_examples=150)
 def test_rows_containing_finds_the_same_rows_as_python(texts, start, rows):
     column = string_array(texts).slice(min(start, len(texts)), rows)
-    for sign in "|\\":
-        assert rows_containing(column, sign).tolist() == [
-            sign in text for text in column.to_pylist()
-        ]
+    for character in "|\\":
+        expected = [character in text for text in column.to_pylist()]
+        assert rows_containing(column, character).tolist() == expected
 
 
 @pytest.mark.parametrize("texts", [[], [""], ["", ""]])

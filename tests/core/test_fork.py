@@ -1,6 +1,6 @@
-"""A function in a process of its own: what it returns, raises, and leaves when it is ended.
+"""``ForkedCall``: results, exceptions, and the end of the fork.
 
-Each test has a fresh process: this one has threads, and must not be forked.
+Each test runs in a new process, because this one has threads and must not be forked.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def run(body: str) -> str:
-    """Run some lines of code on their own; return what they print."""
+    """Run code in a new Python process; return its output."""
     start = "from fasttext_app.core.fork import ForkedCall, can_fork\nassert can_fork()\n"
     code = start + textwrap.dedent(body)
     command = [sys.executable, "-W", "error", "-c", code]
@@ -30,78 +30,78 @@ def run(body: str) -> str:
     return done.stdout
 
 
-def test_this_process_must_not_be_forked():
+def test_a_process_with_threads_cannot_fork():
     assert pyarrow.__name__ in sys.modules
     assert not can_fork()
 
 
-def test_a_result_comes_back_from_another_process():
-    shown = run("""
+def test_a_result_is_returned_from_another_process():
+    printed = run("""
         import os
-        with ForkedCall(lambda: (os.getpid(), "x" * 1_000_000)) as work:
-            process, text = work.result()
+        with ForkedCall(lambda: (os.getpid(), "x" * 1_000_000)) as call:
+            process, text = call.result()
         print(process != os.getpid(), len(text))
     """)
-    assert shown == "True 1000000\n"
+    assert printed == "True 1000000\n"
 
 
-def test_an_error_is_raised_where_the_result_is_taken():
-    shown = run("""
+def test_result_raises_the_exception_of_the_function():
+    printed = run("""
         from fasttext_app.errors import DataError
         def fail():
             raise DataError("rows.csv:7: no label")
-        with ForkedCall(fail) as work:
+        with ForkedCall(fail) as call:
             try:
-                work.result()
+                call.result()
             except DataError as error:
                 print(error)
                 print("in fail" in error.__notes__[0])
     """)
-    assert shown == "rows.csv:7: no label\nTrue\n"
+    assert printed == "rows.csv:7: no label\nTrue\n"
 
 
-def test_a_process_that_is_killed_is_one_clear_error():
-    shown = run("""
+def test_a_killed_fork_is_a_clear_error():
+    printed = run("""
         import os, signal
         from fasttext_app.errors import TrainingError
-        with ForkedCall(lambda: os.kill(os.getpid(), signal.SIGKILL)) as work:
+        with ForkedCall(lambda: os.kill(os.getpid(), signal.SIGKILL)) as call:
             try:
-                work.result()
+                call.result()
             except TrainingError as error:
                 print(error)
     """)
-    assert shown == (
+    assert printed == (
         "the process that prepares the data was killed (exit code -9); is there enough memory?\n"
     )
 
 
-def test_a_process_that_is_killed_amid_its_answer_is_the_same_error():
-    shown = run("""
+def test_a_fork_killed_while_it_sends_its_result_is_the_same_error():
+    printed = run("""
         import os, signal, threading, time
         from fasttext_app.errors import TrainingError
         def large():
             threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGKILL)).start()
             return b"x" * 50_000_000
-        with ForkedCall(large) as work:
+        with ForkedCall(large) as call:
             time.sleep(1)
             try:
-                work.result()
+                call.result()
             except TrainingError as error:
                 print(error)
     """)
-    assert shown.startswith("the process that prepares the data was killed (exit code -9)")
+    assert printed.startswith("the process that prepares the data was killed (exit code -9)")
 
 
-def test_it_ends_with_the_process_that_started_it():
-    shown = run("""
+def test_a_fork_ends_with_its_parent():
+    printed = run("""
         import os, signal, time
         reader, writer = os.pipe()
         first = os.fork()
         if not first:
-            def work_on():
+            def block():
                 os.write(writer, b"%d" % os.getpid())
                 time.sleep(60)
-            with ForkedCall(work_on):
+            with ForkedCall(block):
                 time.sleep(60)
         process = int(os.read(reader, 20))
         os.kill(first, signal.SIGKILL)
@@ -118,43 +118,43 @@ def test_it_ends_with_the_process_that_started_it():
             time.sleep(0.05)
         print(state in "Z gone")
     """)
-    assert shown == "True\n"
+    assert printed == "True\n"
 
 
-def test_it_is_stopped_when_no_one_waits_for_it():
-    shown = run("""
+def test_leaving_the_context_kills_the_fork():
+    printed = run("""
         import os, time
         reader, writer = os.pipe()
-        def work_on():
-            os.write(writer, b"begun")
+        def block():
+            os.write(writer, b"ready")
             time.sleep(60)
-        with ForkedCall(work_on) as work:
+        with ForkedCall(block) as call:
             os.read(reader, 5)
-            process = work._process
+            process = call._process
         print(process.exitcode)
     """)
-    assert shown == "-9\n"
+    assert printed == "-9\n"
 
 
-def test_ctrl_c_is_left_to_the_process_that_waits():
-    shown = run("""
+def test_a_fork_ignores_ctrl_c():
+    printed = run("""
         import os, signal
         def interrupted():
             os.kill(os.getpid(), signal.SIGINT)
             return "done"
-        with ForkedCall(interrupted) as work:
-            print(work.result())
+        with ForkedCall(interrupted) as call:
+            print(call.result())
     """)
-    assert shown == "done\n"
+    assert printed == "done\n"
 
 
-def test_what_was_prepared_in_the_background_is_what_is_prepared_here(tmp_path):
+def test_data_prepared_in_a_fork_equals_data_prepared_here(tmp_path):
     path = tmp_path / "rows.csv"
     rows = "".join(f"the goal number {n},sport\nthe bank number {n},money\n" for n in range(40))
     path.write_text("text,label\n" + rows)
-    shown = run(f"""
+    printed = run(f"""
         from functools import partial
-        def prepared(folder, memory):
+        def prepare(folder, memory):
             from fasttext_app.config.loading import resolve
             from fasttext_app.training.prepare import prepare_source
             text = {{"word_ngrams": 2, "bucket": 50, "term_weighting": "tfidf"}}
@@ -162,21 +162,21 @@ def test_what_was_prepared_in_the_background_is_what_is_prepared_here(tmp_path):
             model = {{"mode": "sum"}}
             config = resolve({{"text": text, "data": data, "model": model}})
             return prepare_source(config, folder, prefer_files=True)
-        def parts(found):
-            ids = [load().to_lists() for side in (found.train, found.validation)
-                   for load in side.shards]
-            classes = [c.tolist() for c in (*found.train.classes, *found.validation.classes)]
-            words = found.encoder.vocabulary.words.to_pylist()
-            encoded = found.encoder.encode(["a bank number 3", "goal"]).to_lists()
-            return ids, classes, words, encoded, found.idf.tolist(), found.statistics
+        def contents(prepared):
+            ids = [load().to_lists() for split in (prepared.train, prepared.validation)
+                   for load in split.shards]
+            classes = [c.tolist() for c in (*prepared.train.classes, *prepared.validation.classes)]
+            words = prepared.encoder.vocabulary.words.to_pylist()
+            encoded = prepared.encoder.encode(["a bank number 3", "goal"]).to_lists()
+            return ids, classes, words, encoded, prepared.idf.tolist(), prepared.statistics
         import os
         here, one, other = ({str(tmp_path)!r} + name for name in ("/a", "/b", "/c"))
         for folder in (here, one, other):
             os.mkdir(folder)
-        with ForkedCall(partial(prepared, one, 0)) as files:
-            with ForkedCall(partial(prepared, other, 100)) as memory:
+        with ForkedCall(partial(prepare, one, 0)) as files:
+            with ForkedCall(partial(prepare, other, 100)) as memory:
                 from_files, from_memory = files.result(), memory.result()
         print(len([name for name in os.listdir(one) if name.endswith(".ids")]) > 0)
-        print(parts(from_files) == parts(from_memory) == parts(prepared(here, 100)))
+        print(contents(from_files) == contents(from_memory) == contents(prepare(here, 100)))
     """)
-    assert shown == "True\nTrue\n"
+    assert printed == "True\nTrue\n"

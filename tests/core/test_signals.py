@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: noted amid work, raised where the work waits, and at once the second time."""
+"""Ctrl-C and SIGTERM are recorded, raised where the work allows it, and at once the second time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ both = pytest.mark.parametrize("number", RAISED, ids=lambda number: number.name)
 
 
 @both
-def test_the_first_one_is_noted(number):
+def test_the_first_signal_is_recorded(number):
     with DeferredInterrupts() as interrupts:
         assert not interrupts()
         signal.raise_signal(number)
@@ -22,7 +22,7 @@ def test_the_first_one_is_noted(number):
 
 
 @both
-def test_the_second_one_raises_what_the_first_one_was(number):
+def test_the_second_signal_raises_the_exception_of_the_first(number):
     with DeferredInterrupts() as interrupts:
         signal.raise_signal(number)
         with pytest.raises(KeyboardInterrupt) as caught:
@@ -32,27 +32,27 @@ def test_the_second_one_raises_what_the_first_one_was(number):
 
 
 @both
-def test_one_that_came_before_is_raised_where_the_work_waits(number):
+def test_an_earlier_signal_raises_before_an_interruptible_call(number):
     with DeferredInterrupts() as interrupts:
         signal.raise_signal(number)
         with pytest.raises(RAISED[number]):
-            interrupts.interruptible(lambda: pytest.fail("it should not come to this"))()
+            interrupts.interruptible(lambda: pytest.fail("called after a signal"))()
         assert interrupts.exit_code == 128 + number
 
 
 @both
-def test_one_that_comes_where_the_work_waits_is_raised_at_once(number):
+def test_a_signal_raises_during_an_interruptible_call_and_not_after_it(number):
     with DeferredInterrupts() as interrupts:
         with pytest.raises(RAISED[number]):
             interrupts.interruptible(lambda: signal.raise_signal(number))()
         assert interrupts()
     with DeferredInterrupts() as interrupts:
         assert interrupts.interruptible(lambda: "done")() == "done"
-        signal.raise_signal(number)  # no more
+        signal.raise_signal(number)
 
 
 @both
-def test_one_that_comes_amid_items_is_raised_before_the_next(number):
+def test_a_signal_between_items_raises_before_the_next_item(number):
     with DeferredInterrupts() as interrupts:
         items = interrupts.raise_between([1, 2, 3])
         assert [next(items), next(items)] == [1, 2]
@@ -62,7 +62,7 @@ def test_one_that_comes_amid_items_is_raised_before_the_next(number):
     assert list(DeferredInterrupts().raise_between([1, 2])) == [1, 2]
 
 
-def test_the_handlers_of_before_come_back():
+def test_the_previous_handlers_are_restored():
     before = [signal.getsignal(number) for number in RAISED]
     with DeferredInterrupts():
         assert [signal.getsignal(number) for number in RAISED] != before

@@ -125,10 +125,10 @@ def test_weights_of_nothing_but_0_are_refused():
     [
         ("even", 'must be "none", "balanced" or a table of labels'),
         (3, 'must be "none", "balanced" or a table of labels'),
-        ({"spam": -1}, "the weight of 'spam' must be a number of 0 or more"),
-        ({"spam": "5"}, "the weight of 'spam' must be a number of 0 or more"),
-        ({"spam": float("inf")}, "the weight of 'spam' must be a number of 0 or more"),
-        ({"spam": True}, "the weight of 'spam' must be a number of 0 or more"),
+        ({"spam": -1}, "the weight of 'spam' must be a finite number >= 0"),
+        ({"spam": "5"}, "the weight of 'spam' must be a finite number >= 0"),
+        ({"spam": float("inf")}, "the weight of 'spam' must be a finite number >= 0"),
+        ({"spam": True}, "the weight of 'spam' must be a finite number >= 0"),
     ],
 )
 def test_class_weights_that_are_none(value, reason):

@@ -558,8 +558,8 @@ def test_training_on_rows_that_leave_nothing_to_fit_keeps_the_model(tmp_path):
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
-        ({"data": {"validation": 0.0}}, r"needs validation rows, and data\.validation = 0"),
-        ({"data": {"label_separator": "|"}}, r"shares one probability out"),
+        ({"data": {"validation": 0.0}}, r"needs validation rows; data\.validation is 0"),
+        ({"data": {"label_separator": "|"}}, r"whose probabilities sum to 1"),
     ],
 )
 def test_what_training_cannot_calibrate_is_refused_at_once(layer, message):

@@ -99,7 +99,7 @@ def test_a_second_signal_ends_a_run_at_once_and_keeps_its_checkpoints(tmp_path):
 
 def test_what_an_adaptive_softmax_cannot_have_is_refused():
     texts, labels = rows_of()
-    with pytest.raises(ConfigError, match="no temperature can be folded"):
+    with pytest.raises(ConfigError, match="a temperature cannot be folded"):
         trained(texts, labels, loss="adaptive", dim=16, calibrate=True)
     model = trained(texts, labels, loss="adaptive", dim=16)
     with pytest.raises(ConfigError, match="no temperature can be folded"):

@@ -239,7 +239,7 @@ def test_a_run_that_ends_early_is_the_beginning_of_a_whole_one():
     assert (len(outcome.history), outcome.best_epoch) == (2, 2)
     assert not outcome.stopped_early
     assert same(state_of(model), recorder.states[1])
-    with pytest.raises(ConfigError, match=r"trainer\.stop_after = 4: there are 3 epochs"):
+    with pytest.raises(ConfigError, match=r"stop_after = 4 is larger than trainer\.epochs = 3"):
         make_config(stop_after=4)
 
 

@@ -117,7 +117,7 @@ def test_what_a_model_cannot_be_trained_on_with(tmp_path):
             ft.train(NEW, NEW_LABELS, start_from=tmp_path / loss)
     with pytest.raises(ArtifactError, match="not a model directory"):
         ft.train(NEW, NEW_LABELS, start_from=tmp_path / "nowhere")
-    with pytest.raises(ConfigError, match="both say what the table begins with"):
+    with pytest.raises(ConfigError, match="both initialize the table"):
         ft.train(NEW, NEW_LABELS, start_from=old, pretrained="x.vec")
 
 

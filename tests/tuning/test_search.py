@@ -217,7 +217,7 @@ def test_the_base_gets_validation_rows_and_the_figure():
     assert base.data.validation == "auto"
     assert base.trainer.monitor == "macro_f1"
     assert base_for_search(resolve(BASE)) == resolve(BASE)
-    with pytest.raises(ConfigError, match="'acuracy' is not a figure to go by; did you mean"):
+    with pytest.raises(ConfigError, match="'acuracy' is not a metric; did you mean"):
         base_for_search(Config(), "acuracy")
 
 

@@ -124,7 +124,7 @@ def test_frozen_rows_stay(implementation):
     ],
 )
 def test_what_the_fused_step_cannot_do_is_refused_or_left_to_torch(values):
-    with pytest.raises(ConfigError, match=r'implementation = "fused" cannot do \w+\.\w+'):
+    with pytest.raises(ConfigError, match=r'implementation = "fused" does not support \w+\.\w+'):
         make_config(implementation="fused", **values)
     config = make_config(**values)
     model = FastTextClassifier.from_config(config.model, ROWS, CLASSES)
