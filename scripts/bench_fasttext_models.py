@@ -22,7 +22,7 @@ from typing import Any
 
 import fasttext
 from marked import check, rewrite
-from peers.measure import alternate, middle, ratio
+from peers.measure import alternate, median_of, ratio
 from peers.report import number, table
 
 from fasttext_app import compat
@@ -87,9 +87,9 @@ def measured(path: str, texts: list[str], rounds: int) -> list[str]:
     turns = alternate(models, rounds, once)
     return [
         f"`{Path(path).name}`",
-        *(number(middle(turns, name, "texts_per_second"), ",.0f") for name in models),
+        *(number(median_of(turns, name, "texts_per_second"), ",.0f") for name in models),
         number(ratio(turns, "texts_per_second", "here", "original"), ".1f"),
-        *(number(middle(turns, name, "microseconds"), ".0f", " µs") for name in models),
+        *(number(median_of(turns, name, "microseconds"), ".0f", " µs") for name in models),
         f"{same:,} of {len(texts):,}",
     ]
 

@@ -1,14 +1,15 @@
-"""Measure fasttext_app against its peers on AG_NEWS: training, growth, prediction, cold start.
+"""Measure fasttext_app and its peers on AG_NEWS: training, growth, prediction, cold start.
 
-Every run is a fresh process on two cores, timed from start to exit; contenders take turns; figures
-are medians, and ratios are of medians of the same session. What a peer needs made beforehand
-(normalized text) is made untimed, and accuracy is found by a second process, untimed. Needs the
-AG_NEWS files under $FASTTEXT_APP_DATA and the packages of the extra `bench`.
+Every run is a fresh process on two cores, timed from start to exit. Contenders take turns; results
+are medians, and ratios compare medians of the same session. Input that a peer needs prepared, such
+as normalized text, is prepared untimed, and a second, untimed process measures the accuracy. Needs
+the AG_NEWS files under $FASTTEXT_APP_DATA and the packages of the extra `bench`.
 
     python scripts/bench_peers.py [--only train,growth,predict,cold] [--rounds 5] [--write-docs]
 
-With --results FILE the measurements are kept, and parts that do not run are taken from there, so
-that the parts can be measured one at a time; `--only ""` measures nothing and shows what is kept.
+With --results FILE the measurements are stored, and parts that are not measured now are read from
+there, so that the parts can be measured one at a time. `--only ""` measures nothing and shows what
+is stored.
 """
 
 from __future__ import annotations
@@ -31,95 +32,95 @@ from peers.session import Session
 
 ROOT = SCRIPTS.parent
 PAGES = {ROOT / "docs" / "benchmarks.md": report.long_form, ROOT / "README.md": report.short_form}
-PICTURE = ROOT / "docs" / "images" / "accuracy_seconds.svg"
+PLOT = ROOT / "docs" / "images" / "accuracy_seconds.svg"
 PARTS = ("train", "growth", "predict", "cold")
 CORES = 2
 VERSIONS = ("torch", "numba", "pyarrow", *PACKAGES.values())
 
 
 def machine() -> str:
-    """Name what was measured with: cores, Python, and the versions of the packages."""
-    found = []
+    """Describe the machine: cores, Python, and the versions of the packages."""
+    versions = []
     for package in VERSIONS:
         try:
-            found.append(f"{package} {version(package)}")
+            versions.append(f"{package} {version(package)}")
         except PackageNotFoundError:
             continue
     cores = len(os.sched_getaffinity(0))
     python = platform.python_version()
-    return f"{cores} cores ({platform.machine()}), Python {python}, {', '.join(found)}"
+    return f"{cores} cores ({platform.machine()}), Python {python}, {', '.join(versions)}"
 
 
-def parts_of(given: str) -> list[str]:
-    """Read the value of --only.
+def parse_parts(value: str) -> list[str]:
+    """Parse the value of --only.
 
     Raises:
         argparse.ArgumentTypeError: it names an unknown part.
     """
-    named = [part.strip() for part in given.split(",") if part.strip()]
-    unknown = [part for part in named if part not in PARTS]
+    names = [part.strip() for part in value.split(",") if part.strip()]
+    unknown = [name for name in names if name not in PARTS]
     if unknown:
         raise argparse.ArgumentTypeError(f"{unknown[0]!r} is not one of {', '.join(PARTS)}")
-    return [part for part in PARTS if part in named]
+    return [part for part in PARTS if part in names]
 
 
-def kept_results(path: Path | None, fresh: report.Results, parts: list[str]) -> report.Results:
-    """Return the results in a file, or fresh ones without a file.
+def stored_results(path: Path | None, fresh: report.Results, parts: list[str]) -> report.Results:
+    """Return the results in a file, or the fresh ones without a file.
 
-    Figures that were not measured alike are not put into one page: the program ends.
+    Results of different rows, rounds or machines do not go into one page: the program exits.
     """
     if path is None or not path.exists():
         return fresh
-    kept = report.Results(**json.loads(path.read_text(encoding="utf-8")))
+    stored = report.Results(**json.loads(path.read_text(encoding="utf-8")))
     for name in ("rows", "rounds", "machine") if parts else ("rows",):
-        before, now = getattr(kept, name), getattr(fresh, name)
+        before, now = getattr(stored, name), getattr(fresh, name)
         if before != now:
             sys.exit(f"{path}: was measured with other {name} ({before}) than now ({now})")
-    return kept
+    return stored
 
 
 def save_results(path: Path, results: report.Results) -> None:
-    """Keep the results in a file."""
+    """Store the results in a file."""
     path.write_text(json.dumps(asdict(results), indent=1), encoding="utf-8")
 
 
 def check_options(options: argparse.Namespace) -> None:
-    """Refuse what could not be finished, before the long part."""
+    """Exit on options that would fail at the end, before the long part."""
     folder = os.environ.get("FASTTEXT_APP_DATA")
     if folder is None or not (Path(folder) / "ag_news" / "train.csv").is_file():
         sys.exit("set FASTTEXT_APP_DATA to the folder that holds ag_news/train.csv and test.csv")
     if options.write_docs and options.rows is not None:
-        sys.exit("figures of a subset mean nothing: --write-docs goes without --rows")
+        sys.exit("--write-docs cannot be combined with --rows: the pages show results of all rows")
     for page in PAGES if options.write_docs else []:
         check(page, "peers")
 
 
 def write_docs(results: report.Results) -> None:
-    """Draw the picture, and put the tables into their pages."""
-    if found := report.points(results["train"]):
-        plot.draw(found, PICTURE)
+    """Draw the plot, and write the tables into their pages."""
+    if points := report.points(results["train"]):
+        plot.draw(points, PLOT)
     for page, text in PAGES.items():
         rewrite(page, "peers", text(results))
 
 
 def parse_arguments() -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
-    parser.add_argument("--only", type=parts_of, default=list(PARTS), metavar="PART,...")
+    parser.add_argument("--only", type=parse_parts, default=list(PARTS), metavar="PART,...")
     parser.add_argument("--rounds", type=int, default=5, help="runs of each (default: 5)")
     parser.add_argument("--slow-rounds", type=int, default=1, help="runs of the tutorial's recipe")
     parser.add_argument("--rows", type=int, help="train on this many rows only: a smoke test")
     parser.add_argument(
-        "--also", action="append", default=[], metavar="CONFIG", help="train it too"
+        "--also", action="append", default=[], metavar="CONFIG", help="train this config too"
     )
-    parser.add_argument("--results", type=Path, metavar="FILE", help="keep the measurements there")
+    parser.add_argument("--results", type=Path, metavar="FILE", help="store the measurements here")
     parser.add_argument("--write-docs", action="store_true", help="fill docs/ and the README")
     return parser.parse_args()
 
 
 def main() -> None:
-    """Measure the parts that were asked for, and print or write the tables."""
+    """Measure the chosen parts, and print or write the tables."""
     options = parse_arguments()
     check_options(options)
     cores = sorted(os.sched_getaffinity(0))
@@ -129,7 +130,7 @@ def main() -> None:
         rows = sum(1 for _ in file)
     rows = min(rows, options.rows or rows)
     fresh = report.Results(rows, options.rounds, machine())
-    results = kept_results(options.results, fresh, options.only)
+    results = stored_results(options.results, fresh, options.only)
     with tempfile.TemporaryDirectory() as folder:
         session = Session(options, Path(folder), results)
         for part in options.only:
@@ -138,7 +139,7 @@ def main() -> None:
                 save_results(options.results, results)
     print(report.long_form(results))
     if options.rows is not None:
-        print(f"\nA smoke test on {rows:,} rows: these figures mean nothing.")
+        print(f"\nThis was a smoke test on {rows:,} rows: the numbers mean nothing.")
     if options.write_docs:
         write_docs(results)
 

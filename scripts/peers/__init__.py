@@ -1,1 +1,1 @@
-"""What `scripts/bench_peers.py` runs: the peers, each in a process of its own, and the report."""
+"""The parts of `scripts/bench_peers.py`: the peers, each run in its own process, and the report."""

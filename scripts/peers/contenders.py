@@ -1,4 +1,4 @@
-"""Who takes part in training, with the commands that train and score each."""
+"""The recipes that are trained, with the commands that train and score each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ QUICK = "fastText, one epoch"
 HASHED = "scikit-learn, hashed n-grams and SGD"
 TFIDF = "scikit-learn, tf-idf and LinearSVC"
 TUTORIAL = "torchtext tutorial"
-PACKAGES = {  # import name: the distribution that brings it
+PACKAGES = {  # import name: distribution
     "fasttext": "fasttext-community",
     "fasttext_new": "fasttext-new",
     "sklearn": "scikit-learn",
@@ -31,58 +31,61 @@ class Contender:
     name: str
     train: tuple[str, ...]
     score: tuple[str, ...]
-    work: Path  # what peers.rows made
-    package: str = ""  # that it needs
-    slow: bool = False  # run in rounds of its own, without a warm-up
+    data: Path
+    """The folder that `peers.rows` wrote."""
+    package: str = ""
+    """The package it needs, by its import name."""
+    slow: bool = False
+    """Whether it has rounds of its own, without a warm-up."""
 
 
-def child(module: str, *words: object) -> tuple[str, ...]:
+def child(module: str, *arguments: object) -> tuple[str, ...]:
     """Return the command that runs a module of this folder."""
-    return (sys.executable, "-m", f"peers.{module}", *map(str, words))
+    return (sys.executable, "-m", f"peers.{module}", *map(str, arguments))
 
 
-def ours(name: str, work: Path, config: str = "ag_news", *flags: str) -> Contender:
+def ours(name: str, data: Path, config: str = "ag_news", *flags: str) -> Contender:
     """Return fasttext_app with a shipped config."""
     train = (*APP, "train", "--config", config, "--output", MODEL, "--seed", SEED, *flags)
-    return Contender(name, train, (*APP, "evaluate", MODEL, "--json"), work)
+    return Contender(name, train, (*APP, "evaluate", MODEL, "--json"), data)
 
 
-def fasttext(name: str, work: Path, lr: float, bucket: int, epochs: int) -> Contender:
+def fasttext(name: str, data: Path, lr: float, bucket: int, epochs: int) -> Contender:
     """Return fastText with dim 10, bigrams and two threads."""
-    text, test = work / "train.txt", work / "test.txt"
-    train = child("peer_fasttext", "train", text, MODEL, lr, bucket, epochs)
-    return Contender(name, train, child("peer_fasttext", "score", test, MODEL), work, "fasttext")
+    train = child("peer_fasttext", "train", data / "train.txt", MODEL, lr, bucket, epochs)
+    score = child("peer_fasttext", "score", data / "test.txt", MODEL)
+    return Contender(name, train, score, data, "fasttext")
 
 
-def published(name: str, work: Path) -> Contender:
+def published(name: str, data: Path) -> Contender:
     """Return fastText with the recipe that its authors publish for AG_NEWS."""
-    return fasttext(name, work, 0.25, 10_000_000, 5)
+    return fasttext(name, data, 0.25, 10_000_000, 5)
 
 
-def training_contenders(work: Path, also: list[str]) -> list[Contender]:
+def training_contenders(data: Path, configs: list[str]) -> list[Contender]:
     """Return all recipes, ours first.
 
     Args:
-        work: what peers.rows made.
-        also: further configs of fasttext_app.
+        data: the folder that `peers.rows` wrote.
+        configs: further configs of fasttext_app.
     """
-    train, test = work / "ag_news" / "train.csv", work / "ag_news" / "test.csv"
+    train, test = data / "ag_news" / "train.csv", data / "ag_news" / "test.csv"
 
     def python_peer(name: str, module: str, *kind: str, slow: bool = False) -> Contender:
         return Contender(
             name,
             child(module, "train", *kind, train, MODEL),
             child(module, "score", test, MODEL),
-            work,
+            data,
             module.removeprefix("peer_"),
             slow,
         )
 
     return [
-        ours(OURS, work),
-        *(ours(f"{OURS}, `{config}`", work, config) for config in also),
-        published(PAPER, work),
-        fasttext(QUICK, work, 1.0, 2_000_000, 1),
+        ours(OURS, data),
+        *(ours(f"{OURS}, `{config}`", data, config) for config in configs),
+        published(PAPER, data),
+        fasttext(QUICK, data, 1.0, 2_000_000, 1),
         python_peer(HASHED, "peer_sklearn", "hashing"),
         python_peer(TFIDF, "peer_sklearn", "tfidf"),
         python_peer(TUTORIAL, "peer_torchtext", slow=True),
@@ -90,5 +93,5 @@ def training_contenders(work: Path, also: list[str]) -> list[Contender]:
 
 
 def installed(package: str) -> bool:
-    """Say whether a package is there, without importing it."""
+    """Return whether a package is installed, without importing it."""
     return not package or find_spec(package) is not None

@@ -1,4 +1,4 @@
-"""Whole processes, timed by turns."""
+"""Time and memory of whole processes, with the contenders taking turns."""
 
 from __future__ import annotations
 
@@ -16,22 +16,26 @@ from typing import Any
 
 SCRIPTS = Path(__file__).resolve().parent.parent
 MODEL, SEED = "{model}", "{seed}"
-WATCH_SECONDS = 0.02
+SAMPLING_SECONDS = 0.02
 
-Figures = dict[str, float]  # what one run of one contender came to: {"seconds": 3.4, ...}
-Samples = dict[str, list[Figures]]  # contender: its runs, one a round
+Measurements = dict[str, float]
+"""The measurements of one run of one contender, such as ``{"seconds": 3.4}``."""
+Samples = dict[str, list[Measurements]]
+"""The runs of each contender, one per round."""
 
 
 def environment(data: Path) -> dict[str, str]:
-    """Return the environment of a child: where its data is, and with Python's bytecode cache.
+    """Return the environment of a child process: its data folder, and Python's bytecode cache.
 
-    Without the cache a clone would be compiled at every start, which no installed package is.
+    Without the cache, a clone would be compiled at every start, which no installed package is.
     """
-    kept = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
-    return kept | {"FASTTEXT_APP_DATA": str(data)}
+    inherited = {
+        key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"
+    }
+    return inherited | {"FASTTEXT_APP_DATA": str(data)}
 
 
-def started(command: list[str], data: Path) -> subprocess.Popen[bytes]:
+def start(command: list[str], data: Path) -> subprocess.Popen[bytes]:
     """Start a command in the folder `scripts/`; `data` is its $FASTTEXT_APP_DATA."""
     return subprocess.Popen(
         command,
@@ -44,58 +48,58 @@ def started(command: list[str], data: Path) -> subprocess.Popen[bytes]:
 
 
 def finish(process: subprocess.Popen[bytes]) -> None:
-    """Wait for a command; end this program if it failed."""
+    """Wait for a command; exit with its error output if it failed."""
     _, errors = process.communicate()
     if process.returncode:
         words = process.args if isinstance(process.args, list) else [process.args]
         sys.exit(f"{' '.join(map(str, words))} failed:\n{errors.decode(errors='replace')}")
 
 
-def run_timed(command: list[str], data: Path) -> Figures:
-    """Run a command from start to exit; return its seconds."""
-    start = time.perf_counter()
-    finish(started(command, data))
-    return {"seconds": time.perf_counter() - start}
+def run_timed(command: list[str], data: Path) -> Measurements:
+    """Run a command; return its seconds from start to exit."""
+    begin = time.perf_counter()
+    finish(start(command, data))
+    return {"seconds": time.perf_counter() - begin}
 
 
-def run_watched(command: list[str], data: Path) -> Figures:
-    """Run a command, and look at its memory all the while; return the peak, and its seconds.
+def run_watched(command: list[str], data: Path) -> Measurements:
+    """Run a command and sample its memory; return the peak and the seconds.
 
-    The memory is that of the process and all that it started, at one moment: the proportional set
-    size of each (what it shares with others counts in part), in megabytes (10^6 bytes). Looking
-    costs time, so the seconds are for runs so long that it does not matter.
+    The memory is the proportional set size of the process and all its children at one moment, in
+    megabytes (10^6 bytes): a page shared by n processes counts 1/n for each. Sampling takes time,
+    so use the seconds only of runs so long that it does not matter.
     """
-    start = time.perf_counter()
-    process, peak = started(command, data), 0.0
+    begin = time.perf_counter()
+    process, peak = start(command, data), 0.0
     while process.poll() is None:
-        peak = max(peak, sum(memory_mb(number) for number in family(process.pid)))
-        time.sleep(WATCH_SECONDS)
+        peak = max(peak, sum(memory_mb(pid) for pid in process_tree(process.pid)))
+        time.sleep(SAMPLING_SECONDS)
     finish(process)
-    return {"seconds": time.perf_counter() - start, "peak_mb": peak}
+    return {"seconds": time.perf_counter() - begin, "peak_mb": peak}
 
 
-def family(process: int) -> list[int]:
-    """Return a process and all that it started, by number."""
-    found = [process]
+def process_tree(pid: int) -> list[int]:
+    """Return the ids of a process and all its descendants."""
+    pids = [pid]
     with suppress(OSError):
-        children = Path(f"/proc/{process}/task/{process}/children").read_text(encoding="ascii")
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
         for child in children.split():
-            found += family(int(child))
-    return found
+            pids += process_tree(int(child))
+    return pids
 
 
-def memory_mb(process: int) -> float:
-    """Return the proportional set size of a process, 0 where it has ended."""
+def memory_mb(pid: int) -> float:
+    """Return the proportional set size of a process, or 0 if it has ended."""
     with suppress(OSError):
-        for line in Path(f"/proc/{process}/smaps_rollup").read_text(encoding="ascii").splitlines():
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines():
             if line.startswith("Pss:"):
                 return int(line.split()[1]) * 1024 / 1e6
     return 0.0
 
 
 def run_json(command: list[str], data: Path) -> Any:
-    """Run a command, untimed; return the JSON that is the last line of what it prints."""
-    done = subprocess.run(
+    """Run a command, untimed; return the JSON in the last line of its output."""
+    result = subprocess.run(
         command,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -103,54 +107,54 @@ def run_json(command: list[str], data: Path) -> Any:
         env=environment(data),
         check=False,
     )
-    if done.returncode:
-        sys.exit(f"{' '.join(command)} failed:\n{done.stderr.decode(errors='replace')}")
-    return json.loads(done.stdout.decode().strip().splitlines()[-1])
+    if result.returncode:
+        sys.exit(f"{' '.join(command)} failed:\n{result.stderr.decode(errors='replace')}")
+    return json.loads(result.stdout.decode().strip().splitlines()[-1])
 
 
-def filled(command: Iterable[str], model: Path, seed: int = 0) -> list[str]:
-    """Put the model's place and the seed into a command."""
+def fill_in(command: Iterable[str], model: Path, seed: int = 0) -> list[str]:
+    """Return a command with the model's path and the seed filled in."""
     return [word.replace(MODEL, str(model)).replace(SEED, str(seed)) for word in command]
 
 
 def alternate(
     names: Iterable[str], rounds: int, measure: Callable[[str, int], Mapping[str, float]]
 ) -> Samples:
-    """Measure every contender once a round, by turns, so that noise hits all alike.
+    """Measure every contender once per round, in turns, so that noise hits all of them alike.
 
-    `measure` gets the contender's name and the round, from 0.
+    `measure` gets the name of the contender and the round, from 0.
     """
     names = list(names)
     samples: Samples = {name: [] for name in names}
-    for number in range(1, rounds + 1):
+    for round_index in range(rounds):
         for name in names:
-            figures = dict(measure(name, number - 1))
-            samples[name].append(figures)
-            told = ", ".join(f"{key} {value:,.4g}" for key, value in figures.items())
-            print(f"round {number}/{rounds}  {name}: {told}", file=sys.stderr)
+            measurements = dict(measure(name, round_index))
+            samples[name].append(measurements)
+            shown = ", ".join(f"{key} {value:,.4g}" for key, value in measurements.items())
+            print(f"round {round_index + 1}/{rounds}  {name}: {shown}", file=sys.stderr)
     return samples
 
 
-def middle(samples: Samples, name: str, figure: str) -> float | None:
-    """Return the median of a contender's figure, or None where it was not measured."""
-    values = [run[figure] for run in samples.get(name, []) if figure in run]
+def median_of(samples: Samples, name: str, key: str) -> float | None:
+    """Return the median of a contender's measurement, or None if it was not measured."""
+    values = [run[key] for run in samples.get(name, []) if key in run]
     return median(values) if values else None
 
 
-def ratio(samples: Samples, figure: str, name: str, other: str) -> float | None:
-    """Return a contender's median over another's of the same session, or None without both."""
-    ours, theirs = middle(samples, name, figure), middle(samples, other, figure)
+def ratio(samples: Samples, key: str, name: str, other: str) -> float | None:
+    """Return a contender's median divided by another's, or None unless both were measured."""
+    ours, theirs = median_of(samples, name, key), median_of(samples, other, key)
     return ours / theirs if ours is not None and theirs else None
 
 
 def size_mb(model: Path) -> float:
-    """Return what a model file, or all files of a model directory, take in megabytes."""
+    """Return the size of a model file, or of all files of a model directory, in megabytes."""
     files = [path for path in model.rglob("*") if path.is_file()] if model.is_dir() else [model]
     return sum(path.stat().st_size for path in files) / 1e6
 
 
 def remove(model: Path) -> None:
-    """Remove a model file or directory, if it is there."""
+    """Remove a model file or directory, if it exists."""
     if model.is_dir():
         shutil.rmtree(model)
     else:

@@ -1,4 +1,4 @@
-"""fastText, by its own Python package.
+"""fastText, through its own Python package.
 
 python -m peers.peer_fasttext train TEXT MODEL LR BUCKET EPOCHS
 python -m peers.peer_fasttext score TEXT MODEL

@@ -1,4 +1,4 @@
-"""scikit-learn's two usual ways to classify text.
+"""The two usual ways to classify text with scikit-learn.
 
 python -m peers.peer_sklearn train KIND TRAIN_CSV MODEL     (KIND: hashing or tfidf)
 python -m peers.peer_sklearn score TEST_CSV MODEL
@@ -19,9 +19,9 @@ from peers.rows import read_csv
 
 
 def pipeline(kind: str) -> Pipeline:
-    """Return words and bigrams under a linear classifier; two jobs where the classifier can.
+    """Return words and bigrams under a linear classifier, on two cores where it can use them.
 
-    SGD's default of alpha, 1e-4, is far too much for this many features: 86 % instead of 92.
+    The default alpha of SGD, 1e-4, is far too large for this many features: 86 % instead of 92 %.
     """
     if kind == "hashing":
         classifier: Any = SGDClassifier(loss="log_loss", alpha=1e-6, n_jobs=2, random_state=0)

@@ -3,9 +3,10 @@
     python -m peers.peer_torchtext train TRAIN_CSV MODEL [EPOCHS]
     python -m peers.peer_torchtext score TEST_CSV MODEL
 
-As in the tutorial: `EmbeddingBag` of 64 under `Linear`, batches of 64, SGD of lr 5 that falls to a
-tenth whenever the accuracy on a held-out twentieth does not rise, gradients clipped to 0.1. The
-`sparse=True` of its first edition is left out, as in its last: clipping refuses sparse gradients.
+As in the tutorial: an `EmbeddingBag` of dim 64 under `Linear`, batches of 64, and SGD with a
+learning rate of 5, which drops to a tenth whenever the accuracy on a held-out twentieth does not
+rise. Gradients are clipped to 0.1. The first edition set `sparse=True`; the last one does not,
+because clipping refuses sparse gradients.
 """
 
 import sys
@@ -43,7 +44,7 @@ class Classifier(nn.Module):
 
 
 class Collate:
-    """Turns a list of rows into classes, ids and offsets, text by text."""
+    """Turn a list of rows into classes, ids and offsets, text by text."""
 
     def __init__(self, vocabulary: dict[str, int]) -> None:
         self.vocabulary = vocabulary
@@ -53,21 +54,21 @@ class Collate:
         classes, ids, offsets = [], [], [0]
         for text, number in rows:
             classes.append(int(number) - 1)
-            found = [self.vocabulary.get(token, UNKNOWN) for token in tokenize(text)]
-            ids.append(torch.tensor(found, dtype=torch.int64))
-            offsets.append(len(found))
+            row_ids = [self.vocabulary.get(token, UNKNOWN) for token in tokenize(text)]
+            ids.append(torch.tensor(row_ids, dtype=torch.int64))
+            offsets.append(len(row_ids))
         return torch.tensor(classes), torch.cat(ids), torch.tensor(offsets[:-1]).cumsum(0)
 
 
 def accuracy(model: Classifier, batches: Any) -> float:
-    """Return the share of rows that the model gets right."""
+    """Return the fraction of rows that the model classifies correctly."""
     model.eval()
-    right = total = 0
+    correct = total = 0
     with torch.no_grad():
         for classes, ids, offsets in batches:
-            right += int((model(ids, offsets).argmax(1) == classes).sum())
+            correct += int((model(ids, offsets).argmax(1) == classes).sum())
             total += len(classes)
-    return right / total
+    return correct / total
 
 
 def train(rows: str, model_file: str, epochs: str = "10") -> None:
@@ -77,8 +78,9 @@ def train(rows: str, model_file: str, epochs: str = "10") -> None:
     data = list(zip(*read_csv(Path(rows)), strict=True))
     counts = Counter(token for text, _ in data for token in tokenize(text))
     vocabulary = {token: row for row, (token, _) in enumerate(counts.most_common(), start=1)}
-    kept = int(len(data) * 0.95)
-    parts: list[Any] = random_split(data, [kept, len(data) - kept])  # type: ignore[arg-type]
+    rows_to_train = int(len(data) * 0.95)
+    sizes = [rows_to_train, len(data) - rows_to_train]
+    parts: list[Any] = random_split(data, sizes)  # type: ignore[arg-type]
     batches, held_out = (
         DataLoader(part, BATCH, shuffle=True, collate_fn=Collate(vocabulary)) for part in parts
     )
@@ -94,11 +96,11 @@ def train(rows: str, model_file: str, epochs: str = "10") -> None:
             criterion(model(ids, offsets), classes).backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 0.1)
             optimizer.step()
-        reached = accuracy(model, held_out)
-        if reached < best:
+        held_out_accuracy = accuracy(model, held_out)
+        if held_out_accuracy < best:
             scheduler.step()
         else:
-            best = reached
+            best = held_out_accuracy
     torch.save({"weights": model.state_dict(), "vocabulary": vocabulary}, model_file)
 
 

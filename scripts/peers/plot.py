@@ -1,4 +1,4 @@
-"""The picture: test accuracy against seconds of training."""
+"""A plot of test accuracy against training seconds."""
 
 from __future__ import annotations
 
@@ -9,40 +9,40 @@ from peers.contenders import OURS
 
 
 def spread(values: list[float], gap: float) -> list[float]:
-    """Move values up until any two are `gap` apart, in their order; for labels that would overlap.
+    """Move values up until neighbors are at least `gap` apart, so that labels do not overlap.
 
     >>> spread([1.0, 1.1, 5.0], 0.5)
     [1.0, 1.5, 5.0]
     """
-    placed = list(values)
+    moved = list(values)
     order = sorted(range(len(values)), key=values.__getitem__)
     for below, above in pairwise(order):
-        placed[above] = max(placed[above], placed[below] + gap)
-    return placed
+        moved[above] = max(moved[above], moved[below] + gap)
+    return moved
 
 
 def draw(points: list[tuple[str, float, float]], path: Path) -> None:
-    """Draw one labeled point for every (recipe, seconds, accuracy); equal points, equal bytes."""
+    """Draw a labeled point for every (recipe, seconds, accuracy); equal points give equal bytes."""
     import matplotlib
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
-    seconds, accuracies = [at for _, at, _ in points], [share for _, _, share in points]
+    seconds, accuracies = [x for _, x, _ in points], [y for _, _, y in points]
     low, high = min(accuracies), max(accuracies)
     height = max(high - low, 0.5)
     figure = Figure(figsize=(8, 4.2), layout="constrained")
     axes = figure.subplots()
-    for (name, at, share), label_at in zip(points, spread(accuracies, height / 14), strict=True):
-        own = name.startswith(OURS)
-        color = "#D55E00" if own else "#0072B2"
-        axes.plot([at], [share], "o", color=color, markersize=8 if own else 6)
+    for (name, x, y), label_y in zip(points, spread(accuracies, height / 14), strict=True):
+        is_ours = name.startswith(OURS)
+        color = "#D55E00" if is_ours else "#0072B2"
+        axes.plot([x], [y], "o", color=color, markersize=8 if is_ours else 6)
         axes.annotate(
             name,
-            (at, share),
-            xytext=(at * 1.07, label_at),
+            (x, y),
+            xytext=(x * 1.07, label_y),
             color=color,
             va="center",
-            fontweight="bold" if own else "normal",
+            fontweight="bold" if is_ours else "normal",
         )
     axes.set_xscale("log")
     axes.set_xlim(min(seconds) / 1.5, max(seconds) * 5)

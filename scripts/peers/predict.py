@@ -1,12 +1,12 @@
-"""Prediction in a loaded model, by each package; prints one JSON object.
+"""Time the predictions of a loaded model, in each package; print one JSON object.
 
-    python -m peers.predict bulk PACKAGE MODEL WORK      texts/s over the training texts
-    python -m peers.predict single PACKAGE MODEL WORK    milliseconds for one text
-    python -m peers.predict cold PACKAGE MODEL TEXT      one text, and out; timed from outside
+    python -m peers.predict bulk PACKAGE MODEL DATA      texts/s over the training texts
+    python -m peers.predict single PACKAGE MODEL DATA    milliseconds for one text
+    python -m peers.predict cold PACKAGE MODEL TEXT      predict one text and exit; timed outside
 
-PACKAGE is fasttext_app, fasttext_app_list (texts from a Python list, not an Arrow column),
-fasttext_app_warm (its compiled code loaded at once), fasttext or fasttext_new. WORK is what
-`peers.rows` made: fasttext_app gets the texts as they are, the others get them normalized.
+PACKAGE is fasttext_app, fasttext_app_list (texts in a Python list, not an Arrow column),
+fasttext_app_warm (after `warm_up()`), fasttext or fasttext_new. DATA is the folder that
+`peers.rows` wrote: fasttext_app gets raw texts, the others normalized ones.
 """
 
 import sys
@@ -14,12 +14,12 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-CALLS = 3  # timed calls of a bulk run, after one that is not timed
-SINGLES = 2000  # different texts of a single run, after a tenth of that untimed
+CALLS = 3  # timed calls of a bulk run, after an untimed one
+SINGLES = 2000  # distinct texts of a single run, after a tenth as many untimed
 
 
 def bulk_function(package: str, model: str) -> Callable[[Any], list[Any]]:
-    """Load a model; return what gives the best label of every text, as Python objects."""
+    """Load a model; return a function from texts to the best label of each, as Python objects."""
     if package.startswith("fasttext_app"):
         import numpy as np
 
@@ -37,8 +37,8 @@ def bulk_function(package: str, model: str) -> Callable[[Any], list[Any]]:
     return lambda texts: loaded.predict(texts)[0]
 
 
-def texts_for(package: str, work: str) -> Any:
-    """Return the training texts: as they are for fasttext_app, normalized for the others."""
+def texts_for(package: str, data: str) -> Any:
+    """Return the training texts: raw for fasttext_app, normalized for the others."""
     from pathlib import Path
 
     if package.startswith("fasttext_app"):
@@ -46,21 +46,21 @@ def texts_for(package: str, work: str) -> Any:
         from pyarrow.csv import ConvertOptions, read_csv
 
         strings = ConvertOptions(column_types={"text": pa.string()}, strings_can_be_null=False)
-        table = read_csv(f"{work}/texts.csv", convert_options=strings)
+        table = read_csv(f"{data}/texts.csv", convert_options=strings)
         column = table.column("text").combine_chunks()
         return column.to_pylist() if package == "fasttext_app_list" else column
     from peers.rows import read_labeled
 
-    return read_labeled(Path(work) / "train.txt")[0]
+    return read_labeled(Path(data) / "train.txt")[0]
 
 
-def bulk(package: str, model: str, work: str) -> None:
-    """Print the median texts/s of a few calls on all training texts, on two threads."""
+def bulk(package: str, model: str, data: str) -> None:
+    """Print the median texts/s of several calls on all training texts, on two threads."""
     import json
     import time
     from statistics import median
 
-    predict, texts = bulk_function(package, model), texts_for(package, work)
+    predict, texts = bulk_function(package, model), texts_for(package, data)
     assert len(predict(texts)) == len(texts)
     seconds = []
     for _ in range(CALLS):
@@ -70,32 +70,36 @@ def bulk(package: str, model: str, work: str) -> None:
     print(json.dumps({"texts_per_second": len(texts) / median(seconds)}))
 
 
-def single(package: str, model: str, work: str) -> None:
-    """Print the median and the 99th percentile of milliseconds over different texts."""
+def single(package: str, model: str, data: str) -> None:
+    """Print the median and the 99th percentile of the milliseconds over distinct texts."""
     import json
     import time
 
     if package.startswith("fasttext_app"):
-        texts = texts_for("fasttext_app_list", work)
+        texts = texts_for("fasttext_app_list", data)
         loaded = import_module("fasttext_app").load(model)
         predict = (loaded.warm_up() if package == "fasttext_app_warm" else loaded).predict
     else:
-        texts = texts_for(package, work)
+        texts = texts_for(package, data)
         predict = import_module(package).load_model(model).predict
     for text in texts[-SINGLES // 10 :]:
         predict(text)
-    taken = []
+    milliseconds = []
     for text in texts[:SINGLES]:
         started = time.perf_counter()
         predict(text)
-        taken.append(1000 * (time.perf_counter() - started))
-    taken.sort()
-    found = {"median_ms": taken[len(taken) // 2], "p99_ms": taken[len(taken) * 99 // 100]}
-    print(json.dumps(found))
+        milliseconds.append(1000 * (time.perf_counter() - started))
+    milliseconds.sort()
+    count = len(milliseconds)
+    percentiles = {
+        "median_ms": milliseconds[count // 2],
+        "p99_ms": milliseconds[count * 99 // 100],
+    }
+    print(json.dumps(percentiles))
 
 
 def cold(package: str, model: str, text: str) -> None:
-    """Print the label of one text."""
+    """Print the best label of one text."""
     print(import_module(package).load_model(model).predict(text)[0][0])
 
 

@@ -1,4 +1,4 @@
-"""Tables of what was measured, and the bars that it is held to."""
+"""Tables of the results, and the targets that the project sets itself."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from peers.contenders import OURS, PAPER, TUTORIAL
-from peers.measure import Samples, middle, ratio
+from peers.measure import Samples, median_of, ratio
 
-ROWS_OF_ALL = 120_000  # of the original training set
-# Names of contenders outside of training.
+ORIGINAL_ROWS = 120_000
+# Contenders outside of training.
 LIST, CLI = f"{OURS}, Python list", f"{OURS}, command line"
 WARM = f"{OURS}, after `warm_up()`"
 NEW, COMMUNITY = "fasttext-new", "fastText"
 TENFOLD, PAPER_TENFOLD = f"{OURS}, 10 times", f"{PAPER}, 10 times"
-PRUNINGS = {  # how much of the hash space is kept; the last one is the shipped config
+PRUNINGS = {  # which hash buckets have a row; the last one is the shipped config
     "a row for every bucket": (
         *("--set", "text.prune=false"),
         *("--set", "text.min_ngram_count=1"),
@@ -27,59 +27,64 @@ QUANTIZINGS = {
     "the same, `quantize --cutoff 100000`": ("--cutoff", "100000"),
 }
 QUANTIZED, CUT = QUANTIZINGS
-# Whose time a recipe's is divided by, where it is not the published recipe's on the same rows; the
-# tutorial's runs are not of the same session.
+# The recipe that a time is divided by, if it is not the published one on the same rows. The
+# tutorial runs in rounds of its own, so its time is not compared.
 COMPARED_TO = {TENFOLD: PAPER_TENFOLD, PAPER_TENFOLD: PAPER_TENFOLD, TUTORIAL: None}
 NOT_MEASURED = "not measured"
 METHOD = """\
-`python scripts/bench_peers.py --write-docs` measures fasttext_app against its peers, on two cores.
-Every run of training is a fresh process, timed from its start to its exit with the model saved;
-the contenders take turns, after one run each that does not count. A second process, which is not
-timed, finds the accuracy on the test split. fastText runs through its Python package, and gets its
-text with the `basic_english` tokens already made, in no time of its own, which favors it; all the
-others read the original CSV files. Bulk prediction is timed in a loaded model."""
+`python scripts/bench_peers.py --write-docs` measures fasttext_app and its peers on two cores. Every
+training run is a fresh process, timed from its start to its exit with the model saved. The
+contenders take turns, after one warm-up run each. A second process, which is not timed, measures
+the accuracy on the test split. fastText runs through its Python package. It gets its text already
+tokenized by `basic_english`, which is not timed and so favors it; all others read the original CSV
+files. Bulk prediction is timed in a loaded model."""
 
 
 @dataclass
 class Results:
-    """All that was measured, by section; what `--results` keeps in a file."""
+    """All measurements, by section; `--results` stores them in a file."""
 
     rows: int
     rounds: int
     machine: str
     sections: dict[str, Samples] = field(default_factory=dict)
-    notes: dict[str, str] = field(default_factory=dict)  # by section or contender: why it is not in
+    notes: dict[str, str] = field(default_factory=dict)
+    """By section or contender: why it was not measured."""
 
     def __getitem__(self, section: str) -> Samples:
-        """Return a section; empty where it was not measured."""
+        """Return a section; it is empty if it was not measured."""
         return self.sections.get(section, {})
 
 
 @dataclass(frozen=True)
-class Bar:
-    """One row of the last table: what is held to which bar."""
+class Target:
+    """One row of the table of targets."""
 
     what: str
     measured: str
-    bar: str
+    target: str
     verdict: str
 
 
-def verdict(value: float | None, bar: float, stretch: float, *, least: bool = False) -> str:
-    """Say whether a value holds its bar: at most `bar`, or with `least` at least `bar`.
+def verdict(
+    value: float | None, target: float, stretch: float, *, higher_is_better: bool = False
+) -> str:
+    """Return whether a value meets its target, and its stretch target.
 
-    >>> verdict(0.5, 0.75, 0.55), verdict(0.6, 0.75, 0.55), verdict(2.0, 1.0, 2.5, least=True)
-    ('holds, stretch too', 'holds', 'holds')
+    >>> verdict(0.5, 0.75, 0.55), verdict(0.6, 0.75, 0.55)
+    ('met, stretch too', 'met')
+    >>> verdict(0.9, 1.0, 2.5, higher_is_better=True)
+    'missed'
     """
     if value is None:
         return NOT_MEASURED
-    if least:
-        value, bar, stretch = -value, -bar, -stretch
-    return "holds, stretch too" if value <= stretch else "holds" if value <= bar else "missed"
+    if higher_is_better:
+        value, target, stretch = -value, -target, -stretch
+    return "met, stretch too" if value <= stretch else "met" if value <= target else "missed"
 
 
 def number(value: float | None, form: str, unit: str = "") -> str:
-    """Format a figure that may be missing.
+    """Format a number that may be missing.
 
     >>> number(1234.5, ",.0f", " MB"), number(None, ".2f")
     ('1,234 MB', '-')
@@ -88,33 +93,33 @@ def number(value: float | None, form: str, unit: str = "") -> str:
 
 
 def table(header: list[str], rows: list[list[str]], left: int = 1) -> str:
-    """Return a Markdown table; the first `left` columns are text, the others figures."""
+    """Return a Markdown table; the first `left` columns are text, the others numbers."""
     rule = ["---"] * left + ["---:"] * (len(header) - left)
     return "\n".join(f"| {' | '.join(cells)} |" for cells in [header, rule, *rows])
 
 
 def training_table(samples: Samples) -> str:
-    """Return accuracy, time, memory and size of every recipe."""
+    """Return the accuracy, time, memory and size of every recipe."""
     header = ["recipe", "test accuracy", "training process", "/ fastText", "peak memory", "model"]
     rows = []
     for name in samples:
-        accuracy = middle(samples, name, "accuracy")
+        accuracy = median_of(samples, name, "accuracy")
         peer = COMPARED_TO.get(name, PAPER)
         cells = [
             name,
             number(None if accuracy is None else 100 * accuracy, ".2f", " %"),
-            number(middle(samples, name, "seconds"), ".2f", " s"),
+            number(median_of(samples, name, "seconds"), ".2f", " s"),
             number(None if peer is None else ratio(samples, "seconds", name, peer), ".2f"),
-            number(middle(samples, name, "peak_mb"), ",.0f", " MB"),
-            number(middle(samples, name, "size_mb"), ",.1f", " MB"),
+            number(median_of(samples, name, "peak_mb"), ",.0f", " MB"),
+            number(median_of(samples, name, "size_mb"), ",.1f", " MB"),
         ]
         rows.append(cells)
     return table(header, rows)
 
 
 def prediction_table(results: Results) -> str:
-    """Return texts a second in bulk, by who and from what."""
-    from_what = {
+    """Return the texts per second of bulk prediction, by contender and input."""
+    inputs = {
         OURS: "raw text, an Arrow column",
         LIST: "raw text, a Python list",
         CLI: "raw text, a CSV file to a Parquet file, whole process",
@@ -124,8 +129,8 @@ def prediction_table(results: Results) -> str:
     rows = [
         [
             name,
-            from_what.get(name, ""),
-            number(middle(results["bulk"], name, "texts_per_second"), ",.0f"),
+            inputs.get(name, ""),
+            number(median_of(results["bulk"], name, "texts_per_second"), ",.0f"),
             number(ratio(results["bulk"], "texts_per_second", name, NEW), ".2f"),
         ]
         for name in results["bulk"]
@@ -134,15 +139,15 @@ def prediction_table(results: Results) -> str:
 
 
 def single_table(results: Results) -> str:
-    """Return the times of a single text: in a fresh process, and in a loaded model."""
+    """Return the times for a single text: in a fresh process, and in a loaded model."""
     cold, warm = results["cold"], results["single"]
     rows = [
         [
             name,
-            number(middle(cold, name, "seconds"), ".3f", " s"),
-            number(middle(cold, name, "peak_mb"), ",.0f", " MB"),
-            number(middle(warm, name, "median_ms"), ".3f", " ms"),
-            number(middle(warm, name, "p99_ms"), ".3f", " ms"),
+            number(median_of(cold, name, "seconds"), ".3f", " s"),
+            number(median_of(cold, name, "peak_mb"), ",.0f", " MB"),
+            number(median_of(warm, name, "median_ms"), ".3f", " ms"),
+            number(median_of(warm, name, "p99_ms"), ".3f", " ms"),
         ]
         for name in {**cold, **warm}
     ]
@@ -150,96 +155,95 @@ def single_table(results: Results) -> str:
     return table(header, rows)
 
 
-def against(samples: Samples, figure: str, name: str, other: str, form: str, unit: str) -> str:
-    """Return "0.62 (2.1 s / 3.4 s)" for a figure of two contenders of one session."""
-    value = ratio(samples, figure, name, other)
+def against(samples: Samples, key: str, name: str, other: str, form: str, unit: str) -> str:
+    """Return "0.62 (2.1 s / 3.4 s)" for one measurement of two contenders."""
+    value = ratio(samples, key, name, other)
     if value is None:
         return NOT_MEASURED
-    ours, theirs = (number(middle(samples, who, figure), form, unit) for who in (name, other))
+    ours, theirs = (number(median_of(samples, who, key), form, unit) for who in (name, other))
     return f"{value:.2f} ({ours} / {theirs})"
 
 
 def accuracy_gain(samples: Samples, name: str, other: str) -> float | None:
-    """Return by how many points of accuracy one is better than another."""
-    ours, theirs = middle(samples, name, "accuracy"), middle(samples, other, "accuracy")
+    """Return how many percentage points of accuracy one is better than another."""
+    ours, theirs = median_of(samples, name, "accuracy"), median_of(samples, other, "accuracy")
     return None if ours is None or theirs is None else 100 * (ours - theirs)
 
 
-def training_bars(results: Results) -> list[Bar]:
-    """Return the bars of training time and memory."""
-    bars = []
-    for what, section, ours, theirs, bar, stretch in (
+def training_targets(results: Results) -> list[Target]:
+    """Return the targets for training time and memory."""
+    targets = []
+    for what, section, ours, theirs, target, stretch in (
         ("training on AG_NEWS, whole process / fastText's", "train", OURS, PAPER, 0.75, 0.55),
         ("the same on 10 times the rows, time", "growth", TENFOLD, PAPER_TENFOLD, 0.4, 0.25),
     ):
-        samples, told = results[section], f"≤ {bar}"
+        samples, condition = results[section], f"≤ {target}"
         measured = against(samples, "seconds", ours, theirs, ".2f", " s")
-        held = verdict(ratio(samples, "seconds", ours, theirs), bar, stretch)
+        result = verdict(ratio(samples, "seconds", ours, theirs), target, stretch)
         gain = accuracy_gain(samples, ours, theirs)
         if gain is not None:
             measured += f", accuracy {gain:+.2f} points"
         if section == "train":
-            told += ", accuracy ≥ fastText's + 0.3 points"
+            condition += ", accuracy ≥ fastText's + 0.3 points"
             if gain is not None and gain < 0.3:
-                held = "missed"
-        bars.append(Bar(what, measured, f"{told} (stretch ≤ {stretch})", held))
+                result = "missed"
+        targets.append(Target(what, measured, f"{condition} (stretch ≤ {stretch})", result))
     for what, section, ours, theirs in (
         ("peak memory of training / fastText's", "train", OURS, PAPER),
         ("the same on 10 times the rows, memory", "growth", TENFOLD, PAPER_TENFOLD),
     ):
         value = ratio(results[section], "peak_mb", ours, theirs)
         measured = against(results[section], "peak_mb", ours, theirs, ",.0f", " MB")
-        bars.append(Bar(what, measured, "≤ 1.5 (stretch ≤ 1.0)", verdict(value, 1.5, 1.0)))
-    return bars
+        targets.append(Target(what, measured, "≤ 1.5 (stretch ≤ 1.0)", verdict(value, 1.5, 1.0)))
+    return targets
 
 
-def size_bars(results: Results) -> list[Bar]:
-    """Return the bars of the model's size."""
+def size_targets(results: Results) -> list[Target]:
+    """Return the targets for the size of the model."""
     train, sizes = results["train"], results["sizes"]
-    theirs = middle(train, PAPER, "size_mb")
-    bars = []
-    for what, samples, name, least, told in (
+    theirs = median_of(train, PAPER, "size_mb")
+    targets = []
+    for what, samples, name, factor, condition in (
         ("model on disk / fastText's `.bin`", train, OURS, 20, "≤ 1/20, same accuracy"),
         ("the same, quantized, 100,000 rows", sizes, CUT, 100, "(stretch ≤ 1/100)"),
     ):
-        size, accuracy = middle(samples, name, "size_mb"), middle(samples, name, "accuracy")
+        size, accuracy = median_of(samples, name, "size_mb"), median_of(samples, name, "accuracy")
         if size is None or theirs is None or accuracy is None:
-            bars.append(Bar(what, NOT_MEASURED, told, NOT_MEASURED))
+            targets.append(Target(what, NOT_MEASURED, condition, NOT_MEASURED))
             continue
         measured = f"1/{theirs / size:,.0f} ({size:,.2f} MB / {theirs:,.0f} MB)"
         measured += f", accuracy {100 * accuracy:.2f} %"
-        held = "holds" if theirs / size >= least else "missed"
-        if (middle(train, PAPER, "accuracy") or 0) > accuracy:
-            held = "missed"
-        bars.append(Bar(what, measured, told, held))
-    return bars
+        result = "met" if theirs / size >= factor else "missed"
+        if (median_of(train, PAPER, "accuracy") or 0) > accuracy:
+            result = "missed"
+        targets.append(Target(what, measured, condition, result))
+    return targets
 
 
 def sizes_table(samples: Samples) -> str:
-    """Return what pruning and quantizing come to."""
+    """Return size and accuracy after pruning and quantizing."""
     rows = []
     for name in samples:
-        accuracy = middle(samples, name, "accuracy")
+        accuracy = median_of(samples, name, "accuracy")
         cells = [
             name,
-            number(middle(samples, name, "size_mb"), ",.1f", " MB"),
+            number(median_of(samples, name, "size_mb"), ",.1f", " MB"),
             number(None if accuracy is None else 100 * accuracy, ".2f", " %"),
         ]
         rows.append(cells)
-    return table(["what is kept", "model", "test accuracy"], rows)
+    return table(["rows of the table", "model", "test accuracy"], rows)
 
 
-def prediction_bars(results: Results) -> list[Bar]:
-    """Return the bars of prediction, and CUDA's."""
+def prediction_targets(results: Results) -> list[Target]:
+    """Return the targets for prediction, and for an epoch on CUDA."""
     bulk = results["bulk"]
     speed = ratio(bulk, "texts_per_second", OURS, NEW)
     measured = against(bulk, "texts_per_second", OURS, NEW, ",.0f", " texts/s")
     what = "bulk prediction, raw text to labels / fasttext-new on normalized text, two threads"
-    bars = [
-        Bar(what, measured, "≥ 1.0 (stretch ≥ 2.5)", verdict(speed, 1.0, 2.5, least=True)),
-    ]
+    result = verdict(speed, 1.0, 2.5, higher_is_better=True)
+    targets = [Target(what, measured, "≥ 1.0 (stretch ≥ 2.5)", result)]
     one = "one text through a loaded model"
-    for what, section, who, figure, form, unit, bar, stretch in (
+    for what, section, name, key, form, unit, target, stretch in (
         (
             '`predict MODEL "one text"`, whole process',
             "cold",
@@ -254,32 +258,32 @@ def prediction_bars(results: Results) -> list[Bar]:
         (f"{one}, after `warm_up()`", "single", WARM, "median_ms", ".3f", " ms", 0.3, 0.1),
         ("an epoch of AG_NEWS on CUDA", "cuda", OURS, "epoch_ms", ".1f", " ms", 50, 10),
     ):
-        value = middle(results[section], who, figure)
+        value = median_of(results[section], name, key)
         measured = number(value, form, unit)
         if value is None:
             reason = results.notes.get(section)
             measured = f"{NOT_MEASURED}: {reason}" if reason else NOT_MEASURED
-        told = f"≤ {bar}{unit} (stretch ≤ {stretch}{unit})"
-        bars.append(Bar(what, measured, told, verdict(value, bar, stretch)))
-    return bars
+        condition = f"≤ {target}{unit} (stretch ≤ {stretch}{unit})"
+        targets.append(Target(what, measured, condition, verdict(value, target, stretch)))
+    return targets
 
 
-def bars_table(results: Results) -> str:
-    """Return every bar with what was measured."""
-    bars = [*training_bars(results), *size_bars(results), *prediction_bars(results)]
-    rows = [[bar.what, bar.measured, bar.bar, bar.verdict] for bar in bars]
-    return table(["what", "measured", "bar", "result"], rows, left=4)
+def targets_table(results: Results) -> str:
+    """Return every target with its measurement."""
+    targets = [*training_targets(results), *size_targets(results), *prediction_targets(results)]
+    rows = [[row.what, row.measured, row.target, row.verdict] for row in targets]
+    return table(["what", "measured", "target", "result"], rows, left=4)
 
 
 def about_rows(rows: int) -> str:
-    """Say which rows were trained on."""
-    if rows == ROWS_OF_ALL:
+    """Describe the training rows."""
+    if rows == ORIGINAL_ROWS:
         return f"the {rows:,} training rows of AG_NEWS"
-    return f"a {rows:,}-row subset of the {ROWS_OF_ALL:,} training rows of AG_NEWS"
+    return f"a {rows:,}-row subset of the {ORIGINAL_ROWS:,} training rows of AG_NEWS"
 
 
 def footer(results: Results) -> str:
-    """Say how often, on which rows and with what it was measured."""
+    """Return the number of runs, the rows and the machine, in one line."""
     slow = len(results["train"].get(TUTORIAL, []))
     tutorial = f" (the tutorial's recipe: {slow})" if slow else ""
     return (
@@ -290,8 +294,9 @@ def footer(results: Results) -> str:
 
 def long_form(results: Results) -> str:
     """Return the section of docs/benchmarks.md."""
-    in_a_bar = ("cuda",)
-    skipped = [f"{name}: {why}." for name, why in results.notes.items() if name not in in_a_bar]
+    in_targets = ("cuda",)
+    notes = results.notes.items()
+    skipped = [f"{name}: {reason}." for name, reason in notes if name not in in_targets]
     parts = [METHOD]
     if results["train"]:
         picture = "![Test accuracy against seconds of training](images/accuracy_seconds.svg)"
@@ -299,13 +304,13 @@ def long_form(results: Results) -> str:
     if results["sizes"]:
         parts += ["### Pruning and quantizing", sizes_table(results["sizes"])]
     if results["growth"]:
-        told = "10 times the rows: the same training rows, repeated ten times over."
-        parts += ["### Growth with rows and threads", told, training_table(results["growth"])]
+        explained = "`10 times` is the same training rows, repeated ten times."
+        parts += ["### Growth with rows and threads", explained, training_table(results["growth"])]
     if results["bulk"]:
         parts += ["### Prediction in bulk", prediction_table(results)]
     if results["cold"]:
         parts += ["### Prediction of one text", single_table(results)]
-    parts += ["### The bars", bars_table(results), footer(results)]
+    parts += ["### Targets", targets_table(results), footer(results)]
     if skipped:
         parts.append(" ".join(skipped))
     return "\n\n".join(parts)
@@ -313,26 +318,26 @@ def long_form(results: Results) -> str:
 
 def short_form(results: Results) -> str:
     """Return the section of the README."""
-    bulk, new = (middle(results["bulk"], name, "texts_per_second") for name in (OURS, NEW))
-    cold = middle(results["cold"], OURS, "seconds")
-    one, warm = (middle(results["single"], name, "median_ms") for name in (OURS, WARM))
+    bulk, new = (median_of(results["bulk"], name, "texts_per_second") for name in (OURS, NEW))
+    cold = median_of(results["cold"], OURS, "seconds")
+    one, warm = (median_of(results["single"], name, "median_ms") for name in (OURS, WARM))
     return "\n\n".join(
         [
             training_table(results["train"]),
-            f"The model predicts {number(bulk, ',.0f')} raw texts/s on two threads (fasttext-new, "
-            f"the fastest peer found: {number(new, ',.0f')} normalized texts/s), one text in "
-            f"{number(one, '.3f', ' ms')} ({number(warm, '.3f', ' ms')} after "
-            f"`model.warm_up()`), and from a cold start, whole process, in "
-            f"{number(cold, '.2f', ' s')}.",
+            f"On two threads, the model predicts {number(bulk, ',.0f')} raw texts per second; "
+            f"fasttext-new, the fastest peer, predicts {number(new, ',.0f')} normalized texts. "
+            f"One text takes {number(one, '.3f', ' ms')} in a loaded model "
+            f"({number(warm, '.3f', ' ms')} after `model.warm_up()`), and "
+            f"{number(cold, '.2f', ' s')} as a process of its own.",
             footer(results),
         ]
     )
 
 
 def points(samples: Samples) -> list[tuple[str, float, float]]:
-    """Return (recipe, seconds, accuracy in percent) of every recipe that was measured."""
-    found: list[tuple[str, Any, Any]] = [
-        (name, middle(samples, name, "seconds"), middle(samples, name, "accuracy"))
+    """Return (recipe, seconds, accuracy in percent) of every measured recipe."""
+    medians: list[tuple[str, Any, Any]] = [
+        (name, median_of(samples, name, "seconds"), median_of(samples, name, "accuracy"))
         for name in samples
     ]
-    return [(name, at, 100 * share) for name, at, share in found if None not in (at, share)]
+    return [(name, x, 100 * y) for name, x, y in medians if None not in (x, y)]

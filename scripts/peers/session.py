@@ -1,4 +1,4 @@
-"""One call of `bench_peers.py`: the parts, each of which measures by turns."""
+"""One run of `bench_peers.py`: its parts, in each of which the contenders take turns."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from peers.contenders import (
     training_contenders,
 )
 from peers.measure import (
-    Figures,
+    Measurements,
     Samples,
     alternate,
-    filled,
+    fill_in,
     remove,
     run_json,
     run_timed,
@@ -33,14 +33,14 @@ from peers.measure import (
     size_mb,
 )
 
-COLD_RUNS = 3  # cold starts a round: they are short
-CUDA_EPOCHS = 10  # that are timed
+COLD_RUNS = 3  # cold starts per round: they are short
+CUDA_EPOCHS = 10  # timed epochs
 ONE_TEXT = "Striker's late goal sends the champions into the cup final"
 HAS_CUDA = "import json, torch; print(json.dumps(torch.cuda.is_available()))"
 
 
 class Session:
-    """One call of this script: its inputs, the models that it keeps, and what it measured."""
+    """One run of the benchmark: its options, the models it keeps, and its results."""
 
     def __init__(self, options: argparse.Namespace, folder: Path, results: report.Results) -> None:
         self.options = options
@@ -48,75 +48,71 @@ class Session:
         self.results = results
         self.source = Path(os.environ["FASTTEXT_APP_DATA"]) / "ag_news"
 
-    def work(self, times: int = 1) -> Path:
-        """Return the folder with the rows, repeated so many times, in every contender's form."""
-        made = self.folder / f"x{times}"
-        if not made.exists():
+    def data(self, times: int = 1) -> Path:
+        """Return the folder with the rows, repeated `times` times, in every contender's format."""
+        folder = self.folder / f"x{times}"
+        if not folder.exists():
             rows = [] if self.options.rows is None else [self.options.rows]
-            print(f"making the rows, {times} times", file=sys.stderr)
-            run_timed([*child("rows", self.source, made, times, *rows)], self.folder)
-        return made
+            print(f"writing the rows, {times} times", file=sys.stderr)
+            run_timed([*child("rows", self.source, folder, times, *rows)], self.folder)
+        return folder
 
-    def kept(self, contender: Contender) -> Path:
+    def warmed_up(self, contender: Contender) -> Path:
         """Return the model of the contender's warm-up run, which happens once and is not timed."""
         slug = "".join(letter if letter.isalnum() else "_" for letter in contender.name)
         model = self.folder / "models" / slug
         if not model.exists():
             model.parent.mkdir(exist_ok=True)
             print(f"warming up: {contender.name}", file=sys.stderr)
-            run_timed(filled(contender.train, model), contender.work)
+            run_timed(fill_in(contender.train, model), contender.data)
         return model
 
-    def train_once(self, contender: Contender, seed: int) -> Figures:
-        """Train in a timed process, and score the model that it saved in another."""
+    def train_once(self, contender: Contender, seed: int) -> Measurements:
+        """Train in a timed process, and score the saved model in another."""
         model = self.folder / "measured"
         run = run_watched if contender.slow else run_timed
-        figures = run(filled(contender.train, model, seed), contender.work)
-        figures["accuracy"] = run_json(filled(contender.score, model), contender.work)["accuracy"]
-        figures["size_mb"] = size_mb(model)
+        measured = run(fill_in(contender.train, model, seed), contender.data)
+        measured["accuracy"] = run_json(fill_in(contender.score, model), contender.data)["accuracy"]
+        measured["size_mb"] = size_mb(model)
         remove(model)
-        return figures
+        return measured
 
     def measure_training(self, section: str, contenders: Iterable[Contender], rounds: int) -> None:
-        """Measure contenders by turns, into a section of the results."""
-        present = {entry.name: entry for entry in contenders if self.present(entry)}
-        for contender in present.values():
+        """Measure contenders in turns, into a section of the results."""
+        available = {c.name: c for c in contenders if self.available(c.name, c.package)}
+        for contender in available.values():
             if not contender.slow:
-                self.kept(contender)
-        measured = alternate(
-            present, rounds, lambda name, seed: self.train_once(present[name], seed)
+                self.warmed_up(contender)
+        samples = alternate(
+            available, rounds, lambda name, seed: self.train_once(available[name], seed)
         )
-        for name, contender in present.items():
-            if not contender.slow:  # in a run of its own, which is not timed
+        for name, contender in available.items():
+            if not contender.slow:  # memory is sampled in a run of its own, which is not timed
                 model = self.folder / "measured"
-                watched = run_watched(filled(contender.train, model), contender.work)
-                measured[name][0]["peak_mb"] = watched["peak_mb"]
+                watched = run_watched(fill_in(contender.train, model), contender.data)
+                samples[name][0]["peak_mb"] = watched["peak_mb"]
                 remove(model)
-        self.results.sections.setdefault(section, {}).update(measured)
+        self.results.sections.setdefault(section, {}).update(samples)
 
-    def present(self, contender: Contender) -> bool:
-        """Say whether the contender's package is there; note it where it is not."""
-        return self.has(contender.name, contender.package)
+    def available(self, name: str, package: str) -> bool:
+        """Return whether a contender's package is installed; note if it is not."""
+        found = installed(package)
+        self.note(name, "" if found else f"left out, {PACKAGES[package]} is not installed")
+        return found
 
-    def has(self, name: str, package: str) -> bool:
-        """Say whether a package is there; note it where it is not."""
-        there = installed(package)
-        self.note(name, "" if there else f"left out, {PACKAGES[package]} is not installed")
-        return there
-
-    def note(self, name: str, why: str) -> None:
-        """Keep why something was not measured, and say it; with no reason, forget an old one."""
+    def note(self, name: str, reason: str) -> None:
+        """Record and print why something was not measured; an empty reason removes the note."""
         self.results.notes.pop(name, None)
-        if why:
-            self.results.notes[name] = why
-            print(f"{name}: {why}", file=sys.stderr)
+        if reason:
+            self.results.notes[name] = reason
+            print(f"{name}: {reason}", file=sys.stderr)
 
     def train(self) -> None:
-        """Measure every recipe, smaller models, and an epoch on CUDA."""
-        contenders = training_contenders(self.work(), self.options.also)
+        """Measure every recipe, the sizes of smaller models, and an epoch on CUDA."""
+        contenders = training_contenders(self.data(), self.options.also)
         self.results.sections.pop("train", None)
-        quick = [contender for contender in contenders if not contender.slow]
-        self.measure_training("train", quick, self.options.rounds)
+        fast = [contender for contender in contenders if not contender.slow]
+        self.measure_training("train", fast, self.options.rounds)
         slow = [contender for contender in contenders if contender.slow]
         self.measure_training("train", slow, self.options.slow_rounds)
         self.sizes(contenders[0])
@@ -127,36 +123,36 @@ class Session:
         model, smaller = self.folder / "sizes", self.folder / "smaller"
         sizes: Samples = {}
 
-        def note(name: str, path: Path) -> None:
-            accuracy = run_json(filled(contender.score, path), contender.work)["accuracy"]
+        def add(name: str, path: Path) -> None:
+            accuracy = run_json(fill_in(contender.score, path), contender.data)["accuracy"]
             sizes.setdefault(name, []).append({"size_mb": size_mb(path), "accuracy": accuracy})
 
         for seed in range(self.options.rounds):
             for name, flags in report.PRUNINGS.items():
-                run_timed([*filled(contender.train, model, seed), *flags], contender.work)
-                note(name, model)
+                run_timed([*fill_in(contender.train, model, seed), *flags], contender.data)
+                add(name, model)
             for name, flags in report.QUANTIZINGS.items():
                 command = [*APP, "quantize", str(model), "--output", str(smaller), *flags]
-                run_timed(command, contender.work)
-                note(name, smaller)
+                run_timed(command, contender.data)
+                add(name, smaller)
         self.results.sections["sizes"] = sizes
 
     def cuda(self, contender: Contender) -> None:
-        """Measure the epochs of training on CUDA, where there is a device."""
-        there = run_json([sys.executable, "-c", HAS_CUDA], self.folder)
-        self.note("cuda", "" if there else "no CUDA device")
-        if not there:
+        """Time training epochs on CUDA, if there is a device."""
+        has_cuda = run_json([sys.executable, "-c", HAS_CUDA], self.folder)
+        self.note("cuda", "" if has_cuda else "no CUDA device")
+        if not has_cuda:
             return
-        command = filled(contender.train, self.folder / "cuda")
+        command = fill_in(contender.train, self.folder / "cuda")
         flags = ["--device", "cuda", "--epochs", str(CUDA_EPOCHS + 1), "--json"]
-        told = run_json([*command, *flags], contender.work)
-        epochs = told["epochs"][1:]  # the first one compiles the kernels
+        printed = run_json([*command, *flags], contender.data)
+        epochs = printed["epochs"][1:]  # the first one compiles the kernels
         milliseconds = [{"epoch_ms": 1000 * epoch["seconds"]} for epoch in epochs]
         self.results.sections["cuda"] = {OURS: milliseconds}
 
     def growth(self) -> None:
-        """Measure ours and fastText's on 1 and 10 times the rows, and ours on 1 and 2 threads."""
-        once, tenfold = self.work(), self.work(10)
+        """Measure us and fastText on 1 and 10 times the rows, and us on 1 and 2 threads."""
+        once, tenfold = self.data(), self.data(10)
         rows = [ours(OURS, once), published(PAPER, once)]
         rows += [ours(report.TENFOLD, tenfold), published(report.PAPER_TENFOLD, tenfold)]
         threads = [
@@ -167,58 +163,60 @@ class Session:
         self.measure_training("growth", [*rows, *threads], self.options.rounds)
 
     def loaded(self) -> dict[str, tuple[str, Path]]:
-        """Return the packages that predict and their models: {name: (package, model)}."""
-        work = self.work()
-        found = {OURS: ("fasttext_app", self.kept(ours(OURS, work)))}
-        paper = published(PAPER, work)
-        if self.present(paper):
-            found[report.COMMUNITY] = ("fasttext", self.kept(paper))
-            if self.has(report.NEW, "fasttext_new"):
-                found[report.NEW] = ("fasttext_new", self.kept(paper))
-        return found
+        """Return the packages that predict, and their models: {name: (package, model)}."""
+        data = self.data()
+        loaded = {OURS: ("fasttext_app", self.warmed_up(ours(OURS, data)))}
+        paper = published(PAPER, data)
+        if self.available(paper.name, paper.package):
+            loaded[report.COMMUNITY] = ("fasttext", self.warmed_up(paper))
+            if self.available(report.NEW, "fasttext_new"):
+                loaded[report.NEW] = ("fasttext_new", self.warmed_up(paper))
+        return loaded
 
     def predict(self) -> None:
-        """Measure prediction in bulk, in loaded models and through the command line."""
-        work, loaded = self.work(), self.loaded()
+        """Measure bulk prediction: by loaded models, and by the command line."""
+        data, loaded = self.data(), self.loaded()
         loaded[report.LIST] = ("fasttext_app_list", loaded[OURS][1])
         order = [OURS, report.NEW, report.LIST, report.COMMUNITY]
         names = [name for name in order if name in loaded]
-        texts, out = work / "texts.csv", self.folder / "out.parquet"
-        line = [*APP, "predict", str(loaded[OURS][1]), "--input", str(texts), "--output", str(out)]
+        texts, output = str(data / "texts.csv"), str(self.folder / "out.parquet")
+        command = [*APP, "predict", str(loaded[OURS][1]), "--input", texts, "--output", output]
 
-        def once(name: str, _: int) -> Figures:
+        def measure(name: str, _: int) -> Measurements:
             if name == report.CLI:
-                figures = run_timed(line, work)
-                return {**figures, "texts_per_second": self.results.rows / figures["seconds"]}
-            found: Figures = run_json([*child("predict", "bulk", *loaded[name], work)], work)
-            return found
+                seconds = run_timed(command, data)["seconds"]
+                return {"seconds": seconds, "texts_per_second": self.results.rows / seconds}
+            measured: Measurements = run_json(
+                [*child("predict", "bulk", *loaded[name], data)], data
+            )
+            return measured
 
-        run_timed(line, work)  # the warm-up
+        run_timed(command, data)  # the warm-up
         rounds = self.options.rounds
-        self.results.sections["bulk"] = alternate([*names, report.CLI], rounds, once)
+        self.results.sections["bulk"] = alternate([*names, report.CLI], rounds, measure)
 
     def cold(self) -> None:
-        """Measure one text: a whole process, and in a loaded model."""
-        work, loaded = self.work(), self.loaded()
+        """Measure the prediction of one text: by a whole process, and by a loaded model."""
+        data, loaded = self.data(), self.loaded()
         commands = {
             name: [*child("predict", "cold", package, model, ONE_TEXT)]
             for name, (package, model) in loaded.items()
         }
         commands[OURS] = [*APP, "predict", str(loaded[OURS][1]), ONE_TEXT]
         for command in commands.values():
-            run_timed(command, work)  # the warm-up
+            run_timed(command, data)  # the warm-up
         self.results.sections["cold"] = alternate(
             commands,
             COLD_RUNS * self.options.rounds,
-            lambda name, _: run_timed(commands[name], work),
+            lambda name, _: run_timed(commands[name], data),
         )
         for name, command in commands.items():
-            self.results.sections["cold"][name][0]["peak_mb"] = run_watched(command, work)[
+            self.results.sections["cold"][name][0]["peak_mb"] = run_watched(command, data)[
                 "peak_mb"
             ]
         loaded[report.WARM] = "fasttext_app_warm", loaded[OURS][1]
         self.results.sections["single"] = alternate(
             loaded,
             self.options.rounds,
-            lambda name, _: run_json([*child("predict", "single", *loaded[name], work)], work),
+            lambda name, _: run_json([*child("predict", "single", *loaded[name], data)], data),
         )

@@ -1,4 +1,4 @@
-"""The benchmark against peers: what it reads, counts and writes, without running any of it."""
+"""The benchmark of the peers: what it parses, computes and writes, without running the peers."""
 
 from __future__ import annotations
 
@@ -62,17 +62,19 @@ def results():
     )
 
 
-@pytest.mark.parametrize("module", [measure, plot, report, rows], ids=lambda found: found.__name__)
+@pytest.mark.parametrize(
+    "module", [measure, plot, report, rows], ids=lambda module: module.__name__
+)
 def test_examples_in_the_docstrings(module):
     assert doctest.testmod(module).failed == 0
 
 
 def test_medians_and_ratios():
     samples = {"a": [{"s": 3.0}, {"s": 1.0}, {"s": 2.0}], "b": [{"s": 4.0}, {}], "c": []}
-    assert measure.middle(samples, "a", "s") == 2.0
-    assert measure.middle(samples, "b", "s") == 4.0
-    assert measure.middle(samples, "c", "s") is None
-    assert measure.middle(samples, "absent", "s") is None
+    assert measure.median_of(samples, "a", "s") == 2.0
+    assert measure.median_of(samples, "b", "s") == 4.0
+    assert measure.median_of(samples, "c", "s") is None
+    assert measure.median_of(samples, "absent", "s") is None
     assert measure.ratio(samples, "s", "a", "b") == 0.5
     assert measure.ratio(samples, "s", "a", "c") is None
 
@@ -80,11 +82,11 @@ def test_medians_and_ratios():
 def test_contenders_take_turns():
     order = []
 
-    def once(name, number):
-        order.append(f"{name}{number}")
+    def run_once(name, round_index):
+        order.append(f"{name}{round_index}")
         return {"seconds": float(len(order))}
 
-    samples = measure.alternate(iter(["a", "b"]), 2, once)
+    samples = measure.alternate(iter(["a", "b"]), 2, run_once)
     assert order == ["a0", "b0", "a1", "b1"]
     assert samples == {
         "a": [{"seconds": 1.0}, {"seconds": 3.0}],
@@ -92,27 +94,27 @@ def test_contenders_take_turns():
     }
 
 
-def test_commands_get_the_place_of_the_model():
-    contender = names.published("peer", Path("/work"))
-    command = measure.filled(contender.train, Path("/m.bin"))
-    assert command[1:5] == ["-m", "peers.peer_fasttext", "train", "/work/train.txt"]
+def test_commands_get_the_path_of_the_model():
+    contender = names.published("peer", Path("/data"))
+    command = measure.fill_in(contender.train, Path("/m.bin"))
+    assert command[1:5] == ["-m", "peers.peer_fasttext", "train", "/data/train.txt"]
     assert command[5:] == ["/m.bin", "0.25", "10000000", "5"]
     flagged = names.ours("own", Path("/w"), "x", "--threads", "1")
-    words = " ".join(measure.filled(flagged.train, Path("/m"), 3)[2:])
+    words = " ".join(measure.fill_in(flagged.train, Path("/m"), 3)[2:])
     assert words == "fasttext_app train --config x --output /m --seed 3 --threads 1"
 
 
-def test_every_recipe_takes_part_once_and_ours_first(tmp_path):
+def test_every_recipe_takes_part_once_with_ours_first(tmp_path):
     contenders = names.training_contenders(tmp_path, ["ag_news_sgd"])
-    found = [contender.name for contender in contenders]
-    assert found[:2] == [names.OURS, "fasttext_app, `ag_news_sgd`"]
-    assert len(set(found)) == len(found) == 7
+    recipes = [contender.name for contender in contenders]
+    assert recipes[:2] == [names.OURS, "fasttext_app, `ag_news_sgd`"]
+    assert len(set(recipes)) == len(recipes) == 7
     assert [contender.name for contender in contenders if contender.slow] == [names.TUTORIAL]
     assert {entry.package for entry in contenders} - {""} <= set(names.PACKAGES)
 
 
-def test_the_memory_of_a_command_is_that_of_all_its_processes(tmp_path):
-    """A process of 60 MB that waits for another one of 60 MB."""
+def test_the_memory_of_a_command_includes_its_child_processes(tmp_path):
+    """A process of 60 MB waits for another one of 60 MB."""
     hold = "import sys, subprocess, time; data = bytearray(60_000_000); "
     then = "subprocess.run([sys.executable, '-c', sys.argv[1]])"
     command = [sys.executable, "-c", hold + then, hold + "time.sleep(0.5)"]
@@ -121,11 +123,11 @@ def test_the_memory_of_a_command_is_that_of_all_its_processes(tmp_path):
     assert 60 < measure.run_watched(alone, tmp_path)["peak_mb"] < 110
 
 
-def test_a_command_that_fails_ends_the_benchmark(tmp_path):
+def test_a_failing_command_ends_the_benchmark(tmp_path):
     command = [sys.executable, "-c", "import sys; sys.exit('no rows')"]
-    for run_it in (measure.run_timed, measure.run_watched):
+    for run_command in (measure.run_timed, measure.run_watched):
         with pytest.raises(SystemExit, match=r"(?s)failed:.*no rows"):
-            run_it(command, tmp_path)
+            run_command(command, tmp_path)
 
 
 def test_children_use_the_bytecode_cache(monkeypatch):
@@ -154,13 +156,13 @@ def test_rows_are_cut_and_repeated():
     assert rows.repeated(b"", 5, 10) == b""
 
 
-def test_the_original_form_is_read_as_one_text(tmp_path):
+def test_the_original_format_is_read_as_one_text(tmp_path):
     file = tmp_path / "train.csv"
     file.write_text('"3","Fears, ""again""","a\\break"\n"1","","only this"\n', encoding="utf-8")
     assert rows.read_csv(file) == (['Fears, "again" a break', "only this"], ["3", "1"])
 
 
-def test_fasttexts_form_is_written_and_read_back(tmp_path):
+def test_fasttexts_format_is_written_and_read_back(tmp_path):
     text = rows.labeled([["a", "cup"], []], ["Sports", "World"])
     assert text == "__label__2 a cup\n__label__1 \n"
     (tmp_path / "train.txt").write_text(text, encoding="utf-8")
@@ -171,51 +173,52 @@ def test_fasttexts_form_is_written_and_read_back(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("value", "least", "said"),
+    ("value", "higher_is_better", "expected"),
     [
-        (0.5, False, "holds, stretch too"),
-        (0.7, False, "holds"),
+        (0.5, False, "met, stretch too"),
+        (0.7, False, "met"),
         (0.8, False, "missed"),
         (3.0, True, "missed"),
         (None, False, "not measured"),
     ],
 )
-def test_verdicts(value, least, said):
-    bar, stretch = (4.0, 5.0) if least else (0.75, 0.55)
-    assert report.verdict(value, bar, stretch, least=least) == said
+def test_verdicts(value, higher_is_better, expected):
+    target, stretch = (4.0, 5.0) if higher_is_better else (0.75, 0.55)
+    result = report.verdict(value, target, stretch, higher_is_better=higher_is_better)
+    assert result == expected
 
 
-def test_every_bar_has_its_row(results):
-    bars = [*report.training_bars(results), *report.size_bars(results)]
-    bars += report.prediction_bars(results)
-    found = [(bar.measured, bar.verdict) for bar in bars]
-    assert found == [
-        ("0.50 (2.00 s / 4.00 s), accuracy +0.50 points", "holds, stretch too"),
-        ("0.20 (8.00 s / 40.00 s), accuracy +0.00 points", "holds, stretch too"),
-        ("0.90 (450 MB / 500 MB)", "holds, stretch too"),
+def test_every_target_has_its_row(results):
+    targets = [*report.training_targets(results), *report.size_targets(results)]
+    targets += report.prediction_targets(results)
+    assert [(target.measured, target.verdict) for target in targets] == [
+        ("0.50 (2.00 s / 4.00 s), accuracy +0.50 points", "met, stretch too"),
+        ("0.20 (8.00 s / 40.00 s), accuracy +0.00 points", "met, stretch too"),
+        ("0.90 (450 MB / 500 MB)", "met, stretch too"),
         ("1.80 (900 MB / 500 MB)", "missed"),
-        ("1/25 (16.00 MB / 400 MB), accuracy 92.40 %", "holds"),
-        ("1/133 (3.00 MB / 400 MB), accuracy 92.35 %", "holds"),
-        ("3.00 (900,000 texts/s / 300,000 texts/s)", "holds, stretch too"),
-        ("0.50 s", "holds"),
+        ("1/25 (16.00 MB / 400 MB), accuracy 92.40 %", "met"),
+        ("1/133 (3.00 MB / 400 MB), accuracy 92.35 %", "met"),
+        ("3.00 (900,000 texts/s / 300,000 texts/s)", "met, stretch too"),
+        ("0.50 s", "met"),
         ("0.400 ms", "missed"),
-        ("0.080 ms", "holds, stretch too"),
+        ("0.080 ms", "met, stretch too"),
         ("not measured: no CUDA device", "not measured"),
     ]
-    assert report.bars_table(results).count("\n") == len(bars) + 1
+    assert report.targets_table(results).count("\n") == len(targets) + 1
 
 
-def test_a_fast_but_less_accurate_model_misses_its_bars(results):
+def test_a_fast_but_less_accurate_model_misses_its_targets(results):
     results.sections["train"][names.OURS] = run(1.0, 0.918, 450, 16)
-    assert report.training_bars(results)[0].verdict == "missed"
-    assert report.size_bars(results)[0].verdict == "missed"
+    assert report.training_targets(results)[0].verdict == "missed"
+    assert report.size_targets(results)[0].verdict == "missed"
 
 
-def test_nothing_measured_is_said_so():
+def test_pages_say_what_was_not_measured():
     empty = report.Results(100, 5, "2 cores", {}, {"cuda": "no CUDA device"})
-    bars = [*report.training_bars(empty), *report.size_bars(empty), *report.prediction_bars(empty)]
-    assert {bar.verdict for bar in bars} == {"not measured"}
-    assert "not measured: no CUDA device" in report.bars_table(empty)
+    targets = [*report.training_targets(empty), *report.size_targets(empty)]
+    targets += report.prediction_targets(empty)
+    assert {target.verdict for target in targets} == {"not measured"}
+    assert "not measured: no CUDA device" in report.targets_table(empty)
     assert report.long_form(empty)
     assert report.short_form(empty)
     assert report.points(empty["train"]) == []
@@ -229,7 +232,7 @@ def test_the_table_of_training(results):
     assert "| 0.20 |" in report.training_table(results["growth"]).splitlines()[2]
 
 
-def test_the_pages_say_which_rows_and_how_many_runs(results):
+def test_the_pages_name_the_rows_and_the_number_of_runs(results):
     for text in (report.long_form(results), report.short_form(results)):
         assert "87,232-row subset of the 120,000 training rows" in text
         assert "Medians of 3 runs (the tutorial's recipe: 1)" in text
@@ -237,7 +240,7 @@ def test_the_pages_say_which_rows_and_how_many_runs(results):
     assert report.about_rows(120_000) == "the 120,000 training rows of AG_NEWS"
 
 
-def test_text_goes_between_the_markers_only():
+def test_only_the_text_between_the_markers_changes():
     page = "before\n<!-- peers:start -->\nold \\1\n<!-- peers:end -->\nafter\n"
     put = marked.put(page, "peers", "new \\1 text")
     assert put == page.replace("old", "new").replace("\\1", "\\1 text")
@@ -246,25 +249,25 @@ def test_text_goes_between_the_markers_only():
         marked.put(page, "other", "text")
 
 
-def test_parts_are_read_in_their_own_order():
-    assert bench.parts_of("cold, train") == ["train", "cold"]
-    assert bench.parts_of("") == []
+def test_parts_run_in_a_fixed_order():
+    assert bench.parse_parts("cold, train") == ["train", "cold"]
+    assert bench.parse_parts("") == []
     with pytest.raises(argparse.ArgumentTypeError, match="'speed' is not one of train"):
-        bench.parts_of("train,speed")
+        bench.parse_parts("train,speed")
 
 
-def test_results_are_kept_and_not_mixed_with_others(tmp_path, results):
+def test_results_are_stored_and_not_mixed_with_others(tmp_path, results):
     file = tmp_path / "results.json"
-    assert bench.kept_results(file, results, ["train"]) is results
+    assert bench.stored_results(file, results, ["train"]) is results
     bench.save_results(file, results)
-    assert bench.kept_results(file, results, ["train"]) == results
+    assert bench.stored_results(file, results, ["train"]) == results
     other = report.Results(87_232, 5, "2 cores")
-    assert bench.kept_results(file, other, []) == results
+    assert bench.stored_results(file, other, []) == results
     with pytest.raises(SystemExit, match=r"other rounds \(3\) than now \(5\)"):
-        bench.kept_results(file, other, ["train"])
+        bench.stored_results(file, other, ["train"])
 
 
-def test_labels_of_the_picture_keep_apart():
+def test_labels_of_the_plot_keep_apart():
     assert plot.spread([2.0, 1.0, 1.1, 1.2], 0.5) == [2.0 + 0.5, 1.0, 1.5, 2.0]
     assert plot.spread([], 1.0) == []
 
