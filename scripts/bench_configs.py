@@ -21,7 +21,7 @@ from statistics import mean, median, stdev
 
 import pyarrow
 import torch
-from marked import rewrite
+from pages import write_between_markers
 from peers.measure import run_timed, run_watched
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -109,7 +109,7 @@ def main() -> None:
     )
     print(text)
     if options.write_docs:
-        rewrite(PAGE, "configs", text)
+        write_between_markers(PAGE, "configs", text)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from statistics import median
 from typing import Any
 
 import fasttext
-from marked import check, rewrite
+from pages import check_markers, write_between_markers
 from peers.measure import alternate, median_of, ratio
 from peers.report import number, table
 
@@ -104,7 +104,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     if options.write_docs:
-        check(PAGE, "speed")
+        check_markers(PAGE, "speed")
     models = options.models or [packaged_model()]
     for path in models:
         if not Path(path).is_file():
@@ -132,7 +132,7 @@ def main() -> None:
     )
     print(text)
     if options.write_docs:
-        rewrite(PAGE, "speed", text)
+        write_between_markers(PAGE, "speed", text)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from marked import rewrite
+from pages import write_between_markers
 
 import fasttext_app as ft
 from fasttext_app.config.schema import DataConfig
@@ -267,7 +267,7 @@ def main() -> None:
         parts.append(table(case, runs))
         print(parts[-1], flush=True)
     if options.write_docs:
-        rewrite(PAGE, "bench", "\n\n".join(parts))
+        write_between_markers(PAGE, "bench", "\n\n".join(parts))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from marked import check, rewrite
+from pages import check_markers, write_between_markers
 from peers import plot, report
 from peers.contenders import PACKAGES
 from peers.measure import SCRIPTS
@@ -92,7 +92,7 @@ def check_options(options: argparse.Namespace) -> None:
     if options.write_docs and options.rows is not None:
         sys.exit("--write-docs cannot be combined with --rows: the pages show results of all rows")
     for page in PAGES if options.write_docs else []:
-        check(page, "peers")
+        check_markers(page, "peers")
 
 
 def write_docs(results: report.Results) -> None:
@@ -100,7 +100,7 @@ def write_docs(results: report.Results) -> None:
     if points := report.points(results["train"]):
         plot.draw(points, PLOT)
     for page, text in PAGES.items():
-        rewrite(page, "peers", text(results))
+        write_between_markers(page, "peers", text(results))
 
 
 def parse_arguments() -> argparse.Namespace:

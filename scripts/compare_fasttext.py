@@ -20,7 +20,7 @@ from statistics import mean, stdev
 from typing import Any
 
 import fasttext
-from marked import check, rewrite
+from pages import check_markers, write_between_markers
 
 from fasttext_app import compat
 from fasttext_app import train as train_here
@@ -124,7 +124,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     if options.write_docs:
-        check(PAGE, "compare")
+        check_markers(PAGE, "compare")
     fasttext.FastText.eprint = lambda *_: None
     runs = []
     with tempfile.TemporaryDirectory() as name:
@@ -140,7 +140,7 @@ def main() -> None:
     text = table(runs)
     print(text)
     if options.write_docs:
-        rewrite(PAGE, "compare", text)
+        write_between_markers(PAGE, "compare", text)
 
 
 if __name__ == "__main__":

@@ -5,17 +5,16 @@ python scripts/write_api_reference.py [--check]
 
 from __future__ import annotations
 
-import argparse
-import ast
 import inspect
 import re
-import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import is_dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, is_typeddict
+
+from pages import field_docstrings, write_generated_page
 
 import fasttext_app
 from fasttext_app import compat, errors
@@ -181,17 +180,13 @@ def public_members(cls: type) -> Iterator[tuple[str, Any]]:
 
 
 def fields(cls: type) -> str:
-    """Return the annotated fields of a class, each with the docstring under it."""
-    tree = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
-    assert isinstance(tree, ast.ClassDef)
+    """Return the annotated fields of a class as a list, each with the docstring under it."""
+    docstrings = field_docstrings(cls)
     rows = []
-    for node, following in zip(tree.body, [*tree.body[1:], None], strict=True):
-        if isinstance(node, ast.AnnAssign):
-            docstring = ""
-            if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
-                docstring = f": {inline(str(following.value.value))}"
-            kind = ast.unparse(node.annotation)
-            rows.append(f"- `{ast.unparse(node.target)}` (`{kind}`){docstring}")
+    for name, annotation in cls.__annotations__.items():
+        kind = getattr(annotation, "__forward_arg__", annotation)  # a string, except in TypedDict
+        docstring = f": {inline(docstrings[name])}" if name in docstrings else ""
+        rows.append(f"- `{name}` (`{kind}`){docstring}")
     return "\n".join(rows)
 
 
@@ -231,17 +226,5 @@ def render() -> str:
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
-def main() -> None:
-    """Write the page, or with ``--check`` exit 1 if it is not current."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if outdated")
-    page = render()
-    if parser.parse_args().check:
-        current = TARGET.read_text(encoding="utf-8") if TARGET.exists() else ""
-        sys.exit(0 if current == page else f"{TARGET} is outdated; run this script")
-    TARGET.write_text(page, encoding="utf-8")
-    print(f"wrote {TARGET}")
-
-
 if __name__ == "__main__":
-    main()
+    write_generated_page(TARGET, render(), __doc__)

@@ -5,14 +5,10 @@ python scripts/write_config_reference.py [--check]
 
 from __future__ import annotations
 
-import argparse
-import ast
-import inspect
-import sys
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from pages import field_docstrings, write_generated_page
 from pydantic import BaseModel
 
 from fasttext_app.config.resources import config_names
@@ -35,21 +31,6 @@ A configuration is a TOML file: `--config FILE`, or `--config NAME` for a shippe
 
 Unknown keys, invalid values and impossible combinations are refused before any data is read.
 """
-
-
-def field_docstrings(section: type[BaseModel]) -> dict[str, str]:
-    """Return the docstring of each field of a section, as one line of Markdown."""
-    definition = ast.parse(inspect.getsource(section)).body[0]
-    assert isinstance(definition, ast.ClassDef)
-    docstrings = {}
-    for node, following in pairwise(definition.body):
-        match node, following:
-            case (
-                ast.AnnAssign(target=ast.Name(id=name)),
-                ast.Expr(value=ast.Constant(value=str(text))),
-            ):
-                docstrings[name] = " ".join(text.replace("``", "`").split())
-    return docstrings
 
 
 def values(field: dict[str, Any]) -> str:
@@ -99,19 +80,5 @@ def render() -> str:
     return "\n".join(parts)
 
 
-def main() -> None:
-    """Write the page, or with ``--check`` exit 1 if it is outdated."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--check", action="store_true", help="write nothing; exit 1 if the page is outdated"
-    )
-    page = render()
-    if parser.parse_args().check:
-        current = TARGET.read_text(encoding="utf-8") if TARGET.exists() else ""
-        sys.exit(0 if current == page else f"{TARGET} is outdated; run this script")
-    TARGET.write_text(page, encoding="utf-8")
-    print(f"wrote {TARGET}")
-
-
 if __name__ == "__main__":
-    main()
+    write_generated_page(TARGET, render(), __doc__)

@@ -18,7 +18,7 @@ try:
     measure, plot, report, rows = (
         import_module(f"peers.{name}") for name in ("measure", "plot", "report", "rows")
     )
-    names, marked = import_module("peers.contenders"), import_module("marked")
+    names, pages = import_module("peers.contenders"), import_module("pages")
 finally:
     sys.path.remove(str(SCRIPTS))
 
@@ -242,11 +242,11 @@ def test_the_pages_name_the_rows_and_the_number_of_runs(results):
 
 def test_only_the_text_between_the_markers_changes():
     page = "before\n<!-- peers:start -->\nold \\1\n<!-- peers:end -->\nafter\n"
-    put = marked.put(page, "peers", "new \\1 text")
-    assert put == page.replace("old", "new").replace("\\1", "\\1 text")
-    assert marked.put(put, "peers", "new \\1 text") == put
+    filled = pages.replace_between_markers(page, "peers", "new \\1 text")
+    assert filled == page.replace("old", "new").replace("\\1", "\\1 text")
+    assert pages.replace_between_markers(filled, "peers", "new \\1 text") == filled
     with pytest.raises(ValueError, match=r"<!-- other:start --> and .* are missing"):
-        marked.put(page, "other", "text")
+        pages.replace_between_markers(page, "other", "text")
 
 
 def test_parts_run_in_a_fixed_order():
