@@ -218,11 +218,11 @@ def _report(result: TuneResult, output: Path, as_json: bool) -> None:
         {
             "output": str(output),
             "metric": result.config.trainer.monitor,
-            "figure": result.best.figure,
-            "base_figure": result.trials[0].figure,
+            "figure": result.best.score,
+            "base_figure": result.trials[0].score,
             "interrupted": result.interrupted,
             "trials": state_counts(result),
-            "best": vars(result.best),
+            "best": result.best.as_dict(),
         }
     )
 

@@ -24,7 +24,7 @@ class EpochRecord:
     validation_score: float | None = None
     """The figure of ``trainer.monitor``, where it is none of these."""
 
-    def figure(self, monitor: str) -> float | None:
+    def score(self, monitor: str) -> float | None:
         """Return the figure of ``trainer.monitor``; None where no row was scored."""
         figure: float | None = getattr(self, f"validation_{monitor}", self.validation_score)
         return figure

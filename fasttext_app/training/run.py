@@ -104,7 +104,7 @@ def train_prepared(
     if coverage is not None:
         warnings.append(PretrainedCoverage(**coverage))
         statistics = replace(statistics, pretrained_coverage=coverage)
-    artifact = _artifact(prepared, model, outcome, statistics, manifest)
+    artifact = build_artifact(prepared, model.export_tensors(), outcome, statistics, manifest)
     return TrainedRun(artifact, outcome, statistics, tuple(warnings))
 
 
@@ -126,7 +126,7 @@ def retrain_prepared(
         names = model.export_tensors()
         model.load_tensors({name: np.require(tensors[name], requirements="W") for name in names})
         outcome = _fit(model, rows, callback)
-    return _tensors(rows, model), outcome
+    return _with_encoding(rows, model.export_tensors()), outcome
 
 
 def _fit(
@@ -262,8 +262,9 @@ def _dataset(
     )
 
 
-def _tensors(rows: TrainingSet, model: FastTextClassifier) -> Tensors:
-    tensors = model.export_tensors()
+def _with_encoding(rows: TrainingSet, weights: Tensors) -> Tensors:
+    """Add the tensors of a model that belong to its encoder."""
+    tensors = dict(weights)
     if rows.idf is not None:
         tensors["idf"] = rows.idf
     if rows.encoder.hashed.kept is not None:
@@ -271,13 +272,14 @@ def _tensors(rows: TrainingSet, model: FastTextClassifier) -> Tensors:
     return tensors
 
 
-def _artifact(
+def build_artifact(
     prepared: Prepared,
-    model: FastTextClassifier,
+    weights: Tensors,
     outcome: TrainOutcome,
     statistics: DataStatistics,
     manifest: Mapping[str, Any],
 ) -> Artifact:
+    """Return the artifact of a run, whose model has these weights."""
     history = outcome.as_dict()
     epochs: list[dict[str, Any]] = history["epochs"]
     best = epochs[outcome.best_epoch - 1] if outcome.best_epoch else {}
@@ -285,7 +287,7 @@ def _artifact(
         config=prepared.config,
         vocabulary=prepared.encoder.vocabulary,
         labels=prepared.labels,
-        tensors=_tensors(prepared, model),
+        tensors=_with_encoding(prepared, weights),
         metrics={key: value for key, value in best.items() if key.startswith("validation_")},
         history=history,
         data=statistics.as_dict(),

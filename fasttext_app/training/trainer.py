@@ -305,7 +305,7 @@ class _BestWeights:
 
     def offer(self, record: EpochRecord, *, last: bool) -> bool:
         """Take an epoch's weights if it is the best so far, and say whether it is."""
-        figure = record.figure(str(self._metric))
+        figure = record.score(str(self._metric))
         if figure is not None:
             # Of epochs with an equal figure, the one with the least loss is the best.
             figures = (

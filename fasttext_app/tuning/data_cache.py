@@ -1,4 +1,4 @@
-"""The rows of a search, read and tokenized once, and encoded once for each way to encode them."""
+"""``DataCache``: the rows of a search, tokenized once, and encoded once for each way to encode."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ from fasttext_app.config.schema import Config
 from fasttext_app.core.spill import SpillBuffer
 from fasttext_app.data.split import Examples
 from fasttext_app.model.adaptive_softmax import tensor_shapes, with_cutoffs
-from fasttext_app.model.artifact import Artifact
 from fasttext_app.model.directory import save_artifact
 from fasttext_app.training.events import EpochRecord, TrainOutcome
 from fasttext_app.training.prepare import Prepared, prepare
+from fasttext_app.training.run import build_artifact
 from fasttext_app.training.run_manifest import run_manifest
-from fasttext_app.training.tokenized import TokenizedRows, tokenize
+from fasttext_app.training.tokenized import TokenizedRows, batches_of, fingerprinted, tokenize
 
-REVISION = "0" * 40  # as long as one of git's, which takes a process to ask for
+PLACEHOLDER_REVISION = "0" * 40  # as long as git's, which would take a process to ask for
 
 
-class TrialData:
+class DataCache:
     """Prepares the same rows for one configuration after another; a context manager.
 
     Args:
         open_examples: opens the rows from the start.
-        limit: bytes of encoded texts that are kept for later trials.
+        limit: the bytes of encoded rows to keep for later trials.
     """
 
     def __init__(self, open_examples: Callable[[Config], Examples], limit: int) -> None:
-        self._open, self._limit = open_examples, limit
-        self._files = ExitStack()
+        self._open_examples, self._limit = open_examples, limit
+        self._spill_buffers = ExitStack()  # of tokens; encoded rows are dropped one by one
         self._tokenized: dict[str, tuple[Examples, TokenizedRows]] = {}
-        self._encoded: OrderedDict[str, tuple[Prepared, SpillBuffer]] = OrderedDict()
+        self._prepared: OrderedDict[str, tuple[Prepared, SpillBuffer]] = OrderedDict()
 
-    def __enter__(self) -> TrialData:
+    def __enter__(self) -> DataCache:
         return self
 
     def __exit__(
@@ -51,49 +51,51 @@ class TrialData:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._drop(0)
-        self._files.close()
+        self._shrink_to(0)
+        self._spill_buffers.close()
 
-    def prepared(self, config: Config) -> Prepared:
-        """Return the rows as a configuration wants them.
+    def prepare(self, config: Config) -> Prepared:
+        """Return the rows, prepared for a configuration.
 
         Raises:
-            DataError: they cannot be read.
-            TrainingError: they leave nothing to learn.
+            DataError: the rows cannot be read.
+            TrainingError: the rows leave nothing to learn.
         """
-        # What else decides how rows are encoded is the same for all trials.
+        # All other settings that decide how rows are encoded are the same for all trials.
         key = f"{config.text.model_dump_json()} {config.model.loss} {config.model.padding_idx}"
-        if key not in self._encoded:
-            examples, tokenized = self._rows(config)
-            self._drop(self._limit)
+        if key not in self._prepared:
+            examples, tokenized = self._tokenize(config)
+            self._shrink_to(self._limit)
             spill_buffer = SpillBuffer(config.data.in_memory_mb * 2**20).__enter__()
-            self._encoded[key] = prepare(config, examples, spill_buffer, tokenized), spill_buffer
-        self._encoded.move_to_end(key)
-        found = self._encoded[key][0]
-        config = with_cutoffs(config, found.labels.counts)
-        return replace(found, config=config)
+            prepared = prepare(config, examples, spill_buffer, tokenized)
+            self._prepared[key] = prepared, spill_buffer
+        self._prepared.move_to_end(key)
+        prepared, _ = self._prepared[key]
+        return replace(prepared, config=with_cutoffs(config, prepared.labels.counts))
 
     def fingerprint(self, config: Config) -> dict[str, Any]:
-        """Return what tells these rows from others: their number and a digest of all of them."""
-        examples, tokenized = self._rows(config)
+        """Return what identifies the rows: their source, their number and a digest."""
+        examples, tokenized = self._tokenize(config)
         fingerprint = tokenized.fingerprint.copy()
-        if isinstance(examples.validation, pa.Table):
-            for batch in examples.validation.to_batches():
-                fingerprint.update(batch)
+        for _ in fingerprinted(batches_of(examples.validation or ()), fingerprint):
+            pass
         rows = sum(len(part.lengths) for part in tokenized.parts)
         return {"source": examples.source, "rows": rows, "digest": fingerprint.digest()}
 
-    def held_out(self, config: Config) -> float:
-        """Return the fraction of the training rows that is held out; 0: a split is."""
-        return self._rows(config)[0].validation_fraction
+    def validation_fraction(self, config: Config) -> float:
+        """Return the fraction of the training rows that is held out; 0: there is a split."""
+        return self._tokenize(config)[0].validation_fraction
 
-    def _rows(self, config: Config) -> tuple[Examples, TokenizedRows]:
+    def _tokenize(self, config: Config) -> tuple[Examples, TokenizedRows]:
+        """Return the tokenized training rows, and the examples with their validation rows."""
         name = config.text.tokenizer
         if name not in self._tokenized:
-            spill_buffer = self._files.enter_context(SpillBuffer(config.data.in_memory_mb * 2**20))
-            examples = self._open(config)
+            spill_buffer = self._spill_buffers.enter_context(
+                SpillBuffer(config.data.in_memory_mb * 2**20)
+            )
+            examples = self._open_examples(config)
             tokenized = tokenize(config, examples, spill_buffer)
-            # Streams are read once, and validation rows are asked for again and again.
+            # Validation rows are encoded again and again, but a stream can be read only once.
             validation = examples.validation
             if validation is not None and not isinstance(validation, pa.Table):
                 batches = list(validation)
@@ -101,49 +103,37 @@ class TrialData:
             self._tokenized[name] = replace(examples, train=(), validation=validation), tokenized
         return self._tokenized[name]
 
-    def _drop(self, limit: int) -> None:
-        """Let go of what was encoded longest ago, until the rest is within a limit."""
-        while self._encoded and sum(map(_bytes_of, self._encoded.values())) > limit:
-            _, (_, spill_buffer) = self._encoded.popitem(last=False)
+    def _shrink_to(self, limit: int) -> None:
+        """Drop the least recently used rows until the rest is within a limit."""
+        while self._prepared and sum(map(_id_bytes, self._prepared.values())) > limit:
+            _, (_, spill_buffer) = self._prepared.popitem(last=False)
             spill_buffer.__exit__(None, None, None)
 
 
-def _bytes_of(entry: tuple[Prepared, SpillBuffer]) -> int:
+def _id_bytes(entry: tuple[Prepared, SpillBuffer]) -> int:
     prepared, _ = entry
-    return prepared.statistics.ids * 4 + 1
+    return prepared.statistics.ids * 4 + 1  # never 0, so that a limit of 0 drops every entry
 
 
 def model_bytes(prepared: Prepared) -> int:
-    """Return how large the model directory will be, to within the digits of its figures.
+    """Estimate the size of the model directory, exact but for the digits of its scores.
 
-    It saves the model without the rows of its table, and adds them.
+    Saves the model without the rows of its table, and adds their size.
     """
     config, classes = prepared.config, len(prepared.labels)
     rows, dim, epochs = max(prepared.encoder.rows, 1), config.model.dim, config.trainer.epochs
-    layer: dict[str, tuple[int, ...]] = {"weight": (classes, dim), "bias": (classes,)}
+    shapes: dict[str, tuple[int, ...]] = {"weight": (classes, dim), "bias": (classes,)}
     if config.model.cutoffs is not None:
-        layer = tensor_shapes(dim, classes, config.model.cutoffs, config.model.div_value)
-    tensors: dict[str, Any] = {
-        name: np.zeros(shape, np.float32) for name, shape in {"table": (0, dim), **layer}.items()
+        shapes = tensor_shapes(dim, classes, config.model.cutoffs, config.model.div_value)
+    weights = {
+        name: np.zeros(shape, np.float32) for name, shape in {"table": (0, dim), **shapes}.items()
     }
-    if prepared.idf is not None:
-        tensors["idf"] = prepared.idf
-    if prepared.encoder.hashed.kept is not None:
-        tensors["buckets"] = prepared.encoder.hashed.kept
-    figures = [0.12345678901234567] * 7
-    history = TrainOutcome([EpochRecord(epoch + 1, *figures) for epoch in range(epochs)], 10**6)
-    artifact = Artifact(
-        config=config,
-        vocabulary=prepared.encoder.vocabulary,
-        labels=prepared.labels,
-        tensors=tensors,
-        metrics={key: x for key, x in history.as_dict()["epochs"][0].items() if "valid" in key},
-        history=history.as_dict(),
-        data=prepared.statistics.as_dict(),
-        tokenizer_asset=prepared.encoder.tokenizer.asset,
-        run=run_manifest(config, prepared.statistics, REVISION),
-    )
+    scores = [0.12345678901234567] * 7
+    history = [EpochRecord(epoch + 1, *scores) for epoch in range(epochs)]
+    outcome = TrainOutcome(history, steps=10**6, best_epoch=1)
+    manifest = run_manifest(config, prepared.statistics, PLACEHOLDER_REVISION)
+    artifact = build_artifact(prepared, weights, outcome, prepared.statistics, manifest)
     with TemporaryDirectory(prefix="fasttext_app-") as folder:
         save_artifact(artifact, Path(folder, "model"))
-        around = sum(file.stat().st_size for file in Path(folder, "model").iterdir())
-    return around + rows * dim * 4
+        without_rows = sum(file.stat().st_size for file in Path(folder, "model").iterdir())
+    return without_rows + rows * dim * 4

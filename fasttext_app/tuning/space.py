@@ -1,14 +1,16 @@
-"""What ``tune`` searches: settings with the values that they may take, from a ``[space]`` table.
+"""The search space of ``tune``: settings with the values that they may take.
 
-    "optimizer.lr" = {low = 0.01, high = 1.0, log = true}    a range; whole numbers for an integer
+A ``[space]`` table has an entry for each dimension:
+
+    "optimizer.lr" = {low = 0.01, high = 1.0, log = true}    a range; of integers for an integer
     "model.dim" = [10, 25, 50]                               a choice
     "text.min_ngram_count" = {low = 1, high = 5, when = {"text.word_ngrams" = [2, 3]}}
     bag = [{"model.mode" = "mean"}, {"model.mode" = "sum", "text.term_weighting" = "tfidf"}]
     lr_of_sgd = {setting = "optimizer.lr", low = 1, high = 50, when = {"optimizer.name" = "sgd"}}
 
-A name without a dot chooses several settings at once, or is a second range of a setting. ``when``
-has values of other settings, those of the base configuration or of dimensions further up; where
-they are not so, the setting stays as the base configuration has it.
+An entry whose name has no dot chooses several settings at once, or is another range of a setting.
+``when`` names values of other settings, from the base configuration or from entries above; if they
+do not hold, the setting keeps the base's value.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from fasttext_app.config.loading import validate_setting
+from fasttext_app.config.metric_name import Metric
 from fasttext_app.config.schema import Config
 from fasttext_app.errors import ConfigError, did_you_mean
 
@@ -30,10 +33,22 @@ Settings = Mapping[str, Any]
 
 RANGE_KEYS = ("low", "high", "log", "step")
 KEYS = ("choices", "setting", "when", *RANGE_KEYS)
-SEARCHED_OF_TRAINER = (
+SEARCHABLE_IN_TRAINER = (
     *("epochs", "batch_size", "patience", "clip_grad_norm"),
     *("class_weights", "label_smoothing", "focal_gamma", "token_dropout", "bag_dropout"),
 )
+
+LR_RANGES = {
+    "adagrad": (0.05, 1.0),
+    "rowwise_adagrad": (0.05, 1.0),
+    "sparse_adam": (0.001, 0.05),
+    "sgd": (0.2, 20.0),
+}
+LOSSES = ["softmax", "ova"]
+EPS = {"low": 1e-8, "high": 1e-3, "log": True}  # the larger, the shorter a row's first steps
+LABEL_SMOOTHING = [0.0, 0.05, 0.1, 0.2]
+MAX_EPOCHS, MAX_DIM = 5, 32  # or twice the base's, if that is more
+WITH_WORD_NGRAMS = {"text.word_ngrams": [2, 3]}
 
 
 @dataclass(frozen=True)
@@ -45,72 +60,76 @@ class Range:
     log: bool = False
     step: float | None = None
 
-    def holds(self, value: Any) -> bool:
-        """Say whether a value is one of them."""
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not self.low <= value <= self.high:
+    def contains(self, value: Any) -> bool:
+        """Return whether a value is in the range, and on one of its steps."""
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or not self.low <= value <= self.high:
             return False
         return not self.step or math.isclose((value - self.low) % self.step, 0, abs_tol=1e-9)
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One of some values, or of some groups of settings."""
+    """One of several values, or of several groups of settings."""
 
     values: tuple[Any, ...]
 
 
 @dataclass(frozen=True)
 class Dimension:
-    """One thing that is searched.
+    """One entry of a search space.
 
     Args:
-        name: of the dimension; the setting's, unless the table says another.
-        setting: what it sets; "" where its choices are groups of settings.
-        of: the values.
-        when: the values of other settings for which it is searched.
+        name: the name of the entry, by default that of the setting.
+        setting: the setting that it searches; "" if its choices are groups of settings.
+        domain: the values.
+        when: the values of other settings under which it is searched.
     """
 
     name: str
     setting: str
-    of: Range | Choice
+    domain: Range | Choice
     when: Mapping[str, tuple[Any, ...]]
 
     def applies(self, settings: Settings) -> bool:
-        """Say whether it is searched, given the settings so far."""
+        """Return whether the dimension is searched under these settings."""
         return all(settings[name] in values for name, values in self.when.items())
 
-    def sets(self, value: Any) -> Settings:
-        """Return the settings that a value of it comes to."""
+    def settings_for(self, value: Any) -> Settings:
+        """Return the settings that a value stands for."""
         return {self.setting: value} if self.setting else value
 
     @property
     def settings(self) -> tuple[str, ...]:
-        """The settings that it may set."""
+        """The names of the settings that it searches."""
         if self.setting:
             return (self.setting,)
-        assert isinstance(self.of, Choice)
-        return tuple(dict.fromkeys(name for group in self.of.values for name in group))
+        assert isinstance(self.domain, Choice)
+        return tuple(dict.fromkeys(name for group in self.domain.values for name in group))
 
-    def value_of(self, settings: Settings) -> tuple[Any, ...]:
-        """Return its value, alone in a tuple, in some settings; none where they are outside."""
-        if isinstance(self.of, Range):
+    def value_in(self, settings: Settings) -> tuple[Any, ...]:
+        """Return the value that these settings have, in a tuple of one; () if it is outside."""
+        if isinstance(self.domain, Range):
             value = settings[self.setting]
-            return (value,) if self.of.holds(value) else ()
-        for value in self.of.values:
-            if all(settings[name] == found for name, found in self.sets(value).items()):
+            return (value,) if self.domain.contains(value) else ()
+        for value in self.domain.values:
+            if all(settings[name] == wanted for name, wanted in self.settings_for(value).items()):
                 return (value,)
         return ()
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what defines it, as plain values."""
-        of = {"choices": list(self.of.values)} if isinstance(self.of, Choice) else vars(self.of)
-        return {**of, "setting": self.setting, "when": {k: list(v) for k, v in self.when.items()}}
+        """Return the definition of the dimension as plain values."""
+        if isinstance(self.domain, Choice):
+            domain: dict[str, Any] = {"choices": list(self.domain.values)}
+        else:
+            domain = vars(self.domain)
+        when = {name: list(values) for name, values in self.when.items()}
+        return {**domain, "setting": self.setting, "when": when}
 
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """Dimensions, in the order in which they are chosen."""
+    """Dimensions, in the order in which their values are chosen."""
 
     dimensions: tuple[Dimension, ...]
 
@@ -119,7 +138,7 @@ class SearchSpace:
         """Read the ``[space]`` table of a TOML file.
 
         Raises:
-            ConfigError: there is no such file or table, or something in it cannot be searched.
+            ConfigError: there is no such file or table, or an entry cannot be searched.
         """
         try:
             document = tomllib.loads(Path(path).read_text(encoding="utf-8"))
@@ -129,7 +148,7 @@ class SearchSpace:
             raise ConfigError(f"{path}: no such file") from None
         other = next((name for name in document if name != "space"), None)
         if other is not None or not isinstance(document.get("space"), dict):
-            problem = f"{other!r} is not read here" if other else "there is no table [space]"
+            problem = f"unknown entry {other!r}" if other else "there is no table [space]"
             raise ConfigError(f"{path}: {problem}; a search space is one table, [space]")
         try:
             return cls.parse(document["space"])
@@ -146,43 +165,44 @@ class SearchSpace:
         fasttext_app.errors.ConfigError: trainer.epoch: no such setting; did you mean ...?
 
         Raises:
-            ConfigError: something in it cannot be searched.
+            ConfigError: an entry cannot be searched.
         """
         if not table:
-            raise ConfigError("the search space is empty")
+            raise ConfigError("the search space is empty; name a setting and its values")
         dimensions = tuple(_dimension(name, entry) for name, entry in table.items())
-        for number, dimension in enumerate(dimensions):
-            later = {name for other in dimensions[number:] for name in other.settings}
+        for index, dimension in enumerate(dimensions):
+            not_yet_chosen = {name for other in dimensions[index:] for name in other.settings}
             for name in dimension.when:
-                if name in later:
+                if name in not_yet_chosen:
                     raise ConfigError(
-                        f"{dimension.name}: its 'when' asks for {name}, which is chosen later; "
+                        f"{dimension.name}: its 'when' names {name}, which is chosen later; "
                         f"put {dimension.name} after it"
                     )
         return cls(dimensions)
 
     @property
     def settings(self) -> tuple[str, ...]:
-        """All settings that are searched."""
+        """The names of all searched settings."""
         return tuple(dict.fromkeys(name for each in self.dimensions for name in each.settings))
 
     def choose(self, base: Config, value_of: Callable[[Dimension], Sequence[Any]]) -> Settings:
-        """Go through the dimensions; return what they set.
+        """Choose a value of each dimension that applies; return the settings that are set.
 
         Args:
-            base: the other settings.
-            value_of: gives the value of a dimension, alone in a sequence; an empty one: the base's.
+            base: the values of all other settings.
+            value_of: returns the value of a dimension in a sequence of one; an empty sequence
+                leaves the base's value.
         """
-        settings, chosen = flat_settings(base), dict[str, Any]()
+        settings, searched = flat_settings(base), dict[str, Any]()
         for dimension in self.dimensions:
             if dimension.applies(settings):
                 for value in value_of(dimension):
-                    chosen.update(dimension.sets(value))
-                    settings.update(dimension.sets(value))
-        return chosen
+                    searched.update(dimension.settings_for(value))
+                    settings.update(dimension.settings_for(value))
+        return searched
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what defines it, as plain values."""
+        """Return the definition of the space as plain values."""
         return {dimension.name: dimension.as_dict() for dimension in self.dimensions}
 
 
@@ -193,7 +213,7 @@ def flat_settings(config: Config) -> dict[str, Any]:
 
 
 def nested_settings(settings: Settings) -> dict[str, dict[str, Any]]:
-    """Return a layer for ``config.resolve``.
+    """Return the settings as a layer for ``config.loading.resolve``.
 
     >>> nested_settings({"optimizer.lr": 0.1})
     {'optimizer': {'lr': 0.1}}
@@ -212,30 +232,32 @@ def _dimension(name: str, entry: Any) -> Dimension:
         raise ConfigError(f"{name}: must be a list of values, or a table with low and high")
     unknown = next((key for key in entry if key not in KEYS), None)
     if unknown is not None:
-        hint = did_you_mean(unknown, KEYS) or f"; there are {', '.join(KEYS)}"
-        raise ConfigError(f"{name}: {unknown} is not a key of it{hint}")
+        hint = did_you_mean(unknown, KEYS) or f"; the keys are {', '.join(KEYS)}"
+        raise ConfigError(f"{name}: unknown key {unknown!r}{hint}")
     setting = entry.get("setting", name)
-    grouped = all(isinstance(value, dict) for value in entry.get("choices", [0]))
-    if grouped and "." not in name and "setting" not in entry:
+    all_groups = all(isinstance(value, dict) for value in entry.get("choices", [0]))
+    if all_groups and "." not in name and "setting" not in entry:
         setting = ""
-    of = _choice(name, setting, entry) if "choices" in entry else _range(name, setting, entry)
+    parse_domain = _choice if "choices" in entry else _range
+    domain = parse_domain(name, setting, entry)
     when = {
-        other: tuple(_checked(other, value, searched=False) for value in _listed(values))
+        other: tuple(_checked(other, value, searched=False) for value in _as_list(values))
         for other, values in entry.get("when", {}).items()
     }
-    return Dimension(name, setting, of, when)
+    return Dimension(name, setting, domain, when)
 
 
-def _listed(values: Any) -> list[Any]:
+def _as_list(values: Any) -> list[Any]:
     return values if isinstance(values, list) else [values]
 
 
 def _choice(name: str, setting: str, entry: Mapping[str, Any]) -> Choice:
     values = entry["choices"]
-    wrong = next((key for key in RANGE_KEYS if key in entry), None)
-    if not isinstance(values, list) or not values or wrong:
-        problem = f"{wrong} goes with a range" if wrong else "choices must be a list of values"
-        raise ConfigError(f"{name}: {problem}")
+    range_key = next((key for key in RANGE_KEYS if key in entry), None)
+    if range_key:
+        raise ConfigError(f"{name}: {range_key} cannot be combined with choices")
+    if not isinstance(values, list) or not values:
+        raise ConfigError(f"{name}: choices must be a list of values")
     if setting:
         return Choice(tuple(_checked(setting, value) for value in values))
     return Choice(
@@ -245,8 +267,8 @@ def _choice(name: str, setting: str, entry: Mapping[str, Any]) -> Choice:
 
 def _range(name: str, setting: str, entry: Mapping[str, Any]) -> Range:
     low, high = entry.get("low"), entry.get("high")
-    for end in (low, high):
-        if not isinstance(end, int | float) or isinstance(end, bool):
+    for bound in (low, high):
+        if not isinstance(bound, int | float) or isinstance(bound, bool):
             raise ConfigError(f"{name}: must be a list of values, or have numbers as low and high")
     assert low is not None
     assert high is not None
@@ -257,24 +279,95 @@ def _range(name: str, setting: str, entry: Mapping[str, Any]) -> Range:
     if not isinstance(log, bool):
         raise ConfigError(f"{name}: log must be true or false")
     if step is not None and (log or type(step) not in (int, type(low)) or step <= 0):
-        raise ConfigError(f"{name}: step must be a number above 0, of a range without log")
+        raise ConfigError(f"{name}: step must be a number above 0, in a range without log")
     if log and low <= 0:
         raise ConfigError(f"{name}: a range with log must begin above 0")
-    found = Range(low, high, log, step)
-    if not found.holds(high):
-        raise ConfigError(f"{name}: from low = {low}, no steps of {step} lead to high = {high}")
-    return found
+    domain = Range(low, high, log, step)
+    if not domain.contains(high):
+        raise ConfigError(f"{name}: steps of {step} from low = {low} do not reach high = {high}")
+    return domain
 
 
 def _checked(name: str, value: Any, *, searched: bool = True) -> Any:
-    """Return a value of a setting as it is in a configuration."""
+    """Return a value in the form that a configuration gives it."""
     value = validate_setting(name, value)
     section, _, key = name.partition(".")
     if searched and (
-        section == "data" or (section == "trainer" and key not in SEARCHED_OF_TRAINER)
+        section == "data" or (section == "trainer" and key not in SEARCHABLE_IN_TRAINER)
     ):
         raise ConfigError(
             f"{name}: cannot be searched, because all trials are scored on the same rows by the "
-            "same figure; set it for all of them with --set"
+            "same metric; set it for all of them with --set"
         )
-    return json.loads(json.dumps(value))  # tuples as lists, as flat_settings has them
+    return json.loads(json.dumps(value))  # tuples become lists, as in flat_settings
+
+
+def default_space(base: Config, *, small: bool = False) -> SearchSpace:
+    """Return the default search space: the settings that matter most, around a base.
+
+    Settings that the base rules out are left out. The base may lie outside the space.
+
+    Args:
+        base: the settings to start from.
+        small: search smaller tables too, because the size of the model is limited.
+    """
+    table = {**_text_table(base, small), **_model_table(base, small)}
+    if base.model.start_from is not None:  # that model settles how texts are encoded
+        table = {"text.min_count": table["text.min_count"]}
+    return SearchSpace.parse({**table, **_run_table(base)})
+
+
+def _text_table(base: Config, small: bool) -> dict[str, Any]:
+    text = base.text
+    table: dict[str, Any] = {
+        "text.word_ngrams": [1, 2, 3],
+        "text.min_count": {"low": 1, "high": 10 if small else 5, "log": True},
+    }
+    if text.prune:
+        counts = {"low": 1, "high": 20 if small else 5, "log": True}
+        table["text.min_ngram_count"] = {**counts, "when": WITH_WORD_NGRAMS}
+    if small:
+        buckets = [100_000, 500_000, 2_000_000]
+        table["text.bucket"] = {"choices": buckets, "when": WITH_WORD_NGRAMS}
+    if text.maxn:
+        as_in_base = {"text.minn": text.minn, "text.maxn": text.maxn}
+        table["character n-grams"] = [{"text.minn": 0, "text.maxn": 0}, as_in_base]
+    return table
+
+
+def _model_table(base: Config, small: bool) -> dict[str, Any]:
+    model = base.model
+    table: dict[str, Any] = {}
+    if model.pretrained is None:  # pretrained vectors fix the dimension
+        high = max(MAX_DIM, 2 * model.dim)
+        table["model.dim"] = {"low": 4 if small else 8, "high": high, "log": True}
+    if model.mode != "max":
+        table["weighting"] = [
+            {"model.mode": "mean", "text.term_weighting": "none"},
+            {"model.mode": "sum", "text.term_weighting": "tfidf"},
+        ]
+    metric = Metric.parse(base.trainer.monitor)
+    comparable = metric.name != "loss" and not metric.needs_probabilities
+    if model.loss in LOSSES and comparable and base.data.label_separator is None:
+        table["model.loss"] = LOSSES
+    return table
+
+
+def _run_table(base: Config) -> dict[str, Any]:
+    optimizer, batch_size = base.optimizer.name, base.trainer.batch_size
+    max_epochs = max(MAX_EPOCHS, 2 * base.trainer.epochs)
+    low, high = LR_RANGES[optimizer]
+    table: dict[str, Any] = {
+        "optimizer.lr": {"low": low, "high": high, "log": True},
+        "optimizer.schedule": ["linear", "cosine", "constant"],
+        "optimizer.warmup": [0.0, 0.1, 0.2],
+        "trainer.epochs": {"low": 1, "high": max_epochs, "log": True},
+        "trainer.batch_size": sorted(
+            {max(batch_size // 2, 1), batch_size, 2 * batch_size, 4 * batch_size}
+        ),
+    }
+    if optimizer != "sgd":
+        table["optimizer.eps"] = EPS
+    if base.model.loss in LOSSES and not base.trainer.focal_gamma:
+        table["trainer.label_smoothing"] = LABEL_SMOOTHING
+    return table

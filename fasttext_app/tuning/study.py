@@ -1,8 +1,8 @@
-"""Optuna, as a search uses it: values are asked of it, and its journal keeps the trials.
+"""Optuna as a search uses it: it chooses the values, and its journal keeps the trials.
 
-The file of a search says which search it is, and has a line of JSON for each trial that came to an
-end. It is Optuna's journal, so Optuna's own tools read it. A trial is written when it is over; one
-that a kill cuts short leaves at most half a line, which the next search takes away.
+The study file is Optuna's journal, so Optuna's own tools read it: lines of JSON that say which
+search it is, then one for each trial that ended. A trial is written when it is over; a process that
+is killed while it writes leaves a partial line, which the next session removes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from fasttext_app.errors import ConfigError, MissingDependencyError
 from fasttext_app.tuning.space import Choice, Dimension
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 
-NAME = "fasttext-app tune"
+STUDY_NAME = "fasttext-app tune"
 IDENTITY = "search"
-FIRST_LINE = b'{"op_code":0,'  # of every journal
-NO_STUDY = "{}: is not the file of a search; name another with --study"
-SHOWN = 3  # differences between two searches
+FIRST_BYTES = b'{"op_code":0,'  # of every journal
+NOT_A_STUDY = "{}: not a study file of fasttext-app tune; name another with --study"
+SHOWN_DIFFERENCES = 3
 
 
 @contextmanager
 def quiet_optuna() -> Iterator[Any]:
-    """Import Optuna and yield it, without its log and its remarks on what is experimental in it.
+    """Import Optuna and yield it, with its log and its experimental warnings turned off.
 
     Raises:
-        MissingDependencyError: it is not installed.
+        MissingDependencyError: Optuna is not installed.
     """
     try:
         import optuna
@@ -43,35 +43,35 @@ def quiet_optuna() -> Iterator[Any]:
         raise MissingDependencyError(
             "tune needs Optuna; pip install 'fasttext-app[tune]', or pip install optuna"
         ) from None
-    before = optuna.logging.get_verbosity()
+    verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             yield optuna
     finally:
-        optuna.logging.set_verbosity(before)
+        optuna.logging.set_verbosity(verbosity)
 
 
-def suggest(asked: optuna.Trial, dimension: Dimension) -> Sequence[Any]:
-    """Let Optuna choose a value of a dimension; it comes alone in a tuple."""
-    of, name = dimension.of, dimension.name
-    if isinstance(of, Choice):
-        params = [as_param(value) for value in of.values]
-        return (of.values[params.index(asked.suggest_categorical(name, params))],)
-    if isinstance(of.low, int):
-        step = int(of.step or 1)
-        return (asked.suggest_int(name, of.low, int(of.high), log=of.log, step=step),)
-    return (asked.suggest_float(name, of.low, of.high, log=of.log, step=of.step),)
+def suggest(trial: optuna.Trial, dimension: Dimension) -> Sequence[Any]:
+    """Let Optuna choose a value of a dimension; return it in a tuple of one."""
+    domain, name = dimension.domain, dimension.name
+    if isinstance(domain, Choice):
+        params = [as_param(value) for value in domain.values]
+        return (domain.values[params.index(trial.suggest_categorical(name, params))],)
+    low, high, log, step = domain.low, domain.high, domain.log, domain.step
+    if isinstance(low, int):
+        return (trial.suggest_int(name, low, int(high), log=log, step=int(step or 1)),)
+    return (trial.suggest_float(name, low, high, log=log, step=step),)
 
 
 def as_param(value: Any) -> Any:
-    """Return a value as Optuna takes it: a group of settings as JSON text."""
+    """Return a value in the form that Optuna takes: a group of settings as JSON text."""
     return json.dumps(value) if isinstance(value, dict | list) else value
 
 
 class StudyFile:
-    """The trials of earlier sessions, and the place for those to come; see :meth:`opened`."""
+    """The trials of earlier sessions, and a file for those to come; see :meth:`opened`."""
 
     def __init__(self, study: optuna.Study) -> None:
         self._study = study
@@ -81,15 +81,15 @@ class StudyFile:
     def opened(
         cls, path: Path, identity: Mapping[str, Any], direction: Literal["minimize", "maximize"]
     ) -> Iterator[StudyFile]:
-        """Open a study, or begin one, for this process alone.
+        """Open a study file, or create it, for this process alone.
 
         Args:
             path: the file.
-            identity: what defines the search, by names that a message can show.
+            identity: what defines the search; a message shows its keys.
             direction: ``maximize`` or ``minimize``.
 
         Raises:
-            ConfigError: the file is no study, or that of another search, or another process has it.
+            ConfigError: the file is not a study, belongs to another search, or is in use.
         """
         import optuna
         from optuna.storages.journal import JournalFileBackend
@@ -100,23 +100,25 @@ class StudyFile:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise ConfigError(
-                    f"{path}: another search is at work on this study; wait for it, or name "
-                    "another file with --study"
+                    f"{path}: another search is using this study; wait for it, or name another "
+                    "file with --study"
                 ) from None
-            Path(f"{path}.lock").unlink(missing_ok=True)  # Optuna's own, left by a kill
-            study = _read(path) if _mended(path, file) else None
+            Path(f"{path}.lock").unlink(missing_ok=True)  # Optuna's own, left by a killed process
+            study = _load(path) if _repair(path, file) else None
             if study is not None and study.get_trials(deepcopy=False):
-                _refuse_another(path, study.user_attrs[IDENTITY], identity)
-            else:  # a search that ended before its first trial leaves no claim
+                _check_identity(path, study.user_attrs[IDENTITY], identity)
+            else:  # a search that ended before its first trial claims nothing
                 file.truncate(0)
                 storage = optuna.storages.JournalStorage(JournalFileBackend(str(path)))
-                study = optuna.create_study(storage=storage, study_name=NAME, direction=direction)
+                study = optuna.create_study(
+                    storage=storage, study_name=STUDY_NAME, direction=direction
+                )
                 study.set_user_attr(IDENTITY, dict(identity))
             yield cls(study)
 
     @property
     def trials(self) -> list[FrozenTrial]:
-        """The trials that came to an end, by number."""
+        """The trials that ended, by number."""
         return self._study.get_trials(deepcopy=False)
 
     def add(self, trial: FrozenTrial) -> None:
@@ -124,43 +126,43 @@ class StudyFile:
         self._study.add_trial(trial)
 
 
-def _mended(path: Path, file: Any) -> bool:
-    """Take away half a line at the end of a journal; return whether anything is left."""
+def _repair(path: Path, file: BinaryIO) -> bool:
+    """Remove a partial line at the end of a journal; return whether any line is left."""
     file.seek(0)
-    content: bytes = file.read()
-    if not FIRST_LINE.startswith(content[: len(FIRST_LINE)]):
-        raise ConfigError(NO_STUDY.format(path))
-    whole = content.rfind(b"\n") + 1
-    if whole < len(content):
-        file.truncate(whole)
-    return whole > 0
+    content = file.read()
+    if not FIRST_BYTES.startswith(content[: len(FIRST_BYTES)]):
+        raise ConfigError(NOT_A_STUDY.format(path))
+    complete = content.rfind(b"\n") + 1
+    if complete < len(content):
+        file.truncate(complete)
+    return complete > 0
 
 
-def _read(path: Path) -> optuna.Study:
+def _load(path: Path) -> optuna.Study:
     import optuna
     from optuna.storages.journal import JournalFileBackend
 
     try:
         storage = optuna.storages.JournalStorage(JournalFileBackend(str(path)))
-        return optuna.load_study(storage=storage, study_name=NAME)
+        return optuna.load_study(storage=storage, study_name=STUDY_NAME)
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise ConfigError(NO_STUDY.format(path)) from None
+        raise ConfigError(NOT_A_STUDY.format(path)) from None
 
 
-def _refuse_another(path: Path, known: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
-    differing = [
-        f"{name} was {_shown(known.get(name))} and is {_shown(identity.get(name))}"
-        for name in dict.fromkeys((*known, *identity))
-        if known.get(name) != identity.get(name)
+def _check_identity(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    differences = [
+        f"{name} was {_shown(before.get(name))} and is {_shown(now.get(name))}"
+        for name in dict.fromkeys((*before, *now))
+        if before.get(name) != now.get(name)
     ]
-    if differing:
-        more = len(differing) - SHOWN
+    if differences:
+        more = len(differences) - SHOWN_DIFFERENCES
         raise ConfigError(
-            f"{path}: is the study of another search: {'; '.join(differing[:SHOWN])}"
-            f"{f'; and {more} more' if more > 0 else ''}. Name another file with --study, or "
-            "another folder with --output, or delete it"
+            f"{path}: belongs to another search: {'; '.join(differences[:SHOWN_DIFFERENCES])}"
+            f"{f'; and {more} more' if more > 0 else ''}. Name another file with --study or "
+            "another folder with --output, or delete the file"
         )
 
 
 def _shown(value: Any) -> str:
-    return "not there" if value is None else str(value)
+    return "not set" if value is None else str(value)

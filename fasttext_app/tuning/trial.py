@@ -1,9 +1,9 @@
-"""A search by its parts: when it ends, its trials, what it tells of them, and what it came to."""
+"""The parts of a search: its budget, its trials, its events and its result."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ State = Literal["finished", "pruned", "too large", "failed"]
 
 @dataclass(frozen=True)
 class Budget:
-    """When a search ends: after so many trials or seconds in all, those of earlier sessions too."""
+    """When a search ends: after this many trials or seconds, earlier sessions included."""
 
     trials: int | None = None
     seconds: float | None = None
@@ -30,20 +30,29 @@ class Trial:
 
     number: int
     settings: dict[str, Any]
-    """What was searched, by ``section.key``; trial 0 has none: it is the base."""
+    """The searched settings, by ``section.key``; empty for trial 0, which is the base."""
     state: State = "finished"
-    figure: float | None = None
-    """Of its best epoch; of a pruned trial, of the epochs that it had."""
+    score: float | None = None
+    """The metric at the best epoch; for a pruned trial, at the best epoch until then."""
     loss: float | None = None
-    """On validation rows, of the same epoch: it decides between equal figures."""
+    """The validation loss of that epoch; it decides between equal scores."""
     epoch: int = 0
-    """The best one."""
+    """The best epoch."""
     epochs_done: int = 0
     seconds: float = 0.0
     bytes: int | None = None
-    """Of the model directory."""
+    """The size of the model directory."""
     reason: str = ""
-    """Why it failed."""
+    """Why the trial failed."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values; study files, ``trials.csv`` and JSON call the score ``figure``."""
+        return {"figure" if key == "score" else key: value for key, value in vars(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Trial:
+        """Build a trial from the values of :meth:`as_dict`."""
+        return cls(**{"score" if key == "figure" else key: value for key, value in values.items()})
 
 
 @dataclass(frozen=True)
@@ -57,7 +66,7 @@ class TrialBegin:
 
 @dataclass(frozen=True)
 class TrialEnd:
-    """A trial is over; ``best`` is the best so far, if there is one."""
+    """A trial is over; ``best`` is the best trial so far, if any has finished."""
 
     trial: Trial
     best: Trial | None
@@ -65,34 +74,34 @@ class TrialEnd:
 
 @dataclass(frozen=True)
 class TuneResult:
-    """What a search came to."""
+    """The result of a search."""
 
     config: Config
-    """The settings of the best trial; they train its model again."""
+    """The settings of the best trial; they train the same model again."""
     best: Trial
     trials: tuple[Trial, ...]
     base: Config
     space: SearchSpace
     interrupted: bool = False
     data: dict[str, Any] = field(default_factory=dict)
-    """The source, the number and a digest of the rows."""
-    held_out: float = 0.0
-    """The fraction of the training rows that the trials were scored on; 0: it was a split."""
+    """The source, the number of rows and their digest."""
+    validation_fraction: float = 0.0
+    """The fraction of the training rows that was held out for validation; 0: a split was used."""
 
     @property
     def final(self) -> Config:
-        """The settings to train the model for use: on all rows, those held out here as well.
+        """The settings to train the model for use, on all rows, held-out ones included.
 
-        No row is left to choose an epoch by, so the run ends after the best epoch of the trial.
-        Where the trials were scored on a split, or a temperature is to be fitted on validation
-        rows, these stay what they are, and it is ``config``.
+        Without validation rows no epoch can be chosen, so the run ends after the best epoch of the
+        trial. If validation has a split of its own, or is needed to fit a temperature, there is
+        nothing to add, and these settings are ``config``.
         """
-        if not self.held_out or self.config.trainer.calibrate:
+        if not self.validation_fraction or self.config.trainer.calibrate:
             return self.config
-        after = self.best.epoch if self.best.epoch < self.config.trainer.epochs else 0
+        stop_after = self.best.epoch if self.best.epoch < self.config.trainer.epochs else 0
         layer: Layer = {
             "data": {"validation": 0.0},
-            "trainer": {"stop_after": after, "patience": 0, "monitor": "accuracy"},
+            "trainer": {"stop_after": stop_after, "patience": 0, "monitor": "accuracy"},
         }
         return resolve(self.config.model_dump(), layer)
 
@@ -103,21 +112,21 @@ class TuneResult:
         return {k: value for section in sections for k, value in section.items() if k != "source"}
 
     @property
-    def figure(self) -> float:
-        """The best figure, that of ``trainer.monitor``."""
-        assert self.best.figure is not None
-        return self.best.figure
+    def score(self) -> float:
+        """The score of the best trial, by ``trainer.monitor``."""
+        assert self.best.score is not None
+        return self.best.score
 
 
 Callback = Callable[[Event | TrialBegin | TrialEnd], None]
 
 
 def ranked(trials: Iterable[Trial], metric: Metric) -> list[Trial]:
-    """Return the finished trials, the best first; of equal ones, that of the least loss."""
+    """Return the finished trials, the best first; equal scores go by the loss, then the number."""
 
     def rank(trial: Trial) -> tuple[float, float, int]:
-        assert trial.figure is not None
-        figure = trial.figure if metric.lower_is_better else -trial.figure
-        return figure, math.inf if trial.loss is None else trial.loss, trial.number
+        assert trial.score is not None
+        score = trial.score if metric.lower_is_better else -trial.score
+        return score, math.inf if trial.loss is None else trial.loss, trial.number
 
     return sorted((trial for trial in trials if trial.state == "finished"), key=rank)

@@ -121,7 +121,7 @@ def test_a_limit_of_the_size_is_kept_and_told(tuned):
     assert f"{len(too_large)} too large" in shown.stdout
     assert "too large: 0.0" in shown.stderr
     refused = tuned("--trials", 2, "--max-size", "1kB", "--study", "s", code=1)
-    assert "no model of 2 trials is within 1,000 bytes" in refused.stderr
+    assert "none of the 2 models is within 1,000 bytes" in refused.stderr
 
 
 def test_rows_are_held_out_where_the_config_holds_out_none(tuned):
@@ -173,7 +173,7 @@ def test_a_wrong_budget_is_a_wrong_use(tuned, arguments, problem):
         (["--space", "none.toml"], "none.toml: no such file"),
         (["--set", "model.dmi=3"], "model.dmi: no such setting; did you mean 'model.dim'?"),
         (["--output", "space.toml"], "space.toml: is a file; choose another --output"),
-        (["--study", "space.toml"], "space.toml: is not the file of a search"),
+        (["--study", "space.toml"], "space.toml: not a study file"),
         (["--data", "none.csv"], "none.csv"),
         (["--metric", "f1:nothing"], "no training row has the label 'nothing'"),
     ],

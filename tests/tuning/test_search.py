@@ -24,9 +24,9 @@ from fasttext_app.model.directory import save_artifact
 from fasttext_app.training.events import EpochEnd, EpochRecord, StepEnd, TrainBegin, TrainEnd
 from fasttext_app.training.prepare import prepare
 from fasttext_app.training.run import train_prepared
-from fasttext_app.tuning import data_cache as trial_data
+from fasttext_app.tuning import data_cache
 from fasttext_app.tuning import search as tuning
-from fasttext_app.tuning.data_cache import TrialData, model_bytes
+from fasttext_app.tuning.data_cache import DataCache, model_bytes
 from fasttext_app.tuning.report import best_toml, trials_csv
 from fasttext_app.tuning.search import base_for_search, tune
 from fasttext_app.tuning.space import SearchSpace
@@ -85,15 +85,15 @@ def test_the_first_trial_is_the_base(search, examples):
     record = outcome.history[outcome.best_epoch - 1]
     first = result.trials[0]
     assert first.settings == {}
-    assert first.figure == record.validation_accuracy
+    assert first.score == record.validation_accuracy
     assert (first.epoch, first.loss) == (record.epoch, record.validation_loss)
     assert set(result.trials[1].settings) <= set(SPACE.settings)
 
 
 def test_the_best_is_never_worse_than_the_base(search):
     result = search(5)
-    assert result.figure == max(t.figure for t in result.trials if t.state == "finished")
-    assert result.figure >= result.trials[0].figure
+    assert result.score == max(t.score for t in result.trials if t.state == "finished")
+    assert result.score >= result.trials[0].score
 
 
 def test_a_trial_has_the_figure_that_its_settings_train_to(search, labeled_rows):
@@ -101,7 +101,7 @@ def test_a_trial_has_the_figure_that_its_settings_train_to(search, labeled_rows)
     result = search(4)
     labels, texts = zip(*labeled_rows, strict=True)
     model = ft.train(list(texts), list(labels), **result.settings)
-    assert model.artifact.metrics["validation_accuracy"] == result.figure
+    assert model.artifact.metrics["validation_accuracy"] == result.score
 
 
 def test_the_final_settings_train_on_all_rows(search):
@@ -149,15 +149,15 @@ def test_a_base_outside_the_space_is_the_first_trial_all_the_same(search):
 
 def test_less_is_more_where_the_figure_is_the_loss(search):
     result = search(5, {"trainer": {"monitor": "loss"}})
-    figures = [trial.figure for trial in result.trials if trial.state == "finished"]
-    assert result.figure == min(figures)
-    assert result.best.figure == result.best.loss
+    figures = [trial.score for trial in result.trials if trial.state == "finished"]
+    assert result.score == min(figures)
+    assert result.best.score == result.best.loss
 
 
 @pytest.mark.parametrize("metric", ["macro_f1", "f1:sport", "precision@recall:0.5:wörld"])
 def test_any_figure_of_the_trainer_can_be_searched_by(search, metric):
     result = search(2, {"trainer": {"monitor": metric}})
-    assert 0 < result.figure <= 1
+    assert 0 < result.score <= 1
     assert result.config.trainer.monitor == metric
 
 
@@ -168,17 +168,17 @@ def test_a_label_that_is_not_there_is_refused(search):
 
 def test_unlike_losses_are_not_compared(search):
     space = SearchSpace.parse({"model.loss": ["softmax", "ova"]})
-    with pytest.raises(ConfigError, match="losses of unlike kinds do not compare"):
+    with pytest.raises(ConfigError, match="losses of different kinds cannot be compared"):
         search(2, {"trainer": {"monitor": "loss"}}, space=space)
 
 
 def test_equal_figures_go_by_the_loss_and_then_by_the_number():
     trials = [
-        Trial(0, {}, figure=0.9, loss=0.4),
-        Trial(1, {}, figure=0.9, loss=0.3),
-        Trial(2, {}, figure=0.9, loss=0.3),
-        Trial(3, {}, "pruned", figure=0.95),
-        Trial(4, {}, figure=0.8, loss=0.1),
+        Trial(0, {}, score=0.9, loss=0.4),
+        Trial(1, {}, score=0.9, loss=0.3),
+        Trial(2, {}, score=0.9, loss=0.3),
+        Trial(3, {}, "pruned", score=0.95),
+        Trial(4, {}, score=0.8, loss=0.1),
     ]
     accuracy, loss = Metric.parse("accuracy"), Metric.parse("loss")
     assert [trial.number for trial in ranked(trials, accuracy)] == [1, 2, 0, 4]
@@ -333,14 +333,14 @@ def test_models_that_are_too_large_are_not_trained(search):
     too_large = [trial for trial in result.trials if trial.state == "too large"]
     assert too_large
     assert {trial.settings["model.dim"] for trial in too_large} == {200}
-    assert all(trial.bytes > 400_000 and trial.figure is None for trial in too_large)
+    assert all(trial.bytes > 400_000 and trial.score is None for trial in too_large)
     trained = sum(isinstance(event, TrainBegin) for event in began)
     assert trained == len(result.trials) - len(too_large)
     assert result.best.bytes <= 400_000
 
 
 def test_a_search_without_a_small_enough_model_says_how_small_they_were(search):
-    with pytest.raises(TrainingError, match="no model of 3 trials is within 1,000 bytes; the sma"):
+    with pytest.raises(TrainingError, match="none of the 3 models is within 1,000 bytes; the sma"):
         search(3, max_bytes=1000)
 
 
@@ -420,9 +420,9 @@ def test_bad_trials_are_pruned(search):
     result = search(45, {"trainer": {"epochs": 4}}, space=space)
     pruned = [trial for trial in result.trials if trial.state == "pruned"]
     assert pruned
-    assert min(trial.number for trial in pruned) > tuning.UNPRUNED
+    assert min(trial.number for trial in pruned) > tuning.UNPRUNED_TRIALS
     assert all(1 <= trial.epochs_done < 4 for trial in pruned)
-    assert all(trial.figure < result.figure for trial in pruned)
+    assert all(trial.score < result.score for trial in pruned)
 
 
 # --- the study
@@ -473,7 +473,7 @@ def test_the_file_is_a_journal_of_json_that_optuna_reads(search, tmp_path):
     read = optuna.load_study(
         study_name="fasttext-app tune", storage=optuna.storages.JournalStorage(backend)
     )
-    assert [trial.value for trial in read.trials] == [trial.figure for trial in result.trials]
+    assert [trial.value for trial in read.trials] == [trial.score for trial in result.trials]
     assert read.trials[1].params["optimizer.lr"] == result.trials[1].settings["optimizer.lr"]
 
 
@@ -487,11 +487,11 @@ def test_the_file_is_a_journal_of_json_that_optuna_reads(search, tmp_path):
         ),
         ({"base": {"trainer": {"seed": 5}}}, "trainer.seed was 0 and is 5"),
         ({"base": {"data": {"validation": 0.3}}}, "data.validation was 0.2 and is 0.3"),
-        ({"max_bytes": 10**6}, "the largest size was not there and is 1000000"),
+        ({"max_bytes": 10**6}, "the largest size was not set and is 1000000"),
         (
             {"space": SearchSpace.parse({"trainer.epochs": [1, 2]})},
             "the search of text.word_ngrams was {'choices': [1, 2], 'setting': 'text.word_ngrams', "
-            "'when': {}} and is not there",
+            "'when': {}} and is not set",
         ),
     ],
 )
@@ -501,7 +501,7 @@ def test_the_study_of_another_search_is_refused_with_the_difference(
     study = tmp_path / "study.jsonl"
     search(2, study=study)
     before = study.read_bytes()
-    with pytest.raises(ConfigError, match="is the study of another search: ") as caught:
+    with pytest.raises(ConfigError, match="belongs to another search: ") as caught:
         search(3, study=study, **change)
     assert difference in str(caught.value)
     assert "Name another file with --study" in str(caught.value)
@@ -544,7 +544,7 @@ def test_a_study_in_use_is_refused(search, tmp_path):
         if isinstance(event, TrialBegin):
             search(2, study=study)
 
-    with pytest.raises(ConfigError, match="another search is at work on this study"):
+    with pytest.raises(ConfigError, match="another search is using this study"):
         search(2, study=study, callback=again)
 
 
@@ -552,7 +552,7 @@ def test_a_study_in_use_is_refused(search, tmp_path):
 def test_another_file_is_refused_and_stays(search, tmp_path, content):
     study = tmp_path / "notes.txt"
     study.write_text(content)
-    with pytest.raises(ConfigError, match=r"notes.txt: is not the file of a search"):
+    with pytest.raises(ConfigError, match=r"notes.txt: not a study file of fasttext-app tune"):
         search(2, study=study)
     assert study.read_text() == content
 
@@ -562,7 +562,7 @@ def test_another_study_of_optuna_is_refused_and_stays(search, tmp_path):
     backend = optuna.storages.journal.JournalFileBackend(str(study))
     optuna.create_study(storage=optuna.storages.JournalStorage(backend), study_name="mine")
     written = study.read_bytes()
-    with pytest.raises(ConfigError, match="is not the file of a search"):
+    with pytest.raises(ConfigError, match="not a study file of fasttext-app tune"):
         search(2, study=study)
     assert study.read_bytes() == written
 
@@ -587,7 +587,7 @@ def test_without_optuna_it_says_how_to_get_it(search, monkeypatch):
 def test_rows_are_opened_and_tokenized_once(search, examples, monkeypatch):
     opened: list[Config] = []
     tokenized: list[Config] = []
-    real = trial_data.tokenize
+    real = data_cache.tokenize
 
     def counted(config: Config, *others: Any) -> Any:
         tokenized.append(config)
@@ -597,7 +597,7 @@ def test_rows_are_opened_and_tokenized_once(search, examples, monkeypatch):
         opened.append(config)
         return examples(config)
 
-    monkeypatch.setattr(trial_data, "tokenize", counted)
+    monkeypatch.setattr(data_cache, "tokenize", counted)
     tune(resolve(BASE), opening, Budget(6), space=SPACE)
     assert len(opened) == len(tokenized) == 1
 
@@ -611,10 +611,10 @@ def test_prepared_rows_are_those_of_a_run_of_its_own(examples, limit):
         {"text": {"tokenizer": "whitespace"}},
         {"model": {"dim": 9}},
     ]
-    with TrialData(examples, limit) as data:
+    with DataCache(examples, limit) as data:
         for layer in [*layers, *layers]:
             config = resolve(BASE, layer)
-            found, expected = data.prepared(config), prepare(config, examples(config))
+            found, expected = data.prepare(config), prepare(config, examples(config))
             assert found.config == config
             assert found.statistics == expected.statistics
             assert found.labels == expected.labels
@@ -626,24 +626,24 @@ def test_prepared_rows_are_those_of_a_run_of_its_own(examples, limit):
 
 def test_the_same_encoding_is_made_once(examples, monkeypatch):
     made: list[Config] = []
-    real = trial_data.prepare
+    real = data_cache.prepare
 
     def counted(config: Config, *others: Any) -> Any:
         made.append(config)
         return real(config, *others)
 
-    monkeypatch.setattr(trial_data, "prepare", counted)
-    with TrialData(examples, 2**30) as data:
+    monkeypatch.setattr(data_cache, "prepare", counted)
+    with DataCache(examples, 2**30) as data:
         for dim in (4, 5, 6):
-            data.prepared(resolve(BASE, {"model": {"dim": dim}}))
+            data.prepare(resolve(BASE, {"model": {"dim": dim}}))
     assert len(made) == 1
 
 
 def test_the_held_out_rows_are_the_same_however_texts_are_read(examples):
     held = []
-    with TrialData(examples, 2**30) as data:
+    with DataCache(examples, 2**30) as data:
         for layer in ({}, {"text": {"word_ngrams": 1, "min_count": 4}}, {"model": {"loss": "ova"}}):
-            validation = data.prepared(resolve(BASE, layer)).validation
+            validation = data.prepare(resolve(BASE, layer)).validation
             assert validation is not None
             held.append(validation.classes[0].tolist())
     assert held[0] == held[1] == held[2]
@@ -660,13 +660,13 @@ def test_a_validation_split_of_its_own_is_read_once_and_used_again(examples):
 
     result = tune(resolve(BASE), rows, Budget(6), space=SPACE)
     assert len(opened) == 1
-    assert len({trial.figure for trial in result.trials}) > 1
+    assert len({trial.score for trial in result.trials}) > 1
 
     def fewer(config: Config) -> Examples:
         whole = rows(config)
         return replace(whole, validation=pa.Table.from_batches(whole.validation).slice(1))
 
-    with TrialData(rows, 0) as data, TrialData(fewer, 0) as other:
+    with DataCache(rows, 0) as data, DataCache(fewer, 0) as other:
         digests = [each.fingerprint(resolve(BASE))["digest"] for each in (data, other)]
     assert digests[0] != digests[1]
 
@@ -681,7 +681,7 @@ def test_the_comment_of_the_toml_is_no_part_of_it(search, tmp_path):
     from fasttext_app.config.loading import load_config_file
 
     assert resolve(load_config_file(path)) == result.config
-    assert f"# accuracy on validation rows: {result.figure!r}, after epoch" in path.read_text()
+    assert f"# accuracy on validation rows: {result.score!r}, after epoch" in path.read_text()
     assert f"trial {result.best.number} of 4" in path.read_text()
 
 
@@ -697,7 +697,7 @@ def test_the_csv_has_a_row_for_each_trial(search):
     assert header[:3] == ["number", "state", "figure"]
     assert tuple(header[-4:]) == SPACE.settings
     assert [int(row[0]) for row in rows] == [0, 1, 2, 3, 4]
-    assert [float(row[2]) for row in rows] == [trial.figure for trial in result.trials]
+    assert [float(row[2]) for row in rows] == [trial.score for trial in result.trials]
     assert rows[0][-4:] == ["2", "1", "0.05", "2"]  # the base's
 
 
@@ -707,7 +707,7 @@ def test_the_picture_is_drawn_of_every_kind_of_trial(search, tmp_path):
     states = ("finished", "pruned", "too large", "failed")
     figures = {"too large": None, "failed": None}
     mixed = tuple(
-        replace(trial, state=state, figure=figures.get(state, 0.5 + trial.number / 100))
+        replace(trial, state=state, score=figures.get(state, 0.5 + trial.number / 100))
         for trial, state in zip(trials, [*states, "finished", "pruned"], strict=True)
     )
     draw_search(replace(result, trials=mixed), tmp_path / "search.png")
@@ -728,7 +728,7 @@ def test_the_python_api_searches_texts(labeled_rows, tmp_path):
     assert len(result.trials) == 3
     assert result.config.trainer.monitor == "macro_f1"
     model = ft.train(list(texts), list(labels), **result.settings)
-    assert model.artifact.metrics["validation_macro_f1"] == result.figure
+    assert model.artifact.metrics["validation_macro_f1"] == result.score
     (tmp_path / "space.toml").write_text("[space]\n'optimizer.lr' = [0.1]\n")
     few = ft.tune(list(texts), list(labels), trials=2, space=tmp_path / "space.toml", **settings)
     assert few.trials[1].settings == {"optimizer.lr": 0.1}
@@ -737,6 +737,6 @@ def test_the_python_api_searches_texts(labeled_rows, tmp_path):
 def test_the_python_api_searches_a_file(labeled_file):
     result = ft.tune(labeled_file, seconds=0.001, epochs=1, dim=4, device="cpu", threads=1)
     assert len(result.trials) == 1
-    assert not math.isnan(result.figure)
+    assert not math.isnan(result.score)
     with pytest.raises(ft.FastTextAppError, match="tune: "):
         ft.tune(labeled_file, ["a"], trials=1)

@@ -14,12 +14,12 @@ from fasttext_app.config.loading import load_config_file, resolve
 from fasttext_app.config.resources import config_names
 from fasttext_app.config.schema import Config
 from fasttext_app.errors import ConfigError
-from fasttext_app.tuning.default_space import default_space
 from fasttext_app.tuning.space import (
     Choice,
     Dimension,
     Range,
     SearchSpace,
+    default_space,
     flat_settings,
     nested_settings,
 )
@@ -44,7 +44,7 @@ def test_a_range_is_of_the_settings_own_type():
             "trainer.epochs": {"low": 1, "high": 9, "step": 2},
         }
     )
-    lr, epochs = (dimension.of for dimension in space.dimensions)
+    lr, epochs = (dimension.domain for dimension in space.dimensions)
     assert lr == Range(1.0, 2.0, log=True)
     assert isinstance(lr.low, float)
     assert epochs == Range(1, 9, step=2)
@@ -53,7 +53,7 @@ def test_a_range_is_of_the_settings_own_type():
 
 def test_a_list_is_a_choice_of_values_or_of_groups_of_settings():
     space = SearchSpace.parse({"model.dim": [10, 25], "bag": BAG})
-    assert space.dimensions[0].of == Choice((10, 25))
+    assert space.dimensions[0].domain == Choice((10, 25))
     assert space.dimensions[1].settings == ("model.mode", "text.term_weighting")
     assert space.settings == ("model.dim", "model.mode", "text.term_weighting")
     assert chosen(space, {"model.dim": 25, "bag": BAG[1]}) == {"model.dim": 25, **BAG[1]}
@@ -102,17 +102,17 @@ def test_the_value_of_a_dimension_in_some_settings():
     )
     dim, bag, lr = space.dimensions
     settings = flat_settings(resolve({"model": {"dim": 16, "mode": "sum"}}))
-    assert dim.value_of(settings) == (16,)
-    assert dim.value_of(settings | {"model.dim": 10}) == ()
-    assert dim.value_of(settings | {"model.dim": 128}) == ()
-    assert bag.value_of(settings) == ()  # a sum without weights is neither
-    assert bag.value_of(settings | BAG[1]) == (BAG[1],)
-    assert lr.value_of(settings) == (0.1,)
+    assert dim.value_in(settings) == (16,)
+    assert dim.value_in(settings | {"model.dim": 10}) == ()
+    assert dim.value_in(settings | {"model.dim": 128}) == ()
+    assert bag.value_in(settings) == ()  # a sum without weights is neither
+    assert bag.value_in(settings | BAG[1]) == (BAG[1],)
+    assert lr.value_in(settings) == (0.1,)
 
 
 def test_lists_are_values_too():
     space = SearchSpace.parse({"optimizer.betas": [[0.9, 0.99], [0.9, 0.999]]})
-    assert space.dimensions[0].value_of(flat_settings(Config())) == ([0.9, 0.999],)
+    assert space.dimensions[0].value_in(flat_settings(Config())) == ([0.9, 0.999],)
     settings = chosen(space, {"optimizer.betas": [0.9, 0.99]})
     adam = resolve({"optimizer": {"name": "sparse_adam"}}, nested_settings(settings))
     assert adam.optimizer.betas == (0.9, 0.99)
@@ -135,14 +135,14 @@ def test_lists_are_values_too():
         ({"model.dim": {"low": True, "high": 2}}, "model.dim: must be a list of values, or have"),
         ({"model.dim": {"low": 1.5, "high": 2}}, "model.dim: must be a valid integer"),
         ({"model.dim": {"low": 9, "high": 2}}, "model.dim: low = 9 is larger than high = 2"),
-        ({"model.dim": {"low": 1, "hihg": 2}}, "hihg is not a key of it; did you mean 'high'?"),
-        ({"model.dim": {"low": 1, "high": 2, "x": 3}}, "x is not a key of it; there are choices,"),
-        ({"model.dim": {"choices": [1], "low": 2}}, "model.dim: low goes with a range"),
+        ({"model.dim": {"low": 1, "hihg": 2}}, "unknown key 'hihg'; did you mean 'high'?"),
+        ({"model.dim": {"low": 1, "high": 2, "x": 3}}, "unknown key 'x'; the keys are choices,"),
+        ({"model.dim": {"choices": [1], "low": 2}}, "low cannot be combined with choices"),
         ({"model.dim": {"choices": []}}, "model.dim: choices must be a list of values"),
         ({"model.dim": {"low": 1, "high": 4, "log": 1}}, "model.dim: log must be true or false"),
-        ({"model.dim": {"low": 1, "high": 4, "step": 2}}, "no steps of 2 lead to high = 4"),
+        ({"model.dim": {"low": 1, "high": 4, "step": 2}}, "steps of 2 from low = 1 do not reach"),
         ({"model.dim": {"low": 1, "high": 4, "step": 0.5}}, "model.dim: step must be a number"),
-        ({"model.dim": {"low": 1, "high": 4, "step": 1, "log": True}}, "of a range without log"),
+        ({"model.dim": {"low": 1, "high": 4, "step": 1, "log": True}}, "in a range without log"),
         (
             {"optimizer.warmup": {"low": 0, "high": 0.5, "log": True}},
             "a range with log must begin above 0",
@@ -153,7 +153,7 @@ def test_lists_are_values_too():
         ({"trainer.monitor": ["loss"]}, "trainer.monitor: cannot be searched"),
         (
             {"model.dim": {"low": 1, "high": 2, "when": NGRAMS}, "text.word_ngrams": [1, 2]},
-            "its 'when' asks for text.word_ngrams, which is chosen later; put model.dim after it",
+            "its 'when' names text.word_ngrams, which is chosen later; put model.dim after it",
         ),
         ({"model.dim": {"low": 1, "high": 2, "when": {"a": [1]}}}, "a: no such section"),
         (
@@ -178,7 +178,7 @@ def test_a_condition_on_a_setting_that_decides_the_rows_may_stand():
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        ("[space]\n'model.dim' = [10]\n[other]\n", "'other' is not read here; a search space is"),
+        ("[space]\n'model.dim' = [10]\n[other]\n", "unknown entry 'other'; a search space is"),
         ("", "there is no table [space]; a search space is one table, [space]"),
         ("space = 3", "there is no table [space]"),
         ("[space", "not a TOML file"),
@@ -223,7 +223,7 @@ BASES += [
 
 
 def picked(dimension: Dimension, share: float) -> Sequence[Any]:
-    of = dimension.of
+    of = dimension.domain
     if isinstance(of, Choice):
         return (of.values[int(share * len(of.values))],)
     value = of.low + share * (of.high - of.low)
@@ -255,9 +255,9 @@ def test_the_default_space_goes_by_the_base():
     (rate,) = (d for d in default_space(Config()).dimensions if d.name == "optimizer.lr")
     sgd = resolve({"optimizer": {"name": "sgd"}})
     (rate_of_sgd,) = (d for d in default_space(sgd).dimensions if d.name == "optimizer.lr")
-    assert isinstance(rate.of, Range)
-    assert isinstance(rate_of_sgd.of, Range)
-    assert rate_of_sgd.of.high > rate.of.high
+    assert isinstance(rate.domain, Range)
+    assert isinstance(rate_of_sgd.domain, Range)
+    assert rate_of_sgd.domain.high > rate.domain.high
 
 
 @pytest.mark.parametrize("name", ["ag_news", "ag_news_sgd", "ag_news_sparse_adam", "sample"])
@@ -267,7 +267,7 @@ def test_the_shipped_configs_lie_in_their_default_space(name):
     outside = [
         dimension.name
         for dimension in default_space(config).dimensions
-        if dimension.applies(settings) and not dimension.value_of(settings)
+        if dimension.applies(settings) and not dimension.value_in(settings)
     ]
     assert outside == []
 

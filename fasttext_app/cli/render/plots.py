@@ -135,13 +135,13 @@ def _draw_course(axes: Axes, result: TuneResult) -> None:
     best_of = min if Metric.parse(monitor).lower_is_better else max
     for state, color in STATE_COLORS.items():
         points = [
-            (t.number, t.figure) for t in result.trials if t.state == state and t.figure is not None
+            (t.number, t.score) for t in result.trials if t.state == state and t.score is not None
         ]
         if points:
             numbers, scores = zip(*points, strict=True)
             axes.scatter(numbers, scores, s=16, color=color, label=state, zorder=2)
     finished = [t for t in result.trials if t.state == "finished"]
-    best_so_far = list(accumulate((t.figure or 0.0 for t in finished), best_of))
+    best_so_far = list(accumulate((t.score or 0.0 for t in finished), best_of))
     axes.step(
         [t.number for t in finished], best_so_far, where="post", color="#d1495b", label="best"
     )
@@ -155,22 +155,22 @@ def _draw_setting(axes: Axes, result: TuneResult, dimension: Dimension) -> None:
     values, scores, colors = [], [], []
     for trial in result.trials:
         settings = flat_settings(result.base) | trial.settings
-        value = dimension.value_of(settings) if dimension.applies(settings) else ()
-        if value and trial.figure is not None:
+        value = dimension.value_in(settings) if dimension.applies(settings) else ()
+        if value and trial.score is not None:
             values.append(value[0])
-            scores.append(trial.figure)
+            scores.append(trial.score)
             colors.append(STATE_COLORS[trial.state])
-    if isinstance(dimension.of, Range):
+    if isinstance(dimension.domain, Range):
         axes.scatter(values, scores, s=12, c=colors)
-        if dimension.of.log:
+        if dimension.domain.log:
             axes.set_xscale("log")
-            ticks = [t for t in LOG_TICKS if dimension.of.low <= t <= dimension.of.high]
+            ticks = [t for t in LOG_TICKS if dimension.domain.low <= t <= dimension.domain.high]
             axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
             axes.set_xticks([], minor=True)
-        elif isinstance(dimension.of.low, int):
+        elif isinstance(dimension.domain.low, int):
             axes.locator_params(axis="x", integer=True)
     else:
-        choices = dimension.of.values
+        choices = dimension.domain.values
         axes.scatter([choices.index(value) for value in values], scores, s=12, c=colors)
         axes.set_xticks(range(len(choices)), [_choice_name(choice) for choice in choices])
     _zoom_to_better_half(axes, result)
@@ -184,7 +184,7 @@ def _choice_name(choice: Any) -> str:
 
 def _zoom_to_better_half(axes: Axes, result: TuneResult) -> None:
     """Limit the y axis to the better half of the scores, which a few bad ones would squeeze."""
-    scores = sorted(t.figure for t in result.trials if t.figure is not None)
+    scores = sorted(t.score for t in result.trials if t.score is not None)
     lower_is_better = Metric.parse(result.config.trainer.monitor).lower_is_better
     best, median = scores[0 if lower_is_better else -1], scores[len(scores) // 2]
     reach = abs(best - median)

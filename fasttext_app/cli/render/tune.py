@@ -46,7 +46,7 @@ class TuneProgress(LiveBar):
             self._show_stage(f"epoch {event.epoch}/{self._epochs}")
         elif isinstance(event, TrialEnd):
             if event.best is not None:
-                self._best = f"{event.best.figure:.4f} (trial {event.best.number})"
+                self._best = f"{event.best.score:.4f} (trial {event.best.number})"
             outcome = self._outcome(event.trial, event.best)
             self.console.print(Text(f"trial {event.trial.number:3}  {outcome}"))
 
@@ -84,10 +84,10 @@ class TuneProgress(LiveBar):
         if trial.state == "too large":
             return f"too large: {size}{settings}"
         if trial.state == "pruned":
-            score = "none" if trial.figure is None else f"{trial.figure:.4f}"
+            score = "none" if trial.score is None else f"{trial.score:.4f}"
             return f"pruned after epoch {trial.epochs_done} at {score}  {settings}"
         mark = "  (best)" if best is not None and best.number == trial.number else ""
-        score = f"{self._base.trainer.monitor} {trial.figure:.4f}"
+        score = f"{self._base.trainer.monitor} {trial.score:.4f}"
         return f"{score}  {size}{trial.seconds:.1f} s  {settings}{mark}"
 
 
@@ -104,7 +104,7 @@ def show_result(result: TuneResult, output: Path) -> None:
     for trial in ranked(result.trials, metric)[:MAX_TRIALS]:
         table.add_row(
             str(trial.number),
-            f"{trial.figure:.4f}",
+            f"{trial.score:.4f}",
             f"{trial.epoch}/{trial.epochs_done}",
             _megabytes(trial),
             f"{trial.seconds:.1f}",
@@ -131,10 +131,10 @@ def _improvements(result: TuneResult, metric: Metric) -> str:
     steps: list[str] = []
     best: float | None = None
     for trial in result.trials:
-        if trial.state != "finished" or trial.figure is None:
+        if trial.state != "finished" or trial.score is None:
             continue
-        if best is None or sign * trial.figure > sign * best:
-            best = trial.figure
+        if best is None or sign * trial.score > sign * best:
+            best = trial.score
             steps.append(f"{best:.4f} (trial {trial.number})")
     return " → ".join(steps)
 
