@@ -138,11 +138,11 @@ def test_retraining_gives_what_it_gives_in_the_original(original, labeled_file, 
     assert abs(found - expected) < 0.05
     assert found > plain.test(labeled_file)[1]
     assert sorted(read.words) == sorted(theirs.words)
-    assert read_file(tmp_path / "m.ftz").settings.epoch == 15
+    assert read_file(tmp_path / "m.ftz").args.epoch == 15
 
 
 def test_the_rate_of_retraining_is_that_of_training(labeled_file, tmp_path, monkeypatch):
-    from fasttext_app.compat import training
+    from fasttext_app.compat import quantize
 
     seen = []
 
@@ -150,7 +150,7 @@ def test_the_rate_of_retraining_is_that_of_training(labeled_file, tmp_path, monk
         seen.append((layer["optimizer"]["lr"] / layer["trainer"]["batch_size"], layer["trainer"]))
         return artifact
 
-    monkeypatch.setattr(training, "retrain", retrain_nothing)
+    monkeypatch.setattr(quantize, "retrain", retrain_nothing)
     options = {"dim": 4, "lr": 0.25, "epoch": 3, "wordNgrams": 2, "bucket": 500, "thread": 1}
     model = compat.train_supervised(labeled_file, **options)
     model.save_model(tmp_path / "m.bin")

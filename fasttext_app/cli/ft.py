@@ -1,4 +1,4 @@
-"""``fasttext-app ft``: the original's commands, flags and lines, so that a script changes a word.
+"""``fasttext-app ft``: the original's commands, with its flags and its output.
 
 fasttext supervised -input train.txt -output model -lr 0.5
 fasttext-app ft supervised -input train.txt -output model -lr 0.5
@@ -15,209 +15,170 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from fasttext_app.compat.model import FastText
+    from fasttext_app.compat import FastText
     from fasttext_app.fasttext.scoring import Meter
 
 
 app = typer.Typer(
     name="ft",
-    help="The original fastText's own commands, over .bin and .ftz files.",
+    help="The commands of the original fastText, for .bin and .ftz files.",
     no_args_is_help=True,
 )
 ModelFile = Annotated[Path, typer.Argument(metavar="MODEL", help="A .bin or .ftz file.")]
 TextFile = Annotated[str, typer.Argument(metavar="FILE", help="Lines; '-': standard input.")]
-Count = Annotated[int, typer.Argument(metavar="K", min=1, help="Words to show.")]
-Labels = Annotated[int, typer.Argument(metavar="K", help="Labels of a line; -1: all.")]
-Least = Annotated[
+Neighbors = Annotated[int, typer.Argument(metavar="K", min=1, help="Words to print.")]
+Labels = Annotated[int, typer.Argument(metavar="K", help="Labels for each line; -1: all.")]
+Threshold = Annotated[
     float, typer.Argument(metavar="TH", min=0, max=1, help="Leave out less likely labels.")
 ]
-FLAGS = {"ignore_unknown_options": True, "allow_extra_args": True}
-NEGATIVE = {"ignore_unknown_options": True}  # -1 is a number
+SINGLE_DASH_FLAGS = {"ignore_unknown_options": True, "allow_extra_args": True}
+NEGATIVE_NUMBERS = {"ignore_unknown_options": True}  # else -1 would be an unknown option
 
 
-def _flags(arguments: list[str], known: dict[str, Any]) -> dict[str, Any]:
-    """Read ``-name value`` pairs, each of the type of its default.
-
-    Raises:
-        typer.BadParameter: a flag is unknown, has no value, or one of another type.
-        ConfigError: it is one of autotune's.
-    """
-    from fasttext_app.errors import did_you_mean
-    from fasttext_app.fasttext.options import refuse_autotune
-
-    found: dict[str, Any] = {}
-    words = iter(arguments)
-    for word in words:
-        name = word.removeprefix("-")
-        if not word.startswith("-") or name not in known:
-            refuse_autotune(name, "-")
-            hint = did_you_mean(word, [f"-{flag}" for flag in known])
-            raise typer.BadParameter(f"unknown argument: {word}{hint}")
-        if isinstance(known[name], bool):
-            found[name] = True
-            continue
-        value = next(words, None)
-        if value is None:
-            raise typer.BadParameter(f"{word} is missing an argument")
-        try:
-            found[name] = type(known[name])(value)
-        except ValueError:
-            raise typer.BadParameter(f"{word}: {value!r} is not a number") from None
-    return found
-
-
-def _needed(found: dict[str, Any], *names: str) -> None:
-    missing = [f"-{name}" for name in names if not found.get(name)]
-    if missing:
-        raise typer.BadParameter(f"empty input or output path: give {' and '.join(missing)}")
-
-
-@app.command(context_settings=FLAGS)
+@app.command(context_settings=SINGLE_DASH_FLAGS)
 def supervised(context: typer.Context) -> None:
     """Train a classifier: -input FILE -output NAME [-lr -dim -epoch -wordNgrams -minn -maxn -bucket
-    -minCount -minCountLabel -loss -neg -thread -label -pretrainedVectors -seed -saveOutput];
-    NAME.bin and NAME.vec are made, and with -saveOutput NAME.output.
+    -minCount -minCountLabel -loss -neg -thread -label -pretrainedVectors -seed -saveOutput].
+    Writes NAME.bin and NAME.vec, and with -saveOutput NAME.output.
     """  # noqa: D205
-    from fasttext_app.compat.model import trained
     from fasttext_app.compat.training import train
     from fasttext_app.fasttext.options import DEFAULTS
-    from fasttext_app.fasttext.word_vectors import write_outputs, write_vectors
+    from fasttext_app.fasttext.word_vectors import write_output_vectors, write_vectors
 
-    found = _flags(context.args, {"input": "", "output": "", "saveOutput": False, **DEFAULTS})
-    _needed(found, "input", "output")
-    source, output = found.pop("input"), found.pop("output")
-    save_output = found.pop("saveOutput", False)
-    _check_places(output, ".bin", ".vec", *([".output"] if save_output else []))
-    model = trained(*train(source, found, mark="-"))
+    flags = _parse_flags(context.args, {"input": "", "output": "", "saveOutput": False, **DEFAULTS})
+    _require(flags, "input", "output")
+    path, output = flags.pop("input"), flags.pop("output")
+    save_output = flags.pop("saveOutput", False)
+    _check_writable(output, ".bin", ".vec", *([".output"] if save_output else []))
+    model = train(path, flags, dash="-")
     _note(f"Number of words:  {len(model.words)}")
     _note(f"Number of labels: {len(model.labels)}")
     model.save_model(f"{output}.bin")
     write_vectors(model.vectors, f"{output}.vec")
     if save_output:
-        write_outputs(model.classifier.artifact, f"{output}.output")
+        write_output_vectors(model.classifier.artifact, f"{output}.output")
 
 
-@app.command(context_settings=FLAGS)
-def quantize(context: typer.Context) -> None:
+@app.command("quantize", context_settings=SINGLE_DASH_FLAGS)
+def quantize_file(context: typer.Context) -> None:
     """Put NAME.bin into product codes: -output NAME [-cutoff N] [-retrain -input FILE -epoch -lr
-    -thread] [-qnorm] [-qout] [-dsub N]; NAME.ftz is made.
+    -thread] [-qnorm] [-qout] [-dsub N]. Writes NAME.ftz.
     """  # noqa: D205
-    from fasttext_app.compat import load_model
-    from fasttext_app.compat.model import FastText
-    from fasttext_app.compat.training import quantized
+    from fasttext_app.compat import FastText
+    from fasttext_app.compat.quantize import DEFAULT_LR, quantize
     from fasttext_app.inference.classifier import TextClassifier
 
-    known = {"input": "", "output": "", "cutoff": 0, "dsub": 2, "qnorm": False, "qout": False}
-    known |= {"retrain": False, "epoch": 5, "lr": 0.05, "thread": 0, "verbose": 2}
-    found = _flags(context.args, known)
-    retrain = found.pop("retrain", False)
-    _needed(found, "output", *(["input"] if retrain else []))
-    output, source, _ = found.pop("output"), found.pop("input", None), found.pop("verbose", 2)
-    _check_places(output, ".ftz")
-    before = load_model(f"{output}.bin")
-    artifact = quantized(
-        before.classifier.artifact,
-        source if retrain else None,
-        **{"epoch": known["epoch"], "lr": known["lr"], **found},
-        mark="-",
-    )
-    after = FastText(TextClassifier(artifact))
-    after.save_model(f"{output}.ftz")
-    sizes = [Path(output + suffix).stat().st_size / 1e6 for suffix in (".bin", ".ftz")]
-    _note(f"Size: {sizes[0]:,.1f} MB, now {sizes[1]:,.1f} MB")
-    if source:
-        scores = [model.test(source)[1] for model in (before, after)]
-        _note(f"P@1 on {source}: {scores[0]:.3f}, now {scores[1]:.3f}")
+    defaults = {"input": "", "cutoff": 0, "dsub": 2, "qnorm": False, "qout": False}
+    defaults |= {"epoch": 5, "lr": DEFAULT_LR, "thread": 0}
+    ignored = {"verbose": 2}
+    required = {"output": "", "retrain": False}
+    flags = defaults | _parse_flags(context.args, defaults | required | ignored)
+    flags.pop("verbose", None)
+    retrain = flags.pop("retrain", False)
+    _require(flags, "output", *(["input"] if retrain else []))
+    path, output = flags.pop("input"), flags.pop("output")
+    _check_writable(output, ".ftz")
+    model = _load_model(Path(f"{output}.bin"))
+    artifact = quantize(model.classifier.artifact, path if retrain else None, **flags, dash="-")
+    quantized = FastText(TextClassifier(artifact))
+    quantized.save_model(f"{output}.ftz")
+    before, after = (Path(output + suffix).stat().st_size / 1e6 for suffix in (".bin", ".ftz"))
+    _note(f"Size: {before:,.1f} MB, now {after:,.1f} MB")
+    if path:
+        before, after = model.test(path)[1], quantized.test(path)[1]
+        _note(f"P@1 on {path}: {before:.3f}, now {after:.3f}")
 
 
-@app.command("test", context_settings=NEGATIVE)
-def score(model: ModelFile, file: TextFile, k: Labels = 1, th: Least = 0.0) -> None:
-    """Score a model: lines, precision and recall at K."""
-    _show_scores(_classifier(model, k).metered(file, k, th), k)
+@app.command("test", context_settings=NEGATIVE_NUMBERS)
+def evaluate(model: ModelFile, file: TextFile, k: Labels = 1, th: Threshold = 0.0) -> None:
+    """Print the number of labeled lines, and precision and recall at K."""
+    _print_scores(_load_classifier(model, k).measure(file, k, th), k)
 
 
-@app.command("test-label", context_settings=NEGATIVE)
-def score_labels(model: ModelFile, file: TextFile, k: Labels = 1, th: Least = 0.0) -> None:
-    """Score a model label by label."""
-    meter = _classifier(model, k).metered(file, k, th)
+@app.command("test-label", context_settings=NEGATIVE_NUMBERS)
+def evaluate_labels(model: ModelFile, file: TextFile, k: Labels = 1, th: Threshold = 0.0) -> None:
+    """Print the F1 score, precision and recall of each label, then the scores of `test`."""
+    meter = _load_classifier(model, k).measure(file, k, th)
     for label in meter.labels:
-        figures = {
+        scores = {
             "F1-Score": meter.f1(label),
             "Precision": meter.precision(label),
             "Recall": meter.recall(label),
         }
-        shown = "".join(
-            f"{name} : {'--------' if math.isnan(value) else format(value, '.6f')}  "
-            for name, value in figures.items()
+        columns = "".join(
+            f"{name} : {'--------' if math.isnan(score) else format(score, '.6f')}  "
+            for name, score in scores.items()
         )
-        typer.echo(f"{shown} {label}")
-    _show_scores(meter, k, ".3f")
+        typer.echo(f"{columns} {label}")
+    _print_scores(meter, k, ".3f")
 
 
-def _show_scores(meter: Meter, k: int, form: str = ".3g") -> None:
+def _print_scores(meter: Meter, k: int, number_format: str = ".3g") -> None:
     typer.echo(f"N\t{meter.examples}")
-    typer.echo(f"P@{k}\t{meter.precision():{form}}")
-    typer.echo(f"R@{k}\t{meter.recall():{form}}")
+    typer.echo(f"P@{k}\t{meter.precision():{number_format}}")
+    typer.echo(f"R@{k}\t{meter.recall():{number_format}}")
 
 
-@app.command(context_settings=NEGATIVE)
-def predict(model: ModelFile, file: TextFile, k: Labels = 1, th: Least = 0.0) -> None:
+@app.command(context_settings=NEGATIVE_NUMBERS)
+def predict(model: ModelFile, file: TextFile, k: Labels = 1, th: Threshold = 0.0) -> None:
     """Print the K most likely labels of each line."""
-    for labels, _ in _predicted(model, file, k, th):
+    for labels, _ in _predictions(model, file, k, th):
         typer.echo(" ".join(labels))
 
 
-@app.command("predict-prob", context_settings=NEGATIVE)
-def predict_prob(model: ModelFile, file: TextFile, k: Labels = 1, th: Least = 0.0) -> None:
+@app.command("predict-prob", context_settings=NEGATIVE_NUMBERS)
+def predict_prob(model: ModelFile, file: TextFile, k: Labels = 1, th: Threshold = 0.0) -> None:
     """Print the K most likely labels of each line, with their probabilities."""
-    for labels, probabilities in _predicted(model, file, k, th):
+    for labels, probabilities in _predictions(model, file, k, th):
         pairs = zip(labels, probabilities, strict=True)
-        typer.echo(" ".join(f"{label} {value:.6g}" for label, value in pairs))
+        typer.echo(" ".join(f"{label} {probability:.6g}" for label, probability in pairs))
 
 
-def _predicted(model: Path, file: str, k: int, th: float) -> Iterator[tuple[list[str], Any]]:
+def _predictions(model: Path, file: str, k: int, th: float) -> Iterator[tuple[list[str], Any]]:
+    """Yield the labels and probabilities of each line."""
     from fasttext_app.fasttext.lines import text_lines
 
-    loaded = _classifier(model, k)
+    classifier = _load_classifier(model, k)
     for lines in text_lines(file):
-        yield from zip(*loaded.predict(lines, k, th), strict=True)
+        yield from zip(*classifier.predict(lines, k, th), strict=True)
 
 
 @app.command("print-word-vectors")
 def print_word_vectors(model: ModelFile) -> None:
     """Print the vector of each word of standard input."""
     from fasttext_app.fasttext.lines import text_lines
-    from fasttext_app.fasttext.word_vectors import numbers_line
+    from fasttext_app.fasttext.word_vectors import vector_line
     from fasttext_app.text.fasttext_tokenizer import split_words
 
-    vectors = _load(model).vectors
+    vectors = _load_model(model).vectors
     for lines in text_lines("-"):
-        for word in (word for line in lines for word in split_words(line)):
-            _say(f"{word} {numbers_line(vectors.word(word))}")
+        for line in lines:
+            for word in split_words(line):
+                _print(f"{word} {vector_line(vectors.word(word))}")
 
 
 @app.command("print-sentence-vectors")
 def print_sentence_vectors(model: ModelFile) -> None:
     """Print the vector of each line of standard input."""
     from fasttext_app.fasttext.lines import text_lines
-    from fasttext_app.fasttext.word_vectors import numbers_line
+    from fasttext_app.fasttext.word_vectors import vector_line
 
-    vectors = _load(model).vectors
+    vectors = _load_model(model).vectors
     for lines in text_lines("-"):
         for line in lines:
-            typer.echo(numbers_line(vectors.sentence(line)))
+            typer.echo(vector_line(vectors.sentence(line)))
 
 
 @app.command("print-ngrams")
 def print_ngrams(
     model: ModelFile, word: Annotated[str, typer.Argument(metavar="WORD", help="Any word.")]
 ) -> None:
-    """Print the vectors of a word and of each of its character n-grams."""
-    from fasttext_app.fasttext.word_vectors import numbers_line
+    """Print the rows of a word and of each of its character n-grams."""
+    from fasttext_app.fasttext.word_vectors import vector_line
 
-    vectors = _load(model).vectors
+    vectors = _load_model(model).vectors
     for name, row in zip(*vectors.subwords(word), strict=True):
-        _say(f"{name} {numbers_line(vectors.rows([row])[0])}")
+        _print(f"{name} {vector_line(vectors.rows([row])[0])}")
 
 
 @app.command()
@@ -227,57 +188,57 @@ def dump(
         str, typer.Argument(metavar="OPTION", help="One of args, dict, input and output.")
     ],
 ) -> None:
-    """Print what a file holds: its settings, its words and labels, or a matrix of numbers."""
-    from fasttext_app.fasttext.dump import PARTS, dumped
+    """Print a part of a model file: its args, its dictionary, or a matrix."""
+    from fasttext_app.fasttext.dump import PARTS, dump_lines
     from fasttext_app.fasttext.file_format import read_file
 
     if option not in PARTS:
         raise typer.BadParameter(f"must be one of {', '.join(PARTS)}", param_hint="OPTION")
-    for line in dumped(read_file(model), option):
-        _say(line)
+    for line in dump_lines(read_file(model), option):
+        _print(line)
 
 
-@app.command(context_settings=FLAGS)
+@app.command(context_settings=SINGLE_DASH_FLAGS)
 def skipgram(context: typer.Context) -> None:
-    """Not here: this program trains classifiers."""
-    _refuse_vectors("skipgram")
+    """Not supported: this program trains classifiers only."""
+    _refuse_word_vectors("skipgram")
 
 
-@app.command(context_settings=FLAGS)
+@app.command(context_settings=SINGLE_DASH_FLAGS)
 def cbow(context: typer.Context) -> None:
-    """Not here: this program trains classifiers."""
-    _refuse_vectors("cbow")
+    """Not supported: this program trains classifiers only."""
+    _refuse_word_vectors("cbow")
 
 
-def _refuse_vectors(command: str) -> None:
+def _refuse_word_vectors(command: str) -> None:
     from fasttext_app.errors import ConfigError
 
     raise ConfigError(
-        f"{command}: this program trains classifiers; train word vectors with the original, whose "
-        "files `ft nn`, `ft print-word-vectors` and model.pretrained read"
+        f"{command}: this program trains classifiers only; train word vectors with the original, "
+        "and read its file with `ft nn`, `ft print-word-vectors` or model.pretrained"
     )
 
 
 @app.command()
-def nn(model: ModelFile, k: Count = 10) -> None:
+def nn(model: ModelFile, k: Neighbors = 10) -> None:
     """Print the K words nearest to each word of standard input."""
-    vectors = _load(model).vectors
+    vectors = _load_model(model).vectors
     for (word,) in _queries("Query word? ", 1):
-        for score, name in vectors.nearest(word, k):
-            _say(f"{name} {score:.6g}")
+        for similarity, neighbor in vectors.nearest(word, k):
+            _print(f"{neighbor} {similarity:.6g}")
 
 
 @app.command()
-def analogies(model: ModelFile, k: Count = 10) -> None:
+def analogies(model: ModelFile, k: Neighbors = 10) -> None:
     """Print the K words nearest to A - B + C, for each three words of standard input."""
-    vectors = _load(model).vectors
-    for first, second, third in _queries("Query triplet (A - B + C)? ", 3):
-        for score, name in vectors.analogies(first, second, third, k):
-            _say(f"{name} {score:.6g}")
+    vectors = _load_model(model).vectors
+    for a, b, c in _queries("Query triplet (A - B + C)? ", 3):
+        for similarity, neighbor in vectors.analogies(a, b, c, k):
+            _print(f"{neighbor} {similarity:.6g}")
 
 
 def _queries(prompt: str, size: int) -> Iterator[list[str]]:
-    """Read words of standard input, so many at a time, with a prompt before each."""
+    """Yield the words of standard input in groups of ``size``, with a prompt before each."""
     words: list[str] = []
     typer.echo(prompt, nl=False)
     for line in sys.stdin:
@@ -288,34 +249,75 @@ def _queries(prompt: str, size: int) -> Iterator[list[str]]:
             typer.echo(prompt, nl=False)
 
 
-def _load(model: Path) -> FastText:
-    from fasttext_app import compat
+def _parse_flags(arguments: list[str], defaults: dict[str, Any]) -> dict[str, Any]:
+    """Parse ``-name value`` pairs, and ``-name`` where the default is a boolean.
 
-    return compat.load_model(model)
+    Args:
+        arguments: the words of the command line.
+        defaults: the flags, each with a default of the type of its value.
+
+    Raises:
+        typer.BadParameter: a flag is unknown, or its value is missing or of another type.
+        ConfigError: a flag belongs to autotune.
+    """
+    from fasttext_app.errors import did_you_mean
+    from fasttext_app.fasttext.options import refuse_autotune
+
+    flags: dict[str, Any] = {}
+    words = iter(arguments)
+    for word in words:
+        name = word.removeprefix("-")
+        if not word.startswith("-") or name not in defaults:
+            refuse_autotune(name, "-")
+            hint = did_you_mean(word, [f"-{flag}" for flag in defaults])
+            raise typer.BadParameter(f"unknown argument: {word}{hint}")
+        if isinstance(defaults[name], bool):
+            flags[name] = True
+            continue
+        value = next(words, None)
+        if value is None:
+            raise typer.BadParameter(f"{word} is missing an argument")
+        try:
+            flags[name] = type(defaults[name])(value)
+        except ValueError:
+            raise typer.BadParameter(f"{word}: {value!r} is not a number") from None
+    return flags
 
 
-def _classifier(model: Path, k: int) -> FastText:
-    if k == 0 or k < -1:
-        raise typer.BadParameter("must be at least 1, or -1 for all labels", param_hint="K")
-    loaded = _load(model)
-    _ = loaded.classifier  # an error for word vectors
-    return loaded
+def _require(flags: dict[str, Any], *names: str) -> None:
+    missing = [f"-{name}" for name in names if not flags.get(name)]
+    if missing:
+        raise typer.BadParameter(f"empty input or output path: give {' and '.join(missing)}")
 
 
-def _check_places(output: str, *suffixes: str) -> None:
-    """Refuse places where a model could not be saved, before the work of training it."""
+def _check_writable(output: str, *suffixes: str) -> None:
+    """Raise if a file could not be written, before the work of training."""
     from fasttext_app.errors import ArtifactError
 
     folder = Path(output).parent
     if not folder.is_dir():
         raise ArtifactError(f"{output}: there is no folder {folder}")
-    for place in (Path(output + suffix) for suffix in suffixes):
-        if place.exists() and not place.is_file():
-            raise ArtifactError(f"{place}: is a folder or a device; choose another -output")
+    for path in (Path(output + suffix) for suffix in suffixes):
+        if path.exists() and not path.is_file():
+            raise ArtifactError(f"{path}: is a folder or a device; choose another -output")
 
 
-def _say(line: str) -> None:
-    """Print a line; bytes that are no UTF-8 come out as they came in."""
+def _load_model(path: Path) -> FastText:
+    from fasttext_app import compat
+
+    return compat.load_model(path)
+
+
+def _load_classifier(path: Path, k: int) -> FastText:
+    if k == 0 or k < -1:
+        raise typer.BadParameter("must be at least 1, or -1 for all labels", param_hint="K")
+    model = _load_model(path)
+    _ = model.classifier  # raises if the file holds word vectors
+    return model
+
+
+def _print(line: str) -> None:
+    """Print a line; bytes that are not UTF-8 leave as they came."""
     typer.echo(line.encode("utf-8", "surrogateescape"))
 
 

@@ -1,143 +1,84 @@
-"""Training with the original's options: from nothing, or on from a model that was pruned."""
+"""Train a model with the original's options."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
+from fasttext_app import pipeline
+from fasttext_app.compat.model import FastText
 from fasttext_app.config.schema import Config
 from fasttext_app.data.split import Examples
 from fasttext_app.errors import ConfigError, DataError, TrainingError
-from fasttext_app.fasttext.convert import by_count, label_prefix
-from fasttext_app.fasttext.lines import LABEL_SEPARATOR, scan_labeled
-from fasttext_app.fasttext.options import (
-    DEFAULTS,
-    in_options,
-    read_options,
-    sgd_steps,
-    train_config,
-)
-from fasttext_app.model.artifact import FASTTEXT, Artifact
-from fasttext_app.model.quantize import product_quantize
-from fasttext_app.pipeline import retrain
-from fasttext_app.pipeline import train as run_training
-
-UNTOLD_RATE = 0.05
-"""A file does not say by which rate it was trained; the original takes this one for it."""
+from fasttext_app.fasttext.convert import sort_labels
+from fasttext_app.fasttext.file_format import loss_name
+from fasttext_app.fasttext.lines import scan_labeled
+from fasttext_app.fasttext.options import DEFAULTS, complete_options, name_options, train_config
+from fasttext_app.inference.classifier import TextClassifier
+from fasttext_app.model.artifact import FASTTEXT
 
 
-def named(values: Sequence[Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Put names to values that were given without, ``input`` first.
+def bind_arguments(values: Sequence[Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Name the positional arguments of ``train_supervised``: ``input``, then the options in order.
 
     Raises:
-        ConfigError: there are too many, ``input`` is missing, or an option is given twice.
+        ConfigError: there are too many, one is given twice, or ``input`` is missing.
     """
     names = ["input", *DEFAULTS]
     if len(values) > len(names):
         raise ConfigError(f"{len(values)} values for {len(names)} options")
-    given = dict(zip(names, values, strict=False))
-    twice = next((name for name in given if name in options), None)
-    if twice is not None:
-        raise ConfigError(f"{twice}: is given twice")
-    given |= options
-    if not given.get("input"):
+    bound = dict(zip(names, values, strict=False))
+    for name in bound:
+        if name in options:
+            raise ConfigError(f"{name}: is given twice")
+    bound |= options
+    if not bound.get("input"):
         raise ConfigError("input: name a file to train on")
-    return given
+    return bound
 
 
-def train(source: str, given: Mapping[str, Any], mark: str = "") -> tuple[Artifact, dict[str, Any]]:
-    """Train a classifier; return it with the options that it was trained with.
+def train(path: str, options: Mapping[str, Any], dash: str = "") -> FastText:
+    """Train a classifier; it gets its options as attributes, as in the original.
 
     Args:
-        source: the file.
-        given: options.
-        mark: what begins an option's name in messages.
+        path: a file of labeled lines.
+        options: any of the original's options.
+        dash: what precedes the name of an option in messages: "-" on the command line.
 
     Raises:
-        ConfigError: an option is unknown, or has no place here.
+        ConfigError: an option is unknown, invalid or not supported.
         DataError: the file cannot be read.
-        TrainingError: it leaves nothing to learn, or the loss ran away.
-        KeyboardInterrupt: Ctrl-C came.
+        TrainingError: the file has nothing to learn, or the loss diverged.
+        KeyboardInterrupt: Ctrl-C was pressed.
     """
-    options = read_options(given, mark)
-    config = train_config(source, options, mark)
+    options = complete_options(options, dash)
+    config = train_config(path, options, dash)
     examples = Examples(
-        scan_labeled(source, options["label"]),
-        source=source,
+        scan_labeled(path, options["label"]),
+        source=path,
         min_label_count=options["minCountLabel"],
         skip_unlabeled=True,
     )
     try:
-        result = run_training(config, examples)
+        result = pipeline.train(config, examples)
     except (ConfigError, DataError, TrainingError) as error:
-        raise type(error)(_in_options(str(error), config, mark)) from None
+        raise type(error)(_in_options(str(error), config, dash)) from None
     if result.outcome.interrupted:
-        raise KeyboardInterrupt  # as there, half a training makes no model
-    artifact = by_count(result.model.artifact)
-    kept = {"lr_update_rate": options["lrUpdateRate"]}
-    kept |= {name: options[name] for name in ("ws", "neg", "t")}
-    artifact = replace(artifact, data={**artifact.data, FASTTEXT: kept})
-    return artifact, options | {"bucket": config.text.bucket_count, "loss": config.model.loss}
+        raise KeyboardInterrupt  # as in the original, which keeps no half-trained model
+    artifact = sort_labels(result.model.artifact)
+    args = {name: options[name] for name in ("ws", "neg", "t")}
+    args["lr_update_rate"] = options["lrUpdateRate"]
+    artifact = replace(artifact, data={**artifact.data, FASTTEXT: args})
+    model = FastText(TextClassifier(artifact, threads=config.trainer.threads))
+    options |= {"bucket": config.text.bucket_count, "loss": loss_name[config.model.loss]}
+    model.set_args(SimpleNamespace(**options))
+    return model
 
 
-def _in_options(message: str, config: Config, mark: str) -> str:
-    """Name the options in a message, and the rate as it was given."""
-    rate, given = config.optimizer.lr, config.optimizer.lr / config.trainer.batch_size
-    return in_options(message.replace(f"(it is {rate:g})", f"(it is {given:g})"), mark)
-
-
-def quantized(
-    artifact: Artifact,
-    source: str | None = None,
-    *,
-    lr: float | None = None,
-    epoch: int | None = None,
-    thread: int | None = None,
-    qout: bool = False,
-    cutoff: int = 0,
-    dsub: int = 2,
-    qnorm: bool = False,
-    mark: str = "",
-) -> Artifact:
-    """Return a model in product codes.
-
-    Args:
-        artifact: the model.
-        source: a file to train on once ``cutoff`` left rows out; None: none.
-        lr: the rate of that training; None: what the original takes where it knows of none.
-        epoch: its passes over the file; None: as many as the model's training had.
-        thread: its threads.
-        qout: whether the linear layer is put into codes too.
-        cutoff: how many rows to keep; 0: all.
-        dsub: how many numbers share a code.
-        qnorm: whether the norms of rows are coded by themselves.
-        mark: what begins an option's name in messages.
-
-    Raises:
-        ConfigError: the model is quantized already or too small.
-        DataError: the file cannot be read.
-        TrainingError: it leaves nothing to learn, or the loss ran away.
-        KeyboardInterrupt: Ctrl-C came.
-    """
-    prefix = label_prefix(artifact)
-    trainer = artifact.config.trainer
-    layer = sgd_steps(UNTOLD_RATE if lr is None else lr, epoch or trainer.epochs)
-    layer["trainer"] |= {"threads": thread or trainer.threads}
-    layer["data"] = {"label_separator": LABEL_SEPARATOR}
-
-    def train_on(smaller: Artifact) -> Artifact:
-        assert source is not None
-        return retrain(smaller, scan_labeled(source, prefix), layer)
-
-    try:
-        return product_quantize(
-            artifact,
-            cutoff,
-            width=dsub,
-            norms=qnorm,
-            output=qout,
-            retrain=None if source is None else train_on,
-        )
-    except (ConfigError, TrainingError) as error:
-        raise type(error)(in_options(str(error), mark)) from None
+def _in_options(message: str, config: Config, dash: str) -> str:
+    """Name the options in a message, and the learning rate as the caller gave it."""
+    lr = config.optimizer.lr
+    given_lr = lr / config.trainer.batch_size
+    return name_options(message.replace(f"(it is {lr:g})", f"(it is {given_lr:g})"), dash)

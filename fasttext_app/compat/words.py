@@ -1,4 +1,4 @@
-"""``Words``: what the original's models say of words, and of the rows that they have."""
+"""``Words``: the methods of the original's models about words, subwords and their vectors."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from fasttext_app.text.hashing import reference_fnv1a
 
 
 class Words:
-    """Looks up words.
+    """Looks up words and their vectors.
 
     Args:
-        vectors: the rows, and which of them a word has.
+        vectors: the table, and the rows of each word.
     """
 
     def __init__(self, vectors: WordVectors) -> None:
@@ -31,35 +31,35 @@ class Words:
         """Return the words, and with ``include_freq`` their counts.
 
         Raises:
-            UnicodeDecodeError: one is no UTF-8, and ``on_unicode_error`` is ``strict``.
+            UnicodeDecodeError: a word is not UTF-8, and ``on_unicode_error`` is ``strict``.
         """
-        words = [decoded(word, on_unicode_error) for word in self.words]
+        words = [decode_word(word, on_unicode_error) for word in self.words]
         return (words, self.vectors.encoder.vocabulary.counts) if include_freq else words
 
     def get_dimension(self) -> int:
-        """Return the numbers of a vector."""
+        """Return the dimension of the vectors."""
         return self.vectors.dim
 
     def is_quantized(self) -> bool:
-        """Return whether the table is in codes."""
+        """Return whether the table is in product codes."""
         return isinstance(self.vectors.table, Coded)
 
     def get_word_id(self, word: str) -> int:
-        """Return the row of a word, -1 for an unknown one."""
+        """Return the row of a word; -1 if it is unknown."""
         return self.vectors.encoder.vocabulary.row(word)
 
     def get_subword_id(self, subword: str) -> int:
-        """Return the row of a character n-gram, -1 where it has none."""
-        value = reference_fnv1a(subword.encode("utf-8", "surrogateescape"))
+        """Return the row of a character n-gram; -1 if it has none."""
+        ngram_hash = reference_fnv1a(subword.encode("utf-8", "surrogateescape"))
         hashed = self.vectors.encoder.hashed
-        return next(iter(hashed.rows([value]) if hashed.bucket else []), -1)
+        return next(iter(hashed.rows([ngram_hash]) if hashed.bucket else []), -1)
 
     def get_word_vector(self, word: str) -> F32:
-        """Return the vector of a word."""
+        """Return the vector of a word, [D]."""
         return self.vectors.word(word)
 
     def get_sentence_vector(self, text: str) -> F32:
-        """Return the vector of a line.
+        """Return the vector of a line, [D].
 
         Raises:
             ValueError: the text has a line feed.
@@ -71,17 +71,17 @@ class Words:
     def get_subwords(self, word: str, on_unicode_error: str = "strict") -> Any:
         """Return (the word and its character n-grams, their rows)."""
         names, rows = self.vectors.subwords(word)
-        return [decoded(name, on_unicode_error) for name in names], np.array(rows, np.int64)
+        return [decode_word(name, on_unicode_error) for name in names], np.array(rows, np.int64)
 
     def get_input_vector(self, ind: int) -> F32:
-        """Return a row of the table."""
+        """Return a row of the table, [D]."""
         return np.array(self.vectors.rows([ind])[0])
 
     def get_input_matrix(self) -> F32:
         """Return the table, [V, D].
 
         Raises:
-            ValueError: it is in codes.
+            ValueError: the model is quantized.
         """
         if self.is_quantized():
             raise ValueError("Can't get quantized Matrix")
@@ -89,9 +89,9 @@ class Words:
 
     def get_nearest_neighbors(
         self, word: str, k: int = 10, on_unicode_error: str = "strict"
-    ) -> list[tuple[float, str]]:
-        """Return (cosine, word) of the nearest words."""
-        return _neighbors(self.vectors.nearest(word, k), on_unicode_error)
+    ) -> list[Neighbor]:
+        """Return (cosine similarity, word) of the k words nearest to a word."""
+        return _decode_neighbors(self.vectors.nearest(word, k), on_unicode_error)
 
     def get_analogies(
         self,
@@ -100,9 +100,9 @@ class Words:
         wordC: str,  # noqa: N803
         k: int = 10,
         on_unicode_error: str = "strict",
-    ) -> list[tuple[float, str]]:
-        """Return (cosine, word) of what is nearest to A - B + C."""
-        return _neighbors(self.vectors.analogies(wordA, wordB, wordC, k), on_unicode_error)
+    ) -> list[Neighbor]:
+        """Return (cosine similarity, word) of the k words nearest to A - B + C."""
+        return _decode_neighbors(self.vectors.analogies(wordA, wordB, wordC, k), on_unicode_error)
 
     def __getitem__(self, word: str) -> F32:
         return self.get_word_vector(word)
@@ -111,10 +111,14 @@ class Words:
         return self.get_word_id(word) >= 0
 
 
-def decoded(name: str, errors: str) -> str:
-    """Decode a word as the original does, which keeps bytes: ``errors`` is for no UTF-8."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", errors)
+def decode_word(word: str, errors: str) -> str:
+    r"""Decode a word whose bytes may not be UTF-8, as the original does.
+
+    >>> decode_word("caf\udce9", "replace")
+    'caf�'
+    """
+    return word.encode("utf-8", "surrogateescape").decode("utf-8", errors)
 
 
-def _neighbors(found: list[Neighbor], errors: str) -> list[Neighbor]:
-    return [(score, decoded(name, errors)) for score, name in found]
+def _decode_neighbors(neighbors: list[Neighbor], errors: str) -> list[Neighbor]:
+    return [(similarity, decode_word(word, errors)) for similarity, word in neighbors]

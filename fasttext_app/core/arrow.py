@@ -83,6 +83,17 @@ def strings_from_buffers(data: U8, offsets: I32) -> pa.StringArray:
     return pa.StringArray.from_buffers(len(offsets) - 1, *buffers)
 
 
+def strings_from_bytes(values: Sequence[bytes]) -> pa.StringArray:
+    r"""Return a string column of bytes, which need not be valid UTF-8.
+
+    >>> python_strings(strings_from_bytes([b"to", b"", b"be\xff"]))
+    ['to', '', 'be\udcff']
+    """
+    offsets = np.zeros(len(values) + 1, np.int32)
+    np.cumsum([len(value) for value in values], out=offsets[1:])
+    return strings_from_buffers(np.frombuffer(b"".join(values), np.uint8), offsets)
+
+
 def rows_containing(strings: pa.StringArray, character: str) -> Bool:
     """Return a mask [W] of the strings with an ASCII character; faster than Arrow's own search.
 

@@ -1,298 +1,288 @@
-"""From a fastText file to a model of this program, and back.
+"""Convert fastText's model files to models of this program, and back.
 
-Both directions keep the tokens, the row of every feature and the numbers, so a model gives the same
-answers on either side. What a file cannot hold is refused with the reason.
+Both directions keep the words, the row of every feature and all weights, so a model gives the same
+predictions on either side. A model that a file cannot express is refused with the reason.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
-import pyarrow as pa
 
 from fasttext_app.config.loading import resolve
+from fasttext_app.config.schema import Config
 from fasttext_app.core.arrays import F32, I32, I64, Array
-from fasttext_app.core.arrow import python_strings, strings_from_buffers
+from fasttext_app.core.arrow import python_strings, strings_from_bytes
 from fasttext_app.data.labels import Labels
 from fasttext_app.errors import ArtifactError, ConfigError
-from fasttext_app.fasttext.file_format import LOSSES, SUPERVISED, FastTextFile, Settings
-from fasttext_app.fasttext.options import sgd_steps
+from fasttext_app.fasttext.file_format import (
+    Args,
+    Dictionary,
+    FastTextFile,
+    Matrix,
+    loss_name,
+    model_name,
+)
+from fasttext_app.fasttext.options import DEFAULTS, LABEL_SEPARATOR, model_settings, sgd_settings
 from fasttext_app.model.artifact import FASTTEXT, OUTPUT, Artifact, Tensors
 from fasttext_app.model.product_quantizer import CODES, Coded, dense, encode_rows
 from fasttext_app.text.fasttext_tokenizer import PREFIX, WHITESPACE
 from fasttext_app.text.vocabulary import Vocabulary
 
-MARK = re.compile(r"__[^\W_]+__|[^\w\s]+")
-MOST_NGRAMS = 10, 30  # of words and of characters, as the configuration has it
-RATE = 0.1  # a file does not say by which one it was trained; this is the original's default
-KEPT_SETTINGS = ("ws", "neg", "lr_update_rate", "t")
-"""What the configuration has no place for; a model keeps it among its ``data``."""
+COMMON_PREFIX = re.compile(r"__[^\W_]+__|[^\w\s]+")
+"""A label prefix that can be recognized: ``__label__``, ``__class__``, ``#``."""
+MAX_WORD_NGRAMS, MAX_CHAR_NGRAM = 10, 30  # the limits of the configuration
+ARGS_WITHOUT_SETTING = "ws", "neg", "lr_update_rate", "t"
+"""Args that no setting of the configuration holds; a model keeps them in its ``data``."""
 
 
 def from_fasttext(
     file: FastTextFile, source: str, *, prefix: str | None = None, dequantize: bool = False
 ) -> Artifact:
-    """Make a model of a fastText classifier.
+    """Convert a fastText classifier.
 
     Args:
-        file: what was read.
-        source: where it came from; for messages, and kept with the model.
-        prefix: what labels begin with, which is not part of their names here; None: as they do.
-        dequantize: make numbers of a quantized table, which is larger and no more exact.
+        file: the contents of its file.
+        source: where it came from, for messages; stored with the model.
+        prefix: the label prefix, which is removed from labels; None: recognize it.
+        dequantize: turn quantized matrices into floats, which is larger and no more exact.
 
     Raises:
-        ArtifactError: it is no classifier, or has settings that are not known here.
+        ArtifactError: it is not a classifier, or this program cannot represent it.
     """
+    args, dictionary = file.args, file.dictionary
     if not file.supervised:
         raise ArtifactError(
-            f"{source}: holds word vectors, not a classifier; see `fasttext-app ft "
-            "print-word-vectors`, or train on its .vec file with --set model.pretrained"
+            f"{source}: holds word vectors, not a classifier; query them with `fasttext-app ft "
+            "print-word-vectors`, or start training from them with model.pretrained"
         )
     if not len(file.input):
-        raise ArtifactError(f"{source}: has no words, and so no rows")
-    labels = [_label(name, source) for name in file.labels]
-    begin = _common_prefix(labels) if prefix is None else prefix
-    other = next((name for name in labels if not name.startswith(begin) or name == begin), None)
-    if other is not None:
-        raise ArtifactError(f"{source}: its label {other!r} is not {begin!r} and a name")
-    settings = file.settings
-    minn, maxn = (max(settings.minn, 1), settings.maxn) if settings.maxn else (0, 0)
-    if minn > maxn:  # no length is left between them
-        minn = maxn = 0
-    ngrams = max(settings.word_ngrams, 1)
-    if ngrams > MOST_NGRAMS[0] or maxn > MOST_NGRAMS[1]:
-        raise ArtifactError(
-            f"{source}: has word n-grams up to {ngrams} and character n-grams up to {maxn}; this "
-            f"program has them up to {MOST_NGRAMS[0]} and {MOST_NGRAMS[1]}"
-        )
-    hashed, loss = ngrams > 1 or maxn > 0, LOSSES[settings.loss]
-    config = resolve(
-        {
-            "data": {
-                "label_prefix": begin or PREFIX,
-                **({"label_separator": " "} if loss == "ova" else {}),
-            },
-            "text": {
-                "tokenizer": "fasttext" if begin in ("", PREFIX) else f"fasttext:{begin}",
-                "min_count": max(settings.min_count, 1),
-                "word_ngrams": ngrams,
-                "minn": minn,
-                "maxn": maxn,
-                "bucket": max(settings.bucket, 1),
-                "prune": hashed and file.pruned is not None,
-            },
-            "model": {
-                "dim": settings.dim,
-                "loss": loss,
-                "bias": False,
-                "probabilities": "fasttext",
-                **({"negatives": max(settings.neg, 1)} if loss == "ns" else {}),
-            },
-            **sgd_steps(RATE, max(settings.epoch, 1)),
-        }
-    )
-    table, buckets = ordered_table(file, hashed=hashed)
-    output = file.output
+        raise ArtifactError(f"{source}: its input matrix has no rows")
+    prefix, names = _split_labels(dictionary.labels, prefix, source)
+    config = _config(args, prefix, source, pruned=dictionary.pruneidx is not None)
+    table, buckets = input_table(file, hashed=config.text.bucket_count > 0)
+    weight = file.output
     if dequantize:
-        table, output = dense(table), dense(output)
+        table, weight = dense(table), dense(weight)
     tensors: Tensors = {
         **(table.tensors() if isinstance(table, Coded) else {"table": table}),
-        **(
-            output.tensors(OUTPUT)
-            if isinstance(output, Coded)
-            else {"weight": np.array(output, np.float32)}
-        ),
-        "bias": np.zeros(len(file.labels), np.float32),
+        **(weight.tensors(OUTPUT) if isinstance(weight, Coded) else {"weight": np.array(weight)}),
+        "bias": np.zeros(len(names), np.float32),
     }
     if buckets is not None:
         tensors["buckets"] = buckets
     if not all(np.isfinite(tensors[name]).all() for name in {"table", "weight"} & tensors.keys()):
-        raise ArtifactError(f"{source}: has numbers that are not finite")
-    names = [label.removeprefix(begin) for label in labels]
-    if len(set(names)) < len(names):
-        raise ArtifactError(f"{source}: has two labels of one name")
+        raise ArtifactError(f"{source}: has a weight that is not finite")
     return Artifact(
         config=config,
-        vocabulary=Vocabulary(column_of(file.words), file.word_counts),
-        labels=Labels(tuple(names), tuple(file.label_counts.tolist())),
+        vocabulary=_vocabulary(dictionary),
+        labels=Labels(names, tuple(dictionary.label_counts.tolist())),
         tensors=tensors,
         data={
             "source": source,
-            "tokens": file.tokens,
-            "vocabulary": len(file.words),
-            "label_prefix": begin,
-            FASTTEXT: {name: getattr(settings, name) for name in KEPT_SETTINGS},
+            "tokens": dictionary.tokens,
+            "vocabulary": len(dictionary.words),
+            "label_prefix": prefix,
+            FASTTEXT: {name: getattr(args, name) for name in ARGS_WITHOUT_SETTING},
         },
     )
 
 
-def ordered_table(file: FastTextFile, *, hashed: bool) -> tuple[Array | Coded, I32 | None]:
-    """Return the table with pruned buckets in ascending order, and those buckets."""
-    words, table = len(file.words), file.input
-    if not hashed:  # buckets that no text falls into
-        return _rows(table, np.arange(words)), None
-    if file.pruned is None:
-        return table, None
-    pairs = file.pruned[np.argsort(file.pruned[:, 0])]
-    assert isinstance(table, Coded)  # the reader saw to it
-    return table.take(np.concatenate((np.arange(words), words + pairs[:, 1]))), pairs[:, 0].copy()
+def _split_labels(
+    labels: list[bytes], prefix: str | None, source: str
+) -> tuple[str, tuple[str, ...]]:
+    """Return the prefix of all labels, and the rest of each."""
+    texts = []
+    for label in labels:
+        try:
+            texts.append(label.decode())
+        except UnicodeDecodeError:
+            raise ArtifactError(f"{source}: its label {label!r} is not UTF-8") from None
+    if prefix is None:
+        prefixes = {m[0] if (m := COMMON_PREFIX.match(text)) else "" for text in texts}
+        prefix = prefixes.pop() if len(prefixes) == 1 else ""
+    for text in texts:
+        if not text.startswith(prefix) or text == prefix:
+            raise ArtifactError(
+                f"{source}: its label {text!r} is not {prefix!r} followed by a name"
+            )
+    names = tuple(text.removeprefix(prefix) for text in texts)
+    if len(set(names)) < len(names):
+        raise ArtifactError(f"{source}: two of its labels have the same name")
+    return prefix, names
 
 
-def by_count(artifact: Artifact) -> Artifact:
-    """Return the same model with its labels in the order of a file, the most frequent first."""
-    order = _count_order(artifact)
-    labels = Labels(
-        tuple(artifact.labels.names[number] for number in order),
-        tuple(artifact.labels.counts[number] for number in order),
+def _config(args: Args, prefix: str, source: str, *, pruned: bool) -> Config:
+    loss = loss_name(args.loss).name
+    settings = model_settings(
+        dim=args.dim,
+        loss=loss,
+        neg=max(args.neg, 1),
+        min_count=args.min_count,
+        word_ngrams=args.word_ngrams,
+        minn=args.minn,
+        maxn=args.maxn,
+        bucket=args.bucket,
+        prefix=prefix or PREFIX,
     )
-    tensors = dict(artifact.tensors)
-    if artifact.config.model.loss != "hs":  # of which the rows are the nodes of a tree
-        tensors |= {"weight": tensors["weight"][order], "bias": tensors["bias"][order]}
-    return replace(artifact, labels=labels, tensors=tensors)
+    word_ngrams, maxn = settings["text"]["word_ngrams"], settings["text"]["maxn"]
+    if word_ngrams > MAX_WORD_NGRAMS or maxn > MAX_CHAR_NGRAM:
+        raise ArtifactError(
+            f"{source}: has word n-grams up to {word_ngrams} and character n-grams up to {maxn}; "
+            f"this program supports up to {MAX_WORD_NGRAMS} and {MAX_CHAR_NGRAM}"
+        )
+    settings["text"]["prune"] = pruned and (word_ngrams > 1 or maxn > 0)
+    settings["data"] = {"label_prefix": prefix or PREFIX}
+    if loss == "ova":
+        settings["data"]["label_separator"] = LABEL_SEPARATOR
+    # The file does not store the learning rate.
+    return resolve(settings, sgd_settings(DEFAULTS["lr"], max(args.epoch, 1)))
 
 
-def _count_order(artifact: Artifact) -> I64:
-    return np.argsort(-np.array(artifact.labels.counts, np.int64), kind="stable")
+def input_table(file: FastTextFile, *, hashed: bool) -> tuple[Array | Coded, I32 | None]:
+    """Return the input matrix with pruned buckets in ascending order, and those buckets.
+
+    Args:
+        file: the contents of a file.
+        hashed: whether texts have n-grams; without them, the rows of buckets are left out.
+    """
+    words, table, pruneidx = len(file.dictionary.words), file.input, file.dictionary.pruneidx
+    if not hashed:
+        return _take_rows(table, np.arange(words)), None
+    if pruneidx is None:
+        return table, None
+    buckets, rows = pruneidx[np.argsort(pruneidx[:, 0])].T
+    return _take_rows(table, np.concatenate((np.arange(words), words + rows))), buckets.copy()
 
 
-def label_prefix(artifact: Artifact) -> str:
-    """Return what the labels of a model begin with in a fastText file."""
-    known = artifact.data.get("label_prefix")
-    tokenizer = artifact.config.text.tokenizer
-    return known if isinstance(known, str) else tokenizer.partition(":")[2] or PREFIX
-
-
-def _common_prefix(labels: list[str]) -> str:
-    """Return what all labels begin with: ``__label__``, or another mark of that kind, or a sign."""
-    found = {match[0] if (match := MARK.match(label)) else "" for label in labels}
-    return found.pop() if len(found) == 1 else ""
-
-
-def _label(name: bytes, source: str) -> str:
-    try:
-        return name.decode()
-    except UnicodeDecodeError:
-        raise ArtifactError(f"{source}: its label {name!r} is not UTF-8") from None
-
-
-def column_of(words: list[bytes]) -> pa.StringArray:
-    """Make a column of words whatever their bytes."""
-    bounds = np.zeros(len(words) + 1, np.int32)
-    np.cumsum([len(word) for word in words], out=bounds[1:])
-    return strings_from_buffers(np.frombuffer(b"".join(words), np.uint8), bounds)
+def _vocabulary(dictionary: Dictionary) -> Vocabulary:
+    return Vocabulary(strings_from_bytes(dictionary.words), dictionary.word_counts)
 
 
 def to_fasttext(artifact: Artifact, *, quantized: bool = False, seed: int = 0) -> FastTextFile:
-    """Make a fastText file of a model.
+    """Convert a model to fastText's format.
 
     Args:
         artifact: the model.
-        quantized: an ``.ftz``, with its table in product codes; else a ``.bin`` of 32-bit floats.
-        seed: for the k-means of the codes.
+        quantized: make an ``.ftz``, with a quantized input matrix; otherwise a ``.bin`` of floats.
+        seed: for the k-means of the quantizer.
 
     Raises:
-        ConfigError: the model has something that a fastText file cannot express.
-        MissingDependencyError: codes are wanted, and scikit-learn is not installed.
+        ConfigError: the format cannot express the model.
+        MissingDependencyError: quantizing needs scikit-learn, which is not installed.
     """
+    obstacle = next(_obstacles(artifact, quantized), None)
+    if obstacle is not None:
+        raise ConfigError(f"the model cannot be written as a fastText file: {obstacle}")
     config, tensors = artifact.config, artifact.tensors
-    reason = next((why for broken, why in _obstacles(artifact, quantized) if broken), None)
-    if reason is not None:
-        raise ConfigError(f"it cannot be written as a fastText file: {reason}")
-    text, words, buckets = config.text, artifact.vocabulary, tensors.get("buckets")
-    table = artifact.table
+    text, model, vocabulary = config.text, config.model, artifact.vocabulary
+    table, weight = artifact.table, artifact.weight
     if not isinstance(table, Coded) and "scale" in tensors:
         table = table * tensors["scale"][:, None]
-    weight = artifact.weight
     if tensors["bias"].any() and not isinstance(table, Coded):
-        table, weight = _bias_folded(table, dense(weight), tensors["bias"])
+        table, weight = _fold_bias(table, dense(weight), tensors["bias"])
     if quantized and not isinstance(table, Coded):
         table = encode_rows(table, seed=seed)
-    prefix = label_prefix(artifact)
-    order = _count_order(artifact)
-    kept = {"neg": config.model.negatives, **artifact.data.get(FASTTEXT, {})}
-    settings = Settings(
+    extra = {"neg": model.negatives, **artifact.data.get(FASTTEXT, {})}
+    args = Args(
         dim=weight.shape[1],
         epoch=config.trainer.epochs,
         min_count=text.min_count,
         word_ngrams=text.word_ngrams,
-        loss=next(number for number, name in LOSSES.items() if name == config.model.loss),
-        model=SUPERVISED,
+        loss=loss_name[model.loss].value,
+        model=model_name.sup.value,
         bucket=text.bucket_count,
         minn=text.minn,
         maxn=text.maxn,
-        **{name: kept[name] for name in KEPT_SETTINGS if name in kept},
+        **{name: extra[name] for name in ARGS_WITHOUT_SETTING if name in extra},
     )
-    names = [word.encode("utf-8", "surrogateescape") for word in python_strings(words.words)]
-    return FastTextFile(
-        settings=settings,
-        words=names,
-        word_counts=words.counts,
-        labels=[(prefix + artifact.labels.names[number]).encode() for number in order],
+    order, prefix = label_order(artifact), label_prefix(artifact)
+    buckets = tensors.get("buckets") if quantized else None
+    dictionary = Dictionary(
+        words=[w.encode("utf-8", "surrogateescape") for w in python_strings(vocabulary.words)],
+        word_counts=vocabulary.counts,
+        labels=[(prefix + artifact.labels.names[index]).encode() for index in order],
         label_counts=np.array(artifact.labels.counts, np.int64)[order],
-        tokens=int(artifact.data.get("tokens", words.counts.sum())),
-        pruned=_pruned(buckets) if quantized else None,  # of a .bin, every bucket has a row
-        input=table,
-        # With `hs` its rows are the nodes of the tree, which is the same tree there.
-        output=weight if config.model.loss == "hs" else _rows(weight, order),
+        tokens=int(artifact.data.get("tokens", vocabulary.counts.sum())),
+        pruneidx=None if buckets is None else np.stack((buckets, np.arange(len(buckets))), axis=1),
     )
+    # With `hs`, the output rows belong to the nodes of the Huffman tree, which is the same there.
+    output = weight if model.loss == "hs" else _take_rows(weight, order)
+    return FastTextFile(args, dictionary, table, output)
 
 
-def _rows(matrix: Array | Coded, numbers: I64) -> F32 | Coded:
-    return matrix.take(numbers) if isinstance(matrix, Coded) else matrix[numbers]
+def _take_rows(matrix: Matrix, rows: I64) -> Matrix:
+    return matrix.take(rows) if isinstance(matrix, Coded) else matrix[rows]
 
 
-def _pruned(buckets: I32 | None) -> I32 | None:
-    return buckets if buckets is None else np.stack((buckets, np.arange(len(buckets))), 1)
-
-
-def _bias_folded(table: F32, weight: F32, bias: F32) -> tuple[F32, F32]:
-    """Make the bias a number more of each row: a mean of ones is one, times the bias."""
+def _fold_bias(table: F32, weight: F32, bias: F32) -> tuple[F32, F32]:
+    """Append a column of ones to the table and the bias to the weight: a mean of ones is one."""
     ones = np.ones((len(table), 1), np.float32)
     return np.hstack((table, ones)), np.hstack((weight, bias[:, None]))
 
 
-def _obstacles(artifact: Artifact, quantized: bool) -> list[tuple[bool, str]]:
-    """Return (is it so, why it cannot be written), most telling first."""
-    text, model, tensors = artifact.config.text, artifact.config.model, artifact.tensors
-    cut = next((name for name in artifact.labels.names if set(name) & set(WHITESPACE)), None)
+def _obstacles(artifact: Artifact, quantized: bool) -> Iterator[str]:
+    """Yield the reasons why a model cannot be written, the most important first."""
+    yield from _unsupported_settings(artifact.config)
+    for name in artifact.labels.names:
+        if set(name) & set(WHITESPACE):
+            yield (
+                f"its label {name!r} contains white space or a NUL, which would end the label; "
+                "rename it and train again"
+            )
+    tensors, bucket_count = artifact.tensors, artifact.config.text.bucket_count
+    if "codes" in tensors and tensors["bias"].any():
+        yield "its linear layer has a bias, which cannot be folded into a quantized table"
     buckets = tensors.get("buckets")
-    bias = tensors.get("bias", np.zeros(0))
-    absent = buckets is not None and len(buckets) < text.bucket_count
-    return [
-        (
-            model.loss not in LOSSES.values(),
-            f'model.loss = "{model.loss}"; there a model has one matrix of output weights, and its '
-            f"loss is one of {', '.join(LOSSES.values())}",
-        ),
-        (
-            text.tokenizer.partition(":")[0] != "fasttext",
-            f'its tokens are cut by text.tokenizer = "{text.tokenizer}", and there only '
-            '"fasttext" is known',
-        ),
-        (text.term_weighting != "none", f'text.term_weighting = "{text.term_weighting}"'),
-        (
-            model.mode != "mean",
-            f'model.mode = "{model.mode}"; there a text is the mean of its rows',
-        ),
-        (
-            cut is not None,
-            f"its label {cut!r} has white space or a NUL in it, where a label ends there; train "
-            "with another name for it",
-        ),
-        (model.padding_idx is not None, "model.padding_idx leaves a row out"),
-        (
-            bool(bias.any()) and "codes" in tensors,
-            "its linear layer has a bias, and its table is in codes",
-        ),
-        (
-            absent and not quantized,
-            "a .bin has a row for every hash bucket, and the model only for those of its training "
-            "texts (train with text.prune = false, or export an .ftz)",
-        ),
-        (
-            quantized and "codes" not in tensors and len(artifact.table) < CODES,
-            f"an .ftz needs {CODES} rows, and the table has {len(artifact.table)}",
-        ),
-    ]
+    if not quantized and buckets is not None and len(buckets) < bucket_count:
+        yield (
+            "a .bin has a row for every hash bucket, but the model only has rows for the buckets "
+            "of its training texts; train with text.prune = false, or export an .ftz"
+        )
+    if quantized and "codes" not in tensors and len(artifact.table) < CODES:
+        yield f"an .ftz needs at least {CODES} rows, but the table has {len(artifact.table)}"
+
+
+def _unsupported_settings(config: Config) -> Iterator[str]:
+    text, model = config.text, config.model
+    if model.loss not in loss_name.__members__:
+        yield (
+            f'model.loss = "{model.loss}" has more than one output matrix; the losses of fastText '
+            f"are {', '.join(loss_name.__members__)}"
+        )
+    if text.tokenizer.partition(":")[0] != "fasttext":
+        yield f'text.tokenizer = "{text.tokenizer}"; fastText can only tokenize as "fasttext" does'
+    if text.term_weighting != "none":
+        yield f'text.term_weighting = "{text.term_weighting}"; fastText does not weight its tokens'
+    if model.mode != "mean":
+        yield f'model.mode = "{model.mode}"; fastText can only average the rows of a text'
+    if model.padding_idx is not None:
+        yield "model.padding_idx excludes a row, which fastText cannot do"
+
+
+def label_prefix(artifact: Artifact) -> str:
+    """Return the prefix of a model's labels in a fastText file."""
+    prefix = artifact.data.get("label_prefix")
+    tokenizer = artifact.config.text.tokenizer
+    return prefix if isinstance(prefix, str) else tokenizer.partition(":")[2] or PREFIX
+
+
+def label_order(artifact: Artifact) -> I64:
+    """Return the classes in the order of a fastText file, the most frequent first."""
+    return np.argsort(-np.array(artifact.labels.counts, np.int64), kind="stable")
+
+
+def sort_labels(artifact: Artifact) -> Artifact:
+    """Return the same model with its classes in the order of a fastText file."""
+    order = label_order(artifact)
+    labels = Labels(
+        tuple(artifact.labels.names[index] for index in order),
+        tuple(artifact.labels.counts[index] for index in order),
+    )
+    tensors = dict(artifact.tensors)
+    if artifact.config.model.loss != "hs":  # whose output rows belong to nodes, not classes
+        tensors |= {"weight": tensors["weight"][order], "bias": tensors["bias"][order]}
+    return replace(artifact, labels=labels, tensors=tensors)

@@ -1,4 +1,4 @@
-"""The original's training options, as settings of this program."""
+"""fastText's training options, and the settings of this program that they stand for."""
 
 from __future__ import annotations
 
@@ -11,10 +11,6 @@ from fasttext_app.config.loading import resolve
 from fasttext_app.config.schema import Config
 from fasttext_app.errors import ConfigError, did_you_mean
 from fasttext_app.text.fasttext_tokenizer import PREFIX
-
-MOST_TEXTS, MOST_RATE = 16, 4.0
-"""The original steps at every line. A few lines in a step come to the same, and go faster; but the
-higher the rate, the fewer: their steps add up on the rows that they share."""
 
 DEFAULTS: dict[str, Any] = {
     "lr": 0.1,
@@ -37,8 +33,10 @@ DEFAULTS: dict[str, Any] = {
     "pretrainedVectors": "",
     "seed": 0,
 }
-"""Every option with its default, in the order in which the original's Python package takes them.
-``verbose`` changes nothing here; ``ws``, ``lrUpdateRate`` and ``t`` only what a saved file says."""
+"""Every option with its default, in the positional order of the original's Python package.
+
+``verbose`` has no effect here; ``ws``, ``lrUpdateRate`` and ``t`` are only written to model files.
+"""
 
 ALIASES = {
     "min_count": "minCount",
@@ -48,9 +46,9 @@ ALIASES = {
     "label_prefix": "label",
     "pretrained_vectors": "pretrainedVectors",
 }
-"""Other names of options, which the original's Python package takes too."""
+"""Other names that the original's Python package accepts."""
 
-OPTIONS = {
+OPTION_OF_SETTING = {
     "data.label_prefix": "label",
     "text.tokenizer": "label",
     "text.min_count": "minCount",
@@ -67,127 +65,169 @@ OPTIONS = {
     "trainer.threads": "thread",
     "trainer.seed": "seed",
 }
-"""What a setting of this program is called there."""
-SETTING = re.compile("|".join(map(re.escape, OPTIONS)))
+SETTING = re.compile("|".join(map(re.escape, OPTION_OF_SETTING)))
+
+LABEL_SEPARATOR = " "
+"""Separates the labels of a line."""
+
+MAX_BATCH, MAX_BATCH_LR = 16, 4.0
+"""Limits on the lines of a step, and on their number times the learning rate.
+
+The original steps after every line. A few lines a step train as well and run faster, but their
+updates add up in the rows that they share, so a higher learning rate allows fewer of them.
+"""
 
 
-def read_options(options: Mapping[str, Any], mark: str = "") -> dict[str, Any]:
-    """Return all options, those that were not given with their defaults.
+def complete_options(options: Mapping[str, Any], dash: str = "") -> dict[str, Any]:
+    """Return all options under their main names, with defaults for those not in ``options``.
 
     Args:
-        options: those that were given, in either spelling.
-        mark: what a name begins with in messages, the dash of the command line.
+        options: any of the options, under either name.
+        dash: what precedes the name of an option in messages: "-" on the command line.
 
     Raises:
-        ConfigError: an option is unknown, given twice, or has no place here.
+        ConfigError: an option is unknown, given twice, or not supported.
     """
-    found: dict[str, Any] = {}
-    for given, value in options.items():
-        name = ALIASES.get(given, given)
-        refuse_autotune(name, mark)
+    completed: dict[str, Any] = {}
+    for option, value in options.items():
+        name = ALIASES.get(option, option)
+        refuse_autotune(name, dash)
         if name not in DEFAULTS:
-            hint = did_you_mean(mark + name, [mark + known for known in DEFAULTS])
-            raise ConfigError(f"{mark}{given}: no such option{hint}")
-        if name in found:
-            raise ConfigError(f"{mark}{given}: is given twice")
-        found[name] = value
-    return {**DEFAULTS, **found}
+            hint = did_you_mean(dash + name, [dash + known for known in DEFAULTS])
+            raise ConfigError(f"{dash}{option}: no such option{hint}")
+        if name in completed:
+            raise ConfigError(f"{dash}{option}: is given twice")
+        completed[name] = value
+    return {**DEFAULTS, **completed}
 
 
-def refuse_autotune(name: str, mark: str = "") -> None:
-    """Refuse the options of autotune, with the way to go instead.
+def refuse_autotune(option: str, dash: str = "") -> None:
+    """Raise if an option belongs to autotune.
 
     Raises:
-        ConfigError: it is one of them.
+        ConfigError: it does; the message names the command to use instead.
     """
-    if name.startswith("autotune"):
+    if option.startswith("autotune"):
         raise ConfigError(
-            f"{mark}{name}: there is no autotune here; look for good settings with "
+            f"{dash}{option}: autotune is not supported; search for good settings with "
             "`fasttext-app tune`, then train with them"
         )
 
 
-def in_options(message: str, mark: str = "") -> str:
-    """Name the options in a message about settings.
+def train_config(path: str, options: Mapping[str, Any], dash: str = "") -> Config:
+    """Return the settings that train on a file as the original does with these options.
 
-    >>> in_options("model.dim: must be greater than 0", "-")
-    '-dim: must be greater than 0'
-    """
-    return SETTING.sub(lambda found: mark + OPTIONS[found[0]], message)
-
-
-def train_config(path: str, options: Mapping[str, Any], mark: str = "") -> Config:
-    """Return the settings that train as the original does with these options, all of them.
+    Args:
+        path: the file.
+        options: all options, as :func:`complete_options` returns them.
+        dash: what precedes the name of an option in messages.
 
     Raises:
-        ConfigError: one of them cannot be.
+        ConfigError: an option has an invalid value.
     """
-    prefix = options["label"]
-    minn, maxn = max(options["minn"], 1), options["maxn"]
-    if minn > maxn:  # no length is left between them
-        minn = maxn = 0
-    loss = "ova" if options["loss"] == "one-vs-all" else options["loss"]
-    ngrams = max(options["wordNgrams"], 1)
-    rate = _positive(f"{mark}lr", options["lr"])
+    settings = model_settings(
+        dim=options["dim"],
+        loss="ova" if options["loss"] == "one-vs-all" else options["loss"],
+        neg=options["neg"],
+        min_count=options["minCount"],
+        word_ngrams=options["wordNgrams"],
+        minn=options["minn"],
+        maxn=options["maxn"],
+        bucket=options["bucket"],
+        prefix=options["label"],
+    )
+    settings["data"] = {
+        "source": path,
+        "label_prefix": options["label"],
+        "validation": 0.0,
+        "label_separator": LABEL_SEPARATOR,
+    }
+    settings["text"]["prune"] = False
+    settings["model"]["pretrained"] = options["pretrainedVectors"] or None
+    settings["trainer"] = {
+        "seed": options["seed"],
+        "threads": options["thread"],
+        "device": "auto",
+    }
+    lr = _positive(f"{dash}lr", options["lr"])
     try:
-        return resolve(
-            {
-                "data": {
-                    "source": path,
-                    "label_prefix": prefix,
-                    "validation": 0.0,
-                    "label_separator": " ",
-                },
-                "text": {
-                    "tokenizer": "fasttext" if prefix == PREFIX else f"fasttext:{prefix}",
-                    "min_count": max(options["minCount"], 1),
-                    "word_ngrams": ngrams,
-                    "minn": minn,
-                    "maxn": maxn,
-                    "bucket": max(options["bucket"], 0 if ngrams > 1 or maxn else 1),
-                    "prune": False,
-                },
-                "model": {
-                    "dim": options["dim"],
-                    "loss": loss,
-                    "bias": False,
-                    "probabilities": "fasttext",
-                    "pretrained": options["pretrainedVectors"] or None,
-                    **({"negatives": options["neg"]} if loss == "ns" else {}),
-                },
-            },
-            sgd_steps(rate, options["epoch"]),
-            {
-                "trainer": {
-                    "seed": options["seed"],
-                    "threads": options["thread"],
-                    "device": "auto",
-                }
-            },
-        )
+        return resolve(settings, sgd_settings(lr, options["epoch"]))
     except ConfigError as error:
-        raise ConfigError(in_options(str(error), mark)) from None
+        raise ConfigError(name_options(str(error), dash)) from None
 
 
-def sgd_steps(lr: float, epochs: int) -> dict[str, dict[str, Any]]:
-    """Return the settings that step as the original does at a rate.
+def model_settings(
+    *,
+    dim: int,
+    loss: str,
+    neg: int,
+    min_count: int,
+    word_ngrams: int,
+    minn: int,
+    maxn: int,
+    bucket: int,
+    prefix: str,
+) -> dict[str, dict[str, Any]]:
+    """Return the settings of the model that fastText builds from these options.
 
-    >>> sgd_steps(0.5, 5)["optimizer"]
-    {'name': 'sgd', 'lr': 4.0}
+    >>> settings = model_settings(dim=9, loss="hs", neg=5, min_count=0, word_ngrams=1, minn=4,
+    ...     maxn=2, bucket=0, prefix="__label__")
+    >>> settings["text"]  # there is no length from 4 to 2, and without n-grams no bucket is used
+    {'tokenizer': 'fasttext', 'min_count': 1, 'word_ngrams': 1, 'minn': 0, 'maxn': 0, 'bucket': 1}
     """
-    texts = int(min(max(MOST_RATE / lr, 1), MOST_TEXTS))
+    minn, word_ngrams = max(minn, 1), max(word_ngrams, 1)
+    if minn > maxn:
+        minn = maxn = 0
+    has_ngrams = word_ngrams > 1 or maxn > 0
     return {
-        # The loss here is the mean of a batch, and there the sum of its lines.
-        "optimizer": {"name": "sgd", "lr": lr * texts},
-        "trainer": {"epochs": epochs, "batch_size": texts},
+        "text": {
+            "tokenizer": "fasttext" if prefix == PREFIX else f"fasttext:{prefix}",
+            "min_count": max(min_count, 1),
+            "word_ngrams": word_ngrams,
+            "minn": minn,
+            "maxn": maxn,
+            "bucket": max(bucket, 0 if has_ngrams else 1),
+        },
+        "model": {
+            "dim": dim,
+            "loss": loss,
+            "bias": False,
+            "probabilities": "fasttext",
+            **({"negatives": neg} if loss == "ns" else {}),
+        },
     }
 
 
-def _positive(name: str, value: Any) -> float:
+def sgd_settings(lr: float, epochs: int) -> dict[str, dict[str, Any]]:
+    """Return the settings that step as the original does at a learning rate.
+
+    fastText adds up the gradients of lines. This program averages them over a batch, so the
+    learning rate is multiplied by the size of the batch.
+
+    >>> sgd_settings(0.5, 5)
+    {'optimizer': {'name': 'sgd', 'lr': 4.0}, 'trainer': {'epochs': 5, 'batch_size': 8}}
+    """
+    batch_size = int(min(max(MAX_BATCH_LR / lr, 1), MAX_BATCH))
+    return {
+        "optimizer": {"name": "sgd", "lr": lr * batch_size},
+        "trainer": {"epochs": epochs, "batch_size": batch_size},
+    }
+
+
+def name_options(message: str, dash: str = "") -> str:
+    """Replace the names of settings in a message with those of the options.
+
+    >>> name_options("model.dim: must be greater than 0", "-")
+    '-dim: must be greater than 0'
+    """
+    return SETTING.sub(lambda match: dash + OPTION_OF_SETTING[match[0]], message)
+
+
+def _positive(option: str, value: Any) -> float:
     try:
         number = float(value)
     except (TypeError, ValueError):
         number = math.nan
     if not 0 < number < math.inf:
-        raise ConfigError(f"{name}: must be a number above 0 (got {value!r})")
+        raise ConfigError(f"{option}: must be a number above 0 (got {value!r})")
     return number

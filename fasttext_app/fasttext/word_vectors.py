@@ -1,7 +1,7 @@
-"""``WordVectors``: the vectors of words and sentences in a fastText model, and what is near what.
+"""``WordVectors``: the vectors of words and sentences in a model, and the words near a vector.
 
-The rules are the original's: the vector of a word is the mean of its row and the rows of its
-character n-grams, so words that were never seen have one too.
+As in fastText, the vector of a word is the mean of its row and the rows of its character n-grams,
+so a word that training never saw can have one too.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from fasttext_app.core.arrays import F32, Array
-from fasttext_app.core.arrow import python_strings
+from fasttext_app.core.arrow import python_strings, strings_from_bytes
 from fasttext_app.core.atomic_file import atomic_file
 from fasttext_app.data.pretrained_vectors import PretrainedVectors
 from fasttext_app.errors import ArtifactError, DataError
-from fasttext_app.fasttext.convert import column_of, label_prefix, ordered_table
+from fasttext_app.fasttext.convert import input_table, label_prefix
 from fasttext_app.fasttext.file_format import FastTextFile, read_file
 from fasttext_app.model.artifact import Artifact
 from fasttext_app.model.product_quantizer import Coded, dense
@@ -27,18 +27,18 @@ from fasttext_app.text.tokenizers import load_tokenizer
 from fasttext_app.text.vocabulary import Vocabulary
 
 Neighbor = tuple[float, str]
-"""The cosine of the angle between two vectors, and the word."""
+"""A cosine similarity, and the word that has it."""
 
 
 class WordVectors:
     """Looks up vectors.
 
     Args:
-        encoder: says which rows a word has.
+        encoder: maps words and texts to rows.
         table: [V, D].
-        supervised: whether it is a classifier's table: a sentence is then the mean of all that its
-            line has, else the mean of its words at length 1.
-        scale: what each row is multiplied by, [V]; None: rows are as they are.
+        supervised: whether the table belongs to a classifier. The vector of a sentence is then the
+            mean of all rows of its line, otherwise the mean of its words' vectors at length 1.
+        scale: a factor for each row, [V]; None: 1.
     """
 
     def __init__(
@@ -54,32 +54,32 @@ class WordVectors:
 
     @property
     def dim(self) -> int:
-        """D."""
+        """The dimension D of the vectors."""
         return int(self.table.shape[1])
 
     @cached_property
     def words(self) -> list[str]:
-        """The V words, the most frequent first."""
+        """The words of the vocabulary, the most frequent first."""
         return python_strings(self.encoder.vocabulary.words)
 
     def subwords(self, word: str) -> tuple[list[str], list[int]]:
-        """Return the word, if it has a row, and its character n-grams, with their rows."""
+        """Return the word and its character n-grams, those that have a row, with their rows."""
         row = self.encoder.vocabulary.row(word)
         names, rows = ([word], [row]) if row >= 0 else ([], [])
-        for name, value in self.encoder.char_ngrams(word):
-            for found in self.encoder.hashed.rows([value]):
-                names.append(name)
-                rows.append(found)
+        for ngram, ngram_hash in self.encoder.char_ngrams(word):
+            for ngram_row in self.encoder.hashed.rows([ngram_hash]):
+                names.append(ngram)
+                rows.append(ngram_row)
         return names, rows
 
-    def rows(self, numbers: list[int]) -> F32:
-        """Return some rows of the table."""
-        chosen = np.array(numbers, np.int64)
-        found: F32 = self.table[chosen].astype(np.float32)
-        return found if self._scale is None else found * self._scale[chosen, None]
+    def rows(self, row_ids: list[int]) -> F32:
+        """Return some rows of the table, [N, D]."""
+        index = np.array(row_ids, np.int64)
+        rows: F32 = self.table[index].astype(np.float32)
+        return rows if self._scale is None else rows * self._scale[index, None]
 
     def word(self, word: str) -> F32:
-        """Return the vector of a word, [D]; zeros where nothing is known of it."""
+        """Return the vector of a word, [D]; zeros if neither it nor a part of it has a row."""
         return self._mean(self.subwords(word)[1])
 
     def sentence(self, text: str) -> F32:
@@ -91,29 +91,28 @@ class WordVectors:
         unit = [vector / norm for vector, norm in zip(vectors, norms, strict=True) if norm > 0]
         return np.mean(unit, axis=0, dtype=np.float32) if unit else np.zeros(self.dim, np.float32)
 
-    def _mean(self, rows: list[int]) -> F32:
-        if not rows:
+    def _mean(self, row_ids: list[int]) -> F32:
+        if not row_ids:
             return np.zeros(self.dim, np.float32)
-        mean: F32 = self.rows(rows).mean(axis=0, dtype=np.float32)
+        mean: F32 = self.rows(row_ids).mean(axis=0, dtype=np.float32)
         return mean
 
     def nearest(self, word: str, k: int = 10) -> list[Neighbor]:
-        """Return the words whose vectors point most nearly the same way, the nearest first."""
-        return self._nearest(self.word(word), k, {word})
+        """Return the k words most similar to a word by cosine, the most similar first."""
+        return self._nearest(self.word(word), k, exclude={word})
 
     def analogies(self, minus: str, from_: str, plus: str, k: int = 10) -> list[Neighbor]:
-        """Return the words nearest to ``minus - from_ + plus``, each taken at length 1."""
-        parts = [self.word(word) for word in (minus, from_, plus)]
-        one, two, three = (part / (float(np.linalg.norm(part)) + 1e-8) for part in parts)
-        return self._nearest(one - two + three, k, {minus, from_, plus})
+        """Return the k words nearest to ``minus - from_ + plus``, each scaled to length 1."""
+        vectors = [self.word(word) for word in (minus, from_, plus)]
+        a, b, c = (vector / (float(np.linalg.norm(vector)) + 1e-8) for vector in vectors)
+        return self._nearest(a - b + c, k, exclude={minus, from_, plus})
 
-    def _nearest(self, query: F32, k: int, banned: set[str]) -> list[Neighbor]:
+    def _nearest(self, query: F32, k: int, exclude: set[str]) -> list[Neighbor]:
         norm = float(np.linalg.norm(query))
         scores = self._unit_vectors @ (query / (norm if norm > 1e-8 else 1.0))
-        most = min(k + len(banned), len(scores))
-        best = np.argsort(-scores, kind="stable")[:most]
-        named = [(float(scores[row]), self.words[row]) for row in best]
-        return [entry for entry in named if entry[1] not in banned][:k]
+        best = np.argsort(-scores, kind="stable")[: k + len(exclude)]
+        neighbors = [(float(scores[row]), self.words[row]) for row in best]
+        return [neighbor for neighbor in neighbors if neighbor[1] not in exclude][:k]
 
     @cached_property
     def _unit_vectors(self) -> F32:
@@ -131,77 +130,77 @@ def classifier_vectors(encoder: TextEncoder, artifact: Artifact) -> WordVectors:
 
 def file_vectors(file: FastTextFile) -> WordVectors:
     """Return the vectors of a fastText file of word vectors."""
-    settings = file.settings
-    maxn = settings.maxn if settings.maxn >= max(settings.minn, 1) else 0
-    table, kept = ordered_table(file, hashed=maxn > 0)
+    args, dictionary = file.args, file.dictionary
+    maxn = args.maxn if args.maxn >= max(args.minn, 1) else 0
+    table, buckets = input_table(file, hashed=maxn > 0)
     encoder = TextEncoder(
         load_tokenizer("fasttext"),
-        Vocabulary(column_of(file.words), file.word_counts),
-        minn=settings.minn if maxn else 0,
+        Vocabulary(strings_from_bytes(dictionary.words), dictionary.word_counts),
+        minn=args.minn if maxn else 0,
         maxn=maxn,
-        bucket=settings.bucket if maxn else 0,
-        kept=kept,
+        bucket=args.bucket if maxn else 0,
+        kept=buckets,
     )
     return WordVectors(encoder, table, supervised=False)
 
 
-def numbers_line(vector: F32) -> str:
-    """Return the numbers of a vector as the original prints them.
+def pretrained_vectors(path: str | Path, vocabulary: Vocabulary, dim: int) -> PretrainedVectors:
+    """Read the vectors of a vocabulary's words from a ``.bin`` or ``.ftz`` file.
 
-    >>> numbers_line(np.array([0.5, -1.234567, 3], np.float32))
-    '0.5 -1.2346 3 '
+    A word that the file lacks gets the mean of its character n-grams, if any has a row.
+
+    Raises:
+        ArtifactError: the file cannot be read.
+        DataError: its vectors have another dimension, or it knows none of the words.
     """
-    return "".join(f"{number:.5g} " for number in vector.tolist())
+    vectors = file_vectors(read_file(path))
+    if vectors.dim != dim:
+        raise DataError(
+            f"{path}: its vectors have dimension {vectors.dim}; set model.dim = {vectors.dim}"
+        )
+    rows, means = [], []
+    for row, word in enumerate(python_strings(vocabulary.words)):
+        _, file_rows = vectors.subwords(word)
+        if file_rows:
+            rows.append(row)
+            means.append(vectors.rows(file_rows).mean(axis=0, dtype=np.float32))
+    if not rows:
+        raise DataError(f"{path}: has a vector for none of the {len(vocabulary)} words of the data")
+    return PretrainedVectors(np.array(rows, np.int64), np.stack(means))
 
 
 def write_vectors(vectors: WordVectors, path: str | Path) -> None:
-    """Write a ``.vec`` file: ``words dim``, then each word and its numbers.
+    """Write a ``.vec`` file: a line with the number of words and D, then a line for each word.
 
     Raises:
         ArtifactError: it cannot be written.
     """
     named = ((word, vectors.word(word)) for word in vectors.words)
-    _write(named, (len(vectors.words), vectors.dim), path)
+    _write(path, (len(vectors.words), vectors.dim), named)
 
 
-def write_outputs(artifact: Artifact, path: str | Path) -> None:
+def write_output_vectors(artifact: Artifact, path: str | Path) -> None:
     """Write the rows of the linear layer in the same form, as the original's ``-saveOutput`` does.
 
     Raises:
         ArtifactError: it cannot be written.
     """
     prefix, weight = label_prefix(artifact), dense(artifact.weight)
-    named = ((prefix + name, row) for name, row in zip(artifact.labels.names, weight, strict=True))
-    _write(named, weight.shape, path)
+    labels = (prefix + name for name in artifact.labels.names)
+    _write(path, weight.shape, zip(labels, weight, strict=True))
 
 
-def _write(named: Iterable[tuple[str, F32]], shape: tuple[int, ...], path: str | Path) -> None:
-    with atomic_file(path, ArtifactError) as place, place.open("wb") as file:
+def _write(path: str | Path, shape: tuple[int, ...], named: Iterable[tuple[str, F32]]) -> None:
+    with atomic_file(path, ArtifactError) as partial, partial.open("wb") as file:
         file.write(f"{shape[0]} {shape[1]}\n".encode())
-        for name, numbers in named:
-            file.write(f"{name} {numbers_line(numbers)}\n".encode("utf-8", "surrogateescape"))
+        for name, vector in named:
+            file.write(f"{name} {vector_line(vector)}\n".encode("utf-8", "surrogateescape"))
 
 
-def pretrained_vectors(path: str | Path, vocabulary: Vocabulary, dim: int) -> PretrainedVectors:
-    """Read the vectors of words from a ``.bin`` or ``.ftz`` file.
+def vector_line(vector: F32) -> str:
+    """Return the values of a vector as the original prints them.
 
-    A word that the file does not have gets the mean of its character n-grams, where there are some.
-
-    Raises:
-        ArtifactError: the file cannot be read.
-        DataError: its vectors are of another dimension, or it knows none of the words.
+    >>> vector_line(np.array([0.5, -1.234567, 3], np.float32))
+    '0.5 -1.2346 3 '
     """
-    vectors = file_vectors(read_file(path))
-    if vectors.dim != dim:
-        raise DataError(
-            f"{path}: the vectors have {vectors.dim} numbers; set model.dim = {vectors.dim}"
-        )
-    rows, found = [], []
-    for row, word in enumerate(python_strings(vocabulary.words)):
-        _, numbers = vectors.subwords(word)
-        if numbers:
-            rows.append(row)
-            found.append(vectors.rows(numbers).mean(axis=0, dtype=np.float32))
-    if not rows:
-        raise DataError(f"{path}: has a vector for none of the {len(vocabulary)} words of the data")
-    return PretrainedVectors(np.array(rows, np.int64), np.stack(found))
+    return "".join(f"{value:.5g} " for value in vector.tolist())

@@ -12,7 +12,7 @@ from typing import NotRequired, TypedDict
 import numpy as np
 import numpy.typing as npt
 
-from fasttext_app.core.arrays import F64, I64, Bool
+from fasttext_app.core.arrays import F64, I64, Array, Bool
 from fasttext_app.core.ragged import Ragged, offsets_from_lengths
 from fasttext_app.model.calibration import Calibration
 
@@ -173,17 +173,33 @@ def best_at(
     >>> best_at(scores, right, 0.9, precision=True), best_at(scores, right, 0.9, precision=False)
     (0.75, 0.3333333333333333)
     """
-    scores, hits = probabilities.ravel(), right.ravel()
-    order = np.argsort(-scores, kind="stable")
-    scores, found = scores[order], np.cumsum(hits[order])
-    if not len(found) or not found[-1]:
+    hits, answers = threshold_counts(probabilities.ravel(), right.ravel())
+    if not len(hits) or not hits[-1]:
         return 0.0
-    last = np.append(scores[1:] != scores[:-1], True)  # of those with equal probability
-    precisions = (found / np.arange(1, len(found) + 1))[last]
-    recalls = (found / found[-1])[last]
+    precisions, recalls = hits / answers, hits / hits[-1]
     wanted, bound = (precisions, recalls) if precision else (recalls, precisions)
     reached = wanted[bound >= target]
     return float(reached.max()) if len(reached) else 0.0
+
+
+def threshold_counts(scores: npt.NDArray[np.floating], right: Array) -> tuple[Array, I64]:
+    """Count the right answers, and all answers, at or above each threshold, the highest first.
+
+    Answers of equal score share a threshold.
+
+    Args:
+        scores: of each answer, [N].
+        right: whether the answer is right, [N].
+
+    >>> right, answers = threshold_counts(np.array([0.5, 0.9, 0.5]), np.array([True, True, False]))
+    >>> right.tolist(), answers.tolist()
+    ([1, 2], [1, 3])
+    """
+    order = np.argsort(-scores, kind="stable")
+    scores = scores[order]
+    last = np.ones(len(scores), dtype=bool)  # of the answers with equal score
+    last[:-1] = scores[1:] != scores[:-1]
+    return np.cumsum(right[order])[last], np.flatnonzero(last) + 1
 
 
 def chosen_classes(chosen: Bool) -> Ragged:

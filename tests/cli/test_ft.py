@@ -79,8 +79,8 @@ def test_rare_labels_and_lines_without_one_are_left_out(ft, tmp_path):
     (tmp_path / "t.txt").write_bytes(rows)
     ft("supervised", "-input", "t.txt", "-output", "m", "-minCountLabel", "2", *QUICK)
     file = read_file("m.bin")
-    assert sorted(file.labels) == [b"__label__a", b"__label__b"]
-    assert {b"\xff", b"no", b"w"} <= set(file.words)
+    assert sorted(file.dictionary.labels) == [b"__label__a", b"__label__b"]
+    assert {b"\xff", b"no", b"w"} <= set(file.dictionary.words)
 
 
 # --- refusals
@@ -99,7 +99,11 @@ def test_rare_labels_and_lines_without_one_are_left_out(ft, tmp_path):
         (["-inputt", "x"], 2, "unknown argument: -inputt; did you mean '-input'?"),
         (["-wordngrams", "2"], 2, "unknown argument: -wordngrams; did you mean '-wordNgrams'?"),
         (["lr", "2"], 2, "unknown argument: lr; did you mean '-lr'?"),
-        (["-autotune-validation", "v"], 1, "-autotune-validation: there is no autotune here; look"),
+        (
+            ["-autotune-validation", "v"],
+            1,
+            "-autotune-validation: autotune is not supported; search",
+        ),
         (["-autotune-metric", "f1"], 1, "`fasttext-app tune`"),
         (["-pretrainedVectors", "no.vec"], 1, "no.vec: no such file"),
         (["-minCount", "9999"], 1, "none of the 600 training texts has a word"),
@@ -115,7 +119,7 @@ def test_a_refusal_names_the_flag(ft, data, tmp_path, flags, code, message):
 @pytest.mark.parametrize("command", ["skipgram", "cbow"])
 def test_word_vectors_are_not_trained(ft, command):
     _, notes = ft(command, "-input", "x", "-output", "y", "-dim", "3", code=1)
-    assert notes.startswith(f"error: {command}: this program trains classifiers; ")
+    assert notes.startswith(f"error: {command}: this program trains classifiers only; ")
 
 
 def test_bad_places_are_refused_before_the_work(ft, data, tmp_path):
@@ -152,7 +156,7 @@ def test_a_pruned_model_learns_again(ft, data, trained, original):
     assert size.startswith("Size: ")
     whole = original.load_model("m.bin").test(str(data))[1]
     assert score == f"P@1 on {data}: {whole:.3f}, now {after:.3f}"
-    assert read_file("m.ftz").settings.epoch == 20
+    assert read_file("m.ftz").args.epoch == 20
     ours = compat.load_model("m.ftz")
     assert ours.test(data) == model.test(str(data))
 
@@ -323,7 +327,7 @@ def test_a_file_that_is_no_model_is_refused(app_run, data, trained):
     assert refused.stderr == f"error: {data}: is neither a model directory nor a fastText file\n"
     (data.parent / "cut.bin").write_bytes((data.parent / "m.bin").read_bytes()[:99])
     assert (
-        "cut.bin: is not a whole fastText model: "
+        "cut.bin: is not a valid fastText model: "
         in app_run("predict", "cut.bin", "text", code=1).stderr
     )
     assert "no such model directory" in app_run("predict", "none.bin", "text", code=1).stderr
@@ -365,4 +369,4 @@ def test_training_starts_from_the_vectors_of_a_file(app_run, ft, data, original,
 def test_vectors_of_another_dimension_are_refused(ft, data, trained):
     flags = ("-dim", "4", "-pretrainedVectors", "m.bin")
     _, notes = ft("supervised", "-input", data, "-output", "n", *QUICK, *flags, code=1)
-    assert notes == "error: m.bin: the vectors have 10 numbers; set -dim = 10\n"
+    assert notes == "error: m.bin: its vectors have dimension 10; set -dim = 10\n"

@@ -550,10 +550,10 @@ def test_pretrained_vectors_are_where_training_starts(labeled_file, labeled_rows
         ({"word_ngrams": 2, "wordNgrams": 3}, "wordNgrams: is given twice"),
         (
             {"autotuneValidationFile": "v.txt"},
-            "autotuneValidationFile: there is no autotune here; look for good settings with "
+            "autotuneValidationFile: autotune is not supported; search for good settings with "
             "`fasttext-app tune`, ",
         ),
-        ({"autotuneDuration": 5}, "autotuneDuration: there is no autotune here; "),
+        ({"autotuneDuration": 5}, "autotuneDuration: autotune is not supported; "),
         ({"loss": "hinge"}, "loss: must be 'softmax', 'ova', 'ns', 'hs' or 'adaptive'"),
         ({"dim": 0}, "dim: must be greater than or equal to 1 (got 0)"),
         ({"epoch": 0}, "epoch: must be greater than or equal to 1"),
