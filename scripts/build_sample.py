@@ -1,11 +1,13 @@
 """Build the sample data set: Debian package descriptions labeled by archive section.
 
-The input is any Debian ``Packages`` index, and the ``Translation-en`` index beside it when the
-``Packages`` file holds only the one-line descriptions (as it does in the Debian archive).  The
-output is ``train.csv`` and ``test.csv`` with the columns ``package,label,text``.  The split is
-made by source package, so that no source has rows on both sides, and equal input gives
-byte-identical output.  Only the standard library is used; ``.lz4`` files, as apt stores them,
-are read through the ``lz4`` command or apt's own helper.
+    python scripts/build_sample.py PACKAGES --translation TRANSLATION-EN --output data/sample
+
+PACKAGES is a Debian ``Packages`` index. TRANSLATION-EN is the ``Translation-en`` index that belongs
+to it, needed where ``Packages`` has only one-line descriptions, as in the Debian archive. The
+output is ``train.csv`` and ``test.csv`` with the columns ``package,label,text``. The split is by
+source package, so no source has rows in both files. Equal input gives byte-identical output. Only
+the standard library is used; ``.lz4`` files, as apt stores them, are read through the ``lz4``
+command or apt's helper.
 """
 
 from __future__ import annotations
@@ -41,25 +43,25 @@ SECTIONS = (
     "sound",
     "web",
 )
-"""The sections taken, each one a label."""
+"""The sections to take; each is a label."""
 
 SECTION_CAP = 600
-"""Most rows of one section."""
+"""The maximum number of rows per section."""
 
 SOURCE_CAP = 3
-"""Most rows of one source package in one section."""
+"""The maximum number of rows per source package and section."""
 
 TEXT_CAP = 600
-"""Most characters of one text, cut between words."""
+"""The maximum number of characters per text; a longer text is cut between words."""
 
 TEXT_MIN = 60
-"""Fewest characters of one text; a shorter one says too little."""
+"""The minimum number of characters per text; a shorter one says too little."""
 
 TEST_SHARE = 0.2
-"""Share of the source packages that goes to the test file."""
+"""The fraction of source packages that go to the test file."""
 
 NEAR_DUPLICATE = 0.5
-"""Two texts whose words overlap by this much (Jaccard) count as one."""
+"""The Jaccard similarity of their words at which two texts count as duplicates."""
 
 HEADER = ("package", "label", "text")
 APT_HELPER = "/usr/lib/apt/apt-helper"
@@ -83,12 +85,12 @@ Stanza = dict[str, str]
 
 
 class BuildError(Exception):
-    """An input that no data set can be built from; the message is for the user."""
+    """Input that no data set can be built from; the message is for the user."""
 
 
 @dataclass(frozen=True)
 class Description:
-    """One binary package as the indexes describe it."""
+    """One binary package, as the indexes describe it."""
 
     package: str
     source: str
@@ -99,7 +101,7 @@ class Description:
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the data set, with the source package that decides its side."""
+    """One row of the data set, with the source package that decides its split."""
 
     package: str
     source: str
@@ -113,7 +115,7 @@ class Row:
 
 
 def read_index(path: Path) -> str:
-    """Return the text of an index file, decompressed by what its first bytes say it is."""
+    """Return the text of an index file; its first bytes say how it is compressed."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -128,28 +130,30 @@ def read_index(path: Path) -> str:
 
 
 def _decompress(path: Path, data: bytes) -> bytes:
-    """Undo gzip, xz, bzip2 or lz4; plain data is returned as it is."""
-    known: tuple[tuple[bytes, Callable[[bytes], bytes]], ...] = (
+    """Decompress gzip, xz, bzip2 or lz4; return other data unchanged."""
+    formats: tuple[tuple[bytes, Callable[[bytes], bytes]], ...] = (
         (b"\x1f\x8b", gzip.decompress),
         (b"\xfd7zXZ\x00", lzma.decompress),
         (b"BZh", bz2.decompress),
         (b"\x04\x22\x4d\x18", lambda _: _read_lz4(path)),
     )
-    for magic, decompress in known:
+    for magic, decompress in formats:
         if data.startswith(magic):
             return decompress(data)
     return data
 
 
 def _read_lz4(path: Path) -> bytes:
-    """Decompress an lz4 file with the lz4 command, or apt's helper where there is none."""
+    """Decompress an lz4 file with the lz4 command, or with apt's helper if there is none."""
     target = str(path.resolve())
     if shutil.which("lz4"):
         command = ["lz4", "-dcq", target]
     elif Path(APT_HELPER).exists():
         command = [APT_HELPER, "cat-file", target]
     else:
-        raise BuildError(f"{path} is lz4-compressed: install the lz4 command, or decompress it")
+        raise BuildError(
+            f"{path} is lz4-compressed; install the lz4 command, or decompress the file"
+        )
     result = subprocess.run(command, capture_output=True, check=False)
     if result.returncode != 0:
         raise ValueError(f"{command[0]} failed with status {result.returncode}")
@@ -159,24 +163,26 @@ def _read_lz4(path: Path) -> bytes:
 def parse_stanzas(text: str) -> Iterator[Stanza]:
     """Yield each stanza as a mapping of lower-case field names to values.
 
-    The lines of a multi-line value are joined with line ends, their indentation kept.
+    The lines of a multi-line value keep their line ends and their indentation.
     """
     stanza: Stanza = {}
     field = ""
-    for number, ended in enumerate(io.StringIO(text, newline="\n"), start=1):
-        line = ended.rstrip("\r\n")
+    for line_number, raw_line in enumerate(io.StringIO(text, newline="\n"), start=1):
+        line = raw_line.rstrip("\r\n")
         if not line.strip():
             if stanza:
                 yield stanza
             stanza, field = {}, ""
         elif line[0] in " \t":
             if not field:
-                raise BuildError(f"line {number} continues a field, but none was begun")
+                raise BuildError(
+                    f"line {line_number} continues a field, but there is none before it"
+                )
             stanza[field] += "\n" + line
         else:
             name, colon, value = line.partition(":")
             if not colon or not name.strip():
-                raise BuildError(f"line {number} is neither a field nor a continuation")
+                raise BuildError(f"line {line_number} is neither a field nor a continuation")
             field = name.strip().lower()
             stanza[field] = value.strip()
     if stanza:
@@ -184,7 +190,7 @@ def parse_stanzas(text: str) -> Iterator[Stanza]:
 
 
 def read_stanzas(path: Path) -> Iterator[Stanza]:
-    """Yield the stanzas of an index file, naming the file in any error."""
+    """Yield the stanzas of an index file; an error names the file."""
     text = read_index(path)
     try:
         yield from parse_stanzas(text)
@@ -194,22 +200,22 @@ def read_stanzas(path: Path) -> Iterator[Stanza]:
 
 def long_descriptions(stanzas: Iterable[Stanza]) -> dict[str, str]:
     """Map each Description-md5 to the English description of a Translation-en index."""
-    found: dict[str, str] = {}
+    descriptions: dict[str, str] = {}
     for stanza in stanzas:
         text = stanza.get("description-en") or stanza.get("description")
         if text and stanza.get("description-md5"):
-            found[stanza["description-md5"]] = text
-    return found
+            descriptions[stanza["description-md5"]] = text
+    return descriptions
 
 
 def source_name(stanza: Stanza) -> str:
-    """Return the source package, without the version the field may give in parentheses."""
+    """Return the source package, without the version that may follow in parentheses."""
     source = stanza.get("source", "").partition("(")[0].strip()
     return source or stanza["package"]
 
 
 def split_paragraphs(lines: Sequence[str]) -> tuple[str, ...]:
-    """Join the lines of a long description into paragraphs, parted by the ' .' markers."""
+    """Join the lines of a long description into paragraphs; lines with ' .' separate them."""
     paragraphs: list[list[str]] = [[]]
     for line in lines:
         if line.strip() == ".":
@@ -223,25 +229,25 @@ def split_paragraphs(lines: Sequence[str]) -> tuple[str, ...]:
 def read_descriptions(
     stanzas: Iterable[Stanza], translations: dict[str, str], sections: Iterable[str]
 ) -> list[Description]:
-    """Describe the packages of the wanted sections, each name once, in a fixed order."""
-    wanted = set(sections)
-    found: dict[str, Description] = {}
+    """Return the packages of the sections, each name once, in a fixed order."""
+    section_names = set(sections)
+    descriptions: dict[str, Description] = {}
     for stanza in stanzas:
         name = stanza.get("package", "")
         section = stanza.get("section", "").rpartition("/")[2]
-        if not name or name in found or section not in wanted:
+        if not name or name in descriptions or section not in section_names:
             continue
         text = stanza.get("description-en") or stanza.get("description", "")
         text = translations.get(stanza.get("description-md5", ""), text)
         synopsis, *lines = text.split("\n")
-        found[name] = Description(
+        descriptions[name] = Description(
             name, source_name(stanza), section, squeeze(synopsis), split_paragraphs(lines)
         )
-    return sorted(found.values(), key=_preference)
+    return sorted(descriptions.values(), key=_preference)
 
 
 def _preference(item: Description) -> tuple[str, int, str]:
-    """Sort by source, the package that bears the source's name first."""
+    """Sort by source; the package named like its source comes first."""
     return item.source, int(item.package != item.source), item.package
 
 
@@ -251,58 +257,55 @@ def _preference(item: Description) -> tuple[str, int, str]:
 
 
 def squeeze(text: str) -> str:
-    """Drop control characters and make each run of white space one space."""
+    """Replace control characters and runs of white space with one space."""
     return " ".join(_CONTROL.sub(" ", text).split())
 
 
 def shorten(text: str, limit: int = TEXT_CAP) -> str:
-    """Cut a text between words so that it has at most ``limit`` characters."""
+    """Cut a text between words, to at most ``limit`` characters."""
     if len(text) <= limit:
         return text
     return text[: limit + 1].rpartition(" ")[0].rstrip()
 
 
-def own_paragraphs(paragraphs: Sequence[str]) -> tuple[str, ...]:
-    """Leave out the paragraphs on packaging; the first one is the description proper."""
+def descriptive_paragraphs(paragraphs: Sequence[str]) -> tuple[str, ...]:
+    """Drop paragraphs about packaging; the first one is always kept."""
     rest = (part for part in paragraphs[1:] if not _BOILERPLATE.match(part))
     return (*paragraphs[:1], *rest)
 
 
 def make_text(item: Description) -> str:
     """Return the text of a package: its short description, then its long one."""
-    return shorten(" ".join((item.synopsis, *own_paragraphs(item.paragraphs))))
+    return shorten(" ".join((item.synopsis, *descriptive_paragraphs(item.paragraphs))))
 
 
 def words_of(text: str) -> frozenset[str]:
-    """Return the words of a text, without case, digits or punctuation."""
+    """Return the words of a text, ignoring case, digits and punctuation."""
     return frozenset(_NOT_LETTER.sub(" ", text.casefold()).split())
 
 
 class SeenTexts:
-    """The texts taken so far, to tell whether another one is nearly the same.
+    """The texts so far, indexed to find near duplicates.
 
-    Two sets of words that overlap enough must share one of the first words of each, in whatever
-    order all sets are sorted (here long, hence rare, words first).  Only texts that do are
-    compared.
+    Sort the words of every text by the same rule (here long words first, as they are rare). Two
+    texts that overlap enough must share one of their first words, so only those are compared. This
+    is the prefix filter of set-similarity joins.
     """
 
     def __init__(self, limit: float = NEAR_DUPLICATE) -> None:
-        """Begin with no text; ``limit`` is the Jaccard similarity that counts as the same."""
+        """Start empty; ``limit`` is the Jaccard similarity that makes two texts duplicates."""
         self.limit = limit
         self._texts: list[frozenset[str]] = []
         self._by_word: dict[str, list[int]] = defaultdict(list)
 
     def add_new(self, text: str) -> bool:
-        """Add a text unless it nearly equals one that is there; tell whether it was added.
-
-        A text without any word is not added either.
-        """
+        """Add a text and return True, unless it has no words or duplicates an earlier one."""
         words = words_of(text)
         if not words:
             return False
         first = self._first_words(words)
-        candidates = {number for word in first for number in self._by_word.get(word, ())}
-        if any(self._same(words, self._texts[number]) for number in candidates):
+        candidates = {index for word in first for index in self._by_word.get(word, ())}
+        if any(self._similar(words, self._texts[index]) for index in candidates):
             return False
         for word in first:
             self._by_word[word].append(len(self._texts))
@@ -314,21 +317,21 @@ class SeenTexts:
         needed = math.ceil(self.limit * len(words))
         return sorted(words, key=lambda word: (-len(word), word))[: len(words) - needed + 1]
 
-    def _same(self, left: frozenset[str], right: frozenset[str]) -> bool:
-        """Tell whether the Jaccard similarity reaches the limit."""
+    def _similar(self, left: frozenset[str], right: frozenset[str]) -> bool:
+        """Return whether the Jaccard similarity reaches the limit."""
         shared = len(left & right)
         return shared >= self.limit * (len(left) + len(right) - shared)
 
 
 def usable(item: Description) -> bool:
-    """Tell whether a package is more than a companion or a pointer to another package."""
+    """Return whether a package is more than a companion or a pointer to another package."""
     if not item.synopsis or not item.paragraphs or _SKIPPED_NAME.search(item.package):
         return False
     return not _POINTER.search(f"{item.synopsis} {item.paragraphs[0]}")
 
 
 def make_rows(descriptions: Iterable[Description]) -> list[Row]:
-    """Turn descriptions into rows, without duplicates and with few rows of one source."""
+    """Turn descriptions into rows, without duplicates and with few rows per source."""
     per_source: Counter[tuple[str, str]] = Counter()
     seen = SeenTexts()
     rows: list[Row] = []
@@ -342,34 +345,34 @@ def make_rows(descriptions: Iterable[Description]) -> list[Row]:
 
 
 # ---------------------------------------------------------------------------------------------
-# Choosing and splitting the rows
+# Selecting and splitting the rows
 # ---------------------------------------------------------------------------------------------
 
 
 def stable_hash(purpose: str, name: str) -> int:
-    """Return a 64-bit number that depends on nothing but the two strings."""
+    """Return a 64-bit number that depends only on the two strings."""
     digest = hashlib.sha256(f"{purpose}:{name}".encode()).digest()
     return int.from_bytes(digest[:8], "big")
 
 
 def in_test(source: str) -> bool:
-    """Tell whether a source package belongs to the test file."""
+    """Return whether a source package belongs in the test file."""
     return stable_hash("split", source) < TEST_SHARE * 2**64
 
 
 def cap_sections(rows: Iterable[Row], cap: int) -> list[Row]:
-    """Keep at most ``cap`` rows of each section, picked by hash; the result is shuffled so."""
-    taken: Counter[str] = Counter()
-    kept: list[Row] = []
+    """Keep at most ``cap`` rows per section, in the order of a hash of the package name."""
+    per_section: Counter[str] = Counter()
+    capped: list[Row] = []
     for row in sorted(rows, key=lambda r: (stable_hash("order", r.package), r.package)):
-        if taken[row.label] < cap:
-            taken[row.label] += 1
-            kept.append(row)
-    return kept
+        if per_section[row.label] < cap:
+            per_section[row.label] += 1
+            capped.append(row)
+    return capped
 
 
 def split_rows(rows: Iterable[Row]) -> tuple[list[Row], list[Row]]:
-    """Part the rows into train and test by source package."""
+    """Split the rows into train and test by source package."""
     train: list[Row] = []
     test: list[Row] = []
     for row in rows:
@@ -380,7 +383,7 @@ def split_rows(rows: Iterable[Row]) -> tuple[list[Row], list[Row]]:
 def build(
     packages: Path, translation: Path | None, sections: Sequence[str], cap: int
 ) -> tuple[list[Row], list[Row]]:
-    """Read the indexes and return the rows of the train and the test file."""
+    """Read the indexes; return the rows of the train and of the test file."""
     translations = long_descriptions(read_stanzas(translation)) if translation else {}
     if translation and not translations:
         raise BuildError(f"{translation} has no English descriptions")
@@ -391,14 +394,14 @@ def build(
         raise BuildError(
             f"{translation} describes no package of {packages}"
             if translation
-            else f"{packages} has no long descriptions: give its Translation-en index"
+            else f"{packages} has no long descriptions; pass its index with --translation"
         )
     train, test = split_rows(cap_sections(make_rows(descriptions), cap))
     if not train or not test:
         raise BuildError(f"{packages} has too few descriptions for a train and a test file")
-    strays = {row.label for row in test} - {row.label for row in train}
-    if strays:
-        raise BuildError(f"no row for training in: {', '.join(sorted(strays))}")
+    untrained = {row.label for row in test} - {row.label for row in train}
+    if untrained:
+        raise BuildError(f"no training rows in the sections {', '.join(sorted(untrained))}")
     return train, test
 
 
@@ -417,7 +420,7 @@ def to_csv(rows: Iterable[Row]) -> bytes:
 
 
 def write_atomically(files: Mapping[Path, bytes]) -> None:
-    """Write all files under temporary names, then rename them: none is ever half there."""
+    """Write all files under temporary names, then rename them, so that none is ever partial."""
     temporary: dict[Path, Path] = {}
     try:
         for path, data in files.items():
@@ -434,7 +437,7 @@ def write_atomically(files: Mapping[Path, bytes]) -> None:
 
 
 def write_files(output: Path, train: Iterable[Row], test: Iterable[Row]) -> None:
-    """Write train.csv and test.csv into a folder, which is made where there is none."""
+    """Write train.csv and test.csv into a folder, which is created if needed."""
     files = {output / "train.csv": to_csv(train), output / "test.csv": to_csv(test)}
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -444,19 +447,22 @@ def write_files(output: Path, train: Iterable[Row], test: Iterable[Row]) -> None
 
 
 def summary(train: Sequence[Row], test: Sequence[Row]) -> str:
-    """Return the row counts by section, and what guessing the commonest section scores."""
-    in_train = Counter(row.label for row in train)
-    in_tests = Counter(row.label for row in test)
+    """Return the row counts by section, and the accuracy of always guessing the largest one."""
+    train_counts = Counter(row.label for row in train)
+    test_counts = Counter(row.label for row in test)
     lines = [f"{'section':<14}{'train':>7}{'test':>7}"]
-    lines += [f"{label:<14}{in_train[label]:>7}{in_tests[label]:>7}" for label in sorted(in_train)]
+    lines += [
+        f"{label:<14}{train_counts[label]:>7}{test_counts[label]:>7}"
+        for label in sorted(train_counts)
+    ]
     lines.append(f"{'all':<14}{len(train):>7}{len(test):>7}")
-    guess = max(sorted(in_train), key=lambda label: in_train[label])
-    lines.append(f"majority guess ({guess}) on test: {in_tests[guess] / len(test):.2%}")
+    guess = max(sorted(train_counts), key=lambda label: train_counts[label])
+    lines.append(f"majority guess ({guess}) on test: {test_counts[guess] / len(test):.2%}")
     return "\n".join(lines)
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("packages", type=Path, metavar="PACKAGES", help="a Packages index")
     parser.add_argument(
@@ -464,10 +470,15 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--output", type=Path, default=Path("data/sample"), help="output folder")
     parser.add_argument(
-        "--sections", default=",".join(SECTIONS), help="sections, parted by commas (%(default)s)"
+        "--sections",
+        default=",".join(SECTIONS),
+        help="comma-separated sections (default: %(default)s)",
     )
     parser.add_argument(
-        "--cap", type=int, default=SECTION_CAP, help="most rows of a section (%(default)s)"
+        "--cap",
+        type=int,
+        default=SECTION_CAP,
+        help="maximum rows per section (default: %(default)s)",
     )
     return parser.parse_args(arguments)
 
@@ -478,7 +489,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sections = [name.strip() for name in options.sections.split(",") if name.strip()]
     try:
         if not sections or options.cap < 1:
-            raise BuildError("--sections needs a name, and --cap a number above 0")
+            raise BuildError("--sections needs at least one name, and --cap a number above 0")
         train, test = build(options.packages, options.translation, sections, options.cap)
         write_files(options.output, train, test)
     except BuildError as error:

@@ -1,11 +1,11 @@
-"""Make support tickets of several labels each, some common and some rare, as CSV files.
+"""Generate support tickets with one or more labels each, some common and some rare, as CSV files.
 
     python scripts/make_multi_label.py FOLDER [--rows 6000] [--seed 0]
 
-Writes FOLDER/train.csv, validation.csv and test.csv (two thirds, a sixth, a sixth) with the columns
-`text` and `label`; labels are parted by `|`. The same seed gives the same bytes. A ticket has a few
-words of each of its labels, everyday words, and a few words of labels that it may not have, so that
-no model can be right about all of them.
+Writes FOLDER/train.csv, validation.csv and test.csv (two thirds, a sixth, a sixth of the rows) with
+the columns `text` and `label`, where `|` separates the labels. The same seed gives the same bytes.
+A ticket mixes a few words of each of its labels with everyday words and a few words of any topic,
+so that no model can classify every ticket correctly.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ TOPICS = {
 EVERYDAY = """hello please help me with the this is a my i you we since yesterday today again still
 not can could when after before and but from thanks regards problem question why how it was have
 been"""
-STRAY = 2  # words of any topic in every ticket, at most
+MAX_STRAY_WORDS = 2
 
 
-def ticket(chance: random.Random) -> tuple[str, list[str]]:
+def ticket(generator: random.Random) -> tuple[str, list[str]]:
     """Return a text and its labels, at least one."""
     labels: list[str] = []
     while not labels:
-        labels = [name for name, (rate, _) in TOPICS.items() if chance.random() < rate]
-    words = chance.choices(EVERYDAY.split(), k=chance.randint(6, 14))
+        labels = [name for name, (share, _) in TOPICS.items() if generator.random() < share]
+    words = generator.choices(EVERYDAY.split(), k=generator.randint(6, 14))
     for name in labels:
-        words += chance.choices(TOPICS[name][1].split(), k=chance.randint(1, 4))
-    for _ in range(chance.randint(0, STRAY)):
-        words.append(chance.choice(chance.choice(list(TOPICS.values()))[1].split()))
-    chance.shuffle(words)
+        words += generator.choices(TOPICS[name][1].split(), k=generator.randint(1, 4))
+    for _ in range(generator.randint(0, MAX_STRAY_WORDS)):
+        words.append(generator.choice(generator.choice(list(TOPICS.values()))[1].split()))
+    generator.shuffle(words)
     return " ".join(words), labels
 
 
@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=6000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    chance = random.Random(options.seed)
+    generator = random.Random(options.seed)
     options.folder.mkdir(parents=True, exist_ok=True)
     sixth = options.rows // 6
     splits = {"train": options.rows - 2 * sixth, "validation": sixth, "test": sixth}
@@ -62,7 +62,7 @@ def main() -> None:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(["text", "label"])
             for _ in range(rows):
-                text, labels = ticket(chance)
+                text, labels = ticket(generator)
                 writer.writerow([text, "|".join(labels)])
         print(f"wrote {rows:,} rows to {path}")
 

@@ -1,4 +1,4 @@
-"""Draw docs/images/session.svg: a terminal session, run for real, as the README shows it.
+"""Draw docs/images/session.svg, a terminal session, from commands that it runs.
 
 python scripts/make_recording.py
 """
@@ -26,15 +26,14 @@ SESSION = (
 
 
 def main() -> None:
-    """Run the session in an empty folder, and save what it shows."""
+    """Run the session in an empty folder, and draw its output."""
     console = Console(record=True, width=WIDTH, file=open(os.devnull, "w"))  # noqa: PTH123, SIM115
     environment = os.environ | {"COLUMNS": str(WIDTH), "NO_COLOR": "1"}
     with tempfile.TemporaryDirectory() as folder:
         for line in SESSION:
             console.print(Text(f"$ {line}", style="bold green"))
-            command = [sys.executable, "-m", "fasttext_app", *shlex.split(line)[1:]]
-            done = subprocess.run(
-                command,
+            result = subprocess.run(
+                [sys.executable, "-m", "fasttext_app", *shlex.split(line)[1:]],
                 cwd=folder,
                 env=environment,
                 stdout=subprocess.PIPE,
@@ -42,7 +41,7 @@ def main() -> None:
                 text=True,
                 check=True,
             )
-            console.print(Text(done.stdout.rstrip() + "\n"))
+            console.print(Text(result.stdout.rstrip() + "\n"))
     TARGET.parent.mkdir(parents=True, exist_ok=True)
     console.save_svg(str(TARGET), title="fasttext-app", unique_id="session")
     print(f"wrote {TARGET}")

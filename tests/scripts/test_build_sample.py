@@ -1,4 +1,4 @@
-"""Tests of scripts/build_sample.py, and of the data set it built for the project."""
+"""`scripts/build_sample.py`, and the data set that it built for this project."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SAMPLE = ROOT / "data" / "sample"
 
 
 def _load_script() -> ModuleType:
-    """Import the script, which lies outside any package."""
+    """Import the script, which is not part of a package."""
     path = ROOT / "scripts" / "build_sample.py"
     spec = importlib.util.spec_from_file_location("build_sample", path)
     assert spec is not None
@@ -76,14 +76,14 @@ Description-en: reads electronic mail
 
 
 def _words(seed: str, count: int = 20) -> str:
-    """Return made-up words that no other seed gives."""
+    """Return made-up words that are unique to the seed."""
     letters = str.maketrans("0123456789", "ghijklmnop")
     digests = (hashlib.sha256(f"{seed} {n}".encode()).hexdigest() for n in range(count))
     return " ".join(digest.translate(letters)[:8] for digest in digests)
 
 
 def _stanza(package: str, section: str, source: str = "", body: str = "") -> str:
-    """Return a stanza with its long description inside."""
+    """Return a stanza that includes its long description."""
     lines = [f"Package: {package}", f"Section: {section}"]
     lines += [f"Source: {source}"] if source else []
     lines += [f"Description: about {package}", f" {body or _words(package)}", ""]
@@ -96,7 +96,7 @@ def _index(path: Path, stanzas: Iterable[str]) -> Path:
 
 
 def _many() -> list[str]:
-    """Return stanzas of 40 sources with two binary packages each."""
+    """Return the stanzas of 40 sources with two binary packages each."""
     return [
         _stanza(f"{section}-{kind}{number}", section, source=f"src-{section}{number} (1.0)")
         for section in ("games", "mail")
@@ -146,7 +146,7 @@ def test_text_is_cut_between_words() -> None:
     assert build_sample.shorten("one two three", 7) == "one two"
 
 
-def test_control_characters_and_white_space_are_squeezed() -> None:
+def test_control_characters_and_white_space_become_one_space() -> None:
     assert build_sample.squeeze(" a\x00b\t\n c\u00a0d ") == "a b c d"
 
 
@@ -164,7 +164,7 @@ def test_duplicates_are_dropped(tmp_path: Path) -> None:
     assert [row.package for row in rows] == ["copy", "other"]
 
 
-def test_one_source_gives_few_rows_its_namesake_first(tmp_path: Path) -> None:
+def test_one_source_gives_few_rows_with_its_namesake_first(tmp_path: Path) -> None:
     names = ["suite-a", "suite-b", "suite-c", "suite", "suite-dev"]
     index = _index(tmp_path / "Packages", [_stanza(n, "games", source="suite") for n in names])
     stanzas = build_sample.read_stanzas(index)
@@ -175,17 +175,17 @@ def test_one_source_gives_few_rows_its_namesake_first(tmp_path: Path) -> None:
 def test_near_duplicates_are_found_exactly() -> None:
     texts = [_words(f"pool {n % 7}", 12 + n % 5) + " " + _words(str(n), n % 9) for n in range(60)]
     seen = build_sample.SeenTexts(0.5)
-    kept: list[frozenset[str]] = []
+    added: list[frozenset[str]] = []
     for text in texts:
         words = build_sample.words_of(text)
-        expected = all(len(words & k) < 0.5 * len(words | k) for k in kept)
-        assert seen.add_new(text) is expected
-        if expected:
-            kept.append(words)
-    assert 7 <= len(kept) < len(texts)
+        is_new = all(len(words & earlier) < 0.5 * len(words | earlier) for earlier in added)
+        assert seen.add_new(text) is is_new
+        if is_new:
+            added.append(words)
+    assert 7 <= len(added) < len(texts)
 
 
-def test_no_source_is_on_both_sides(tmp_path: Path) -> None:
+def test_no_source_is_in_both_files(tmp_path: Path) -> None:
     index = _index(tmp_path / "Packages", _many())
     assert _build(index, tmp_path / "out") == 0
     train, test = (
@@ -283,7 +283,7 @@ def test_output_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFix
     assert "cannot write to" in capsys.readouterr().err
 
 
-def test_committed_data_is_sound() -> None:
+def test_the_shipped_files_are_valid() -> None:
     files = {name: SAMPLE / f"{name}.csv" for name in ("train", "test")}
     assert sum(path.stat().st_size for path in files.values()) < 2_000_000
     rows = {name: _read(path) for name, path in files.items()}
@@ -305,7 +305,7 @@ def test_committed_data_is_sound() -> None:
     assert 0.15 < len(rows["test"]) / len(packages) < 0.25
 
 
-def test_readme_gives_the_counts_of_the_data() -> None:
+def test_the_readme_has_the_row_counts_of_the_files() -> None:
     readme = (SAMPLE / "README.md").read_text(encoding="utf-8")
     train, test = (
         Counter(row["label"] for row in _read(SAMPLE / f"{name}.csv")) for name in ("train", "test")
