@@ -23,7 +23,7 @@ from fasttext_app.inference.classifier import TextClassifier
 from fasttext_app.pipeline import train
 from fasttext_app.text.tfidf import tfidf_weights
 from fasttext_app.training.events import EpochEnd, StepEnd
-from fasttext_app.training.optim.stepper import Stepper
+from fasttext_app.training.optim.step import Step
 from fasttext_app.training.prepare import prepare
 from fasttext_app.training.trainer import Trainer
 
@@ -484,7 +484,7 @@ def test_ctrl_c_before_the_first_step_ends_it_all(monkeypatch):
     def interrupted(*arguments: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Stepper, "train", interrupted)
+    monkeypatch.setattr(Step, "train", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run()
 

@@ -30,8 +30,8 @@ from fasttext_app.training.events import (
 )
 from fasttext_app.training.loader import epoch
 from fasttext_app.training.losses import build_loss, is_plain
+from fasttext_app.training.optim.build import build_step
 from fasttext_app.training.optim.schedules import lr_factor
-from fasttext_app.training.optim.stepper import Stepper
 from fasttext_app.training.token_dropout import TokenDropout
 from fasttext_app.training.validation import Validator
 
@@ -96,7 +96,7 @@ class Trainer:
         self._validator = Validator(config, labels, label_sets)
         self._draws = torch.Generator().manual_seed(config.trainer.seed)
         loss = build_loss(config, labels.counts, label_sets, self._draws)
-        self._stepper = Stepper(model, config, loss, plain=is_plain(config, label_sets))
+        self._step = build_step(model, config, loss, plain=is_plain(config, label_sets))
         self._order = torch.Generator().manual_seed(config.trainer.seed)
         self._epoch_order = self._order.get_state()  # as the epoch began
         self._at, self._outcome = _Position(), TrainOutcome()
@@ -188,10 +188,10 @@ class Trainer:
         reads_at_once = not self.model.embedding.weight.is_cuda  # there, reading waits for it
         rate, seed = self.config.trainer.token_dropout, self.config.trainer.seed
         dropout = TokenDropout(rate, seed).within(at.epoch) if rate else None
-        grouping = self._stepper.grouping
+        grouping = self._step.grouping
         for batch in epoch(train, batch_size, self._order, grouping, at.step, dropout):
             rate = self._rate((at.epoch - 1) * steps + at.step, steps)
-            unread.append((self._stepper.train(batch, rate), len(batch)))
+            unread.append((self._step.train(batch, rate), len(batch)))
             at.step, at.steps, at.texts = at.step + 1, at.steps + 1, at.texts + len(batch)
             at.seconds = time.perf_counter() - began
             report = at.step % report_every == 0 or at.step == steps
@@ -264,7 +264,7 @@ class Trainer:
             "order": self._epoch_order if self._at.step else self._order.get_state(),
             "draws": self._draws.get_state(),
             **_under("model", self.model.state_dict()),
-            **_under("optimizer", self._stepper.state()),
+            **_under("optimizer", self._step.state()),
             **_under("best", self._best.saved or {}),
         }
         return Snapshot(progress, {name: value.cpu() for name, value in tensors.items()})
@@ -278,7 +278,7 @@ class Trainer:
         self._order.set_state(tensors["order"])
         self._draws.set_state(tensors["draws"])
         self.model.load_state_dict(_of("model", tensors))
-        self._stepper.load_state(_of("optimizer", tensors))
+        self._step.load_state(_of("optimizer", tensors))
         self._best.epoch, self._best.score = progress["best_epoch"], tuple(progress["best_score"])
         self._best.saved = _of("best", tensors) or None
 

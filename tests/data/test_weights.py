@@ -34,7 +34,6 @@ from fasttext_app.training.dataset import EncodedDataset
 from fasttext_app.training.loader import epoch
 from fasttext_app.training.losses import build_loss, is_plain
 from fasttext_app.training.optim.cuda_batches import cut_epoch
-from fasttext_app.training.optim.stepper import Stepper
 from fasttext_app.training.prepare import prepare, prepare_source
 from fasttext_app.training.trainer import Trainer
 
@@ -425,33 +424,6 @@ def test_a_dataset_of_the_hub_s_form_may_have_weights(tmp_path):
     table = open_source(config.data, weights=True).read("train")
     assert table["weight"].to_pylist() == list(weights)
     assert open_source(config.data).read("train").column_names == ["text", "label"]
-
-
-class KernelOfThePlainLoss:
-    """Stands for the step on CUDA where it does the loss itself."""
-
-    does_the_loss = True
-
-    def __init__(self) -> None:
-        self.calls: list[str] = []
-
-    def train(self, batch, rate):
-        self.calls.append("train")
-        return torch.zeros(())
-
-    def step(self, batch, gradient, rate):
-        self.calls.append("step")
-
-
-def test_a_kernel_of_the_plain_loss_is_not_asked_for_a_weighed_one():
-    config = resolve(flat_layer({"dim": 4}))
-    model = FastTextClassifier.from_config(config.model, 9, 3)
-    loss = build_loss(config, [1, 1, 1], None, torch.Generator())
-    stepper = Stepper(model, config, loss)
-    stepper.fused = KernelOfThePlainLoss()
-    for weighted in (False, True):
-        stepper.train(make_data(weighted=weighted).gather(torch.arange(4)), 0.1)
-    assert stepper.fused.calls == ["train", "step"]
 
 
 @pytest.mark.parametrize("name", ["focal_gamma", "bag_dropout"])

@@ -12,13 +12,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
+from fasttext_app.config.loading import flat_layer, resolve
 from fasttext_app.config.schema import OptimizerConfig
 from fasttext_app.core.device import torch_threads
 from fasttext_app.model.classifier import FastTextClassifier
-from fasttext_app.training.losses import LOSSES, losses_of_texts, one_vs_all, with_bag_dropout
+from fasttext_app.training.batch import Batch
+from fasttext_app.training.losses import (
+    LOSSES,
+    build_loss,
+    losses_of_texts,
+    one_vs_all,
+    with_bag_dropout,
+)
 from fasttext_app.training.optim.rules import torch_optimizers
 from fasttext_app.training.optim.schedules import SCHEDULES, lr_factor
-from fasttext_app.training.optim.stepper import set_lr
+from fasttext_app.training.optim.torch_step import TorchStep
 
 logit_rows = st.lists(
     st.lists(st.floats(-20, 20, width=32), min_size=3, max_size=3), min_size=1, max_size=5
@@ -217,12 +225,13 @@ def test_the_other_settings_reach_their_optimizer():
 
 
 @pytest.mark.parametrize(("name", "sparse"), COMBINATIONS)
-def test_set_rate_reaches_every_group(name, sparse):
-    optimizers = torch_optimizers(make_model(sparse=sparse), OptimizerConfig(name=name))
-    optimizers[0].add_param_group({"params": [torch.nn.Parameter(torch.zeros(2))]})
-    set_lr(optimizers, 0.0625)
-    rates = {group["lr"] for optimizer in optimizers for group in optimizer.param_groups}
-    assert rates == {0.0625}
+def test_the_learning_rate_of_a_step_reaches_every_parameter_group(name, sparse):
+    config = resolve(flat_layer({"name": name, "sparse": sparse, "dim": 4}))
+    step = TorchStep(make_model(sparse=sparse), config, build_loss(config, [1, 1, 1]))
+    step.optimizers[0].add_param_group({"params": [torch.nn.Parameter(torch.zeros(2))]})
+    step.train(Batch(torch.tensor([0, 1]), torch.tensor([0, 2]), torch.tensor([2])), 0.0625)
+    groups = [group for optimizer in step.optimizers for group in optimizer.param_groups]
+    assert {group["lr"] for group in groups} == {0.0625}
 
 
 def rates(schedule: str, steps: int, warmup: float = 0.0) -> list[float]:

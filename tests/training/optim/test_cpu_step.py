@@ -19,8 +19,10 @@ from fasttext_app.errors import ConfigError
 from fasttext_app.model.classifier import FastTextClassifier
 from fasttext_app.training.dataset import EncodedDataset
 from fasttext_app.training.optim.cpu_kernels import STEP_ROWS, load_kernels
+from fasttext_app.training.optim.cpu_step import CpuStep
 from fasttext_app.training.optim.rowwise_adagrad import RowwiseAdagrad
 from fasttext_app.training.optim.rules import OPTIMIZERS
+from fasttext_app.training.optim.torch_step import TorchStep
 from fasttext_app.training.trainer import Trainer
 
 ROWS, CLASSES = 12, 3
@@ -128,13 +130,13 @@ def test_what_the_fused_step_cannot_do_is_refused_or_left_to_torch(values):
         make_config(implementation="fused", **values)
     config = make_config(**values)
     model = FastTextClassifier.from_config(config.model, ROWS, CLASSES)
-    assert Trainer(model, config)._stepper.fused is None
+    assert isinstance(Trainer(model, config)._step, TorchStep)
 
 
 def test_auto_is_fused_where_it_can_be():
     config = make_config()
     model = FastTextClassifier.from_config(config.model, ROWS, CLASSES)
-    assert Trainer(model, config)._stepper.fused is not None
+    assert isinstance(Trainer(model, config)._step, CpuStep)
 
 
 @pytest.mark.parametrize("sparse", [True, False])

@@ -29,7 +29,8 @@ from fasttext_app.training.dataset import EncodedDataset
 from fasttext_app.training.loader import epoch
 from fasttext_app.training.losses import build_loss
 from fasttext_app.training.optim.cuda_batches import cut_epoch, sort_ids
-from fasttext_app.training.optim.fused_cuda import CudaStep
+from fasttext_app.training.optim.cuda_step import CudaStep
+from fasttext_app.training.optim.fused import FusedStep
 from fasttext_app.training.trainer import Trainer
 from tests.helpers import SCRIPTS
 
@@ -94,27 +95,19 @@ def make_model(config: Config, classes: int) -> FastTextClassifier:
     return model
 
 
+def make_step(model: FastTextClassifier, config: Config) -> CudaStep:
+    return CudaStep(model, config, build_loss(config, COUNTS[: model.linear.out_features]))
+
+
 def train_here(model: FastTextClassifier, data: EncodedDataset, config: Config) -> list[float]:
     """Train as the trainer would; return the losses, each the mean of a batch."""
-    smoothing = config.trainer.label_smoothing
-    fused = CudaStep(model, config.optimizer, config.model.loss, smoothing)
-    of_bags = build_loss(config, COUNTS[: model.linear.out_features])
+    step = make_step(model, config)
     order = torch.Generator().manual_seed(config.trainer.seed)
-    padding = model.embedding.padding_idx
-    grouping = Grouping(ROWS, config.model.mode == "mean", -1 if padding is None else padding)
     losses = []
     for _ in range(config.trainer.epochs):
-        for batch in cut_epoch(data, config.trainer.batch_size, order, grouping):
-            if fused.does_the_loss:
-                loss = fused.train(batch, config.optimizer.lr)
-            else:
-                with torch.no_grad():
-                    bags = model.embedding(batch.indices, batch.offsets, batch.per_sample_weights)
-                bags.requires_grad_()
-                loss = of_bags(model.linear, bags, batch.labels)
-                loss.backward()
-                fused.step(batch, bags.grad, config.optimizer.lr)
-            losses.append(float(loss.detach()))
+        for batch in cut_epoch(data, config.trainer.batch_size, order, step.grouping):
+            loss = step.train(batch, config.optimizer.lr)
+            losses.append(float(loss))
     return losses
 
 
@@ -176,9 +169,9 @@ def test_the_tails_of_an_adaptive_softmax_are_stepped_where_the_batch_has_them(n
 
 def test_a_large_linear_layer_is_left_to_torch(monkeypatch):
     config = make_config(dim=40)
-    assert CudaStep(make_model(config, 256), config.optimizer).does_the_loss
-    assert not CudaStep(make_model(config, 257), config.optimizer).does_the_loss
-    monkeypatch.setattr("fasttext_app.training.optim.fused_cuda.LARGEST_LAYER", 0)
+    assert CudaStep(make_model(config, 256), config, build_loss(config, [1] * 256)).in_one_pass
+    assert not CudaStep(make_model(config, 257), config, build_loss(config, [1] * 257)).in_one_pass
+    monkeypatch.setattr("fasttext_app.training.optim.cuda_step.LARGEST_LAYER", 0)
     check([[1, 2], [], [1, 1, 3]], name="adagrad", implementation="fused")
 
 
@@ -232,9 +225,21 @@ def test_a_batch_that_comes_unsorted_is_sorted_by_the_step():
     plain = Batch(sorted_batch.indices, sorted_batch.offsets, sorted_batch.labels)
     for batch in (sorted_batch, plain):
         model = make_model(config, CLASSES).to(DEVICE)
-        CudaStep(model, config.optimizer).train(batch, 0.1)
+        make_step(model, config).train(batch, 0.1)
         rows.append(model.embedding.weight.detach())
     assert torch.equal(*rows)
+
+
+def test_the_kernel_of_the_unweighted_loss_is_not_used_for_a_weighted_batch(monkeypatch):
+    config, used = make_config(), []
+    step = make_step(make_model(config, CLASSES).to(DEVICE), config)
+    data, loss = make_data([[1, 2], [3]], config, CLASSES, DEVICE), torch.zeros(())
+    monkeypatch.setattr(step, "_train_in_one_pass", lambda *_: used.append("kernel") or loss)
+    monkeypatch.setattr(FusedStep, "_train", lambda *_: used.append("autograd") or loss)
+    batch = data.gather(torch.arange(2, device=DEVICE))
+    step.train(batch, 0.1)
+    step.train(replace(batch, weights=torch.ones(2, device=DEVICE)), 0.1)
+    assert used == ["kernel", "autograd"]
 
 
 def test_it_is_the_same_to_the_bit_on_every_run():
@@ -304,7 +309,7 @@ def test_the_trainer_on_the_gpu_equals_that_on_the_cpu(name, kind):
     for device in ("cpu", "cuda"):
         model = make_model(config, CLASSES).to(device)
         trainer = Trainer(model, config)
-        assert isinstance(trainer._stepper.fused, CudaStep) == (device == "cuda")
+        assert isinstance(trainer._step, CudaStep) == (device == "cuda")
         outcome = trainer.fit(make_data(bags, config, CLASSES, device))
         weights = {key: value.cpu() for key, value in model.state_dict().items()}
         found.append((weights, outcome.history[-1].train_loss))
@@ -330,7 +335,7 @@ def test_rows_beyond_32_bit_addresses_are_stepped():
         torch.tensor([0], device="cuda"),
     )
     before = model.embedding.weight.detach()[[0, far, 1]].clone()
-    CudaStep(model, config.optimizer).train(batch, 0.5)
+    make_step(model, config).train(batch, 0.5)
     moved = (model.embedding.weight.detach()[[0, far, 1]] != before).all(dim=1)
     assert moved.tolist() == [True, True, False]
 

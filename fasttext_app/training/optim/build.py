@@ -1,0 +1,43 @@
+"""Choose the training step of a run: ``torch.optim``, compiled for the CPU, or Triton on CUDA."""
+
+from __future__ import annotations
+
+from fasttext_app.config.rules import unsupported_by_fused
+from fasttext_app.config.schema import Config
+from fasttext_app.errors import MissingDependencyError
+from fasttext_app.model.classifier import FastTextClassifier
+from fasttext_app.training.losses import Loss
+from fasttext_app.training.optim.cpu_step import CpuStep
+from fasttext_app.training.optim.cuda_step import CudaStep
+from fasttext_app.training.optim.step import Step
+from fasttext_app.training.optim.torch_step import TorchStep
+
+
+def build_step(
+    model: FastTextClassifier, config: Config, loss: Loss, *, plain: bool = True
+) -> Step:
+    """Return the step that ``optimizer.implementation`` asks for, on the model's device.
+
+    Args:
+        model: on the device where it is trained.
+        config: the run's settings.
+        loss: maps the layer on top, bags, labels and text weights to the mean loss.
+        plain: whether a CUDA kernel can compute the loss; see ``losses.is_plain``.
+
+    Raises:
+        MissingDependencyError: a fused step is asked for on CUDA, and Triton is not installed.
+    """
+    implementation = config.optimizer.implementation
+    if implementation == "torch" or unsupported_by_fused(config):
+        return TorchStep(model, config, loss)
+    if not model.embedding.weight.is_cuda:
+        return CpuStep(model, config, loss)
+    try:
+        return CudaStep(model, config, loss, plain=plain)
+    except ImportError as error:
+        if implementation == "auto":
+            return TorchStep(model, config, loss)
+        raise MissingDependencyError(
+            f'optimizer.implementation = "fused" on CUDA needs Triton ({error}); '
+            'install it, or set "auto"'
+        ) from None
