@@ -1,7 +1,8 @@
 """``CheckedStream``: the bytes of a text file, checked on their way to a parser.
 
-Every text format is read through it, so invalid UTF-8, NUL bytes, a damaged ``.gz`` and quotes that
-do not pair are found in one place, with the file and the line, whatever the parser behind it does.
+Every text format is read through it, so invalid UTF-8, NUL bytes and a damaged ``.gz`` are reported
+in one place, with the file and the line, whatever the parser does. It also notices quotes that do
+not pair; ``csv.py`` finds out whether they are errors.
 """
 
 from __future__ import annotations
@@ -26,12 +27,11 @@ class CheckedStream(io.RawIOBase):
 
     Args:
         path: the file, ``.gz`` or plain; ``-`` is standard input.
-        errors: ``strict`` raises on bad bytes, ``replace`` puts U+FFFD in their place.
-        delimiter: of a quoted format; ``""`` where quotes mean nothing.
+        errors: ``strict`` raises on bad bytes, ``replace`` reads them as U+FFFD.
+        delimiter: the delimiter of a format with quotes; ``""`` if quotes are ordinary characters.
 
     Attributes:
         problem: the error that ended the stream, kept because a parser may hide it.
-        odd_quotes: whether a quote was seen that does not open or close a whole field.
     """
 
     def __init__(self, path: Path, errors: str = "strict", delimiter: str = "") -> None:
@@ -41,19 +41,19 @@ class CheckedStream(io.RawIOBase):
         self._errors = errors
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors)
         self._at_start = True
-        self._carriage_return = b""  # of the last block's end, if it had one
+        self._carriage_return = b""  # held back from the end of the last block
         self._lines_before = 0
         self._quotes = _QuoteCheck(delimiter) if delimiter else None
         try:
             self._file: Any = _open(path)
         except OSError as error:
             raise open_error(path, error) from None
-        # What a pipe has is passed on at once, so that answers can follow each line typed.
+        # From a pipe, pass on what is there at once, so that each line typed gets its answer.
         self._read: Any = getattr(self._file, "read1" if str(path) == "-" else "read")
 
     @property
     def odd_quotes(self) -> bool:
-        """Whether a quote was seen that does not open or close a whole field."""
+        """Whether there was a quote that neither opens nor closes a whole field."""
         return self._quotes is not None and self._quotes.odd
 
     def readable(self) -> bool:
@@ -61,14 +61,14 @@ class CheckedStream(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Fill ``buffer``; used where the stream is wrapped by Python's own readers."""
+        """Fill ``buffer``; Python's own readers call it."""
         block = self.read(len(buffer))
         buffer[: len(block)] = block
         return len(block)
 
     def read(self, size: int = -1) -> bytes:
         """Return at most ``size`` (> 8) checked bytes, and ``b""`` only at the end."""
-        if size > 0:  # room for what is held back, and for U+FFFD in place of one byte
+        if size > 0:  # leave room for bytes held back, and for U+FFFD, three bytes for one
             size = max(size - 4 if self._errors == "strict" else size // 3 - 4, 1)
         while True:
             try:
@@ -84,7 +84,7 @@ class CheckedStream(io.RawIOBase):
                 return checked
 
     def close(self) -> None:
-        """Close the file underneath."""
+        """Close the file, but not standard input."""
         if not self.closed and self._file is not sys.stdin.buffer:
             self._file.close()
         super().close()
@@ -100,8 +100,8 @@ class CheckedStream(io.RawIOBase):
         if self._carriage_return:
             checked, self._carriage_return = self._carriage_return + checked, b""
         if block and checked.endswith(b"\r"):
-            # Arrow drops the line feed of "\r\n" where a block ends between the two, even inside
-            # quotes (seen with pyarrow 26); so no block ends there.
+            # Arrow drops the line feed of "\r\n" if a block ends between the two, even inside
+            # quotes (seen with pyarrow 26), so no block ends there.
             checked, self._carriage_return = checked[:-1], b"\r"
         self._lines_before += checked.count(b"\n")
         if self._quotes:
@@ -109,27 +109,25 @@ class CheckedStream(io.RawIOBase):
         return checked
 
     def _whole_characters(self, block: bytes) -> bytes:
-        """Return what has come of whole characters; bytes of the next one wait for its end."""
-        waiting, _ = self._decoder.getstate()
-        if block.isascii() and not waiting:
+        """Return the whole characters so far; the decoder keeps the bytes of a cut one."""
+        pending, _ = self._decoder.getstate()
+        if block.isascii() and not pending:
             return block
         try:
             text = self._decoder.decode(block, not block)
         except UnicodeDecodeError as error:
-            good = error.object[: error.start]
-            raise self._bad_byte(
-                good, f"byte 0x{error.object[error.start]:02x} is not UTF-8"
-            ) from None
+            good, bad = error.object[: error.start], error.object[error.start]
+            raise self._bad_byte(good, f"byte 0x{bad:02x} is not UTF-8") from None
         if self._errors != "strict":
             return text.encode()
-        whole, (left, _) = waiting + block, self._decoder.getstate()
-        return whole[: len(whole) - len(left)]
+        data, (cut, _) = pending + block, self._decoder.getstate()
+        return data[: len(data) - len(cut)]
 
-    def _bad_byte(self, before: bytes, what: str) -> DataError:
+    def _bad_byte(self, before: bytes, problem: str) -> DataError:
         line = self._lines_before + before.count(b"\n") + 1
         return self._fail(
-            f"{self.path}:{line}: {what}; save the file as UTF-8 text, "
-            "or pass --errors replace to put U+FFFD in place of bad bytes"
+            f"{self.path}:{line}: {problem}; save the file as UTF-8 text, "
+            "or pass --errors replace to read bad bytes as U+FFFD"
         )
 
     def _fail(self, message: str) -> DataError:
@@ -138,33 +136,35 @@ class CheckedStream(io.RawIOBase):
 
 
 class _QuoteCheck:
-    """Sees whether every quote opens a field, closes one, or is doubled inside one (RFC 4180)."""
+    """Checks that every quote opens a field, closes one, or is doubled inside one (RFC 4180)."""
 
     def __init__(self, delimiter: str) -> None:
         self.odd = False
-        self._edges = np.zeros(256, dtype=np.bool_)  # the bytes that may stand beside a quote
+        self._edges = np.zeros(256, dtype=np.bool_)  # bytes allowed on the outer side of a quote
         self._edges[list(f'{delimiter}\n\r"'.encode())] = True
-        self._seen = 0  # quotes of the blocks before
+        self._quotes = 0  # in the blocks so far
         self._last = ord("\n")  # the byte before the block
 
     def feed(self, block: bytes) -> None:
         if self.odd:
             return
         if not block:
-            self.odd = self._seen % 2 == 1  # a field that never closes
+            self.odd = self._quotes % 2 == 1  # the last field never closes
             return
         data = np.frombuffer(block, dtype=np.uint8)
-        at = np.flatnonzero(data == QUOTE)
-        closes = self._seen % 2  # one opens, the next closes
-        opening, closing = at[closes::2], at[1 - closes :: 2]
-        fits = self._last != QUOTE or closes or self._edges[data[0]]
+        positions = np.flatnonzero(data == QUOTE)
+        is_open = self._quotes % 2  # quotes open and close in turn
+        opening, closing = positions[is_open::2], positions[1 - is_open :: 2]
+        # A quote at the end of a block has its outer neighbor in the next, and one at the
+        # beginning in the last.
+        fits = self._last != QUOTE or is_open or self._edges[data[0]]
         if len(opening) and opening[0] == 0:
             fits, opening = fits and self._edges[self._last], opening[1:]
-        if len(closing) and closing[-1] == len(data) - 1:  # the next block has its neighbor
+        if len(closing) and closing[-1] == len(data) - 1:
             closing = closing[:-1]
         neighbors = np.concatenate((data[opening - 1], data[closing + 1]))
         self.odd = not (fits and self._edges[neighbors].all())
-        self._seen += len(at)
+        self._quotes += len(positions)
         self._last = block[-1]
 
 
@@ -177,7 +177,7 @@ def _open(path: Path) -> Any:
 
 
 def open_error(path: Path, error: OSError) -> DataError:
-    """Say why a file cannot be opened."""
+    """Return the error for a file that cannot be opened."""
     if isinstance(error, FileNotFoundError):
         return DataError(f"{path}: no such file")
     return DataError(f"{path}: cannot be opened: {error.strerror}")

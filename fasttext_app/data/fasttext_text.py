@@ -1,9 +1,12 @@
-"""fastText's text files: one example a line, with its labels among the words."""
+"""fastText's text files: one example a line, with its labels among the words.
+
+Checked as text like any other file. Lines of any bytes, as the original reads them, are in
+``fasttext/lines.py``.
+"""
 
 from __future__ import annotations
 
 import re
-from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,43 +14,44 @@ import pyarrow.compute as pc
 
 from fasttext_app.config.schema import DataConfig
 from fasttext_app.core.arrow import string_array
+from fasttext_app.data.columns import SEVERAL_LABELS_HINT, Locate, check_soft_labels
 from fasttext_app.data.lines import scan_lines
-from fasttext_app.data.source import SEVERAL, Batches, checked_shares
+from fasttext_app.data.source import Batches
 from fasttext_app.errors import DataError
 
 
-def scan_fasttext(path: Path, config: DataConfig, *, labels: bool) -> Batches:
-    """Read a fastText file: words that begin with the label prefix are labels, the rest is text.
+def scan_fasttext(path: Path, config: DataConfig, with_labels: bool) -> Batches:
+    """Read a file in which words that begin with the label prefix are labels.
 
-    Where labels are wanted, a line must have exactly one, or with ``data.label_separator`` one or
-    more, and lines of white space are passed over, as fastText does. Where they are not, every line
-    is a text.
+    With labels, a line must have exactly one, or with ``data.label_separator`` one or more, and
+    blank lines are skipped, as in fastText. Without, every line is a text.
 
     Raises:
-        DataError: as :func:`scan_lines`; or a line has no label, or several; or weights are wanted.
+        DataError: the file is missing or not text, a line has no label or too many, or
+            ``data.weight_column`` is set.
     """
-    if labels and config.weight_column is not None:
+    if with_labels and config.weight_column is not None:
         raise DataError(
-            f"{path}: fastText text has no columns, and so no data.weight_column; "
+            f"{path}: fastText text has no columns, so data.weight_column cannot be read; "
             "use CSV, TSV, JSON lines or Parquet"
         )
-    any_line = False
-    for number, lines in scan_lines(path, config.errors):
-        any_line = True
-        if not labels:
+    is_empty = True
+    for first, lines in scan_lines(path, config.errors):
+        is_empty = False
+        if not with_labels:
             yield pa.record_batch({"text": _without_labels(lines, config.label_prefix)})
             continue
         blank = pc.equal(pc.utf8_trim_whitespace(lines), "")
-        line_name = partial(_line_name, path, number)
-        label, text = _split_labels(lines, config, line_name)
-        batch = pa.record_batch({"text": text, "label": checked_shares(label, config, line_name)})
-        yield batch.filter(pc.invert(blank))
-    if not any_line and str(path) != "-":  # a pipe may carry nothing
+        locate = _locate_lines(path, first)
+        label, text = _split_labels(lines, config, locate)
+        check_soft_labels(label, config, locate)
+        yield pa.record_batch({"text": text, "label": label}).filter(pc.invert(blank))
+    if is_empty and str(path) != "-":  # a pipe may carry nothing
         raise DataError(f"{path}: the file is empty")
 
 
-def _line_name(path: Path, first: int, row: int) -> str:
-    return f"{path}:{first + row}"
+def _locate_lines(path: Path, first: int) -> Locate:
+    return lambda row: f"{path}:{first + row}"
 
 
 def _label_pattern(prefix: str) -> str:
@@ -63,26 +67,29 @@ def _without_labels(lines: pa.StringArray, prefix: str) -> pa.StringArray:
 
 
 def _split_labels(
-    lines: pa.StringArray, config: DataConfig, row_name: partial[str]
+    lines: pa.StringArray, config: DataConfig, locate: Locate
 ) -> tuple[pa.StringArray, pa.StringArray]:
+    """Return (label cells, texts) of lines; both are null for a blank line."""
     prefix, separator = config.label_prefix, config.label_separator
+    # Nearly every line has one label, in front: such lines are split as a column.
     leading = pc.extract_regex(lines, rf"^\s*{re.escape(prefix)}(?P<label>\S+)(?P<text>.*)$")
     label, text = leading.field("label"), pc.utf8_trim_whitespace(leading.field("text"))
     more = pc.match_substring_regex(text.fill_null(""), _label_pattern(prefix))
-    found = pc.and_(leading.is_valid(), pc.invert(more))
-    if pc.all(found).as_py():
+    one_in_front = pc.and_(leading.is_valid(), pc.invert(more))
+    if pc.all(one_in_front).as_py():
         return label, text
+    # The others one by one.
     labels, texts = label.to_pylist(), text.to_pylist()
-    for row in pc.indices_nonzero(pc.invert(found)).to_pylist():  # no label in front, or several
+    for row in pc.indices_nonzero(pc.invert(one_in_front)).to_pylist():
         line = lines[row].as_py()
         words = [word for word in line.split() if word.startswith(prefix) and word != prefix]
         if len(words) > 1 and separator is None:
             raise DataError(
-                f"{row_name(row)}: the line has {len(words)} labels ({', '.join(words[:3])}); "
-                f"a row must have exactly one{SEVERAL}"
+                f"{locate(row)}: the line has {len(words)} labels ({', '.join(words[:3])}); "
+                f"a row must have exactly one{SEVERAL_LABELS_HINT}"
             )
         if not words and line.strip():
-            raise DataError(f"{row_name(row)}: the line has no word that begins with {prefix}")
+            raise DataError(f"{locate(row)}: the line has no word that begins with {prefix}")
         labels[row] = (separator or "").join(word.removeprefix(prefix) for word in words) or None
         texts[row] = _without_labels(lines.slice(row, 1), prefix)[0].as_py() if words else None
     return string_array(labels), string_array(texts)

@@ -1,4 +1,4 @@
-"""``Fingerprint``: a digest of rows, by which the same data is known again."""
+"""``Fingerprint``: a digest of rows, to recognize the same data again."""
 
 from __future__ import annotations
 
@@ -13,46 +13,47 @@ COLUMNS = ("text", "label")
 
 
 class Fingerprint:
-    """Takes in batches of rows; the digest does not depend on how they are cut.
+    """A digest of batches of rows, the same however the rows are cut into batches.
 
     >>> rows = pa.record_batch({"text": ["to be", "or not"], "label": ["a", "b"]})
-    >>> whole, parts = Fingerprint(), Fingerprint()
-    >>> whole.update(rows)
+    >>> at_once, row_by_row = Fingerprint(), Fingerprint()
+    >>> at_once.update(rows)
     >>> for row in (0, 1):
-    ...     parts.update(rows.slice(row, 1))
-    >>> whole.digest() == parts.digest()
+    ...     row_by_row.update(rows.slice(row, 1))
+    >>> at_once.digest() == row_by_row.digest()
     True
     """
 
     def __init__(self) -> None:
-        # Of each column its bytes and its lengths, so that no text can pass for two.
+        # The bytes and the lengths of each column: without the lengths, "ab", "c" and "a", "bc"
+        # would have the same digest.
         self._hashes = {name: (hashlib.sha256(), hashlib.sha256()) for name in COLUMNS}
-        self._weights = hashlib.sha256()
-        self._weighed = False
+        self._weight_hash = hashlib.sha256()
+        self._has_weights = False
 
     def update(self, batch: pa.RecordBatch) -> None:
-        """Take in some rows of ``text`` and ``label``, and of ``weight`` if they have it."""
-        for name, (of_bytes, of_lengths) in self._hashes.items():
+        """Add rows of ``text`` and ``label``, and of ``weight`` if they have weights."""
+        for name, (bytes_hash, lengths_hash) in self._hashes.items():
             data, bounds = string_buffers(batch.column(name))
-            of_bytes.update(data[bounds[0] : bounds[-1]].data)
-            of_lengths.update(np.diff(bounds).astype("<i4").tobytes())
-
+            bytes_hash.update(data[bounds[0] : bounds[-1]].data)
+            lengths_hash.update(np.diff(bounds).astype("<i4").tobytes())
         if "weight" in batch.schema.names:
-            self._weights.update(to_numpy(batch.column("weight")).astype("<f4").tobytes())
-            self._weighed = True
+            self._weight_hash.update(to_numpy(batch.column("weight")).astype("<f4").tobytes())
+            self._has_weights = True
 
     def copy(self) -> Fingerprint:
-        """Return one that goes on from here by itself."""
+        """Return a copy, to which other rows can be added."""
         other = Fingerprint()
         other._hashes = {
-            name: (of_bytes.copy(), of_lengths.copy())
-            for name, (of_bytes, of_lengths) in self._hashes.items()
+            name: (bytes_hash.copy(), lengths_hash.copy())
+            for name, (bytes_hash, lengths_hash) in self._hashes.items()
         }
-        other._weights, other._weighed = self._weights.copy(), self._weighed
+        other._weight_hash, other._has_weights = self._weight_hash.copy(), self._has_weights
         return other
 
     def digest(self) -> str:
         """Return the digest of all rows so far, in hexadecimal."""
-        parts = [hashed.digest() for pair in self._hashes.values() for hashed in pair]
-        parts += [self._weights.digest()] if self._weighed else []
-        return hashlib.sha256(b"".join(parts)).hexdigest()
+        digests = [column_hash.digest() for pair in self._hashes.values() for column_hash in pair]
+        if self._has_weights:
+            digests.append(self._weight_hash.digest())
+        return hashlib.sha256(b"".join(digests)).hexdigest()

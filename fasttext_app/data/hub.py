@@ -1,4 +1,4 @@
-"""Hugging Face `datasets`: a hub id, or a local folder in any of its layouts."""
+"""Data sets of the Hugging Face hub, and local folders in any layout that `datasets` reads."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from urllib.request import getproxies
 import pyarrow as pa
 
 from fasttext_app.config.schema import DataConfig
-from fasttext_app.data.source import Batches, Scan, Source, to_examples, wanted_columns
+from fasttext_app.data.columns import numbered_rows, required_columns, to_examples
+from fasttext_app.data.source import Batches, Scan, Source
 from fasttext_app.errors import DataError
 
 BATCH_ROWS = 16_384
 
 
 def dataset_source(spec: str, config: DataConfig) -> Source:
-    """Load a hub id (``owner/name`` or ``owner/name:config``) or a local dataset folder.
+    """Load a data set by its hub id, ``owner/name`` or ``owner/name:config``, or from a folder.
 
     Raises:
-        DataError: it cannot be loaded; the message carries the library's own reason.
+        DataError: the data set cannot be loaded; the message gives the library's reason.
     """
     dataset = _load(spec)
     splits: dict[str, Any] = dict(dataset) if isinstance(dataset, dict) else {"train": dataset}
@@ -51,18 +52,20 @@ def _load(spec: str) -> Any:
             return datasets.load_dataset(name, subset or None)
     except Exception as error:  # noqa: BLE001 - the library raises many unrelated types
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        what = "the dataset cannot be loaded"
+        problem = "the dataset cannot be loaded"
         if Path(spec).is_dir():
-            what = "no file in it is named for a split (train.csv, ...), and as a dataset of files"
-            what += " it cannot be loaded either"
-        raise DataError(f"{spec}: {what}: {reason}") from None
+            problem = (
+                "no file in the folder is named for a split (train.csv, ...), and `datasets` "
+                "cannot load it either"
+            )
+        raise DataError(f"{spec}: {problem}: {reason}") from None
 
 
 @contextmanager
 def _offline_where_unreachable() -> Iterator[None]:
-    """Go straight to the local cache where the hub has no address here.
+    """Use only the local cache if the hub's address cannot be resolved.
 
-    The library would try six times first, over half a minute, and print each failure.
+    The library would otherwise try six times, for over half a minute, and print each failure.
     """
     from huggingface_hub import constants
 
@@ -76,7 +79,7 @@ def _offline_where_unreachable() -> Iterator[None]:
 
 def _has_address(url: str) -> bool:
     if getproxies():
-        return True  # a proxy looks names up for us
+        return True  # the proxy resolves addresses
     try:
         socket.getaddrinfo(urlsplit(url).hostname, None)
     except OSError:
@@ -84,26 +87,17 @@ def _has_address(url: str) -> bool:
     return True
 
 
-def _scan(spec: str, split: str, dataset: Any, config: DataConfig, labels: bool) -> Batches:
+def _scan(spec: str, split: str, dataset: Any, config: DataConfig, with_labels: bool) -> Batches:
     where = f"{spec}, split {split!r}"
-    wanted = wanted_columns(where, config, labels, dataset.column_names)
-    names = _class_names(dataset, config.label_column)
-    columns = dataset.select_columns(list(dict.fromkeys(wanted))).with_format("arrow")
+    columns = required_columns(where, config, with_labels, dataset.column_names)
+    label_names = _class_names(dataset, config.label_column)
+    selected = dataset.select_columns(list(dict.fromkeys(columns))).with_format("arrow")
     rows = 0
-    for table in columns.iter(batch_size=BATCH_ROWS):
+    for table in selected.iter(batch_size=BATCH_ROWS):
         assert isinstance(table, pa.Table)
-        yield to_examples(
-            table,
-            config,
-            labels=labels,
-            row_name=partial(_row_name, where, rows),
-            label_names=names,
-        )
+        locate = numbered_rows(where, rows)
+        yield to_examples(table, config, locate, with_labels=with_labels, label_names=label_names)
         rows += len(table)
-
-
-def _row_name(where: str, rows_before: int, row: int) -> str:
-    return f"{where}, row {rows_before + row + 1}"
 
 
 def _class_names(dataset: Any, label_column: str) -> Sequence[str] | None:

@@ -8,8 +8,8 @@ from typing import TypeAlias
 import pyarrow as pa
 
 from fasttext_app.config.schema import DataConfig
+from fasttext_app.data.columns import checked_weights
 from fasttext_app.data.soft_labels import format_soft_labels
-from fasttext_app.data.source import checked_weights
 from fasttext_app.errors import DataError
 
 IN_MEMORY = "texts given in Python"

@@ -1,4 +1,8 @@
-"""JSON lines: one example a line, read by Arrow; Python's reader locates their errors."""
+"""JSON lines, and the errors in them.
+
+Arrow reads the rows. Where it fails, Python's reader goes through the file once more and raises an
+error with the line (``_objects``, ``_check_object``).
+"""
 
 from __future__ import annotations
 
@@ -14,14 +18,21 @@ import pyarrow.json as arrow_json
 
 from fasttext_app.config.schema import DataConfig
 from fasttext_app.data.checked_stream import CheckedStream
+from fasttext_app.data.columns import required_columns, to_examples
 from fasttext_app.data.lines import scan_lines
 from fasttext_app.data.soft_labels import format_soft_labels
-from fasttext_app.data.source import Batches, to_examples, wanted_columns
+from fasttext_app.data.source import Batches
 from fasttext_app.errors import DataError
 
-BLOCK_BYTES = 1 << 26
-SHARE_ROWS = 16_384
-PYTHON_KINDS: dict[str, tuple[type, ...]] = {
+BLOCK_BYTES = 1 << 26  # a line must fit into a block
+SOFT_LABEL_ROWS = 16_384
+ARROW_TYPES = {
+    str: pa.string(),
+    bool: pa.bool_(),
+    int: pa.int64(),
+    list: pa.list_(pa.string()),
+}
+PYTHON_TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
     "int64": (int,),
     "double": (float, int),
@@ -30,32 +41,32 @@ PYTHON_KINDS: dict[str, tuple[type, ...]] = {
 }
 
 
-def scan_json_lines(path: Path, config: DataConfig, *, labels: bool) -> Batches:
-    """Read a file of one JSON object a line.
+def scan_json_lines(path: Path, config: DataConfig, with_labels: bool) -> Batches:
+    """Read a file with one JSON object a line. The first object tells the type of the label.
 
     Raises:
-        DataError: the file is missing or empty, a line is not an object, a field is missing or of
-            another type.
+        DataError: the file is missing or empty, a line is not an object, or a field is missing or
+            of another type.
     """
     first = _first_object(path, config)
-    wanted = wanted_columns(path, config, labels, list(first))
+    columns = required_columns(path, config, with_labels, list(first))
     texts = len(config.text_columns)
-    fields = [(name, pa.string()) for name in wanted]
-    if labels:
-        kinds = {str: pa.string(), bool: pa.bool_(), int: pa.int64(), list: pa.list_(pa.string())}
-        label = wanted[texts]
-        fields[texts:] = [(label, kinds.get(type(first[label]), pa.string()))]
-        fields += [(name, pa.float64()) for name in wanted[texts + 1 :]]  # the weight
-    shares = labels and config.soft_labels and isinstance(first[config.label_column], dict)
-    read = _share_batches if shares else _json_batches
+    fields = [(name, pa.string()) for name in columns]
+    read = _arrow_batches
+    if with_labels:
+        label, weights = columns[texts], columns[texts + 1 :]
+        fields[texts:] = [(label, ARROW_TYPES.get(type(first[label]), pa.string()))]
+        fields += [(name, pa.float64()) for name in weights]
+        if config.soft_labels and isinstance(first[label], dict):
+            read = _soft_label_batches
     rows = 0
     for batch in read(path, config, pa.schema(fields)):
-        row_name = partial(_json_row_name, path, config, rows)
-        yield to_examples(batch, config, labels=labels, row_name=row_name)
+        locate = partial(_locate, path, config, rows)
+        yield to_examples(batch, config, locate, with_labels=with_labels)
         rows += len(batch)
 
 
-def _json_batches(path: Path, config: DataConfig, schema: pa.Schema) -> Batches:
+def _arrow_batches(path: Path, config: DataConfig, schema: pa.Schema) -> Batches:
     with CheckedStream(path, config.errors) as stream:
         try:
             with arrow_json.open_json(
@@ -67,22 +78,23 @@ def _json_batches(path: Path, config: DataConfig, schema: pa.Schema) -> Batches:
         except pa.ArrowInvalid as error:
             if stream.problem:
                 raise stream.problem from None
-            _raise_if_malformed(path, config, schema)
-            _raise_if_refused(path, config, schema)
+            for line, value in _objects(path, config):
+                _check_object(path, line, value, schema)
+            _raise_if_refused_by_arrow(path, config, schema)
             raise DataError(f"{path}: {error}") from None
 
 
-def _share_batches(path: Path, config: DataConfig, schema: pa.Schema) -> Batches:
-    """Read rows whose label is an object of shares; Arrow would have to know its keys before."""
+def _soft_label_batches(path: Path, config: DataConfig, schema: pa.Schema) -> Batches:
+    """Read rows whose label is an object of probabilities: Arrow would need to know its keys."""
     assert config.label_separator is not None
     objects = _objects(path, config)
-    while some := list(islice(objects, SHARE_ROWS)):
+    while chunk := list(islice(objects, SOFT_LABEL_ROWS)):
         rows = []
-        for line, value in some:
-            shares = value.get(config.label_column) if isinstance(value, dict) else None
-            if isinstance(shares, dict):
+        for line, value in chunk:
+            label = value.get(config.label_column) if isinstance(value, dict) else None
+            if isinstance(label, dict):
                 try:
-                    cell = format_soft_labels(shares, config.label_separator)
+                    cell = format_soft_labels(label, config.label_separator)
                 except DataError as error:
                     raise DataError(f"{path}:{line}: {error}") from None
                 value = value | {config.label_column: cell}
@@ -93,17 +105,18 @@ def _share_batches(path: Path, config: DataConfig, schema: pa.Schema) -> Batches
 
 
 def _objects(path: Path, config: DataConfig) -> Iterator[tuple[int, Any]]:
-    for number, lines in scan_lines(path, config.errors):
-        for row, line in enumerate(lines.to_pylist()):
-            if line.strip():
+    """Yield (line, value) of each line that is not blank, read by Python."""
+    for first, lines in scan_lines(path, config.errors):
+        for line, data in enumerate(lines.to_pylist(), start=first):
+            if data.strip():
                 try:
-                    yield number + row, json.loads(line)
+                    yield line, json.loads(data)
                 except (ValueError, RecursionError) as error:
                     reason = str(error)
                     if isinstance(error, json.JSONDecodeError):
                         reason = f"{error.msg} at column {error.colno}"
                     raise DataError(
-                        f"{path}:{number + row}: the line is not one JSON object: {reason}"
+                        f"{path}:{line}: the line is not one JSON object: {reason}"
                     ) from None
 
 
@@ -115,47 +128,42 @@ def _first_object(path: Path, config: DataConfig) -> dict[str, Any]:
     raise DataError(f"{path}: the file is empty")
 
 
-def _raise_if_malformed(path: Path, config: DataConfig, schema: pa.Schema) -> None:
-    for line, value in _objects(path, config):
-        _check_object(path, line, value, schema)
-
-
 def _check_object(path: Path, line: int, value: Any, schema: pa.Schema) -> None:
     if not isinstance(value, dict):
         raise DataError(f"{path}:{line}: expected one JSON object a line")
     for field in schema:
-        kinds = PYTHON_KINDS[str(field.type)]
-        found = value.get(field.name)
-        if found is not None and type(found) not in kinds:
+        types = PYTHON_TYPES[str(field.type)]
+        item = value.get(field.name)
+        if item is not None and type(item) not in types:
             raise DataError(
-                f"{path}:{line}: field {field.name!r} is {type(found).__name__} "
-                f"where {kinds[0].__name__} is expected"
+                f"{path}:{line}: field {field.name!r} is {type(item).__name__} "
+                f"where {types[0].__name__} is expected"
             )
 
 
-def _raise_if_refused(path: Path, config: DataConfig, schema: pa.Schema) -> None:
-    """Raise for the first line that Arrow alone refuses: a key given twice, half a surrogate."""
-    whole = arrow_json.ReadOptions(block_size=BLOCK_BYTES, use_threads=False)
-    for number, lines in scan_lines(path, config.errors):
-        for row, line in enumerate(lines.to_pylist()):
-            data = line.encode()
+def _raise_if_refused_by_arrow(path: Path, config: DataConfig, schema: pa.Schema) -> None:
+    """Raise for the first line that only Arrow refuses: a duplicate key, half a surrogate pair."""
+    one_block = arrow_json.ReadOptions(block_size=BLOCK_BYTES, use_threads=False)
+    for first, lines in scan_lines(path, config.errors):
+        for line, text in enumerate(lines.to_pylist(), start=first):
+            data = text.encode()
             if len(data) >= BLOCK_BYTES:
                 size = f"longer than {BLOCK_BYTES >> 20} MB"
-                raise DataError(f"{path}:{number + row}: the line is {size}")
+                raise DataError(f"{path}:{line}: the line is {size}")
             try:
                 if data.strip():
-                    arrow_json.read_json(pa.BufferReader(data), whole, _parse_options(schema))
+                    arrow_json.read_json(pa.BufferReader(data), one_block, _parse_options(schema))
             except pa.ArrowInvalid as error:
                 reason = str(error).removesuffix(" in row 0")
-                raise DataError(f"{path}:{number + row}: {reason}") from None
+                raise DataError(f"{path}:{line}: {reason}") from None
 
 
 def _parse_options(schema: pa.Schema) -> arrow_json.ParseOptions:
     return arrow_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
 
 
-def _json_row_name(path: Path, config: DataConfig, rows_before: int, row: int) -> str:
-    """Name a row as ``file:line``; the file is read again for it, so only errors ask."""
+def _locate(path: Path, config: DataConfig, rows_before: int, row: int) -> str:
+    """Return ``file:line`` of a row; reads the file again, so only errors should ask."""
     for index, (line, _) in enumerate(_objects(path, config)):
         if index == rows_before + row:
             return f"{path}:{line}"

@@ -22,7 +22,7 @@ from fasttext_app.text.vocabulary import Vocabulary
 class PretrainedVectors:
     """Vectors for R of the V words of a vocabulary."""
 
-    rows: I64  # [R], which words
+    rows: I64  # [R], the rows of the words
     vectors: F32  # [R, D]
 
     def coverage(self, vocabulary: Vocabulary) -> dict[str, float]:
@@ -35,37 +35,31 @@ class PretrainedVectors:
 
 
 def read_vectors(path: str | Path, vocabulary: Vocabulary, dim: int) -> PretrainedVectors:
-    """Read the vectors of the words that the vocabulary has; of a word given twice, the first.
+    """Read the vectors of a vocabulary's words; if a word occurs twice, the first one counts.
 
     Args:
-        path: ``.npy`` [words, D] with a list of its words beside it (the same name with ``.txt``);
-            any other file is text, one word and its numbers a line, ``.gz`` too, with or without
-            fastText's header line.
-        vocabulary: whose words are wanted.
-        dim: the numbers per word that the model needs.
+        path: a ``.npy`` array [words, D] with its word list beside it, under the same name with
+            ``.txt``; or a text file, plain or ``.gz``, with a word and its numbers on each line,
+            and fastText's header line or none.
+        vocabulary: the words to look for.
+        dim: the embedding dimension of the model.
 
     Raises:
-        DataError: the file is missing, malformed, of another dimension, or knows none of the words.
+        DataError: the file is missing or malformed, its dimension is not ``dim``, or it has none of
+            the words.
     """
     path = Path(path)
-    wanted = {word: row for row, word in enumerate(python_strings(vocabulary.words))}
-    entries = (
-        _npy_entries(path, wanted, dim)
-        if path.suffix == ".npy"
-        else _text_entries(path, wanted, dim)
-    )
-    found: dict[int, F32] = {}
-    for word, vector in entries:
-        found.setdefault(wanted[word], vector)
-    if not found:
+    row_of = {word: row for row, word in enumerate(python_strings(vocabulary.words))}
+    read = _npy_entries if path.suffix == ".npy" else _text_entries
+    vectors: dict[int, F32] = {}
+    for word, vector in read(path, row_of, dim):
+        vectors.setdefault(row_of[word], vector)
+    if not vectors:
         raise DataError(f"{path}: has a vector for none of the {len(vocabulary)} words of the data")
-    return PretrainedVectors(np.fromiter(found, dtype=np.int64), np.stack(list(found.values())))
+    return PretrainedVectors(np.fromiter(vectors, dtype=np.int64), np.stack(list(vectors.values())))
 
 
-Entries = Iterator[tuple[str, F32]]
-
-
-def _text_entries(path: Path, wanted: dict[str, int], dim: int) -> Entries:
+def _text_entries(path: Path, row_of: dict[str, int], dim: int) -> Iterator[tuple[str, F32]]:
     for first, lines in scan_lines(path, errors="replace"):
         for number, line in enumerate(lines.to_pylist(), start=first):
             fields, where = line.rstrip().split(" "), f"{path}:{number}"
@@ -76,21 +70,21 @@ def _text_entries(path: Path, wanted: dict[str, int], dim: int) -> Entries:
             if len(fields) <= dim:
                 raise _malformed(where, dim)
             word = " ".join(fields[:-dim])  # GloVe has words with a space in them
-            if word in wanted:
+            if word in row_of:
                 yield word, _vector(where, fields[-dim:], dim)
 
 
 def _is_header(where: str, fields: list[str], dim: int) -> bool:
-    """Tell fastText's header from a first word, and check the dimension that either gives."""
-    header = len(fields) == 2 and all(field.isdecimal() for field in fields)
-    if header:
+    """Return whether the first line is fastText's header; check the dimension either way."""
+    is_header = len(fields) == 2 and all(field.isdecimal() for field in fields)
+    if is_header:
         _check_dim(where, int(fields[1]), dim)
     elif len(fields) != dim + 1:
         numbers = list(itertools.takewhile(_is_number, reversed(fields[1:])))
         if not numbers:
             raise _malformed(where, dim)
         _check_dim(where, len(numbers), dim)
-    return header
+    return is_header
 
 
 def _is_number(field: str) -> bool:
@@ -101,14 +95,14 @@ def _is_number(field: str) -> bool:
     return True
 
 
-def _npy_entries(path: Path, wanted: dict[str, int], dim: int) -> Entries:
+def _npy_entries(path: Path, row_of: dict[str, int], dim: int) -> Iterator[tuple[str, F32]]:
     try:
         matrix = np.load(path, mmap_mode="r", allow_pickle=False)
     except OSError as error:
         raise open_error(path, error) from None
-    except (EOFError, ValueError):  # an empty file; another format, cut short, or of objects
+    except (EOFError, ValueError):  # empty, truncated, of objects, or of another format
         raise DataError(f"{path}: is not a whole NumPy array of numbers") from None
-    if not isinstance(matrix, np.ndarray) or matrix.dtype.kind not in "fiu":  # an .npz; texts, ...
+    if not isinstance(matrix, np.ndarray) or matrix.dtype.kind not in "fiu":  # .npz, strings, ...
         raise DataError(f"{path}: is not a NumPy array of numbers")
     if matrix.ndim != 2:
         raise DataError(f"{path}: has shape {matrix.shape}; expected [words, {dim}]")
@@ -118,13 +112,13 @@ def _npy_entries(path: Path, wanted: dict[str, int], dim: int) -> Entries:
     if len(words) != len(matrix):
         raise DataError(f"{list_path}: has {len(words)} words for the {len(matrix)} rows of {path}")
     for row, word in enumerate(words):
-        if word in wanted:
+        if word in row_of:
             yield word, _vector(f"{path}: row {row}", matrix[row], dim)
 
 
 def _vector(where: str, numbers: npt.ArrayLike, dim: int) -> F32:
     try:
-        with np.errstate(over="ignore"):  # what float32 cannot hold is refused as infinite
+        with np.errstate(over="ignore"):  # a number too large for float32 becomes infinite
             vector = np.array(numbers, dtype=np.float32)
     except ValueError:
         raise _malformed(where, dim) from None
@@ -137,6 +131,6 @@ def _malformed(where: str, dim: int) -> DataError:
     return DataError(f"{where}: expected a word and {dim} numbers, with one space between them")
 
 
-def _check_dim(where: str, found: int, dim: int) -> None:
-    if found != dim:
-        raise DataError(f"{where}: the vectors have {found} numbers; set model.dim = {found}")
+def _check_dim(where: str, file_dim: int, dim: int) -> None:
+    if file_dim != dim:
+        raise DataError(f"{where}: the vectors have {file_dim} numbers; set model.dim = {file_dim}")

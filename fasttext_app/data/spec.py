@@ -1,15 +1,22 @@
-"""Where texts and labels come from: ``open_source(config)`` opens the SPEC in ``data.source``.
+"""From a SPEC to a ``Source``: ``open_source`` opens what ``data.source`` names.
 
 ======================  =======================================================================
 SPEC                    meaning
 ======================  =======================================================================
-``ag_news``             the AG_NEWS benchmark (see ``ag_news.py`` for where it is looked for)
+``ag_news``             the AG_NEWS benchmark (``ag_news.py`` says where it is looked for)
 ``sample``              the embedded sample: Debian package descriptions and their sections
 ``PATH``                a ``.csv .tsv .jsonl .parquet`` file or fastText text; ``.gz`` of text
-``FOLDER``              files named for their split, or any layout that `datasets` knows
+``FOLDER``              files named for their split, or any layout that `datasets` reads
 ``a/{split}.csv``       a pattern; ``{split}`` stands for ``train``, ``validation``, ``test``
-``owner/name[:config]`` a dataset of the Hugging Face hub
+``owner/name[:config]`` a data set of the Hugging Face hub
 ======================  =======================================================================
+
+The rest of the story: a ``Source`` (``source.py``) reads a split as Arrow batches, in the format of
+its files (``files.py``: ``csv.py``, ``jsonl.py``, ``parquet.py``, ``fasttext_text.py``) or from
+`datasets` (``hub.py``), and ``columns.py`` turns raw columns into ``text``, ``label``, ``weight``.
+
+To add a source, write a function from ``DataConfig`` to ``Source``, and a branch in
+``open_source``. To add a file format, see ``files.py``.
 """
 
 from __future__ import annotations
@@ -35,14 +42,14 @@ BUILT_IN = ("ag_news", "sample")
 
 
 def open_source(config: DataConfig, *, weights: bool = False) -> Source:
-    """Open the source that ``data.source`` names. Rows are read later, by ``scan`` or ``read``.
+    """Open the source that ``data.source`` names; its rows are read when it is scanned.
 
     Args:
-        config: names it, and says how rows are read.
-        weights: whether ``data.weight_column`` is read: it is there for training rows alone.
+        config: the SPEC, the columns to read, and how to read them.
+        weights: whether to read ``data.weight_column``, which only training rows need to have.
 
     Raises:
-        DataError: no source is named, there is none such, or it cannot be opened.
+        DataError: there is no SPEC, or nothing that it could mean, or it cannot be opened.
     """
     spec = config.source
     if not spec:
@@ -54,8 +61,7 @@ def open_source(config: DataConfig, *, weights: bool = False) -> Source:
     if spec == "ag_news":
         return ag_news_source(config)
     if spec == "sample":
-        own_form = DataConfig(errors=config.errors)
-        return splits_source("sample", folder_splits(sample_dir()), own_form)
+        return splits_source(spec, folder_splits(sample_dir()), DataConfig(errors=config.errors))
     if "{split}" in spec:
         return pattern_source(spec, config)
     path = Path(spec)
@@ -71,7 +77,7 @@ def open_source(config: DataConfig, *, weights: bool = False) -> Source:
 
 
 def open_texts(config: DataConfig) -> Batches:
-    """Read the texts of one file, without labels, in batches; ``-`` reads lines of stdin.
+    """Read the texts of one file batch by batch, without labels; ``-`` reads lines from stdin.
 
     Raises:
         DataError: the file is missing, or its rows cannot be read.
@@ -82,4 +88,4 @@ def open_texts(config: DataConfig) -> Batches:
         raise DataError(f"{path}: is a folder; name a file")
     if config.source != "-" and not path.exists():
         raise DataError(f"{path}: no such file")
-    return scan_file(path, config, False)
+    return scan_file(path, config, with_labels=False)

@@ -119,12 +119,12 @@ def fails(place: Path) -> Fails:
         (
             (HEADER + GOOD_ROWS).encode() + b"caf\xe9,sport\n",
             "bad.csv:12: byte 0xe9 is not UTF-8; save the file as UTF-8 text, or pass "
-            "--errors replace to put U+FFFD in place of bad bytes",
+            "--errors replace to read bad bytes as U+FFFD",
         ),
         (
             (HEADER + GOOD_ROWS).encode() + b"a\0b,sport\n",
             "bad.csv:12: NUL byte; save the file as UTF-8 text, or pass "
-            "--errors replace to put U+FFFD in place of bad bytes",
+            "--errors replace to read bad bytes as U+FFFD",
         ),
     ],
 )

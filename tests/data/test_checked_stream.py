@@ -107,7 +107,7 @@ def test_a_bad_byte_is_named_with_its_line(file, before, size):
         read_all(path, "strict", size)
     assert str(error.value) == (
         f"{path}:{before + 1}: byte 0xe9 is not UTF-8; save the file as UTF-8 text, "
-        "or pass --errors replace to put U+FFFD in place of bad bytes"
+        "or pass --errors replace to read bad bytes as U+FFFD"
     )
 
 

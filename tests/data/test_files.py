@@ -254,7 +254,7 @@ def test_csv_with_rows_longer_than_a_block(file, rows):
 
 def test_a_row_longer_than_the_largest_block(file, monkeypatch):
     monkeypatch.setattr(delimited, "BLOCK_BYTES", 1 << 16)
-    monkeypatch.setattr(delimited, "LONGEST_ROW_BYTES", 1 << 20)
+    monkeypatch.setattr(delimited, "LARGEST_BLOCK_BYTES", 1 << 20)
     path = file("a.csv", "text,label\na,x\n" + "word " * 700_000 + ",x\n")
     with pytest.raises(DataError, match=r"a\.csv: a row is longer than 1 MB$"):
         rows_of(path)
@@ -731,9 +731,9 @@ def test_a_relative_pattern(file, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("pattern", "message"),
     [
-        ("{split}-{split}.csv", "'{split}' must stand in it exactly once"),
+        ("{split}-{split}.csv", "must contain '{split}' exactly once"),
         ("none/{split}.csv", "there is no folder "),
-        ("{split}.tsv", "no file fits the pattern"),
+        ("{split}.tsv", "no file matches the pattern"),
     ],
 )
 def test_a_pattern_that_fits_nothing(file, tmp_path, pattern, message):
@@ -789,7 +789,7 @@ def test_a_folder_with_two_files_of_one_split(file, tmp_path):
         open_source(DataConfig(source=str(tmp_path)))
     assert str(error.value) == (
         f"{tmp_path}: both train.csv and train.jsonl are the split 'train'; name one file, "
-        "or a pattern such as '{split}.csv' that fits only one of them"
+        "or a pattern such as '{split}.csv' that matches only one of them"
     )
 
 

@@ -100,7 +100,7 @@ def test_a_dataset_row_that_is_refused_is_named(saved_dataset):
 def test_texts_without_labels(saved_dataset):
     source = open_source(DataConfig(source=str(saved_dataset), label_column="none"))
     assert source.label_names is None
-    (batch,) = source.scan("test", labels=False)
+    (batch,) = source.scan("test", with_labels=False)
     assert batch.to_pydict() == {"text": ["five"]}
 
 
@@ -132,8 +132,8 @@ def test_a_folder_without_data_is_one_error(tmp_path):
         open_source(DataConfig(source=str(tmp_path)))
     assert "\n" not in str(error.value)
     assert str(error.value).startswith(
-        f"{tmp_path}: no file in it is named for a split (train.csv, ...), and as a dataset of "
-        "files it cannot be loaded either: "
+        f"{tmp_path}: no file in the folder is named for a split (train.csv, ...), and "
+        "`datasets` cannot load it either: "
     )
 
 
@@ -230,7 +230,7 @@ def test_ag_news_texts_and_class_names(ag_news):
 
 def test_ag_news_texts_alone(ag_news):
     ag_news(INVENTED[:1])
-    (batch,) = open_source(DataConfig(source="ag_news")).scan("train", labels=False)
+    (batch,) = open_source(DataConfig(source="ag_news")).scan("train", with_labels=False)
     assert batch.to_pydict() == {"text": ["Shop opens A shop on the corner opened."]}
 
 
@@ -296,7 +296,7 @@ def test_ag_news_nowhere_is_an_error_that_names_the_places(tmp_path, monkeypatch
     with pytest.raises(DataError) as error:
         open_source(DataConfig(source="ag_news"))
     message = str(error.value)
-    assert message.startswith("ag_news: the data is not here. ")
+    assert message.startswith("ag_news: the data was not found. ")
     for option in ("data/ag_news/", "$FASTTEXT_APP_DATA", "--data PATH", "the hub"):
         assert option in message
     assert "\n" not in message

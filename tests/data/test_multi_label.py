@@ -90,7 +90,7 @@ def test_without_a_separator_several_labels_are_refused_with_the_remedy(files, f
 def test_a_listed_label_with_the_separator_in_it_is_refused(tmp_path):
     path = tmp_path / "rows.parquet"
     pq.write_table(pa.table({"text": ["a", "b"], "label": [["x"], ["y", "x|y"]]}), path)
-    with pytest.raises(DataError, match=r"row 2: a label in column 'label' has '\|' in it; set"):
+    with pytest.raises(DataError, match=r"row 2: a label in column 'label' contains '\|'; set"):
         open_source(config_of(path).data).read("train")
 
 
@@ -224,7 +224,7 @@ def test_a_threshold_is_refused_where_rows_have_one_label(tiny_model_dir):
         make_app(), ["evaluate", str(tiny_model_dir), "--data", "sample", "--threshold", "0.5"]
     )
     assert done.exit_code == 2
-    assert "is for rows of several labels" in done.output
+    assert "needs rows that can have several labels" in done.output
 
 
 def test_a_row_without_a_label_is_only_for_ova():

@@ -182,7 +182,7 @@ def test_weights_stay_with_their_rows_through_shards_and_held_out_rows(folder, m
     )
     prepared = prepare_source(config, str(folder))
     assert len(prepared.train.shards) > 3
-    kept = np.flatnonzero(prepared.trained)
+    kept = np.flatnonzero(prepared.train_mask)
     given = np.array([ROWS[row][2] for row in kept])
     found = np.concatenate(prepared.train.weights)
     assert found == pytest.approx(given / given.mean(), rel=1e-5)
@@ -215,13 +215,13 @@ def test_a_run_over_shards_with_weights_ends(folder, monkeypatch):
         ("csv", "text,label,w\na,x,1\na,x,nan\n", "rows.csv:3: column 'w' has the weight nan"),
         ("csv", "text,label,w\na,x,1\na,x,1e39\n", "rows.csv:3: column 'w' has the weight 1e+39"),
         ("csv", "text,label,w\na,x,1\na,x,\n", "rows.csv:3: column 'w' has no weight"),
-        ("csv", "text,label,w\na,x,1\na,x,much\n", "rows.csv:3: column 'w' has 'much', which is"),
+        ("csv", "text,label,w\na,x,1\na,x,much\n", "rows.csv:3: column 'w' holds 'much', which is"),
         ("csv", "text,label\na,x\n", "the columns are 'text', 'label' (choose with data.weight_"),
         ("jsonl", '{"text": "a", "label": "x", "w": 1}\n{"text": "a", "label": "x"}\n',
          "rows.jsonl:2: column 'w' has no weight"),
         ("jsonl", '{"text": "a", "label": "x", "w": "1"}\n',
          "rows.jsonl:1: field 'w' is str where float is expected"),
-        ("txt", "__label__x a\n", "rows.txt: fastText text has no columns, and so no data."),
+        ("txt", "__label__x a\n", "rows.txt: fastText text has no columns, so data."),
     ],
 )  # fmt: skip
 def test_what_is_no_weight_is_refused_with_its_place(tmp_path, form, content, reason):

@@ -1,0 +1,264 @@
+"""From the columns of a file to checked columns ``text``, ``label`` and ``weight``.
+
+Every reader passes its batches through ``to_examples``: text columns are joined, labels become
+strings, weights become 32-bit floats, and an error names the row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fasttext_app.config.schema import DataConfig
+from fasttext_app.core.arrow import string_array, to_arrow, to_numpy
+from fasttext_app.data.soft_labels import format_soft_labels, parse_soft_labels
+from fasttext_app.errors import DataError, did_you_mean
+
+SEVERAL_LABELS_HINT = '; for several, set data.label_separator (and model.loss = "ova")'
+EMPTY, SPACE = string_array(["", " "])  # Python strings would make Arrow import pandas
+
+Locate: TypeAlias = Callable[[int], str]
+"""A function from a row of a batch to its place in the data, such as ``file:line``."""
+
+
+def numbered_rows(where: object, rows_before: int) -> Locate:
+    """Return a function that locates rows by number.
+
+    >>> numbered_rows("a.parquet", 100)(0)
+    'a.parquet, row 101'
+    """
+    return lambda row: f"{where}, row {rows_before + row + 1}"
+
+
+def required_columns(
+    where: object, config: DataConfig, with_labels: bool, existing: Sequence[str]
+) -> list[str]:
+    """Return the columns to read: the texts and, with labels, the label and the weight.
+
+    >>> config = DataConfig(text_columns=("title", "body"), weight_column="votes")
+    >>> required_columns("a.csv", config, True, ["body", "label", "title", "votes"])
+    ['title', 'body', 'label', 'votes']
+
+    Raises:
+        DataError: a column is missing, or there are several of that name.
+    """
+    required = list(config.text_columns)
+    if with_labels:
+        required.append(config.label_column)
+        if config.weight_column is not None:
+            required.append(config.weight_column)
+    for name in required:
+        if name not in existing:
+            hint = did_you_mean(name, existing)
+            option = "--text-column and --label-column"
+            if name == config.weight_column:
+                option = "data.weight_column"
+            raise DataError(
+                f"{where}: there is no column {name!r}{hint or ';'} the columns are "
+                f"{', '.join(map(repr, existing))} (choose with {option})"
+            )
+        if list(existing).count(name) > 1:
+            raise DataError(f"{where}: there are several columns {name!r}; rename all but one")
+    return required
+
+
+def to_examples(
+    batch: pa.RecordBatch | pa.Table,
+    config: DataConfig,
+    locate: Locate,
+    *,
+    with_labels: bool,
+    label_names: Sequence[str] | None = None,
+) -> pa.RecordBatch:
+    """Return the columns ``text``, ``label`` and ``weight`` of a batch.
+
+    Args:
+        batch: the columns as they are in the file.
+        config: the names of the columns, and what to do with missing texts.
+        locate: tells where a row of the batch is, for errors.
+        with_labels: whether to read labels and weights.
+        label_names: the names of integer labels.
+
+    Raises:
+        DataError: a value is missing, or a column does not hold texts, labels or weights.
+    """
+    texts = [_text_column(batch, name, config, locate) for name in config.text_columns]
+    text = texts[0]
+    if len(texts) > 1:
+        text = pc.utf8_trim_whitespace(pc.binary_join_element_wise(*texts, SPACE))
+    if not with_labels:
+        return pa.record_batch({"text": text})
+    columns = {"text": text, "label": _label_column(batch, config, locate, label_names)}
+    if config.weight_column is not None:
+        columns["weight"] = _weight_column(batch, config.weight_column, locate)
+    return pa.record_batch(columns)
+
+
+def _flat(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if isinstance(column, pa.ChunkedArray):  # more than one chunk can hold
+        raise DataError("a batch of texts is larger than 2 GB; use smaller row groups")
+    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+
+
+def _is_string(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    )
+
+
+def _first(mask: pa.BooleanArray) -> int:
+    """Return the first row for which the mask is true."""
+    row: int = pc.index(mask, True).as_py()
+    return row
+
+
+def _text_column(
+    batch: pa.RecordBatch | pa.Table, name: str, config: DataConfig, locate: Locate
+) -> pa.StringArray:
+    column = _flat(batch.column(name))
+    if not (_is_string(column.type) or pa.types.is_null(column.type)):
+        raise DataError(f"{locate(0)}: column {name!r} holds {column.type}, not text")
+    column = column.cast(pa.string())
+    if column.null_count:
+        if config.errors == "strict":
+            raise DataError(
+                f"{locate(_first(column.is_null()))}: column {name!r} has no value; "
+                "fill it in, or pass --errors replace to read an empty text"
+            )
+        column = column.fill_null(EMPTY)
+    return column
+
+
+def _label_column(
+    batch: pa.RecordBatch | pa.Table,
+    config: DataConfig,
+    locate: Locate,
+    label_names: Sequence[str] | None,
+) -> pa.StringArray:
+    name = config.label_column
+    column = _flat(batch.column(name))
+    if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
+        if config.label_separator is None:
+            raise DataError(
+                f"{locate(0)}: column {name!r} holds lists; a row must have exactly one label"
+                f"{SEVERAL_LABELS_HINT}"
+            )
+        column = _cells_of_lists(column, config.label_separator, name, locate)
+    elif config.soft_labels and (pa.types.is_struct(column.type) or pa.types.is_map(column.type)):
+        column = _cells_of_dicts(column, config, locate)
+    is_integer = pa.types.is_integer(column.type)
+    if not (is_integer or _is_string(column.type) or pa.types.is_boolean(column.type)):
+        raise DataError(f"{locate(0)}: column {name!r} holds {column.type}, not labels")
+    missing = pc.equal(column.cast(pa.string()).fill_null(EMPTY), EMPTY)
+    if pc.any(missing).as_py():
+        raise DataError(f"{locate(_first(missing))}: column {name!r} has no label")
+    if is_integer and label_names:
+        outside = pc.or_(pc.less(column, 0), pc.greater_equal(column, len(label_names)))
+        if pc.any(outside).as_py():
+            row = _first(outside)
+            raise DataError(
+                f"{locate(row)}: label {column[row]} has no name; "
+                f"the names go from 0 to {len(label_names) - 1}"
+            )
+        return pc.take(string_array(label_names), column)
+    column = column.cast(pa.string())
+    check_soft_labels(column, config, locate)
+    return column
+
+
+def _cells_of_lists(
+    column: pa.ListArray, separator: str, name: str, locate: Locate
+) -> pa.StringArray:
+    """Join the labels of each list with the separator."""
+    kind = column.type.value_type
+    if not (_is_string(kind) or pa.types.is_integer(kind)):
+        raise DataError(f"{locate(0)}: column {name!r} holds {column.type}, not labels")
+    lists = column.cast(pa.list_(pa.string()))
+    ambiguous = pc.match_substring(lists.flatten(), separator)
+    if pc.any(ambiguous).as_py():
+        row = int(pc.list_parent_indices(lists)[_first(ambiguous)].as_py())
+        raise DataError(
+            f"{locate(row)}: a label in column {name!r} contains {separator!r}; "
+            "set data.label_separator to a string that no label contains"
+        )
+    return pc.binary_join(lists, separator)
+
+
+def _cells_of_dicts(column: pa.Array, config: DataConfig, locate: Locate) -> pa.StringArray:
+    """Format the label probabilities of each dict as a cell."""
+    assert config.label_separator is not None
+    cells = []
+    for row, probabilities in enumerate(column.to_pylist()):
+        try:
+            cells.append(format_soft_labels(dict(probabilities or {}), config.label_separator))
+        except DataError as error:
+            raise DataError(f"{locate(row)}: column {config.label_column!r}: {error}") from None
+    return string_array(cells)
+
+
+def check_soft_labels(cells: pa.StringArray, config: DataConfig, locate: Locate) -> None:
+    """Raise for the first malformed cell, if ``data.soft_labels`` is set.
+
+    Raises:
+        DataError: the probabilities of a cell are malformed.
+    """
+    if not config.soft_labels:
+        return
+    assert config.label_separator is not None
+    for cell in cells.dictionary_encode().dictionary.to_pylist():
+        try:
+            parse_soft_labels(cell, config.label_separator)
+        except DataError as error:
+            raise DataError(f"{locate(cells.to_pylist().index(cell))}: {error}") from None
+
+
+def _weight_column(batch: pa.RecordBatch | pa.Table, name: str, locate: Locate) -> pa.Array:
+    column = _flat(batch.column(name))
+    if _is_string(column.type):
+        column = pc.utf8_trim_whitespace(column.cast(pa.string()))
+        column = pc.if_else(pc.equal(column, EMPTY), pa.scalar(None, pa.string()), column)
+        try:
+            column = column.cast(pa.float64())
+        except pa.ArrowInvalid:  # float() reads more forms of a number
+            column = _parse_numbers(column.to_pylist(), name, locate)
+    if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
+        raise DataError(f"{locate(0)}: column {name!r} holds {column.type}, not weights")
+    return checked_weights(column, f"column {name!r}", locate)
+
+
+def _parse_numbers(cells: list[str | None], name: str, locate: Locate) -> pa.Array:
+    numbers = []
+    for row, cell in enumerate(cells):
+        try:
+            numbers.append(None if cell is None else float(cell))
+        except ValueError:
+            raise DataError(
+                f"{locate(row)}: column {name!r} holds {cell!r}, which is not a number"
+            ) from None
+    return pa.array(numbers, pa.float64())
+
+
+def checked_weights(column: pa.Array, what: str, locate: Locate) -> pa.Array:
+    """Return weights as 32-bit floats.
+
+    Raises:
+        DataError: a weight is missing, negative or not finite.
+    """
+    if column.null_count:
+        raise DataError(f"{locate(_first(column.is_null()))}: {what} has no weight")
+    numbers = to_numpy(column)
+    with np.errstate(over="ignore"):
+        weights = numbers.astype(np.float32)
+    bad = ~(np.isfinite(weights) & (weights >= 0))
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise DataError(
+            f"{locate(row)}: {what} has the weight {numbers[row]:g}; "
+            "a weight is a finite number of 0 or more"
+        )
+    return to_arrow(weights)
