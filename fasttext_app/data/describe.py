@@ -13,6 +13,8 @@ from fasttext_app.errors import DataError
 from fasttext_app.text.encoder import tokenize
 from fasttext_app.text.tokenizers import load_tokenizer
 
+FIRST_ROWS = 5  # rows that are returned as they are
+
 
 def describe_data(
     source: Source, split: str, separator: str | None = None, *, soft: bool = False
@@ -33,8 +35,8 @@ def describe_data(
     labels: Counter[str] = Counter()
     for batch in source.scan(split):
         text = batch.column("text")
-        if rows < 5:
-            first_rows += batch.slice(0, 5 - rows).to_pylist()
+        if rows < FIRST_ROWS:
+            first_rows += batch.slice(0, FIRST_ROWS - rows).to_pylist()
         rows += len(batch)
         lengths += [tokens.lengths for tokens in tokenize(tokenizer, text)]
         for cell, count in value_counts(batch.column("label")).items():

@@ -162,7 +162,7 @@ def test_a_new_run_is_refused_where_one_did_not_end(place, monkeypatch):
     for more in ([], ["--checkpoint-every", "5"]):
         done = invoke(*TRAIN, "--output", "run", *more)
         assert done.exit_code == 1
-        assert "go on with it by --resume run, or delete run/checkpoints" in done.stderr
+        assert "resume it with --resume run, or delete run/checkpoints" in done.stderr
     assert find_checkpoint("run").path.name == "000000021"
 
 

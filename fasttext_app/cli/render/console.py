@@ -16,8 +16,8 @@ def new_table(title: str, *columns: str, numeric: Sequence[str] = ()) -> Table:
     """Return an empty table whose ``numeric`` columns are right-aligned."""
     table = Table(title=Text(title), title_justify="left", title_style="bold", header_style="bold")
     for column in columns:
-        justify = "right" if column in numeric else "left"
-        table.add_column(Text(column), justify=justify, overflow="fold")
+        right = column in numeric
+        table.add_column(Text(column), justify="right" if right else "left", overflow="fold")
     return table
 
 

@@ -6,6 +6,7 @@ Everything is capped to fit a screen; ``--json`` has all of it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 from rich.text import Text
 
@@ -24,7 +25,7 @@ def show_scores(scores: Scores | MultiLabelScores) -> None:
     out.print(pairs_table("Evaluation", _summary(scores), columns=2))
     _show_labels(scores["per_label"])
     if "confusion_matrix" in scores:
-        _show_confusions(scores["labels"], scores["confusion_matrix"])
+        _show_confusions(scores["labels"], cast("Scores", scores)["confusion_matrix"])
     unknown = scores["unknown_labels"]
     if unknown:
         names = ", ".join(f"{name} ({count})" for name, count in unknown.items())
@@ -40,7 +41,7 @@ def _summary(scores: Scores | MultiLabelScores) -> dict[str, object]:
     summary: dict[str, object] = {"examples": scores["examples"]}
     if "accuracy" in scores:
         summary |= {
-            "accuracy": scores["accuracy"],
+            "accuracy": cast("Scores", scores)["accuracy"],
             "macro F1": scores["macro_f1"],
             "micro F1": scores["micro_f1"],
         }
