@@ -49,13 +49,11 @@ def _summary(scores: Scores | MultiLabelScores) -> dict[str, object]:
         summary |= {
             "exact match": scores["exact_match"],
             "micro F1": scores["micro_f1"],
-            "micro precision / recall": (
-                f"{scores['micro_precision']:.4f} / {scores['micro_recall']:.4f}"
-            ),
+            "micro P / R": (f"{scores['micro_precision']:.4f} / {scores['micro_recall']:.4f}"),
             "macro F1": scores["macro_f1"],
             "sample F1": scores["sample_f1"],
             "threshold": scores.get("threshold", 0.5),
-            "label ranking precision": scores.get("ranking_precision", 0.0),
+            "LRAP": scores.get("ranking_precision", 0.0),
             "R-precision": scores.get("r_precision", 0.0),
         }
     for k, precision in scores["precision_at_k"].items():
