@@ -1,9 +1,8 @@
-"""Compiled code: when it runs, and how it is made (numba, without the GIL, cached on disk).
+"""The switch to compiled code, and its compilation with numba: without the GIL, cached on disk.
 
-Each compiled function on the path of a prediction has a reference implementation in Python or
-NumPy with bit-identical results, so choosing between them is a matter of speed alone. The choice is
-made here, for the whole process: see :func:`enabled`.
-Importing this module is cheap; numba is imported with the first compiled function.
+Every compiled function that a prediction calls has a reference implementation in Python or NumPy
+with bit-identical results, so the choice affects only speed. :func:`enabled` makes it, for the
+whole process. Numba is imported with the first compiled function, not with this module.
 """
 
 from __future__ import annotations
@@ -11,10 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-PREFETCH_DISTANCE = 16
-"""Number of rows by which a prefetch precedes the use of a row."""
 PLAIN_BYTES = 1 << 20
-"""Text that a process handles in plain Python before it loads compiled code."""
+"""Bytes of text that a process handles in plain Python before it loads compiled code."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -25,9 +22,8 @@ _plain_bytes = 0
 def enabled(text_bytes: int = 0) -> bool:
     """Return whether to run compiled code.
 
-    A process starts in plain Python, because loading the machine code takes longer than a few
-    predictions do. It changes to compiled code, for good, after :data:`PLAIN_BYTES` of text or
-    when :func:`enable` is called. Results do not depend on it.
+    A process starts in plain Python, because loading machine code takes longer than a few
+    predictions. It switches for good after :data:`PLAIN_BYTES` of text, or with :func:`enable`.
 
     Args:
         text_bytes: size of the text that the caller is about to handle.

@@ -1,7 +1,7 @@
-"""``matmul``: a matrix product whose rows have the same bits in any batch.
+"""A matrix product whose rows are bit-identical in any batch.
 
-A BLAS adds the products of a row in an order that depends on how many rows there are, so a text
-would get other logits alone than in a column. Here every sum goes through its terms in order.
+BLAS adds up the terms of a row in an order that depends on the number of rows, so the logits of a
+text would depend on its batch. Here each sum adds its terms in order.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from fasttext_app.core.arrays import F32
 
 
 def matmul(vectors: F32, matrix: F32) -> F32:
-    """Return ``vectors @ matrix``, [B, C], each sum in the order of its D terms.
+    """Return ``vectors @ matrix`` [B, C]; each sum adds its D terms in order.
 
     Args:
         vectors: [B, D].

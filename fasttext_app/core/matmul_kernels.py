@@ -1,4 +1,4 @@
-"""A matrix product in compiled code; :func:`.matmul.matmul` is the plain one."""
+"""The compiled matrix product; the reference implementation is in :func:`.matmul.matmul`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from fasttext_app.core.arrays import F32
 from fasttext_app.core.jit import compiled
 
 FEW_COLUMNS = 16
-TILE = 512  # columns that all rows go through before the next; with D = 100 they take 200 KB
+TILE = 512
+"""Columns of a tile, which stays in the cache for all rows: 200 KB if D is 100."""
 
 
 @compiled
 def matmul_in_order(vectors: F32, matrix: F32) -> F32:
-    """Return ``vectors @ matrix``, [B, C], each sum in the order of its D terms.
+    """Return ``vectors @ matrix`` [B, C]; each sum adds its D terms in order.
 
     >>> matmul_in_order(np.float32([[1, 2]]), np.float32([[3, 4, 5], [6, 7, 8]])).tolist()
     [[15.0, 18.0, 21.0]]
@@ -21,7 +22,7 @@ def matmul_in_order(vectors: F32, matrix: F32) -> F32:
     dim, columns = matrix.shape
     products = np.zeros((len(vectors), columns), np.float32)
     if columns >= FEW_COLUMNS:
-        # The sums of a row advance together, several to a vector instruction.
+        # Many columns: the sums of a row are updated together by vector instructions.
         for first in range(0, columns, TILE):
             last = min(first + TILE, columns)
             for row in range(len(vectors)):
@@ -31,7 +32,7 @@ def matmul_in_order(vectors: F32, matrix: F32) -> F32:
                     for c in range(len(sums)):
                         sums[c] += value * terms[c]
         return products
-    # Few columns: four sums at a time stay in registers, and the last ones go one by one.
+    # Few columns: four sums at a time stay in registers; the remaining columns follow one by one.
     fours = columns - columns % 4
     for row in range(len(vectors)):
         for c in range(0, fours, 4):

@@ -1,7 +1,7 @@
-"""Prefetching in compiled code: LLVM's prefetch as two numba intrinsics.
+"""Prefetching of table rows in compiled code: LLVM's prefetch as two numba intrinsics.
 
-Rows that are looked up at random lie far apart in memory. A loop that asks for a row some steps
-ahead of its turn does not wait for it.
+Rows that are looked up at random are rarely in the cache. A loop that prefetches them some steps
+ahead works on earlier rows while they load.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from llvmlite import ir
 from numba.core import types
 from numba.core.cgutils import get_or_insert_function, unpack_tuple
 from numba.extending import intrinsic
+
+PREFETCH_DISTANCE = 16
+"""Number of rows by which a prefetch precedes the use of a row."""
 
 
 def _prefetch(array: Any, row: Any, *, for_write: bool) -> Any:
@@ -45,10 +48,7 @@ def _prefetch_for_write(typing_context: Any, array: Any, row: Any) -> Any:
 
 
 prefetch_row: Any = intrinsic(_prefetch_for_read)
-"""``prefetch_row(array, row)``: load the first cache line of ``array[row]``; in compiled code only.
-
-Rows of a large table are rarely in the cache. The processor works on earlier rows while it loads.
-"""
+"""``prefetch_row(array, row)``: load the first cache line of ``array[row]``."""
 
 prefetch_row_for_write: Any = intrinsic(_prefetch_for_write)
 """``prefetch_row`` for a row that will be written to: other cores give up their copies."""

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from fasttext_app.core.arrays import F32, I32, I64
-from fasttext_app.core.jit import PREFETCH_DISTANCE, compiled
-from fasttext_app.core.prefetch import prefetch_row
+from fasttext_app.core.jit import compiled
+from fasttext_app.core.prefetch import PREFETCH_DISTANCE, prefetch_row
 
 SUM, MEAN, MAX = range(3)
 NO_F32 = np.empty(0, dtype=np.float32)

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from fasttext_app.core.arrays import I32, I64, U8, U32, U64
-from fasttext_app.core.jit import PREFETCH_DISTANCE, compiled
-from fasttext_app.core.prefetch import prefetch_row, prefetch_row_for_write
+from fasttext_app.core.jit import compiled
+from fasttext_app.core.prefetch import PREFETCH_DISTANCE, prefetch_row, prefetch_row_for_write
 from fasttext_app.text.token_kernels import EXTENDED, MASK32, ONE, PRIME, SEED, same_bytes
 
 LONG, ROW = np.uint64(1 << 31), np.uint64((1 << 31) - 1)

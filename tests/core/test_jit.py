@@ -21,18 +21,18 @@ def test_a_process_starts_in_plain_python():
     assert not jit.enabled()
 
 
-def test_enough_text_changes_to_compiled_code_for_good():
+def test_enough_text_switches_to_compiled_code_for_good():
     assert not jit.enabled(jit.PLAIN_BYTES - 1)
     assert jit.enabled(1)
     assert jit.enabled()
 
 
-def test_it_can_be_asked_for():
+def test_compiled_code_can_be_enabled():
     jit.enable()
     assert jit.enabled()
 
 
-def test_an_import_of_the_kernels_changes_nothing():
+def test_importing_kernels_does_not_enable_compiled_code():
     code = (
         "import json\n"
         "from fasttext_app.core import jit\n"

@@ -16,7 +16,7 @@ COLUMNS = [1, 2, 4, 5, FEW_COLUMNS - 1, FEW_COLUMNS, 100, TILE, TILE + 3]
 
 @given(st.integers(0, 6), st.integers(1, 40), st.sampled_from(COLUMNS), st.integers(0, 999))
 @settings(deadline=None, max_examples=60)
-def test_a_row_has_the_same_bits_in_any_batch_and_on_both_paths(batch, dim, columns, seed):
+def test_rows_are_bit_identical_in_any_batch_and_on_both_code_paths(batch, dim, columns, seed):
     generator = np.random.default_rng(seed)
     vectors = generator.normal(size=(batch, dim)).astype(np.float32)
     matrix = generator.normal(size=(dim, columns)).astype(np.float32)
@@ -32,7 +32,7 @@ def test_a_row_has_the_same_bits_in_any_batch_and_on_both_paths(batch, dim, colu
 
 
 @pytest.mark.parametrize("compiled", [False, True])
-def test_the_sum_goes_in_the_order_of_its_terms(compiled):
+def test_each_sum_adds_its_terms_in_order(compiled):
     vectors = np.array([[2**24, 1, 1]], np.float32)
     with code_path(compiled=compiled):
         assert matmul(vectors, np.ones((3, 1), np.float32)) == 2**24

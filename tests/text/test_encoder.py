@@ -18,7 +18,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fasttext_app.core.ragged import Ragged
-from fasttext_app.core.threads import map_ahead, map_threads
 from fasttext_app.errors import ConfigError, DataError
 from fasttext_app.text import encoder as module
 from fasttext_app.text.encoder import TextEncoder, as_chunks, tokenize
@@ -233,31 +232,12 @@ def test_a_text_longer_than_the_byte_limit_is_a_chunk_by_itself(monkeypatch):
     assert [chunk.to_pylist() for chunk in as_chunks(["x" * 100])] == [["x" * 100]]
 
 
-@pytest.mark.parametrize("threads", [0, 1, 3, 50])
-def test_results_of_threads_come_in_order(threads):
-    assert list(map_threads(lambda item: item * 2, list(range(20)), threads)) == [*range(0, 40, 2)]
-
-
-@pytest.mark.parametrize("threads", [1, 4])
-def test_an_error_in_a_thread_reaches_the_caller(threads):
-    with pytest.raises(ZeroDivisionError):
-        list(map_threads(lambda item: 1 // item, [1, 0, 2], threads))
-
-
 def test_tokens_in_any_number_of_parts_encode_alike():
     encoder = make(3, (0, 0), 100)
     tokens = [["to", "be", "or"], [], ["not", "x"]]
     whole = encoder.encode_tokens(Tokens.from_lists(tokens)).to_lists()
     parts = [encoder.encode_tokens(Tokens.from_lists([text])).to_lists() for text in tokens]
     assert [bag for part in parts for bag in part] == whole
-
-
-def test_a_stream_is_taken_only_as_far_as_it_is_needed():
-    taken = []
-    results = map_ahead(lambda item: item, (taken.append(n) or n for n in range(100)), 3)
-    assert [next(results), next(results)] == [0, 1]
-    assert len(taken) <= 6
-    results.close()
 
 
 # --- plain and compiled, whole and pruned ------------------------------------------------------

@@ -171,12 +171,6 @@ def test_a_wall_clock_that_jumps_changes_nothing(tmp_path, monkeypatch):
     assert not checkpoints.due(1)
 
 
-@pytest.mark.parametrize("text", ["", "0", "-1", "5 m", "0.5", "m", "5d", "epochs", "nan", "1e3"])
-def test_what_is_no_interval(text):
-    with pytest.raises(ValueError, match="must be a number of steps"):
-        Interval.parse(text)
-
-
 # ------------------------------------------------------------------------- on the way of training
 
 ROWS, TEXTS, CLASSES = 30, 50, 3

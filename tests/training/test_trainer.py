@@ -11,9 +11,9 @@ import torch
 
 from fasttext_app.config.loading import flat_layer, resolve
 from fasttext_app.config.schema import Config
-from fasttext_app.core.device import resolve_device, torch_threads
+from fasttext_app.core.device import torch_threads
 from fasttext_app.core.ragged import Ragged
-from fasttext_app.errors import ConfigError, DeviceError, TrainingError
+from fasttext_app.errors import ConfigError, TrainingError
 from fasttext_app.model.classifier import FastTextClassifier
 from fasttext_app.training.dataset import EncodedDataset
 from fasttext_app.training.events import (
@@ -383,52 +383,6 @@ def test_clip_grad_norm_limits_every_step():
 def test_ova_is_trained_too():
     _, outcome = run(make_config(loss="ova", epochs=6), toy(36, seed=5))
     assert outcome.history[-1].validation_accuracy >= 0.9
-
-
-# ------------------------------------------------------------------------------------------- device
-
-
-def test_the_cpu_and_auto_are_there():
-    assert resolve_device("cpu") == torch.device("cpu")
-    assert resolve_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
-@pytest.mark.parametrize("name", ["cuda", "cuda:0", "cuda:7"])
-def test_cuda_on_a_machine_without_it(name):
-    with pytest.raises(DeviceError, match=f"device {name}: .* has no CUDA; use --device cpu"):
-        resolve_device(name)
-
-
-def test_a_cuda_device_beyond_the_last(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert resolve_device("cuda:1") == torch.device("cuda:1")
-    with pytest.raises(DeviceError, match="device cuda:2: the CUDA devices go from 0 to 1"):
-        resolve_device("cuda:2")
-
-
-@pytest.mark.parametrize("name", ["gpu", "mps", "cuda:", "cuda:x", ""])
-def test_an_unknown_device(name):
-    with pytest.raises(DeviceError, match=f"device {name}: expected auto, cpu, cuda"):
-        resolve_device(name)
-
-
-def test_torch_threads_sets_the_threads_and_puts_them_back():
-    before = torch.get_num_threads()
-    with torch_threads(2):
-        assert torch.get_num_threads() == 2
-        with torch_threads(0):
-            assert torch.get_num_threads() == 1
-        assert torch.get_num_threads() == 2
-    assert torch.get_num_threads() == before
-
-
-def test_torch_threads_puts_the_threads_back_after_an_error():
-    before = torch.get_num_threads()
-    with pytest.raises(ZeroDivisionError), torch_threads(before + 1):
-        raise ZeroDivisionError
-    assert torch.get_num_threads() == before
 
 
 def test_training_checks_no_sparse_tensors_and_leaves_the_setting_as_it_was():

@@ -11,8 +11,8 @@ from collections.abc import Callable
 import numpy as np
 
 from fasttext_app.core.arrays import F32, I32
-from fasttext_app.core.jit import PREFETCH_DISTANCE, compiled
-from fasttext_app.core.prefetch import prefetch_row_for_write
+from fasttext_app.core.jit import compiled
+from fasttext_app.core.prefetch import PREFETCH_DISTANCE, prefetch_row_for_write
 from fasttext_app.training.batch_kernels import NO_F32, cut_batches
 from fasttext_app.training.optim.rules import ADAGRAD, OPTIMIZERS, ROWWISE_ADAGRAD, RULES, SGD
 

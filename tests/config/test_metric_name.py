@@ -1,0 +1,34 @@
+"""Names of metrics."""
+
+from __future__ import annotations
+
+import pytest
+
+from fasttext_app.config.metric_name import Metric
+from fasttext_app.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    "text", ["accuracy", "loss", "f1", "f1:a:b", "precision@recall:0.9", "recall@precision:1.0:a:b"]
+)
+def test_a_metric_is_written_as_it_was_parsed(text):
+    assert str(Metric.parse(text)) == text
+
+
+@pytest.mark.parametrize("text", ["precision", "recall:", "loss:spam", "f2", ""])
+def test_an_unknown_metric_is_an_error(text):
+    with pytest.raises(ValueError, match="is not a metric"):
+        Metric.parse(text)
+
+
+@pytest.mark.parametrize("target", ["", "0", "1.1", "nan", "spam", "0.9:"])
+def test_a_target_outside_its_range_is_an_error(target):
+    with pytest.raises(ValueError, match=r"precision@recall needs a target in \(0, 1\]"):
+        Metric.parse(f"precision@recall:{target}")
+
+
+def test_the_label_of_a_metric_must_be_a_training_label():
+    assert Metric.parse("f1:spam").class_id(["ham", "spam"]) == 1
+    assert Metric.parse("f1").class_id(["ham", "spam"]) is None
+    with pytest.raises(ConfigError, match="no training row has the label 'spma'; did you mean"):
+        Metric.parse("f1:spma").class_id(["ham", "spam"])
