@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from fasttext_app.cli.app import COMMANDS
 from tests.helpers import ROOT
 
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "data" / "sample" / "README.md"]
@@ -54,6 +55,19 @@ def test_the_index_links_every_page():
     index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
     pages = [page.name for page in (ROOT / "docs").glob("*.md") if page.name != "index.md"]
     assert [name for name in pages if f"({name}" not in index] == []
+
+
+def test_the_map_of_the_code_names_every_module():
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    package = ROOT / "fasttext_app"
+    missing = []
+    for path in sorted(package.glob("*/**/*.py")):
+        folder = path.relative_to(package).parts[0]
+        section = page.partition(f"\n### `{folder}/`\n")[2].partition("\n#")[0]
+        is_command = path.parent == package / "cli" and path.stem.rstrip("_") in COMMANDS
+        if path.name != "__init__.py" and not is_command and f"{path.name}`" not in section:
+            missing.append(str(path.relative_to(package)))
+    assert missing == []
 
 
 def test_every_script_has_a_place_in_the_makefile_or_a_document():
