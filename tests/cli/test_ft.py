@@ -1,8 +1,9 @@
-"""The original's commands under ``fasttext-app ft``: their files and lines against the library."""
+"""The files and output of ``fasttext-app ft``, compared with the original library."""
 
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ QUICK = "-dim", "4", "-epoch", "2", "-lr", "0.5", "-thread", "1"
 
 @pytest.fixture
 def ft(tmp_path, monkeypatch):
-    """Run a command in an empty folder; return its output and what it notes, line by line."""
+    """Run a command in an empty folder; return its lines of output, and its messages."""
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments, code=0):
@@ -37,7 +38,7 @@ def data(labeled_file, tmp_path):
     return path
 
 
-def test_a_model_is_trained_scored_and_asked(ft, data, original):
+def test_a_model_is_trained_evaluated_and_queried(ft, data, original):
     _, notes = ft("supervised", "-input", data, "-output", "m", *QUICK, "-epoch", "9")
     model = original.load_model("m.bin")
     assert notes == f"Number of words:  {len(model.words)}\nNumber of labels: 4\n"
@@ -56,7 +57,7 @@ def test_a_model_is_trained_scored_and_asked(ft, data, original):
     assert len(by_label) == 4 + 3
 
 
-def test_outputs_are_saved_where_they_are_asked_for(ft, data, original, tmp_path):
+def test_save_output_writes_the_output_vectors(ft, data, original, tmp_path):
     ft("supervised", "-input", data, "-output", "plain", *QUICK)
     ft("supervised", "-input", data, "-output", "m", "-saveOutput", *QUICK)
     names = sorted(path.name for path in tmp_path.iterdir())
@@ -122,7 +123,7 @@ def test_word_vectors_are_not_trained(ft, command):
     assert notes.startswith(f"error: {command}: this program trains classifiers only; ")
 
 
-def test_bad_places_are_refused_before_the_work(ft, data, tmp_path):
+def test_unwritable_outputs_are_refused_before_training(ft, data, tmp_path):
     (tmp_path / "m.output").mkdir()
     _, notes = ft("supervised", "-input", data, "-output", "m", "-saveOutput", code=1)
     assert "m.output: is a folder or a device" in notes
@@ -135,13 +136,20 @@ def test_bad_places_are_refused_before_the_work(ft, data, tmp_path):
 # --- quantizing
 
 
+@pytest.fixture(scope="module")
+def model_file(labeled_file, tmp_path_factory):
+    path = tmp_path_factory.mktemp("ft") / "m.bin"
+    options = {"dim": 10, "wordNgrams": 2, "bucket": 800, "epoch": 10, "lr": 1.0, "thread": 1}
+    compat.train_supervised(labeled_file, **options).save_model(path)
+    return path
+
+
 @pytest.fixture
-def trained(ft, data):
-    flags = ("-wordNgrams", "2", "-bucket", "800", "-epoch", "10", "-lr", "1")
-    ft("supervised", "-input", data, "-output", "m", *QUICK, "-dim", "10", *flags)
+def trained(ft, model_file, tmp_path):
+    shutil.copy(model_file, tmp_path)
 
 
-def test_a_pruned_model_learns_again(ft, data, trained, original):
+def test_retraining_improves_a_pruned_model(ft, data, trained, original):
     ft("quantize", "-output", "m", "-cutoff", "300")
     before = original.load_model("m.ftz").test(str(data))[1]
     _, notes = ft(
@@ -161,7 +169,7 @@ def test_a_pruned_model_learns_again(ft, data, trained, original):
     assert ours.test(data) == model.test(str(data))
 
 
-def test_codes_of_the_labels_are_written(ft, tmp_path, labeled_rows, original):
+def test_qout_quantizes_the_output_matrix(ft, tmp_path, labeled_rows, original):
     rows = [f"__label__{number % 300} {text}\n" for number, (_, text) in enumerate(labeled_rows)]
     (tmp_path / "many.txt").write_text("".join(rows), encoding="utf-8")
     ft("supervised", "-input", "many.txt", "-output", "m", *QUICK, "-epoch", "20")
@@ -183,13 +191,13 @@ def test_codes_of_the_labels_are_written(ft, tmp_path, labeled_rows, original):
         (["-qouts"], 2, "unknown argument: -qouts; did you mean '-qout'?"),
     ],
 )
-def test_what_cannot_be_quantized_is_refused(ft, trained, tmp_path, flags, code, message):
+def test_an_impossible_quantization_is_refused(ft, trained, tmp_path, flags, code, message):
     _, notes = ft("quantize", "-output", "m", *flags, code=code)
     assert message in " ".join(notes.replace("│", "").split())
     assert not (tmp_path / "m.ftz").exists()
 
 
-def test_a_bad_rate_of_retraining_is_refused_by_its_flag(ft, data, trained):
+def test_a_bad_learning_rate_of_retraining_names_its_flag(ft, data, trained):
     flags = ("-input", data, "-cutoff", "300", "-retrain")
     _, notes = ft("quantize", "-output", "m", *flags, "-lr", "-1", code=1)
     assert notes.startswith("error: -lr: ")
@@ -197,7 +205,7 @@ def test_a_bad_rate_of_retraining_is_refused_by_its_flag(ft, data, trained):
     assert "lower -lr (it is 1e+25)" in notes
 
 
-# --- what a file holds
+# --- the contents of a file
 
 
 def test_the_vectors_of_character_ngrams_are_printed(ft, data, original):
@@ -213,7 +221,7 @@ def test_the_vectors_of_character_ngrams_are_printed(ft, data, original):
         np.testing.assert_allclose(numbers, model.get_input_vector(row), rtol=1e-4)
 
 
-def test_a_file_is_dumped(ft, data, original):
+def test_dump_prints_each_part_of_a_file(ft, data, original):
     ft("supervised", "-input", data, "-output", "m", *QUICK, "-loss", "ova", "-ws", "3")
     model = original.load_model("m.bin")
     settings = dict(line.split(" ") for line in ft("dump", "m.bin", "args")[0])
@@ -238,7 +246,7 @@ def test_a_file_is_dumped(ft, data, original):
         np.testing.assert_allclose(numbers, matrix, rtol=1e-5)
 
 
-def test_a_dump_of_something_else_is_refused(ft, trained):
+def test_dump_refuses_unknown_parts_and_quantized_matrices(ft, trained):
     ft("quantize", "-output", "m")
     _, notes = ft("dump", "m.ftz", "output", code=1)
     assert notes.startswith("error: dump output: the model is quantized; ")
@@ -246,7 +254,7 @@ def test_a_dump_of_something_else_is_refused(ft, trained):
     assert "must be one of args, dict, input, output" in notes
 
 
-# --- fastText's files where a model directory may stand
+# --- fastText's files in place of a model directory
 
 
 @pytest.fixture
@@ -260,7 +268,9 @@ def app_run(ft):
 
 
 @pytest.mark.parametrize("suffix", [".bin", ".ftz"])
-def test_every_command_takes_a_file(app_run, ft, trained, data, tmp_path, suffix, labeled_rows):
+def test_every_command_accepts_a_fasttext_file(
+    app_run, ft, trained, data, tmp_path, suffix, labeled_rows
+):
     if suffix == ".ftz":
         ft("quantize", "-output", "m")
     file, folder = f"m{suffix}", "imported"
@@ -301,18 +311,18 @@ def test_a_file_is_quantized_into_a_directory(app_run, trained, data):
         (["--qout"], "--dsub, --qnorm and --qout go with --product"),
     ],
 )
-def test_options_that_have_nothing_to_do_are_refused(app_run, trained, flags, message):
+def test_options_without_effect_are_refused(app_run, trained, flags, message):
     refused = app_run("quantize", "m.bin", "--output", "small", *flags, code=2)
     assert message in " ".join(refused.stderr.replace("│", "").split())
 
 
-def test_info_shows_what_a_file_tells_and_no_defaults(app_run, ft, data):
+def test_info_shows_what_a_file_stores_and_no_defaults(app_run, ft, data):
     ft("supervised", "-input", data, "-output", "m", *QUICK, "-ws", "9", "-loss", "ns", "-neg", "3")
     shown = app_run("info", "m.bin").stdout
-    for told in ("imported from", "m.bin", "ws 9", "trainer.epochs", "model.negatives"):
-        assert told in shown
-    for untold in ("optimizer", "best epoch", "trainer.seed", "data.validation", "batch_size"):
-        assert untold not in shown
+    for stored in ("imported from", "m.bin", "ws 9", "trainer.epochs", "model.negatives"):
+        assert stored in shown
+    for default in ("optimizer", "best epoch", "trainer.seed", "data.validation", "batch_size"):
+        assert default not in shown
     document = json.loads(app_run("info", "m.bin", "--json").stdout)
     assert set(document["config"]) == {"data", "text", "model", "trainer"}
     assert document["data"]["fasttext"] == {"ws": 9, "neg": 3, "lr_update_rate": 100, "t": 1e-4}
@@ -322,7 +332,7 @@ def test_info_shows_what_a_file_tells_and_no_defaults(app_run, ft, data):
     assert "\n- imported from: m.bin\n" in card
 
 
-def test_a_file_that_is_no_model_is_refused(app_run, data, trained):
+def test_a_file_that_is_not_a_model_is_refused(app_run, data, trained):
     refused = app_run("predict", data, "text", code=1)
     assert refused.stderr == f"error: {data}: is neither a model directory nor a fastText file\n"
     (data.parent / "cut.bin").write_bytes((data.parent / "m.bin").read_bytes()[:99])
@@ -333,7 +343,7 @@ def test_a_file_that_is_no_model_is_refused(app_run, data, trained):
     assert "no such model directory" in app_run("predict", "none.bin", "text", code=1).stderr
 
 
-def test_the_program_itself_loads_a_file(ft, trained, labeled_rows):
+def test_the_python_api_loads_a_fasttext_file(ft, trained, labeled_rows):
     import fasttext_app
 
     with pytest.raises(

@@ -21,20 +21,23 @@ FLOOR = 1e-5  # what the original adds to a probability
 
 
 def assert_same_answers(theirs, ours, texts, k=-1, threshold=0.0):
-    """Labels that the original gives one probability may come in any order; ours end at 1."""
+    """Assert that labels and probabilities agree.
+
+    Labels that share a probability in the original may come in any order here. Probabilities of the
+    original above 1 count as 1.
+    """
     all_of_theirs = theirs.predict(texts, k=-1)
     expected, found = theirs.predict(texts, k, threshold), ours.predict(texts, k, threshold)
     assert len(found[0]) == len(found[1]) == len(texts)
-    for text, named, numbers, labels, proba, our_labels, our_proba in zip(
+    for text, all_labels, all_proba, labels, proba, our_labels, our_proba in zip(
         texts, *all_of_theirs, *expected, *found, strict=True
     ):
         assert len(our_labels) == len(set(our_labels)) == len(labels), text[:99]
-        away = np.abs(our_proba - np.minimum(proba, 1))
-        of_label = dict(zip(named, np.minimum(numbers, 1).tolist(), strict=True))
-        same = [of_label[label] for label in our_labels]
-        away_of_label = np.abs(our_proba - np.array(same))
-        assert (away <= NEAR).all(), (text[:99], proba, our_proba)
-        assert (away_of_label <= NEAR).all(), (text[:99], labels, our_labels)
+        error_by_rank = np.abs(our_proba - np.minimum(proba, 1))
+        assert (error_by_rank <= NEAR).all(), (text[:99], proba, our_proba)
+        of_label = dict(zip(all_labels, np.minimum(all_proba, 1).tolist(), strict=True))
+        error_by_label = np.abs(our_proba - np.array([of_label[label] for label in our_labels]))
+        assert (error_by_label <= NEAR).all(), (text[:99], labels, our_labels)
 
 
 @pytest.fixture
@@ -49,7 +52,7 @@ def both(original, train_original):
 
 
 @pytest.fixture(params=["plain Python", "compiled code"])
-def way(request):
+def kind_of_code(request):
     """Answer in plain Python, which is how the first few texts go, or in compiled code."""
     with code_path(compiled=request.param == "compiled code"):
         yield
@@ -60,15 +63,15 @@ def way(request):
 
 @pytest.mark.parametrize("features", FEATURES)
 @pytest.mark.parametrize("loss", LOSSES)
-def test_predictions_are_those_of_the_original(both, odd_texts, way, loss, features):
+def test_predictions_match_the_original(both, odd_texts, kind_of_code, loss, features):
     theirs, ours = both(loss=loss, **FEATURES[features])
     assert_same_answers(theirs, ours, odd_texts)
 
 
 @pytest.mark.parametrize("quantized", QUANTIZED)
 @pytest.mark.parametrize("features", ["words", "character n-grams"])
-def test_predictions_of_quantized_models_are_those_of_the_original(
-    both, odd_texts, way, features, quantized
+def test_predictions_of_quantized_models_match_the_original(
+    both, odd_texts, kind_of_code, features, quantized
 ):
     theirs, ours = both(quantize=QUANTIZED[quantized], **FEATURES[features])
     assert_same_answers(theirs, ours, odd_texts)
@@ -82,7 +85,7 @@ def test_k_and_threshold_limit_the_answers_as_in_the_original(both, odd_texts, l
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_a_threshold_is_compared_with_a_probability_before_anything_is_added_to_it(both, loss):
+def test_a_threshold_applies_to_the_probability_before_the_floor(both, loss):
     theirs, ours = both(loss=loss, **FEATURES["words"])
     labels, proba = theirs.predict("x", k=-1)
     for value in proba.tolist():
@@ -102,13 +105,13 @@ def test_a_threshold_is_compared_with_a_probability_before_anything_is_added_to_
     ],
     ids=str,
 )
-def test_unusual_settings_are_read_as_in_the_original(both, odd_texts, way, options):
+def test_unusual_args_mean_the_same_as_in_the_original(both, odd_texts, kind_of_code, options):
     assert_same_answers(*both(**options), odd_texts)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("quantize", [None, {"qout": True}])
-def test_hundreds_of_labels_many_of_them_as_frequent(
+def test_hundreds_of_labels_many_equally_frequent(
     original, labeled_rows, tmp_path, odd_texts, loss, quantize
 ):
     numbers = [number if number < 300 else number // 4 for number in range(len(labeled_rows))]
@@ -126,7 +129,7 @@ def test_hundreds_of_labels_many_of_them_as_frequent(
     assert_same_answers(original.load_model(str(path)), compat.load_model(path), odd_texts, k=5)
 
 
-def test_one_text_is_answered_as_a_list_of_one(both, odd_texts):
+def test_one_text_gets_the_answer_of_a_list_of_one(both, odd_texts):
     theirs, ours = both(**FEATURES["words"])
     for text in odd_texts[:30]:
         labels, proba = ours.predict(text, k=2)
@@ -139,7 +142,7 @@ def test_one_text_is_answered_as_a_list_of_one(both, odd_texts):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_a_text_of_nothing_known_has_no_answer_and_no_score(original, tmp_path, loss):
+def test_a_text_without_features_has_no_answer_and_no_score(original, tmp_path, loss):
     data, path = tmp_path / "train.txt", tmp_path / "m.bin"
     data.write_text("__label__a the the of u\n__label__b the the of of v\n" * 9)  # 18 times </s>
     options = {"minCount": 20, "dim": 4, "loss": loss, "verbose": 0, "thread": 1}
@@ -153,7 +156,7 @@ def test_a_text_of_nothing_known_has_no_answer_and_no_score(original, tmp_path, 
     assert ours.test(data) == theirs.test(str(data))
 
 
-def test_what_predict_refuses_is_what_the_original_refuses(both):
+def test_predict_refuses_what_the_original_refuses(both):
     for model in both(**FEATURES["words"]):
         for texts in ("a\nb", ["a", "b\n"]):
             with pytest.raises(ValueError, match="predict processes one line at a time"):
@@ -162,8 +165,7 @@ def test_what_predict_refuses_is_what_the_original_refuses(both):
             with pytest.raises(ValueError, match="k needs to be 1 or higher"):
                 ask(model)
         for texts in ("a \ud800", ["a \ud800"]):
-            refused = pytest.raises((ValueError, TypeError), match=r"surrogates|incompatible")
-            with refused:  # the original knows no such string
+            with pytest.raises((ValueError, TypeError), match=r"surrogates|incompatible"):
                 model.predict(texts)
         with pytest.raises(ValueError, match="one line at a time"):
             model.get_sentence_vector("a\nb")
@@ -173,7 +175,7 @@ def test_what_predict_refuses_is_what_the_original_refuses(both):
     "text",
     ["", "a b", "__label__a b\tc\x00d\u00a0e", "a\nb\n", "\n\na", "a</s>", "a </s> b", "</s>"],
 )
-def test_tokens_are_those_of_the_original(original, text):
+def test_tokens_match_the_original(original, text):
     assert compat.tokenize(text) == original.tokenize(text)
 
 
@@ -182,7 +184,7 @@ def test_tokens_are_those_of_the_original(original, text):
 
 @pytest.mark.parametrize("quantized", [None, *QUANTIZED])
 @pytest.mark.parametrize("features", ["words", "character n-grams"])
-def test_words_labels_and_rows_are_those_of_the_original(both, features, quantized):
+def test_words_labels_and_rows_match_the_original(both, features, quantized):
     quantize = None if quantized is None else QUANTIZED[quantized]
     theirs, ours = both(quantize=quantize, **FEATURES[features])
     assert (ours.words, ours.labels) == (theirs.words, theirs.labels)
@@ -204,13 +206,13 @@ def test_words_labels_and_rows_are_those_of_the_original(both, features, quantiz
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_the_matrices_are_those_of_the_original(both, loss):
+def test_matrices_match_the_original(both, loss):
     theirs, ours = both(loss=loss, **FEATURES["character n-grams"])
     np.testing.assert_array_equal(ours.get_input_matrix(), theirs.get_input_matrix())
     np.testing.assert_array_equal(ours.get_output_matrix(), theirs.get_output_matrix())
 
 
-def test_codes_are_no_matrix_of_numbers(both):
+def test_a_quantized_model_has_no_input_matrix(both):
     for model in both(quantize={}):
         with pytest.raises(ValueError, match="Can't get quantized Matrix"):
             model.get_input_matrix()
@@ -226,11 +228,11 @@ def direction(vector):
 
 @pytest.mark.parametrize("features", ["words", "character n-grams"])
 @pytest.mark.parametrize("quantized", [None, *QUANTIZED])
-def test_vectors_are_those_of_the_original(both, odd_texts, features, quantized):
+def test_vectors_match_the_original(both, odd_texts, features, quantized):
     quantize = None if quantized is None else QUANTIZED[quantized]
     theirs, ours = both(quantize=quantize, **FEATURES[features])
     for word in [*theirs.words[:20], *WORDS, "</s>"]:
-        # There are versions of the original that return them at length 1.
+        # Some versions of the original scale them to length 1.
         expected, found = theirs.get_word_vector(word), ours.get_word_vector(word)
         np.testing.assert_allclose(direction(found), direction(expected), atol=1e-5)
         np.testing.assert_array_equal(ours[word], found)
@@ -240,7 +242,7 @@ def test_vectors_are_those_of_the_original(both, odd_texts, features, quantized)
 
 
 @pytest.mark.parametrize("features", FEATURES)
-def test_subwords_are_those_of_the_original(both, features):
+def test_subwords_match_the_original(both, features):
     theirs, ours = both(**FEATURES[features])
     for word in [*theirs.words[:20], *WORDS]:
         (names, rows), (expected, numbers) = ours.get_subwords(word), theirs.get_subwords(word)
@@ -256,12 +258,12 @@ def assert_same_neighbors(found, expected):
 
 @pytest.mark.parametrize("quantized", [None, "norms"])
 @pytest.mark.parametrize("features", ["words", "character n-grams"])
-def test_neighbors_are_those_of_the_original(both, features, quantized):
+def test_neighbors_match_the_original(both, features, quantized):
     quantize = None if quantized is None else QUANTIZED[quantized]
     theirs, ours = both(quantize=quantize, **FEATURES[features])
     for word in [*theirs.words[:8], *WORDS]:
         if not ours.get_word_vector(word).any():
-            continue  # nothing is known of it, and nothing is near
+            continue  # a word without features has no neighbors
         for k in (1, 7):
             found = ours.get_nearest_neighbors(word, k)
             assert_same_neighbors(found, theirs.get_nearest_neighbors(word, k))
@@ -275,7 +277,7 @@ def test_neighbors_are_those_of_the_original(both, features, quantized):
 
 @pytest.fixture(scope="module")
 def scored_file(labeled_rows, tmp_path_factory):
-    """Lines of one label, of several, of none, of unknown ones, and of no words."""
+    """Lines with one label, several, none, unknown ones, and without words."""
     rows = [f"__label__{label} {text}" for label, text in labeled_rows[:150]]
     odd = [
         *(
@@ -296,20 +298,18 @@ def scored_file(labeled_rows, tmp_path_factory):
     return path
 
 
-def without_ties(path, model, kept):
-    """Leave out lines with labels of one probability, the first of which is anyone's choice."""
+def without_ties(path, model, target):
+    """Copy a file without the lines that have labels of equal probability, whose order is free."""
     lines = path.read_bytes().splitlines(keepends=True)
     proba = model.predict([line.decode(errors="replace").rstrip("\n") for line in lines], k=-1)[1]
     distinct = [len(set(p)) == len(p) for p in proba]
-    kept.write_bytes(b"".join(line for line, one in zip(lines, distinct, strict=True) if one))
-    return kept
+    target.write_bytes(b"".join(line for line, one in zip(lines, distinct, strict=True) if one))
+    return target
 
 
 @pytest.mark.parametrize(("k", "threshold"), [(1, 0.0), (2, 0.0), (-1, 0.3), (1, 0.9), (3, 1.1)])
 @pytest.mark.parametrize("loss", LOSSES)
-def test_scores_of_a_file_are_those_of_the_original(
-    both, scored_file, tmp_path, loss, k, threshold
-):
+def test_scores_of_a_file_match_the_original(both, scored_file, tmp_path, loss, k, threshold):
     theirs, ours = both(loss=loss, **FEATURES["words"])
     scored_file = without_ties(scored_file, theirs, tmp_path / "test.txt")
     expected = theirs.test(str(scored_file), k, threshold)
@@ -329,23 +329,22 @@ def test_a_file_without_labels_has_no_scores(both, tmp_path):
         np.testing.assert_equal(model.test(str(tmp_path / "none.txt")), (0, np.nan, np.nan))
 
 
-def test_the_end_of_a_line_amid_a_line_of_a_file_ends_it_as_in_the_original(both, tmp_path):
+def test_an_end_of_line_word_ends_a_line_as_in_the_original(both, tmp_path):
     path = tmp_path / "ends.txt"
     path.write_text("__label__sport a </s> __label__d b\n")
     theirs, ours = both(**FEATURES["words"])
     assert ours.test(path, k=2) == theirs.test(str(path), k=2)
 
 
-def test_a_missing_file_has_no_scores(train_original):
+def test_scoring_a_missing_file_is_an_error(train_original):
     with pytest.raises(DataError, match=r"none\.txt: cannot be read"):
         compat.load_model(train_original()).test("none.txt")
 
 
 @pytest.mark.ag_news
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["softmax", "ova"])
-def test_answers_for_all_test_rows_of_ag_news_are_those_of_the_original(
-    original, ag_news_dir, tmp_path, loss
-):
+def test_predictions_for_ag_news_match_the_original(original, ag_news_dir, tmp_path, loss):
     for split, most in (("train", 4000), ("test", None)):
         with (ag_news_dir / f"{split}.csv").open(newline="", encoding="utf-8") as file:
             rows = [[label, " ".join(rest).split()] for label, *rest in csv.reader(file)][:most]
@@ -383,7 +382,7 @@ def word_vectors(original, request, labeled_rows, tmp_path_factory):
     return theirs, compat.load_model(folder / "m.bin")
 
 
-def test_word_vectors_are_those_of_the_original(word_vectors, odd_texts):
+def test_word_vectors_match_the_original(word_vectors, odd_texts):
     theirs, ours = word_vectors
     assert ours.words == theirs.words
     np.testing.assert_array_equal(ours.get_words(True)[1], theirs.get_words(True)[1])
@@ -397,16 +396,16 @@ def test_word_vectors_are_those_of_the_original(word_vectors, odd_texts):
         found = direction(ours.get_word_vector(word))
         np.testing.assert_allclose(found, direction(theirs.get_word_vector(word)), atol=1e-5)
     for text in odd_texts:
-        if "\x00" not in text:  # there, it is a part of a word
+        if "\x00" not in text:  # which does not separate words there
             found, expected = ours.get_sentence_vector(text), theirs.get_sentence_vector(text)
             np.testing.assert_allclose(found, expected, rtol=0, atol=NEAR, err_msg=text[:99])
 
 
-def test_neighbors_of_word_vectors_are_those_of_the_original(word_vectors):
+def test_neighbors_of_word_vectors_match_the_original(word_vectors):
     theirs, ours = word_vectors
     for word in [*theirs.words[:10], *WORDS]:
         if not ours.get_word_vector(word).any():
-            continue  # nothing is known of it, and nothing is near
+            continue  # a word without features has no neighbors
         found = ours.get_nearest_neighbors(word, 6)
         assert_same_neighbors(found, theirs.get_nearest_neighbors(word, 6))
     for start in (1, 7, 20):
@@ -414,7 +413,7 @@ def test_neighbors_of_word_vectors_are_those_of_the_original(word_vectors):
         assert_same_neighbors(ours.get_analogies(*words, 4), theirs.get_analogies(*words, 4))
 
 
-def test_word_vectors_are_no_classifier(word_vectors, tmp_path):
+def test_word_vectors_are_not_a_classifier(word_vectors, tmp_path):
     _, ours = word_vectors
     with pytest.raises(ValueError, match="Model needs to be supervised for prediction!"):
         ours.predict("a")
@@ -422,8 +421,8 @@ def test_word_vectors_are_no_classifier(word_vectors, tmp_path):
         ours.save_model(tmp_path / "m.bin")
 
 
-def test_word_vectors_trained_on_a_labeled_file_are_read(original, labeled_file, tmp_path):
-    """Its labels are in the file, and of no use."""
+def test_word_vectors_trained_on_a_labeled_file_can_be_loaded(original, labeled_file, tmp_path):
+    """Its labels are in the file but not used."""
     model = original.train_unsupervised(
         str(labeled_file), dim=4, minCount=1, epoch=1, bucket=500, verbose=0, thread=1
     )
@@ -448,7 +447,7 @@ def languages():
     return found[0]
 
 
-def test_languages_of_sentences_are_those_of_the_original(original, languages):
+def test_languages_of_sentences_match_the_original(original, languages):
     path = DATA / "sentences.txt"
     sentences = path.read_text(encoding="utf-8").splitlines()
     assert len(set(sentences)) >= 200
@@ -465,7 +464,7 @@ def test_languages_of_sentences_are_those_of_the_original(original, languages):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_a_model_trained_here_is_one_of_the_original(
+def test_a_model_trained_here_gives_the_same_answers_in_the_original(
     original, labeled_file, labeled_rows, odd_texts, tmp_path, loss
 ):
     model = compat.train_supervised(
@@ -482,7 +481,7 @@ def test_a_model_trained_here_is_one_of_the_original(
     assert_same_answers(theirs, again, odd_texts)
 
 
-def test_it_learns_what_the_original_learns(train_original, original, labeled_file):
+def test_training_is_as_accurate_as_in_the_original(train_original, original, labeled_file):
     options = {"epoch": 10, "wordNgrams": 2, "bucket": 600}
     path = train_original(**options)
     theirs = original.load_model(str(path)).test(str(labeled_file))
@@ -499,7 +498,7 @@ def test_equal_seeds_give_equal_models(labeled_file):
     assert not np.array_equal(one, other)
 
 
-def test_a_label_prefix_of_ones_own(labeled_file, original, tmp_path):
+def test_training_with_another_label_prefix(labeled_file, original, tmp_path):
     text = labeled_file.read_text(encoding="utf-8").replace("__label__", "#")
     (tmp_path / "train.txt").write_text(text, encoding="utf-8")
     model = compat.train_supervised(
@@ -513,7 +512,7 @@ def test_a_label_prefix_of_ones_own(labeled_file, original, tmp_path):
     assert model.test(tmp_path / "train.txt")[0] == 600
 
 
-def test_a_label_prefix_of_a_file_of_the_original(labeled_file, original, tmp_path):
+def test_a_file_of_the_original_with_another_label_prefix(labeled_file, original, tmp_path):
     text = labeled_file.read_text(encoding="utf-8").replace("__label__", "#")
     (tmp_path / "train.txt").write_text(text, encoding="utf-8")
     options = {"dim": 9, "minn": 2, "maxn": 3, "bucket": 500}
@@ -529,7 +528,7 @@ def test_a_label_prefix_of_a_file_of_the_original(labeled_file, original, tmp_pa
     assert_same_answers(theirs, ours, ["a b", "a #sport b"])
 
 
-def test_pretrained_vectors_are_where_training_starts(labeled_file, labeled_rows, tmp_path):
+def test_training_starts_from_pretrained_vectors(labeled_file, labeled_rows, tmp_path):
     words = labeled_rows[0][1].split()[:2]
     lines = [f"{word} {number} 0.5 -1" for number, word in enumerate(words)]
     (tmp_path / "some.vec").write_text("\n".join(["2 3", *lines]) + "\n", encoding="utf-8")
@@ -566,13 +565,13 @@ def test_pretrained_vectors_are_where_training_starts(labeled_file, labeled_rows
         ({"label": ""}, "label: must have at least 1 character"),
     ],
 )
-def test_an_option_that_has_no_place_is_refused_with_the_reason(labeled_file, options, message):
+def test_an_unsupported_option_or_value_is_refused_with_the_reason(labeled_file, options, message):
     with pytest.raises(ConfigError) as caught:
         compat.train_supervised(labeled_file, **options)
     assert str(caught.value).startswith(message)
 
 
-def test_options_that_change_nothing_are_taken(labeled_file):
+def test_options_without_effect_are_accepted(labeled_file):
     options = {"dim": 3, "epoch": 1, "thread": 1}
     plain = compat.train_supervised(labeled_file, **options)
     ignored = {"verbose": 0, "ws": 3, "lrUpdateRate": 7, "t": 0.1, "neg": 9}
@@ -580,7 +579,7 @@ def test_options_that_change_nothing_are_taken(labeled_file):
     np.testing.assert_array_equal(plain.get_input_matrix(), same.get_input_matrix())
 
 
-def test_a_missing_file_is_said(tmp_path):
+def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(DataError, match=r"none\.txt"):
         compat.train_supervised(tmp_path / "none.txt")
     with pytest.raises(ArtifactError, match=r"none\.bin: there is no such file"):
@@ -595,7 +594,7 @@ def test_a_missing_file_is_said(tmp_path):
     [({}, 0.1), ({"qnorm": True}, 0.1), ({"dsub": 1}, 0.05), ({"cutoff": 700}, 0.5)],
     ids=str,
 )
-def test_a_model_quantized_here_is_one_of_the_original(
+def test_a_model_quantized_here_gives_the_same_answers_in_the_original(
     original, train_original, labeled_rows, tmp_path, options, farthest
 ):
     texts = [text for _, text in labeled_rows[:200]]
@@ -613,18 +612,19 @@ def test_a_model_quantized_here_is_one_of_the_original(
     assert_same_answers(theirs, compat.load_model(tmp_path / "m.ftz"), texts)
 
 
-def test_a_model_is_quantized_once(train_original):
+def test_a_quantized_model_cannot_be_quantized_again(train_original):
     model = compat.load_model(train_original(quantize={}))
     with pytest.raises(ConfigError, match="the model is quantized already"):
         model.quantize()
 
 
-# --- rates at which steps of many lines would run away
+# --- learning rates at which steps of many lines would diverge
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("lr", [0.5, 1.0, 2.0])
-def test_high_rates_train_as_well_as_in_the_original(original, labeled_file, loss, lr):
+def test_high_learning_rates_are_as_accurate_as_in_the_original(original, labeled_file, loss, lr):
     options = {"loss": loss, "lr": lr, "dim": 10, "epoch": 15}
     theirs = original.train_supervised(str(labeled_file), verbose=0, thread=1, **options)
     ours = compat.train_supervised(labeled_file, **options)
@@ -632,12 +632,12 @@ def test_high_rates_train_as_well_as_in_the_original(original, labeled_file, los
     assert ours.test(labeled_file)[1] >= expected - 0.02
 
 
-def test_a_loss_that_runs_away_is_told_by_the_rate_that_was_given(labeled_file):
+def test_a_diverging_loss_names_the_learning_rate_as_given(labeled_file):
     with pytest.raises(TrainingError, match=r"lower lr \(it is 1e\+20\)"):
         compat.train_supervised(labeled_file, lr=1e20, dim=4)
 
 
 @pytest.mark.parametrize("lr", [0, -1, "x", float("nan")])
-def test_a_rate_that_is_none_is_refused(labeled_file, lr):
+def test_an_invalid_learning_rate_is_refused(labeled_file, lr):
     with pytest.raises(ConfigError, match="lr: must be a number above 0"):
         compat.train_supervised(labeled_file, lr=lr)

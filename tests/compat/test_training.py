@@ -1,4 +1,4 @@
-"""Training with the original's options and files, side by side with the real library."""
+"""Training with the original's options and files, compared with the original library."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pytest
 from fasttext_app import compat
 from fasttext_app.errors import ConfigError, DataError, TrainingError
 from fasttext_app.fasttext.file_format import read_file
-from fasttext_app.fasttext.lines import scan_labeled
 from tests.fasttext.cases import LOSSES
 
 QUICK = {"dim": 4, "epoch": 1, "thread": 1}
@@ -42,30 +41,30 @@ def assert_same_dictionary(theirs, ours):
     assert entries(ours.labels, ours.label_counts) == entries(theirs.labels, theirs.label_counts)
 
 
-# --- what a line is
+# --- lines
 
 
 LINES = {
     "labels in any place": b"__label__a u v\nu __label__b w\nx __label__a\n__label__b y z\n",
     "several labels": b"__label__a __label__b u\n__label__b v __label__c\n",
     "lines without a label": b"u v\n__label__a u\n\n   \nv w\n__label__b v\n",
-    "bytes that are no UTF-8": b"__label__a \xff u\xfe\n__label__b v\xe9t\xe9 \xff\n",
+    "bytes that are not UTF-8": b"__label__a \xff u\xfe\n__label__b v\xe9t\xe9 \xff\n",
     "spaces of all kinds": b"\t__label__a u\x00v\x0bw\x0cx\ry\n__label__b\tu\xc2\xa0v\n",
     "Windows line ends": b"__label__a u\r\n__label__b v\r\n",
-    "the end of a line amid it": b"__label__a u </s> v\n__label__b w </s> __label__a x\n",
-    "the end of a line at its end": b"__label__a u </s>\n__label__b v </s>\n",
-    "a word with the end in it": b"__label__a u</s> </s>v\n__label__b w\n",
+    "an end of line word inside": b"__label__a u </s> v\n__label__b w </s> __label__a x\n",
+    "an end of line word at the end": b"__label__a u </s>\n__label__b v </s>\n",
+    "a word that contains it": b"__label__a u</s> </s>v\n__label__b w\n",
     "labels in other scripts": "__label__日本 u\n__label__été v\n".encode(),
 }
 
 
 @pytest.mark.parametrize("kind", LINES)
-def test_the_words_and_labels_of_a_file_are_those_that_the_original_counts(trained, kind):
+def test_words_and_labels_are_counted_as_in_the_original(trained, kind):
     assert_same_dictionary(*trained(LINES[kind]))
 
 
-def test_a_byte_order_mark_is_left_out(tmp_path):
-    """The original takes it for a part of the first word, and loses the label."""
+def test_a_byte_order_mark_is_skipped(tmp_path):
+    """The original makes it part of the first word, and so loses the label."""
     path = tmp_path / "train.txt"
     path.write_bytes(b"\xef\xbb\xbf__label__a u\n__label__b v\n")
     model = compat.train_supervised(path, **QUICK)
@@ -73,51 +72,18 @@ def test_a_byte_order_mark_is_left_out(tmp_path):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_lines_without_a_label_teach_nothing(labeled_file, tmp_path, loss):
-    """But their words count, and have rows that stay as they were."""
+def test_lines_without_a_label_are_not_trained_on(labeled_file, tmp_path, loss):
+    """Their words are in the vocabulary, with rows that keep their initial values."""
     text = labeled_file.read_text(encoding="utf-8")
     (tmp_path / "more.txt").write_text(text + "word\n" * 3, encoding="utf-8")
     options = {**QUICK, "loss": loss, "lr": 0.5}
     model = compat.train_supervised(tmp_path / "more.txt", **options)
     assert "word" in model
     untrained = model.get_input_vector(model.get_word_id("word"))
-    assert (np.abs(untrained) <= 0.25).all()  # where the table starts
+    assert (np.abs(untrained) <= 0.25).all()  # the range of initial values
     again = compat.train_supervised(tmp_path / "more.txt", **{**options, "epoch": 9})
     row = again.get_word_id("word")
     np.testing.assert_array_equal(again.get_input_vector(row), untrained)
-
-
-def test_blocks_end_where_lines_do(monkeypatch, tmp_path):
-    lines = [f"__label__{number % 3} word{number} é{'x' * (number % 17)}" for number in range(99)]
-    path = tmp_path / "train.txt"
-    path.write_text("\n".join(lines), encoding="utf-8")  # the last one without an end
-    whole = rows_of(path)
-    assert [text.rstrip("\n") for text, _ in whole] == lines
-    assert [label for _, label in whole] == [str(number % 3) for number in range(99)]
-    for size in (1, 7, 64, 999):
-        monkeypatch.setattr("fasttext_app.fasttext.lines.BLOCK_BYTES", size)
-        assert rows_of(path) == whole
-
-
-def rows_of(path, prefix="__label__"):
-    return [
-        (row["text"], row["label"])
-        for batch in scan_labeled(path, prefix)
-        for row in batch.to_pylist()
-    ]
-
-
-def test_labels_of_a_line_have_a_space_between_them(tmp_path):
-    path = tmp_path / "train.txt"
-    path.write_text("#a #b x\ny #c\n#\nx#d z\n")
-    assert [label for _, label in rows_of(path, "#")] == ["a b", "c", "", ""]
-
-
-def test_a_label_that_is_no_utf8_is_refused_with_its_line(tmp_path):
-    path = tmp_path / "train.txt"
-    path.write_bytes(b"__label__a u\n\n__label__\xff v\n")
-    with pytest.raises(DataError, match=r"train\.txt:3: its label b'__label__\\xff' is not UTF-8"):
-        compat.train_supervised(path, **QUICK)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +94,7 @@ def test_a_label_that_is_no_utf8_is_refused_with_its_line(tmp_path):
         (b"__label__a u\n__label__a v\n", TrainingError, "every training row has the label 'a'"),
     ],
 )
-def test_a_file_that_teaches_nothing_is_refused(tmp_path, data, error, message):
+def test_a_file_without_anything_to_learn_is_refused(tmp_path, data, error, message):
     path = tmp_path / "train.txt"
     path.write_bytes(data)
     with pytest.raises(error, match=message):
@@ -148,13 +114,13 @@ def test_rare_labels_are_left_out_as_in_the_original(trained, labeled_file, leas
     assert len(ours.dictionary.labels) == {80: 3, 130: 2}.get(least, 4)
 
 
-def test_options_that_only_the_file_says_are_in_it(trained, labeled_file):
+def test_options_without_effect_are_written_to_the_file(trained, labeled_file):
     options = {"ws": 7, "lrUpdateRate": 33, "t": 0.25, "neg": 3, "minCount": 2, "wordNgrams": 2}
     theirs, ours = trained(labeled_file.read_bytes(), bucket=500, **options)
     assert ours.args == theirs.args
 
 
-def test_values_without_names_go_by_the_order_of_the_original(original, labeled_file):
+def test_positional_arguments_have_the_order_of_the_original(original, labeled_file):
     values = (str(labeled_file), 0.25, 6, 9, 2, 3)
     theirs = original.train_supervised(*values, thread=1, verbose=0)
     ours = compat.train_supervised(*values, thread=1, verbose=0)
@@ -177,7 +143,7 @@ ATTRIBUTES = {
 }
 
 
-def test_a_file_may_be_given_by_its_name_too(labeled_file):
+def test_the_file_may_be_a_keyword_argument(labeled_file):
     assert compat.train_supervised(input=labeled_file, **QUICK).get_dimension() == 4
 
 
@@ -203,7 +169,7 @@ def test_a_label_of_several_words_cannot_be_written(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-# --- the names of the original
+# --- names and signatures
 
 
 def test_every_name_of_the_original_package_is_here(original):
@@ -217,7 +183,7 @@ def test_every_name_of_a_model_is_here(original, labeled_file):
     ours = compat.train_supervised(labeled_file, **QUICK)
     names = {name for name in dir(theirs) if not name.startswith("_")}
     names |= {"__getitem__", "__contains__"}
-    assert names - set(dir(ours)) == {"f"}  # its own object of compiled code
+    assert names - set(dir(ours)) == {"f"}  # its compiled object
     assert names >= ATTRIBUTES
 
 
@@ -244,7 +210,7 @@ def test_word_vectors_are_not_trained_here(name):
         getattr(compat, name)("text.txt", model="cbow")
 
 
-def test_the_old_name_of_training_is_refused_as_in_the_original(original):
+def test_the_old_training_function_is_refused_as_in_the_original(original):
     message = r"`supervised` is not supported any more\. Please use `train_supervised`"
     for library, error in ((original, Exception), (compat, ConfigError)):
         with pytest.raises(error, match=message):
@@ -256,14 +222,14 @@ def test_the_old_name_of_training_is_refused_as_in_the_original(original):
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("dim", [4, 7])
-def test_other_matrices_give_the_answers_that_they_give_in_the_original(
+def test_replaced_matrices_give_the_answers_of_the_original(
     original, train_original, odd_texts, tmp_path, loss, dim
 ):
     path = train_original(loss=loss, wordNgrams=2, bucket=300)
     theirs, ours = original.load_model(str(path)), compat.load_model(path)
-    chance = np.random.default_rng(0)
+    generator = np.random.default_rng(0)
     rows, classes = len(ours.get_input_matrix()), len(ours.labels)
-    matrices = chance.normal(size=(rows, dim)), chance.normal(size=(classes, dim))
+    matrices = generator.normal(size=(rows, dim)), generator.normal(size=(classes, dim))
     for model in (theirs, ours):
         model.set_matrices(*matrices)
         assert model.get_dimension() == dim
@@ -271,9 +237,9 @@ def test_other_matrices_give_the_answers_that_they_give_in_the_original(
     np.testing.assert_array_equal(ours.get_output_matrix(), theirs.get_output_matrix())
     for text in odd_texts[:40]:
         (labels, proba), (found, numbers) = theirs.predict(text, k=-1), ours.predict(text, k=-1)
-        away = dict(zip(found, numbers, strict=True))
-        near = [abs(away[name] - min(p, 1)) for name, p in zip(labels, proba, strict=True)]
-        assert max(near, default=0) < 0.25 / 32 if loss in ("ova", "ns") else 2e-6
+        here = dict(zip(found, numbers, strict=True))
+        errors = [abs(here[name] - min(p, 1)) for name, p in zip(labels, proba, strict=True)]
+        assert max(errors, default=0) < 0.25 / 32 if loss in ("ova", "ns") else 2e-6
     ours.save_model(tmp_path / "m.bin")
     again = original.load_model(str(tmp_path / "m.bin"))
     np.testing.assert_array_equal(again.get_input_matrix(), ours.get_input_matrix())
@@ -282,7 +248,7 @@ def test_other_matrices_give_the_answers_that_they_give_in_the_original(
 @pytest.mark.parametrize(
     "shapes", [((3, 4), (4, 4)), ((5, 4), (3, 4)), ((5, 4), (4, 3)), ((5, 0), (4, 0)), ((), (4, 4))]
 )
-def test_matrices_of_other_shapes_are_refused(tmp_path, shapes):
+def test_matrices_of_the_wrong_shape_are_refused(tmp_path, shapes):
     path = tmp_path / "train.txt"
     path.write_text("__label__a u v\n__label__b w u\n__label__c u\n__label__d u w u\n")
     model = compat.train_supervised(path, **QUICK)  # with </s>, 4 words
@@ -320,7 +286,7 @@ CHOICES = [None, "__label__sport", "__label__d"]
 @pytest.mark.parametrize(
     ("loss", "k"), [*((loss, -1) for loss in LOSSES), ("softmax", 1), ("hs", 2)]
 )
-def test_scores_of_labels_are_those_of_the_original(meters, loss, k):
+def test_scores_of_labels_match_the_original(meters, loss, k):
     theirs, ours = meters(k, loss=loss)
     for label in CHOICES[1:]:
         expected, found = theirs.score_vs_true(label), ours.score_vs_true(label)
@@ -332,12 +298,12 @@ def test_scores_of_labels_are_those_of_the_original(meters, loss, k):
 
 @pytest.mark.parametrize("k", [1, -1])
 @pytest.mark.parametrize("label", CHOICES)
-def test_curves_are_those_of_the_original(meters, k, label):
+def test_curves_match_the_original(meters, k, label):
     theirs, ours = meters(k, epoch=1, lr=0.05)
     (precision, recall), (found, recalls) = (
         meter.precision_recall_curve(label) for meter in (theirs, ours)
     )
-    # Two scores that are equal there may be a last bit apart here: one point more.
+    # Scores that are equal there may differ in the last bit here, which adds a point.
     points = {(round(p, 9), round(r, 9)) for p, r in zip(precision, recall, strict=True)}
     our_points = {(round(p, 9), round(r, 9)) for p, r in zip(found, recalls, strict=True)}
     assert len(points) > (3 if k == 1 else 20)
@@ -352,7 +318,7 @@ def test_curves_are_those_of_the_original(meters, k, label):
         )
 
 
-def test_a_meter_of_nothing_has_no_curve(original, train_original, tmp_path):
+def test_a_meter_without_lines_has_no_curve(original, train_original, tmp_path):
     (tmp_path / "none.txt").write_text("no label\n")
     path = train_original()
     for model in (original.load_model(str(path)), compat.load_model(path)):
@@ -362,7 +328,7 @@ def test_a_meter_of_nothing_has_no_curve(original, train_original, tmp_path):
         assert meter.precision_at_recall(0.5) == meter.recall_at_precision(0.5) == 0
 
 
-def test_a_label_that_no_line_has_has_no_recall(original, train_original, tmp_path):
+def test_a_label_without_lines_has_no_recall(original, train_original, tmp_path):
     (tmp_path / "one.txt").write_text("__label__sport u\n")
     path = train_original()
     for model in (original.load_model(str(path)), compat.load_model(path)):
@@ -374,13 +340,13 @@ def test_a_label_that_no_line_has_has_no_recall(original, train_original, tmp_pa
         assert recall[1] == 0
 
 
-def test_a_meter_refuses_a_label_that_it_does_not_know(train_original, scored_file):
+def test_a_meter_refuses_an_unknown_label(train_original, scored_file):
     meter = compat.load_model(train_original()).get_meter(scored_file)
     with pytest.raises(ConfigError, match="sports: the model has no such label"):
         meter.score_vs_true("sports")
 
 
-# --- words that are no UTF-8
+# --- words that are not UTF-8
 
 
 def test_words_are_decoded_as_in_the_original(original, tmp_path):
@@ -412,7 +378,7 @@ def test_lines_are_split_as_in_the_original(original, tmp_path, text):
     assert ours.get_line(text) == model.get_line(text)
 
 
-def test_word_vectors_have_words_for_labels(original, tmp_path):
+def test_the_labels_of_word_vectors_are_their_words(original, tmp_path):
     path = tmp_path / "text.txt"
     path.write_text("u v w\n" * 9)
     model = original.train_unsupervised(
