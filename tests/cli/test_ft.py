@@ -306,9 +306,9 @@ def test_a_file_is_quantized_into_a_directory(app_run, trained, data):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--retrain", "sample"], "goes with --cutoff"),
-        (["--cutoff", "300", "--epochs", "3"], "--epochs and --lr go with --retrain"),
-        (["--qout"], "--dsub, --qnorm and --qout go with --product"),
+        (["--retrain", "sample"], "--retrain: needs --cutoff"),
+        (["--cutoff", "300", "--epochs", "3"], "--retrain: is needed for --epochs and --lr"),
+        (["--qout"], "--product: is needed for --dsub, --qnorm and --qout"),
     ],
 )
 def test_options_without_effect_are_refused(app_run, trained, flags, message):
