@@ -141,7 +141,7 @@ def _calibrate(prepared: Prepared, artifact: Artifact) -> Artifact:
     true = one_each if sets is None else sets.take(classes)
     outputs = CpuForward(linear_outputs(artifact))(bags.take(rows))
     origin = {"source": prepared.source, "split": "validation", "rows": len(classes)}
-    return calibrate_artifact(artifact, outputs, true, several=sets is not None, origin=origin)
+    return calibrate_artifact(artifact, outputs, true, multi_label=sets is not None, origin=origin)
 
 
 def retrain(

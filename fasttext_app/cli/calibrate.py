@@ -49,10 +49,10 @@ def calibrate(
     """
     from fasttext_app.cli.render.calibration import show_calibrated
     from fasttext_app.data.spec import open_source
-    from fasttext_app.inference.calibrate import calibrate_batches, held_out, origin_of
+    from fasttext_app.inference.calibrate import calibrate_batches, held_out_rows, origin_of
     from fasttext_app.inference.classifier import TextClassifier
     from fasttext_app.inference.load import load_classifier
-    from fasttext_app.model.calibration import parse_goal
+    from fasttext_app.model.thresholds import parse_goal
 
     goal = None if thresholds is None else parse_goal(thresholds)
     check_new_model(model, output)
@@ -62,7 +62,7 @@ def calibrate(
     source = open_source(config.data)
     calibrated = calibrate_batches(
         classifier,
-        held_out(classifier.artifact, config, source, split),
+        held_out_rows(classifier.artifact, config, source, split),
         config.data,
         temperature=temperature,
         goal=goal,

@@ -16,10 +16,9 @@ text and label, as fastText's autotune does.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fasttext_app.errors import ConfigError, did_you_mean
+from fasttext_app.errors import did_you_mean
 
 OVERALL = ("accuracy", "macro_f1", "micro_f1", "f1", "loss")
 PER_LABEL = ("f1", "precision", "recall")
@@ -84,16 +83,3 @@ class Metric:
     def needs_probabilities(self) -> bool:
         """Whether it needs the probabilities of all labels, not only the predicted labels."""
         return self.name in AT_THRESHOLD
-
-    def class_id(self, labels: Sequence[str]) -> int | None:
-        """Return the class of the metric's label, or None if it has no label.
-
-        Raises:
-            ConfigError: ``labels`` does not contain the label.
-        """
-        if self.label is None:
-            return None
-        if self.label not in labels:
-            hint = did_you_mean(self.label, labels)
-            raise ConfigError(f"{self}: no training row has the label {self.label!r}{hint}")
-        return list(labels).index(self.label)

@@ -18,7 +18,9 @@ from fasttext_app.core.arrays import I64
 from fasttext_app.core.arrow import string_array, to_numpy
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.data.soft_labels import SoftLabels, parse_soft_labels
+from fasttext_app.errors import ConfigError, did_you_mean
 
+SHOWN_LABELS = 20  # in an error message
 INT_DIGITS = 640  # int() reads a string of this many digits under any limit that Python is run with
 
 
@@ -64,6 +66,28 @@ class Labels:
         ids = ids.fill_null(-1) if ids.null_count else ids
         class_ids: I64 = to_numpy(ids).astype(np.int64)
         return class_ids
+
+
+def find_label(label: str, names: Sequence[str], setting: str = "") -> int:
+    """Return the class id of a label.
+
+    Args:
+        label: the label.
+        names: the known labels, in the order of their class ids.
+        setting: the setting that names the label, for the error message.
+
+    Raises:
+        ConfigError: the label is unknown; the message suggests another one.
+
+    >>> find_label("sport", ["money", "sport"])
+    1
+    """
+    if label in names:
+        return names.index(label)
+    more = f" and {len(names) - SHOWN_LABELS:,} more" if len(names) > SHOWN_LABELS else ""
+    known = f"; the labels are {', '.join(names[:SHOWN_LABELS])}{more}"
+    where = f"{setting}: " if setting else ""
+    raise ConfigError(f"{where}there is no label {label!r}{did_you_mean(label, names) or known}")
 
 
 def value_counts(labels: pa.StringArray) -> dict[str, int]:

@@ -8,9 +8,9 @@ import numpy as np
 
 from fasttext_app.core.arrays import F32, F64, I64, Bool
 from fasttext_app.core.ragged import Ragged
-from fasttext_app.data.labels import LabelEncoder
+from fasttext_app.data.labels import LabelEncoder, find_label
 from fasttext_app.data.soft_labels import SoftLabels
-from fasttext_app.errors import ConfigError, TrainingError, did_you_mean
+from fasttext_app.errors import TrainingError
 
 
 def text_weights(
@@ -60,9 +60,7 @@ def text_weights(
 
 def _by_name(class_weights: Mapping[str, float], names: tuple[str, ...]) -> F64:
     for label in class_weights:
-        if label not in names:
-            hint = did_you_mean(label, names) or f"; they are {', '.join(map(repr, names[:10]))}"
-            raise ConfigError(f"trainer.class_weights: no row has the label {label!r}{hint}")
+        find_label(label, names, "trainer.class_weights")
     return np.array([class_weights.get(name, 1.0) for name in names])
 
 

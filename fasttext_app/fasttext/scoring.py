@@ -9,8 +9,8 @@ from collections import Counter
 import numpy as np
 
 from fasttext_app.core.arrays import F64
-from fasttext_app.errors import ConfigError
-from fasttext_app.model.metrics import threshold_counts
+from fasttext_app.data.labels import find_label
+from fasttext_app.model.thresholds import threshold_curve
 
 NOT_PREDICTED = -1.0
 """The score of a label that a line has but that was not predicted."""
@@ -82,8 +82,8 @@ class Meter:
         Raises:
             ConfigError: the model does not have the label.
         """
-        if label and label not in self._scores:
-            raise ConfigError(f"{label}: the model has no such label")
+        if label:
+            find_label(label, self.labels)
         labels = [label] if label else self.labels
         scores = np.frombuffer(b"".join(self._scores[name] for name in labels), np.float32)
         true = np.frombuffer(b"".join(self._is_true[name] for name in labels), np.uint8)
@@ -102,15 +102,15 @@ class Meter:
             ConfigError: the model does not have the label.
         """
         scores, true = self.score_vs_true(label)
-        predicted = scores >= 0
-        correct, answers = threshold_counts(scores[predicted], true[predicted])
+        is_predicted = scores >= 0
+        _, correct, predicted = threshold_curve(scores[is_predicted], true[is_predicted] > 0)
         if not len(correct):
             return np.empty(0), np.empty(0)
         positives = _count(self._true, label or None)
         complete = int(correct.searchsorted(positives)) + 1
-        correct, answers = correct[:complete], answers[:complete]
+        correct, predicted = correct[:complete], predicted[:complete]
         recall = correct / positives if positives else np.full(len(correct), np.nan)
-        return np.append(correct / answers, 1.0), np.append(recall, 0.0)
+        return np.append(correct / predicted, 1.0), np.append(recall, 0.0)
 
     def precision_at_recall(self, recall: float, label: str | None = None) -> float:
         """Return the best precision at this recall or a higher one; 0 if it is never reached.

@@ -1,11 +1,20 @@
-"""Calibration on held-out rows: a temperature, and a threshold for each label."""
+"""Calibration of a model on held-out rows: a temperature, and a threshold for each label.
+
+The temperature is folded into the linear layer, so that a prediction costs no more, and a fastText
+file of the model has it too. The model keeps a record of what was fitted:
+
+    temperature   value; source, split and rows; before and after: ece, mce, nll, brier
+    thresholds    goal; values by label; source, split and rows; without_positives; unreached
+
+Shapes: **B** texts, **D** embedding dim, **C** classes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -16,53 +25,45 @@ from fasttext_app.core.ragged import Ragged
 from fasttext_app.data.in_memory import IN_MEMORY
 from fasttext_app.data.source import SPLIT_NAMES, Batches, Source
 from fasttext_app.errors import ConfigError, DataError
-from fasttext_app.inference.evaluate import BLOCK, TrueLabels, with_one_label
+from fasttext_app.inference.evaluate import TrueClasses, with_one_label
 from fasttext_app.inference.predictor import Predictor
 from fasttext_app.model.artifact import OUTPUT, Artifact
-from fasttext_app.model.calibration import (
-    Calibration,
-    CalibrationMeter,
-    Goal,
-    Slope,
-    choose_threshold,
-    fit_temperature,
-    margin_slope,
-    softmax_slope,
-)
-from fasttext_app.model.heads import MOST_LOGITS, SIGMOIDS, class_scores_of, probabilities
-from fasttext_app.model.huffman import HuffmanTree
+from fasttext_app.model.calibration import CalibrationMeter, fit_temperature
+from fasttext_app.model.heads import Head, texts_at_once
 from fasttext_app.model.metrics import multi_hot
+from fasttext_app.model.thresholds import Goal, choose_threshold
 
-if TYPE_CHECKING:
-    from fasttext_app.inference.predictor import Predictor
+BLOCK = 1 << 14  # texts whose probabilities are in memory at a time
+MEASURES: tuple[Literal["ece", "mce", "nll", "brier"], ...] = ("ece", "mce", "nll", "brier")
 
 
-def held_out(artifact: Artifact, config: Config, source: Source, split: str) -> Batches:
+def held_out_rows(artifact: Artifact, config: Config, source: Source, split: str) -> Batches:
     """Open the rows to calibrate on.
 
     Raises:
-        DataError: there is no such split, or it is what the model was trained on.
+        DataError: the split does not exist, or the model was trained on it.
     """
-    same = source.spec != IN_MEMORY and _place(source.spec) == _place(
-        str(artifact.data.get("source"))
+    trained_on = str(artifact.data.get("source"))
+    same = source.spec != IN_MEMORY and _resolved(source.spec) == _resolved(trained_on)
+    split_name, train_split = (
+        SPLIT_NAMES.get(name, name) for name in (split, config.data.train_split)
     )
-    names = [SPLIT_NAMES.get(name, name) for name in (split, config.data.train_split)]
-    if same and (source.single or names[0] == names[1]):
+    if same and (source.single or split_name == train_split):
         raise DataError(
-            f"{source.spec}: the model was trained on these rows, and is surer there than "
-            "elsewhere; calibrate on other rows, or train with --set trainer.calibrate=true, "
-            "which takes the validation rows"
+            f"{source.spec}: the model was trained on these rows and is overconfident on them; "
+            "calibrate on other rows, or train with --set trainer.calibrate=true, which uses the "
+            "validation rows"
         )
     return source.scan(split)
 
 
-def _place(spec: str) -> str:
-    """Return a SPEC so that two names of one file are the same."""
+def _resolved(spec: str) -> str:
+    """Return a SPEC with the path of a file resolved, so that SPECs of one file are equal."""
     return str(Path(spec).resolve()) if Path(spec).exists() else spec
 
 
 def origin_of(source: Source, split: str) -> dict[str, Any]:
-    """Say for the record which rows these are."""
+    """Return the source and split of rows, for the record."""
     return {"source": source.spec} | ({} if source.single else {"split": split})
 
 
@@ -75,36 +76,34 @@ def calibrate_batches(
     goal: Goal | None,
     origin: dict[str, Any],
 ) -> Artifact:
-    """Fit a model's temperature, its thresholds, or both, on rows that it was not trained on.
+    """Fit the temperature of a model, its thresholds, or both, on rows it was not trained on.
 
-    Rows without any label that the model knows are left out where each has one.
+    If rows have one label each, those whose label the model does not know are left out.
 
     Raises:
-        ConfigError: there is nothing to fit, or the model cannot have it.
+        ConfigError: there is nothing to fit, or the model cannot be calibrated.
         DataError: there are no rows, or no temperature fits them.
     """
-    from fasttext_app.inference.predictor import Predictor
-
     linear = Predictor(linear_outputs(model.artifact), threads=model.threads)
-    separator = data.eval_label_separator
-    to_classes = TrueLabels(model.labels, separator)
+    multi_label = data.eval_label_separator is not None
+    to_classes = TrueClasses(model.labels, data.eval_label_separator)
     outputs, true, rows = [], [], 0
     for batch in with_one_label(batches, data):
-        labels = to_classes(batch.column("label"))
-        kept = labels.indices < len(model.labels)
-        if separator is None:
-            batch = batch.filter(to_arrow(kept))
-            labels = labels.take(np.flatnonzero(kept))
+        classes = to_classes(batch.column("label"))
+        if not multi_label:
+            known = classes.indices < len(model.labels)
+            batch = batch.filter(to_arrow(known))
+            classes = classes.take(np.flatnonzero(known))
         outputs.append(linear.logits(batch.column("text")))
-        true.append(labels)
-        rows += len(labels)
+        true.append(classes)
+        rows += len(classes)
     if not rows:
         raise DataError("there are no rows with a label of the model to calibrate on")
     return calibrate_artifact(
         model.artifact,
         np.concatenate(outputs),
         Ragged.concat(true),
-        several=separator is not None,
+        multi_label=multi_label,
         temperature=temperature,
         goal=goal,
         origin={**origin, "rows": rows},
@@ -112,15 +111,16 @@ def calibrate_batches(
 
 
 def linear_outputs(artifact: Artifact) -> Artifact:
-    """Return the model whose logits are the outputs of the linear layer, whatever its loss.
+    """Return a model whose logits are the outputs of the linear layer, whatever the loss.
 
     Raises:
-        ConfigError: it has no linear layer.
+        ConfigError: the model has no linear layer.
     """
+    loss = artifact.config.model.loss
     if not artifact.is_linear:
         raise ConfigError(
-            'model.loss = "adaptive": its logits are log-probabilities over clusters, into which '
-            "no temperature can be folded; calibrate models of the other losses"
+            f'model.loss = "{loss}": there is no linear layer to fold a temperature into; '
+            "calibrate a model with another loss"
         )
     model = artifact.config.model.model_copy(update={"loss": "softmax"})
     return replace(artifact, config=artifact.config.model_copy(update={"model": model}))
@@ -131,112 +131,87 @@ def calibrate_artifact(
     outputs: F32,
     true: Ragged,
     *,
-    several: bool,
+    multi_label: bool,
     temperature: bool = True,
     goal: Goal | None = None,
     origin: dict[str, Any],
 ) -> Artifact:
-    """Return the model with its temperature folded in, and with the record of it.
+    """Return the model with the temperature folded in, and with the record of the calibration.
 
     Args:
         artifact: the model.
-        outputs: what its linear layer gives for each row, [B, C].
+        outputs: outputs of its linear layer, [B, C].
         true: the classes of each row, [B].
-        several: whether rows may have several labels.
-        temperature: whether to fit it.
-        goal: what thresholds are chosen for; None: there are none.
+        multi_label: whether rows may have several labels.
+        temperature: whether to fit the temperature.
+        goal: what to choose the thresholds for; None: choose none.
         origin: source, split and number of the rows, for the record.
 
     Raises:
-        ConfigError: there is nothing to fit, or the loss gives one distribution and rows have
-            several labels.
+        ConfigError: there is nothing to fit, or rows have several labels and the model predicts one
+            distribution over the labels.
         DataError: no temperature fits.
     """
-    loss = artifact.config.model.loss
+    head, loss = artifact.head(), artifact.config.model.loss
     if not temperature and goal is None:
         raise ConfigError("there is nothing to fit: neither a temperature nor thresholds")
-    if temperature and several and loss not in SIGMOIDS:
+    if temperature and multi_label and not head.independent:
         raise ConfigError(
-            f'model.loss = "{loss}" shares one probability out among the labels, which no '
-            'temperature makes that of each of several; train with model.loss = "ova" '
-            "(thresholds alone can be fitted: --no-temperature)"
+            f'model.loss = "{loss}" predicts one distribution over the labels, which no '
+            "temperature turns into a probability for each of several; train with model.loss = "
+            '"ova", or fit thresholds alone with --no-temperature'
         )
     record = {name: part for name, part in artifact.calibration.items() if name == "temperature"}
     if temperature:
-        found = fit_temperature(_slope(artifact, outputs, true))
-        before = _measured(artifact, outputs, true, several)
-        outputs = outputs / np.float32(found)
-        after = _measured(artifact, outputs, true, several)
+        fitted = fit_temperature(head.slope(outputs, true))
+        before = _measures(head, outputs, true, multi_label)
+        outputs = outputs / np.float32(fitted)
+        after = _measures(head, outputs, true, multi_label)
         tensors = artifact.tensors
-        scaled = {name: tensors[name] / np.float32(found) for name in _of_the_scale(artifact)}
+        scaled = {name: tensors[name] / np.float32(fitted) for name in _scaled_tensors(artifact)}
         artifact = replace(artifact, tensors=tensors | scaled)
-        value = found * record["temperature"]["value"] if record else found
+        value = fitted * record["temperature"]["value"] if record else fitted
         record["temperature"] = {"value": value, **origin, "before": before, "after": after}
     if goal is not None:
-        record["thresholds"] = {
-            "goal": str(goal),
-            **origin,
-            **_fitted_thresholds(artifact, outputs, true, goal),
-        }
+        thresholds = _fit_thresholds(head, outputs, true, artifact.labels.names, goal)
+        record["thresholds"] = {"goal": str(goal), **origin, **thresholds}
     return replace(artifact, calibration=record)
 
 
-def _of_the_scale(artifact: Artifact) -> tuple[str, str]:
-    """Name the tensors with which the outputs of the linear layer grow."""
-    places = ("weight", f"{OUTPUT}norm_centroids", f"{OUTPUT}centroids")
-    return next(name for name in places if name in artifact.tensors), "bias"
+def _scaled_tensors(artifact: Artifact) -> tuple[str, str]:
+    """Return the names of the tensors that the outputs of the linear layer are proportional to."""
+    candidates = ("weight", f"{OUTPUT}norm_centroids", f"{OUTPUT}centroids")
+    return next(name for name in candidates if name in artifact.tensors), "bias"
 
 
-def _slope(artifact: Artifact, outputs: F32, true: Ragged) -> Slope:
-    loss = artifact.config.model.loss
-    if loss in SIGMOIDS:
-        return margin_slope(np.where(multi_hot(true, outputs.shape[1]), outputs, -outputs))
-    if loss == "hs":
-        nodes, turns = HuffmanTree.build(artifact.labels.counts).paths()
-        way = nodes[true.indices]
-        return margin_slope(np.take_along_axis(outputs, way, 1) * turns[true.indices])
-    if loss == "softmax":
-        return softmax_slope(outputs, true.indices)
-    raise ConfigError(f'a model of model.loss = "{loss}" cannot be calibrated')
-
-
-def _blocks(artifact: Artifact, outputs: F32) -> Iterable[tuple[slice, F64]]:
-    to_logits = class_scores_of(artifact)
-    block = max(min(BLOCK, MOST_LOGITS // outputs.shape[1]), 1)
+def _probabilities(head: Head, outputs: F32) -> Iterator[F64]:
+    """Yield the probabilities of rows, block by block."""
+    block = min(BLOCK, texts_at_once(outputs.shape[1]))
     for start in range(0, len(outputs), block):
-        rows = slice(start, start + block)
-        yield rows, probabilities(to_logits(outputs[rows]), artifact.config.model)
+        yield head.probabilities(head.logits(outputs[start : start + block]))
 
 
-def _measured(
-    artifact: Artifact, outputs: F32, true: Ragged, several: bool
-) -> dict[str, float | None]:
-    meter = CalibrationMeter(pairs=several or artifact.config.model.loss in SIGMOIDS)
-    for rows, proba in _blocks(artifact, outputs):
-        flags = multi_hot(true.take(np.arange(len(outputs))[rows]), proba.shape[1])
-        meter.add(proba, flags)
-    figures: Calibration = meter.result()
-    return {
-        "ece": figures["ece"],
-        "mce": figures["mce"],
-        "nll": figures["nll"],
-        "brier": figures["brier"],
-    }
+def _measures(head: Head, outputs: F32, true: Ragged, multi_label: bool) -> dict[str, float | None]:
+    meter = CalibrationMeter(pairs=multi_label or head.independent)
+    start = 0
+    for proba in _probabilities(head, outputs):
+        rows = np.arange(start, start + len(proba))
+        meter.add(proba, multi_hot(true.take(rows), proba.shape[1]))
+        start += len(proba)
+    result = meter.result()
+    return {key: result[key] for key in MEASURES}
 
 
-def _fitted_thresholds(
-    artifact: Artifact, outputs: F32, true: Ragged, goal: Goal
+def _fit_thresholds(
+    head: Head, outputs: F32, true: Ragged, labels: Sequence[str], goal: Goal
 ) -> dict[str, Any]:
-    proba = np.concatenate([block for _, block in _blocks(artifact, outputs)])
-    flags = multi_hot(true, proba.shape[1])
-    values, without, unreached = {}, [], []
-    for number, name in enumerate(artifact.labels.names):
-        values[name], reached = choose_threshold(proba[:, number], flags[:, number], goal)
-        if not flags[:, number].any():
-            without.append(name)
+    proba = np.concatenate(list(_probabilities(head, outputs)))
+    positive = multi_hot(true, proba.shape[1])
+    values, without_positives, unreached = {}, [], []
+    for index, name in enumerate(labels):
+        values[name], reached = choose_threshold(proba[:, index], positive[:, index], goal)
+        if not positive[:, index].any():
+            without_positives.append(name)
         elif not reached:
             unreached.append(name)
-    return {"values": values, "without_positives": without, "unreached": unreached}
-
-
-MOST_CALIBRATED = 1 << 26  # logits that a temperature is fitted on
+    return {"values": values, "without_positives": without_positives, "unreached": unreached}

@@ -1,4 +1,4 @@
-"""``TextClassifier``: a predictor that can also load, save, evaluate, calibrate and explain."""
+"""``TextClassifier``: a predictor with load, save, quantize, calibrate, evaluate and explain."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from fasttext_app.config.schema import DataConfig
-from fasttext_app.model.calibration import parse_goal
+from fasttext_app.inference.predictor import Predictor
 from fasttext_app.model.directory import load_artifact, save_artifact
 from fasttext_app.model.metrics import MultiLabelScores, Scores
 from fasttext_app.text.encoder import TextLike
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from fasttext_app.model.train_warnings import TrainWarning
 
 
-from fasttext_app.inference.predictor import Predictor
-
-
 class TextClassifier(Predictor):
-    """A trained model in use: predict, evaluate, calibrate, explain, save."""
+    """A trained model: predict, evaluate, calibrate, quantize, explain, save.
+
+    ``train`` and ``load`` return one; see :class:`Predictor` for its arguments and predictions.
+    """
 
     training_warnings: tuple[TrainWarning, ...] = ()
     """What the training run had to say about this model; empty for a loaded model."""
@@ -34,15 +34,16 @@ class TextClassifier(Predictor):
 
         Raises:
             ArtifactError: it is missing, damaged, or of a newer format.
-            DeviceError: the device is not there.
+            DeviceError: the device is not available.
         """
         return cls(load_artifact(path), device=device, threads=threads)
 
     def save(self, path: str | Path) -> None:
-        """Write the model directory; see ``model/directory.py``.
+        """Write a model directory; see ``docs/model_format.md``.
 
         Raises:
             ArtifactError: it cannot be written there.
+            CheckpointError: the directory has the checkpoints of an unfinished run.
         """
         save_artifact(self.artifact, path)
 
@@ -55,18 +56,18 @@ class TextClassifier(Predictor):
         qnorm: bool = False,
         qout: bool = False,
     ) -> TextClassifier:
-        """Return a smaller model, with its table in 8-bit numbers; see ``model/quantize.py``.
+        """Return a smaller model, with its table in 8-bit integers or product codes.
 
         Args:
-            cutoff: keep no more than this many rows, those with the largest norms; 0: all.
-            product: product codes instead, which are smaller still and less exact.
-            dsub: how many numbers share a code.
-            qnorm: whether the norms of rows are coded by themselves.
-            qout: whether the linear layer is put into codes too; it needs 256 labels.
+            cutoff: keep at most this many rows, those with the largest norms; 0: all.
+            product: use product codes, which are smaller and less exact than 8-bit integers.
+            dsub: values per code.
+            qnorm: encode the norms of rows separately.
+            qout: encode the linear layer too; needs 256 labels.
 
         Raises:
-            ConfigError: the model is quantized already, its rows cannot be left out, or there are
-                too few for product codes.
+            ConfigError: the model is quantized already, its rows cannot be dropped, or there are
+                too few rows or labels for product codes.
             MissingDependencyError: product codes need scikit-learn.
         """
         from fasttext_app.model.quantize import product_quantize, quantize
@@ -87,36 +88,33 @@ class TextClassifier(Predictor):
         temperature: bool = True,
         thresholds: str | None = None,
     ) -> TextClassifier:
-        """Return the model with probabilities that agree with what comes true.
-
-        Its temperature makes them surer or less sure, all alike; its thresholds say for each label
-        from which probability on it is predicted. The rows must not be those of training.
+        """Return a model with calibrated probabilities, fitted on rows it was not trained on.
 
         Args:
             data: a SPEC, or texts.
-            labels: one cell for each text, where ``data`` is texts.
-            split: of the SPEC.
-            temperature: whether to fit it.
-            thresholds: what they are chosen for: ``f1``, ``precision:0.9``, ``recall:0.9``; None:
-                the model has none.
+            labels: one cell per text, if ``data`` is texts.
+            split: the split of the SPEC.
+            temperature: fit a temperature, which makes all probabilities more or less confident.
+            thresholds: also fit a threshold for each label, for ``f1``, ``precision:0.9`` or
+                ``recall:0.9``; None: none.
 
         Raises:
-            ConfigError: there is nothing to fit, or the model cannot have it.
-            DataError: the data cannot be read, is that of training, or no temperature fits it.
+            ConfigError: there is nothing to fit, or the model cannot be calibrated.
+            DataError: the data cannot be read, the model was trained on it, or no temperature fits.
         """
-        from fasttext_app.inference import calibrate as jobs
-        from fasttext_app.inference.evaluate import given_rows
+        from fasttext_app.inference.calibrate import calibrate_batches, held_out_rows, origin_of
+        from fasttext_app.inference.evaluate import open_labeled
+        from fasttext_app.model.thresholds import parse_goal
 
         goal = None if thresholds is None else parse_goal(thresholds)
-        config, source = given_rows("calibrate", self.config, data, labels)
-        rows = jobs.held_out(self.artifact, config, source, split)
-        calibrated = jobs.calibrate_batches(
+        config, source = open_labeled("calibrate", self.config, data, labels)
+        calibrated = calibrate_batches(
             self,
-            rows,
+            held_out_rows(self.artifact, config, source, split),
             config.data,
             temperature=temperature,
             goal=goal,
-            origin=jobs.origin_of(source, split),
+            origin=origin_of(source, split),
         )
         return TextClassifier(calibrated, threads=self.threads)
 
@@ -128,22 +126,22 @@ class TextClassifier(Predictor):
         split: str = "test",
         threshold: float | None = None,
     ) -> Scores | MultiLabelScores:
-        """Score the model on a data SPEC's split, or on texts with their ``labels``.
+        """Score the model on a split of a data SPEC, or on texts with their labels.
 
         Args:
             data: a SPEC, or texts.
-            labels: one cell for each text, where ``data`` is texts; with ``data.soft_labels`` it
-                may be a dict of shares.
-            split: of the SPEC.
-            threshold: where a row may have several labels, the probability from which one is
-                predicted; None: the model's own for each label, or 0.5 where it has none.
+            labels: one cell per text, if ``data`` is texts; with ``data.soft_labels``, a cell may
+                be a dict from label to probability.
+            split: the split of the SPEC.
+            threshold: the smallest probability of a predicted label, if rows may have several
+                labels; None: the fitted one of each label, or 0.5 if there are none.
 
         Raises:
-            DataError: the data cannot be read, or there is none.
+            DataError: the data cannot be read, or has no rows.
         """
-        from fasttext_app.inference.evaluate import given_rows
+        from fasttext_app.inference.evaluate import open_labeled
 
-        config, source = given_rows("evaluate", self.config, data, labels)
+        config, source = open_labeled("evaluate", self.config, data, labels)
         return self.evaluate_batches(source.scan(split), threshold, config.data)
 
     def evaluate_batches(
@@ -152,12 +150,12 @@ class TextClassifier(Predictor):
         threshold: float | None = None,
         data: DataConfig | None = None,
     ) -> Scores | MultiLabelScores:
-        """Score the model on batches of ``text`` and ``label``, in constant memory for the texts.
+        """Score the model on batches of ``text`` and ``label``; the texts are not kept in memory.
 
         Args:
             batches: the rows.
             threshold: as for :meth:`evaluate`.
-            data: how labels are to be read; None: as the model's settings have it.
+            data: settings to read labels with; None: those of the model.
 
         Raises:
             DataError: there are no rows.
@@ -169,7 +167,17 @@ class TextClassifier(Predictor):
     def explain(
         self, text: str, label: str | None = None, against: str | None = None
     ) -> Explanation:
-        """Take apart the logit of a label for a text; see :func:`.explanation.explain`."""
+        """Split the logit of a label into what each word and n-gram of a text adds.
+
+        Args:
+            text: the text.
+            label: the label; None: the best one.
+            against: explain how much larger the logit of ``label`` is than that of this label.
+
+        Raises:
+            ConfigError: the model does not have a label, or its loss has no additive logits.
+            DataError: the text is not a string.
+        """
         from fasttext_app.inference.explain import explain
 
         return explain(self, text, label, against)
@@ -177,13 +185,17 @@ class TextClassifier(Predictor):
     def label_features(
         self, label: str, top: int = 10, texts: TextLike | None = None
     ) -> list[LabelFeature]:
-        """Return what speaks most for a label; see :func:`.explanation.label_features`.
+        """Return the words and n-grams that add most to the logit of a label.
 
         Args:
             label: one of :attr:`labels`.
-            top: at most so many features.
-            texts: where n-grams get their names from, and features their counts; without, they are
-                the words of the vocabulary.
+            top: how many to return.
+            texts: texts to take the features from, with names and counts; None: the words of the
+                vocabulary, since a model does not know the names of its n-grams.
+
+        Raises:
+            ConfigError: the model does not have the label, its loss has no additive logits, or
+                ``top`` is below 1.
         """
         from fasttext_app.inference.explain import label_features
 

@@ -1,19 +1,13 @@
-"""A model against rows with labels: how well it does, and what makes its probabilities fit.
+"""Evaluation: the scores of a model on labeled rows.
 
-The temperature is folded into the linear layer, so that a prediction costs nothing more, and the
-fastText file of a calibrated model has it too. What was fitted, and on what, is the model's record:
-
-    temperature   value, source, split, rows, and before and after: ece, mce, nll, brier
-    thresholds    goal, values by label, source, split, rows, without_positives, unreached
-
-Shapes: **B** texts, **D** embedding dim, **C** classes.
+Shapes: **B** texts, **C** classes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -27,44 +21,39 @@ from fasttext_app.data.soft_labels import keep_most_likely
 from fasttext_app.data.source import Source
 from fasttext_app.data.spec import open_source
 from fasttext_app.errors import DataError
-from fasttext_app.model.calibration import (
-    CalibrationMeter,
-)
-from fasttext_app.model.heads import MOST_LOGITS, SIGMOIDS, probabilities
-from fasttext_app.model.metrics import (
-    MultiLabelScores,
-    Scores,
-    chosen_classes,
-    classification_scores,
-    multi_hot,
-    multi_label_scores,
-    ranking_precision,
-    top_k_classes,
-)
+from fasttext_app.inference.predictor import Predictor
+from fasttext_app.model.calibration import CalibrationMeter
+from fasttext_app.model.heads import texts_at_once
+from fasttext_app.model.metrics import MultiLabelScores, Scores, multi_hot, ranking_precision
+from fasttext_app.model.scoring import Scorer
 
-if TYPE_CHECKING:
-    from fasttext_app.inference.predictor import Predictor
-
-
-EVALUATED_RANKS = 5
-BLOCK = 1 << 14  # rows whose probabilities are in memory at a time
+RANKS = 5  # precision at k goes up to 5
 
 Batches = Iterable[pa.RecordBatch]
 
 
-class TrueLabels:
-    """Gives label cells their classes; a label that the model does not know has one from C on."""
+class TrueClasses:
+    """Maps label cells to classes; each label that the model does not know gets a class from C on.
 
-    def __init__(self, names: tuple[str, ...], separator: str | None) -> None:
+    Args:
+        names: labels of the model, in the order of its C classes.
+        separator: separator between the labels of a cell; None: a cell is one label.
+
+    >>> true_classes = TrueClasses(("a", "b"), "|")
+    >>> true_classes(pa.array(["b|a", "c"])).to_lists(), true_classes.unknown
+    ([[1, 0], [2]], ['c'])
+    """
+
+    def __init__(self, names: Sequence[str], separator: str | None) -> None:
         self._known, self._separator = len(names), separator
-        self._numbers = {name: number for number, name in enumerate(names)}
+        self._class_of = {name: index for index, name in enumerate(names)}
 
     def __call__(self, column: pa.StringArray) -> Ragged:
-        """Return the classes of each label cell."""
-        numbers, separator = self._numbers, self._separator
+        """Return the classes of each label cell, [B]."""
+        class_of, separator = self._class_of, self._separator
         cells = column.dictionary_encode()
         bags = [
-            [numbers.setdefault(label, len(numbers)) for label in cell_labels(cell, separator)]
+            [class_of.setdefault(label, len(class_of)) for label in cell_labels(cell, separator)]
             for cell in cells.dictionary.to_pylist()
         ]
         return Ragged.from_lists(bags).take(to_numpy(cells.indices))
@@ -72,42 +61,44 @@ class TrueLabels:
     @property
     def unknown(self) -> list[str]:
         """The labels that the model does not know."""
-        return list(self._numbers)[self._known :]
+        return list(self._class_of)[self._known :]
 
 
 def evaluate_batches(
     model: Predictor, batches: Batches, threshold: float | None, data: DataConfig
 ) -> Scores | MultiLabelScores:
-    """Score a model; see ``Predictor.evaluate_batches``."""
-    separator, classes = data.eval_label_separator, len(model.labels)
-    several = separator is not None
-    to_classes = TrueLabels(model.labels, separator)
-    meter = CalibrationMeter(pairs=several or model.config.model.loss in SIGMOIDS)
+    """Score a model on batches of rows; see :meth:`TextClassifier.evaluate_batches`."""
+    head, classes = model.head, len(model.labels)
+    multi_label = data.eval_label_separator is not None
     fitted = model.fitted_thresholds if threshold is None else None
-    least: Any = fitted if fitted is not None else 0.5 if threshold is None else threshold
-    true, predicted, ranked, ranking = [], [], [], []
-    for batch in _pieces(with_one_label(batches, data), classes):
+    min_probability = 0.5 if threshold is None else threshold
+    to_classes = TrueClasses(model.labels, data.eval_label_separator)
+    scorer = Scorer(
+        model.labels,
+        multi_label=multi_label,
+        ranks=RANKS,
+        threshold=min_probability if fitted is None else fitted,
+    )
+    meter = CalibrationMeter(pairs=multi_label or head.independent)
+    rankings, rows = [], 0
+    for batch in _slices(with_one_label(batches, data), texts_at_once(classes)):
         logits = model.logits(batch.column("text"))
-        proba = probabilities(logits, model.config.model)
-        true.append(to_classes(batch.column("label")))
-        meter.add(proba, multi_hot(true[-1], classes))
-        ranked.append(top_k_classes(logits, EVALUATED_RANKS))
-        if several:
-            predicted.append(chosen_classes(proba >= least))
-            ranking.append(ranking_precision(logits, true[-1]))
-    if not sum(map(len, true)):
+        proba, true = head.probabilities(logits), to_classes(batch.column("label"))
+        scorer.add(true, logits, proba)
+        meter.add(proba, multi_hot(true, classes))
+        if multi_label:
+            rankings.append(ranking_precision(logits, true))
+        rows += len(batch)
+    if not rows:
         raise DataError("there are no rows to evaluate")
-    known, best = Ragged.concat(true), np.concatenate(ranked)
-    if not several:
-        scores = classification_scores(known.indices, best, model.labels, to_classes.unknown)
-        return {**scores, "calibration": meter.result()}
-    precision, r_precision = (np.concatenate(part) for part in zip(*ranking, strict=True))
+    scores = scorer.scores(to_classes.unknown)
+    if not multi_label:
+        return {**cast("Scores", scores), "calibration": meter.result()}
+    precision, r_precision = (np.concatenate(part) for part in zip(*rankings, strict=True))
     labeled = ~np.isnan(r_precision)
     return {
-        **multi_label_scores(
-            known, Ragged.concat(predicted), best, model.labels, to_classes.unknown
-        ),
-        "threshold": "fitted" if fitted is not None else least,
+        **cast("MultiLabelScores", scores),
+        "threshold": min_probability if fitted is None else "fitted",
         "ranking_precision": float(precision.mean()),
         "r_precision": float(r_precision[labeled].mean()) if labeled.any() else 0.0,
         "calibration": meter.result(),
@@ -115,33 +106,38 @@ def evaluate_batches(
 
 
 def with_one_label(batches: Batches, data: DataConfig) -> Batches:
-    """Where labels have shares, leave each row the likeliest of its labels."""
+    """Replace soft labels with the most likely label of each row."""
     if not data.soft_labels:
         return batches
     assert data.label_separator is not None
     return keep_most_likely(batches, data.label_separator)
 
 
-def _pieces(batches: Batches, classes: int) -> Batches:
-    """Cut batches so that the probabilities of all classes of one fit into memory."""
-    rows = max(MOST_LOGITS // classes, 1)
+def _slices(batches: Batches, rows: int) -> Batches:
+    """Cut batches into slices of at most ``rows`` rows."""
     for batch in batches:
         for start in range(0, len(batch), rows):
             yield batch.slice(start, rows)
 
 
-def given_rows(
+def open_labeled(
     job: str, config: Config, data: str | Path | Sequence[str], labels: LabelColumn | None
 ) -> tuple[Config, Source]:
-    """Open what was given in Python, a SPEC or texts with their labels; return the settings too.
+    """Open a data SPEC, or texts with their labels; return the settings to read it with, too.
+
+    Args:
+        job: the name of the caller, for error messages.
+        config: settings of the model.
+        data: a SPEC, or texts.
+        labels: one cell per text, if ``data`` is texts.
 
     Raises:
-        DataError: there is no such data, or there is not one label for each text.
+        DataError: the data does not exist, or there is not one label per text.
     """
     if not isinstance(data, str | Path):
         table = labeled_table(job, data, labels, config.data)
         scans = {"": lambda labels: iter(table.to_batches())}
         return config, Source(IN_MEMORY, scans, single=True)
     refuse_labels(job, data, labels)
-    wanted = DataConfig.model_validate(config.data.model_dump() | {"source": str(data)})
-    return config.model_copy(update={"data": wanted}), open_source(wanted)
+    settings = DataConfig.model_validate(config.data.model_dump() | {"source": str(data)})
+    return config.model_copy(update={"data": settings}), open_source(settings)

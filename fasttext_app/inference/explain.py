@@ -1,19 +1,16 @@
-"""Why a label: what each word and n-gram of a text adds to its logit.
+"""Explanations: what each word and n-gram of a text adds to the logit of a label.
 
-A logit is linear in the vector of the text, which is made of the rows of its features. So it falls
-apart, exactly, into the bias and one part for each of the n features that have a row:
+A logit is linear in the vector of a text, and that vector is made of the rows of its features. So
+it splits exactly into the bias and one part for each of the n features that have a row:
 
 ======  ============================================================================
-mode    what feature i with the row e adds to the logit of the label with weights w
+mode    part of feature i with row e, in the logit of a label with weights w
 ======  ============================================================================
 mean    ``w . e / n``
-sum     ``w . e``, times its weight where there is tf-idf
-max     the sum of ``w[d] * e[d]`` over the dimensions d in which e is the largest,
-        the first of equals
+sum     ``w . e``, times the tf-idf weight if there is one
+max     sum of ``w[d] * e[d]`` over the dimensions d in which e is the largest; the
+        first feature wins a tie
 ======  ============================================================================
-
-The hierarchical softmax has no such parts: a label is a way down a tree, each turn a logit of its
-own.
 """
 
 from __future__ import annotations
@@ -21,17 +18,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
+import pyarrow as pa
 
 from fasttext_app.core.arrays import F64, Array
 from fasttext_app.core.arrow import python_strings
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.core.threads import map_threads
-from fasttext_app.errors import ConfigError, did_you_mean
+from fasttext_app.data.labels import find_label
+from fasttext_app.errors import ConfigError
 from fasttext_app.inference.forward import table_rows
-from fasttext_app.model.heads import probabilities
+from fasttext_app.inference.predictor import Predictor
 from fasttext_app.model.metrics import top_k_classes
 from fasttext_app.model.product_quantizer import dense
 from fasttext_app.text.encoder import TextLike, as_chunks
@@ -39,34 +38,27 @@ from fasttext_app.text.features import WORD, Kind, TextFeature, text_features
 from fasttext_app.text.spans import Span
 from fasttext_app.text.tfidf import tfidf_weights
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from fasttext_app.inference.predictor import Predictor
-
-
 BLOCK = 1 << 16  # rows that are scored at a time
-NAMED_LABELS = 20
 
 TextScan: TypeAlias = Callable[[], Iterable[TextLike]]
 """Reads texts from the start at each call."""
 
 Piece: TypeAlias = tuple[str, float | None]
-"""A part of a text, and what it adds; None between tokens."""
+"""A token and what it adds, or the text between two tokens and None."""
 
 
 @dataclass(frozen=True)
 class Contribution:
-    """What a feature adds to the logit, where it stands in the text."""
+    """A feature at its position in the text, and what it adds to the logit."""
 
     feature: TextFeature
     value: float
-    """0 for a feature without a row, which is unknown to the model."""
+    """0 for a feature without a row."""
 
 
 @dataclass(frozen=True)
 class Total:
-    """What a word or an n-gram adds in all the places where it stands."""
+    """What a word or n-gram adds at all its positions together."""
 
     name: str
     kind: Kind
@@ -76,9 +68,9 @@ class Total:
 
 @dataclass(frozen=True)
 class Explanation:
-    """A logit in parts: ``bias`` and all contributions add up to ``logit``, to float rounding.
+    """A logit in parts: ``bias`` and all contributions sum to ``logit``, up to float rounding.
 
-    With ``against`` it is the difference of two logits; with softmax, the log of the odds.
+    With ``against``, it is the difference of two logits: for a softmax, the log of the odds.
     """
 
     text: str
@@ -89,53 +81,54 @@ class Explanation:
     bias: float
     tokens: tuple[str, ...]
     spans: tuple[Span, ...] | None
-    """Where each token stands in ``text``; None where the tokenizer cannot tell."""
+    """Position of each token in ``text``; None if the tokenizer does not tell."""
     contributions: tuple[Contribution, ...]
-    """By their order in the bag: words with their character n-grams, then word n-grams."""
+    """In the order of the bag: words with their character n-grams, then word n-grams."""
 
     def token_values(self) -> list[float]:
-        """Return what each token adds: itself, and its even part of the n-grams it stands in."""
+        """Return what each token adds: its own value, and an equal part of each of its n-grams."""
         values = [0.0] * len(self.tokens)
         for part in self.contributions:
-            places = range(part.feature.start, part.feature.end)
-            for place in places:
-                values[place] += part.value / len(places)
+            positions = range(part.feature.start, part.feature.end)
+            for position in positions:
+                values[position] += part.value / len(positions)
         return values
 
     def totals(self) -> list[Total]:
-        """Return the features that the model knows, each once, those that add most first."""
-        found: dict[tuple[Kind, str], list[float]] = {}
+        """Return each distinct feature that has a row, in descending order of its value."""
+        values: dict[tuple[Kind, str], list[float]] = {}
         for part in self.contributions:
             if part.feature.row is not None:
-                found.setdefault((part.feature.kind, part.feature.name), []).append(part.value)
-        totals = [Total(name, kind, len(v), sum(v)) for (kind, name), v in found.items()]
+                values.setdefault((part.feature.kind, part.feature.name), []).append(part.value)
+        totals = [Total(name, kind, len(v), sum(v)) for (kind, name), v in values.items()]
         return sorted(totals, key=lambda total: -total.value)
 
     def unknown(self) -> list[str]:
-        """Return the words and n-grams that have no row, each once; they add nothing."""
-        parts = (part.feature for part in self.contributions)
-        return list(dict.fromkeys(feature.name for feature in parts if feature.row is None))
+        """Return the distinct words and n-grams without a row; they add nothing."""
+        features = (part.feature for part in self.contributions)
+        return list(dict.fromkeys(feature.name for feature in features if feature.row is None))
 
     def pieces(self) -> list[Piece]:
-        """Return the text in pieces: a token with what it adds, or what is between tokens.
+        """Return the text as tokens with their values and the text between them.
 
-        Where it is not known where tokens stand, they are set apart by spaces. Tokens that share a
-        letter (parts of its bytes) are one piece.
+        Tokens that share a character (such as bytes of an emoji) are one piece. If the positions of
+        the tokens are unknown, they are joined by spaces.
         """
         valued = list(zip(self.tokens, self.token_values(), strict=True))
         if self.spans is None:
             spaced: list[Piece] = [piece for pair in valued for piece in ((" ", None), pair)]
             return spaced[1:]
         pieces: list[Piece] = []
-        done = 0
+        end_of_last = 0
         for (token, value), (start, end) in zip(valued, self.spans, strict=True):
-            if start < done:
+            if start < end_of_last:
                 shown, before = pieces.pop()
-                pieces.append((shown + self.text[done:end], (before or 0.0) + value))
+                pieces.append((shown + self.text[end_of_last:end], (before or 0.0) + value))
             else:
-                pieces += [(self.text[done:start], None), (self.text[start:end] or token, value)]
-            done = max(done, end)
-        return [piece for piece in [*pieces, (self.text[done:], None)] if piece[0]]
+                between = self.text[end_of_last:start]
+                pieces += [(between, None), (self.text[start:end] or token, value)]
+            end_of_last = max(end_of_last, end)
+        return [piece for piece in [*pieces, (self.text[end_of_last:], None)] if piece[0]]
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; ``docs/explain.md`` lists the keys."""
@@ -147,65 +140,57 @@ class Explanation:
             )
         ]
         features = [{**asdict(part.feature), "value": part.value} for part in self.contributions]
-        names = ("text", "label", "against", "probability", "logit", "bias")
-        return {**{name: getattr(self, name) for name in names}, "tokens": tokens} | {
-            "features": features
+        keys = ("text", "label", "against", "probability", "logit", "bias")
+        return {
+            **{key: getattr(self, key) for key in keys},
+            "tokens": tokens,
+            "features": features,
         }
 
 
 @dataclass(frozen=True)
 class LabelFeature:
-    """What a feature says for a label: the part of the logit in a text of nothing else."""
+    """A word or n-gram, and what it adds to the logit of a label in a text of nothing else."""
 
     name: str
     kind: Kind
     count: int
-    """How often it stands in the training texts, or in those that were given."""
+    """How often it occurs in the training texts, or in the texts that were searched."""
     value: float
     sharing: int = 0
-    """How many other n-grams of those texts fall into its hash bucket, and so have its row."""
+    """How many other n-grams of those texts have the same hash bucket, and so the same row."""
 
 
 def explain(
     model: Predictor, text: str, label: str | None = None, against: str | None = None
 ) -> Explanation:
-    """Take apart the logit of a label for a text.
-
-    Args:
-        model: any but one trained with the hierarchical softmax.
-        text: the text.
-        label: None: the best one.
-        against: take apart how much larger the logit of ``label`` is than the logit of this one.
-
-    Raises:
-        ConfigError: the model has no such label, or its logits have no parts.
-        DataError: the text is no string.
-    """
+    """Split the logit of a label for a text; see :meth:`.TextClassifier.explain`."""
     logits = model.logits([text])
-    best = model.labels[top_k_classes(logits, 1)[0, 0]]
-    contrast = _Contrast.between(model, best if label is None else label, against)
-    tokens = model.encoder.tokenizer.split([text])[0]
+    if label is None:
+        label = model.labels[top_k_classes(logits, 1)[0, 0]]
+    weight, bias = _direction(model, label, against)
+    tokenizer = model.encoder.tokenizer
+    tokens = tokenizer.split([text])[0]
     features = text_features(tokens, model.encoder)
-    known = [feature.row for feature in features if feature.row is not None]
-    values = iter(_parts(model, np.array(known, np.int32), contrast.weight).tolist())
-    parts = [
-        Contribution(feature, next(values) if feature.row is not None else 0.0)
-        for feature in features
+    rows = [feature.row for feature in features if feature.row is not None]
+    values = iter(_parts(model, np.array(rows, np.int32), weight).tolist())
+    contributions = [
+        Contribution(feature, 0.0 if feature.row is None else next(values)) for feature in features
     ]
-    spans = model.encoder.tokenizer.spans
-    logit = float(logits[0, contrast.label])
-    if contrast.against is not None:
-        logit -= float(logits[0, contrast.against])
+    index = find_label(label, model.labels)
+    logit = float(logits[0, index])
+    if against is not None:
+        logit -= float(logits[0, find_label(against, model.labels)])
     return Explanation(
         text=text,
-        label=model.labels[contrast.label],
+        label=label,
         against=against,
-        probability=float(probabilities(logits, model.config.model)[0, contrast.label]),
+        probability=float(model.head.probabilities(logits)[0, index]),
         logit=logit,
-        bias=contrast.bias,
+        bias=bias,
         tokens=tuple(tokens),
-        spans=None if spans is None else tuple(spans(text)),
-        contributions=tuple(parts),
+        spans=None if tokenizer.spans is None else tuple(tokenizer.spans(text)),
+        contributions=tuple(contributions),
     )
 
 
@@ -217,28 +202,29 @@ def label_features(
     against: str | None = None,
     scan: TextScan | None = None,
 ) -> list[LabelFeature]:
-    """Return the features that speak most for a label, those that say most first.
+    """Return the features that add most to the logit of a label, in descending order.
 
-    Hashed n-grams have no names in a model. With texts, features are those of the texts, n-grams
-    too, and are counted there; without, they are the words of the vocabulary.
+    A model does not know the names of its hashed n-grams. With ``scan``, the features are the words
+    and n-grams of the texts, named and counted there; without it, the words of the vocabulary.
 
     Args:
-        model: any but one trained with the hierarchical softmax.
-        label: for which label.
-        top: at most so many features.
-        against: rather than which other label.
-        scan: reads texts, twice.
+        model: the model.
+        label: the label.
+        top: how many features to return.
+        against: rank by the difference to the logit of this label.
+        scan: reads the texts; called twice.
 
     Raises:
-        ConfigError: the model has no such label, or its logits have no parts.
+        ConfigError: the model does not have a label, its loss has no additive logits, or ``top`` is
+            below 1.
     """
     if top < 1:
         raise ConfigError(f"top = {top}: must be at least 1")
-    weight = _Contrast.between(model, label, against).weight
+    weight, _ = _direction(model, label, against)
     if scan is not None:
         return _named_features(model, weight, top, scan)
     vocabulary = model.encoder.vocabulary
-    scores = _scores(model, np.arange(len(vocabulary)), weight)
+    scores = _row_scores(model, np.arange(len(vocabulary)), weight)
     best = np.argsort(-scores, kind="stable")[:top].tolist()
     words = python_strings(vocabulary.words)
     return [
@@ -247,55 +233,32 @@ def label_features(
     ]
 
 
-@dataclass(frozen=True)
-class _Contrast:
-    """A label, or the difference of two."""
-
-    label: int
-    against: int | None
-    weight: F64  # [D]
-    bias: float
-
-    @classmethod
-    def between(cls, model: Predictor, label: str, against: str | None) -> _Contrast:
-        if model.config.model.loss == "hs":
-            raise ConfigError(
-                'model.loss = "hs": a label is a way down a tree with a logit at each turn, and '
-                "not one sum over features; only models of the other losses can be explained"
-            )
-        if not model.artifact.is_linear:
-            raise ConfigError(
-                'model.loss = "adaptive": a logit is a log-probability over clusters, and not one '
-                "sum over features; only models of the other losses can be explained"
-            )
-        artifact, one = model.artifact, _class(model, label)
-        weight = dense(artifact.weight).astype(np.float64)
-        bias = artifact.tensors["bias"].astype(np.float64)
-        if against is None:
-            return cls(one, None, weight[one], float(bias[one]))
-        other = _class(model, against)
-        if one == other:
-            raise ConfigError(f"{label!r} cannot be explained against itself; name another label")
-        return cls(one, other, weight[one] - weight[other], float(bias[one] - bias[other]))
+def _direction(model: Predictor, label: str, against: str | None) -> tuple[F64, float]:
+    """Return the weights [D] and bias of the logit of a label, or of its difference to another."""
+    if model.head.not_additive:
+        raise ConfigError(
+            f'model.loss = "{model.config.model.loss}": {model.head.not_additive}; explain a model '
+            "with another loss"
+        )
+    weights = dense(model.artifact.weight).astype(np.float64)
+    biases = model.artifact.tensors["bias"].astype(np.float64)
+    index = find_label(label, model.labels)
+    if against is None:
+        return weights[index], float(biases[index])
+    other = find_label(against, model.labels)
+    if index == other:
+        raise ConfigError(f"{label!r} cannot be explained against itself; name another label")
+    return weights[index] - weights[other], float(biases[index] - biases[other])
 
 
-def _class(model: Predictor, label: str) -> int:
-    if label in model.labels:
-        return model.labels.index(label)
-    hint = did_you_mean(label, model.labels)
-    if not hint and len(model.labels) <= NAMED_LABELS:
-        hint = f"; it has: {', '.join(model.labels)}"
-    raise ConfigError(f"the model has no label {label!r}{hint}")
-
-
-def _parts(model: Predictor, rows: Array, weight: F64) -> F64:
+def _parts(model: Predictor, ids: Array, weight: F64) -> F64:
     """Return what each id of one bag adds to the logit, [N]."""
     config, tensors = model.config.model, model.artifact.tensors
-    parts = np.zeros(len(rows))
-    used = np.flatnonzero(rows != config.padding_idx)
+    parts = np.zeros(len(ids))
+    used = np.flatnonzero(ids != config.padding_idx)
     if not len(used):
         return parts
-    vectors = table_rows(model.artifact.table, rows[used], tensors.get("scale"))
+    vectors = table_rows(model.artifact.table, ids[used], tensors.get("scale"))
     if config.mode == "max":
         winners = used[vectors.argmax(axis=0)]  # [D]
         np.add.at(parts, winners, weight * vectors.max(axis=0))
@@ -304,11 +267,11 @@ def _parts(model: Predictor, rows: Array, weight: F64) -> F64:
     if config.mode == "mean":
         parts /= len(used)
     if "idf" in tensors:
-        parts *= tfidf_weights(Ragged(rows, np.array([0, len(rows)])), tensors["idf"])
+        parts *= tfidf_weights(Ragged(ids, np.array([0, len(ids)])), tensors["idf"])
     return parts
 
 
-def _scores(model: Predictor, rows: Array, weight: F64) -> F64:
+def _row_scores(model: Predictor, rows: Array, weight: F64) -> F64:
     """Return what each row adds to the logit in a text of nothing else, [rows]."""
     scale, table = model.artifact.tensors.get("scale"), model.artifact.table
     blocks = [
@@ -321,34 +284,36 @@ def _scores(model: Predictor, rows: Array, weight: F64) -> F64:
 
 
 def _named_features(model: Predictor, weight: F64, top: int, scan: TextScan) -> list[LabelFeature]:
-    """Find the best rows among those that texts have, then their names in the texts."""
+    # First pass: find the best of the rows that occur in the texts.
     counts = np.zeros(model.encoder.rows, np.int64)
     for _, bags in _encoded(model, scan):
         np.add.at(counts, bags.indices, 1)
     rows = np.flatnonzero(counts)
-    scores = _scores(model, rows, weight)
+    scores = _row_scores(model, rows, weight)
     best = np.argsort(-scores, kind="stable")[:top]
     value_of = dict(zip(rows[best].tolist(), scores[best].tolist(), strict=True))
-    wanted = np.zeros(model.encoder.rows, np.bool_)
-    wanted[rows[best]] = True
+    # Second pass: count the words and n-grams that these rows stand for.
+    is_best = np.zeros(model.encoder.rows, np.bool_)
+    is_best[rows[best]] = True
     names: dict[int, Counter[tuple[str, Kind]]] = {row: Counter() for row in value_of}
     for texts, bags in _encoded(model, scan):
-        holding = np.repeat(np.arange(len(bags)), bags.lengths)[wanted[bags.indices]]
-        chosen = [texts[number].as_py() for number in np.unique(holding).tolist()]
-        for tokens in model.encoder.tokenizer.split(chosen):
+        bag_of_id = np.repeat(np.arange(len(bags)), bags.lengths)
+        with_best = np.unique(bag_of_id[is_best[bags.indices]]).tolist()
+        for tokens in model.encoder.tokenizer.split([texts[index].as_py() for index in with_best]):
             for feature in text_features(tokens, model.encoder):
                 if feature.row is not None and feature.row in value_of:
                     names[feature.row][feature.name, feature.kind] += 1
+    # A row is named after its most frequent feature.
     named = []
-    for row, counted in names.items():
-        (name, kind), count = min(counted.items(), key=lambda item: (-item[1], item[0]))
-        named.append(LabelFeature(name, kind, count, value_of[row], len(counted) - 1))
+    for row, features in names.items():
+        (name, kind), count = min(features.items(), key=lambda item: (-item[1], item[0]))
+        named.append(LabelFeature(name, kind, count, value_of[row], len(features) - 1))
     return named
 
 
 def _encoded(model: Predictor, scan: TextScan) -> Iterable[tuple[pa.StringArray, Ragged]]:
-    def encode(texts: pa.StringArray) -> tuple[pa.StringArray, Ragged]:
-        return texts, model.encoder.encode_chunk(texts)
+    def encode(chunk: pa.StringArray) -> tuple[pa.StringArray, Ragged]:
+        return chunk, model.encoder.encode_chunk(chunk)
 
-    pieces = (piece for texts in scan() for piece in as_chunks(texts))
-    return map_threads(encode, pieces, model.threads)
+    chunks = (chunk for texts in scan() for chunk in as_chunks(texts))
+    return map_threads(encode, chunks, model.threads)

@@ -19,7 +19,6 @@ from fasttext_app.core.matmul import matmul
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.model.adaptive_softmax import log_probabilities
 from fasttext_app.model.artifact import Artifact
-from fasttext_app.model.heads import class_scores_of
 from fasttext_app.model.product_quantizer import Coded, dense
 from fasttext_app.text.tfidf import tfidf_weights
 
@@ -42,7 +41,7 @@ class CpuForward:
 
     def __init__(self, artifact: Artifact) -> None:
         self._tensors, self._model = artifact.tensors, artifact.config.model
-        self._table, self._to_logits = artifact.table, class_scores_of(artifact)
+        self._table, self._to_logits = artifact.table, artifact.head().logits
         self._matrix: F32 | None = None  # of the linear layer, [D, C]
         if artifact.is_linear:
             self._matrix = np.ascontiguousarray(dense(artifact.weight).T)
@@ -179,7 +178,7 @@ def torch_forward(artifact: Artifact, device_name: str) -> Callable[[Ragged], F3
         matrices["weight"] = dense(artifact.weight)
     model.load_tensors(artifact.tensors | matrices)
     model.to(device).eval()
-    idf, scores = artifact.tensors.get("idf"), class_scores_of(artifact)
+    idf, scores = artifact.tensors.get("idf"), artifact.head().logits
 
     def place(array: Array | None) -> torch.Tensor | None:
         return None if array is None else torch.from_numpy(array).to(device)

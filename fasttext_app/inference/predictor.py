@@ -1,7 +1,8 @@
-"""``Predictor``: a trained model in use. No torch on the CPU; torch for CUDA.
+"""``Predictor``: texts in, labels and probabilities out; without torch on the CPU.
 
-Shapes: **B** texts, **N** ids, **D** embedding dim, **C** classes. A text without any known feature
-is the zero vector, so its answer is the model's prior (the bias).
+A text without a known feature is the zero vector, so its logits are the bias.
+
+Shapes: **B** texts, **C** classes.
 """
 
 from __future__ import annotations
@@ -22,39 +23,42 @@ from fasttext_app.inference.forward import forward_on
 from fasttext_app.inference.predictions import FITTED, PREDICTIONS, Prediction, Threshold, TopK
 from fasttext_app.model.artifact import Artifact
 from fasttext_app.model.calibration import recorded_thresholds
-from fasttext_app.model.heads import MOST_LOGITS, class_probabilities, probabilities
+from fasttext_app.model.heads import texts_at_once
 from fasttext_app.model.metrics import top_k_classes
 from fasttext_app.text.encoder import TextLike, as_chunks
 
 
 class Predictor:
-    """A loaded model: texts in, labels and probabilities out.
+    """A model that is ready to predict.
 
     Args:
-        artifact: what a model directory holds.
-        device: ``cpu`` (NumPy), or ``cuda``, ``cuda:i`` or ``auto`` (torch).
+        artifact: the model.
+        device: ``cpu`` (without torch), or ``cuda``, ``cuda:i`` or ``auto`` (torch).
         threads: threads for a column of texts; 0: all cores.
+
+    Raises:
+        DeviceError: the device is not available.
     """
 
     def __init__(self, artifact: Artifact, *, device: str = "cpu", threads: int = 0) -> None:
         self.artifact = artifact
         self.threads = threads
-        self.encoder = artifact.encoder()
+        self.encoder, self.head = artifact.encoder(), artifact.head()
         self._forward = forward_on(artifact, device)
 
     @property
     def config(self) -> Config:
-        """The configuration that the model was trained with."""
+        """The configuration of the model."""
         return self.artifact.config
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The names of the C classes."""
+        """Names of the C classes."""
         return self.artifact.labels.names
 
     @property
     def fitted_thresholds(self) -> F64 | None:
-        """The threshold of each class, [C], where :meth:`calibrate` has fitted them."""
+        """The fitted threshold of each class, [C]; None if calibration fitted none."""
         return recorded_thresholds(self.artifact.calibration, self.labels)
 
     def warm_up(self) -> Self:
@@ -72,33 +76,42 @@ class Predictor:
         parts = list(map_threads(self.chunk_logits, as_chunks(texts), self.threads))
         return np.concatenate(parts) if parts else np.empty((0, len(self.labels)), np.float32)
 
+    def chunk_logits(self, texts: pa.StringArray) -> F32:
+        """Return the logits of a column without nulls, [B, C], on the calling thread."""
+        return self._forward(self.encoder.encode_chunk(texts))
+
     def predict_proba(self, texts: TextLike) -> F64:
         """Return the probability of every class for each text, [B, C]."""
-        return probabilities(self.logits(texts), self.config.model)
+        return self.head.probabilities(self.logits(texts))
 
     def rank(self, texts: TextLike, top_k: int = 1) -> TopK:
-        """Return the ``top_k`` best classes of each text (all of them where there are fewer)."""
-        top_k, _, _ = self.limits(top_k, 0.0)
+        """Return the ``top_k`` best classes of each text, or all if there are fewer.
+
+        Raises:
+            ConfigError: ``top_k`` is below 1.
+        """
+        _check_top_k(top_k)
 
         def rank(chunk: pa.StringArray) -> TopK:
             return self.rank_bags(self.encoder.encode_chunk(chunk), top_k)
 
         parts = list(map_threads(rank, as_chunks(texts), self.threads))
         if not parts:
-            return self._ranked(np.empty((0, len(self.labels)), np.float32), top_k)
+            return self._top_k(np.empty((0, len(self.labels)), np.float32), top_k)
         return TopK.concat(parts)
 
     def rank_bags(self, bags: Ragged, top_k: int = 1) -> TopK:
-        """Do the same for texts that :attr:`encoder` has encoded."""
-        rows = max(MOST_LOGITS // len(self.labels), 1)
+        """Return the ``top_k`` best classes of texts that :attr:`encoder` has encoded."""
+        rows = texts_at_once(len(self.labels))
         if len(bags) <= rows:
-            return self._ranked(self._forward(bags), top_k)
+            return self._top_k(self._forward(bags), top_k)
         pieces = np.split(np.arange(len(bags)), range(rows, len(bags), rows))
         return TopK.concat([self.rank_bags(bags.take(piece), top_k) for piece in pieces])
 
-    def _ranked(self, logits: F32, top_k: int) -> TopK:
-        classes = top_k_classes(logits, top_k)  # large logits differ where probabilities round to 1
-        return TopK(classes, class_probabilities(logits, classes, self.config.model))
+    def _top_k(self, logits: F32, top_k: int) -> TopK:
+        # Ranked by logit: probabilities of large logits all round to 1.
+        classes = top_k_classes(logits, top_k)
+        return TopK(classes, self.head.class_probabilities(logits, classes))
 
     @overload
     def predict(  # type: ignore[overload-overlap]  # str is a Sequence[str] too
@@ -121,31 +134,22 @@ class Predictor:
 
         Args:
             texts: one text, or a list or Arrow array of texts.
-            top_k: at most this many labels a text; None: 1, or all with ``fitted``.
-            threshold: leave out labels with a smaller probability; ``fitted``: than the model's
-                threshold of that label.
+            top_k: at most this many labels per text; None: 1, or all with ``fitted``.
+            threshold: leave out labels with a smaller probability; ``fitted``: the fitted threshold
+                of each label.
 
         Raises:
-            ConfigError: ``fitted``, and the model has no thresholds; or ``top_k`` is below 1.
+            ConfigError: ``top_k`` is below 1, or the model has no fitted thresholds.
+            DataError: a text is None or not a string.
         """
-        looked_at, least, most = self.limits(top_k, threshold)
+        ranks, minimum = self._ranks(top_k, threshold), self.resolve_threshold(threshold)
         ranked = (
-            self.rank_bags(self.encoder.encode_text(texts), looked_at)
+            self.rank_bags(self.encoder.encode_text(texts), ranks)
             if isinstance(texts, str)
-            else self.rank(texts, looked_at)
+            else self.rank(texts, ranks)
         )
-        answers = []
-        for classes, values, kept in zip(
-            ranked.classes.tolist(),
-            ranked.probabilities.tolist(),
-            ranked.kept(least, most).tolist(),
-            strict=True,
-        ):
-            above = [
-                (self.labels[c], p) for c, p, k in zip(classes, values, kept, strict=True) if k
-            ]
-            answers.append(Prediction(tuple(n for n, _ in above), tuple(p for _, p in above)))
-        return answers[0] if isinstance(texts, str) else answers
+        predictions = ranked.predictions(self.labels, minimum, top_k)
+        return predictions[0] if isinstance(texts, str) else predictions
 
     def predict_batches(
         self,
@@ -161,44 +165,47 @@ class Predictor:
             threshold: as for :meth:`predict`.
 
         Returns:
-            Batches of the columns of :data:`PREDICTIONS`, row by row as they came in.
+            Batches with the columns of :data:`PREDICTIONS`, in the order of the texts.
 
         Raises:
-            ConfigError: ``fitted``, and the model has no thresholds; or ``top_k`` is below 1.
-            DataError: a text is None or no string.
+            ConfigError: ``top_k`` is below 1, or the model has no fitted thresholds.
+            DataError: a text is None or not a string.
         """
-        looked_at, least, most = self.limits(top_k, threshold)
+        ranks, minimum = self._ranks(top_k, threshold), self.resolve_threshold(threshold)
 
         def predict(texts: pa.StringArray) -> pa.RecordBatch:
-            ranked = self.rank_bags(self.encoder.encode_chunk(texts), looked_at)
-            columns = [texts, *ranked.columns(self.labels, least, most)]
+            ranked = self.rank_bags(self.encoder.encode_chunk(texts), ranks)
+            columns = [texts, *ranked.columns(self.labels, minimum, top_k)]
             return pa.record_batch(columns, schema=PREDICTIONS)
 
-        pieces = (piece for batch in batches for piece in as_chunks(batch.column("text")))
-        return map_threads(predict, pieces, self.threads)
+        chunks = (chunk for batch in batches for chunk in as_chunks(batch.column("text")))
+        return map_threads(predict, chunks, self.threads)
 
-    def limits(
-        self, top_k: int | None, threshold: float | str
-    ) -> tuple[int, Threshold, int | None]:
-        """Return how many classes to rank, their thresholds, and how many answers may stay.
+    def resolve_threshold(self, threshold: float | str) -> Threshold:
+        """Return a threshold as numbers: as it is, or the fitted ones of all classes, [C].
 
         Raises:
-            ConfigError: ``fitted``, and the model has no thresholds; or ``top_k`` is below 1.
+            ConfigError: the model has no fitted thresholds, or it is another string.
         """
-        if top_k is not None and top_k < 1:
-            raise ConfigError(f"top_k = {top_k}: must be at least 1")
         if not isinstance(threshold, str):
-            return 1 if top_k is None else top_k, threshold, None
+            return threshold
         if threshold != FITTED:
             raise ConfigError(f"threshold = {threshold!r}: must be a number or {FITTED!r}")
         fitted = self.fitted_thresholds
         if fitted is None:
             raise ConfigError(
-                "the model has no fitted thresholds; make them with "
+                "the model has no fitted thresholds; fit them with "
                 "`fasttext-app calibrate MODEL --thresholds f1`"
             )
-        return len(self.labels), fitted, top_k
+        return fitted
 
-    def chunk_logits(self, texts: pa.StringArray) -> F32:
-        """Return the same for a column of texts without nulls, on this thread alone."""
-        return self._forward(self.encoder.encode_chunk(texts))
+    def _ranks(self, top_k: int | None, threshold: float | str) -> int:
+        """Return how many classes of each text to rank: all where the best may be left out."""
+        if top_k is not None:
+            _check_top_k(top_k)
+        return len(self.labels) if isinstance(threshold, str) else top_k or 1
+
+
+def _check_top_k(top_k: int) -> None:
+    if top_k < 1:
+        raise ConfigError(f"top_k = {top_k}: must be at least 1")

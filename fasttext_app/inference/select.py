@@ -1,72 +1,72 @@
-"""Texts that are kept for one label: how probable it is for each, and where to cut.
+"""Selection of texts for one label: the threshold that keeps a share of them, and the filter.
 
-The cut that keeps a share of the texts is found exactly and in constant memory. Their
-probabilities go into a temporary file. A probability is a positive 64-bit float, and those have the
-order of their bits read as whole numbers, so the one at the cut is found 16 bits at a time: four
-passes over the file, each with a histogram of 65,536 counts.
+Shapes: **B** texts, **C** classes.
 """
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Iterator
-from typing import IO, TypedDict
+from contextlib import contextmanager
+from typing import TypedDict
 
 import numpy as np
 import pyarrow as pa
 
-from fasttext_app.core.arrays import F64, U64
+from fasttext_app.core.arrays import F64
 from fasttext_app.core.arrow import to_arrow
 from fasttext_app.core.threads import map_threads
-from fasttext_app.errors import DataError, did_you_mean
+from fasttext_app.data.labels import find_label
+from fasttext_app.errors import DataError
 from fasttext_app.inference.predictions import PREDICTIONS, TopK
 from fasttext_app.inference.predictor import Predictor
-from fasttext_app.model.heads import MOST_LOGITS, probabilities
+from fasttext_app.model.heads import texts_at_once
 from fasttext_app.text.encoder import as_chunks
 
-DIGIT = 16  # bits that are found in a pass
-BLOCK = 1 << 20  # bytes that are read at a time
+BLOCK = 1 << 20  # probabilities that are compared at a time
 
 
 class Cut(TypedDict):
-    """Where to cut; the keys are those of ``threshold --json``."""
+    """A threshold that keeps a share of texts; the keys are those of ``threshold --json``."""
 
     threshold: float
-    """The probability from which on texts are kept."""
+    """The smallest probability of a kept text."""
     texts: int
     wanted: int
-    """The share of the texts, rounded to a whole number of them, and at least 1."""
+    """The share of the texts, rounded to a whole number, and at least 1."""
     kept: int
-    """How many reach the threshold: those that are wanted, and what is equal to the last one."""
+    """Texts that reach the threshold: those wanted, and those with the probability of the last."""
     ties: int
-    """How many have exactly the threshold."""
+    """Texts with exactly this probability."""
     above: int
+    """Texts above it."""
     above_threshold: float
-    """How many are above it, and the least threshold that keeps only these."""
+    """The smallest threshold that keeps only the texts above."""
 
 
 def score_texts(
     model: Predictor, batches: Iterable[pa.RecordBatch], label: str
 ) -> Iterator[tuple[pa.StringArray, F64]]:
-    """Give the texts of a stream with the probability of one label, as they came in.
+    """Yield the texts of a stream with the probability of one label, in their order.
 
     Args:
-        model: the classifier.
-        batches: with a column ``text``.
-        label: one of the model's.
+        model: the model.
+        batches: batches with a column ``text``.
+        label: a label of the model.
 
     Raises:
-        DataError: the model has no such label, or a text is None or no string.
+        ConfigError: the model does not have this label.
+        DataError: a text is None or not a string.
     """
-    column = _column(model, label)
+    column = find_label(label, model.labels)
 
     def score(texts: pa.StringArray) -> tuple[pa.StringArray, F64]:
-        logits = model.chunk_logits(texts)
-        return texts, probabilities(logits, model.config.model)[:, column].copy()
+        proba = model.head.probabilities(model.chunk_logits(texts))
+        return texts, proba[:, column].copy()
 
-    most = max(MOST_LOGITS // len(model.labels), 1)
-    pieces = (piece for batch in batches for piece in as_chunks(batch.column("text"), most))
-    return map_threads(score, pieces, model.threads)
+    rows = texts_at_once(len(model.labels))
+    chunks = (chunk for batch in batches for chunk in as_chunks(batch.column("text"), rows))
+    return map_threads(score, chunks, model.threads)
 
 
 def keep_texts(
@@ -75,75 +75,69 @@ def keep_texts(
     label: str,
     threshold: float | str = 0.0,
 ) -> Iterator[pa.RecordBatch]:
-    """Keep the texts of a stream that reach a threshold for one label.
+    """Yield the texts of a stream that reach a threshold for one label.
 
     Args:
-        model: the classifier.
-        batches: with a column ``text``.
-        label: one of the model's.
-        threshold: the least probability; ``fitted``: the model's own for the label.
+        model: the model.
+        batches: batches with a column ``text``.
+        label: a label of the model.
+        threshold: the smallest probability; ``fitted``: the fitted threshold of the label.
 
     Returns:
-        Batches of the columns of ``answers.PREDICTIONS``: the texts that are kept, the label, and
-        its probability.
+        Batches with the columns of :data:`.PREDICTIONS`: the texts, the label, its probability.
 
     Raises:
-        ConfigError: ``fitted``, and the model has no thresholds.
-        DataError: the model has no such label, or a text is None or no string.
+        ConfigError: the model does not have this label, or has no fitted thresholds.
+        DataError: a text is None or not a string.
     """
-    _, least, _ = model.limits(None, threshold)
-    column = _column(model, label)
+    minimum = model.resolve_threshold(threshold)
+    column = find_label(label, model.labels)
 
     def keep(scored: tuple[pa.StringArray, F64]) -> pa.RecordBatch:
         texts, proba = scored
         ranked = TopK(np.full((len(proba), 1), column), proba[:, None])
-        kept = ranked.kept(least)
-        answers = [texts, *ranked.columns(model.labels, least)]
-        return pa.record_batch(answers, schema=PREDICTIONS).filter(to_arrow(kept[:, 0]))
+        columns = [texts, *ranked.columns(model.labels, minimum)]
+        mask = to_arrow(ranked.mask(minimum)[:, 0])
+        return pa.record_batch(columns, schema=PREDICTIONS).filter(mask)
 
     return map(keep, score_texts(model, batches, label))
 
 
-def _column(model: Predictor, label: str) -> int:
-    if label not in model.labels:
-        hint = did_you_mean(label, model.labels) or f"; it has: {', '.join(model.labels[:20])}"
-        raise DataError(f"the model has no label {label!r}{hint}")
-    return model.labels.index(label)
-
-
 def find_cut(parts: Iterable[F64], share: float) -> Cut:
-    """Find the threshold that keeps the largest numbers.
+    """Find the threshold that keeps a share of probabilities, the largest ones, exactly.
+
+    They are partitioned in a temporary file that is mapped into memory, which the system pages out
+    as it needs to.
 
     Args:
-        parts: probabilities, in any number of pieces.
-        share: how many to keep, above 0 and up to 1.
+        parts: the probabilities, in any number of parts.
+        share: the share to keep, above 0 and up to 1.
 
     Raises:
-        DataError: there are no numbers, or the temporary file cannot be written.
+        DataError: there are no probabilities, or the temporary file cannot be written.
 
     >>> cut = find_cut([np.array([0.9, 0.2]), np.array([0.5, 0.1])], 0.5)
     >>> cut["threshold"], cut["kept"]
     (0.5, 2)
     """
     with tempfile.TemporaryFile(prefix="fasttext_app-") as file:
-        count = 0
         for part in parts:
-            try:
+            with _disk_errors_explained():
                 file.write(part.astype(np.float64).tobytes())
-            except OSError as error:
-                raise DataError(
-                    f"{tempfile.gettempdir()}: the probabilities cannot be kept there "
-                    f"({error.strerror or error}); name another folder with TMPDIR"
-                ) from None
-            count += len(part)
-        if not count:
+        with _disk_errors_explained():
+            file.flush()
+        if not file.tell():
             raise DataError("there are no texts")
-        wanted = max(round(share * count), 1)
-        bits, above, ties = _nth_largest(file, wanted)
-    threshold = float(np.uint64(bits).view(np.float64))
+        values = np.memmap(file, np.float64, "r+")
+        wanted = max(round(share * len(values)), 1)
+        values.partition(len(values) - wanted)
+        threshold = float(values[-wanted])
+        blocks = [values[start : start + BLOCK] for start in range(0, len(values), BLOCK)]
+        ties = sum(int((block == threshold).sum()) for block in blocks)
+        above = sum(int((block > threshold).sum()) for block in blocks)
     return {
         "threshold": threshold,
-        "texts": count,
+        "texts": len(values),
         "wanted": wanted,
         "kept": above + ties,
         "ties": ties,
@@ -152,24 +146,12 @@ def find_cut(parts: Iterable[F64], share: float) -> Cut:
     }
 
 
-def _nth_largest(file: IO[bytes], place: int) -> tuple[int, int, int]:
-    """Return the bits of the number at a place, how many are larger, and how many are equal."""
-    found, above, ties = 0, 0, 0
-    for shift in range(64 - DIGIT, -1, -DIGIT):
-        counts = np.zeros(1 << DIGIT, np.int64)
-        for bits in _blocks(file):
-            same = bits if shift + DIGIT == 64 else bits[bits >> np.uint64(shift + DIGIT) == found]
-            digits = (same >> np.uint64(shift)) & np.uint64((1 << DIGIT) - 1)
-            counts += np.bincount(digits.astype(np.int64), minlength=len(counts))
-        down = np.cumsum(counts[::-1])
-        digit = len(counts) - 1 - int(np.searchsorted(down, place - above))
-        ties = int(counts[digit])
-        above += int(counts[digit + 1 :].sum())
-        found = found << DIGIT | digit
-    return found, above, ties
-
-
-def _blocks(file: IO[bytes]) -> Iterator[U64]:
-    file.seek(0)
-    while block := file.read(BLOCK):
-        yield np.frombuffer(block, np.uint64)
+@contextmanager
+def _disk_errors_explained() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"{tempfile.gettempdir()}: the probabilities cannot be written there "
+            f"({error.strerror or error}); set TMPDIR to another directory"
+        ) from None

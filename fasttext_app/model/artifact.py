@@ -1,4 +1,4 @@
-"""``Artifact``: all that a model directory holds, in memory."""
+"""``Artifact``: everything in a model directory, in memory."""
 
 from __future__ import annotations
 
@@ -9,24 +9,37 @@ from typing import Any
 from fasttext_app.config.schema import Config
 from fasttext_app.core.arrays import Array
 from fasttext_app.data.labels import Labels
+from fasttext_app.model.heads import HEADS, Head, build_head
 from fasttext_app.model.product_quantizer import Coded
 from fasttext_app.text.encoder import TextEncoder
 from fasttext_app.text.tokenizers import load_tokenizer
 from fasttext_app.text.vocabulary import Vocabulary
 
-OUTPUT = "weight_"  # begins the names of the tensors of a linear layer in codes
-
+OUTPUT = "weight_"
+"""Prefix of the tensors of a linear layer in product codes."""
 
 FASTTEXT = "fasttext"
-"""Where ``data`` keeps the settings of a fastText file that have no place in the configuration."""
-
+"""Key of ``Artifact.data`` for settings of a fastText file that the configuration lacks."""
 
 Tensors = dict[str, Array]
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """All that a model directory holds."""
+    """A trained model with everything that its directory holds.
+
+    Attributes:
+        config: the resolved configuration.
+        vocabulary: the words; word ``i`` is row ``i`` of the table.
+        labels: names and counts of the classes.
+        tensors: the weights, by the names of ``model/directory.py``.
+        metrics: validation metrics of the best epoch.
+        history: metrics, seconds and speed of each epoch.
+        data: what the model was trained on.
+        calibration: the record of ``inference/calibrate.py``; empty for an uncalibrated model.
+        tokenizer_asset: contents of ``tokenizer.json``, for ``hf:`` tokenizers.
+        run: settings, data, versions and seed of the training run; None for an imported model.
+    """
 
     config: Config
     vocabulary: Vocabulary
@@ -41,32 +54,41 @@ class Artifact:
 
     @property
     def table(self) -> Array | Coded:
-        """The table, [V, D]: an array, or codes that give its rows when they are asked for."""
+        """The embedding table, [V, D]: an array, or product codes that are decoded on access."""
         if "codes" not in self.tensors:
             return self.tensors["table"]
         return Coded.from_tensors(self.tensors, self.config.model.dim)
 
+    @property
+    def weight(self) -> Array | Coded:
+        """The weights of the linear layer, [C, D]: an array, or product codes."""
+        if "weight" in self.tensors:
+            return self.tensors["weight"]
+        return Coded.from_tensors(self.tensors, self.config.model.dim, OUTPUT)
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether the top layer is linear; if not, it is an adaptive softmax."""
+        return HEADS[self.config.model.loss].linear
+
+    @property
+    def is_quantized(self) -> bool:
+        """Whether the table is in 8-bit integers or product codes."""
+        return "table" not in self.tensors or "scale" in self.tensors
+
+    @property
+    def imported(self) -> bool:
+        """Whether the model comes from a fastText file and was not trained here."""
+        return FASTTEXT in self.data and "train_rows" not in self.data
+
     def encoder(self) -> TextEncoder:
-        """Return the encoder that turns texts into rows of the table."""
+        """Return the encoder that maps texts to rows of the table."""
         text = self.config.text
         tokenizer = load_tokenizer(text.tokenizer, self.tokenizer_asset)
         return TextEncoder.from_config(
             text, tokenizer, self.vocabulary, self.tensors.get("buckets")
         )
 
-    @property
-    def imported(self) -> bool:
-        """Whether it comes from a fastText file, and was not trained here."""
-        return FASTTEXT in self.data and "train_rows" not in self.data
-
-    @property
-    def is_linear(self) -> bool:
-        """Whether the layer on top is a linear one; else it is an adaptive softmax."""
-        return self.config.model.loss != "adaptive"
-
-    @property
-    def weight(self) -> Array | Coded:
-        """The linear layer, [C, D]; in codes where it was quantized too."""
-        if "weight" in self.tensors:
-            return self.tensors["weight"]
-        return Coded.from_tensors(self.tensors, self.config.model.dim, OUTPUT)
+    def head(self) -> Head:
+        """Return the output head, which maps outputs of the top layer to probabilities."""
+        return build_head(self.config.model, self.labels.counts)

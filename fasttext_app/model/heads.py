@@ -1,91 +1,193 @@
-"""Output heads: how the outputs of the top layer become logits and probabilities of classes.
+"""Output heads: what the outputs of the top layer mean, for each loss.
+
+A head turns outputs into a logit for each class, turns logits into probabilities, and knows how the
+likelihood changes with a temperature. To add a loss, write how it is trained in
+``training/losses.py`` and its head here, and name it in ``ModelConfig.loss``.
 
 Shapes: **B** texts, **C** classes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import cached_property
+from typing import ClassVar, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from fasttext_app.config.schema import ModelConfig
 from fasttext_app.core.arrays import F32, F64, I64
+from fasttext_app.core.ragged import Ragged
 from fasttext_app.model.adaptive_softmax import frequency_rank
-from fasttext_app.model.artifact import Artifact
+from fasttext_app.model.calibration import Slope, margin_slope, softmax_slope
 from fasttext_app.model.huffman import HuffmanTree
+from fasttext_app.model.metrics import multi_hot
 
-SIGMOIDS = ("ova", "ns")  # the losses for which each class is a question of its own
+_Float = TypeVar("_Float", bound=np.floating)
 
+MAX_LOGITS = 1 << 24  # in memory at a time: with many classes, fewer texts are scored at once
 
-NORMALIZED = ("hs", "adaptive")  # those of which the logits of classes are log-probabilities
-
-
-MOST_LOGITS = 1 << 24  # that are looked at in one go: of many classes, those of fewer texts
-
-
-FASTTEXT_FLOOR = 1e-5  # what the original adds to a probability before it takes the logarithm
+FASTTEXT_FLOOR = 1e-5  # the original adds it to a probability before it takes the logarithm
 
 
-def class_scores(loss: str, counts: Sequence[int], floor: float = 0.0) -> Callable[[F32], F32]:
-    """Return what turns the outputs of the layer on top into a logit for each class, [B, C].
+def texts_at_once(classes: int) -> int:
+    """Return how many texts to score at once, so that their logits fit in memory."""
+    return max(MAX_LOGITS // classes, 1)
 
-    With the hierarchical softmax the outputs are of the nodes of its tree, and with the adaptive
-    softmax of the classes by their counts; there the logit of a class is its log-probability. With
-    any other loss the outputs are the logits.
+
+class Head(ABC):
+    """The meaning of the outputs of the top layer.
 
     Args:
-        loss: its name.
-        counts: how often each class was seen in training, [C].
-        floor: what ``hs`` adds to the probability of each turn.
+        model: the settings of the model; ``probabilities = "fasttext"`` gives the probabilities
+            that the original prints.
+        counts: training rows of each class, [C].
     """
-    if loss == "hs":
-        tree = HuffmanTree.build(counts)
-        return lambda outputs: tree.log_probabilities(outputs, floor)
-    if loss == "adaptive":
-        places = frequency_rank(counts)
-        return lambda outputs: np.take(outputs, places, axis=1)  # faster than an index
-    return lambda outputs: outputs
+
+    linear: ClassVar[bool] = True
+    """Whether the top layer is linear; if not, it is an adaptive softmax."""
+    independent: ClassVar[bool] = False
+    """Whether each class is a yes-or-no question of its own, so that a text may have several."""
+    not_additive: ClassVar[str] = ""
+    """Why a logit is not a sum over the features of a text; empty if it is one."""
+
+    def __init__(self, model: ModelConfig, counts: Sequence[int] = ()) -> None:
+        self.counts = counts
+        self.as_fasttext = model.probabilities == "fasttext"
+
+    def logits(self, outputs: F32) -> F32:
+        """Return the logit of each class, [B, C], from the outputs of the top layer."""
+        return outputs
+
+    @abstractmethod
+    def probabilities(self, logits: F32) -> F64:
+        """Return the probability of each class, [B, C]; none is above 1."""
+
+    def class_probabilities(self, logits: F32, classes: I64) -> F64:
+        """Return the probabilities of some classes of each text, [B, k].
+
+        Args:
+            logits: of all classes, [B, C].
+            classes: the classes to return, [B, k].
+        """
+        return self.probabilities(_columns(logits, classes))
+
+    def slope(self, outputs: F32, true: Ragged) -> Slope:
+        """Return the derivative of the mean negative log-likelihood by 1/T; linear layers only.
+
+        Args:
+            outputs: outputs of the top layer, [B, C].
+            true: the true classes of each text, [B].
+        """
+        raise NotImplementedError
 
 
-def class_scores_of(artifact: Artifact) -> Callable[[F32], F32]:
-    """Return the same for a model; see :func:`class_scores`."""
-    model = artifact.config.model
-    floor = FASTTEXT_FLOOR if model.probabilities == "fasttext" else 0.0
-    return class_scores(model.loss, artifact.labels.counts, floor)
+class SoftmaxHead(Head):
+    """One distribution over the classes."""
 
-
-def probabilities(logits: F32, model: ModelConfig) -> F64:
-    """Turn logits [B, C] into probabilities, as ``model.loss`` and ``model.probabilities`` have it.
-
-    They are the softmax over classes, or where each class is a question of its own (``ova``,
-    ``ns``), a sigmoid each. As the original prints them, the sigmoid is read from its table of 512
-    cells, and 1e-5 is added to all; unlike there, none is above 1.
-    """
-    as_fasttext = model.probabilities == "fasttext"
-    wide = logits.astype(np.float64)
-    if model.loss in NORMALIZED:  # those of `hs` have the 1e-5 in them
-        return np.minimum(np.exp(wide), 1.0)
-    if model.loss in SIGMOIDS:
-        proba = fasttext_sigmoid(logits) if as_fasttext else np.exp(-np.logaddexp(0, -wide))
-    else:
-        wide -= wide.max(axis=1, keepdims=True)
-        proba = np.exp(wide, out=wide)
+    def probabilities(self, logits: F32) -> F64:
+        """Return the softmax of the logits."""
+        proba = logits.astype(np.float64)
+        proba -= proba.max(axis=1, keepdims=True)
+        np.exp(proba, out=proba)
         proba /= proba.sum(axis=1, keepdims=True)
-    return np.minimum(proba + FASTTEXT_FLOOR, 1.0) if as_fasttext else proba
+        return np.minimum(proba + FASTTEXT_FLOOR, 1.0) if self.as_fasttext else proba
+
+    def class_probabilities(self, logits: F32, classes: I64) -> F64:
+        """Return the probabilities of some classes, which depend on the logits of all."""
+        return _columns(self.probabilities(logits), classes)
+
+    def slope(self, outputs: F32, true: Ragged) -> Slope:
+        """Return the slope of the cross-entropy."""
+        return softmax_slope(outputs, true.indices)
 
 
-def class_probabilities(logits: F32, classes: I64, model: ModelConfig) -> F64:
-    """Return the probabilities of some classes of each text, [B, k]; see :func:`probabilities`."""
-    rows = np.arange(len(logits))[:, None]
-    if model.loss in SIGMOIDS + NORMALIZED:  # each depends on its own logit alone
-        return probabilities(logits[rows, classes], model)
-    chosen: F64 = probabilities(logits, model)[rows, classes]
-    return chosen
+class SigmoidHead(Head):
+    """A yes-or-no question for each class."""
+
+    independent = True
+
+    def probabilities(self, logits: F32) -> F64:
+        """Return the sigmoid of each logit."""
+        if self.as_fasttext:
+            return np.minimum(fasttext_sigmoid(logits) + FASTTEXT_FLOOR, 1.0)
+        return np.exp(-np.logaddexp(0, -logits.astype(np.float64)))
+
+    def slope(self, outputs: F32, true: Ragged) -> Slope:
+        """Return the slope of the binary cross-entropy over all pairs of a text and a class."""
+        return margin_slope(np.where(multi_hot(true, outputs.shape[1]), outputs, -outputs))
+
+
+class HuffmanHead(Head):
+    """The hierarchical softmax: an output per node of a tree; logits are log-probabilities."""
+
+    not_additive = (
+        "a label is a path down a tree with a logit at every node, not one sum over features"
+    )
+
+    @cached_property
+    def tree(self) -> HuffmanTree:
+        """The tree over the classes."""
+        return HuffmanTree.build(self.counts)
+
+    def logits(self, outputs: F32) -> F32:
+        """Return the log-probability of each class."""
+        return self.tree.log_probabilities(outputs, FASTTEXT_FLOOR if self.as_fasttext else 0.0)
+
+    def probabilities(self, logits: F32) -> F64:
+        """Return the exponential of each log-probability, which includes the original's floor."""
+        return np.minimum(np.exp(logits.astype(np.float64)), 1.0)
+
+    def slope(self, outputs: F32, true: Ragged) -> Slope:
+        """Return the slope of the binary cross-entropy over the nodes on the path to each class."""
+        nodes, codes = self.tree.paths()
+        on_path = np.take_along_axis(outputs, nodes[true.indices], axis=1)
+        return margin_slope(on_path * codes[true.indices])
+
+
+class AdaptiveHead(Head):
+    """The adaptive softmax: outputs are log-probabilities of the classes, most frequent first."""
+
+    linear = False
+    not_additive = "a logit is a log-probability over clusters, not one sum over features"
+
+    @cached_property
+    def rank(self) -> I64:
+        """The rank of each class by its count, [C]."""
+        return frequency_rank(self.counts)
+
+    def logits(self, outputs: F32) -> F32:
+        """Return the log-probability of each class."""
+        return np.take(outputs, self.rank, axis=1)  # faster than indexing
+
+    def probabilities(self, logits: F32) -> F64:
+        """Return the exponential of each log-probability."""
+        return np.minimum(np.exp(logits.astype(np.float64)), 1.0)
+
+
+HEADS: dict[str, type[Head]] = {
+    "softmax": SoftmaxHead,
+    "ova": SigmoidHead,
+    "ns": SigmoidHead,
+    "hs": HuffmanHead,
+    "adaptive": AdaptiveHead,
+}
+
+
+def build_head(model: ModelConfig, counts: Sequence[int] = ()) -> Head:
+    """Return the head of ``model.loss``; see :class:`Head`."""
+    return HEADS[model.loss](model, counts)
+
+
+def _columns(values: npt.NDArray[_Float], classes: I64) -> npt.NDArray[_Float]:
+    """Return ``values[b, classes[b, i]]``, [B, k]; faster than ``np.take_along_axis``."""
+    return values[np.arange(len(values))[:, None], classes]
 
 
 def fasttext_sigmoid(logits: F32) -> F64:
-    """Look logits up in the original's table: 512 cells from -8 to 8, and 0 or 1 outside.
+    """Return the sigmoid by the original's table: 512 cells from -8 to 8, and 0 or 1 outside.
 
     >>> fasttext_sigmoid(np.array([-9, 0.03, 8.5], np.float32)).tolist()
     [0.0, 0.5, 1.0]

@@ -107,7 +107,7 @@ def check_whole(artifact: Artifact) -> None:
     Raises:
         ConfigError: it is.
     """
-    if "table" not in artifact.tensors or "scale" in artifact.tensors:
+    if artifact.is_quantized:
         raise ConfigError("the model is quantized already; start from the original")
 
 

@@ -8,8 +8,8 @@ over the texts, divided by their number. ``training_rows.text_weights`` sees to 
 of the linear layer for each text, and ``adaptive`` at the clusters of the right classes, which pays
 where there are thousands of classes.
 
-To add one: write it here, name it in ``build_loss`` and in ``config_sections.ModelConfig.loss``,
-and say in ``forward.class_scores`` and ``forward.probabilities`` how outputs become probabilities.
+To add a loss, write it here, name it in ``build_loss`` and in ``ModelConfig.loss``, and write its
+output head in ``model/heads.py``.
 
 Shapes: **B** texts, **D** embedding dim, **C** classes, **K** outputs that are looked at.
 """

@@ -1,4 +1,4 @@
-"""What a model comes to on the validation rows, amid its training."""
+"""``Validator``: validation metrics during training."""
 
 from __future__ import annotations
 
@@ -7,118 +7,103 @@ import torch
 
 from fasttext_app.config.metric_name import Metric
 from fasttext_app.config.schema import Config
+from fasttext_app.core.arrays import F64, I64, Bool
 from fasttext_app.core.ragged import Ragged
-from fasttext_app.data.labels import Labels
+from fasttext_app.data.labels import Labels, find_label
 from fasttext_app.data.soft_labels import SoftLabels
 from fasttext_app.model.classifier import FastTextClassifier
-from fasttext_app.model.heads import class_scores, probabilities
-from fasttext_app.model.metrics import (
-    MultiLabelScores,
-    Scores,
-    best_at,
-    chosen_classes,
-    classification_scores,
-    multi_label_scores,
-    top_k_classes,
-)
+from fasttext_app.model.heads import build_head, texts_at_once
+from fasttext_app.model.metrics import MultiLabelScores, Scores, multi_hot
+from fasttext_app.model.scoring import Scorer
+from fasttext_app.model.thresholds import precision_at_recall, recall_at_precision
 from fasttext_app.training.dataset import EncodedDataset
 from fasttext_app.training.losses import build_loss
 
 BATCH = 4096
-LOGITS = 1 << 24  # at most in a batch: of 4,096 classes and more, fewer texts
 
 
 class Validator:
-    """Scores a model in training.
+    """Scores a model on the validation rows.
 
     Args:
-        config: the run's settings.
-        labels: the classes, with how often each was seen in training.
-        label_sets: where rows may have several labels, the sets of classes that theirs number.
+        config: settings of the run.
+        labels: the classes, with the training rows of each.
+        label_sets: the sets of classes that rows refer to, if rows may have several labels.
 
     Raises:
-        ConfigError: the figure to go by is one of a label that there is not.
+        ConfigError: ``trainer.monitor`` names a label that does not exist.
     """
 
     def __init__(self, config: Config, labels: Labels, label_sets: Ragged | None) -> None:
         self._config, self._labels, self._label_sets = config, labels, label_sets
-        # Of labels with shares, the most likely one is right.
-        soft = isinstance(label_sets, SoftLabels)
-        self._sets = None if soft else label_sets
+        # A row with soft labels is scored by the most likely one.
         self._most_likely = label_sets.most_likely() if isinstance(label_sets, SoftLabels) else None
+        self._multi_label = label_sets is not None and self._most_likely is None
         self.metric = Metric.parse(config.trainer.monitor)
-        self._class = self.metric.class_id(labels.names)
-        self._class_scores = class_scores(config.model.loss, labels.counts)
+        self._columns = slice(None)  # the classes that the metric is about
+        if self.metric.label is not None:
+            index = find_label(self.metric.label, labels.names, f"trainer.monitor = {self.metric}")
+            self._columns = slice(index, index + 1)
+        self._head = build_head(config.model, labels.counts)
 
     @torch.no_grad()
     def __call__(self, model: FastTextClassifier, data: EncodedDataset) -> dict[str, float]:
-        """Return the figures of a ``events.EpochRecord``; data without rows has none."""
-        # The same draws each time, so that epochs compare.
-        draws = torch.Generator().manual_seed(self._config.trainer.seed)
-        counts = self._labels.counts
-        loss = build_loss(self._config, counts, self._label_sets, draws, training=False)
-        loss_sum, ranked, above, kept = 0.0, [], [], []
-        size = min(BATCH, max(LOGITS // len(self._labels), 1))
+        """Return the validation fields of an ``EpochRecord``."""
+        # The same random numbers in every epoch, so that epochs compare.
+        generator = torch.Generator().manual_seed(self._config.trainer.seed)
+        loss = build_loss(
+            self._config, self._labels.counts, self._label_sets, generator, training=False
+        )
+        scorer = Scorer(self._labels.names, multi_label=self._multi_label)
+        loss_sum, probabilities, right = 0.0, [], []
+        size = min(BATCH, texts_at_once(len(self._labels)))
         for texts in torch.arange(len(data), device=data.labels.device).split(size):
             batch = data.gather(texts)
             bags = model.bags(batch.indices, batch.offsets, batch.per_sample_weights)
             loss_sum += float(loss(model.linear, bags, batch.labels)) * len(batch)
-            scores = self._class_scores(model.linear(bags).cpu().numpy())
-            ranked.append(top_k_classes(scores, 1))
-            if self._sets is not None or self.metric.needs_probabilities:
-                proba = probabilities(scores, self._config.model)
-                above.append(chosen_classes(proba >= 0.5))
-                if self.metric.needs_probabilities:
-                    kept.append(proba if self._class is None else proba[:, [self._class]])
-        true, best = data.labels.cpu().numpy(), np.concatenate(ranked)
-        if self._most_likely is not None:
-            true = self._most_likely[true]
-        scored = self._scores(true, best, above)
-        figures = {
+            logits = self._head.logits(model.linear(bags).cpu().numpy())
+            true = self._true_classes(batch.labels.cpu().numpy())
+            proba = None
+            if self._multi_label or self.metric.needs_probabilities:
+                proba = self._head.probabilities(logits)
+            scorer.add(true, logits, proba)
+            if proba is not None and self.metric.needs_probabilities:
+                probabilities.append(proba[:, self._columns].ravel())
+                right.append(multi_hot(true, len(self._labels))[:, self._columns].ravel())
+        scores = scorer.scores()
+        fields = {
             "validation_loss": loss_sum / len(data),
-            "validation_accuracy": _accuracy(scored),
-            "validation_macro_f1": scored["macro_f1"],
+            "validation_accuracy": scores["precision_at_k"]["1"],
+            "validation_macro_f1": scores["macro_f1"],
         }
-        if f"validation_{self.metric}" not in figures:
-            all_kept = np.concatenate(kept) if kept else None
-            figures["validation_score"] = self._figure(scored, true, all_kept)
-        return figures
+        if self.metric.needs_probabilities:
+            fields["validation_score"] = self._curve_score(
+                np.concatenate(probabilities), np.concatenate(right)
+            )
+        elif f"validation_{self.metric}" not in fields:
+            fields["validation_score"] = self._count_score(scores)
+        return fields
 
-    def _scores(
-        self, true: np.ndarray, best: np.ndarray, above: list[Ragged]
-    ) -> Scores | MultiLabelScores:
-        if self._sets is None:
-            return classification_scores(true, best, self._labels.names)
-        return multi_label_scores(
-            self._sets.take(true), Ragged.concat(above), best, self._labels.names
-        )
+    def _true_classes(self, labels: I64) -> Ragged:
+        """Return the true classes of rows, from their classes or numbers of label sets."""
+        if self._multi_label:
+            assert self._label_sets is not None
+            return self._label_sets.take(labels)
+        classes = labels if self._most_likely is None else self._most_likely[labels]
+        return Ragged(classes, np.arange(len(classes) + 1))
 
-    def _figure(
-        self, scored: Scores | MultiLabelScores, true: np.ndarray, proba: np.ndarray | None
-    ) -> float:
-        """Return the figure to go by, where it is not one of those that every run has."""
-        metric = self.metric
-        if proba is not None:
-            assert metric.target is not None
-            right = self._right(true)
-            by_recall = metric.name == "precision@recall"
-            return best_at(proba, right, metric.target, precision=by_recall)
-        if metric.label is None:  # f1 and micro_f1
-            return scored["micro_f1"]
-        of_label = scored["per_label"][metric.label]
-        return {name: of_label[name] for name in ("f1", "precision", "recall")}[metric.name]
+    def _curve_score(self, proba: F64, right: Bool) -> float:
+        """Return the score of a metric over all thresholds."""
+        assert self.metric.target is not None
+        if self.metric.name == "precision@recall":
+            return precision_at_recall(proba, right, self.metric.target)
+        return recall_at_precision(proba, right, self.metric.target)
 
-    def _right(self, true: np.ndarray) -> np.ndarray:
-        """Say which pairs of a text and a class are right: of all classes, or of the label's."""
-        right = np.zeros((len(true), len(self._labels)), dtype=bool)
-        if self._sets is None:
-            right[np.arange(len(true)), true] = True
-        else:
-            of_rows = self._sets.take(true)
-            right[np.repeat(np.arange(len(true)), of_rows.lengths), of_rows.indices] = True
-        return right if self._class is None else right[:, [self._class]]
-
-
-def _accuracy(scored: Scores | MultiLabelScores) -> float:
-    """Return how often the best label is right."""
-    return scored["precision_at_k"]["1"]
+    def _count_score(self, scores: Scores | MultiLabelScores) -> float:
+        """Return the score of a metric over the predicted labels."""
+        if self.metric.label is None:  # f1 and micro_f1
+            return scores["micro_f1"]
+        label_scores = scores["per_label"][self.metric.label]
+        return {name: label_scores[name] for name in ("f1", "precision", "recall")}[
+            self.metric.name
+        ]

@@ -252,7 +252,7 @@ def test_the_input_is_not_written_over(run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["a", "--label", "sprot"], "the model has no label 'sprot'; did you mean 'sport'?"),
+        (["a", "--label", "sprot"], "there is no label 'sprot'; did you mean 'sport'?"),
         (["--input", "none.txt"], "none.txt: no such file"),
         (["a", "--output", "no/a.html"], "no/a.html: there is no folder no"),
         (["--label", "sport", "--data", "none.csv"], "none.csv: no such file, folder or dataset"),

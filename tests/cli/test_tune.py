@@ -175,7 +175,7 @@ def test_a_wrong_budget_is_a_wrong_use(tuned, arguments, problem):
         (["--output", "space.toml"], "space.toml: is a file; choose another --output"),
         (["--study", "space.toml"], "space.toml: not a study file"),
         (["--data", "none.csv"], "none.csv"),
-        (["--metric", "f1:nothing"], "no training row has the label 'nothing'"),
+        (["--metric", "f1:nothing"], "there is no label 'nothing'"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(tuned, arguments, problem):

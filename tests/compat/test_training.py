@@ -342,7 +342,7 @@ def test_a_label_without_lines_has_no_recall(original, train_original, tmp_path)
 
 def test_a_meter_refuses_an_unknown_label(train_original, scored_file):
     meter = compat.load_model(train_original()).get_meter(scored_file)
-    with pytest.raises(ConfigError, match="sports: the model has no such label"):
+    with pytest.raises(ConfigError, match="there is no label 'sports'"):
         meter.score_vs_true("sports")
 
 

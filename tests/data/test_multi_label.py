@@ -24,8 +24,8 @@ from fasttext_app.data.spec import open_source
 from fasttext_app.data.split import Examples, choose_validation_rows
 from fasttext_app.errors import DataError
 from fasttext_app.model.metrics import (
-    chosen_classes,
     classification_scores,
+    from_multi_hot,
     multi_hot,
     multi_label_scores,
     ranking_precision,
@@ -292,4 +292,4 @@ def test_a_label_without_a_class_is_never_found_in_a_ranking():
 
 @given(st.lists(st.sets(st.integers(0, 3)).map(sorted)))
 def test_flags_are_the_reverse_of_chosen_classes(bags):
-    assert chosen_classes(multi_hot(Ragged.from_lists(bags), 4)).to_lists() == bags
+    assert from_multi_hot(multi_hot(Ragged.from_lists(bags), 4)).to_lists() == bags

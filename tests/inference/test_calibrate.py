@@ -26,17 +26,15 @@ from fasttext_app.inference.calibrate import calibrate_artifact, linear_outputs
 from fasttext_app.inference.classifier import TextClassifier
 from fasttext_app.model.calibration import (
     CalibrationMeter,
-    Goal,
-    choose_threshold,
     fit_temperature,
     margin_slope,
-    parse_goal,
     softmax_slope,
 )
 from fasttext_app.model.directory import load_artifact
-from fasttext_app.model.heads import class_scores_of, probabilities
+from fasttext_app.model.heads import build_head
 from fasttext_app.model.huffman import HuffmanTree
 from fasttext_app.model.quantize import quantize
+from fasttext_app.model.thresholds import Goal, choose_threshold, parse_goal
 
 LOSSES = ("softmax", "ova", "ns", "hs")
 WORDS = [f"w{n}" for n in range(40)]
@@ -189,9 +187,9 @@ def test_the_temperature_that_made_the_labels_is_found():
 
 def test_rows_that_are_all_right_or_tell_nothing_have_no_temperature():
     logits = np.array([[4.0, 0.0], [0.0, 4.0]])
-    with pytest.raises(DataError, match="every one of these rows is predicted rightly"):
+    with pytest.raises(DataError, match="every one of these rows is predicted correctly"):
         fit_temperature(softmax_slope(logits, np.array([0, 1])))
-    with pytest.raises(DataError, match="the model tells nothing about these rows"):
+    with pytest.raises(DataError, match="the predictions are unrelated to these labels"):
         fit_temperature(softmax_slope(logits, np.array([1, 0])))
 
 
@@ -229,7 +227,8 @@ def test_the_temperature_is_in_the_linear_layer_and_nowhere_else(overfitted, los
     assert after["table"] is before["table"]
     texts = noisy_rows(3, 20)[0]
     outputs = TextClassifier(linear_outputs(model.artifact), threads=1).logits(texts)
-    expected = probabilities(class_scores_of(model.artifact)(outputs / value), model.config.model)
+    head = model.artifact.head()
+    expected = head.probabilities(head.logits(outputs / value))
     np.testing.assert_allclose(calibrated.predict_proba(texts), expected, atol=1e-6)
 
 
@@ -242,7 +241,7 @@ def test_the_slope_of_the_tree_is_that_of_its_log_probabilities(overfitted):
         artifact,
         outputs,
         Ragged(true, np.arange(101)),
-        several=False,
+        multi_label=False,
         origin=ORIGIN,
     ).calibration["temperature"]["value"]
     tree = HuffmanTree.build(artifact.labels.counts)
@@ -290,7 +289,7 @@ def test_no_probability_is_above_one(loss, printed, kind, logits):
     model = resolve({"model": {"loss": loss, "probabilities": printed}}).model
     if loss == "hs":
         logits = HuffmanTree.build([5, 4, 3, 2, 1]).log_probabilities(logits)
-    proba = probabilities(logits, model).astype(kind)
+    proba = build_head(model).probabilities(logits).astype(kind)
     assert proba.min() >= 0
     assert proba.max() <= 1
     if loss == "softmax" and printed == "exact":
@@ -299,7 +298,7 @@ def test_no_probability_is_above_one(loss, printed, kind, logits):
 
 def test_rows_of_several_labels_need_a_question_for_each():
     model = train("softmax", "|")
-    with pytest.raises(ConfigError, match=r'model\.loss = "softmax" shares one probability out'):
+    with pytest.raises(ConfigError, match=r'model\.loss = "softmax" predicts one distribution'):
         model.calibrate(*noisy_rows(2, 100, "|"))
     thresholded = model.calibrate(*noisy_rows(2, 100, "|"), temperature=False, thresholds="f1")
     assert list(thresholded.artifact.calibration) == ["thresholds"]
@@ -405,7 +404,7 @@ def test_the_best_label_may_be_left_out_and_the_next_kept(several):
 
 
 def test_thresholds_that_are_not_there_are_asked_for_with_the_remedy(several):
-    with pytest.raises(ConfigError, match=r"no fitted thresholds; make them with .*--thresholds"):
+    with pytest.raises(ConfigError, match=r"no fitted thresholds; fit them with .*--thresholds"):
         several.predict("w1", threshold="fitted")
     with pytest.raises(ConfigError, match="must be a number or 'fitted'"):
         several.predict("w1", threshold="best")
@@ -445,10 +444,10 @@ FIGURES = {**ORIGIN, "before": {"ece": 0.1}, "after": {"ece": 0.1}}
 @pytest.mark.parametrize(
     ("record", "message"),
     [
-        ({"temperature": {"value": 0.5}}, "cannot be read: 'before'"),
-        ({"temperature": {"value": -1.0, **FIGURES}}, "has an impossible temperature"),
+        ({"temperature": {"value": 0.5}}, "cannot be read: 'rows'"),
+        ({"temperature": {"value": -1.0, **FIGURES}}, "the temperature is not a positive number"),
         ({"temperature": {"value": "warm", **FIGURES}}, "cannot be read"),
-        ({"thresholds": {"values": {"a": 0.5}}}, "not one threshold from 0 to 1 for each label"),
+        ({"thresholds": {"values": {"a": 0.5}}}, "not one threshold from 0 to 1 per label"),
         ({"thresholds": {"values": dict.fromkeys("abcd", 1.5)}}, "not one threshold from 0 to 1"),
         ({"thresholds": {"values": dict.fromkeys("abcd", "x")}}, "cannot be read"),
     ],

@@ -276,7 +276,7 @@ def test_a_label_that_is_not_there_is_refused():
     model = made()
     with pytest.raises(ConfigError, match="no label 'tow'; did you mean 'two'"):
         model.explain("to", "tow")
-    with pytest.raises(ConfigError, match="no label 'x'; it has: one, two, three"):
+    with pytest.raises(ConfigError, match="no label 'x'; the labels are one, two, three"):
         model.explain("to", "one", "x")
     with pytest.raises(ConfigError, match="'one' cannot be explained against itself"):
         model.explain("to", "one", "one")

@@ -25,7 +25,7 @@ from fasttext_app.inference.kernels import sum_bags
 from fasttext_app.inference.predictions import Prediction, TopK
 from fasttext_app.model.artifact import Artifact
 from fasttext_app.model.classifier import FastTextClassifier
-from fasttext_app.model.heads import class_probabilities, probabilities
+from fasttext_app.model.heads import build_head
 from fasttext_app.text.encoder import CHUNK_ROWS
 from fasttext_app.text.tfidf import tfidf_weights
 from fasttext_app.text.vocabulary import Vocabulary
@@ -189,7 +189,7 @@ logit_arrays = st.lists(
 @given(logit_arrays)
 @settings(deadline=None, max_examples=100)
 def test_softmax_probabilities_sum_to_one_and_keep_the_order(logits):
-    proba = probabilities(logits, ModelConfig())
+    proba = build_head(ModelConfig()).probabilities(logits)
     assert proba.sum(axis=1) == pytest.approx(np.ones(len(logits)))
     assert (proba >= 0).all()
     assert (proba <= 1).all()
@@ -199,7 +199,7 @@ def test_softmax_probabilities_sum_to_one_and_keep_the_order(logits):
 @given(logit_arrays)
 @settings(deadline=None, max_examples=100)
 def test_ova_probabilities_are_sigmoids_of_each_class(logits):
-    proba = probabilities(logits, ModelConfig(loss="ova"))
+    proba = build_head(ModelConfig(loss="ova")).probabilities(logits)
     sigmoid = torch.sigmoid(torch.from_numpy(logits).double()).numpy()
     np.testing.assert_allclose(proba, sigmoid, rtol=1e-9, atol=1e-300)
     assert (proba <= 1).all()
@@ -207,8 +207,8 @@ def test_ova_probabilities_are_sigmoids_of_each_class(logits):
 
 def test_probabilities_do_not_overflow():
     logits = np.array([[3e38, -3e38, 0.0]], dtype=np.float32)
-    assert probabilities(logits, ModelConfig()).tolist() == [[1, 0, 0]]
-    assert probabilities(logits, ModelConfig(loss="ova")).tolist() == [[1, 0, 0.5]]
+    assert build_head(ModelConfig()).probabilities(logits).tolist() == [[1, 0, 0]]
+    assert build_head(ModelConfig(loss="ova")).probabilities(logits).tolist() == [[1, 0, 0.5]]
 
 
 def test_the_loss_of_the_model_decides():
@@ -235,10 +235,10 @@ def test_equal_scores_go_by_class():
 @given(logit_arrays, st.sampled_from(["softmax", "ova", "hs"]))
 @settings(deadline=None, max_examples=100)
 def test_the_probabilities_of_some_classes_are_among_those_of_all(logits, loss):
-    config = ModelConfig(loss=loss)
-    everything = probabilities(np.minimum(logits, 0), config)
+    head = build_head(ModelConfig(loss=loss))
+    everything = head.probabilities(np.minimum(logits, 0))
     classes = np.argsort(logits, axis=1)[:, :2]
-    found = class_probabilities(np.minimum(logits, 0), classes, config)
+    found = head.class_probabilities(np.minimum(logits, 0), classes)
     np.testing.assert_array_equal(found, np.take_along_axis(everything, classes, axis=1))
 
 
@@ -259,7 +259,7 @@ def test_top_k_beyond_the_classes_gives_all_of_them(model):
 def test_texts_are_ranked_alike_however_few_at_a_time(model, monkeypatch, most):
     texts = ["alpha", "", "beta beta", "alpha gamma", "unknown"] * 3
     whole = model.rank(texts, top_k=2)
-    monkeypatch.setattr("fasttext_app.inference.predictor.MOST_LOGITS", most)
+    monkeypatch.setattr("fasttext_app.model.heads.MAX_LOGITS", most)
     parts = model.rank(texts, top_k=2)
     assert parts.classes.tolist() == whole.classes.tolist()
     np.testing.assert_allclose(parts.probabilities, whole.probabilities, rtol=1e-6)

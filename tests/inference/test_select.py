@@ -63,7 +63,9 @@ def test_a_full_disk_is_explained(monkeypatch):
             raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(selection.tempfile, "TemporaryFile", lambda prefix: Full())
-    with pytest.raises(DataError, match=r"No space left on device.*; name another folder"):
+    with pytest.raises(
+        DataError, match=r"No space left on device.*; set TMPDIR to another directory"
+    ):
         find_cut([np.ones(1)], 0.5)
 
 
@@ -135,7 +137,7 @@ def test_a_label_that_is_not_there_is_refused(tiny_model_dir, texts, command):
     more = ["--keep", "1%"] if command == "threshold" else []
     done = run(command, tiny_model_dir, "--input", texts, "--label", "sports", *more)
     assert done.exit_code == 1
-    assert "the model has no label 'sports'; did you mean 'sport'?" in done.output
+    assert "there is no label 'sports'; did you mean 'sport'?" in done.output
 
 
 @pytest.mark.parametrize("keep", ["0", "0%", "110%", "1.5", "-1", "ten", "nan", ""])

@@ -35,7 +35,7 @@ from fasttext_app.model.adaptive_softmax import (
 )
 from fasttext_app.model.classifier import AdaptiveSoftmax, FastTextClassifier
 from fasttext_app.model.directory import load_artifact, save_artifact
-from fasttext_app.model.heads import class_scores
+from fasttext_app.model.heads import build_head
 from fasttext_app.training.dataset import EncodedDataset
 from fasttext_app.training.losses import build_loss
 from fasttext_app.training.trainer import Trainer
@@ -140,7 +140,7 @@ def test_the_loss_is_minus_the_log_probability_of_the_right_class(layer, data):
     right = data.draw(st.lists(st.integers(0, classes - 1), min_size=1, max_size=6))
     bags = torch.randn(len(right), layer.in_features, generator=torch.Generator().manual_seed(2))
     loss = build_loss(make_config(), counts)(layer, bags, torch.tensor(right))
-    logits = class_scores("adaptive", counts)(layer(bags).detach().numpy())
+    logits = build_head(make_config().model, counts).logits(layer(bags).detach().numpy())
     expected = -logits[np.arange(len(right)), right].mean()
     assert loss.item() == pytest.approx(expected, rel=1e-4, abs=1e-4)
 
@@ -154,8 +154,10 @@ def test_classes_keep_their_numbers_whatever_their_counts():
         np.array([9, 8, 7, 6, 5, 4, 3, 2, 1]),
         np.array([4, 2, 0, 8, 1, 3, 7, 5, 6]),
     )
-    before = class_scores("adaptive", counts.tolist())(outputs)
-    after = class_scores("adaptive", counts[renumbered].tolist())(outputs)
+    before, after = (
+        build_head(make_config().model, numbers.tolist()).logits(outputs)
+        for numbers in (counts, counts[renumbered])
+    )
     assert after[0].tolist() == before[0, renumbered].tolist()
 
 

@@ -162,7 +162,7 @@ def test_any_figure_of_the_trainer_can_be_searched_by(search, metric):
 
 
 def test_a_label_that_is_not_there_is_refused(search):
-    with pytest.raises(ConfigError, match="no training row has the label 'spotr'; did you mean"):
+    with pytest.raises(ConfigError, match="there is no label 'spotr'; did you mean"):
         search(2, {"trainer": {"monitor": "f1:spotr"}})
 
 
@@ -523,7 +523,7 @@ def test_the_study_of_other_rows_is_refused(search, tmp_path, examples):
 def test_a_search_that_ended_before_its_first_trial_leaves_no_claim(search, tmp_path):
     study = tmp_path / "study.jsonl"
     for metric in ("f1:nothing", "loss"):
-        with pytest.raises(ConfigError, match="no training row has the label"):
+        with pytest.raises(ConfigError, match="there is no label"):
             search(2, {"trainer": {"monitor": "f1:nothing"}}, study=study)
         monitor = {"trainer": {"monitor": metric.replace("f1:nothing", "accuracy")}}
         result = search(2, monitor, study=study)
