@@ -1,4 +1,4 @@
-"""The Python API: ``train``, ``tune`` and ``load``; the rest is methods of what they return.
+"""The Python API: ``train``, ``tune`` and ``load``; everything else is methods of their results.
 
 >>> import fasttext_app as ft
 >>> texts = ["great fun, loved it", "a joy to watch", "dull and slow", "a waste of time"] * 5
@@ -53,39 +53,42 @@ def train(
     resume: bool = False,
     **settings: Any,
 ) -> TextClassifier:
-    """Train a classifier, on a data SPEC or on texts with their labels.
+    """Train a classifier on a data SPEC, or on texts with their labels.
+
+    The result's ``training_warnings`` say what else there is to know about the run.
 
     Args:
-        data: a SPEC (``"ag_news"``, ``"sample"``, a file, ...; see ``fasttext_app.data.spec``), or
-            texts; left out where ``config`` names the source.
-        labels: one label for each text, where ``data`` is texts; with ``soft_labels`` it may be a
-            dict of shares.
-        weights: how much each text counts in the loss, where ``data`` is texts; 2 is as if it were
-            there twice.
-        config: a TOML file or the name of a shipped config, to start from.
-        callback: receives the trainer's events; what it raises ends the run.
-        checkpoints: a folder for the state of the run, saved as ``checkpoint_every`` says (at each
-            epoch, if it is not given) and removed when the run has ended.
-        resume: go on from the newest checkpoint there, with its settings, on the same data.
+        data: a SPEC (``"ag_news"``, ``"sample"``, a file, ...; see ``fasttext_app.data.spec``) or a
+            sequence of texts; None if ``config`` names the source.
+        labels: the label of each text, if ``data`` is texts; with ``soft_labels``, a label may be
+            a dict of probabilities.
+        weights: the weight of each text in the loss, if ``data`` is texts; a text of weight 2
+            counts as if it were there twice.
+        config: a TOML file or the name of a shipped config to start from.
+        callback: receives the trainer's events; an exception in it ends the run.
+        checkpoints: a folder for checkpoints, written at every ``checkpoint_every`` (by default
+            every epoch) and removed when the run is finished.
+        resume: resume from the newest checkpoint in that folder, with its settings, on the same
+            data.
         **settings: any setting by its key (``epochs=3``, ``lr=0.1``), or a whole section
-            (``text={"word_ngrams": 2}``); they win over ``config``. ``start_from=MODEL`` brings
-            the settings of that model along.
+            (``text={"word_ngrams": 2}``); they take precedence over ``config``.
+            ``start_from=MODEL`` starts from a trained model, with its settings.
 
     Raises:
         ConfigError: a setting is unknown or impossible.
         DataError: the data cannot be read.
-        TrainingError: the data leaves nothing to learn.
-        CheckpointError: there is nothing to go on from, or it is of other settings or data.
+        TrainingError: the data leaves nothing to learn, or the loss diverged.
+        CheckpointError: there is no checkpoint to resume from, or it is of other settings or data.
     """
     if resume and checkpoints is None:
-        raise ConfigError("resume: name the folder of the run's checkpoints")
-    found = find_checkpoint(checkpoints) if checkpoints is not None and resume else None
-    before = {} if found is None else config_of_run(found.run).model_dump()
-    resolved = _resolved(data, config, settings, before)
+        raise ConfigError("resume: name the folder of the run's checkpoints with checkpoints=")
+    checkpoint = find_checkpoint(checkpoints) if checkpoints is not None and resume else None
+    run_settings = config_of_run(checkpoint.run).model_dump() if checkpoint else {}
+    resolved = _resolve(data, config, settings, run_settings)
     if checkpoints is not None and resolved.trainer.checkpoint_every is None:
         resolved = resolve(resolved.model_dump(), {"trainer": {"checkpoint_every": "epoch"}})
     examples = _examples("train", data, labels, resolved, weights)
-    result = run_training(resolved, examples, callback, checkpoints, found)
+    result = run_training(resolved, examples, callback, checkpoints, checkpoint)
     if checkpoints is not None and not result.outcome.interrupted:
         remove_checkpoints(checkpoints)
     return result.model
@@ -105,25 +108,28 @@ def tune(
     callback: TuneCallback | None = None,
     **settings: Any,
 ) -> TuneResult:
-    """Search for the settings that do best on validation rows.
+    """Search for the settings that score best on validation rows.
 
     ``ft.train(data, labels, **result.settings)`` trains the best model again.
 
     Args:
-        data: a SPEC, or texts; see :func:`train`.
-        labels: one label for each text, where ``data`` is texts.
-        trials: how many runs, those of earlier sessions in ``study`` included.
-        seconds: how long to search; with ``trials``, what comes first.
-        metric: the figure to search by (``"macro_f1"``, ``"f1:spam"``); None: ``trainer.monitor``.
-        space: what to search: a TOML file with a table ``[space]``, or that table; None: a default.
-        max_bytes: the largest model directory.
-        study: a file that keeps the trials, so that the same call goes on; None: memory.
-        config: a TOML file or the name of a shipped config, to start from.
-        callback: receives the events of ``fasttext_app.tuning.trial``, and the trainer's.
-        **settings: any setting by its key, or a whole section; they win over ``config``.
+        data: a SPEC or a sequence of texts; see :func:`train`.
+        labels: the label of each text, if ``data`` is texts.
+        trials: the number of trials, earlier sessions of the same ``study`` included.
+        seconds: the time to search; with ``trials``, whichever ends first.
+        metric: the metric to search by (``"macro_f1"``, ``"f1:spam"``); None: ``trainer.monitor``.
+        space: the settings to search: a TOML file with a table ``[space]``, or that table as a
+            dict; None: a default.
+        max_bytes: the largest allowed size of the model directory.
+        study: a file that keeps the trials, so that the same call continues the search; None:
+            memory.
+        config: a TOML file or the name of a shipped config to start from.
+        callback: receives the events of ``fasttext_app.tuning.trial`` and the trainer's.
+        **settings: any setting by its key, or a whole section; they take precedence over
+            ``config``.
 
     Raises:
-        ConfigError: a setting, the space or the study is not for this search.
+        ConfigError: a setting or the space is impossible, or the study is of another search.
         DataError: the data cannot be read.
         MissingDependencyError: Optuna is not installed.
         TrainingError: the base cannot be trained, or no model is within ``max_bytes``.
@@ -131,16 +137,17 @@ def tune(
     from fasttext_app.tuning.search import base_for_search
     from fasttext_app.tuning.search import tune as run_search
 
-    base = base_for_search(_resolved(data, config, settings), metric)
+    base = base_for_search(_resolve(data, config, settings), metric)
+    search_space = None
     if isinstance(space, str | Path):
-        searched: SearchSpace | None = SearchSpace.load(space)
-    else:
-        searched = None if space is None else SearchSpace.parse(space)
+        search_space = SearchSpace.load(space)
+    elif space is not None:
+        search_space = SearchSpace.parse(space)
     return run_search(
         base,
-        lambda settings: _examples("tune", data, labels, settings),
+        lambda trial_config: _examples("tune", data, labels, trial_config),
         Budget(trials, seconds),
-        space=searched,
+        space=search_space,
         max_bytes=max_bytes,
         study=study,
         callback=callback,
@@ -148,7 +155,7 @@ def tune(
 
 
 def load(path: str | Path, *, device: str = "cpu", threads: int = 0) -> TextClassifier:
-    """Load a model directory, or fastText's own ``.bin`` or ``.ftz``; the CPU needs no torch.
+    """Load a model directory, or a ``.bin`` or ``.ftz`` file of fastText; the CPU needs no torch.
 
     Args:
         path: the model.
@@ -156,16 +163,20 @@ def load(path: str | Path, *, device: str = "cpu", threads: int = 0) -> TextClas
         threads: threads for a column of texts; 0: all cores.
 
     Raises:
-        ArtifactError: it is missing, damaged, of a newer format, or no classifier.
-        DeviceError: the device is not there.
+        ArtifactError: the model is missing, damaged, of a newer format, or not a classifier.
+        DeviceError: the device is not available.
     """
     return load_classifier(path, device=device, threads=threads)
 
 
-def _resolved(
-    data: Data, config: str | Path | None, settings: Mapping[str, Any], before: Layer | None = None
+def _resolve(
+    data: Data,
+    config: str | Path | None,
+    settings: Mapping[str, Any],
+    run_settings: Layer | None = None,
 ) -> Config:
-    layers = [before or {}]
+    """Combine the settings of a resumed run, a model, a config and keyword arguments."""
+    layers = [run_settings or {}]
     if settings.get("start_from") is not None:
         layers.append(settings_of_model(settings["start_from"]))
     if config is not None:
@@ -183,11 +194,13 @@ def _examples(
     config: Config,
     weights: Sequence[float] | None = None,
 ) -> Examples:
-    """Open the rows of a SPEC, or take those that are given in Python."""
+    """Open the rows of a SPEC, or wrap texts that are in memory."""
     if data is None or isinstance(data, str | Path):
         refuse_labels(job, data or "the config's source", labels)
         if weights is not None:
-            raise DataError(f"{job}: weights go with texts; for data, name data.weight_column")
+            raise DataError(
+                f"{job}: weights can only be passed with texts; for a SPEC, set data.weight_column"
+            )
         return load_examples(config)
     table = labeled_table(job, data, labels, config.data, weights)
     if not len(table):

@@ -26,6 +26,7 @@ from fasttext_app.training.events import EpochEnd, StepEnd
 from fasttext_app.training.optim.step import Step
 from fasttext_app.training.prepare import prepare
 from fasttext_app.training.trainer import Trainer
+from fasttext_app.training.validation import Validator
 
 GOOD = ["great fun", "loved it so", "a joy to watch", "great joy"]
 BAD = ["dull and slow", "a waste of time", "so dull", "slow waste"]
@@ -312,8 +313,9 @@ def test_the_result_holds_the_model_and_its_story():
 def test_the_metrics_are_those_of_the_best_epoch(monkeypatch):
     losses = iter([3.0, 1.0, 2.0])
     scores = {"validation_accuracy": 0.5, "validation_macro_f1": 0.5}
-    validate = lambda self, data: scores | {"validation_loss": next(losses)}  # noqa: E731
-    monkeypatch.setattr(Trainer, "_validate", validate)
+    monkeypatch.setattr(
+        Validator, "__call__", lambda *_: scores | {"validation_loss": next(losses)}
+    )
     result = run(Examples(reviews(), reviews(1)), monitor="loss")
     assert result.model.artifact.history["best_epoch"] == 2
     assert result.model.artifact.metrics["validation_loss"] == 1.0

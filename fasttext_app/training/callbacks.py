@@ -1,7 +1,6 @@
-"""Callbacks: what may listen to a training run.
+"""Callbacks: functions that receive the events of a training run.
 
-A callback is a function of one :mod:`event <fasttext_app.training.events>`; what it raises ends
-the run.
+A callback takes one :mod:`event <fasttext_app.training.events>`; an exception in it ends the run.
 
 >>> from fasttext_app.training.events import EpochEnd, EpochRecord
 >>> losses = []
@@ -23,7 +22,7 @@ from fasttext_app.training.events import Callback, EpochEnd, Event, StepEnd, Tra
 
 
 def all_of(*callbacks: Callback) -> Callback:
-    """Return a callback that hands each event to several, in turn."""
+    """Return a callback that passes each event to all of ``callbacks``, in order."""
 
     def call(event: Event) -> None:
         for callback in callbacks:
@@ -33,10 +32,10 @@ def all_of(*callbacks: Callback) -> Callback:
 
 
 class TensorBoard:
-    """Writes the curves of a run for TensorBoard, by the number of texts that were learnt from.
+    """Writes the curves of a run for TensorBoard, over the number of training texts seen.
 
     Args:
-        folder: of the log; each run should have its own.
+        folder: the folder of the log; give each run its own.
 
     Raises:
         MissingDependencyError: the package ``tensorboard`` is not installed.
@@ -47,24 +46,24 @@ class TensorBoard:
             from torch.utils.tensorboard.writer import SummaryWriter
         except ImportError:
             raise MissingDependencyError(
-                "logs for TensorBoard need the package tensorboard: "
+                "a TensorBoard log needs the package tensorboard; "
                 "pip install 'fasttext-app[tensorboard]'"
             ) from None
         self._writer = SummaryWriter(str(folder))
         self._texts = 0
 
     def __call__(self, event: Event) -> None:
-        """Write the figures of one event."""
+        """Write the values of one event."""
         if isinstance(event, TrainBegin):
             self._texts = event.texts
         elif isinstance(event, StepEnd):
-            at = (event.epoch - 1) * self._texts + event.texts
-            self._write("train", at, loss=event.loss, lr=event.lr, speed=event.texts_per_second)
+            texts = (event.epoch - 1) * self._texts + event.texts
+            self._write("train", texts, loss=event.loss, lr=event.lr, speed=event.texts_per_second)
         elif isinstance(event, EpochEnd):
-            record, at = event.record, event.record.epoch * self._texts
+            record = event.record
             self._write(
                 "validation",
-                at,
+                record.epoch * self._texts,
                 loss=record.validation_loss,
                 accuracy=record.validation_accuracy,
                 macro_f1=record.validation_macro_f1,
@@ -73,7 +72,7 @@ class TensorBoard:
         elif isinstance(event, TrainEnd):
             self._writer.close()
 
-    def _write(self, group: str, at: int, **figures: float | None) -> None:
-        for name, value in figures.items():
+    def _write(self, group: str, texts: int, **values: float | None) -> None:
+        for name, value in values.items():
             if value is not None:
-                self._writer.add_scalar(f"{group}/{name}", value, at)
+                self._writer.add_scalar(f"{group}/{name}", value, texts)

@@ -1,13 +1,14 @@
-"""Checkpoints of a run: all that it takes to go on as if nothing had happened.
+"""Checkpoints: everything it takes to resume a run as if it had never been interrupted.
 
     OUTPUT/checkpoints/000000500/          after 500 steps
         manifest.json      size and SHA-256 of every other file
-        state.safetensors  weights, optimizer, generators, best weights
-        state.json         where the run stands, and what its epochs came to
-        run.json           its settings, seed, versions and data
+        state.safetensors  weights, optimizer state, generators, best weights
+        state.json         progress of the run, and the scores of its epochs
+        run.json           settings, seed, versions and data of the run
     OUTPUT/checkpoints/lock                held by the run that writes there
 
-Each is written whole or not at all. The newest whole one is found whatever happened to the others.
+A checkpoint is written completely or not at all. A resumed run takes the newest intact one,
+whatever happened to the others.
 """
 
 from __future__ import annotations
@@ -41,8 +42,7 @@ if TYPE_CHECKING:
 
 
 KIND, VERSION = "fasttext_app checkpoint", 1
-PROGRESS = "state.json"
-FILES = ("state.safetensors", PROGRESS, "run.json")
+TENSORS, PROGRESS, RUN = "state.safetensors", "state.json", "run.json"
 
 
 @dataclass(frozen=True)
@@ -50,47 +50,47 @@ class Snapshot:
     """The state of a run between two steps."""
 
     progress: Mapping[str, Any]
-    """Plain values; ``steps`` is the number of steps done."""
+    """Plain values for JSON; ``steps`` is the number of steps done."""
     tensors: Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
 class CheckpointRef:
-    """The newest whole checkpoint of a run."""
+    """The newest intact checkpoint of a run."""
 
     path: Path
     run: Mapping[str, Any]
-    """What was given to :class:`Checkpoints`."""
+    """The manifest of the run; see ``training.run_manifest``."""
     damaged: Sequence[str]
-    """What is wrong with newer ones."""
+    """What is wrong with each newer checkpoint."""
 
     def snapshot(self) -> Snapshot:
-        """Read the state.
+        """Read the state of the run.
 
         Raises:
-            CheckpointError: it cannot be read any more.
+            CheckpointError: it can no longer be read.
         """
         from safetensors.torch import load_file
 
         try:
-            return Snapshot(read_json(self.path / FILES[1]), load_file(self.path / FILES[0]))
+            return Snapshot(read_json(self.path / PROGRESS), load_file(self.path / TENSORS))
         except UNREADABLE as error:
             raise CheckpointError(f"{self.path}: cannot be read: {error}") from None
 
 
 class Checkpoints:
-    """Writes the checkpoints of one run; a context manager, which keeps other runs out.
+    """Writes the checkpoints of one run; a context manager that locks out other runs.
 
     Args:
         output: the run's output folder.
-        run: what the run is of; it comes back with a checkpoint.
-        every: how often.
-        keep: so many of the newest ones stay.
-        resumed: the checkpoint that the run goes on from; without one, there must be none.
+        run: the manifest of the run.
+        every: how often to save.
+        keep: how many of the newest checkpoints to keep.
+        resumed: the checkpoint that the run resumes from; None: the folder must not have any.
 
     Raises:
-        CheckpointError: when entered: another run writes there, or did not end, or the folder
-            cannot be made.
+        CheckpointError: on entering, if another run writes there or did not finish, or the folder
+            cannot be created.
     """
 
     def __init__(
@@ -103,10 +103,10 @@ class Checkpoints:
     ) -> None:
         self.folder = Path(output) / CHECKPOINTS
         self.newest = resumed
-        """The last one that was written, or gone on from."""
+        """The last checkpoint that was written, or resumed from."""
         self._run, self._every, self._keep = run, every, keep
         self._lock: int | None = None
-        self._last = time.monotonic()
+        self._last_saved = time.monotonic()
 
     def __enter__(self) -> Checkpoints:
         try:
@@ -123,8 +123,8 @@ class Checkpoints:
             raise CheckpointError(f"{self.folder}: cannot be written: {error.strerror}") from None
         if self.newest is None:
             refuse_unfinished_run(self.folder.parent)
-        for left in self.folder.glob(".*"):  # by a run that was killed while it wrote
-            shutil.rmtree(left, ignore_errors=True)
+        for partial in self.folder.glob(".*"):  # left by a run that was killed while writing
+            shutil.rmtree(partial, ignore_errors=True)
         return self
 
     def __exit__(
@@ -138,27 +138,28 @@ class Checkpoints:
             self._lock = None
 
     def due(self, steps: int) -> bool:
-        """Return whether it is time for one, after so many steps of the run."""
-        by_steps = self._every.steps and steps % self._every.steps == 0
+        """Return whether a checkpoint is due after this many steps of the run."""
+        if self._every.steps and steps % self._every.steps == 0:
+            return True
         seconds = self._every.seconds
-        return bool(by_steps) or (seconds > 0 and time.monotonic() - self._last >= seconds)
+        return seconds > 0 and time.monotonic() - self._last_saved >= seconds
 
     def save(self, snapshot: Snapshot) -> Path:
-        """Write one, and remove those that are too old.
+        """Write a checkpoint and remove the oldest ones; return its path.
 
         Raises:
-            CheckpointError: it cannot be written; the earlier ones are as they were.
+            CheckpointError: it cannot be written; earlier ones are untouched.
         """
         from safetensors.torch import save_file
 
         target = self.folder / f"{snapshot.progress['steps']:09d}"
-        self._last = time.monotonic()
+        self._last_saved = time.monotonic()
         try:
             with checksummed_dir(target, KIND, VERSION) as folder:
                 tensors = {name: value.contiguous() for name, value in snapshot.tensors.items()}
-                save_file(tensors, folder / FILES[0])
-                write_json(folder / FILES[1], snapshot.progress)
-                write_json(folder / FILES[2], self._run)
+                save_file(tensors, folder / TENSORS)
+                write_json(folder / PROGRESS, snapshot.progress)
+                write_json(folder / RUN, self._run)
         except UNREADABLE as error:
             reason = getattr(error, "strerror", None) or error
             raise CheckpointError(f"{target}: cannot be written: {reason}") from None
@@ -169,12 +170,12 @@ class Checkpoints:
 
 
 def remove_checkpoints(output: str | Path) -> None:
-    """Remove the checkpoints of a run that has ended."""
+    """Remove the checkpoints of a finished run."""
     shutil.rmtree(Path(output) / CHECKPOINTS, ignore_errors=True)
 
 
 def find_checkpoint(output: str | Path) -> CheckpointRef:
-    """Return the newest whole checkpoint in a run's output folder.
+    """Return the newest intact checkpoint in a run's output folder.
 
     Raises:
         CheckpointError: there is none.
@@ -182,13 +183,15 @@ def find_checkpoint(output: str | Path) -> CheckpointRef:
     damaged: list[str] = []
     for path in list_checkpoints(Path(output) / CHECKPOINTS):
         try:
-            verify_checksums(path, KIND, VERSION, FILES)
-            return CheckpointRef(path, read_json(path / FILES[2]), damaged)
+            verify_checksums(path, KIND, VERSION, (TENSORS, PROGRESS, RUN))
+            return CheckpointRef(path, read_json(path / RUN), damaged)
         except (*UNREADABLE, ArtifactError) as error:
             reason = str(error)
             damaged.append(reason if reason.startswith(str(path)) else f"{path}: {reason}")
     if damaged:
-        raise CheckpointError(f"{output}: no checkpoint is whole: {'; '.join(damaged)}")
-    done = (Path(output) / MANIFEST).is_file()
-    hint = "the run is finished" if done else "is it the --output of a run with --checkpoint-every?"
-    raise CheckpointError(f"{output}: there is no checkpoint to go on from; {hint}")
+        raise CheckpointError(f"{output}: every checkpoint is damaged: {'; '.join(damaged)}")
+    if (Path(output) / MANIFEST).is_file():
+        hint = "the run is finished"
+    else:
+        hint = "is this the --output of a run with --checkpoint-every?"
+    raise CheckpointError(f"{output}: there is no checkpoint to resume from; {hint}")

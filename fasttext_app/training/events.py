@@ -1,6 +1,8 @@
-"""What happens in a training run: the events that the trainer emits, and the story in the end.
+"""The events of a training run, and its outcome.
 
-TrainBegin  (StepEnd)*  EpochEnd  ...  TrainEnd, and a CheckpointEnd wherever one is due
+    TrainBegin  (StepEnd)*  EpochEnd  ...  TrainEnd
+
+with a CheckpointEnd wherever a checkpoint is due.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """What one epoch came to; ``history.json`` holds one of these for each."""
+    """Loss, speed and validation scores of one epoch, as ``history.json`` holds them."""
 
     epoch: int
     train_loss: float
@@ -22,12 +24,12 @@ class EpochRecord:
     validation_accuracy: float | None = None
     validation_macro_f1: float | None = None
     validation_score: float | None = None
-    """The figure of ``trainer.monitor``, where it is none of these."""
+    """The metric of ``trainer.monitor``, if it is none of the above."""
 
     def score(self, monitor: str) -> float | None:
-        """Return the figure of ``trainer.monitor``; None where no row was scored."""
-        figure: float | None = getattr(self, f"validation_{monitor}", self.validation_score)
-        return figure
+        """Return the metric of ``trainer.monitor``; None if no row was scored."""
+        score: float | None = getattr(self, f"validation_{monitor}", self.validation_score)
+        return score
 
 
 @dataclass(frozen=True)
@@ -39,14 +41,17 @@ class TrainBegin:
     epochs: int
     device: str
     monitor: str = "accuracy"
-    """The figure by which epochs are judged."""
+    """The metric that decides which epoch is the best."""
     resumed_from: str = ""
-    """The checkpoint that the run goes on from."""
+    """The checkpoint that the run resumes from."""
 
 
 @dataclass(frozen=True)
 class StepEnd:
-    """Some steps of an epoch are done (emitted fifty to a hundred times an epoch)."""
+    """Some steps of an epoch are done; emitted fifty to a hundred times an epoch.
+
+    ``loss`` is the mean over the texts since the last event.
+    """
 
     epoch: int
     texts: int
@@ -57,7 +62,7 @@ class StepEnd:
 
 @dataclass(frozen=True)
 class EpochEnd:
-    """An epoch is done; ``best`` says whether it is the best so far."""
+    """An epoch is done; ``best`` says if it is the best so far."""
 
     record: EpochRecord
     best: bool
@@ -65,7 +70,7 @@ class EpochEnd:
 
 @dataclass(frozen=True)
 class CheckpointEnd:
-    """A checkpoint is written, or could not be: then training goes on without it."""
+    """A checkpoint was written; or it was not, for ``problem``, and training continues."""
 
     path: str
     problem: str = ""
@@ -73,9 +78,9 @@ class CheckpointEnd:
 
 @dataclass(frozen=True)
 class TrainEnd:
-    """Training is over; the model holds the weights of ``best_epoch``.
+    """Training is over; the model has the weights of ``best_epoch``.
 
-    Where no epoch was validated it holds the last ones: after Ctrl-C, those amid an epoch.
+    If no epoch was validated, it has the latest weights: after Ctrl-C, those in mid-epoch.
     """
 
     best_epoch: int
@@ -88,19 +93,19 @@ Callback = Callable[[Event], None]
 
 @dataclass
 class TrainOutcome:
-    """The story of a run; the weights are in the model."""
+    """The outcome of a run; the weights are in the model."""
 
     history: list[EpochRecord] = field(default_factory=list)
     steps: int = 0
     best_epoch: int = 0
     interrupted: bool = False
     stopped_early: bool = False
-    """Whether ``trainer.patience`` ended it before its last epoch."""
+    """Whether ``trainer.patience`` ended the run before its last epoch."""
     checkpoint: str = ""
-    """Where an interrupted run can be gone on from, if anywhere."""
+    """The checkpoint that an interrupted run can be resumed from, if there is one."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON; what was not measured is left out."""
+        """Return plain values for JSON, without the scores that were not measured."""
         epochs = [
             {key: value for key, value in asdict(record).items() if value is not None}
             for record in self.history

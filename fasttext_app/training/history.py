@@ -1,4 +1,4 @@
-"""The learning curves of a run: what its epochs came to, read from its folder."""
+"""The learning curves of a run, read from its folder."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ SCORES = {
 
 @dataclass(frozen=True)
 class History:
-    """The epochs of a run, one at least."""
+    """The epochs of a run, at least one."""
 
     name: str
     epochs: tuple[EpochRecord, ...]
     best_epoch: int | None
-    """The epoch whose weights were kept; None where no validation rows chose one."""
+    """The epoch whose weights were kept; None if it was not chosen by validation."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One figure of a run by epoch."""
+    """One score of a run, by epoch."""
 
     name: str
     epochs: tuple[int, ...]
@@ -51,10 +51,10 @@ class Panel:
 
 
 def load_history(folder: str | Path) -> History:
-    """Read the history of a run from its model directory, or from its newest whole checkpoint.
+    """Read the history of a run from its newest checkpoint or, if it has ended, its model.
 
     Raises:
-        ArtifactError: there is no such folder, it has no history, or that cannot be read.
+        ArtifactError: there is no such folder, it has no history, or the history cannot be read.
     """
     if not Path(folder).is_dir():
         raise ArtifactError(f"{folder}: no such model directory")
@@ -63,7 +63,7 @@ def load_history(folder: str | Path) -> History:
         path, key = find_checkpoint(folder).path / PROGRESS, "history"
     except CheckpointError:  # the run has ended
         if not path.is_file():
-            raise ArtifactError(f"{folder}: there is no {HISTORY} in it") from None
+            raise ArtifactError(f"{folder}: has no {HISTORY}") from None
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         epochs = tuple(_record(entry) for entry in document.get(key, []))
@@ -77,19 +77,20 @@ def load_history(folder: str | Path) -> History:
         OverflowError,
         RecursionError,
     ) as error:
-        raise ArtifactError(f"{path}: cannot be read as the history of a run: {error}") from None
+        raise ArtifactError(f"{path}: not the history of a run: {error}") from None
     if not epochs:
         raise ArtifactError(
-            f"{folder}: the model has no epochs to plot; it was imported, or is in its first"
+            f"{folder}: there are no epochs to plot; the model was imported, or its first epoch is "
+            "not over"
         )
-    chosen = [e.epoch for e in epochs if e.epoch == best and e.validation_loss is not None]
-    return History(str(folder), epochs, chosen[0] if chosen else None)
+    validated = any(e.epoch == best and e.validation_loss is not None for e in epochs)
+    return History(str(folder), epochs, best if validated else None)
 
 
 def _record(entry: dict[str, Any]) -> EpochRecord:
-    """Read an epoch; figures that this version does not know are left out."""
-    known = {field.name for field in fields(EpochRecord)}
-    record = EpochRecord(**{name: value for name, value in entry.items() if name in known})
+    """Read an epoch; ignore scores that this version does not know."""
+    names = {field.name for field in fields(EpochRecord)}
+    record = EpochRecord(**{name: value for name, value in entry.items() if name in names})
     for name in ("epoch", *LOSSES, *SCORES):
         value = getattr(record, name)
         if value is not None and not math.isfinite(value):
@@ -98,35 +99,35 @@ def _record(entry: dict[str, Any]) -> EpochRecord:
 
 
 def panels(histories: Sequence[History]) -> list[Panel]:
-    """Sort figures into panels: of one run by their kind, of several each with a curve a run.
+    """Group the scores into panels, without those that no run has.
 
-    Figures that no run has get no panel.
+    A single run gets a panel of losses and one of validation scores. Several runs get a panel for
+    each score, with a curve for each run.
     """
     if len(histories) == 1:
-        groups = {"loss": LOSSES, "validation": SCORES}
-        found = [
-            Panel(
-                title, _curves([(histories[0], figure, name) for figure, name in figures.items()])
-            )
-            for title, figures in groups.items()
-        ]
+        (history,) = histories
+        groups = {
+            title: [(history, score, name) for score, name in scores.items()]
+            for title, scores in (("loss", LOSSES), ("validation", SCORES))
+        }
     else:
-        found = [
-            Panel(
-                f"{name} loss" if figure in LOSSES else f"validation {name}",
-                _curves([(history, figure, history.name) for history in histories]),
-            )
-            for figure, name in (LOSSES | SCORES).items()
-        ]
-    return [panel for panel in found if panel.curves]
+        groups = {
+            f"{name} loss" if score in LOSSES else f"validation {name}": [
+                (history, score, history.name) for history in histories
+            ]
+            for score, name in (LOSSES | SCORES).items()
+        }
+    all_panels = [Panel(title, _curves(entries)) for title, entries in groups.items()]
+    return [panel for panel in all_panels if panel.curves]
 
 
-def _curves(wanted: Sequence[tuple[History, str, str]]) -> tuple[Curve, ...]:
+def _curves(entries: Sequence[tuple[History, str, str]]) -> tuple[Curve, ...]:
+    """Build the curve of each (run, score, name of the curve), if the run has that score."""
     curves = []
-    for history, figure, name in wanted:
-        points = [(epoch.epoch, getattr(epoch, figure)) for epoch in history.epochs]
-        known = [(epoch, value) for epoch, value in points if value is not None]
-        if known:
-            epochs, values = zip(*known, strict=True)
+    for history, score, name in entries:
+        points = [(epoch.epoch, getattr(epoch, score)) for epoch in history.epochs]
+        measured = [(epoch, value) for epoch, value in points if value is not None]
+        if measured:
+            epochs, values = zip(*measured, strict=True)
             curves.append(Curve(name, epochs, values, history.best_epoch))
     return tuple(curves)

@@ -24,7 +24,7 @@ from fasttext_app.training.events import EpochRecord
 from fasttext_app.training.history import Curve, History, Panel, load_history, panels
 
 LOSSES = [0.9, 0.5, 0.3, 0.2]
-NO_EPOCHS = "the model has no epochs to plot; it was imported, or is in its first"
+NO_EPOCHS = "there are no epochs to plot; the model was imported, or its first epoch is not over"
 VALIDATED = {"validation_loss": 0.6, "validation_accuracy": 0.8, "validation_macro_f1": 0.7}
 
 
@@ -107,14 +107,14 @@ def test_figures_of_a_later_version_are_left_out(write):
     [
         ({}, NO_EPOCHS),
         ({"epochs": [], "best_epoch": 0}, NO_EPOCHS),
-        ("{", "history.json: cannot be read as the history of a run: "),
-        ("[]", "history.json: cannot be read as the history of a run: "),
-        ({"epochs": 3}, "history.json: cannot be read as the history of a run: "),
-        ({"epochs": [{"epoch": 1}]}, "cannot be read as the history of a run: "),
-        ({"epochs": [epoch(1, epoch="1")]}, "cannot be read as the history of a run: "),
-        ({"epochs": [epoch(1, validation_loss="low")]}, "cannot be read as the history of a run: "),
+        ("{", "history.json: not the history of a run: "),
+        ("[]", "history.json: not the history of a run: "),
+        ({"epochs": 3}, "history.json: not the history of a run: "),
+        ({"epochs": [{"epoch": 1}]}, "not the history of a run: "),
+        ({"epochs": [epoch(1, epoch="1")]}, "not the history of a run: "),
+        ({"epochs": [epoch(1, validation_loss="low")]}, "not the history of a run: "),
         ({"epochs": [epoch(1, train_loss=float("nan"))]}, "of a run: train_loss is nan"),
-        ({"epochs": [epoch(1, train_loss=10**400)]}, "cannot be read as the history of a run: "),
+        ({"epochs": [epoch(1, train_loss=10**400)]}, "not the history of a run: "),
     ],
 )
 def test_a_history_that_cannot_be_shown(write, run, document, reason):
@@ -134,7 +134,7 @@ def test_an_imported_model_has_no_curves(run, train_original, tmp_path):
 
 def test_a_folder_that_is_no_run(tmp_path, run):
     assert run("none", code=1).stderr == "error: none: no such model directory\n"
-    assert run(".", code=1).stderr == "error: .: there is no history.json in it\n"
+    assert run(".", code=1).stderr == "error: .: has no history.json\n"
 
 
 # --- sorting

@@ -258,7 +258,7 @@ def test_weights_given_in_python_are_looked_at(settings, reason):
     with pytest.raises((DataError, ConfigError), match=reason):
         fasttext_app.train(["a b", "c d"], ["x", "y"], **settings)
     if "weights" in settings:
-        with pytest.raises(DataError, match="weights go with texts; for data, name data"):
+        with pytest.raises(DataError, match="weights can only be passed with texts; for a SPEC"):
             fasttext_app.train("sample", weights=[1.0])
 
 

@@ -98,14 +98,14 @@ def test_what_a_killed_run_left_half_written_is_passed_over_and_cleared(tmp_path
 
 
 def test_without_a_whole_one_it_says_what_is_the_matter(tmp_path):
-    with pytest.raises(CheckpointError, match="no checkpoint to go on from; is it the --output"):
+    with pytest.raises(CheckpointError, match="no checkpoint to resume from; is this the --output"):
         find_checkpoint(tmp_path)
     (tmp_path / "manifest.json").touch()
-    with pytest.raises(CheckpointError, match="no checkpoint to go on from; the run is finished"):
+    with pytest.raises(CheckpointError, match="no checkpoint to resume from; the run is finished"):
         find_checkpoint(tmp_path)
     saved(tmp_path, 1)
     (tmp_path / "checkpoints" / "000000001" / "state.json").unlink()
-    with pytest.raises(CheckpointError, match=r"no checkpoint is whole: .*state.json: the file is"):
+    with pytest.raises(CheckpointError, match=r"checkpoint is damaged: .*state.json: the file is"):
         find_checkpoint(tmp_path)
 
 

@@ -131,7 +131,7 @@ def test_other_data_is_refused_and_the_checkpoints_stay(place, monkeypatch):
     (place / "rows.csv").write_text(rows_of(400, seed=1))
     done = invoke("train", "--resume", "run")
     assert done.exit_code == 1
-    message = "the run began with other data than rows.csv has now (360 training rows then, 360"
+    message = "rows.csv has changed since the run started (360 training rows then, 360 now)"
     assert message in done.stderr
     assert find_checkpoint("run").path.name == "000000021"
 
@@ -171,7 +171,7 @@ def test_there_is_nothing_to_go_on_from(place):
     done = invoke("train", "--resume", "whole")
     assert (done.exit_code, "the run is finished" in done.stderr) == (1, True)
     done = invoke("train", "--resume", "nowhere")
-    assert (done.exit_code, "is it the --output of a run" in done.stderr) == (1, True)
+    assert (done.exit_code, "is this the --output of a run" in done.stderr) == (1, True)
     done = invoke("train", "--resume", "whole", "--output", "elsewhere")
     assert done.exit_code == 2
     done = invoke("train", "--resume", "whole", "--from", "whole")
@@ -354,7 +354,7 @@ def test_a_run_in_python_is_gone_on_with(place):
     assert not (place / "run" / "checkpoints").exists()
     with pytest.raises(ConfigError, match="resume: name the folder"):
         ft.train("rows.csv", resume=True)
-    with pytest.raises(ConfigError, match="checkpoint_every is set, and there is no folder"):
+    with pytest.raises(ConfigError, match="checkpoint_every is set, but there is no folder"):
         ft.train("rows.csv", checkpoint_every="5")
 
 
@@ -404,7 +404,7 @@ def test_a_loss_that_runs_away_names_the_rows_and_the_last_good_checkpoint(place
     done = invoke(*TRAIN, *options, "--output", "run")
     assert done.exit_code == 1
     told = done.stderr.replace("\n", " ")
-    assert "the loss is not a finite number at epoch 1, step " in told
+    assert "the loss is not finite at epoch 1, step " in told
     assert "; the last checkpoint before it is run/checkpoints/0000000" in told
     assert "; the step had rows " in told
     assert told.rstrip().endswith("of rows.csv")
