@@ -68,11 +68,10 @@ def quantize_file(context: typer.Context) -> None:
     from fasttext_app.compat.quantize import DEFAULT_LR, quantize
     from fasttext_app.inference.classifier import TextClassifier
 
-    defaults = {"input": "", "cutoff": 0, "dsub": 2, "qnorm": False, "qout": False}
+    defaults: dict[str, Any] = {"input": "", "cutoff": 0, "dsub": 2, "qnorm": False, "qout": False}
     defaults |= {"epoch": 5, "lr": DEFAULT_LR, "thread": 0}
-    ignored = {"verbose": 2}
-    required = {"output": "", "retrain": False}
-    flags = defaults | _parse_flags(context.args, defaults | required | ignored)
+    others = {"output": "", "retrain": False, "verbose": 2}
+    flags = defaults | _parse_flags(context.args, defaults | others)
     flags.pop("verbose", None)
     retrain = flags.pop("retrain", False)
     _require(flags, "output", *(["input"] if retrain else []))

@@ -93,7 +93,7 @@ class FastTextFile:
     @property
     def supervised(self) -> bool:
         """Whether the model is a classifier; otherwise it holds word vectors."""
-        return self.args.model == model_name.sup.value
+        return bool(self.args.model == model_name.sup.value)
 
 
 def is_fasttext(path: str | Path) -> bool:
@@ -277,7 +277,9 @@ class _Reader:
         return bool(value)
 
     def _unpack(self, layout: str, part: str) -> tuple[Any, ...]:
-        return struct.unpack("<" + layout, self._take(struct.calcsize("<" + layout), part))
+        return struct.unpack(
+            "<" + layout, self._take(struct.calcsize("<" + layout), part).tobytes()
+        )
 
     def _take(self, size: int, part: str) -> U8:
         """Return the next bytes."""
