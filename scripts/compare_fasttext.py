@@ -1,8 +1,7 @@
-"""Train with the original and with `configs/fasttext.toml` on AG_NEWS, and show that both agree.
+"""Train with the original and with this program on AG_NEWS, and compare accuracy and predictions.
 
-For every seed: the original trains on the rows by the config's settings, and so does this program;
-each model is then read by the other. Needs the AG_NEWS files under $FASTTEXT_APP_DATA and
-fasttext-community (extra `dev`).
+For every seed, both train with the settings of `configs/fasttext.toml`, and each model is read by
+both. Needs the AG_NEWS files under $FASTTEXT_APP_DATA and fasttext-community (extra `dev`).
 
     python scripts/compare_fasttext.py [--seeds 5] [--write-docs]
 """
@@ -35,7 +34,7 @@ SPACES = re.compile(r"\s+")
 
 
 def write_rows(split: str, path: Path) -> None:
-    """Write AG_NEWS in the original's form, one line a row."""
+    """Write a split of AG_NEWS in the original's format, a line for each row."""
     config = resolve(load_config_file("fasttext"))
     with path.open("w", encoding="utf-8") as file:
         for batch in open_source(config.data).scan(split):
@@ -45,7 +44,12 @@ def write_rows(split: str, path: Path) -> None:
 
 
 def compare(seed: int, train: Path, test: Path, folder: Path) -> tuple[float, ...]:
-    """Return both accuracies, and the largest difference of a probability, read either way."""
+    """Train both with a seed.
+
+    Returns:
+        The accuracy of the original and of this program, and the largest difference between the
+        probabilities of both readers, for the original's model and for this program's.
+    """
     config = resolve(load_config_file("fasttext"))
     text, trainer = config.text, config.trainer
     theirs = fasttext.train_supervised(
@@ -61,32 +65,31 @@ def compare(seed: int, train: Path, test: Path, folder: Path) -> tuple[float, ..
         verbose=0,
     )
     ours = train_here(str(train), config="fasttext", seed=seed)
-    file = folder / "model.bin"
-    theirs.save_model(str(file))
-    imported = difference(theirs, compat.load_model(file), test)
-    write_file(to_fasttext(ours.artifact), file)
-    exported = difference(fasttext.load_model(str(file)), compat.load_model(file), test)
-    here = compat.FastText(ours).test(test)[1]
-    return theirs.test(str(test))[1], here, imported, exported
+    path = folder / "model.bin"
+    theirs.save_model(str(path))
+    imported = largest_difference(theirs, compat.load_model(path), test)
+    write_file(to_fasttext(ours.artifact), path)
+    exported = largest_difference(fasttext.load_model(str(path)), compat.load_model(path), test)
+    accuracy = compat.FastText(ours).test(test)[1]
+    return theirs.test(str(test))[1], accuracy, imported, exported
 
 
-def difference(theirs: Any, ours: compat.FastText, test: Path) -> float:
-    """Return the largest difference of a probability; end if a row's best labels are not equal."""
+def largest_difference(theirs: Any, ours: compat.FastText, test: Path) -> float:
+    """Return the largest difference of a probability; exit if the labels of a row differ."""
     lines = [line.split(" ", 1)[1] for line in test.read_text(encoding="utf-8").splitlines()]
     largest = 0.0
-    for one, other in zip(answers(theirs, lines), answers(ours, lines), strict=True):
-        if next(iter(one)) != next(iter(other)) or one.keys() != other.keys():
-            sys.exit(f"the labels differ: {one} and {other}")
-        largest = max(largest, *(abs(min(one[label], 1) - other[label]) for label in one))
+    for a, b in zip(predictions(theirs, lines), predictions(ours, lines), strict=True):
+        if next(iter(a)) != next(iter(b)) or a.keys() != b.keys():
+            sys.exit(f"the labels differ: {a} and {b}")
+        largest = max(largest, *(abs(min(a[label], 1) - b[label]) for label in a))
     return largest
 
 
-def answers(model: Any, lines: list[str]) -> list[dict[str, float]]:
+def predictions(model: Any, lines: list[str]) -> list[dict[str, float]]:
     """Return the probability of every label of each line, the best first."""
-    labels, numbers = model.predict(lines, k=-1)
     return [
-        dict(zip(row, map(float, values), strict=True))
-        for row, values in zip(labels, numbers, strict=True)
+        dict(zip(labels, map(float, probabilities), strict=True))
+        for labels, probabilities in zip(*model.predict(lines, k=-1), strict=True)
     ]
 
 
@@ -95,28 +98,28 @@ def table(runs: list[tuple[float, ...]]) -> str:
     theirs, ours, imported, exported = zip(*runs, strict=True)
     return "\n".join(
         [
-            "| trained by | test accuracy | read by both: largest difference of p |",
+            "| Trained by | Test accuracy | Largest difference of a probability |",
             "|---|---:|---:|",
-            f"| fastText | {shown(theirs)} | {max(imported):.1e} |",
-            f"| `train --config fasttext` | {shown(ours)} | {max(exported):.1e} |",
+            f"| fastText | {mean_and_spread(theirs)} | {max(imported):.1e} |",
+            f"| `train --config fasttext` | {mean_and_spread(ours)} | {max(exported):.1e} |",
             "",
             f"Difference of the means: {100 * (mean(ours) - mean(theirs)):+.2f} points; "
             f"seeds 0 to {len(runs) - 1} (± sample standard deviation); fasttext-community "
-            f"{version('fasttext-community')}. The best label of every row was the same on both "
-            "sides. A probability of the original that is above 1 is taken as 1.",
+            f"{version('fasttext-community')}. Both agreed on the best label of every row. "
+            "Probabilities of the original above 1 count as 1.",
         ]
     )
 
 
-def shown(accuracies: tuple[float, ...]) -> str:
-    """Return a mean with its spread, in percent."""
+def mean_and_spread(accuracies: tuple[float, ...]) -> str:
+    """Return the mean and the standard deviation in percent."""
     percent = [100 * accuracy for accuracy in accuracies]
     spread = f" ± {stdev(percent):.2f}" if len(percent) > 1 else ""
     return f"{mean(percent):.2f} %{spread}"
 
 
 def main() -> None:
-    """Compare for every seed; print or write the table."""
+    """Compare both for every seed; print the table or write it into the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5, help="runs of each (default: 5)")
     parser.add_argument(
