@@ -76,10 +76,10 @@ class Metric:
 
     @property
     def lower_is_better(self) -> bool:
-        """Whether the best value is the lowest."""
+        """True for the loss, False for all others."""
         return self.name == "loss"
 
     @property
     def needs_probabilities(self) -> bool:
-        """Whether it needs the probabilities of all labels, not only the predicted labels."""
+        """True if it is computed from the probabilities of all labels, not only the predictions."""
         return self.name in AT_THRESHOLD

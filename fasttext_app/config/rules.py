@@ -13,7 +13,7 @@ from fasttext_app.config.schema import Config
 from fasttext_app.errors import ConfigError
 
 Rule = tuple[bool, str]
-"""Whether a combination is present, and the message that refuses it."""
+"""A condition, and the message that refuses a configuration in which it holds."""
 
 
 def check_combinations(config: Config) -> None:
@@ -22,8 +22,8 @@ def check_combinations(config: Config) -> None:
     Raises:
         ConfigError: names the settings and what to change.
     """
-    for is_present, message in _rules(config):
-        if is_present:
+    for is_broken, message in _rules(config):
+        if is_broken:
             raise ConfigError(message)
 
 

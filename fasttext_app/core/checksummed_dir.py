@@ -25,7 +25,7 @@ from fasttext_app.errors import ArtifactError, CheckpointError
 MANIFEST, CHECKPOINTS = "manifest.json", "checkpoints"
 
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError)
-"""What Python raises when it reads malformed JSON, TOML, tensors or text."""
+"""Exceptions of reading malformed JSON, TOML, tensors or text."""
 
 
 @contextmanager

@@ -46,7 +46,7 @@ class SpillBuffer:
     ) -> None:
         self.prefer_files = prefer_files
         self.spilled = False
-        """Whether the limit was exceeded."""
+        """True once the limit was exceeded."""
         self._bytes_left = limit
         self._folder = folder
         self._temporary: tempfile.TemporaryDirectory[str] | None = None

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 is_command = False
-"""Whether this process runs a command of fasttext-app; false if a program imports the package."""
+"""True in a process of the command line, False in a program that imports the package."""
 
 BLAS = "scipy.linalg"
 

@@ -33,12 +33,9 @@ from fasttext_app.errors import ConfigError
 from fasttext_app.model.classifier import FastTextClassifier
 from fasttext_app.training.dataset import EncodedDataset
 from fasttext_app.training.trainer import Trainer
+from tests.helpers import make_config
 
 SECTIONS = {name: info.annotation.model_fields for name, info in Config.model_fields.items()}
-
-
-def resolve_flat(**settings: Any) -> Config:
-    return resolve(flat_layer(settings))
 
 
 # --- impossible combinations -------------------------------------------------------------------
@@ -130,7 +127,7 @@ REFUSED = [
 @pytest.mark.parametrize(("settings", "reason"), REFUSED)
 def test_an_impossible_combination_is_refused_with_a_reason(settings, reason):
     with pytest.raises(ConfigError, match=re.escape(reason)):
-        resolve_flat(**settings)
+        make_config(**settings)
 
 
 def train_steps(
@@ -211,7 +208,7 @@ OPTIONS: dict[str, list[Any]] = {
 def accepted_configs() -> Iterator[Config]:
     for values in itertools.product(*OPTIONS.values()):
         try:
-            yield resolve_flat(
+            yield make_config(
                 **dict(zip(OPTIONS, values, strict=True)), dim=3, batch_size=2, epochs=1
             )
         except ConfigError:
@@ -431,7 +428,7 @@ any_config = st.fixed_dictionaries(
 @given(any_config)
 @settings(deadline=None, max_examples=150)
 def test_a_config_survives_the_way_to_toml_and_back(values):
-    config = resolve_flat(**values)
+    config = make_config(**values)
     assert resolve(tomllib.loads(dump_config(config))) == config
 
 
