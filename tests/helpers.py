@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner, Result
 
+from fasttext_app.cli.app import make_app
 from fasttext_app.config.loading import flat_layer, resolve
 from fasttext_app.config.schema import Config
 from fasttext_app.core import jit
@@ -18,6 +21,11 @@ ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = ROOT / "scripts"
 DATA = Path(__file__).parent / "data"
 """Files that tests read."""
+
+QUICK = ("--epochs", "3", "--dim", "4", "--device", "cpu", "--threads", "1")
+"""Options of a training run that takes no time."""
+HEADER = "text,label\n"
+GOOD_ROWS = "the team won,sport\nthe bank fell,money\n" * 5
 
 
 def make_config(**settings: Any) -> Config:
@@ -32,3 +40,27 @@ def code_path(*, compiled: bool) -> Iterator[None]:
         patch.setattr(jit, "_enabled", compiled)
         patch.setattr(jit, "PLAIN_BYTES", float("inf"))
         yield
+
+
+def run_cli(*arguments: object, code: int | None = 0, stdin: str | bytes | None = None) -> Result:
+    """Run ``fasttext-app`` in this process; its exit code must be ``code``, if there is one."""
+    result = CliRunner().invoke(make_app(), list(map(str, arguments)), input=stdin)
+    if code is not None:
+        assert result.exit_code == code, (result.stdout, result.stderr, result.exception)
+    return result
+
+
+def read_json(result: Result) -> dict[str, Any]:
+    """Read the standard output of a command, which must be one JSON object on one line."""
+    assert result.stdout.count("\n") == 1
+    document = json.loads(result.stdout)
+    assert isinstance(document, dict)
+    return document
+
+
+def contents(folder: Path) -> dict[str, bytes | None]:
+    """Return the bytes of every file below a folder by its path; None for a folder."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
+        for path in folder.rglob("*")
+    }

@@ -29,12 +29,7 @@ def show_scores(scores: Scores | MultiLabelScores) -> None:
     unknown = scores["unknown_labels"]
     if unknown:
         names = ", ".join(f"{name} ({count})" for name, count in unknown.items())
-        out.print(
-            Text(
-                f"{sum(unknown.values())} rows have labels that the model does not know; "
-                f"each counts as an error: {names}"
-            )
-        )
+        out.print(Text(f"Labels the model does not know, whose rows are all errors: {names}"))
 
 
 def _summary(scores: Scores | MultiLabelScores) -> dict[str, object]:

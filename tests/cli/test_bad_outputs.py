@@ -1,0 +1,100 @@
+"""Places that cannot be written to, and full disks: refused, with every file as it was."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+import fasttext_app
+from tests.helpers import HEADER, QUICK, contents, run_cli
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("good.csv", "good.csv: is a file; choose another --output"),
+        ("good.csv/model", "good.csv/model: "),
+        ("folder", "folder: is a folder that holds something else; choose another --output"),
+        (".", ".: is a folder that holds something else; choose another --output"),
+    ],
+)
+def test_a_model_does_not_replace_other_files(fails, workdir, output, message):
+    (workdir / "folder").mkdir()
+    (workdir / "folder" / "mine.txt").write_text("mine")
+    assert fails("train", "--data", "good.csv", "--output", output).startswith(message)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_write_permission_is_refused(fails, workdir, model):
+    (workdir / "locked").mkdir(mode=0o555)
+    message = fails("train", "--data", "good.csv", "--output", "locked/new")
+    assert message.endswith("locked is not a folder that can be written to")
+    assert "Permission denied" in fails("predict", model, "text", "--output", "locked/out.csv")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--output", "."], ".: is a folder; name a file"),
+        (["--output", "none/out.csv"], "none/out.csv: there is no folder none"),
+        (["--output", "good.csv/out.csv"], "good.csv/out.csv: there is no folder good.csv"),
+        (["--output", "/dev/full"], "/dev/full: cannot be written: No space left on device"),
+        (["--format", "parquet"], "--format parquet needs --output FILE"),
+    ],
+)
+def test_an_output_that_cannot_be_written_is_refused(fails, model, arguments, message):
+    assert fails("predict", model, "text", *arguments) == message
+
+
+@contextmanager
+def limited_file_size(size: int) -> Iterator[None]:
+    """Let every write beyond ``size`` bytes of a file fail, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_a_full_disk_keeps_the_earlier_model(workdir, model):
+    """Whichever file is the first that does not fit."""
+    (workdir / "words.csv").write_text(
+        HEADER + "".join(f"word{n} text,{'xy'[n % 2]}\n" for n in range(300))
+    )
+    before, failed = contents(workdir), 0
+    for size in (1, 100, 500, 1000, 1500, 2500, 5000, 10_000, 50_000):
+        with limited_file_size(size):
+            result = run_cli("train", "--data", "words.csv", "--output", model, *QUICK, code=None)
+        if result.exit_code == 0:
+            break
+        failed += 1
+        *progress, error = result.stderr.splitlines()
+        assert error.startswith("error: model: the model could not be saved: ")
+        assert "File too large" in error
+        assert not any("error" in line for line in progress)
+        assert result.stdout == ""
+        assert contents(workdir) == before
+        run_cli("predict", model, "text")
+    assert failed >= 3
+    assert fasttext_app.load(model).config.model.dim == 4
+
+
+def test_a_full_disk_keeps_the_earlier_predictions(workdir, model):
+    (workdir / "texts.txt").write_text("some text\n" * 50_000)
+    for form in ("text", "jsonl", "csv", "fasttext", "parquet"):
+        (workdir / "out").write_text("earlier")
+        before = contents(workdir)
+        with limited_file_size(1000):
+            result = run_cli("predict", model, "--input", "texts.txt", "--output", "out",
+                             "--format", form, code=1)  # fmt: skip
+        assert result.stderr.startswith("error: out: cannot be written: ")
+        assert "too large" in result.stderr.lower()
+        assert contents(workdir) == before
