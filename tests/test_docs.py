@@ -12,6 +12,7 @@ import pytest
 from fasttext_app.cli.app import COMMANDS
 from tests.helpers import ROOT
 
+FOLDERS = sorted(path.parent for path in (ROOT / "fasttext_app").glob("*/__init__.py"))
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "data" / "sample" / "README.md"]
 
 
@@ -57,17 +58,19 @@ def test_the_index_links_every_page():
     assert [name for name in pages if f"({name}" not in index] == []
 
 
-def test_the_map_of_the_code_names_every_module():
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_the_map_of_the_code_names_every_file(folder):
     page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    package = ROOT / "fasttext_app"
-    missing = []
-    for path in sorted(package.glob("*/**/*.py")):
-        folder = path.relative_to(package).parts[0]
-        section = page.partition(f"\n### `{folder}/`\n")[2].partition("\n#")[0]
-        is_command = path.parent == package / "cli" and path.stem.rstrip("_") in COMMANDS
-        if path.name != "__init__.py" and not is_command and f"{path.name}`" not in section:
-            missing.append(str(path.relative_to(package)))
-    assert missing == []
+    section = page.partition(f"\n### `{folder.name}/`\n")[2].partition("\n#")[0]
+    named = set(re.findall(r"`([\w/]+\.py)`", section))
+    files = {str(path.relative_to(folder)) for path in folder.rglob("*.py")}
+    commands = {f"{command}.py" for command in COMMANDS} | {"import_.py"}
+    assert named - files == set()
+    assert {
+        name
+        for name in files - named
+        if not name.endswith("__init__.py") and not (folder.name == "cli" and name in commands)
+    } == set()
 
 
 def test_every_script_has_a_place_in_the_makefile_or_a_document():
