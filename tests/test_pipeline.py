@@ -168,7 +168,7 @@ def test_only_the_buckets_that_training_uses_have_a_row():
     whole, pruned = rows(prune=False), rows()
     assert (whole.encoder.rows, pruned.encoder.rows) == (3 + 1000, 3 + 2)
     buckets = [row - 3 for row in bags_of(whole.train)[1][3:]]
-    assert pruned.encoder.hashed.kept.tolist() == sorted(buckets)
+    assert pruned.encoder.buckets.ids.tolist() == sorted(buckets)
     assert [len(bag) for bag in bags_of(pruned.train)] == [3, 5, 3]
     assert (
         pruned.encoder.encode(["b a"]).to_lists()[0]
@@ -221,7 +221,7 @@ def test_what_is_counted_is_what_is_there():
         "median_tokens": 1.0,
         "vocabulary": 3,
         "ids": 5 + 3,
-        "table_rows": 3 + len(prepared.encoder.hashed),
+        "table_rows": 3 + len(prepared.encoder.buckets),
         "validation_rows": 0,
         "validation_rows_of_unknown_labels": 0,
         "fingerprint": prepared.statistics.fingerprint,

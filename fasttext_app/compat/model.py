@@ -26,7 +26,7 @@ from fasttext_app.inference.classifier import TextClassifier
 from fasttext_app.inference.predictions import TopK
 from fasttext_app.model.artifact import Artifact, Tensors
 from fasttext_app.model.heads import FASTTEXT_FLOOR
-from fasttext_app.text.encoder import as_chunks
+from fasttext_app.text.chunks import as_chunks
 from fasttext_app.text.fasttext_tokenizer import split_words
 
 

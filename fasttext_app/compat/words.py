@@ -51,8 +51,8 @@ class Words:
     def get_subword_id(self, subword: str) -> int:
         """Return the row of a character n-gram; -1 if it has none."""
         ngram_hash = reference_fnv1a(subword.encode("utf-8", "surrogateescape"))
-        hashed = self.vectors.encoder.hashed
-        return next(iter(hashed.rows([ngram_hash]) if hashed.bucket else []), -1)
+        buckets = self.vectors.encoder.buckets
+        return buckets.find([ngram_hash])[0] if buckets.count else -1
 
     def get_word_vector(self, word: str) -> F32:
         """Return the vector of a word, [D]."""

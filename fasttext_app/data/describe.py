@@ -10,7 +10,7 @@ import numpy as np
 from fasttext_app.data.labels import cell_labels, value_counts
 from fasttext_app.data.source import Source
 from fasttext_app.errors import DataError
-from fasttext_app.text.encoder import tokenize
+from fasttext_app.text.chunks import as_chunks
 from fasttext_app.text.tokenizers import load_tokenizer
 
 FIRST_ROWS = 5  # rows that are returned as they are
@@ -38,7 +38,7 @@ def describe_data(
         if rows < FIRST_ROWS:
             first_rows += batch.slice(0, FIRST_ROWS - rows).to_pylist()
         rows += len(batch)
-        lengths += [tokens.lengths for tokens in tokenize(tokenizer, text)]
+        lengths += [tokenizer(chunk).lengths for chunk in as_chunks(text)]
         for cell, count in value_counts(batch.column("label")).items():
             for label in cell_labels(cell, separator, soft=soft):
                 labels[label] += count

@@ -67,7 +67,7 @@ class WordVectors:
         row = self.encoder.vocabulary.row(word)
         names, rows = ([word], [row]) if row >= 0 else ([], [])
         for ngram, ngram_hash in self.encoder.char_ngrams(word):
-            for ngram_row in self.encoder.hashed.rows([ngram_hash]):
+            for ngram_row in self.encoder.buckets.rows([ngram_hash]):
                 names.append(ngram)
                 rows.append(ngram_row)
         return names, rows
@@ -85,7 +85,7 @@ class WordVectors:
     def sentence(self, text: str) -> F32:
         """Return the vector of a line, [D]."""
         if self._supervised:
-            return self._mean(self.encoder.encode_few([text]).indices.tolist())
+            return self._mean(self.encoder.encode_plain([text]).indices.tolist())
         vectors = [self.word(word) for word in split_words(text)]
         norms = [float(np.linalg.norm(vector)) for vector in vectors]
         unit = [vector / norm for vector, norm in zip(vectors, norms, strict=True) if norm > 0]
@@ -139,7 +139,7 @@ def file_vectors(file: FastTextFile) -> WordVectors:
         minn=args.minn if maxn else 0,
         maxn=maxn,
         bucket=args.bucket if maxn else 0,
-        kept=buckets,
+        bucket_ids=buckets,
     )
     return WordVectors(encoder, table, supervised=False)
 

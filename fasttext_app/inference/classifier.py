@@ -12,7 +12,7 @@ from fasttext_app.config.schema import DataConfig
 from fasttext_app.inference.predictor import Predictor
 from fasttext_app.model.directory import load_artifact, save_artifact
 from fasttext_app.model.metrics import MultiLabelScores, Scores
-from fasttext_app.text.encoder import TextLike
+from fasttext_app.text.chunks import TextLike
 
 if TYPE_CHECKING:
     from fasttext_app.inference.explain import Explanation, LabelFeature

@@ -33,7 +33,7 @@ from fasttext_app.inference.forward import table_rows
 from fasttext_app.inference.predictor import Predictor
 from fasttext_app.model.metrics import top_k_classes
 from fasttext_app.model.product_quantizer import dense
-from fasttext_app.text.encoder import TextLike, as_chunks
+from fasttext_app.text.chunks import TextLike, as_chunks
 from fasttext_app.text.features import WORD, Kind, TextFeature, text_features
 from fasttext_app.text.spans import Span
 from fasttext_app.text.tfidf import tfidf_weights

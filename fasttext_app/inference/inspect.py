@@ -11,7 +11,8 @@ from fasttext_app.core.arrays import F32, F64
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.inference.predictor import Predictor
 from fasttext_app.model.artifact import FASTTEXT, Artifact
-from fasttext_app.text.encoder import TextEncoder, tokenize
+from fasttext_app.text.chunks import as_chunks
+from fasttext_app.text.encoder import TextEncoder
 from fasttext_app.text.features import WORD, text_features
 from fasttext_app.text.tokenizers import load_tokenizer
 from fasttext_app.text.vocabulary import Vocabulary
@@ -81,7 +82,7 @@ def standalone_encoder(config: Config, texts: Sequence[str]) -> TextEncoder:
     """Return an encoder whose vocabulary is that of the texts themselves (no model needed)."""
     text = config.text
     tokenizer = load_tokenizer(text.tokenizer)
-    vocabulary = Vocabulary.build(tokenize(tokenizer, texts), text.min_count, text.max_size)
+    vocabulary = Vocabulary.build(map(tokenizer, as_chunks(texts)), text.min_count, text.max_size)
     return TextEncoder.from_config(text, tokenizer, vocabulary)
 
 

@@ -25,7 +25,7 @@ from fasttext_app.model.artifact import Artifact
 from fasttext_app.model.calibration import recorded_thresholds
 from fasttext_app.model.heads import texts_at_once
 from fasttext_app.model.metrics import top_k_classes
-from fasttext_app.text.encoder import TextLike, as_chunks
+from fasttext_app.text.chunks import TextLike, as_chunks
 
 
 class Predictor:

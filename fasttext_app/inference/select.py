@@ -21,7 +21,7 @@ from fasttext_app.errors import DataError
 from fasttext_app.inference.predictions import PREDICTIONS, TopK
 from fasttext_app.inference.predictor import Predictor
 from fasttext_app.model.heads import texts_at_once
-from fasttext_app.text.encoder import as_chunks
+from fasttext_app.text.chunks import as_chunks
 
 BLOCK = 1 << 20  # probabilities that are compared at a time
 

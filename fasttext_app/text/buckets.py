@@ -1,7 +1,8 @@
-"""``HashSpace``: which table row a hashed n-gram has, if any.
+"""``Buckets``: the hash buckets of n-grams, and the table row of each.
 
-Of the millions of buckets, training touches some. The others have no row: an n-gram that falls
-there was never seen, and adds nothing to its text.
+The bucket of an n-gram is its hash (:mod:`fasttext_app.text.hashing`) modulo the number of buckets.
+Training reaches only some of millions of buckets. A pruned model has rows for those alone: an
+n-gram in any other bucket was never seen in training and adds nothing to its text.
 """
 
 from __future__ import annotations
@@ -13,63 +14,65 @@ import numpy as np
 from fasttext_app.core.arrays import I32, I64, U64, Bool
 
 
-class HashSpace:
-    """The rows of ``bucket`` hash buckets.
+class Buckets:
+    """The table rows of hash buckets.
 
     Args:
-        bucket: the size of the hash space; 0 where there are no n-grams.
-        first: the row of the first bucket that has one.
-        kept: the buckets that have a row, in the order of their rows, ascending; None: all.
+        count: the number of buckets; 0 if there are no n-grams.
+        first_row: the row of the first bucket that has one.
+        ids: the buckets that have a row, ascending, in the order of their rows; None: all.
 
-    >>> HashSpace(10, 100).rows([3, 13, 27])
+    >>> Buckets(10, 100).rows([3, 13, 27])
     [103, 103, 107]
-    >>> HashSpace(10, 100, np.array([3, 5], dtype=np.int32)).rows([3, 13, 27])
+    >>> Buckets(10, 100, np.array([3, 5], dtype=np.int32)).rows([3, 13, 27])
     [100, 100]
     """
 
-    def __init__(self, bucket: int, first: int, kept: I32 | None = None) -> None:
-        self.bucket, self.first, self.kept = bucket, first, kept
+    def __init__(self, count: int, first_row: int, ids: I32 | None = None) -> None:
+        self.count, self.first_row, self.ids = count, first_row, ids
 
     def __len__(self) -> int:
-        return self.bucket if self.kept is None else len(self.kept)
+        """Return the number of buckets that have a row."""
+        return self.count if self.ids is None else len(self.ids)
 
     def rows(self, hashes: list[int]) -> list[int]:
-        """Return the rows of the n-grams with these hashes; one without a row is left out."""
-        if self.kept is None or not hashes:
+        """Return the rows of the n-grams with these hashes, without those that have none."""
+        if self.ids is None or not hashes:
             return self.find(hashes)
-        places, found = self._places(hashes)
-        rows: list[int] = (places[found] + self.first).tolist()
+        indices, has_row = self._search(hashes)
+        rows: list[int] = (indices[has_row] + self.first_row).tolist()
         return rows
 
     def find(self, hashes: list[int]) -> list[int]:
-        """Return the row of each n-gram with these hashes; -1 for one without a row."""
+        """Return the row of each n-gram with these hashes; -1 for one that has none."""
         if not hashes:
             return []
-        if self.kept is None:
-            return [self.first + value % self.bucket for value in hashes]
-        places, found = self._places(hashes)
-        rows: list[int] = np.where(found, places + self.first, -1).tolist()
+        if self.ids is None:
+            return [self.first_row + value % self.count for value in hashes]
+        indices, has_row = self._search(hashes)
+        rows: list[int] = np.where(has_row, indices + self.first_row, -1).tolist()
         return rows
 
-    def _places(self, hashes: list[int]) -> tuple[I64, Bool]:
-        """Return where each bucket stands among those with a row, and whether it has one."""
-        if self.kept is None or not len(self.kept):
+    def _search(self, hashes: list[int]) -> tuple[I64, Bool]:
+        """Return the index of each hash's bucket in ``ids``, and a mask of those in it."""
+        if self.ids is None or not len(self.ids):
             return np.zeros(len(hashes), np.int64), np.zeros(len(hashes), np.bool_)
-        wanted = np.array([value % self.bucket for value in hashes], dtype=np.int32)
-        places = self.kept.searchsorted(wanted)
-        return places, self.kept.take(places, mode="clip") == wanted
+        buckets = np.array([value % self.count for value in hashes], dtype=np.int32)
+        indices = self.ids.searchsorted(buckets)
+        return indices, self.ids.take(indices, mode="clip") == buckets
 
     @cached_property
-    def index(self) -> tuple[U64, I32]:
-        """What the compiled look-up reads: a bit for every bucket, and the rows before each word.
+    def bitmap(self) -> tuple[U64, I32]:
+        """A bit for each bucket in 64-bit words, and the number of bits set before each word.
 
-        Of 64 buckets it takes 12 bytes, which stay in the processor's cache where a row number
-        for each would not. Both arrays are empty where every bucket has a row.
+        Compiled code looks rows up in it. 64 buckets take 12 bytes, so that it stays in the
+        processor's cache, where a row number for each bucket would not. Both arrays are empty if
+        all buckets have a row.
         """
-        if self.kept is None:
+        if self.ids is None:
             return np.empty(0, np.uint64), np.empty(0, np.int32)
-        flags = np.zeros(-(-self.bucket // 64) * 64, dtype=np.uint8)
-        flags[self.kept] = 1
-        bits = np.packbits(flags, bitorder="little").view("<u8")
-        set_bits = np.add.reduceat(flags, np.arange(0, len(flags), 64), dtype=np.int32)
-        return bits.astype(np.uint64), (np.cumsum(set_bits) - set_bits).astype(np.int32)
+        has_row = np.zeros(-(-self.count // 64) * 64, dtype=np.uint8)
+        has_row[self.ids] = 1
+        bits = np.packbits(has_row, bitorder="little").view("<u8")
+        counts = np.add.reduceat(has_row, np.arange(0, len(has_row), 64), dtype=np.int32)
+        return bits.astype(np.uint64), (np.cumsum(counts) - counts).astype(np.int32)

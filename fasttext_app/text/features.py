@@ -1,7 +1,7 @@
-"""The features of one text by name: its words and n-grams, and the table row of each.
+"""The features of one text by name: its words and n-grams, with the table row of each.
 
-It is what :class:`~fasttext_app.text.encoder.TextEncoder` encodes, in the same order, but with
-names: a hashed n-gram has its name from the text alone.
+They are what :class:`~fasttext_app.text.encoder.TextEncoder` encodes, in the same order. The row of
+a hashed n-gram does not tell its name; the text does.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from fasttext_app.text.hashing import reference_word_ngrams
 
 Kind: TypeAlias = Literal["word", "character n-gram", "word n-gram"]
 WORD: Kind = "word"
-CHARACTERS: Kind = "character n-gram"
-WORDS: Kind = "word n-gram"
+CHAR_NGRAM: Kind = "character n-gram"
+WORD_NGRAM: Kind = "word n-gram"
 
 
 @dataclass(frozen=True)
 class TextFeature:
-    """A word or an n-gram where it stands in a text: in ``tokens[start:end]``."""
+    """A word or an n-gram at its place in a text, ``tokens[start:end]``."""
 
     name: str
     kind: Kind
     start: int
     end: int
     row: int | None
-    """None for a word outside the vocabulary, and for an n-gram whose hash bucket has no row."""
+    """None for a word outside the vocabulary, or an n-gram whose bucket has no row."""
 
 
 def text_features(tokens: list[str], encoder: TextEncoder) -> list[TextFeature]:
-    """Return the features of a text with these tokens; those with a row are its bag, in order.
+    """Return the features of a tokenized text; those with a row are its bag, in order.
 
     >>> from fasttext_app.text.tokenizers import load_tokenizer
     >>> from fasttext_app.text.vocabulary import Vocabulary
@@ -45,24 +45,24 @@ def text_features(tokens: list[str], encoder: TextEncoder) -> list[TextFeature]:
     word n-gram 'to see' 2
     """
     named: list[tuple[str, Kind, int, int]] = []
-    hashes: list[int] = []  # of the n-grams
-    for place, token in enumerate(tokens):
-        named.append((token, WORD, place, place + 1))
-        for name, value in encoder.char_ngrams(token):
-            named.append((name, CHARACTERS, place, place + 1))
-            hashes.append(value)
-    places = [
+    hashes: list[int] = []  # of the n-grams, in order
+    for index, token in enumerate(tokens):
+        named.append((token, WORD, index, index + 1))
+        for name, ngram_hash in encoder.char_ngrams(token):
+            named.append((name, CHAR_NGRAM, index, index + 1))
+            hashes.append(ngram_hash)
+    ranges = [
         (start, start + length)
         for start in range(len(tokens))
         for length in range(2, min(encoder.word_ngrams, len(tokens) - start) + 1)
     ]
-    joined = reference_word_ngrams(tokens, encoder.word_ngrams)
-    for (start, end), (name, value) in zip(places, joined, strict=True):
-        named.append((name, WORDS, start, end))
-        hashes.append(value)
-    rows = iter(encoder.hashed.find(hashes))
+    word_ngrams = reference_word_ngrams(tokens, encoder.word_ngrams)
+    for (start, end), (name, ngram_hash) in zip(ranges, word_ngrams, strict=True):
+        named.append((name, WORD_NGRAM, start, end))
+        hashes.append(ngram_hash)
+    ngram_rows = iter(encoder.buckets.find(hashes))
     features = []
     for name, kind, start, end in named:
-        row = encoder.vocabulary.row(name) if kind == WORD else next(rows)
+        row = encoder.vocabulary.row(name) if kind == WORD else next(ngram_rows)
         features.append(TextFeature(name, kind, start, end, row if row >= 0 else None))
     return features

@@ -1,19 +1,19 @@
-"""The one hash of the program: fastText's FNV-1a for words and characters, chained for n-grams.
+"""Hashes of words and n-grams: FNV-1a as in fastText, chained for word n-grams.
 
-Every rule is fixed to the byte, so a saved model means the same on every machine:
+Every rule is fixed to the byte, so that a saved model means the same on every machine:
 
-- a string hashes to 32 bits by FNV-1a over its UTF-8 bytes, each byte *sign-extended* before the
-  XOR (fastText's own quirk, kept so that models can be exchanged);
-- a word n-gram starts at the first word's hash, sign-extended to 64 bits, and goes on with
-  ``h = h * 116049371 + next`` modulo 2^64, every ``next`` sign-extended too;
-- character n-grams are taken of ``<word>``, in characters (not bytes); a boundary sign alone is
-  not one;
-- a hash becomes a table row as ``V + hash % bucket``.
+- A string hashes to 32 bits by FNV-1a over its UTF-8 bytes, each byte *sign-extended* before the
+  XOR (a quirk of fastText, kept so that models can be exchanged).
+- The hash of a word n-gram starts as the hash of its first word, sign-extended to 64 bits. Each
+  further word makes it ``hash * 116049371 + next`` modulo 2^64, with ``next`` sign-extended, too.
+- Character n-grams are substrings of ``<word>``, counted in characters, not bytes; a boundary sign
+  alone is not one.
+- The bucket of an n-gram is ``hash % bucket``, its row ``V + bucket`` (see ``buckets.py``).
 
-Source: the fastText paper (Joulin et al. 2016, "Bag of Tricks for Efficient Text Classification")
-and its published model format. The functions with ``reference`` in their name say the rules
-plainly, one item at a time: they encode single texts, and are what tests hold the compiled
-kernels to (``kernels.hash_words``, ``char_hashes``, ``emit_rows``), which do it for columns.
+Source: Joulin et al. (2016), "Bag of Tricks for Efficient Text Classification", and fastText's
+published model format. The functions here are reference implementations that take one item at a
+time. They encode single texts; ``kernels.py`` does the same for columns in compiled code
+(``hash_words``, ``char_ngram_hashes``, ``emit_rows``), and tests hold the two equal.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CHAIN, MASK64 = 116049371, 2**64 - 1
 
 
 def reference_fnv1a(data: bytes, state: int = FNV_OFFSET) -> int:
-    """Hash bytes to 32 bits, going on from ``state``.
+    """Hash bytes to 32 bits, continuing from ``state``.
 
     >>> reference_fnv1a(b""), reference_fnv1a(b"a")
     (2166136261, 3826002220)
@@ -39,7 +39,7 @@ def reference_fnv1a(data: bytes, state: int = FNV_OFFSET) -> int:
 def reference_word_ngrams(tokens: list[str], longest: int) -> list[tuple[str, int]]:
     """Return every word n-gram of 2 to ``longest`` words with its 64-bit hash.
 
-    They go by the word that they begin with, shorter ones first.
+    N-grams are ordered by their first word, shorter ones first.
 
     >>> [ngram for ngram, _ in reference_word_ngrams(["a", "b", "c"], 3)]
     ['a b', 'a b c', 'b c']
@@ -55,40 +55,41 @@ def reference_word_ngrams(tokens: list[str], longest: int) -> list[tuple[str, in
     return list(zip(names, hashes, strict=True))
 
 
-def word_ngram_hashes(words: list[int], longest: int) -> list[int]:
+def word_ngram_hashes(word_hashes: list[int], longest: int) -> list[int]:
     """Return the 64-bit hash of every word n-gram of 2 to ``longest`` words, in the same order.
 
     Args:
-        words: the hash of each word of a text, signed.
-        longest: the longest n-gram.
+        word_hashes: the hash of each word of a text, as a signed number.
+        longest: the maximum length of n-grams.
     """
-    if longest == 2:  # so common that it is said by itself, which is quicker
-        return [(one * CHAIN + other) & MASK64 for one, other in pairwise(words)]
-    found = []
-    for start, state in enumerate(words if longest > 1 else []):
-        for following in words[start + 1 : start + longest]:
-            state = (state * CHAIN + following) & MASK64
-            found.append(state)
-    return found
+    if longest == 2:  # the common case, faster on its own
+        return [(first * CHAIN + second) & MASK64 for first, second in pairwise(word_hashes)]
+    ngram_hashes = []
+    for start, state in enumerate(word_hashes if longest > 1 else []):
+        for word_hash in word_hashes[start + 1 : start + longest]:
+            state = (state * CHAIN + word_hash) & MASK64
+            ngram_hashes.append(state)
+    return ngram_hashes
 
 
 def reference_char_ngrams(word: str, minn: int, maxn: int) -> list[tuple[str, int]]:
     """Return the character n-grams of ``<word>`` with their 32-bit hashes.
 
-    They go by where they begin, shorter ones first.
+    N-grams are ordered by their start, shorter ones first.
 
     >>> [ngram for ngram, _ in reference_char_ngrams("ab", 2, 3)]
     ['<a', '<ab', 'ab', 'ab>', 'b>']
     """
     marked = f"<{word}>".encode("utf-8", "surrogateescape")
-    begins = [at for at, byte in enumerate(marked) if byte & 0xC0 != 0x80] + [len(marked)]
-    found = []
-    for start in range(len(begins) - 1):
-        for length in range(max(minn, 1), min(maxn, len(begins) - 1 - start) + 1):
-            if length > 1 or 0 < start < len(begins) - 2:
-                ngram = marked[begins[start] : begins[start + length]]
-                found.append((ngram.decode("utf-8", "surrogateescape"), reference_fnv1a(ngram)))
-    return found
+    # The first byte of each character; a UTF-8 continuation byte is 10xxxxxx.
+    starts = [index for index, byte in enumerate(marked) if byte & 0xC0 != 0x80] + [len(marked)]
+    ngrams = []
+    for start in range(len(starts) - 1):
+        for length in range(max(minn, 1), min(maxn, len(starts) - 1 - start) + 1):
+            if length > 1 or 0 < start < len(starts) - 2:
+                ngram = marked[starts[start] : starts[start + length]]
+                ngrams.append((ngram.decode("utf-8", "surrogateescape"), reference_fnv1a(ngram)))
+    return ngrams
 
 
 def signed(hash32: int) -> int:

@@ -1,16 +1,16 @@
-"""The text path in compiled code: one pass from bytes to word codes, one from codes to row ids.
+"""Compiled code from words to row ids: hash words, look them up, emit the rows of each text.
 
-Each kernel does what a plain function does elsewhere, and tests hold the two equal:
+Each kernel has a reference implementation, and tests hold the two equal:
 
-=================  =============================================================================
-``hash_words``     ``hashing.reference_fnv1a``
-``find_words``     ``Vocabulary.row``
-``char_hashes``    ``hashing.reference_char_ngrams``
-``emit_rows``      ``TextEncoder.encode_few``
-=================  =============================================================================
+=====================  =========================================================================
+``hash_words``         ``hashing.reference_fnv1a``
+``find_words``         ``Vocabulary.row``
+``char_ngram_hashes``  ``hashing.reference_char_ngrams``
+``emit_rows``          ``TextEncoder.encode_plain``
+=====================  =========================================================================
 
-Shapes: **N** tokens, **B** texts, **W** distinct words, **V** vocabulary words. Strings are Arrow's
-own buffers, UTF-8 bytes and offsets [W + 1].
+Shapes: **N** tokens, **B** texts, **W** distinct words, **V** table rows. Words are in Arrow's
+layout: the UTF-8 bytes of word ``w`` are ``data[bounds[w]:bounds[w + 1]]``.
 """
 
 from __future__ import annotations
@@ -22,35 +22,52 @@ import numpy as np
 from fasttext_app.core.arrays import I32, I64, U8, U32, U64
 from fasttext_app.core.jit import compiled
 from fasttext_app.core.prefetch import PREFETCH_DISTANCE, prefetch_row, prefetch_row_for_write
-from fasttext_app.text.token_kernels import EXTENDED, MASK32, ONE, PRIME, SEED, same_bytes
+from fasttext_app.text.token_kernels import (
+    MASK32,
+    ONE,
+    PRIME,
+    SEED,
+    SIGN_EXTENDED,
+    same_bytes,
+)
 
 LONG, ROW = np.uint64(1 << 31), np.uint64((1 << 31) - 1)
-CHAIN, QUADS = np.uint64(116049371), np.uint64(0x3333333333333333)
+CHAIN, PAIRS = np.uint64(116049371), np.uint64(0x3333333333333333)
+OPENING, CLOSING = ord("<"), ord(">")
 
 
 @compiled
 def hash_words(data: U8, bounds: I32) -> U32:
-    """Hash every word to 32 bits, [W]."""
+    """Return the FNV-1a hash of every word, [W].
+
+    >>> from fasttext_app.core.arrow import string_array, string_buffers
+    >>> hash_words(*string_buffers(string_array(["", "a"]))).tolist()
+    [2166136261, 3826002220]
+    """
     hashes = np.empty(len(bounds) - 1, dtype=np.uint32)
     for word in range(len(hashes)):
         state = SEED
-        for at in range(bounds[word], bounds[word + 1]):
-            state = ((state ^ EXTENDED[data[at]]) * PRIME) & MASK32
+        for index in range(bounds[word], bounds[word + 1]):
+            state = ((state ^ SIGN_EXTENDED[data[index]]) * PRIME) & MASK32
         hashes[word] = state
     return hashes
 
 
 @compiled
-def _key(data: U8, start: Any, end: Any, hashed: Any) -> tuple[Any, Any]:
-    """Return what a word is looked up by, in two halves.
+def _key(data: U8, start: Any, end: Any, word_hash: Any) -> tuple[Any, Any]:
+    r"""Return the key of a word in the look-up table, as two 64-bit halves.
 
-    They are its first eight bytes, where a shorter one has its length in place of the eighth; and
-    its hash, with a bit for a word that goes on after those.
+    The head has the first eight bytes, or up to seven bytes and the length. The tail has the hash
+    in its upper half, and a bit for words of eight bytes or more. So the key of a short word
+    identifies it; for a long word the bytes after the eighth must be compared, too::
+
+        "be"        head b"be\0\0\0\0\0\2"   tail hash << 32
+        "question"  head b"question"           tail hash << 32 | LONG
     """
     head = np.uint64(0)
     for step in range(min(end - start, 8)):
         head |= np.uint64(data[start + step]) << np.uint64(8 * step)
-    tail = np.uint64(hashed) << np.uint64(32)
+    tail = np.uint64(word_hash) << np.uint64(32)
     if end - start < 8:
         return head | np.uint64(end - start) << np.uint64(56), tail
     return head, tail | LONG
@@ -58,14 +75,24 @@ def _key(data: U8, start: Any, end: Any, hashed: Any) -> tuple[Any, Any]:
 
 @compiled
 def index_words(data: U8, bounds: I32, hashes: U32) -> U64:
-    """Return the look-up table of a vocabulary, for :func:`find_words`.
+    """Return the look-up table of a vocabulary for :func:`find_words`, [slots, 2].
 
-    Of every slot it has the two halves of a word's key, with its row + 1 added to the second.
+    It is an open-addressing hash table with linear probing. A slot has the two halves of a word's
+    key, with row + 1 added to the second half; an empty slot has zeros.
+
+    >>> from fasttext_app.core.arrow import string_array, string_buffers
+    >>> data, bounds = string_buffers(string_array(["be", "to"]))
+    >>> slots = index_words(data, bounds, hash_words(data, bounds))
+    >>> slots.shape, sorted((slots[:, 1] & ROW).tolist())[-3:]
+    ((4096, 2), [0, 1, 2])
     """
+    # A power of two of slots, at least half of them empty.
     mask = 4095
     while mask < 2 * len(hashes):
         mask = 2 * mask + 1
     slots = np.zeros((mask + 1, 2), dtype=np.uint64)
+
+    # Put each word into the first empty slot from the one that its hash names.
     for word in range(len(hashes)):
         slot = np.int64(hashes[word]) & mask
         while slots[slot, 1] != 0:
@@ -76,8 +103,26 @@ def index_words(data: U8, bounds: I32, hashes: U32) -> U64:
 
 
 @compiled
-def find_words(slots: U64, known: U8, known_bounds: I32, data: U8, bounds: I32, hashes: U32) -> I32:
-    """Return the vocabulary row of every word, [W]; -1 for a word outside."""
+def find_words(
+    slots: U64, known_data: U8, known_bounds: I32, data: U8, bounds: I32, hashes: U32
+) -> I32:
+    """Return the vocabulary row of every word, [W]; -1 for an unknown word.
+
+    Args:
+        slots: the result of :func:`index_words` for the vocabulary.
+        known_data: the bytes of the vocabulary's words.
+        known_bounds: the bounds of the vocabulary's words.
+        data: the bytes of the words to look up.
+        bounds: the bounds of the words to look up, [W + 1].
+        hashes: the FNV-1a hashes of the words to look up, [W].
+
+    >>> from fasttext_app.core.arrow import string_array, string_buffers
+    >>> known = string_buffers(string_array(["be", "to"]))
+    >>> words = string_buffers(string_array(["to", "question"]))
+    >>> slots = index_words(*known, hash_words(*known))
+    >>> find_words(slots, *known, *words, hash_words(*words)).tolist()
+    [1, -1]
+    """
     rows = np.empty(len(hashes), dtype=np.int32)
     mask = len(slots) - 1
     for word in range(len(hashes)):
@@ -86,13 +131,16 @@ def find_words(slots: U64, known: U8, known_bounds: I32, data: U8, bounds: I32, 
             prefetch_row(slots, np.int64(hashes[word + PREFETCH_DISTANCE]) & mask)
         start, end = bounds[word], bounds[word + 1]
         head, tail = _key(data, start, end, hashes[word])
+
+        # Probe the slots from the one that the hash names until the key matches or a slot is empty.
         slot = np.int64(hashes[word]) & mask
         while slots[slot, 1] != 0:
             if slots[slot, 0] == head and slots[slot, 1] & ~ROW == tail:
+                # The keys of long words can be equal by chance: compare the remaining bytes.
                 row = np.int64(slots[slot, 1] & ROW) - 1
                 if end - start < 8 or (
                     known_bounds[row + 1] - known_bounds[row] == end - start
-                    and same_bytes(data, start + 8, end, known, known_bounds[row] + 8)
+                    and same_bytes(data, start + 8, end, known_data, known_bounds[row] + 8)
                 ):
                     rows[word] = row
                     break
@@ -101,70 +149,90 @@ def find_words(slots: U64, known: U8, known_bounds: I32, data: U8, bounds: I32, 
 
 
 @compiled
-def char_hashes(data: U8, bounds: I32, minn: int, maxn: int, skipped: int = -1) -> tuple[U32, I64]:
-    """Hash the character n-grams of each ``<word>``, by where they begin, shorter ones first.
+def char_ngram_hashes(
+    data: U8, bounds: I32, minn: int, maxn: int, excluded: int = -1
+) -> tuple[U32, I64]:
+    """Hash the character n-grams of each ``<word>``, ordered by their start, shorter ones first.
 
     Args:
         data: the bytes of the words.
-        bounds: where each begins and ends, [W + 1].
-        minn: the shortest n-gram, in characters.
-        maxn: the longest.
-        skipped: the number of a word that has none; -1: all words have.
+        bounds: the bounds of the words, [W + 1].
+        minn: the minimum length of n-grams, in characters.
+        maxn: the maximum length of n-grams.
+        excluded: the index of a word without n-grams; -1: none.
 
     Returns:
-        The hashes end to end, and the offsets of every word's, [W + 1].
+        The hashes of all words end to end, and the offsets of each word's hashes, [W + 1].
+
+    >>> from fasttext_app.core.arrow import string_array, string_buffers
+    >>> data, bounds = string_buffers(string_array(["ab", "c"]))
+    >>> hashes, offsets = char_ngram_hashes(data, bounds, 3, 3, -1)  # <ab, ab> and <c>
+    >>> hashes.tolist(), offsets.tolist()
+    ([1218209508, 1699241756, 2358793410], [0, 2, 3])
     """
+    # Count the n-grams of each word. A word of c characters, counting < and >, has c - n + 1
+    # n-grams of length n; of length 1 it has c - 2, because < or > alone is not an n-gram.
     words = len(bounds) - 1
     offsets = np.zeros(words + 1, dtype=np.int64)
     longest = 0
     for word in range(words):
         characters = 2
-        for at in range(bounds[word], bounds[word + 1]):
-            characters += (data[at] & 0xC0) != 0x80
+        for index in range(bounds[word], bounds[word + 1]):
+            characters += (data[index] & 0xC0) != 0x80  # not a continuation byte
         longest = max(longest, bounds[word + 1] - bounds[word])
         count = 0
-        for length in range(max(minn, 1), 0 if word == skipped else maxn + 1):
+        for length in range(max(minn, 1), 0 if word == excluded else maxn + 1):
             count += max(characters - 2 if length == 1 else characters - length + 1, 0)
         offsets[word + 1] = offsets[word] + count
+
     hashes = np.empty(offsets[words], dtype=np.uint32)
     marked = np.empty(longest + 2, dtype=np.uint8)
-    begins = np.empty(longest + 3, dtype=np.int64)
-    made = 0
+    starts = np.empty(longest + 3, dtype=np.int64)
+    count = 0
     for word in range(words):
+        # Copy <word>, and note where each character starts.
         size = bounds[word + 1] - bounds[word] + 2
-        marked[0], marked[size - 1] = 60, 62
+        marked[0], marked[size - 1] = OPENING, CLOSING
         marked[1 : size - 1] = data[bounds[word] : bounds[word + 1]]
         characters = 0
-        for at in range(size):
-            if (marked[at] & 0xC0) != 0x80:
-                begins[characters] = at
+        for index in range(size):
+            if (marked[index] & 0xC0) != 0x80:
+                starts[characters] = index
                 characters += 1
-        begins[characters] = size
-        for start in range(0 if word == skipped else characters):
+        starts[characters] = size
+
+        # From each start, extend the hash character by character, and keep it at each length from
+        # minn to maxn.
+        for start in range(0 if word == excluded else characters):
             state = SEED
             for length in range(1, min(maxn, characters - start) + 1):
-                for at in range(begins[start + length - 1], begins[start + length]):
-                    state = ((state ^ EXTENDED[marked[at]]) * PRIME) & MASK32
+                for index in range(starts[start + length - 1], starts[start + length]):
+                    state = ((state ^ SIGN_EXTENDED[marked[index]]) * PRIME) & MASK32
                 if length >= max(minn, 2) or (length >= minn and 0 < start < characters - 1):
-                    hashes[made] = state
-                    made += 1
+                    hashes[count] = state
+                    count += 1
     return hashes, offsets
 
 
 @compiled
-def _row(slot: Any, first: int, bits: U64, ranks: I32) -> Any:
-    """Return the row of a bucket: each has its own, or only those whose bit is set."""
+def _bucket_row(bucket: Any, first_row: int, bits: U64, ranks: I32) -> Any:
+    """Return the row of a bucket, -1 if it has none; without ``bits``, every bucket has one.
+
+    The row is the number of buckets before it that have one: those of earlier words (``ranks``) and
+    the bits set below it in its own word. With bits 0b1010 and first_row 100, bucket 3 has row 101.
+    """
     if len(bits) == 0:
-        return first + slot
-    word, bit = bits[slot >> 6], np.uint64(slot & 63)
+        return first_row + bucket
+    word, bit = bits[bucket >> 6], np.uint64(bucket & 63)
     if not (word >> bit) & ONE:
         return -1
-    below = word & ((ONE << bit) - ONE)  # its set bits are counted by halves, quarters, ...
+    # Population count: add up neighboring bits, pairs, nibbles, and then all bytes at once.
+    below = word & ((ONE << bit) - ONE)
     below -= (below >> np.uint64(1)) & np.uint64(0x5555555555555555)
-    below = (below & QUADS) + ((below >> np.uint64(2)) & QUADS)
+    below = (below & PAIRS) + ((below >> np.uint64(2)) & PAIRS)
     below = (below + (below >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
     count = (below * np.uint64(0x0101010101010101)) >> np.uint64(56)
-    return first + ranks[slot >> 6] + np.int64(count)
+    return first_row + ranks[bucket >> 6] + np.int64(count)
 
 
 @compiled
@@ -173,93 +241,116 @@ def emit_rows(
     offsets: I64,
     word_rows: I32,
     hashes: U32,
-    chars: U32,
-    char_offsets: I64,
+    ngram_hashes: U32,
+    ngram_offsets: I64,
     longest: int,
-    bucket: int,
-    first: int,
+    bucket_count: int,
+    first_row: int,
     bits: U64,
     ranks: I32,
 ) -> tuple[I32, I64]:
-    """Turn the word codes of every text into table rows: words, character and word n-grams.
+    """Turn the word codes of each text into table rows: words with character n-grams, word n-grams.
 
     Args:
-        codes: [N].
-        offsets: the tokens of every text, [B + 1].
+        codes: the code of every token, [N].
+        offsets: the offsets of each text's tokens, [B + 1].
         word_rows: the row of each distinct word, -1 for none, [W].
         hashes: the FNV-1a hash of each distinct word, [W].
-        chars: the hashes of the character n-grams of all distinct words, end to end.
-        char_offsets: which of them are whose, [W + 1]; [1] where there are none.
-        longest: the longest word n-gram.
-        bucket: the hash space; at least 1.
-        first: the first row of n-grams.
-        bits: which buckets have a row (see :class:`HashSpace`); [0]: all have one.
-        ranks: how many of them come before each word of ``bits``.
+        ngram_hashes: the hashes of the character n-grams of the distinct words, end to end.
+        ngram_offsets: the offsets of each word's n-grams, [W + 1]; [1] if there are none.
+        longest: the maximum length of word n-grams; 1: none.
+        bucket_count: the number of hash buckets, at least 1.
+        first_row: the row of the first bucket that has one.
+        bits: ``Buckets.bitmap``: a bit for each bucket that has a row; [0]: all have one.
+        ranks: ``Buckets.bitmap``: the number of bits set before each word of ``bits``.
 
     Returns:
-        Rows end to end, and the offsets of every text's rows, [B + 1].
+        The rows of all texts end to end, and the offsets of each text's rows, [B + 1].
+
+    >>> from fasttext_app.text.tokens import Tokens
+    >>> tokens = Tokens.from_lists([["to", "be"], [], ["see"]])  # codes 0 1 2
+    >>> word_rows = np.array([1, 0, -1], np.int32)  # "see" is unknown
+    >>> words = tokens.codes, tokens.offsets, word_rows, tokens.words.hashes
+    >>> no_char_ngrams = np.empty(0, np.uint32), np.zeros(1, np.int64)
+    >>> all_buckets = np.empty(0, np.uint64), np.empty(0, np.int32)
+    >>> rows, offsets = emit_rows(*words, *no_char_ngrams, 2, 1000, 2, *all_buckets)
+    >>> rows.tolist(), offsets.tolist()  # "to be": bucket 900, row 2 + 900
+    ([1, 0, 902], [0, 3, 3, 3])
     """
-    with_chars = len(char_offsets) > 1
-    char_rows = np.empty(len(chars), dtype=np.int32)  # once for each word, however often it occurs
-    bounds = np.zeros(len(char_offsets), dtype=np.int64)
-    made, space = 0, np.uint64(bucket)
-    for word in range(len(char_offsets) - 1):
-        for number in range(char_offsets[word], char_offsets[word + 1]):
-            found = _row(np.int64(np.uint64(chars[number]) % space), first, bits, ranks)
-            if found >= 0:
-                char_rows[made] = found
-                made += 1
-        bounds[word + 1] = made
-    most = len(codes) * longest
-    if with_chars:
+    # The rows of each distinct word's character n-grams, once, however often the word occurs.
+    has_char_ngrams = len(ngram_offsets) > 1
+    char_rows = np.empty(len(ngram_hashes), dtype=np.int32)
+    char_offsets = np.zeros(len(ngram_offsets), dtype=np.int64)
+    count, buckets = 0, np.uint64(bucket_count)
+    for word in range(len(ngram_offsets) - 1):
+        for ngram in range(ngram_offsets[word], ngram_offsets[word + 1]):
+            bucket = np.int64(np.uint64(ngram_hashes[ngram]) % buckets)
+            row = _bucket_row(bucket, first_row, bits, ranks)
+            if row >= 0:
+                char_rows[count] = row
+                count += 1
+        char_offsets[word + 1] = count
+
+    # Make room for as many rows as there can be: with n-grams of up to n words, n for each token.
+    capacity = len(codes) * longest
+    if has_char_ngrams:
         for code in codes:
-            most += bounds[code + 1] - bounds[code]
-    rows = np.empty(most, dtype=np.int32)
+            capacity += char_offsets[code + 1] - char_offsets[code]
+    rows = np.empty(capacity, dtype=np.int32)
     row_offsets = np.zeros(len(offsets), dtype=np.int64)
-    made = 0
+    count = 0
     for text in range(len(offsets) - 1):
+        # Words, each followed by its character n-grams.
         start, end = offsets[text], offsets[text + 1]
         for token in range(start, end):
             code = codes[token]
-            row = word_rows[code]
-            if row >= 0:
-                rows[made] = row
-                made += 1
-            if with_chars:
-                for at in range(bounds[code], bounds[code + 1]):
-                    rows[made] = char_rows[at]
-                    made += 1
+            word_row = word_rows[code]
+            if word_row >= 0:
+                rows[count] = word_row
+                count += 1
+            if has_char_ngrams:
+                for index in range(char_offsets[code], char_offsets[code + 1]):
+                    rows[count] = char_rows[index]
+                    count += 1
+
+        # Word n-grams: chain the hashes of the words that follow each word.
         for token in range(start, end if longest > 1 else start):
             state = np.uint64(np.int64(np.int32(hashes[codes[token]])))
             for following in range(token + 1, min(token + longest, end)):
-                added = np.uint64(np.int64(np.int32(hashes[codes[following]])))
-                state = state * CHAIN + added
-                found = _row(np.int64(state % space), first, bits, ranks)
-                if found >= 0:
-                    rows[made] = found
-                    made += 1
-        row_offsets[text + 1] = made
-    # A copy, unless the array is nearly full: it may stay for long.
-    return (rows[:made] if 4 * made > 3 * most else rows[:made].copy()), row_offsets
+                word_hash = np.uint64(np.int64(np.int32(hashes[codes[following]])))
+                state = state * CHAIN + word_hash
+                row = _bucket_row(np.int64(state % buckets), first_row, bits, ranks)
+                if row >= 0:
+                    rows[count] = row
+                    count += 1
+        row_offsets[text + 1] = count
+
+    # The result may be kept for long, so copy it unless the array is nearly full.
+    return (rows[:count] if 4 * count > 3 * capacity else rows[:count].copy()), row_offsets
 
 
 @compiled
-def count_texts(rows: I32, offsets: I64, found: I32, first: int) -> None:
-    """Count how often each row occurs, and in how many texts.
+def count_rows(rows: I32, offsets: I64, table: I32, first: int) -> None:
+    """Add to the counts of each row: its occurrences, and the texts that have it.
 
     Args:
-        rows: the rows of all texts, end to end.
-        offsets: those of every text, [B + 1].
-        found: what to add to, for each row: all occurrences, texts, and the last text that had it,
-            counted from 1; [V, 3].
-        first: how many texts came before.
+        rows: the rows of all texts, end to end, [N].
+        offsets: the offsets of each text's rows, [B + 1].
+        table: the occurrences of each row, its texts, and the last text that had it, counted from
+            1; [V, 3].
+        first: the number of texts counted before.
+
+    >>> table = np.zeros((3, 3), np.int32)
+    >>> count_rows(np.array([2, 0, 2, 2], np.int32), np.array([0, 3, 4]), table, 0)
+    >>> table.tolist()
+    [[1, 1, 1], [0, 0, 0], [3, 2, 2]]
     """
     for text in range(len(offsets) - 1):
-        for at in range(offsets[text], offsets[text + 1]):
-            if at + PREFETCH_DISTANCE < len(rows):
-                prefetch_row_for_write(found, rows[at + PREFETCH_DISTANCE])
-            figures = found[rows[at]]
-            figures[0] += 1
-            if figures[2] != first + text + 1:
-                figures[2] = first + text + 1
-                figures[1] += 1
+        for index in range(offsets[text], offsets[text + 1]):
+            if index + PREFETCH_DISTANCE < len(rows):
+                prefetch_row_for_write(table, rows[index + PREFETCH_DISTANCE])
+            counts = table[rows[index]]
+            counts[0] += 1
+            if counts[2] != first + text + 1:  # not yet seen in this text
+                counts[2] = first + text + 1
+                counts[1] += 1

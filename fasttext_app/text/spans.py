@@ -1,7 +1,7 @@
-"""Where the tokens of a text stand in it: (start, end) of each, in characters.
+"""The spans of tokens in their text: (start, end) of each, in characters.
 
-What a token was made of is ``text[start:end]``: lower-casing and dropped quotes are undone. A token
-that is not in the text, as the ``</s>`` at its end, has an empty span.
+``text[start:end]`` is what a token was made of, before lower-casing and with the quotes that were
+dropped. A token that is not in the text, such as the ``</s>`` at its end, has an empty span.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ UNICODE_WORD = re.compile(r"\S+")
 
 
 def whitespace_spans(text: str) -> list[Span]:
-    """Return where the words between Unicode whitespace stand.
+    """Return the spans of the words between Unicode white space.
 
     >>> whitespace_spans(" to  be")
     [(1, 3), (5, 7)]
@@ -27,7 +27,7 @@ def whitespace_spans(text: str) -> list[Span]:
 
 
 def fasttext_spans(text: str, prefix: str) -> list[Span]:
-    """Return where the words of :func:`~fasttext_app.text.fasttext_tokenizer.fasttext_words` stand.
+    """Return the spans of :func:`~fasttext_app.text.fasttext_tokenizer.fasttext_words`.
 
     >>> fasttext_spans("__label__a to be", "__label__")
     [(11, 13), (14, 16), (16, 16)]
@@ -42,24 +42,26 @@ def fasttext_spans(text: str, prefix: str) -> list[Span]:
 
 
 def replacement_spans(text: str, rules: Sequence[tuple[str, str]]) -> list[Span]:
-    """Return where words stand that come of lower-casing, replacing, and splitting on whitespace.
+    """Return the spans of words that come from lower-casing, replacing and splitting a text.
 
     >>> replacement_spans('A "b"? C', [('"', ""), ("?", " ? ")])
     [(0, 1), (3, 4), (5, 6), (7, 8)]
     """
-    places = [at for at, letter in enumerate(text) for _ in letter.lower()]  # some become two
+    # origins[i] is the index in the text that character i of the rewritten text comes from.
+    # Lower-casing turns some characters into two.
+    origins = [index for index, letter in enumerate(text) for _ in letter.lower()]
     text = text.lower()
     for pattern, replacement in rules:
         if pattern in text:
-            places = _moved(places, text, pattern, len(replacement))
+            origins = _replaced_origins(origins, text, pattern, len(replacement))
             text = text.replace(pattern, replacement)
-    return [(places[start], places[end - 1] + 1) for start, end in whitespace_spans(text)]
+    return [(origins[start], origins[end - 1] + 1) for start, end in whitespace_spans(text)]
 
 
-def _moved(places: list[int], text: str, pattern: str, length: int) -> list[int]:
-    """Return where letters came from, once each ``pattern`` has become ``length`` letters."""
-    moved, done = [], 0
-    while (found := text.find(pattern, done)) >= 0:
-        moved += places[done:found] + [places[found]] * length
-        done = found + len(pattern)
-    return moved + places[done:]
+def _replaced_origins(origins: list[int], text: str, pattern: str, length: int) -> list[int]:
+    """Return the origins after each ``pattern`` has become ``length`` characters."""
+    replaced, copied = [], 0
+    while (start := text.find(pattern, copied)) >= 0:
+        replaced += origins[copied:start] + [origins[start]] * length
+        copied = start + len(pattern)
+    return replaced + origins[copied:]

@@ -1,8 +1,8 @@
-"""Term weighting: how much each id of a text counts, as EmbeddingBag's ``per_sample_weights``.
+"""Term weighting: the weight of each id in its bag, EmbeddingBag's ``per_sample_weights``.
 
-``tfidf`` weighs id ``i`` of a text by its inverse document frequency, and scales the weights of
-the text to a sum of 1, so that a bag is a weighted mean and long texts do not get longer vectors.
-The frequency of an id *within* a text is there already: an id that occurs twice is added twice.
+``tfidf`` weights an id by its inverse document frequency, scaled so that the weights of a text sum
+to 1: a bag is a weighted mean, and long texts do not get longer vectors. The frequency of an id
+*within* a text needs no weight, because an id that occurs twice is added twice.
 
     idf(i) = ln((1 + texts) / (1 + texts with i)) + 1
     w(i)   = idf(i) / sum of idf over the ids of the text
@@ -18,59 +18,59 @@ import numpy as np
 from fasttext_app.core.arrays import F32, I32, I64
 from fasttext_app.core.ragged import Ragged
 
-MOST_TABLES, TABLE_BYTES = 4, 1 << 28  # more of them would be slow to fill and to add up
+MAX_TABLES, TABLE_BYTES = 4, 1 << 28  # more and larger ones would be slow to clear and to add up
 
 
 @dataclass(frozen=True)
 class Occurrences:
-    """How often each table row occurs in the training texts."""
+    """The number of occurrences of each table row in the training texts."""
 
     texts: int
     counts: I32  # [rows], all occurrences
-    texts_with: I32  # [rows], texts that have the row
+    text_counts: I32  # [rows], texts that have the row
 
     def take(self, rows: I64) -> Occurrences:
-        """Return the figures of these rows alone."""
-        return Occurrences(self.texts, self.counts[rows], self.texts_with[rows])
+        """Return the counts of these rows only."""
+        return Occurrences(self.texts, self.counts[rows], self.text_counts[rows])
 
 
 class OccurrenceCounter:
-    """Counts the ids of texts; on any number of threads, each of which has a table to add to.
+    """Counts the ids of texts, on any number of threads.
 
-    A thread waits where there is no table left for it.
+    Each thread adds to a table of its own. With more threads than tables, threads wait.
 
     Args:
-        rows: of the embedding table.
+        rows: the number of rows of the embedding table.
 
     >>> counter = OccurrenceCounter(3)
     >>> counter.add(Ragged.from_lists([[2, 0, 2], [2]], np.int32), 0)
-    >>> found = counter.found(texts=2)
-    >>> found.counts.tolist(), found.texts_with.tolist()
+    >>> total = counter.total(texts=2)
+    >>> total.counts.tolist(), total.text_counts.tolist()
     ([1, 0, 3], [1, 0, 2])
     """
 
     def __init__(self, rows: int) -> None:
         self._rows = rows
-        self._tables = max(min(TABLE_BYTES // (12 * max(rows, 1)), MOST_TABLES), 1)
-        # Those that no thread adds to, the last one first: None is made only where it is needed.
+        self._tables = max(min(TABLE_BYTES // (12 * max(rows, 1)), MAX_TABLES), 1)
+        # The tables that no thread is using, the last used one first; None: not allocated yet.
         self._free: LifoQueue[I32 | None] = LifoQueue()
         for _ in range(self._tables):
             self._free.put(None)
 
     def add(self, bags: Ragged, first: int) -> None:
-        """Count the ids of some texts, which are numbered from ``first`` among all."""
-        from fasttext_app.text.kernels import count_texts
+        """Count the ids of some texts; ``first`` is the index of the first one among all texts."""
+        from fasttext_app.text.kernels import count_rows
 
         table = self._free.get()
         try:
-            if table is None:  # a row's figures are in one place
+            if table is None:  # the three numbers of a row are side by side, for the cache
                 table = np.zeros((self._rows, 3), dtype=np.int32)
-            count_texts(bags.indices, bags.offsets, table, first)
+            count_rows(bags.indices, bags.offsets, table, first)
         finally:
             self._free.put(table)
 
-    def found(self, texts: int) -> Occurrences:
-        """Return what was counted in all, and end; ``texts`` is how many there were."""
+    def total(self, texts: int) -> Occurrences:
+        """Return the counts over all ``texts`` texts; the counter cannot be used any more."""
         tables = [table for _ in range(self._tables) if (table := self._free.get()) is not None]
         total = tables.pop() if tables else np.zeros((self._rows, 3), dtype=np.int32)
         while tables:
@@ -78,17 +78,18 @@ class OccurrenceCounter:
         return Occurrences(texts, total[:, 0], total[:, 1])
 
 
-def inverse_document_frequency(found: Occurrences) -> F32:
+def inverse_document_frequency(occurrences: Occurrences) -> F32:
     """Return the idf of every table row, [rows]."""
-    return (np.log((1 + found.texts) / (1 + found.texts_with)) + 1).astype(np.float32)
+    ratios = (1 + occurrences.texts) / (1 + occurrences.text_counts)
+    return (np.log(ratios) + 1).astype(np.float32)
 
 
 def tfidf_weights(bags: Ragged, idf: F32) -> F32:
-    """Return the weight of every id, [N]; those of one text sum to 1."""
+    """Return the weight of every id, [N]; the weights of a text sum to 1."""
     weights = idf[bags.indices]
-    full = np.flatnonzero(bags.lengths)
-    if not len(full):
+    not_empty = np.flatnonzero(bags.lengths)
+    if not len(not_empty):
         return weights
-    sums = np.add.reduceat(weights, bags.offsets[:-1][full])
-    scaled: F32 = weights / np.repeat(sums, bags.lengths[full])
+    sums = np.add.reduceat(weights, bags.offsets[:-1][not_empty])
+    scaled: F32 = weights / np.repeat(sums, bags.lengths[not_empty])
     return scaled

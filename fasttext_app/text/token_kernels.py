@@ -1,11 +1,12 @@
-"""The built-in tokenizers in compiled code: one pass over the bytes.
+"""Compiled code of the built-in tokenizers: one pass over the bytes of a column.
 
-=================  =============================================================================
-``code_column``    ``tokenizers.basic_english``, ``whitespace``; word by word into a dict
-``end_lines``      what ``fasttext_lines.fasttext_words`` does after the split
-=================  =============================================================================
+================  ==============================================================================
+``code_column``   splits texts like ``tokenizers.basic_english`` or ``whitespace``, or at fastText's
+                  white space, and numbers the distinct words
+``end_lines``     does the rest of ``fasttext_tokenizer.fasttext_words``: labels and ``</s>``
+================  ==============================================================================
 
-Tests hold each equal to the plain function.
+Those functions are the reference implementations, and tests hold the results equal.
 """
 
 from __future__ import annotations
@@ -19,23 +20,26 @@ from fasttext_app.core.jit import compiled
 from fasttext_app.text.fasttext_tokenizer import END, WHITESPACE
 from fasttext_app.text.hashing import reference_fnv1a
 
-SEED, PRIME = np.uint64(2166136261), np.uint64(16777619)
+SEED, PRIME = np.uint64(2166136261), np.uint64(16777619)  # of FNV-1a
 MASK32, NO_BYTES = np.uint64(0xFFFFFFFF), np.uint64(0)
 ONE = np.uint64(1)
-NO_UTF8 = 0xF8  # this byte and those above it are not in UTF-8
+NOT_UTF8 = 0xF8  # this byte and the ones above it do not occur in UTF-8
 BYTES = np.arange(256, dtype=np.uint8)
-EXTENDED = BYTES.view(np.int8).astype(np.int32).view(np.uint32).astype(np.uint64)
-"""Every byte as FNV-1a takes it in, sign-extended to 32 bits: fastText's own quirk."""
+SIGN_EXTENDED = BYTES.view(np.int8).astype(np.int32).view(np.uint32).astype(np.uint64)
+"""Every byte as FNV-1a reads it in fastText: sign-extended to 32 bits."""
 SAME, LOWER = BYTES.copy(), BYTES + 32 * ((BYTES >= 65) & (BYTES <= 90)).astype(np.uint8)
 
+# What a byte does to the token that it is read for: WORD adds to it; SPACE ends it; DROPPED is
+# skipped; ALONE ends it and is a token itself; ANGLE may begin <br />, which is a space; LEAD may
+# begin a space of two or three bytes. Otherwise ANGLE and LEAD are like WORD.
 WORD, SPACE, DROPPED, ALONE, ANGLE, LEAD = range(6)
 
 
-def _kinds(english: bool) -> U8:
-    """Say of every byte what it does to the token that it stands in."""
+def _unicode_kinds(english: bool) -> U8:
+    """Return the kind of each byte for splitting like ``str.split`` or like basic_english."""
     kinds = np.full(256, WORD, dtype=np.uint8)
-    kinds[[*range(0x09, 0x0E), *range(0x1C, 0x21)]] = SPACE  # as str.split() has it
-    kinds[[0xC2, 0xE1, 0xE2, 0xE3]] = LEAD  # may begin a space of two or three bytes
+    kinds[[*range(0x09, 0x0E), *range(0x1C, 0x21)]] = SPACE
+    kinds[[0xC2, 0xE1, 0xE2, 0xE3]] = LEAD
     if english:
         kinds[[ord(sign) for sign in ".,()!?'"]] = ALONE
         kinds[[ord(sign) for sign in ";:"]] = SPACE
@@ -44,8 +48,8 @@ def _kinds(english: bool) -> U8:
     return kinds
 
 
-def _ascii_spaces() -> U8:
-    """Say the same by the rules of fastText, which knows these six bytes and NUL."""
+def _fasttext_kinds() -> U8:
+    """Return the kind of each byte for splitting as fastText does."""
     kinds = np.full(256, WORD, dtype=np.uint8)
     kinds[[*WHITESPACE.encode()]] = SPACE
     return kinds
@@ -53,27 +57,31 @@ def _ascii_spaces() -> U8:
 
 UNICODE, ENGLISH, FASTTEXT = range(3)
 RULES = {"whitespace": UNICODE, "basic_english": ENGLISH, "fasttext": FASTTEXT}
-"""The rules of each tokenizer: what stands between Unicode spaces; those of ``basic_english``; or
-what stands between ASCII spaces, whatever the bytes."""
-PLAIN_KINDS, ENGLISH_KINDS, ASCII_KINDS = (
-    _kinds(english=False),
-    _kinds(english=True),
-    _ascii_spaces(),
-)
+"""The rules by which ``code_column`` splits, by the name of the tokenizer."""
+UNICODE_KINDS, ENGLISH_KINDS = _unicode_kinds(english=False), _unicode_kinds(english=True)
+FASTTEXT_KINDS = _fasttext_kinds()
 BREAK = np.frombuffer(b"<br />", dtype=np.uint8).copy()
 END_BYTES = np.frombuffer(END.encode(), dtype=np.uint8).copy()
 END_HASH = np.uint32(reference_fnv1a(END.encode()))
 
 
 @compiled
-def _space_width(data: U8, at: Any, end: Any) -> int:
-    """Return the bytes of the non-ASCII space that begins here, 0 if none does."""
-    first = data[at]
+def _space_width(data: U8, index: Any, end: Any) -> int:
+    r"""Return the length of the non-ASCII space that begins at ``index``; 0 if none does.
+
+    The spaces are U+0085 and U+00A0 (two bytes), U+1680, U+2000 to U+200A, U+2028, U+2029, U+202F,
+    U+205F and U+3000 (three bytes)::
+
+        b"\xe2\x80\x83x" at 0  ->  3  (U+2003, an em space)
+        b"\xe2\x82\xac" at 0   ->  0  (U+20AC, a euro sign)
+    """
+    first = data[index]
     if first == 0xC2:
-        return 2 if at + 1 < end and (data[at + 1] == 0x85 or data[at + 1] == 0xA0) else 0
-    if at + 2 >= end:
+        is_space = index + 1 < end and (data[index + 1] == 0x85 or data[index + 1] == 0xA0)
+        return 2 if is_space else 0
+    if index + 2 >= end:
         return 0
-    second, third = data[at + 1], data[at + 2]
+    second, third = data[index + 1], data[index + 2]
     if first == 0xE1:
         return 3 if second == 0x9A and third == 0x80 else 0
     if first == 0xE3:
@@ -86,25 +94,31 @@ def _space_width(data: U8, at: Any, end: Any) -> int:
 
 
 @compiled
-def _break_width(data: U8, at: Any, end: Any) -> Any:
-    """Return the bytes of the ``<br />`` that begins here, 0 if none does; quotes do not count."""
-    matched, start = 0, at
-    while at < end:
-        byte = LOWER[data[at]]
-        at += 1
-        if byte == 34:
+def _break_width(data: U8, index: Any, end: Any) -> Any:
+    """Return the length of the ``<br />`` that begins at ``index``; 0 if none does.
+
+    Case does not matter, and quotes are skipped, because basic_english drops them first::
+
+        b'<BR "/>x' at 0  ->  7
+        b"<b> x" at 0     ->  0
+    """
+    matched, start = 0, index
+    while index < end:
+        byte = LOWER[data[index]]
+        index += 1
+        if byte == 34:  # a quote
             continue
         if byte != BREAK[matched]:
             return 0
         matched += 1
         if matched == len(BREAK):
-            return at - start
+            return index - start
     return 0
 
 
 @compiled
 def same_bytes(data: U8, start: int, end: int, other: U8, other_start: int) -> bool:
-    """Compare a range of bytes with as many of another array."""
+    """Return whether ``data[start:end]`` equals the same number of bytes of ``other``."""
     for step in range(end - start):
         if data[start + step] != other[other_start + step]:
             return False
@@ -112,10 +126,10 @@ def same_bytes(data: U8, start: int, end: int, other: U8, other_start: int) -> b
 
 
 @compiled
-def _with_room(table: U64, most: Any, hashes: U32, heads: U64, words: int) -> U64:
-    """Return a table of the same words, for ``most`` words at twice as many slots."""
+def _grown_table(table: U64, capacity: Any, hashes: U32, heads: U64, words: int) -> U64:
+    """Return a table of the same words with two slots or more for each of ``capacity`` words."""
     slots = len(table)
-    while slots < 2 * most:
+    while slots < 2 * capacity:
         slots *= 2
     larger = np.zeros((slots, 2), dtype=np.uint64)
     for word in range(words):
@@ -127,91 +141,111 @@ def _with_room(table: U64, most: Any, hashes: U32, heads: U64, words: int) -> U6
 
 
 @compiled
-def _moved(old: Any, used: Any, room: Any) -> Any:
-    """Return a longer array with the first ``used`` elements of an old one.
+def _grown(array: Any, used: Any, capacity: Any) -> Any:
+    """Return a longer array with the first ``used`` elements of ``array``.
 
-    By a loop: for a slice, numba also compiles the message of an error that it might raise.
+    They are copied by a loop: for a slice, numba also compiles the message of an error that it
+    might raise.
     """
-    larger = np.empty(room, dtype=old.dtype)
-    for at in range(used):
-        larger[at] = old[at]
+    larger = np.empty(capacity, dtype=array.dtype)
+    for index in range(used):
+        larger[index] = array[index]
     return larger
 
 
 @compiled
 def code_column(data: U8, bounds: I32, rules: int) -> tuple[I32, I64, U8, I32, U32]:
-    """Split texts into tokens, and number the distinct ones in the order in which they appear.
+    """Split texts into tokens, and number the distinct words in the order of first appearance.
 
-    A word is looked up by its head: its bytes where it has at most seven, marked with its length
-    by a byte that no text has; else its first eight. So a short word takes one look.
+    Words are looked up in an open-addressing hash table by their head, a 64-bit number. A word of
+    up to seven bytes fits into its head, along with its length, marked by a byte that does not
+    occur in UTF-8; so one comparison finds it. The head of a longer word has its first eight bytes.
 
     Args:
-        data: the bytes of the texts; for ``basic_english``, letters other than A-Z are lower-cased.
-        bounds: where each text begins and ends, [B + 1].
+        data: the bytes of the texts; for ``basic_english``, non-ASCII letters in lower case.
+        bounds: the bounds of the texts, [B + 1].
         rules: one of ``RULES``.
 
     Returns:
-        The code of every token [N], the offsets of every text's tokens [B + 1], and the distinct
-        words: bytes, offsets [W + 1], and FNV-1a hashes [W].
+        The code of every token [N], the offsets of each text's tokens [B + 1], and the distinct
+        words: their bytes, bounds [W + 1] and FNV-1a hashes [W].
+
+    >>> from fasttext_app.core.arrow import string_array, string_buffers
+    >>> texts = string_buffers(string_array(["To be to", "", "be!"]))
+    >>> codes, offsets, words, word_bounds, hashes = code_column(*texts, RULES["basic_english"])
+    >>> codes.tolist(), offsets.tolist(), bytes(words), word_bounds.tolist()
+    ([0, 1, 0, 1, 2], [0, 3, 3, 5], b'tobe!', [0, 2, 4, 5])
     """
-    kinds, folded = PLAIN_KINDS, SAME
+    kinds, folded = UNICODE_KINDS, SAME
     if rules == ENGLISH:
         kinds, folded = ENGLISH_KINDS, LOWER
     elif rules == FASTTEXT:
-        kinds = ASCII_KINDS
+        kinds = FASTTEXT_KINDS
+
+    # Arrays grow as needed. `arena` has the bytes of the distinct words, end to end. A slot of
+    # `table` has the head of a word, and its code + 1; 0 if it is empty.
     size = bounds[-1] - bounds[0]
-    codes = np.empty(size // 4 + 16, dtype=np.int32)  # there is rarely more than a token in 4 bytes
+    codes = np.empty(size // 4 + 16, dtype=np.int32)  # tokens rarely average less than 4 bytes
     offsets = np.zeros(len(bounds), dtype=np.int64)
     arena = np.empty(size // 16 + 64, dtype=np.uint8)
-    zero: Any = np.int64(0)  # with a plain 0, what is called would be compiled twice
+    zero: Any = np.int64(0)  # with a literal 0, numba would compile the callees twice
     words = used = tokens = zero
     starts, hashes = np.empty(257, dtype=np.int32), np.empty(256, dtype=np.uint32)
     heads = np.empty(256, dtype=np.uint64)
     starts[0] = 0
-    table = np.zeros((512, 2), dtype=np.uint64)  # of every slot: a head, and a word's number + 1
+    table = np.zeros((512, 2), dtype=np.uint64)
     for text in range(len(bounds) - 1):
-        at, end = np.int64(bounds[text]), np.int64(bounds[text + 1])
-        most = end - at  # a token, a new word and a byte of it for each byte
-        if tokens + most > len(codes):
-            codes = _moved(codes, tokens, 2 * len(codes) + most)
-        if used + most > len(arena):
-            arena = _moved(arena, used, 2 * len(arena) + most)
-        if words + most > len(hashes):
-            table = _with_room(table, words + most, hashes, heads, words)
-            room = len(table) // 2
-            starts = _moved(starts, words + 1, room + 1)
-            hashes, heads = _moved(hashes, words, room), _moved(heads, words, room)
+        # Make room: each byte of the text may be a token, a new word, and a byte of that word.
+        index, end = np.int64(bounds[text]), np.int64(bounds[text + 1])
+        longest = end - index
+        if tokens + longest > len(codes):
+            codes = _grown(codes, tokens, 2 * len(codes) + longest)
+        if used + longest > len(arena):
+            arena = _grown(arena, used, 2 * len(arena) + longest)
+        if words + longest > len(hashes):
+            table = _grown_table(table, words + longest, hashes, heads, words)
+            capacity = len(table) // 2
+            starts = _grown(starts, words + 1, capacity + 1)
+            hashes, heads = _grown(hashes, words, capacity), _grown(heads, words, capacity)
         mask = len(table) - 1
-        while at < end:
+
+        while index < end:
+            # Read one token: copy its bytes behind the arena, and compute its hash and head, until
+            # a byte ends it. That byte stays in `byte`, and what it does in `kind`.
             length, state, head, kind = 0, SEED, NO_BYTES, SPACE
-            byte = folded[data[at]]
-            while at < end:
-                byte = folded[data[at]]
+            byte = folded[data[index]]
+            while index < end:
+                byte = folded[data[index]]
                 kind = kinds[byte]
-                at += 1
+                index += 1
                 if kind == LEAD or kind == ANGLE:
-                    width = _space_width(data, at - 1, end)
+                    width = _space_width(data, index - 1, end)
                     if kind == ANGLE:
-                        width = _break_width(data, at - 1, end)
+                        width = _break_width(data, index - 1, end)
                     kind = SPACE if width else WORD
-                    at += max(width - 1, 0)
+                    index += max(width - 1, 0)
                 if kind == WORD:
                     arena[used + length] = byte
                     if length < 8:
                         head |= np.uint64(byte) << np.uint64(8 * length)
                     length += 1
-                    state = ((state ^ EXTENDED[byte]) * PRIME) & MASK32
+                    state = ((state ^ SIGN_EXTENDED[byte]) * PRIME) & MASK32
                 elif kind != DROPPED:
                     break
-            while True:  # the token before a sign, then the sign itself
+
+            # Look up the token; then, if a sign such as a comma ended it, the sign.
+            while True:
                 if length:
+                    # Probe the slots from the one that the hash names, until the word or an empty
+                    # slot is found. Long words with the same head are compared byte by byte.
                     if length < 8:
-                        head |= np.uint64(NO_UTF8 + length) << np.uint64(56)
+                        head |= np.uint64(NOT_UTF8 + length) << np.uint64(56)
                     slot = np.int64(state) & mask
                     while table[slot, 1] != 0:
                         if table[slot, 0] == head:
                             known = np.int64(table[slot, 1]) - 1
-                            same = starts[known + 1] - starts[known] == length  # else no UTF-8
+                            # A short word's length can differ only if the bytes are not UTF-8.
+                            same = starts[known + 1] - starts[known] == length
                             if same and length >= 8:
                                 same = hashes[known] == state and same_bytes(
                                     arena, used + 8, used + length, arena, starts[known] + 8
@@ -219,6 +253,8 @@ def code_column(data: U8, bounds: I32, rules: int) -> tuple[I32, I64, U8, I32, U
                             if same:
                                 break
                         slot = (slot + 1) & mask
+
+                    # A new word: its bytes are already in place at the end of the arena.
                     if table[slot, 1] == 0:
                         hashes[words], heads[words] = state, head
                         used += length
@@ -230,7 +266,7 @@ def code_column(data: U8, bounds: I32, rules: int) -> tuple[I32, I64, U8, I32, U
                 if kind != ALONE:
                     break
                 arena[used], head, length, kind = byte, np.uint64(byte), 1, SPACE
-                state = ((SEED ^ EXTENDED[byte]) * PRIME) & MASK32
+                state = ((SEED ^ SIGN_EXTENDED[byte]) * PRIME) & MASK32
         offsets[text + 1] = tokens
     return (
         codes[:tokens],
@@ -245,47 +281,59 @@ def code_column(data: U8, bounds: I32, rules: int) -> tuple[I32, I64, U8, I32, U
 def end_lines(
     codes: I32, offsets: I64, words: U8, bounds: I32, hashes: U32, prefix: U8
 ) -> tuple[I32, I64, U8, I32, U32]:
-    """Do to texts what fastText does to lines: each ends at ``</s>``, and loses its labels.
+    """Treat texts as fastText's lines: end each at its first ``</s>``, and drop its labels.
 
     Args:
-        codes: what :func:`code_column` returned, as are the next four.
-        offsets: the tokens of every text, [B + 1].
+        codes: the code of every token, from :func:`code_column` like the next four.
+        offsets: the offsets of each text's tokens, [B + 1].
         words: the bytes of the distinct words.
-        bounds: where each begins and ends, [W + 1].
-        hashes: [W].
-        prefix: what begins a label.
+        bounds: the bounds of the distinct words, [W + 1].
+        hashes: the hashes of the distinct words, [W].
+        prefix: the label prefix.
 
     Returns:
-        The same, with a word more if ``</s>`` was not among them.
+        The same five, with ``</s>`` added to the distinct words if it was not among them.
+
+    >>> from fasttext_app.core.arrow import string_array, string_buffers, utf8_buffers
+    >>> texts = string_buffers(string_array(["__label__a to be", ""]))
+    >>> coded = code_column(*texts, RULES["fasttext"])  # codes 0 1 2
+    >>> codes, offsets, words, *_ = end_lines(*coded, utf8_buffers("__label__")[0])
+    >>> codes.tolist(), offsets.tolist(), bytes(words)
+    ([1, 2, 3, 3], [0, 3, 4], b'__label__atobe</s>')
     """
-    end, most = -1, len(hashes)
-    label = np.zeros(most, dtype=np.uint8)
-    for word in range(most):
+    # Find the labels and </s> among the distinct words.
+    end, count = -1, len(hashes)
+    is_label = np.zeros(count, dtype=np.uint8)
+    for word in range(count):
         start, size = bounds[word], bounds[word + 1] - bounds[word]
         if size >= len(prefix) and same_bytes(words, start, start + len(prefix), prefix, 0):
-            label[word] = 1
+            is_label[word] = 1
         if size == len(END_BYTES) and same_bytes(words, start, start + size, END_BYTES, 0):
             end = word
+
+    # Append </s> to the words if no text has it.
     if end < 0:
-        end, used = most, len(words)
-        longer, further = np.empty(used + len(END_BYTES), np.uint8), np.empty(most + 2, np.int32)
-        more = np.empty(most + 1, np.uint32)
-        longer[:used], longer[used:] = words, END_BYTES
-        further[: most + 1], further[most + 1] = bounds, len(longer)
-        more[:most], more[most] = hashes, END_HASH
-        words, bounds, hashes = longer, further, more
+        end, used = count, len(words)
+        more_words = np.empty(used + len(END_BYTES), np.uint8)
+        more_bounds, more_hashes = np.empty(count + 2, np.int32), np.empty(count + 1, np.uint32)
+        more_words[:used], more_words[used:] = words, END_BYTES
+        more_bounds[: count + 1], more_bounds[count + 1] = bounds, len(more_words)
+        more_hashes[:count], more_hashes[count] = hashes, END_HASH
+        words, bounds, hashes = more_words, more_bounds, more_hashes
+
+    # Copy the tokens of each text up to </s>, without the labels, and end it with </s>.
     ended = np.empty(len(codes) + len(offsets) - 1, dtype=np.int32)
     ended_offsets = np.zeros(len(offsets), dtype=np.int64)
-    made = 0
+    tokens = 0
     for text in range(len(offsets) - 1):
-        for at in range(offsets[text], offsets[text + 1]):
-            code = codes[at]
+        for index in range(offsets[text], offsets[text + 1]):
+            code = codes[index]
             if code == end:
                 break
-            if not label[code]:
-                ended[made] = code
-                made += 1
-        ended[made] = end
-        made += 1
-        ended_offsets[text + 1] = made
-    return ended[:made].copy(), ended_offsets, words, bounds, hashes
+            if not is_label[code]:
+                ended[tokens] = code
+                tokens += 1
+        ended[tokens] = end
+        tokens += 1
+        ended_offsets[text + 1] = tokens
+    return ended[:tokens].copy(), ended_offsets, words, bounds, hashes

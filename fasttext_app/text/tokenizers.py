@@ -1,17 +1,15 @@
-"""Tokenizers: a column of texts in, the tokens of every text out as numbers of distinct words.
-
-``load_tokenizer`` knows five kinds by name:
+"""Tokenizers: split a column of texts into tokens. ``load_tokenizer`` finds them by name.
 
 ==================  ===========================================================================
-``basic_english``   torchtext's ``basic_english``, compiled; equal to it on every text
-``whitespace``      split on Unicode whitespace, nothing else; compiled too
-``fasttext``        as the original reads a line, with ``</s>`` at its end; compiled too.
-                    ``fasttext:PREFIX`` where labels do not begin with ``__label__``
+``basic_english``   torchtext's ``basic_english``, compiled; the same tokens for every text
+``whitespace``      splits on Unicode white space; compiled
+``fasttext``        splits as the original splits a line, with ``</s>`` at its end; compiled.
+                    ``fasttext:PREFIX`` if labels do not begin with ``__label__``
 ``torchtext:NAME``  any tokenizer of torchtext's registry (spacy, moses, toktok, revtok, subword)
-``hf:PATH``         a Hugging Face ``tokenizers`` JSON file; it is copied into the saved model
+``hf:PATH``         a Hugging Face ``tokenizers`` JSON file, which is copied into the saved model
 ==================  ===========================================================================
 
-To add one: write a ``Callable[[list[str]], list[list[str]]]``, and a branch in ``load_tokenizer``.
+To add a tokenizer, write a function from a text to its tokens, and a branch in ``load_tokenizer``.
 """
 
 from __future__ import annotations
@@ -22,7 +20,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 
@@ -33,7 +31,7 @@ from fasttext_app.text.fasttext_tokenizer import PREFIX, fasttext_words
 from fasttext_app.text.spans import Span, fasttext_spans, replacement_spans, whitespace_spans
 from fasttext_app.text.tokens import Tokens, WordList
 
-# torchtext.data.utils._patterns, in its order: after lower-casing, each is replaced everywhere.
+# torchtext.data.utils._patterns, in its order; each is replaced everywhere, after lower-casing.
 BASIC_ENGLISH_RULES = (
     ("'", " '  "),
     ('"', ""),
@@ -49,8 +47,8 @@ BASIC_ENGLISH_RULES = (
 )
 REGISTRY_NAMES = ("basic_english", "spacy", "moses", "toktok", "revtok", "subword")
 
-Split = Callable[[list[str]], list[list[str]]]
-"""What a tokenizer does: texts to the tokens of each."""
+Split: TypeAlias = Callable[[list[str]], list[list[str]]]
+"""A function from texts to the tokens of each."""
 
 
 @dataclass(frozen=True)
@@ -58,13 +56,13 @@ class Tokenizer:
     """A named tokenizer.
 
     Attributes:
-        name: as it stands in a configuration.
-        split: texts to the tokens of each, in plain Python.
-        asset: the file that it needs, to be saved with a model.
-        rules: for the built-in ones, what the compiled pass over the bytes knows them by.
-        prefix: what begins a word that is a label, and no token.
+        name: the name in the configuration.
+        split: the reference implementation in Python, and the only one of most tokenizers.
+        asset: the content of the tokenizer's file, which is saved with a model.
+        rules: the rules for the compiled pass, if there is one: a key of ``token_kernels.RULES``.
+        prefix: the prefix of words that are labels, not tokens.
         ends_lines: whether each text ends with the word ``</s>``, which has no character n-grams.
-        spans: where the tokens of a text stand in it, for those tokenizers that can tell.
+        spans: a function from a text to the spans of its tokens, if the tokenizer can tell them.
     """
 
     name: str
@@ -76,25 +74,25 @@ class Tokenizer:
     spans: Callable[[str], list[Span]] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return load_tokenizer, (self.name, self.asset)  # its function may be a library's object
+        return load_tokenizer, (self.name, self.asset)  # `split` may not be picklable
 
     def __call__(self, texts: pa.StringArray) -> Tokens:
-        """Tokenize a column of texts (no nulls), in one compiled pass where there is one."""
+        """Tokenize a column of texts without nulls, in one compiled pass if there is one."""
         if self.rules is None:
             return Tokens.from_lists(self.split(texts.to_pylist()))
         if self.rules == "basic_english":
-            texts = _lower_others(texts)
+            texts = _lower_non_ascii(texts)
         return self._compiled(*string_buffers(texts))
 
-    def of_text(self, text: str, errors: str = "strict") -> Tokens:
-        """Tokenize a single text, without the way through Arrow.
+    def tokenize_text(self, text: str, errors: str = "strict") -> Tokens:
+        """Tokenize a single text, without the detour through Arrow.
 
         Args:
             text: the text.
-            errors: what to do with lone surrogates; ``surrogateescape``: they stand for bytes.
+            errors: how to encode lone surrogates, as in ``str.encode``.
 
         Raises:
-            UnicodeEncodeError: it has a lone surrogate, and ``errors`` does not say what that is.
+            UnicodeEncodeError: the text has a lone surrogate, and ``errors`` is ``strict``.
         """
         if self.rules is None:
             return Tokens.from_lists(self.split([text]))
@@ -106,12 +104,13 @@ class Tokenizer:
         from fasttext_app.text.token_kernels import RULES, code_column, end_lines
 
         assert self.rules is not None
-        found = code_column(data, bounds, RULES[self.rules])
+        coded = code_column(data, bounds, RULES[self.rules])
         if self.ends_lines:
-            found = end_lines(*found, self._prefix_bytes)
-        codes, offsets, words, starts, hashes = found
-        words.flags.writeable = starts.flags.writeable = False  # as those of a column are
-        return Tokens(codes, offsets, WordList(words, starts, hashes))
+            coded = end_lines(*coded, self._prefix_bytes)
+        codes, offsets, words, word_bounds, hashes = coded
+        # Read-only like the buffers of a column, so that numba compiles only one version.
+        words.flags.writeable = word_bounds.flags.writeable = False
+        return Tokens(codes, offsets, WordList(words, word_bounds, hashes))
 
     @cached_property
     def _prefix_bytes(self) -> U8:
@@ -119,12 +118,12 @@ class Tokenizer:
 
 
 def whitespace(text: str) -> list[str]:
-    """Split on Unicode whitespace."""
+    """Split on Unicode white space."""
     return text.split()
 
 
 def basic_english(text: str) -> list[str]:
-    """Lower-case, set punctuation apart, drop double quotes, split on whitespace.
+    """Lower-case a text, separate its punctuation, drop double quotes, split on white space.
 
     >>> basic_english("You can't stop; OK?")
     ['you', 'can', "'", 't', 'stop', 'ok', '?']
@@ -135,28 +134,27 @@ def basic_english(text: str) -> list[str]:
     return text.split()
 
 
-def _lower_others(texts: pa.StringArray) -> pa.StringArray:
-    """Lower-case the texts that have other letters than A-Z, by Python's rules."""
+def _lower_non_ascii(texts: pa.StringArray) -> pa.StringArray:
+    """Lower-case the texts that are not ASCII, by Python's rules; the kernel does the others."""
     import pyarrow.compute as pc
 
-    ascii_only = pc.string_is_ascii(texts)
-    if ascii_only.true_count == len(texts):
+    non_ascii = pc.invert(pc.string_is_ascii(texts))
+    if not non_ascii.true_count:
         return texts
-    others = texts.filter(pc.invert(ascii_only)).to_pylist()
-    lowered = string_array([text.lower() for text in others])
-    return pc.replace_with_mask(texts, pc.invert(ascii_only), lowered)
+    lowered = string_array([text.lower() for text in texts.filter(non_ascii).to_pylist()])
+    return pc.replace_with_mask(texts, non_ascii, lowered)
 
 
 def load_tokenizer(name: str, asset: bytes | None = None) -> Tokenizer:
-    """Return the tokenizer called ``name``.
+    """Return the tokenizer with this name.
 
     Args:
-        name: see the table at the top of this module.
-        asset: the tokenizer file as it was saved with a model; without it ``hf:PATH`` is read.
+        name: a name from the table at the top of this module.
+        asset: the content of its file, as saved with a model; without it, the file is read.
 
     Raises:
         ConfigError: there is no such tokenizer, or its file cannot be used.
-        MissingDependencyError: the package behind it is not installed.
+        MissingDependencyError: the package that it needs is not installed.
     """
     if name == "basic_english":
         spans = partial(replacement_spans, rules=BASIC_ENGLISH_RULES)
@@ -203,14 +201,14 @@ def _torchtext_function(name: str) -> Callable[[str], list[str]]:
 
     language = "en_core_web_sm" if name == "spacy" else "en"
     try:
-        with redirect_stdout(StringIO()):  # torchtext prints where a package is missing
+        with redirect_stdout(StringIO()):  # torchtext prints if a package is missing
             function: Callable[[str], list[str]] = get_tokenizer(name, language=language)
     except ImportError as error:
         package = (error.name or name).partition(".")[0]
         raise MissingDependencyError(
             f"text.tokenizer: torchtext:{name} needs the package {package!r}; pip install it"
         ) from None
-    except OSError as error:  # spaCy's own error for a language model that is not installed
+    except OSError as error:  # spaCy's error for a language model that is not installed
         raise MissingDependencyError(f"text.tokenizer: torchtext:{name}: {error}") from None
     return function
 
@@ -239,7 +237,7 @@ def _hugging_face(name: str, asset: bytes) -> Tokenizer:
     backend.no_padding()
 
     def split(texts: list[str]) -> list[list[str]]:
-        # Not encode_batch_fast: it fills in the ids alone and leaves every token empty.
+        # Not encode_batch_fast, which sets only the ids and leaves the tokens empty.
         encodings = backend.encode_batch(texts, add_special_tokens=False)
         return [encoding.tokens for encoding in encodings]
 

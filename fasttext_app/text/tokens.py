@@ -1,4 +1,4 @@
-"""``Tokens``: the tokens of a column of texts, as numbers of distinct words."""
+"""``Tokens``: the tokens of a column of texts, each text a list of codes of distinct words."""
 
 from __future__ import annotations
 
@@ -16,15 +16,18 @@ from fasttext_app.core.ragged import Ragged, offsets_from_lengths
 
 @dataclass(frozen=True, eq=False)
 class WordList:
-    """W words as compiled code reads them; see :func:`.strings.string_buffers`."""
+    """W words with their hashes, in the form that compiled code reads.
 
-    data: U8  # the bytes of all words, end to end
-    bounds: I32  # where each begins and ends, [W + 1]
+    Word ``w`` has the bytes ``data[bounds[w]:bounds[w + 1]]``, as in an Arrow string column.
+    """
+
+    data: U8  # UTF-8
+    bounds: I32  # [W + 1]
     hashes: U32  # FNV-1a, [W]
 
     @classmethod
-    def of_column(cls, words: pa.StringArray) -> WordList:
-        """Hash the words of a column."""
+    def from_column(cls, words: pa.StringArray) -> WordList:
+        """Build from an Arrow column."""
         from fasttext_app.text.kernels import hash_words
 
         data, bounds = string_buffers(words)
@@ -41,9 +44,9 @@ class WordList:
 
 @dataclass(frozen=True, eq=False)
 class Tokens:
-    """The tokens of B texts, as numbers of distinct words in the order of first appearance.
+    """The tokens of B texts as codes: indices into the distinct words, numbered as they appear.
 
-    Text ``b`` has ``codes[offsets[b]:offsets[b + 1]]``.
+    Text ``b`` has the codes ``codes[offsets[b]:offsets[b + 1]]``.
     """
 
     codes: I32  # [N]
@@ -52,18 +55,18 @@ class Tokens:
 
     @classmethod
     def from_lists(cls, tokens: list[list[str]]) -> Tokens:
-        """Number the words of Python lists.
+        """Build from Python lists.
 
         >>> tokens = Tokens.from_lists([["to", "be"], [], ["to"]])
         >>> tokens.codes.tolist(), tokens.offsets.tolist(), tokens.words.column.to_pylist()
         ([0, 1, 0], [0, 2, 2, 3], ['to', 'be'])
         """
-        number: dict[str, int] = {}
-        codes = [number.setdefault(word, len(number)) for text in tokens for word in text]
+        code_of: dict[str, int] = {}
+        codes = [code_of.setdefault(word, len(code_of)) for text in tokens for word in text]
         return cls(
             np.array(codes, dtype=np.int32),
             offsets_from_lengths([len(text) for text in tokens]),
-            WordList.of_column(string_array(list(number))),
+            WordList.from_column(string_array(list(code_of))),
         )
 
     def __len__(self) -> int:
@@ -71,7 +74,7 @@ class Tokens:
 
     @property
     def lengths(self) -> I64:
-        """The number of tokens of each text, [B]."""
+        """The number of tokens in each text, [B]."""
         return np.diff(self.offsets)
 
     def word_counts(self) -> I64:
@@ -79,11 +82,12 @@ class Tokens:
         return np.bincount(self.codes, minlength=len(self.words))
 
     def take(self, texts: npt.NDArray[np.integer[Any]]) -> Tokens:
-        """Gather texts by number; the distinct words stay, some perhaps without a token."""
-        taken = Ragged(self.codes, self.offsets).take(texts)
-        return Tokens(taken.indices, taken.offsets, self.words)
+        """Select texts by index; all distinct words stay, even those that no longer occur."""
+        codes = Ragged(self.codes, self.offsets).take(texts)
+        return Tokens(codes.indices, codes.offsets, self.words)
 
     def to_lists(self) -> list[list[str]]:
         """Return Python lists; for tests and for showing a few texts."""
-        words, texts = self.words.column.to_pylist(), Ragged(self.codes, self.offsets).to_lists()
+        words = self.words.column.to_pylist()
+        texts = Ragged(self.codes, self.offsets).to_lists()
         return [[words[code] for code in text] for text in texts]

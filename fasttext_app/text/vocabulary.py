@@ -1,4 +1,4 @@
-"""Which words and labels have a row, in which order, and how often each was seen in training."""
+"""``Vocabulary``: the words that have a table row, with their counts in the training texts."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from fasttext_app.text.tokens import Tokens, WordList
 
 @dataclass(frozen=True, eq=False)
 class Vocabulary:
-    """V words with their counts: by descending count, equal counts by UTF-8 byte order.
+    """V words with their counts, by descending count, then by UTF-8 byte order.
 
-    Where a model was trained on with other texts, the words of the first ones come first.
+    If a model is trained further on other texts, its own words come first.
 
-    A word outside has no row and adds nothing by itself; its hash still takes part in word
-    n-grams, and its character n-grams have their rows.
+    A word outside the vocabulary has no row and adds nothing by itself. Its hash still takes part
+    in word n-grams, and its character n-grams have rows.
     """
 
     words: pa.StringArray  # [V]
@@ -30,42 +30,43 @@ class Vocabulary:
 
     @classmethod
     def build(cls, parts: Iterable[Tokens], min_count: int = 1, max_size: int = 0) -> Vocabulary:
-        """Count the words of all ``parts``, and keep those seen at least ``min_count`` times.
+        """Count the words of the training texts and keep the frequent ones.
 
         Args:
-            parts: the tokens of all training texts, in any number of pieces.
-            min_count: words seen less often are left out.
-            max_size: at most this many words; 0 means no limit.
+            parts: the tokens of all training texts, in any number of parts.
+            min_count: the minimum count of a word.
+            max_size: the maximum number of words; 0: no limit.
 
         >>> Vocabulary.build([Tokens.from_lists([["b", "a", "b"], ["c"]])]).words.to_pylist()
         ['b', 'a', 'c']
         """
-        columns, counts_of = [], []
+        columns, part_counts = [], []
         for part in parts:
             columns.append(part.words.column)
-            counts_of.append(part.word_counts())
+            part_counts.append(part.word_counts())
         # Not group_by, whose first call imports Arrow's dataset engine, and pandas with it.
         words, codes = _distinct(pa.chunked_array(columns, pa.string()))
-        seen = np.zeros(len(words), np.int64)
-        np.add.at(seen, codes, np.concatenate([*counts_of, np.empty(0, np.int64)]))
-        kept = to_arrow(np.flatnonzero(seen >= max(min_count, 1)))
-        table = pa.table([words, to_arrow(seen)], ["word", "count"]).take(kept)
+        counts = np.zeros(len(words), np.int64)
+        np.add.at(counts, codes, np.concatenate([*part_counts, np.empty(0, np.int64)]))
+        frequent = to_arrow(np.flatnonzero(counts >= max(min_count, 1)))
+        table = pa.table([words, to_arrow(counts)], ["word", "count"]).take(frequent)
         table = table.sort_by([("count", "descending"), ("word", "ascending")])
         if max_size:
             table = table.slice(0, max_size)
         return cls(table["word"].combine_chunks(), to_numpy(table["count"].combine_chunks()))
 
-    def grown(self, new: Vocabulary, min_count: int = 1, max_size: int = 0) -> Vocabulary:
-        """Return these words, in their places, and after them those of ``new`` that are not here.
+    def extended(self, new: Vocabulary, min_count: int = 1, max_size: int = 0) -> Vocabulary:
+        """Return these words in the same rows, followed by the words that only ``new`` has.
 
         Args:
-            new: counted on other texts; its counts of these words are added to theirs.
-            min_count: other words that it has seen less often are left out.
-            max_size: no more words than this, though all of these; 0 means no limit.
+            new: a vocabulary of other texts, whose counts are added.
+            min_count: the minimum count of a word to add.
+            max_size: the maximum number of words, though none of these is dropped; 0: no limit.
 
         >>> old = Vocabulary.build([Tokens.from_lists([["b", "a", "b"]])])
         >>> new = Vocabulary.build([Tokens.from_lists([["c", "b"]])])
-        >>> old.grown(new).words.to_pylist(), old.grown(new).counts.tolist()
+        >>> both = old.extended(new)
+        >>> both.words.to_pylist(), both.counts.tolist()
         (['b', 'a', 'c'], [3, 1, 1])
         """
         rows = np.array([self.row(word) for word in python_strings(new.words)], dtype=np.int64)
@@ -81,28 +82,28 @@ class Vocabulary:
         return len(self.words)
 
     @cached_property
-    def _id_of(self) -> dict[str, int]:
+    def _row_of(self) -> dict[str, int]:
         return {word: row for row, word in enumerate(python_strings(self.words))}
 
     def row(self, word: str) -> int:
-        """Return the row of one word; -1 for a word outside."""
-        return self._id_of.get(word, -1)
+        """Return the row of one word; -1 for an unknown word."""
+        return self._row_of.get(word, -1)
 
     @cached_property
     def _index(self) -> tuple[Any, Any, Any]:
         from fasttext_app.text.kernels import index_words
 
-        known = WordList.of_column(self.words)
-        return index_words(known.data, known.bounds, known.hashes), known.data, known.bounds
+        words = WordList.from_column(self.words)
+        return index_words(words.data, words.bounds, words.hashes), words.data, words.bounds
 
     def rows(self, words: WordList) -> I32:
-        """Return the row of each of some words, [W]; -1 for a word outside."""
+        """Return the row of each word, [W]; -1 for an unknown word."""
         from fasttext_app.text.kernels import find_words
 
         return find_words(*self._index, words.data, words.bounds, words.hashes)
 
 
 def _distinct(words: pa.ChunkedArray) -> tuple[pa.StringArray, I32]:
-    """Return the distinct words, and which of them each word is."""
+    """Return the distinct words, and the index among them of each word."""
     encoded = words.dictionary_encode().combine_chunks()
     return encoded.dictionary, to_numpy(encoded.indices)

@@ -267,8 +267,8 @@ def _with_encoding(rows: TrainingSet, weights: Tensors) -> Tensors:
     tensors = dict(weights)
     if rows.idf is not None:
         tensors["idf"] = rows.idf
-    if rows.encoder.hashed.kept is not None:
-        tensors["buckets"] = rows.encoder.hashed.kept
+    if rows.encoder.buckets.ids is not None:
+        tensors["buckets"] = rows.encoder.buckets.ids
     return tensors
 
 

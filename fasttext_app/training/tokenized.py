@@ -27,7 +27,8 @@ from fasttext_app.data.fingerprint import Fingerprint
 from fasttext_app.data.labels import LabelEncoder
 from fasttext_app.data.split import Examples, Rows
 from fasttext_app.errors import DataError
-from fasttext_app.text.encoder import TextEncoder, chunk_rows
+from fasttext_app.text.chunks import chunk_rows
+from fasttext_app.text.encoder import TextEncoder
 from fasttext_app.text.tfidf import OccurrenceCounter, Occurrences
 from fasttext_app.text.tokens import Tokens, WordList
 from fasttext_app.training.warm_start import WarmStart
@@ -201,7 +202,7 @@ class RowSubset:
             counter.add(encoder.encode_tokens(part.tokens(self.mask[rows])), rows.start)
 
         deque(map_threads(count, self._slices(), self.threads), maxlen=0)
-        return counter.found(int(self.mask.sum()))
+        return counter.total(int(self.mask.sum()))
 
     def encode(self, encoder: TextEncoder, spill_buffer: SpillBuffer) -> tuple[EncodedSplit, int]:
         """Encode the subset: in one piece, or in shards once the buffer has spilled.

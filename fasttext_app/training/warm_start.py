@@ -87,7 +87,7 @@ class WarmStart:
         min_count, max_size = self._config.text.min_count, self._config.text.max_size
         if self.artifact is None:
             return Vocabulary.build(tokens, min_count, max_size)
-        return self.artifact.vocabulary.grown(Vocabulary.build(tokens), min_count, max_size)
+        return self.artifact.vocabulary.extended(Vocabulary.build(tokens), min_count, max_size)
 
     def buckets(self, used: I32) -> I32:
         """Return the buckets that get a row: the model's, and those that the new rows use."""
@@ -103,8 +103,8 @@ class WarmStart:
         buckets = self.artifact.tensors.get("buckets")
         if buckets is None:
             buckets = np.arange(self._config.text.bucket_count)
-        if encoder.hashed.kept is not None:
-            buckets = encoder.hashed.kept.searchsorted(buckets)
+        if encoder.buckets.ids is not None:
+            buckets = encoder.buckets.ids.searchsorted(buckets)
         return np.concatenate((words, len(encoder.vocabulary) + buckets))
 
     def merge_idf(self, idf: F32 | None, row_map: I64 | None) -> F32 | None:

@@ -26,7 +26,7 @@ from fasttext_app.inference.predictions import Prediction, TopK
 from fasttext_app.model.artifact import Artifact
 from fasttext_app.model.classifier import FastTextClassifier
 from fasttext_app.model.heads import build_head
-from fasttext_app.text.encoder import CHUNK_ROWS
+from fasttext_app.text.chunks import CHUNK_ROWS
 from fasttext_app.text.tfidf import tfidf_weights
 from fasttext_app.text.vocabulary import Vocabulary
 

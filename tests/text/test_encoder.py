@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.errors import ConfigError, DataError
-from fasttext_app.text import encoder as module
-from fasttext_app.text.encoder import TextEncoder, as_chunks, tokenize
+from fasttext_app.text import chunks as module
+from fasttext_app.text.chunks import as_chunks
+from fasttext_app.text.encoder import TextEncoder
 from fasttext_app.text.tokenizers import Tokenizer, load_tokenizer
 from fasttext_app.text.tokens import Tokens
 from fasttext_app.text.vocabulary import Vocabulary
@@ -42,7 +43,7 @@ SETTINGS = st.tuples(
 
 def make(word_ngrams=1, lengths=(0, 0), bucket=0, texts=TRAINING, tokenizer=None, **limits):
     tokenizer = tokenizer or load_tokenizer("whitespace")
-    vocabulary = Vocabulary.build(tokenize(tokenizer, texts), **limits)
+    vocabulary = Vocabulary.build(map(tokenizer, as_chunks(texts)), **limits)
     minn, maxn = lengths
     return TextEncoder(
         tokenizer, vocabulary, word_ngrams=word_ngrams, minn=minn, maxn=maxn, bucket=bucket
@@ -258,7 +259,7 @@ def test_plain_and_compiled_code_give_the_same_ids(texts, setting, tokenizer):
     kind = load_tokenizer(tokenizer) if tokenizer != "hf" else Tokenizer("hf", split_by_letter)
     encoder = make(*setting, tokenizer=kind)
     column = pa.array(texts, pa.string())
-    plain = encoder.encode_few(texts)
+    plain = encoder.encode_plain(texts)
     ways = [encoder.encode_tokens(kind(column))]
     for compiled in (False, True):
         with code_path(compiled=compiled):
@@ -298,7 +299,7 @@ def test_a_single_text_and_any_column_run_the_same_machine_code(tokenizer):
         "              pa.concat_arrays([column, column]), column.take(pa.array([2, 0]))):\n"
         "    encoder.encode_chunk(texts)\n"
         "of_tokens = [token_kernels.code_column, token_kernels.end_lines]\n"
-        "of_rows = [kernels.find_words, kernels.char_hashes, kernels.emit_rows]\n"
+        "of_rows = [kernels.find_words, kernels.char_ngram_hashes, kernels.emit_rows]\n"
         "print(json.dumps([len(kernel.signatures) for kernel in of_tokens + of_rows]))"
     )
     done = subprocess.run(
@@ -316,7 +317,7 @@ def test_a_single_text_that_is_no_valid_unicode(compiled, tokenizer):
             encoder.encode_text("to \udcff be")
         for escaped, meant in (("to \udcff be", "to \udcff be"), ("to b\udcc3\udc89", "to bÉ")):
             found = encoder.encode_text(escaped, "surrogateescape")
-            assert found.to_lists() == encoder.encode_few([meant]).to_lists()
+            assert found.to_lists() == encoder.encode_plain([meant]).to_lists()
 
 
 @given(TEXTS, SETTINGS, st.sets(st.integers(0, 200)))
@@ -330,6 +331,6 @@ def test_a_pruned_encoder_leaves_out_the_buckets_without_a_row(texts, setting, w
     rows |= {row: row for row in range(words)}
     expected = [[rows[i] for i in bag if i in rows] for bag in encoder.encode(texts).to_lists()]
     assert pruned.rows == words + len(kept)
-    assert pruned.encode_few(texts).to_lists() == expected
+    assert pruned.encode_plain(texts).to_lists() == expected
     column = pa.array(texts, pa.string())
     assert pruned.encode_tokens(pruned.tokenizer(column)).to_lists() == expected

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fasttext_app.text.encoder import TextEncoder
-from fasttext_app.text.features import CHARACTERS, WORD, WORDS, text_features
+from fasttext_app.text.features import CHAR_NGRAM, WORD, WORD_NGRAM, text_features
 from fasttext_app.text.tokenizers import load_tokenizer
 from fasttext_app.text.tokens import Tokens
 from fasttext_app.text.vocabulary import Vocabulary
@@ -42,12 +42,12 @@ def test_the_features_with_a_row_are_the_bag(text, longest, lengths, bucket, pru
     assert rows == encoder.encode([text]).to_lists()[0]
     for feature in features:
         inside = tokens[feature.start : feature.end]
-        if feature.kind == CHARACTERS:
+        if feature.kind == CHAR_NGRAM:
             assert len(inside) == 1
             assert feature.name in f"<{inside[0]}>"
         else:
             assert feature.name == " ".join(inside)
-            assert (len(inside) > 1) == (feature.kind == WORDS)
+            assert (len(inside) > 1) == (feature.kind == WORD_NGRAM)
 
 
 def test_a_worked_example():
@@ -55,13 +55,13 @@ def test_a_worked_example():
     found = text_features(["to", "see"], encoder)
     assert [(f.name, f.kind, f.start, f.end, f.row is None) for f in found] == [
         ("to", WORD, 0, 1, False),
-        ("<to", CHARACTERS, 0, 1, False),
-        ("to>", CHARACTERS, 0, 1, False),
+        ("<to", CHAR_NGRAM, 0, 1, False),
+        ("to>", CHAR_NGRAM, 0, 1, False),
         ("see", WORD, 1, 2, True),
-        ("<se", CHARACTERS, 1, 2, False),
-        ("see", CHARACTERS, 1, 2, False),
-        ("ee>", CHARACTERS, 1, 2, False),
-        ("to see", WORDS, 0, 2, False),
+        ("<se", CHAR_NGRAM, 1, 2, False),
+        ("see", CHAR_NGRAM, 1, 2, False),
+        ("ee>", CHAR_NGRAM, 1, 2, False),
+        ("to see", WORD_NGRAM, 0, 2, False),
     ]
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from fasttext_app.core.arrow import string_buffers
 from fasttext_app.core.ragged import Ragged, offsets_from_lengths
 from fasttext_app.text.hashing import reference_char_ngrams, reference_fnv1a, reference_word_ngrams
-from fasttext_app.text.kernels import char_hashes, emit_rows, hash_words
+from fasttext_app.text.kernels import char_ngram_hashes, emit_rows, hash_words
 
 laws = settings(deadline=None, max_examples=80)
 WORDS = st.text(st.sampled_from("ab<>é漢😀\u0301 ") | st.characters(codec="utf-8"), max_size=12)
@@ -36,12 +36,12 @@ def hash_column(words):
     return fnv1a(strings(words)).tolist()
 
 
-def char_ngram_hashes(words, minn, maxn):
-    return Ragged(*char_hashes(*string_buffers(words), minn, maxn))
-
-
 def char_ngrams_of_column(words, minn, maxn):
-    return char_ngram_hashes(strings(words), minn, maxn).to_lists()
+    return char_ngram_bags(strings(words), minn, maxn).to_lists()
+
+
+def char_ngram_bags(words, minn, maxn):
+    return Ragged(*char_ngram_hashes(*string_buffers(words), minn, maxn))
 
 
 def word_ngrams_of_texts(texts, longest):
@@ -218,7 +218,7 @@ def test_character_ngrams_without_a_shortest_length_begin_at_one_character():
 
 def test_character_ngrams_of_a_slice_are_those_of_its_words():
     words = strings(["zero", "öne", "twó", "three"]).slice(1, 2)
-    assert char_ngram_hashes(words, 2, 4).to_lists() == reference_chars(["öne", "twó"], 2, 4)
+    assert char_ngram_bags(words, 2, 4).to_lists() == reference_chars(["öne", "twó"], 2, 4)
 
 
 def test_character_ngrams_of_no_words_are_no_bags():
@@ -226,4 +226,4 @@ def test_character_ngrams_of_no_words_are_no_bags():
 
 
 def test_character_ngram_hashes_are_unsigned():
-    assert char_ngram_hashes(strings(["a"]), 2, 3).indices.dtype == np.uint32
+    assert char_ngram_bags(strings(["a"]), 2, 3).indices.dtype == np.uint32

@@ -34,7 +34,7 @@ def count(parts, rows, threads=1):
 
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(add, parts, firsts[:-1]))
-    return counter.found(firsts[-1])
+    return counter.total(firsts[-1])
 
 
 def plain_idf(bags):
@@ -108,7 +108,7 @@ def test_occurrences_are_counted_each_time():
     bags = Ragged.from_lists([[0, 1, 1], [0], []], np.int32)
     found = count([bags, bags], 3)
     assert (found.texts, found.counts.tolist()) == (6, [4, 4, 0])
-    assert found.texts_with.tolist() == [4, 2, 0]
+    assert found.text_counts.tolist() == [4, 2, 0]
     assert found.take(np.array([1, 2])).counts.tolist() == [4, 0]
 
 
@@ -120,7 +120,7 @@ def test_the_count_does_not_depend_on_the_threads(threads):
     texts = [text for part in bags for text in part]
     assert found.texts == len(texts)
     assert found.counts.tolist() == [sum(t.count(row) for t in texts) for row in range(50)]
-    assert found.texts_with.tolist() == [sum(row in t for t in texts) for row in range(50)]
+    assert found.text_counts.tolist() == [sum(row in t for t in texts) for row in range(50)]
 
 
 def test_a_thread_alone_makes_one_table():
@@ -129,4 +129,4 @@ def test_a_thread_alone_makes_one_table():
         counter.add(Ragged.from_lists([[first % 5]], np.int32), first)
     tables = [table for table in counter._free.queue if table is not None]
     assert len(tables) == 1
-    assert counter.found(9).counts.tolist() == [2, 2, 2, 2, 1]
+    assert counter.total(9).counts.tolist() == [2, 2, 2, 2, 1]

@@ -48,10 +48,12 @@ def test_ids_are_counted_over_parts_and_threads(
     encoder = TextEncoder(tokenizer, vocabulary, word_ngrams=2, bucket=50)
     found = side.occurrences(encoder)
     bags = [
-        encoder.encode_few([text]).indices for text, here in zip(texts, chosen, strict=True) if here
+        encoder.encode_plain([text]).indices
+        for text, here in zip(texts, chosen, strict=True)
+        if here
     ]
     assert found.texts == len(bags)
     rows = np.concatenate(bags)
     assert found.counts.tolist() == np.bincount(rows, minlength=encoder.rows).tolist()
     rows = np.concatenate([np.unique(bag) for bag in bags])
-    assert found.texts_with.tolist() == np.bincount(rows, minlength=encoder.rows).tolist()
+    assert found.text_counts.tolist() == np.bincount(rows, minlength=encoder.rows).tolist()

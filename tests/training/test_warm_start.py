@@ -149,7 +149,7 @@ WORDS = st.lists(st.sampled_from("abcdefgh"), max_size=30)
 @settings(deadline=None, max_examples=100)
 def test_a_grown_vocabulary_is_the_old_one_and_what_is_new(old, new, min_count, max_size):
     one, other = (Vocabulary.build([Tokens.from_lists([words])]) for words in (old, new))
-    grown = one.grown(other, min_count, max_size)
+    grown = one.extended(other, min_count, max_size)
     names = grown.words.to_pylist()
     assert names[: len(one)] == one.words.to_pylist()
     assert len(set(names)) == len(names)
