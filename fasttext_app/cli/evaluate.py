@@ -50,8 +50,8 @@ def evaluate(
 ) -> None:
     """Score a model on labeled data: accuracy, F1, P@k, confusions, calibration.
 
-    --json adds what the tables leave out: every label, the whole confusion matrix and the
-    reliability bins.
+    --json adds what the tables leave out: every label, the whole confusion
+    matrix and the reliability bins.
     """
     from fasttext_app.cli.render.evaluation import show_reliability, show_scores
     from fasttext_app.inference.load import load_classifier

@@ -21,14 +21,14 @@ _format = Option(
 
 def export(
     model: ModelArgument,
-    file: Annotated[Path, Argument(help="File to write.")],
+    file: Annotated[Path, Argument(metavar="FILE", help="File to write.")],
     form: Annotated[str | None, _format] = None,
     seed: Annotated[int, Option(help="Random seed of the codes of an .ftz file.")] = 0,
 ) -> None:
     """Export a model to a fastText file with the same labels and probabilities.
 
-    A model that fastText cannot represent is refused; `train --config fasttext` trains models that
-    it can.
+    A model that fastText cannot represent is refused; `train --config fasttext`
+    trains models that it can.
     """
     from fasttext_app.errors import ArtifactError
     from fasttext_app.fasttext.convert import to_fasttext

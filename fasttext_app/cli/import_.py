@@ -13,7 +13,7 @@ _label = Option(metavar="PREFIX", help="Label prefix to remove.", show_default="
 
 
 def import_(
-    file: Annotated[Path, Argument(help="A fastText .bin or .ftz file.")],
+    file: Annotated[Path, Argument(metavar="FILE", help="A fastText .bin or .ftz file.")],
     output: Annotated[Path, Option(help="Model directory.")],
     label: Annotated[str | None, _label] = None,
     dequantize: Annotated[

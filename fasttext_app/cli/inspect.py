@@ -30,7 +30,8 @@ def inspect(
 ) -> None:
     """Show each stage from a text to its logits: tokens, table rows, the batch.
 
-    With --without-model, text settings come from --set (--set text.word_ngrams=2).
+    With --without-model, text settings come from --set (--set
+    text.word_ngrams=2).
     """
     from fasttext_app.cli.render.inspection import show_inspection
     from fasttext_app.config.loading import resolve

@@ -26,8 +26,12 @@ _data = partial(Option, "--data", metavar="SPEC")
 _input = partial(Option, "--input", help="File of texts (a column, or lines); '-': standard input.")
 _reading = partial(Option, rich_help_panel="Reading data")
 
-ModelArgument = Annotated[Path, Argument(help="Model directory, or a fastText .bin or .ftz file.")]
-TextsArgument = Annotated[list[str] | None, Argument(metavar="TEXT", show_default=False)]
+ModelArgument = Annotated[
+    Path, Argument(metavar="MODEL", help="Model directory, or a fastText .bin or .ftz file.")
+]
+TextsArgument = Annotated[
+    list[str] | None, Argument(metavar="TEXT", help="Texts; '-': lines of standard input.")
+]
 DataOption = Annotated[str | None, _data(help=SPEC_HELP)]
 ScoredDataOption = Annotated[
     str | None, _data(help="Labeled data, as for train.", show_default="the model's own data")

@@ -44,6 +44,7 @@ _top_k = Option(
 _threshold = Option(
     metavar="P|fitted", help="Leave out labels below this probability, or below their fitted one."
 )
+_label = Option(help="Output only the texts that reach --threshold for this label.")
 
 
 def predict(
@@ -54,7 +55,7 @@ def predict(
     form: Annotated[str | None, _format] = None,
     top_k: Annotated[int | None, _top_k] = None,
     threshold: Annotated[str | None, _threshold] = None,
-    label: Annotated[str | None, Option(help="Output only texts with this label.")] = None,
+    label: Annotated[str | None, _label] = None,
     text_column: TextColumnsOption = None,
     errors: ErrorsOption = None,
     settings: SetOption = None,
@@ -63,8 +64,9 @@ def predict(
 ) -> None:
     """Predict the labels of texts from arguments, standard input or a file.
 
-    Every text gets one row of output, in order, even an empty text. With --label, only the texts
-    whose probability of that label reaches --threshold get one.
+    Every text gets one row of output, in order, even an empty text. With
+    --label, only the texts whose probability of that label reaches --threshold
+    get one.
     """
     from fasttext_app.core.jit import PLAIN_BYTES
     from fasttext_app.inference.load import load_classifier

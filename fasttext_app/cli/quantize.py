@@ -43,7 +43,9 @@ def quantize(
     output: Annotated[Path, Option(help="Directory of the smaller model.")],
     cutoff: Annotated[int, _cutoff] = 0,
     product: Annotated[bool, _product] = False,
-    dsub: Annotated[int | None, Option(min=1, help="Numbers per code.", show_default="2")] = None,
+    dsub: Annotated[
+        int | None, Option(min=1, help="Dimensions per code.", show_default="2")
+    ] = None,
     qnorm: Annotated[bool, Option("--qnorm", help="Quantize row norms separately.")] = False,
     qout: Annotated[bool, _qout] = False,
     retrain: Annotated[str | None, _retrain] = None,
@@ -64,7 +66,8 @@ def quantize(
 ) -> None:
     """Shrink a model: store its embedding table as 8-bit numbers or product codes.
 
-    Shows the size and, where there is data to score, the accuracy before and after.
+    Shows the size and, where there is data to score, the accuracy before and
+    after.
     """
     from fasttext_app.cli.render import console
     from fasttext_app.cli.render.model import show_quantized

@@ -73,7 +73,8 @@ def train(
 ) -> None:
     """Train a classifier and save it as a model directory.
 
-    Settings come from --config, then --set, then the other options; later ones win.
+    Settings come from --config, then --set, then the other options; later ones
+    win.
     """
     from fasttext_app.config.loading import flat_layer, load_config_file, parse_assignments, resolve
     from fasttext_app.training.run_manifest import settings_of_model

@@ -91,8 +91,9 @@ def tune(
 ) -> None:
     """Search for the settings that score best on the validation rows.
 
-    The search ends after --time or --trials; the same command continues it. The first trial is the
-    base: the settings of --config, --set and the other options.
+    The search ends after --time or --trials; the same command continues it. The
+    first trial is the base: the settings of --config, --set and the other
+    options.
     """
     from fasttext_app.config.loading import flat_layer, load_config_file, parse_assignments, resolve
     from fasttext_app.model.directory import check_target
