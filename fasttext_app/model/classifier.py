@@ -53,11 +53,10 @@ class AdaptiveSoftmax(nn.AdaptiveLogSoftmaxWithLoss):
         """C."""
         return self.n_classes
 
-    def loss(self, bags: Tensor, places: Tensor, weights: Tensor | None = None) -> Tensor:
-        """Return the mean loss of bags [B, D] whose classes are in these places, [B]."""
-        found = super().forward(bags, places)
-        mean: Tensor = found.loss if weights is None else -(found.output * weights).mean()
-        return mean
+    def losses(self, bags: Tensor, ranks: Tensor) -> Tensor:
+        """Return the loss of each bag, [B], given the frequency ranks of the right classes, [B]."""
+        log_probabilities: Tensor = super().forward(bags, ranks).output
+        return -log_probabilities
 
     def forward(self, bags: Tensor) -> Tensor:  # type: ignore[override]  # as a linear layer does
         """Return the outputs of bags, [B, C]."""

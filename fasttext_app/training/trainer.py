@@ -29,7 +29,7 @@ from fasttext_app.training.events import (
     TrainOutcome,
 )
 from fasttext_app.training.loader import epoch
-from fasttext_app.training.losses import build_loss, is_plain
+from fasttext_app.training.losses import build_loss
 from fasttext_app.training.optim.build import build_step
 from fasttext_app.training.optim.schedules import lr_factor
 from fasttext_app.training.token_dropout import TokenDropout
@@ -101,7 +101,7 @@ class Trainer:
         self._validator = Validator(config, labels, label_sets)
         self._loss_generator = torch.Generator().manual_seed(config.trainer.seed)
         loss = build_loss(config, labels.counts, label_sets, self._loss_generator)
-        self._step = build_step(model, config, loss, plain=is_plain(config, label_sets))
+        self._step = build_step(model, config, loss)
         self._order_generator = torch.Generator().manual_seed(config.trainer.seed)
         self._epoch_order = self._order_generator.get_state()  # at the start of the epoch
         self._progress, self._outcome = _Progress(), TrainOutcome()

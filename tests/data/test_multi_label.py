@@ -30,7 +30,7 @@ from fasttext_app.model.metrics import (
     multi_label_scores,
     ranking_precision,
 )
-from fasttext_app.training.losses import build_loss, of_sets
+from fasttext_app.training.losses import build_loss
 from fasttext_app.training.prepare import prepare
 
 WORDS = {"sport": ["goal", "match"], "money": ["bank", "stock"], "tech": ["chip", "code"]}
@@ -127,7 +127,9 @@ def test_the_loss_of_sets_is_binary_cross_entropy_against_their_flags(sets):
     wanted = torch.zeros(len(sets), 4)
     for row, classes in enumerate(sets):
         wanted[row, classes] = 1
-    loss = of_sets(Ragged.from_lists(sets))(linear, bags, torch.arange(len(sets)))
+    config = resolve({"data": {"label_separator": ","}, "model": {"loss": "ova"}})
+    loss = build_loss(config, [1] * 4, Ragged.from_lists(sets))
+    loss = loss(linear, bags, torch.arange(len(sets)))
     expected = functional.binary_cross_entropy_with_logits(linear(bags), wanted, reduction="sum")
     torch.testing.assert_close(loss, expected / len(sets))
 

@@ -32,7 +32,7 @@ from fasttext_app.model.classifier import FastTextClassifier
 from fasttext_app.training.batch import Grouping, collate
 from fasttext_app.training.dataset import EncodedDataset
 from fasttext_app.training.loader import epoch
-from fasttext_app.training.losses import build_loss, is_plain
+from fasttext_app.training.losses import build_loss
 from fasttext_app.training.optim.cuda_batches import cut_epoch
 from fasttext_app.training.prepare import prepare, prepare_source
 from fasttext_app.training.trainer import Trainer
@@ -426,7 +426,10 @@ def test_a_dataset_of_the_hub_s_form_may_have_weights(tmp_path):
 
 @pytest.mark.parametrize("name", ["focal_gamma", "bag_dropout"])
 def test_a_kernel_of_the_plain_loss_is_not_asked_for_another_loss(name):
-    assert is_plain(resolve({}), None)
-    assert is_plain(resolve({"trainer": {"token_dropout": 0.5, "label_smoothing": 0.5}}), None)
-    assert not is_plain(resolve({"trainer": {name: 0.5}}), None)
-    assert not is_plain(resolve({}), Ragged.from_lists([[0]]))
+    def is_plain(sets=None, **trainer):
+        return build_loss(resolve({"trainer": trainer}), [1, 1], sets).plain
+
+    assert is_plain()
+    assert is_plain(token_dropout=0.5, label_smoothing=0.5)
+    assert not is_plain(**{name: 0.5})
+    assert not is_plain(Ragged.from_lists([[0]]))

@@ -24,7 +24,7 @@ from fasttext_app.training.events import (
     TrainEnd,
     TrainOutcome,
 )
-from fasttext_app.training.losses import LOSSES
+from fasttext_app.training.losses import OF_LOGITS
 from fasttext_app.training.trainer import Trainer
 from fasttext_app.training.validation import Validator
 
@@ -139,7 +139,7 @@ def test_training_is_what_a_plain_loop_does(loss):
         for rows in torch.randperm(40, generator=order).split(16):
             batch = data.gather(rows)
             expected.zero_grad()
-            LOSSES[loss](expected(batch.indices, batch.offsets), batch.labels).backward()
+            OF_LOGITS[loss](expected(batch.indices, batch.offsets), batch.labels).mean().backward()
             rate = 0.5 * next(factors)
             for parameter in expected.parameters():
                 parameter.data -= rate * parameter.grad.to_dense()

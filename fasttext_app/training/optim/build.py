@@ -13,16 +13,13 @@ from fasttext_app.training.optim.step import Step
 from fasttext_app.training.optim.torch_step import TorchStep
 
 
-def build_step(
-    model: FastTextClassifier, config: Config, loss: Loss, *, plain: bool = True
-) -> Step:
+def build_step(model: FastTextClassifier, config: Config, loss: Loss) -> Step:
     """Return the step that ``optimizer.implementation`` asks for, on the model's device.
 
     Args:
         model: on the device where it is trained.
         config: the run's settings.
-        loss: maps the layer on top, bags, labels and text weights to the mean loss.
-        plain: whether a CUDA kernel can compute the loss; see ``losses.is_plain``.
+        loss: the loss of a batch.
 
     Raises:
         MissingDependencyError: a fused step is asked for on CUDA, and Triton is not installed.
@@ -33,7 +30,7 @@ def build_step(
     if not model.embedding.weight.is_cuda:
         return CpuStep(model, config, loss)
     try:
-        return CudaStep(model, config, loss, plain=plain)
+        return CudaStep(model, config, loss)
     except ImportError as error:
         if implementation == "auto":
             return TorchStep(model, config, loss)

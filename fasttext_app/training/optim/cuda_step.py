@@ -77,28 +77,18 @@ class CudaParameter(Parameter):
 class CudaStep(FusedStep[CudaParameter]):
     """Updates the parameters of a model on a GPU, which must be the current device.
 
-    Args:
-        model: see :class:`FusedStep`; so are ``config`` and ``loss``.
-        config: see ``model``.
-        loss: see ``model``.
-        plain: whether the loss is ``model.loss`` of one label for each text, with label smoothing
-            at most: what ``bag_gradients`` computes.
-
     Raises:
         ImportError: Triton is not installed.
     """
 
-    def __init__(
-        self, model: FastTextClassifier, config: Config, loss: Loss, *, plain: bool = True
-    ) -> None:
+    def __init__(self, model: FastTextClassifier, config: Config, loss: Loss) -> None:
         from fasttext_app.training.optim import triton_kernels
 
         super().__init__(model, config, loss, CudaParameter)
         self._kernels = triton_kernels
         embedding, linear = model.embedding, model.linear
         self.in_one_pass = (
-            plain
-            and config.model.loss in ("softmax", "ova")
+            loss.plain
             and embedding.mode != "max"
             and embedding.max_norm is None
             and _power_of_two(linear.out_features) * _power_of_two(linear.in_features)

@@ -19,7 +19,7 @@ class Step(ABC):
     Args:
         model: on the device where it is trained.
         config: the run's settings.
-        loss: maps the layer on top, bags, labels and text weights to the mean loss.
+        loss: the loss of a batch.
     """
 
     grouping: Grouping | None = None

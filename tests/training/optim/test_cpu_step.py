@@ -20,7 +20,6 @@ from fasttext_app.model.classifier import FastTextClassifier
 from fasttext_app.training.dataset import EncodedDataset
 from fasttext_app.training.optim.cpu_kernels import STEP_ROWS, load_kernels
 from fasttext_app.training.optim.cpu_step import CpuStep
-from fasttext_app.training.optim.rowwise_adagrad import RowwiseAdagrad
 from fasttext_app.training.optim.rules import OPTIMIZERS
 from fasttext_app.training.optim.torch_step import TorchStep
 from fasttext_app.training.trainer import Trainer
@@ -137,18 +136,6 @@ def test_auto_is_fused_where_it_can_be():
     config = make_config()
     model = FastTextClassifier.from_config(config.model, ROWS, CLASSES)
     assert isinstance(Trainer(model, config)._step, CpuStep)
-
-
-@pytest.mark.parametrize("sparse", [True, False])
-def test_rowwise_adagrad_on_a_worked_example(sparse):
-    table = torch.nn.Parameter(torch.zeros(3, 2))
-    optimizer = RowwiseAdagrad([table], lr=1.0)
-    dense = torch.tensor([[0.0, 0.0], [3.0, 4.0], [0.0, 0.0]])
-    table.grad = dense.to_sparse(1) if sparse else dense
-    optimizer.step()
-    root = (25 / 2) ** 0.5  # of the mean square
-    expected = [[0, 0], [-3 / root, -4 / root], [0, 0]]
-    torch.testing.assert_close(table.detach(), torch.tensor(expected))
 
 
 def test_the_code_of_a_step_is_loaded_before_the_first_one():
