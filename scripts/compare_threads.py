@@ -1,4 +1,4 @@
-"""Train with different numbers of threads, in processes and folders of their own; compare bytes.
+"""Train with different numbers of threads, each in a fresh process and folder; compare the models.
 
 python scripts/compare_threads.py [--threads 1 2 4] [--config NAME ...] [--data SPEC]
 """
@@ -14,19 +14,19 @@ from pathlib import Path
 
 
 def main() -> None:
-    """Train, and print the digest of each model file."""
+    """Train, and print the digest of each model's weights."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--config", nargs="+", default=["sample"])
     parser.add_argument("--data")
     options = parser.parse_args()
     data = ["--data", options.data] if options.data else []
-    differing = 0
+    differing_configs = 0
     for config in options.config:
         digests = []
         for threads in options.threads:
-            with tempfile.TemporaryDirectory() as place:
-                output = Path(place) / "model"
+            with tempfile.TemporaryDirectory() as temporary:
+                output = Path(temporary) / "model"
                 arguments = ["train", "--config", config, *data, "--device", "cpu"]
                 arguments += ["--threads", str(threads), "--output", str(output)]
                 command = [sys.executable, "-m", "fasttext_app", *arguments]
@@ -34,9 +34,9 @@ def main() -> None:
                 weights = (output / "model.safetensors").read_bytes()
             digests.append(hashlib.sha256(weights).hexdigest())
             print(f"{config}, {threads} threads  {digests[-1]}", flush=True)
-        differing += len(set(digests)) > 1
-    print("all equal" if not differing else f"{differing} configs give other bytes")
-    sys.exit(differing > 0)
+        differing_configs += len(set(digests)) > 1
+    print("all equal" if not differing_configs else f"{differing_configs} configs differ")
+    sys.exit(differing_configs > 0)
 
 
 if __name__ == "__main__":
