@@ -78,7 +78,7 @@ def from_fasttext(
         raise ArtifactError(f"{source}: has a weight that is not finite")
     return Artifact(
         config=config,
-        vocabulary=_vocabulary(dictionary),
+        vocabulary=vocabulary_of(dictionary),
         labels=Labels(names, tuple(dictionary.label_counts.tolist())),
         tensors=tensors,
         data={
@@ -158,7 +158,8 @@ def input_table(file: FastTextFile, *, hashed: bool) -> tuple[Array | Coded, I32
     return _take_rows(table, np.concatenate((np.arange(words), words + rows))), buckets.copy()
 
 
-def _vocabulary(dictionary: Dictionary) -> Vocabulary:
+def vocabulary_of(dictionary: Dictionary) -> Vocabulary:
+    """Return the words of a dictionary with their counts."""
     return Vocabulary(strings_from_bytes(dictionary.words), dictionary.word_counts)
 
 

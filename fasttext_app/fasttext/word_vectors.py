@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from fasttext_app.core.arrays import F32, Array
-from fasttext_app.core.arrow import python_strings, strings_from_bytes
+from fasttext_app.core.arrow import python_strings
 from fasttext_app.core.atomic_file import atomic_file
 from fasttext_app.data.pretrained_vectors import PretrainedVectors
 from fasttext_app.errors import ArtifactError, DataError
-from fasttext_app.fasttext.convert import input_table, label_prefix
+from fasttext_app.fasttext.convert import input_table, label_prefix, vocabulary_of
 from fasttext_app.fasttext.file_format import FastTextFile, read_file
 from fasttext_app.model.artifact import Artifact
 from fasttext_app.model.product_quantizer import Coded, dense
@@ -130,12 +130,12 @@ def classifier_vectors(encoder: TextEncoder, artifact: Artifact) -> WordVectors:
 
 def file_vectors(file: FastTextFile) -> WordVectors:
     """Return the vectors of a fastText file of word vectors."""
-    args, dictionary = file.args, file.dictionary
+    args = file.args
     maxn = args.maxn if args.maxn >= max(args.minn, 1) else 0
     table, buckets = input_table(file, hashed=maxn > 0)
     encoder = TextEncoder(
         load_tokenizer("fasttext"),
-        Vocabulary(strings_from_bytes(dictionary.words), dictionary.word_counts),
+        vocabulary_of(file.dictionary),
         minn=args.minn if maxn else 0,
         maxn=maxn,
         bucket=args.bucket if maxn else 0,

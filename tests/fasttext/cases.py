@@ -1,4 +1,4 @@
-"""The kinds of models that the original trains for the tests that compare with it."""
+"""Options of the models that the original trains for comparison."""
 
 from __future__ import annotations
 
