@@ -35,7 +35,7 @@ class FastText(Words):
 
     Args:
         classifier: the classifier; None: the model holds word vectors only.
-        vectors: the word vectors; None: those of the classifier.
+        vectors: the word vectors; None: the classifier's.
     """
 
     def __init__(
@@ -259,7 +259,7 @@ class FastText(Words):
         """Put the table into product codes, in place.
 
         As in the original, ``retrain`` has no effect unless ``cutoff`` removes rows. ``epoch`` and
-        ``lr`` default to those of the training; a file only stores the epochs.
+        ``lr`` default to the values of training; a file only stores the epochs.
 
         Raises:
             ValueError: ``retrain`` needs ``input``.

@@ -215,7 +215,7 @@ def sgd_settings(lr: float, epochs: int) -> dict[str, dict[str, Any]]:
 
 
 def name_options(message: str, dash: str = "") -> str:
-    """Replace the names of settings in a message with those of the options.
+    """Replace the names of settings in a message with the names of the options.
 
     >>> name_options("model.dim: must be greater than 0", "-")
     '-dim: must be greater than 0'
