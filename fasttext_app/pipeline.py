@@ -37,7 +37,7 @@ from fasttext_app.inference.calibrate import calibrate_artifact, linear_outputs
 from fasttext_app.inference.classifier import TextClassifier
 from fasttext_app.inference.forward import CpuForward
 from fasttext_app.model.artifact import Artifact
-from fasttext_app.model.quantize import check_whole
+from fasttext_app.model.quantize import check_not_quantized
 from fasttext_app.model.train_warnings import NotCalibrated, TrainWarning
 from fasttext_app.training.checkpoints import CheckpointRef
 from fasttext_app.training.data_statistics import DataStatistics
@@ -164,7 +164,7 @@ def retrain(
         TrainingError: no row has a label that the model knows, or the loss diverged.
         KeyboardInterrupt: Ctrl-C.
     """
-    check_whole(artifact)
+    check_not_quantized(artifact)
     model_settings, settings = artifact.config.model_dump(), settings or {}
     config = resolve(model_settings, WITHOUT_VALIDATION, settings)
     if config.model.freeze_pretrained:

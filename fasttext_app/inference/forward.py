@@ -1,7 +1,8 @@
-"""From bags of row ids to logits and probabilities: in NumPy, in compiled code, or by torch.
+"""The forward pass, from bags of row ids to logits: in NumPy, in compiled code, or with torch.
 
-Shapes: **B** texts, **N** ids, **V** table rows, **D** embedding dim, **C** classes. The first two
-need no torch and are held equal to it by tests.
+Only the last one needs torch; tests hold the other two equal to it.
+
+Shapes: **B** texts, **N** ids, **V** table rows, **D** embedding dim, **C** classes.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ class CpuForward:
         )
 
     def _aligned_table(self) -> Array:
-        """Return the table in memory, its rows no more cache lines apart than they need be."""
+        """Return a copy of the table in memory that starts at a cache line."""
         with self._lock:
             if self._aligned is None:
                 table = dense(self._table)
@@ -136,7 +137,7 @@ def bag_vectors(
 
 
 def table_rows(table: Array | Coded, rows: Array | slice, scale: F32 | None = None) -> F32:
-    """Return some rows of a table as 32-bit floats, [rows, D], whatever it is made of."""
+    """Return some rows of a table as 32-bit floats, [rows, D], from floats, integers or codes."""
     if isinstance(table, np.ndarray) and isinstance(rows, np.ndarray):
         found = table.take(rows, axis=0).astype(np.float32, copy=False)  # faster than an index
     else:
@@ -147,19 +148,19 @@ def table_rows(table: Array | Coded, rows: Array | slice, scale: F32 | None = No
 
 
 def forward_on(artifact: Artifact, device: str) -> Callable[[Ragged], F32]:
-    """Return the forward pass for a device, ``cpu`` or one of torch's.
+    """Return the forward pass for a device: ``cpu``, or a device of torch.
 
     Raises:
-        DeviceError: the device is not there.
+        DeviceError: the device is not available.
     """
     return CpuForward(artifact) if device == "cpu" else torch_forward(artifact, device)
 
 
 def torch_forward(artifact: Artifact, device_name: str) -> Callable[[Ragged], F32]:
-    """Return the same forward pass on a torch device.
+    """Return the forward pass on a device of torch.
 
     Raises:
-        DeviceError: the device is not there.
+        DeviceError: the device is not available.
     """
     import torch
 

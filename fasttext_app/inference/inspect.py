@@ -1,4 +1,4 @@
-"""What each stage makes of a few texts: the data behind ``inspect``, and behind the docs."""
+"""Inspection: the result of each stage for a few texts, and the settings of a model."""
 
 from __future__ import annotations
 
@@ -17,31 +17,30 @@ from fasttext_app.text.features import WORD, text_features
 from fasttext_app.text.tokenizers import load_tokenizer
 from fasttext_app.text.vocabulary import Vocabulary
 
-IN_A_FILE = {
+FASTTEXT_SETTINGS = {
     "data": ("label_prefix", "label_separator"),
     "text": ("tokenizer", "min_count", "word_ngrams", "minn", "maxn", "bucket", "prune"),
     "model": ("dim", "mode", "loss", "negatives", "probabilities", "bias"),
     "trainer": ("epochs",),
 }
-"""The settings that a fastText file tells; the others are defaults, and tell nothing of it."""
+"""Settings that a fastText file determines; the others are defaults and say nothing about it."""
 
 
 @dataclass(frozen=True)
 class TextStages:
-    """One text on its way: tokens, the row of each, and the rows of its n-grams."""
+    """One text with its tokens and n-grams, and their rows of the table."""
 
     text: str
     tokens: list[str]
     word_rows: list[int | None]
-    """The table row of each token; None for a word outside the vocabulary."""
+    """Row of each token; None for a word outside the vocabulary."""
     ngrams: list[tuple[str, int | None]]
-    """Character n-grams, then word n-grams, with their rows; None for one whose hash bucket has no
-    row."""
+    """Character n-grams, then word n-grams, with their rows; None if the hash bucket has no row."""
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """All texts, and the flat arrays that they become together."""
+    """All texts, and the flat arrays of the whole batch."""
 
     texts: list[TextStages]
     bags: Ragged
@@ -53,7 +52,7 @@ class Inspection:
 
 
 def origin(artifact: Artifact) -> dict[str, object]:
-    """Say where a model comes from: its training here, or its fastText file."""
+    """Return the origin of a model for display: its training run, or its fastText file."""
     data = artifact.data
     if not artifact.imported:
         rows = f" ({data['train_rows']:,} rows)" if "train_rows" in data else ""
@@ -68,18 +67,18 @@ def origin(artifact: Artifact) -> dict[str, object]:
 
 
 def known_settings(artifact: Artifact) -> dict[str, dict[str, Any]]:
-    """Return the settings of a model by section; of an imported one, those that its file tells."""
+    """Return the settings of a model by section; for an import, those its file determines."""
     sections: dict[str, dict[str, Any]] = artifact.config.model_dump(mode="json")
     if not artifact.imported:
         return sections
     return {
         section: {name: sections[section][name] for name in names}
-        for section, names in IN_A_FILE.items()
+        for section, names in FASTTEXT_SETTINGS.items()
     }
 
 
 def standalone_encoder(config: Config, texts: Sequence[str]) -> TextEncoder:
-    """Return an encoder whose vocabulary is that of the texts themselves (no model needed)."""
+    """Return an encoder with a vocabulary built from the texts themselves; it needs no model."""
     text = config.text
     tokenizer = load_tokenizer(text.tokenizer)
     vocabulary = Vocabulary.build(map(tokenizer, as_chunks(texts)), text.min_count, text.max_size)
@@ -89,7 +88,7 @@ def standalone_encoder(config: Config, texts: Sequence[str]) -> TextEncoder:
 def inspect_texts(
     texts: Sequence[str], encoder: TextEncoder, model: Predictor | None = None
 ) -> Inspection:
-    """Show every stage for these texts; with a model, its logits and probabilities too."""
+    """Return every stage for these texts; with a model, also its logits and probabilities."""
     tokens = encoder.tokenizer.split(list(texts))
     stages = [_stages(text, words, encoder) for text, words in zip(texts, tokens, strict=True)]
     bags = encoder.encode(texts)

@@ -1,4 +1,4 @@
-"""Where predictions go: one row out for every text in, in five formats.
+"""Writers of predictions: one row out for every text in, in five formats.
 
 ============  ================================================================================
 ``text``      ``label probability[, ...]``, a tab, the text on one line; for reading
@@ -44,11 +44,11 @@ Rows = Iterable[tuple[str, list[str], list[float]]]
 
 
 def format_for(output: Path | None, chosen: str | None) -> str:
-    """Return the format to write: the chosen one, else what the file's name tells, else text.
+    """Return the format to write: the chosen one, else that of the file name, else text.
 
     Raises:
-        DataError: Parquet was chosen without a file to write it to, or the name tells a format that
-            is not written.
+        DataError: Parquet has no file to be written to, or the format of the file name is not
+            supported.
     """
     if chosen is None and output is not None and output.suffix.lower() in UNWRITTEN_SUFFIXES:
         raise DataError(f"{output}: no format is written under {output.suffix}; pass --format")
@@ -63,19 +63,19 @@ def write_predictions(
 ) -> int:
     """Write predictions to a file, or to standard output; return the number of rows.
 
-    A file appears under its name only when it is whole.
+    A file appears under its name only when it is complete.
 
     Args:
-        batches: of the columns of ``predictor.PREDICTIONS``.
-        output: the file.
+        batches: batches with the columns of ``PREDICTIONS``.
+        output: the file; None: standard output.
         form: one of ``FORMATS``.
-        top_k: the most labels that a row has.
+        top_k: the largest number of labels in a row.
 
     Raises:
         DataError: the file cannot be written.
     """
     if form == "parquet":
-        assert output is not None, "format_for saw to it"
+        assert output is not None, "format_for() checks it"
         with atomic_file(output, DataError) as partial:
             return _write_parquet(batches, partial)
     with text_output(output) as file:
@@ -84,7 +84,7 @@ def write_predictions(
 
 @contextmanager
 def text_output(output: Path | None) -> Iterator[IO[str]]:
-    """Open standard output, or a file that appears under its name only when it is whole.
+    """Open standard output, or a file that appears under its name only when it is complete.
 
     Raises:
         DataError: it cannot be written.
@@ -119,7 +119,7 @@ def _write_text(batches: Iterable[pa.RecordBatch], file: IO[str], form: str, top
 
 
 def _rows(batch: pa.RecordBatch) -> Rows:
-    """Make Python values of a batch; list by list, Arrow takes far longer."""
+    """Return a batch as Python values; converting list by list is far slower in Arrow."""
     texts, labels, values = batch.columns
     offsets = to_numpy(labels.offsets).tolist()
     names = labels.values.to_pylist()
@@ -155,7 +155,7 @@ def _csv_header(top_k: int) -> str:
 
 def _csv_lines(rows: Rows, top_k: int) -> str:
     lines: list[str] = []
-    # The terminator of RFC 4180, cut off again: Python 3.11 quotes "\r" only where it is in that.
+    # Python 3.11 quotes "\r" only if the line terminator has it, so that is cut off again.
     writer = csv.writer(SimpleNamespace(write=lines.append), lineterminator="\r\n")
     for text, labels, values in rows:
         row: list[Any] = [text]

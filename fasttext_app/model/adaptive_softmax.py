@@ -1,13 +1,13 @@
-"""The adaptive softmax: few outputs for frequent classes, and clusters of the rare ones behind it.
+"""The adaptive softmax: a small head for frequent classes, and clusters of rare ones behind it.
 
-Classes go by their counts, the most frequent first; the number of a class in that order is its
-*place*. Cutoffs part the places. Those before the first are outputs of the **head**, a linear
-layer. Each stretch after a cutoff is a **cluster**: one more output of the head stands for all of
-it, and a **tail** tells its classes apart, in fewer dimensions the rarer they are. The
-log-probability of a class in a cluster is that of the cluster plus its own within it.
+Classes are ranked by their counts, the most frequent first. Those before the first cutoff are
+outputs of the **head**, a linear layer. Those from one cutoff to the next are a **cluster**: one
+more output of the head stands for all of it, and a **tail** tells its classes apart, in fewer
+dimensions the rarer they are. The log-probability of a class in a cluster is that of the cluster
+plus its own within the cluster.
 
-This is torch's ``nn.AdaptiveLogSoftmaxWithLoss``, and the tensors have the names that they have
-there. Source: Grave et al. (2017), "Efficient softmax approximation for GPUs".
+This is torch's ``nn.AdaptiveLogSoftmaxWithLoss``, with its names of tensors. Source: Grave et al.
+(2017), "Efficient softmax approximation for GPUs".
 
 Shapes: **B** texts, **D** embedding dim, **C** classes, **K** clusters.
 """
@@ -25,11 +25,11 @@ from fasttext_app.core.matmul import matmul
 from fasttext_app.errors import TrainingError
 
 SHARES = 0.75, 0.95
-"""Of the training rows, how many have their class before the cutoffs that are chosen."""
+"""The fractions of the training rows whose classes come before each chosen cutoff."""
 
 
 def frequency_rank(counts: Sequence[int]) -> I64:
-    """Return the place of each class, [C]; equal counts go by class.
+    """Return the rank of each class by its count, [C]; the lower class wins a tie.
 
     >>> frequency_rank([5, 1, 9, 5]).tolist()
     [1, 3, 0, 2]
@@ -39,10 +39,10 @@ def frequency_rank(counts: Sequence[int]) -> I64:
 
 
 def with_cutoffs(config: Config, counts: Sequence[int]) -> Config:
-    """Return the configuration with the cutoffs of its adaptive softmax, if it has one.
+    """Return the configuration with cutoffs, chosen by counts if the loss needs and lacks them.
 
     Raises:
-        TrainingError: those that it names do not fit as many classes as were counted.
+        TrainingError: the configured cutoffs do not fit the number of classes.
     """
     model = config.model
     if model.loss != "adaptive":
@@ -60,22 +60,22 @@ def with_cutoffs(config: Config, counts: Sequence[int]) -> Config:
 
 
 def choose_cutoffs(counts: Sequence[int], dim: int, div_value: float) -> tuple[int, ...]:
-    """Return cutoffs that leave the rows of :data:`SHARES` before them.
+    """Return cutoffs with the fractions :data:`SHARES` of the training rows before them.
 
-    So the classes of most rows keep all D dimensions, and yet are few where counts are uneven.
+    The classes of most rows keep all D dimensions, and are few if the counts are uneven.
 
     Args:
-        counts: how often each class was seen, [C]; C is at least 2.
+        counts: training rows of each class, [C]; C is at least 2.
         dim: D.
-        div_value: see :func:`tensor_shapes`; a cluster without a dimension left is not made.
+        div_value: see :func:`tensor_shapes`; clusters without a dimension left are not made.
 
-    >>> choose_cutoffs([2**20 // (place + 1) for place in range(20_000)], 48, 4.0)
+    >>> choose_cutoffs([2**20 // (rank + 1) for rank in range(20_000)], 48, 4.0)
     (1446, 11802)
     """
-    seen = np.cumsum(np.sort(counts)[::-1])
-    places = np.searchsorted(seen, np.multiply(SHARES, seen[-1])) + 1
+    rows = np.cumsum(np.sort(counts)[::-1])
+    cutoffs = np.searchsorted(rows, np.multiply(SHARES, rows[-1])) + 1
     clusters = [k for k in range(len(SHARES)) if _width(dim, div_value, k)]
-    return tuple(sorted({min(int(places[k]), len(counts) - 1) for k in clusters}))
+    return tuple(sorted({min(int(cutoffs[k]), len(counts) - 1) for k in clusters}))
 
 
 def tensor_shapes(
@@ -86,7 +86,7 @@ def tensor_shapes(
     Args:
         dim: D.
         classes: C.
-        cutoffs: the first place of each cluster, [K].
+        cutoffs: the first rank of each cluster, [K].
         div_value: the tail of cluster k, from 1, has D / div_value^k dimensions, rounded down.
 
     >>> tensor_shapes(8, 100, [10, 40], 2.0)
@@ -96,32 +96,32 @@ def tensor_shapes(
     """
     outputs = cutoffs[0] + len(cutoffs)
     shapes: dict[str, tuple[int, ...]] = {"head.weight": (outputs, dim), "head.bias": (outputs,)}
-    for number, (begin, end) in enumerate(pairwise((*cutoffs, classes))):
-        width = _width(dim, div_value, number)
-        shapes[f"tail.{number}.0.weight"] = width, dim
-        shapes[f"tail.{number}.1.weight"] = end - begin, width
+    for cluster, (begin, end) in enumerate(pairwise((*cutoffs, classes))):
+        width = _width(dim, div_value, cluster)
+        shapes[f"tail.{cluster}.0.weight"] = width, dim
+        shapes[f"tail.{cluster}.1.weight"] = end - begin, width
     return shapes
 
 
-def _width(dim: int, div_value: float, number: int) -> int:
-    return int(dim // div_value ** (number + 1))
+def _width(dim: int, div_value: float, cluster: int) -> int:
+    return int(dim // div_value ** (cluster + 1))
 
 
 def log_probabilities(vectors: F32, tensors: Mapping[str, Array]) -> F32:
-    """Return the log-probability of the class in each place, [B, C].
+    """Return the log-probabilities of the classes in the order of their ranks, [B, C].
 
     Args:
-        vectors: of texts, [B, D].
-        tensors: those of :func:`tensor_shapes`; others are not read.
+        vectors: vectors of texts, [B, D].
+        tensors: the tensors of :func:`tensor_shapes`; others are not read.
     """
     head = _log_softmax(_linear(vectors, tensors["head.weight"]) + tensors["head.bias"])
     clusters = sum(name.startswith("tail.") for name in tensors) // 2
     frequent = head.shape[1] - clusters
     parts = [head[:, :frequent]]
-    for number in range(clusters):
-        down, up = (tensors[f"tail.{number}.{step}.weight"] for step in (0, 1))
+    for cluster in range(clusters):
+        down, up = (tensors[f"tail.{cluster}.{step}.weight"] for step in (0, 1))
         within = _log_softmax(_linear(_linear(vectors, down), up))
-        within += head[:, frequent + number, None]
+        within += head[:, frequent + cluster, None]
         parts.append(within)
     return np.concatenate(parts, axis=1)
 

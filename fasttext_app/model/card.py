@@ -1,4 +1,4 @@
-"""The model card: what a model is, what it was trained on, how well it did."""
+"""The model card: what a model is, what it was trained on, and its validation metrics."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ if TYPE_CHECKING:
 
 
 def model_card(artifact: Artifact, manifest: str) -> str:
-    """Write the model card, in Markdown, for a folder whose checksums are in ``manifest``."""
+    """Return the model card in Markdown.
+
+    Args:
+        artifact: the model.
+        manifest: name of the file with the checksums.
+    """
     text, model = artifact.config.text, artifact.config.model
     table, words = artifact.table, len(artifact.vocabulary)
     labels = "\n".join(
@@ -22,7 +27,7 @@ def model_card(artifact: Artifact, manifest: str) -> str:
     origin = artifact.data.get("source", "texts given in Python")
     if "train_rows" in artifact.data:
         origin += f", {artifact.data['train_rows']:,} rows"
-    figures = "\n".join(
+    metrics = "\n".join(
         f"- {name.replace('_', ' ')}: {value:.4f}"
         if isinstance(value, float)
         else f"- {name}: {value}"
@@ -30,20 +35,20 @@ def model_card(artifact: Artifact, manifest: str) -> str:
     )
     fitted = "".join(f"\n- {name}: {line}" for name, line in describe(artifact.calibration).items())
     from_where = "imported from" if artifact.imported else "trained on"
-    made = "imported from a fastText file" if artifact.imported else "trained"
-    return f"""# Text classifier {made} with fasttext_app {__version__}
+    how = "imported from a fastText file" if artifact.imported else "trained"
+    return f"""# Text classifier {how} with fasttext_app {__version__}
 
 A bag of embeddings ({model.mode}) of words, word n-grams up to {text.word_ngrams} and character
-n-grams {text.minn}-{text.maxn}, with an output layer on top (`{model.loss}`).
+n-grams {text.minn}-{text.maxn}, under an output layer (`{model.loss}`).
 
 - tokenizer: `{text.tokenizer}`
 - vocabulary: {words:,} words, {len(table) - words:,} rows of n-grams
 - table: {table.shape[0]:,} rows of {table.shape[1]} numbers ({table.nbytes / 1e6:,.1f} MB)
 - {from_where}: {origin}{fitted}
 
-## Measured on validation
+## Validation metrics
 
-{figures or "Not measured."}
+{metrics or "Not measured."}
 
 ## Labels
 
@@ -58,6 +63,6 @@ n-grams {text.minn}-{text.maxn}, with an output layer on top (`{model.loss}`).
     import fasttext_app as ft
     ft.load("THIS_FOLDER").predict("some text")
 
-Made for the languages and topics of its training data, and no surer outside them. The files are
-listed with their checksums in `{manifest}`; none of them holds code.
+The model knows the languages and topics of its training data; expect it to do worse on others. The
+files are listed with their checksums in `{manifest}`; none of them contains code.
 """

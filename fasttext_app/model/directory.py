@@ -1,21 +1,21 @@
-"""A trained model on disk: a folder of open files, written whole or not at all.
+"""The model directory: a trained model on disk, in open formats.
 
     manifest.json        format, format version, and the size and SHA-256 of every other file
     model.safetensors    table [V + bucket, D], weight [C, D], bias [C] (and idf [V + bucket]);
-                         for adaptive, head and tails in the place of weight and bias
+                         for adaptive, head and tails instead of weight and bias
     config.toml          the resolved configuration
-    vocabulary.parquet   columns word, count; the row number is the table row
-    labels.json          names and counts; the position is the class
-    metrics.json         how well it did on validation
-    history.json         what each epoch came to
-    data.json            what it was trained on
-    run.json             settings, data, versions and seed of the run, where training wrote it
-    calibration.json     only where calibrated: its temperature and thresholds, and their rows
+    vocabulary.parquet   columns word, count; row i is row i of the table
+    labels.json          names and counts; label i is class i
+    metrics.json         validation metrics of the best epoch
+    history.json         metrics, seconds and speed of each epoch
+    data.json            what the model was trained on
+    run.json             settings, data, versions and seed of the training run
+    calibration.json     only for a calibrated model: temperature, thresholds and their rows
     tokenizer.json       only for hf: tokenizers
-    README.md            the model card (not checksummed: edit it as you like)
+    README.md            the model card (not checksummed: edit it freely)
 
 Nothing in it is executable: no pickle, so a model from a stranger is safe to load. It is written
-whole or not at all; see ``core/checksummed_dir.py``.
+all at once and checked when it is read; see ``core/checksummed_dir.py``.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ CARD, CALIBRATION = "README.md", "calibration.json"
 DOCUMENTS = ("config.toml", "labels.json", "metrics.json", "history.json", "data.json")
 REQUIRED = ("model.safetensors", "vocabulary.parquet", *DOCUMENTS)
 
-OWN = {MANIFEST, CARD, CALIBRATION, CHECKPOINTS, "run.json", "tokenizer.json", *REQUIRED}
+MODEL_FILES = {MANIFEST, CARD, CALIBRATION, CHECKPOINTS, "run.json", "tokenizer.json", *REQUIRED}
 
 TENSOR_TYPES: dict[str, np.dtype[Any]] = {
     "F32": np.dtype("<f4"),
@@ -68,31 +68,29 @@ TENSOR_TYPES: dict[str, np.dtype[Any]] = {
     "U8": np.dtype("u1"),
 }
 
-MAPPED = ("table", "codes")
+MAPPED = ("table", "codes")  # tensors that stay in the file until their rows are read
 
 
 def check_target(path: str | Path, *, ends_run: bool = False) -> None:
-    """Refuse a place where a model could not be saved, before the work of training it.
+    """Raise if a model cannot be saved at a path, before the work of training it.
 
     Args:
-        path: the place.
-        ends_run: whether the checkpoints there are those that lead to the model, and may go.
+        path: the path.
+        ends_run: whether the checkpoints there belong to the run that saves the model.
 
     Raises:
-        ArtifactError: the place is a file, a folder with something else in it, or not writable.
-        CheckpointError: a run that did not end has its checkpoints there.
+        ArtifactError: the path is a file, a folder with other files, or not writable.
+        CheckpointError: the path has the checkpoints of an unfinished run.
     """
     if not ends_run:
         refuse_unfinished_run(path)
     target = Path(path).resolve()
     if target.exists() and not target.is_dir():
         raise ArtifactError(f"{path}: is a file; choose another --output")
-    found = {entry.name for entry in target.iterdir()} if target.is_dir() else set()
-    if found - {CHECKPOINTS} and MANIFEST not in found:
-        raise ArtifactError(
-            f"{path}: is a folder that holds something else; choose another --output"
-        )
-    others = sorted(found - OWN)
+    names = {entry.name for entry in target.iterdir()} if target.is_dir() else set()
+    if names - {CHECKPOINTS} and MANIFEST not in names:
+        raise ArtifactError(f"{path}: is a folder with other files; choose another --output")
+    others = sorted(names - MODEL_FILES)
     if others:
         raise ArtifactError(
             f"{path}: replacing the model would delete {others[0]}, which is not part of it; "
@@ -100,20 +98,20 @@ def check_target(path: str | Path, *, ends_run: bool = False) -> None:
         )
     existing = next(parent for parent in target.parents if parent.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise ArtifactError(f"{path}: {existing} is not a folder that can be written to")
+        raise ArtifactError(f"{path}: {existing} is not a writable folder")
 
 
 def save_artifact(artifact: Artifact, path: str | Path, *, ends_run: bool = False) -> None:
-    """Write a model directory; an earlier model in that place is replaced once this one is whole.
+    """Write a model directory; an earlier model there stays until this one is complete.
 
     Args:
         artifact: the model.
-        path: the place.
+        path: the path.
         ends_run: as for :func:`check_target`.
 
     Raises:
-        ArtifactError: the place cannot be used, or writing failed; an earlier model is untouched.
-        CheckpointError: a run that did not end has its checkpoints there.
+        ArtifactError: the path cannot be used, or writing failed; an earlier model is untouched.
+        CheckpointError: the path has the checkpoints of an unfinished run.
     """
     check_target(path, ends_run=ends_run)
     try:
@@ -126,7 +124,7 @@ def save_artifact(artifact: Artifact, path: str | Path, *, ends_run: bool = Fals
 
 
 def load_artifact(path: str | Path) -> Artifact:
-    """Read a model directory, after checking that it is whole and unchanged.
+    """Read a model directory after verifying that it is complete and unchanged.
 
     Raises:
         ArtifactError: it is missing, damaged, edited, or of a newer format.
@@ -163,14 +161,14 @@ def load_artifact(path: str | Path) -> Artifact:
 
 
 def weights_digest(path: str | Path) -> str:
-    """Return the SHA-256 of a model's weights, as its manifest has it."""
+    """Return the SHA-256 of a model's weights, from its manifest."""
     digest: str = read_json(Path(path) / MANIFEST)["files"]["model.safetensors"]["sha256"]
     return digest
 
 
 @contextmanager
 def _reading(folder: Path) -> Iterator[None]:
-    """Turn what a reader of a malformed file raises into one clear error."""
+    """Turn every error of reading a malformed file into an ArtifactError."""
     try:
         yield
     except (*UNREADABLE, pa.ArrowException) as error:
@@ -189,7 +187,9 @@ def _write_files(artifact: Artifact, folder: Path) -> None:
     vocabulary = {"word": artifact.vocabulary.words, "count": counts}
     pq.write_table(pa.table(vocabulary), folder / "vocabulary.parquet")
     (folder / "config.toml").write_text(dump_config(artifact.config), encoding="utf-8")
-    shutil.copymode(folder / "config.toml", folder / "model.safetensors")  # it was made 0600
+    shutil.copymode(
+        folder / "config.toml", folder / "model.safetensors"
+    )  # save_file() made it 0600
     labels = {"names": artifact.labels.names, "counts": artifact.labels.counts}
     documents = {
         "labels.json": labels,
@@ -246,7 +246,7 @@ Shapes = dict[str, tuple[tuple[int, ...], str]]
 
 
 def _table_shapes(tensors: Tensors, rows: int, dim: int) -> Shapes:
-    """Return what the table is made of: numbers, numbers with scales, or codes."""
+    """Return the tensors of the table: floats, integers with scales, or product codes."""
     if "codes" in tensors:
         return _coded_shapes(tensors, rows, dim)
     if "scale" not in tensors:
@@ -286,18 +286,18 @@ def _check_shapes(folder: Path, artifact: Artifact) -> None:
         expected["idf"] = ((rows,), "float32")
     if buckets is not None:
         expected["buckets"] = ((len(buckets),), "int32")
-    found = {name: (value.shape, str(value.dtype)) for name, value in artifact.tensors.items()}
-    if found != expected:
+    actual = {name: (value.shape, str(value.dtype)) for name, value in artifact.tensors.items()}
+    if actual != expected:
         raise ArtifactError(
-            f"{folder}: the tensors {found} do not fit the configuration, which needs {expected}"
+            f"{folder}: the tensors {actual} do not fit the configuration, which needs {expected}"
         )
     if buckets is not None and len(buckets):
         ascending = bool((np.diff(buckets) > 0).all())
         if not ascending or buckets[0] < 0 or buckets[-1] >= artifact.config.text.bucket_count:
             raise ArtifactError(
-                f"{folder}: the buckets are not ascending numbers of the hash space"
+                f"{folder}: the buckets are not in ascending order, or outside the hash space"
             )
     if len(artifact.labels.counts) != classes:
-        raise ArtifactError(f"{folder}/labels.json: has not one count for each name")
+        raise ArtifactError(f"{folder}/labels.json: does not have one count per name")
     if artifact.config.text.tokenizer.startswith("hf:") and artifact.tokenizer_asset is None:
         raise ArtifactError(f"{folder}: tokenizer.json is missing; copy the model again")

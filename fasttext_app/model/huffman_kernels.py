@@ -1,4 +1,4 @@
-"""The hierarchical softmax in compiled code; ``model/huffman.py`` does the same in NumPy."""
+"""The hierarchical softmax in compiled code; ``model/huffman.py`` has the same in NumPy."""
 
 from __future__ import annotations
 
@@ -10,27 +10,35 @@ from fasttext_app.core.jit import compiled
 
 @compiled
 def path_log_probs(to_left: F64, to_right: F64, left: I64, right: I64) -> F32:
-    """Add up the log-probabilities of the turns on the way to each class, [B, C].
+    """Sum the log-probabilities of the branches on the path to each class, [B, C].
 
     Args:
-        to_left: of a turn to the left at each node, [B, C - 1].
-        to_right: of one to the right.
-        left: where each node leads to: a class, or C + a node below it in number, [C - 1].
-        right: the same on its other side.
+        to_left: log-probability of branching left at each node, [B, C - 1].
+        to_right: log-probability of branching right at each node, [B, C - 1].
+        left: left child of each node: a class, or C + a node with a lower index, [C - 1].
+        right: right child of each node, [C - 1].
+
+    The root (node 1) leads to node 0 and class 0; node 0 leads to classes 2 and 1:
+
+    >>> to_left, to_right = np.log([[0.5, 0.2]]), np.log([[0.5, 0.8]])
+    >>> log_probs = path_log_probs(to_left, to_right, np.array([2, 3]), np.array([1, 0]))
+    >>> np.exp(log_probs).round(2).tolist()
+    [[0.8..., 0.1..., 0.1...]]
     """
     classes = len(left) + 1
     scores = np.empty((len(to_left), classes), np.float32)
-    above = np.zeros(max(classes - 1, 1))
+    node_scores = np.zeros(max(classes - 1, 1))  # the root keeps 0, the log of 1
     for text in range(len(to_left)):
-        scores[text, 0] = 0  # of a lone class
+        scores[text, 0] = 0  # for a tree of one class, which has no node
+        # From the root down: a parent always has a higher index than its children.
         for node in range(classes - 2, -1, -1):
-            for place, share in (
+            for child, log_prob in (
                 (left[node], to_left[text, node]),
                 (right[node], to_right[text, node]),
             ):
-                total = above[node] + share
-                if place < classes:
-                    scores[text, place] = total
+                total = node_scores[node] + log_prob
+                if child < classes:
+                    scores[text, child] = total
                 else:
-                    above[place - classes] = total
+                    node_scores[child - classes] = total
     return scores

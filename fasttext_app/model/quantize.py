@@ -1,7 +1,7 @@
-"""Smaller models: rows of 8-bit numbers, and only the rows that count most.
+"""Quantization: tables of 8-bit integers or product codes, with only the most important rows.
 
-A row ``e`` of the table becomes ``round(e / s)``, whole numbers from -127 to 127, with the scale
-``s = max |e| / 127`` of its own; so a number is off by ``s / 2`` at most. A row takes D + 4 bytes
+A row ``e`` of the table becomes ``round(e / s)``, integers from -127 to 127, with its own scale
+``s = max |e| / 127``. The error of a value is at most ``s / 2``, and a row takes D + 4 bytes
 instead of 4 D.
 """
 
@@ -22,31 +22,34 @@ from fasttext_app.text.vocabulary import Vocabulary
 
 LARGEST = 127
 OUTPUT_WIDTH = 2
-BLOCK = 1 << 16  # rows that are turned at a time
+BLOCK = 1 << 16  # rows that are quantized at a time
 
 Retrain = Callable[[Artifact], Artifact]
+"""Trains a model further, after rows were dropped and before the rest are quantized."""
 
 
 def quantize(artifact: Artifact, cutoff: int = 0, *, retrain: Retrain | None = None) -> Artifact:
-    """Return a model with its table in 8-bit numbers.
+    """Return a model with its table in 8-bit integers.
 
     Args:
         artifact: a model of 32-bit floats.
-        cutoff: keep no more than this many rows, those with the largest norms; 0: all.
-        retrain: what trains the model on once rows were left out.
+        cutoff: keep at most this many rows, those with the largest norms; 0: all.
+        retrain: trains the model further if rows were dropped.
 
     Raises:
-        ConfigError: the model is quantized already, or its rows cannot be left out.
+        ConfigError: the model is quantized already, or its rows cannot be dropped.
     """
-    check_whole(artifact)
-    smaller = keep_largest_rows(artifact, cutoff) if cutoff else artifact
-    if retrain is not None and smaller is not artifact:
-        smaller = retrain(smaller)
-    artifact = smaller
+    check_not_quantized(artifact)
+    pruned = keep_largest_rows(artifact, cutoff) if cutoff else artifact
+    if retrain is not None and pruned is not artifact:
+        pruned = retrain(pruned)
+    artifact = pruned
     table, scale = quantize_rows(artifact.tensors["table"])
     tensors = {**artifact.tensors, "table": table, "scale": scale}
     data = {**artifact.data, "vocabulary": len(artifact.vocabulary), "table_rows": len(table)}
-    return replace(artifact, tensors=tensors, data=data, metrics={})  # those were the original's
+    return replace(
+        artifact, tensors=tensors, data=data, metrics={}
+    )  # the metrics were those of the original
 
 
 def product_quantize(
@@ -63,35 +66,34 @@ def product_quantize(
 
     Args:
         artifact: a model of 32-bit floats.
-        cutoff: keep no more than this many rows, those with the largest norms; 0: all.
-        width: how many numbers share a code.
-        norms: whether the norms of rows are coded by themselves.
-        output: whether the linear layer is put into codes too, of two numbers each as in fastText.
-        retrain: what trains the model on once rows were left out.
-        seed: for the k-means.
+        cutoff: keep at most this many rows, those with the largest norms; 0: all.
+        width: values per code.
+        norms: encode the norms of rows separately.
+        output: encode the linear layer too, with two values per code as in fastText.
+        retrain: trains the model further if rows were dropped.
+        seed: seed of k-means.
 
     Raises:
-        ConfigError: the model is quantized already, or has fewer rows or labels than there are
-            codes.
+        ConfigError: the model is quantized already, or has fewer rows or labels than codes.
         MissingDependencyError: scikit-learn is not installed.
     """
-    check_whole(artifact)
+    check_not_quantized(artifact)
     if width < 1:
         raise ConfigError(f"dsub = {width}: must be at least 1")
-    smaller = keep_largest_rows(artifact, cutoff) if cutoff else artifact
-    rows = len(smaller.tensors["table"])
+    pruned = keep_largest_rows(artifact, cutoff) if cutoff else artifact
+    rows = len(pruned.tensors["table"])
     if rows < CODES:
         raise ConfigError(f"product codes need {CODES} rows, and the table has {rows}")
     if output and not artifact.is_linear:
-        raise ConfigError('qout: model.loss = "adaptive" has no linear layer to put into codes')
+        raise ConfigError('qout: model.loss = "adaptive" has no linear layer to encode')
     if output and len(artifact.labels) < CODES:
         raise ConfigError(
             f"qout needs {CODES} labels, and the model has {len(artifact.labels)}; leave it out: "
-            "codes of so few rows would be larger than the rows"
+            "codes would be larger than so few rows"
         )
-    if retrain is not None and smaller is not artifact:
-        smaller = retrain(smaller)
-    artifact, table = smaller, smaller.tensors["table"]
+    if retrain is not None and pruned is not artifact:
+        pruned = retrain(pruned)
+    artifact, table = pruned, pruned.tensors["table"]
     tensors = {name: value for name, value in artifact.tensors.items() if name != "table"}
     tensors |= encode_rows(table, width, norms=norms, seed=seed).tensors()
     if output:
@@ -101,65 +103,64 @@ def product_quantize(
     return replace(artifact, tensors=tensors, data=data, metrics={})
 
 
-def check_whole(artifact: Artifact) -> None:
-    """Refuse a model that is quantized already.
+def check_not_quantized(artifact: Artifact) -> None:
+    """Raise if a model is quantized.
 
     Raises:
-        ConfigError: it is.
+        ConfigError: the model is quantized.
     """
     if artifact.is_quantized:
         raise ConfigError("the model is quantized already; start from the original")
 
 
 def quantize_rows(table: F32) -> tuple[I8, F32]:
-    """Return rows of whole numbers [V, D] and what they are multiplied by [V].
+    """Return rows of integers, [V, D], and the scale of each row, [V].
 
-    >>> numbers, scale = quantize_rows(np.array([[31.6, -63.5], [0, 0]], np.float32))
-    >>> numbers.tolist(), scale.tolist()
+    >>> integers, scale = quantize_rows(np.array([[31.6, -63.5], [0, 0]], np.float32))
+    >>> integers.tolist(), scale.tolist()
     ([[63, -127], [0, 0]], [0.5, 0.0])
     """
-    numbers = np.empty(table.shape, np.int8)
+    integers = np.empty(table.shape, np.int8)
     scale = np.empty(len(table), np.float32)
     for start in range(0, len(table), BLOCK):
         rows = table[start : start + BLOCK]
-        steps = np.abs(rows).max(axis=1) / LARGEST  # 0 too for numbers that are next to nothing
+        steps = np.abs(rows).max(axis=1) / LARGEST  # 0 for denormals too
         scale[start : start + BLOCK] = steps
         divisor = np.where(steps > 0, steps, 1)[:, None]
-        numbers[start : start + BLOCK] = np.rint(rows / divisor).clip(-LARGEST, LARGEST)
-    return numbers, scale
+        integers[start : start + BLOCK] = np.rint(rows / divisor).clip(-LARGEST, LARGEST)
+    return integers, scale
 
 
 def keep_largest_rows(artifact: Artifact, rows: int) -> Artifact:
-    """Return a model with at most ``rows`` rows, words and n-grams alike.
+    """Return a model with at most ``rows`` rows of words and n-grams, those with the largest norms.
 
-    As in fastText's ``-cutoff``, those with the largest norms stay; with tf-idf a norm counts as
-    often as the row's weight. The others become unknown words, and n-grams never seen. The word
-    that ends a line stays in any case.
+    As with fastText's ``-cutoff``, the other words become unknown, and the other n-grams unseen;
+    the end-of-line word always stays. With tf-idf, a norm is multiplied by the idf of the row.
 
     Raises:
-        ConfigError: fewer than one row is wanted, or ``model.padding_idx`` names a row by number.
+        ConfigError: ``rows`` is below 1, or ``model.padding_idx`` is set.
     """
     if rows < 1:
-        raise ConfigError(f"cutoff = {rows}: at least one row must stay")
+        raise ConfigError(f"cutoff = {rows}: must be at least 1")
     if artifact.config.model.padding_idx is not None:
-        raise ConfigError("cutoff: model.padding_idx names a row by its number, which would change")
+        raise ConfigError("cutoff: cannot be combined with model.padding_idx: row ids change")
     table, words = artifact.tensors["table"], len(artifact.vocabulary)
     if rows >= len(table):
         return artifact
     importance = np.linalg.norm(table, axis=1) * artifact.tensors.get("idf", np.float32(1))
     end = artifact.vocabulary.row(END)
     if end >= 0:
-        importance[end] = np.inf  # else a text without another known word would have no answer
-    kept = np.sort(np.argsort(-importance, kind="stable")[:rows])
-    kept_words, kept_ngrams = kept[kept < words], kept[kept >= words] - words
+        importance[end] = np.inf  # it is the only known word of many texts
+    row_ids = np.sort(np.argsort(-importance, kind="stable")[:rows])
+    word_ids, bucket_ids = row_ids[row_ids < words], row_ids[row_ids >= words] - words
     vocabulary = Vocabulary(
-        artifact.vocabulary.words.take(pa.array(kept_words)), artifact.vocabulary.counts[kept_words]
+        artifact.vocabulary.words.take(pa.array(word_ids)), artifact.vocabulary.counts[word_ids]
     )
-    tensors = {**artifact.tensors, "table": table[kept]}
+    tensors = {**artifact.tensors, "table": table[row_ids]}
     if "idf" in tensors:
-        tensors["idf"] = tensors["idf"][kept]
+        tensors["idf"] = tensors["idf"][row_ids]
     if artifact.config.text.bucket_count:
         buckets = tensors.get("buckets")
-        chosen = kept_ngrams if buckets is None else buckets[kept_ngrams]
-        tensors["buckets"] = chosen.astype(np.int32)
+        bucket_ids = bucket_ids if buckets is None else buckets[bucket_ids]
+        tensors["buckets"] = bucket_ids.astype(np.int32)
     return replace(artifact, vocabulary=vocabulary, tensors=tensors)

@@ -19,8 +19,8 @@ from tests.helpers import HEADER, QUICK, contents, run_cli
     [
         ("good.csv", "good.csv: is a file; choose another --output"),
         ("good.csv/model", "good.csv/model: "),
-        ("folder", "folder: is a folder that holds something else; choose another --output"),
-        (".", ".: is a folder that holds something else; choose another --output"),
+        ("folder", "folder: is a folder with other files; choose another --output"),
+        (".", ".: is a folder with other files; choose another --output"),
     ],
 )
 def test_a_model_does_not_replace_other_files(fails, workdir, output, message):
@@ -33,7 +33,7 @@ def test_a_model_does_not_replace_other_files(fails, workdir, output, message):
 def test_a_folder_without_write_permission_is_refused(fails, workdir, model):
     (workdir / "locked").mkdir(mode=0o555)
     message = fails("train", "--data", "good.csv", "--output", "locked/new")
-    assert message.endswith("locked is not a folder that can be written to")
+    assert message.endswith("locked is not a writable folder")
     assert "Permission denied" in fails("predict", model, "text", "--output", "locked/out.csv")
 
 

@@ -531,18 +531,18 @@ class TestPlacesThatAreRefused:
 
     def test_a_folder_with_something_else(self, tmp_path, refuse):
         (tmp_path / "thesis.tex").write_text("mine", encoding="utf-8")
-        with pytest.raises(ArtifactError, match="is a folder that holds something else"):
+        with pytest.raises(ArtifactError, match="is a folder with other files"):
             refuse(tmp_path)
         assert names_in(tmp_path) == ["thesis.tex"]
 
     def test_a_place_below_a_file(self, tmp_path, refuse):
         (tmp_path / "file").write_text("", encoding="utf-8")
-        with pytest.raises(ArtifactError, match="file is not a folder that can be written to"):
+        with pytest.raises(ArtifactError, match="file is not a writable folder"):
             refuse(tmp_path / "file" / "model")
 
     def test_a_parent_that_cannot_be_written_to(self, tmp_path, refuse, monkeypatch):
         monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
-        with pytest.raises(ArtifactError, match="is not a folder that can be written to"):
+        with pytest.raises(ArtifactError, match="is not a writable folder"):
             refuse(tmp_path / "a" / "model")
         assert names_in(tmp_path) == []
 

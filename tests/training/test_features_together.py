@@ -106,7 +106,7 @@ def test_what_an_adaptive_softmax_cannot_have_is_refused():
         model.calibrate(texts, labels)
     many = [f"word{n} goal" for n in range(600)]
     model = trained(many, [str(n % 300) for n in range(600)], loss="adaptive", dim=16, epochs=1)
-    with pytest.raises(ConfigError, match="has no linear layer to put into codes"):
+    with pytest.raises(ConfigError, match="has no linear layer to encode"):
         model.quantize(product=True, qout=True)
 
 
