@@ -37,7 +37,7 @@ def run(tmp_path, monkeypatch, tiny_model_dir):
 
 
 def numbers(shown):
-    """Return the figures of the table's last column."""
+    """Return the numbers of the table's last column."""
     return [float(n) for n in re.findall(r"([+-]\d+\.\d{4}) │", shown)]
 
 
@@ -47,7 +47,7 @@ def numbers(shown):
 def test_the_table_adds_up(run, model):
     shown = run("the bank cut its profit, the team won", "--top", 3).stdout
     *parts, logit = numbers(shown)
-    assert sum(parts) == pytest.approx(logit, abs=1e-3)  # figures of four digits
+    assert sum(parts) == pytest.approx(logit, abs=1e-3)  # rounded to four digits
     found = model.explain("the bank cut its profit, the team won")
     assert logit == pytest.approx(found.logit, abs=1e-4)
     assert f"Why {found.label} (probability of {found.label}: {found.probability:.4f})" in shown
@@ -57,7 +57,7 @@ def test_the_table_adds_up(run, model):
     assert f"│ {strongest.name} " in shown
 
 
-def test_a_label_and_another(run, model):
+def test_against_explains_the_difference_of_two_logits(run, model):
     shown = run("the bank", "--label", "sport", "--against", "money").stdout
     assert "Why sport rather than money" in shown
     assert numbers(shown)[-1] == pytest.approx(
@@ -73,14 +73,14 @@ def test_unknown_features_are_listed(run, model):
     assert "Unknown" not in run("the bank").stdout
 
 
-def test_a_text_of_nothing_known_is_the_bias(run):
+def test_a_text_without_known_features_has_the_bias_as_its_logit(run):
     *parts, logit = numbers(run("").stdout)
     assert parts == [logit]
     *parts, logit = numbers(run("zebra").stdout)
     assert parts == [logit]
 
 
-def test_json_is_a_line_for_each_text(run, model):
+def test_json_has_a_line_for_each_text(run, model):
     texts = ["the bank", "", "zebra <b>"]
     found = [json.loads(line) for line in run(*texts, "--format", "json").stdout.splitlines()]
     assert found == [model.explain(text).as_dict() for text in texts]
@@ -98,7 +98,7 @@ def test_texts_come_from_a_file_or_standard_input(run, tmp_path):
     assert shown == expected
 
 
-def test_the_name_of_the_file_tells_the_format(run, tmp_path):
+def test_the_suffix_of_the_output_decides_the_format(run, tmp_path):
     for name, begin in (("a.json", "{"), ("a.html", "<!doctype html>"), ("a.txt", "the bank\n")):
         result = run("the bank", "--output", name)
         assert (result.stdout, result.stderr) == ("", f"wrote {name}\n")
@@ -113,13 +113,13 @@ def test_the_name_of_the_file_tells_the_format(run, tmp_path):
     ]
 
 
-def test_a_file_is_whole_or_not_there(run, tmp_path):
+def test_bad_input_leaves_no_partial_file(run, tmp_path):
     (tmp_path / "rows.csv").write_bytes(b"text\nthe bank\n\xff\n")
     run("--input", "rows.csv", "--output", "a.html", code=1)
     assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
 
 
-def test_the_terminal_gets_no_commands_from_a_text(run):
+def test_a_text_cannot_control_the_terminal(run):
     assert "\x1b" not in run(f"bank \x1b[31m{NASTY}").stdout
 
 
@@ -157,7 +157,7 @@ class Page(HTMLParser):
 
 
 @pytest.mark.parametrize("text", [NASTY, '"><img src=x onerror=alert(1)>', "a &lt; b", "é 😀 日本"])
-def test_nothing_of_a_text_is_taken_as_html(model, text):
+def test_texts_are_escaped_in_html(model, text):
     page = Page("".join(html_page([model.explain(text)], f"by {text}", 50)))
     assert not {"script", "img", "link"} & set(page.tags)
     assert page.links == []
@@ -174,7 +174,7 @@ def test_names_of_features_and_labels_are_escaped(tmp_path):
     assert "Unknown, add nothing: <u>" in page.text
 
 
-def test_a_page_is_one_file_for_light_and_dark(run, tmp_path):
+def test_a_page_is_self_contained_and_follows_the_color_scheme(run, tmp_path):
     run("the bank", "a late goal", "--output", "a.html")
     page = (tmp_path / "a.html").read_text(encoding="utf-8")
     assert "color-scheme: light dark" in page
@@ -189,7 +189,7 @@ def test_a_page_is_one_file_for_light_and_dark(run, tmp_path):
 # --- the features of a label
 
 
-def test_without_texts_the_words_of_a_label_are_listed(run, model):
+def test_without_texts_the_strongest_words_of_a_label_are_listed(run, model):
     shown = run("--label", "sport", "--top", 3).stdout
     assert "Strongest features for sport" in shown
     for feature in model.label_features("sport", 3):
@@ -202,7 +202,7 @@ def test_without_texts_the_words_of_a_label_are_listed(run, model):
     ]
 
 
-def test_the_ngrams_of_a_data_set_have_names(run, tmp_path, tiny_examples, model):
+def test_data_names_the_ngrams(run, tmp_path, tiny_examples, model):
     rows = "".join(f"{text},{label}\n" for text, label in tiny_examples)
     (tmp_path / "rows.csv").write_text("text,label\n" + rows)
     options = ("--label", "money", "--data", "rows.csv", "--top", 40, "--format", "json")
@@ -215,7 +215,7 @@ def test_the_ngrams_of_a_data_set_have_names(run, tmp_path, tiny_examples, model
     assert "Words and n-grams of rows.csv, counted there" in run(*options[:-2]).stdout
 
 
-def test_a_model_without_ngrams_has_none_to_name(tmp_path):
+def test_a_model_without_ngrams_has_no_hint_about_them(tmp_path):
     ft.train(["a b", "c d"] * 5, ["x", "y"] * 5, epochs=1, dim=2, validation=0.0).save(
         tmp_path / "m"
     )
@@ -238,12 +238,12 @@ def test_a_model_without_ngrams_has_none_to_name(tmp_path):
         (["a", "--top", "0"], "Invalid value for '--top'"),
     ],
 )
-def test_wrong_usage(run, arguments, reason):
+def test_wrong_usage_is_refused(run, arguments, reason):
     shown = run(*arguments, code=2).stderr
     assert reason in " ".join(re.sub(r"[│╭╮╰╯─]", " ", shown).split())
 
 
-def test_the_input_is_not_written_over(run, tmp_path):
+def test_the_input_is_not_overwritten(run, tmp_path):
     (tmp_path / "a.txt").write_text("the bank\n")
     assert "is the input too" in run("--input", "a.txt", "--output", "a.txt", code=2).stderr
     assert (tmp_path / "a.txt").read_text() == "the bank\n"

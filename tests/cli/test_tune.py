@@ -1,4 +1,4 @@
-"""``fasttext-app tune`` from end to end, and what can go wrong on the way."""
+"""``fasttext-app tune``: its files, its display, wrong arguments, signals."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from fasttext_app.cli.app import make_app
 from fasttext_app.cli.render import tune as tune_display
 from fasttext_app.config.loading import resolve
+from tests.helpers import run_cli
 
 QUICK = ["--threads", "1", "--device", "cpu", "--set", "model.dim=6", "--set", "text.bucket=5000"]
 SPACE = '[space]\n"optimizer.lr" = {low = 0.001, high = 1.0, log = true}\n"model.dim" = [4, 6, 8]\n'
@@ -27,33 +27,25 @@ Run = Callable[..., Result]
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run the program in an empty folder; it must end with the exit code that is asked for."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "space.toml").write_text(SPACE)
-
-    def invoke(*arguments: object, code: int = 0) -> Result:
-        result = CliRunner().invoke(make_app(), list(map(str, arguments)))
-        assert result.exit_code == code, (result.stdout, result.stderr, result.exception)
-        return result
-
-    return invoke
+def run(workdir: Path) -> Run:
+    """Run a command beside ``space.toml``, and check its exit code."""
+    (workdir / "space.toml").write_text(SPACE)
+    return run_cli
 
 
 @pytest.fixture
 def tuned(run: Run, labeled_file: Path) -> Run:
-    """Search over the invented rows, with the output in ``found``."""
+    """Search over the invented rows, with the output in the folder ``found``."""
     common = ["tune", "--data", labeled_file, "--output", "found", "--space", "space.toml", *QUICK]
     return lambda *arguments, code=0: run(*common, *arguments, code=code)
 
 
-def found(name: str) -> str:
+def read(name: str) -> str:
     return Path("found", name).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "precision@recall:0.5", "loss"])
-def test_the_best_settings_train_to_the_same_figure(tuned, run, metric):
-    """To the last digit, with the command that is printed."""
+def test_the_best_settings_train_to_the_same_score(tuned, run, metric):
     result = json.loads(tuned("--trials", 4, "--metric", metric, "--json").stdout)
     trained = json.loads(run("train", "--config", "found/best.toml", "--json").stdout)
     key = "validation_score" if "@" in metric else f"validation_{metric}"
@@ -61,14 +53,14 @@ def test_the_best_settings_train_to_the_same_figure(tuned, run, metric):
     assert trained["best_epoch"] == result["best"]["epoch"]
 
 
-def test_it_leaves_settings_a_table_a_picture_and_the_study(tuned):
+def test_a_search_writes_settings_trials_a_plot_and_the_study(tuned):
     shown = tuned("--trials", 3)
     files = {path.name for path in Path("found").iterdir()}
     assert files == {"best.toml", "final.toml", "trials.csv", "search.png", "study.jsonl"}
-    document = tomllib.loads(found("best.toml"))
+    document = tomllib.loads(read("best.toml"))
     assert set(document) == {"data", "text", "model", "optimizer", "trainer"}
-    assert found("best.toml").startswith("# Found by fasttext-app tune ")
-    rows = list(csv.DictReader(found("trials.csv").splitlines()))
+    assert read("best.toml").startswith("# Found by fasttext-app tune ")
+    rows = list(csv.DictReader(read("trials.csv").splitlines()))
     assert [row["number"] for row in rows] == ["0", "1", "2"]
     assert {row["state"] for row in rows} == {"finished"}
     assert set(rows[0]) >= {"optimizer.lr", "model.dim", "bytes", "seconds"}
@@ -80,12 +72,12 @@ def test_it_leaves_settings_a_table_a_picture_and_the_study(tuned):
     assert lines[0].endswith("(the base)  (best)")
 
 
-def test_the_same_command_goes_on(tuned):
+def test_the_same_command_continues_the_search(tuned):
     tuned("--trials", 2)
-    before = found("study.jsonl")
+    before = read("study.jsonl")
     shown = tuned("--trials", 4)
     assert [line.split()[1] for line in shown.stderr.splitlines()] == ["2", "3"]
-    assert found("study.jsonl").startswith(before)
+    assert read("study.jsonl").startswith(before)
     assert tuned("--trials", 4).stderr == ""
 
 
@@ -97,13 +89,13 @@ def test_another_search_in_the_same_folder_is_refused(tuned):
     tuned("--trials", 2, "--metric", "macro_f1", "--study", "other.jsonl")
 
 
-def test_a_model_is_trained_where_it_is_asked_for(tuned, run):
+def test_train_trains_the_best_settings_on_all_rows(tuned, run):
     result = json.loads(tuned("--trials", 3, "--train", "--json").stdout)
     info = json.loads(run("info", "found/model", "--json").stdout)
-    assert resolve(info["config"]) == resolve(tomllib.loads(found("final.toml")))
+    assert resolve(info["config"]) == resolve(tomllib.loads(read("final.toml")))
     assert (info["data"]["train_rows"], info["data"]["validation_rows"]) == (600, 0)
     assert "validation_accuracy" not in info["metrics"]
-    best, final = (tomllib.loads(found(name)) for name in ("best.toml", "final.toml"))
+    best, final = (tomllib.loads(read(name)) for name in ("best.toml", "final.toml"))
     ends = final["trainer"].pop("stop_after") or final["trainer"]["epochs"]
     assert ends == result["best"]["epoch"]
     assert final["data"].pop("validation") == 0
@@ -112,9 +104,9 @@ def test_a_model_is_trained_where_it_is_asked_for(tuned, run):
     assert final == best
 
 
-def test_a_limit_of_the_size_is_kept_and_told(tuned):
+def test_models_above_the_size_limit_are_skipped_and_counted(tuned):
     shown = tuned("--trials", 8, "--max-size", "23kB", "--set", "text.word_ngrams=1")
-    rows = list(csv.DictReader(found("trials.csv").splitlines()))
+    rows = list(csv.DictReader(read("trials.csv").splitlines()))
     too_large = [row for row in rows if row["state"] == "too large"]
     assert too_large
     assert min(int(row["bytes"]) for row in too_large) > 23_000
@@ -124,27 +116,27 @@ def test_a_limit_of_the_size_is_kept_and_told(tuned):
     assert "none of the 2 models is within 1,000 bytes" in refused.stderr
 
 
-def test_rows_are_held_out_where_the_config_holds_out_none(tuned):
+def test_a_config_without_validation_rows_gets_some(tuned):
     shown = tuned("--trials", 1, "--set", "data.validation=0.0", "--metric", "macro_f1")
     assert "data.validation is 0; the search holds out validation rows (auto)" in shown.stderr
-    assert tomllib.loads(found("best.toml"))["data"]["validation"] == "auto"
+    assert tomllib.loads(read("best.toml"))["data"]["validation"] == "auto"
 
 
-def test_the_default_space_is_searched_without_one(run, labeled_file):
+def test_without_a_space_the_built_in_one_is_searched(run, labeled_file):
     run("tune", "--data", labeled_file, "--output", "found", "--trials", 2, *QUICK)
-    (header, *_) = found("trials.csv").splitlines()
+    (header, *_) = read("trials.csv").splitlines()
     for name in ("text.word_ngrams", "optimizer.lr", "trainer.epochs", "model.dim"):
         assert name in header.split(",")
 
 
-def test_a_picture_needs_matplotlib_and_the_rest_does_not(tuned, monkeypatch):
+def test_without_matplotlib_only_the_plot_is_missing(tuned, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     shown = tuned("--trials", 1)
     assert "search.png was not drawn: plots need matplotlib; pip install" in shown.stderr
     assert not Path("found/search.png").exists()
 
 
-def test_without_optuna_it_says_how_to_get_it(tuned, monkeypatch):
+def test_without_optuna_the_error_says_what_to_install(tuned, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     result = tuned("--trials", 1, code=1)
     assert result.stderr.startswith("error: tune needs Optuna; pip install 'fasttext-app[tune]'")
@@ -161,7 +153,7 @@ def test_without_optuna_it_says_how_to_get_it(tuned, monkeypatch):
         (["--trials", 1, "--max-size", "0MB"], "must be a size"),
     ],
 )
-def test_a_wrong_budget_is_a_wrong_use(tuned, arguments, problem):
+def test_a_wrong_budget_is_wrong_usage(tuned, arguments, problem):
     result = tuned(*arguments, code=2)
     assert problem in " ".join(result.stderr.replace("│", " ").split())
 
@@ -178,14 +170,14 @@ def test_a_wrong_budget_is_a_wrong_use(tuned, arguments, problem):
         (["--metric", "f1:nothing"], "there is no label 'nothing'"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(tuned, arguments, problem):
+def test_bad_input_is_one_line(tuned, arguments, problem):
     result = tuned("--trials", 1, *arguments, code=1)
     assert problem in result.stderr
     assert result.stderr.startswith("error: ")
     assert result.stderr.count("\n") == 1
 
 
-def test_a_search_that_cannot_begin_leaves_no_folder(tuned):
+def test_a_search_that_cannot_start_leaves_no_folder(tuned):
     for wrong in (["--data", "none.csv"], ["--study", "space.toml"]):
         tuned("--trials", 1, *wrong, code=1)
         assert not Path("found").exists()
@@ -207,7 +199,7 @@ def test_sizes_are_decimal(text, size):
 
 
 def started(labeled_file: Path, folder: Path) -> subprocess.Popen[str]:
-    """Start a search without an end, and wait until two trials are over."""
+    """Start a long search, and wait until two trials have finished."""
     arguments = ["--data", labeled_file, "--output", "found", "--trials", "100000", *QUICK]
     process = subprocess.Popen(
         [sys.executable, "-m", "fasttext_app", "tune", *map(str, arguments)],
@@ -215,7 +207,7 @@ def started(labeled_file: Path, folder: Path) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        # Where the tests run behind `&` in a shell, their children would ignore Ctrl-C.
+        # A shell makes what it starts with `&` ignore Ctrl-C.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
     study = folder / "found" / "study.jsonl"
@@ -228,8 +220,9 @@ def started(labeled_file: Path, folder: Path) -> subprocess.Popen[str]:
     raise AssertionError(process.communicate())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_leaves_the_best_so_far(labeled_file, tmp_path, number):
+def test_a_signal_saves_the_best_settings_so_far(labeled_file, tmp_path, number):
     process = started(labeled_file, tmp_path)
     process.send_signal(number)
     shown, problems = process.communicate(timeout=60)
@@ -239,7 +232,8 @@ def test_a_signal_leaves_the_best_so_far(labeled_file, tmp_path, number):
     assert (tmp_path / "found" / "best.toml").exists()
 
 
-def test_a_kill_loses_only_the_trial_under_way(labeled_file, tmp_path, run):
+@pytest.mark.slow
+def test_a_kill_loses_only_the_running_trial(labeled_file, tmp_path, run):
     process = started(labeled_file, tmp_path)
     process.kill()
     process.communicate(timeout=60)

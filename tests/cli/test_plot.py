@@ -1,4 +1,4 @@
-"""Learning curves: read from a run's folder, drawn in characters and as pictures."""
+"""``fasttext-app plot``: learning curves read from a run, drawn in characters and in files."""
 
 from __future__ import annotations
 
@@ -67,9 +67,9 @@ def write(tmp_path):
     return write
 
 
-def epoch(number, **figures):
+def epoch(number, **metrics):
     return {"epoch": number, "train_loss": 1 / number, "seconds": 1.0, "texts_per_second": 9.0} | (
-        figures
+        metrics
     )
 
 
@@ -97,7 +97,7 @@ def test_without_validation_no_epoch_is_the_best(tiny_model_dir):
     assert [panel.title for panel in panels([found])] == ["loss"]
 
 
-def test_figures_of_a_later_version_are_left_out(write):
+def test_unknown_metrics_in_a_history_are_ignored(write):
     found = load_history(write("run", {"best_epoch": 1, "epochs": [epoch(1, warmth=3)]}))
     assert found.epochs == (EpochRecord(1, 1.0, 1.0, 9.0),)
 
@@ -117,7 +117,7 @@ def test_figures_of_a_later_version_are_left_out(write):
         ({"epochs": [epoch(1, train_loss=10**400)]}, "not the history of a run: "),
     ],
 )
-def test_a_history_that_cannot_be_shown(write, run, document, reason):
+def test_a_history_that_cannot_be_plotted_is_refused(write, run, document, reason):
     folder = write("run", document)
     with pytest.raises(ArtifactError, match=re.escape(reason)):
         load_history(folder)
@@ -132,15 +132,15 @@ def test_an_imported_model_has_no_curves(run, train_original, tmp_path):
     assert run("imported", code=1).stderr == f"error: imported: {NO_EPOCHS}\n"
 
 
-def test_a_folder_that_is_no_run(tmp_path, run):
+def test_a_folder_without_a_run_is_refused(tmp_path, run):
     assert run("none", code=1).stderr == "error: none: no such model directory\n"
     assert run(".", code=1).stderr == "error: .: has no history.json\n"
 
 
-# --- sorting
+# --- grouping
 
 
-def test_the_figures_of_one_run_go_by_their_kind():
+def test_the_metrics_of_one_run_are_grouped_by_kind():
     loss, scores = panels([history(best=2)])
     assert (loss.title, [curve.name for curve in loss.curves]) == ("loss", ["train", "validation"])
     assert (scores.title, [c.name for c in scores.curves]) == (
@@ -150,7 +150,7 @@ def test_the_figures_of_one_run_go_by_their_kind():
     assert loss.curves[0] == Curve("train", (1, 2, 3, 4), tuple(LOSSES), 2)
 
 
-def test_each_figure_of_several_runs_has_a_panel():
+def test_each_metric_of_several_runs_has_a_panel():
     found = panels([history("a", best=2), history("b", [0.4])])
     assert [panel.title for panel in found] == [
         *("train loss", "validation loss", "validation accuracy", "validation macro F1")
@@ -174,7 +174,7 @@ def cells(shown):
     }
 
 
-def test_marks_stand_where_the_values_are():
+def test_markers_are_at_their_values():
     shown = drawn(panels([history(losses=[3.0, 2.0, 1.0])]))
     width = 2 * 12
     assert cells(shown) == {(0, 0): "o", (6, width // 2): "o", (HEIGHT - 1, width): "o"}
@@ -201,7 +201,7 @@ def test_a_run_of_one_epoch_is_a_point():
     assert "o train: 0.5000 in epoch 1" in shown
 
 
-def test_equal_values_are_a_line():
+def test_equal_values_are_a_horizontal_line():
     shown = drawn(panels([history(losses=[0.5] * 3)]))
     assert {row for row, _ in cells(shown)} == {HEIGHT // 2}
 
@@ -262,14 +262,14 @@ def test_a_png(run, tiny_model_dir, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["_hidden", "a$b$", r"$\frac$", "日本", "<b> & c"])
-def test_any_name_of_a_run_is_shown(tmp_path, name):
+def test_any_run_name_is_shown_as_it_is(tmp_path, name):
     draw_curves(panels([history(name, [0.5]), history("b")]), tmp_path / "a.svg")
     shown = (tmp_path / "a.svg").read_text(encoding="utf-8")
     if name.isascii() and "<" not in name:
         assert name in [text.strip().replace(r"\$", "$") for text in texts_of(shown)]
 
 
-def test_the_best_epoch_is_in_the_picture_where_there_is_one(tmp_path):
+def test_the_best_epoch_is_marked_in_the_picture(tmp_path):
     for best, shown in ((None, False), (2, True)):
         draw_curves(panels([history(best=best)]), tmp_path / "a.svg")
         assert ("epoch  (★ best)" in (tmp_path / "a.svg").read_text(encoding="utf-8")) == shown
@@ -290,7 +290,7 @@ def test_without_matplotlib_the_error_says_what_to_install(
     run(tiny_model_dir)  # characters need none
 
 
-def test_other_files_are_refused(run, tiny_model_dir):
+def test_other_file_formats_are_refused(run, tiny_model_dir):
     assert (
         "a.pdf: name a .png or .svg file" in run(tiny_model_dir, "--output", "a.pdf", code=2).stderr
     )
