@@ -1,13 +1,8 @@
-"""The table in compiled code: batches cut out, rows stepped, bags summed up for prediction.
+"""Batches in compiled code: texts gathered, cut into batches, and their ids grouped by table row.
 
-=================  =============================================================================
-``cut_batches``    ``EncodedDataset.gather``, batch by batch, and each batch's :class:`RowPlan`
-``STEP_ROWS``      the optimizers of ``torch.optim`` on a sparse gradient
-``sum_bags``       ``nn.EmbeddingBag``
-=================  =============================================================================
-
-Tests hold each equal to what it stands for. Shapes: **N** ids, **B** bags, **U** distinct rows of a
-batch, **V** table rows, **D** embedding dim.
+``cut_batches`` does for many batches what ``EncodedDataset.gather`` does for one, and adds what the
+fused step on the CPU needs (``batch.RowPlan``); tests hold the two equal. Shapes: **N** ids,
+**B** bags (texts), **U** distinct rows of a batch.
 """
 
 from __future__ import annotations
@@ -22,7 +17,8 @@ from fasttext_app.core.prefetch import PREFETCH_DISTANCE, prefetch_row, prefetch
 from fasttext_app.training.token_dropout_kernels import keep_ids
 
 NO_F32 = np.empty(0, dtype=np.float32)
-TEXTS_AHEAD, LINE_IDS = 8, 16  # the same for the ids of a text; a cache line holds so many of them
+TEXTS_AHEAD = 8  # how many texts before its turn a text's ids are prefetched
+LINE_IDS = 16  # ids in a cache line
 
 
 @compiled
@@ -40,24 +36,31 @@ def cut_batches(
 ) -> tuple[Any, ...]:
     """Gather texts in an order and cut them into batches, each with its ids grouped by row.
 
+    An example: the texts [7, 2] and [7] in one batch, with ``mean`` bags, give
+
+        ids [7, 2, 7], bag_offsets [0, 2, 3]
+        rows [7, 2], starts [0, 2, 3], bags [0, 1, 0], shares [0.5, 1, 0.5]
+
     Args:
         indices: the ids of all texts, end to end.
-        offsets: where each text begins and ends.
-        order: the texts to gather, in their order.
+        offsets: bounds of each text in ``indices``.
+        order: the texts to gather, in this order.
         batch_size: texts in a batch.
-        idf: the inverse document frequency of every row, for tf-idf weights; empty: no weights.
-        mean: whether a bag is the mean of its rows: then every id weighs 1 / length in the groups.
-        padding: the row that takes no part; -1: none.
-        scratch: a working space of one entry for each table row; it may hold anything at first.
-        dropped: how many of 2^32 ids are left out, by a hash of key, text and place; 0: none.
-        key: makes the hash another one in each epoch.
+        idf: the inverse document frequency of each row, for tf-idf weights; empty: no weights.
+        mean: whether a bag is the mean of its rows; then each grouped id weighs 1 / length.
+        padding: the row that takes no part; -1 if there is none.
+        scratch: working space with one entry for each table row; its contents do not matter.
+        dropped: token dropout leaves out this many of 2^32 ids, by a hash of key, text and
+            position; 0: none.
+        key: seeds the hash; another one in each epoch.
 
     Returns:
         ``ids`` and their ``weights``, cut by ``id_bounds`` [batches + 1]; the ``bag_offsets`` of
-        every batch (its texts + 1 each); the distinct ``rows``, cut by ``row_bounds``; where each
-        row's group ``starts`` in its batch (rows + 1 each); and the ``bags`` that the grouped ids
-        stand in, with their ``shares``, cut by ``group_bounds``.
+        each batch (its texts + 1 entries); the distinct ``rows``, cut by ``row_bounds``; the
+        ``starts`` of each row's group in its batch (rows + 1 entries); and the ``bags`` of the
+        grouped ids with their weights, ``shares``, cut by ``group_bounds``.
     """
+    # Allocate for all batches at once, with room for every id, as if no row occurred twice.
     batches = (len(order) + batch_size - 1) // batch_size
     total, longest = 0, 0
     for batch in range(batches):
@@ -81,74 +84,86 @@ def cut_batches(
     for batch in range(batches):
         texts = order[batch * batch_size : (batch + 1) * batch_size]
         first_id, first_row, grouped = id_bounds[batch], row_bounds[batch], group_bounds[batch]
+
+        # Copy the ids of the batch's texts end to end, and note where each text ends. Texts come
+        # in random order, so start loading the ids of the ones that are needed soon.
         my_offsets = bag_offsets[batch * batch_size + batch :]
-        my_offsets[0] = made = 0
+        my_offsets[0] = count = 0
         for bag in range(len(texts)):
             if bag + TEXTS_AHEAD < len(texts):
                 ahead = texts[bag + TEXTS_AHEAD]
-                for at in range(offsets[ahead], offsets[ahead + 1], LINE_IDS):
-                    prefetch_row(indices, at)
+                for i in range(offsets[ahead], offsets[ahead + 1], LINE_IDS):
+                    prefetch_row(indices, i)
             begin, end = offsets[texts[bag]], offsets[texts[bag] + 1]
             if dropped == 0:
-                for at in range(begin, end):
-                    ids[first_id + made + at - begin] = indices[at]
-                made += end - begin
+                for i in range(begin, end):
+                    ids[first_id + count + i - begin] = indices[i]
+                count += end - begin
             else:
-                made += keep_ids(
-                    indices[begin:end], ids[first_id + made :], dropped, key, texts[bag]
+                count += keep_ids(
+                    indices[begin:end], ids[first_id + count :], dropped, key, texts[bag]
                 )
-            my_offsets[bag + 1] = made
-        my_ids, my_rows, found = ids[first_id : first_id + made], rows[first_row:], 0
-        for at in range(made):
-            if at + PREFETCH_DISTANCE < made:
-                prefetch_row_for_write(scratch, my_ids[at + PREFETCH_DISTANCE])
-            row = my_ids[at]
+            my_offsets[bag + 1] = count
+
+        # Number the distinct rows in order of first appearance. `scratch[row]` may hold a stale
+        # number from an earlier batch, so it counts only if that group really belongs to this row.
+        my_ids, my_rows, groups = ids[first_id : first_id + count], rows[first_row:], 0
+        for i in range(count):
+            if i + PREFETCH_DISTANCE < count:
+                prefetch_row_for_write(scratch, my_ids[i + PREFETCH_DISTANCE])
+            row = my_ids[i]
             if row == padding:
-                group_of[at] = -1
+                group_of[i] = -1
                 continue
-            group = scratch[row]  # this row's group, or a number left from before
-            if group < 0 or group >= found or my_rows[group] != row:
-                group = found
+            group = scratch[row]
+            if group < 0 or group >= groups or my_rows[group] != row:
+                group = groups
                 scratch[row], my_rows[group], sizes[group] = group, row, 0
-                found += 1
+                groups += 1
             sizes[group] += 1
-            group_of[at] = group
-        my_starts, place = starts[first_row + batch :], 0
-        for group in range(found):  # `sizes` becomes where the next id of each group goes
-            my_starts[group] = place
-            place += sizes[group]
+            group_of[i] = group
+
+        # Counting sort, first half: group sizes become start positions. From here on,
+        # `sizes[group]` is the position of the group's next id.
+        my_starts, position = starts[first_row + batch :], 0
+        for group in range(groups):
+            my_starts[group] = position
+            position += sizes[group]
             sizes[group] = my_starts[group]
-        my_starts[found] = place
+        my_starts[groups] = position
+
+        # Second half: weigh the ids of each text, by tf-idf or by 1 / length without padding, and
+        # place each id into the group of its row.
         my_bags, my_shares, my_weights = bags[grouped:], shares[grouped:], weights[first_id:]
         for bag in range(len(texts)):
             begin, end, share = my_offsets[bag], my_offsets[bag + 1], np.float32(1)
             if weighted:
                 sum_idf = np.float32(0)
-                for at in range(begin, end):
-                    if at + PREFETCH_DISTANCE < made:
-                        prefetch_row(idf, my_ids[at + PREFETCH_DISTANCE])
-                    my_weights[at] = idf[my_ids[at]]
-                    sum_idf += my_weights[at]
-                for at in range(begin, end):
-                    my_weights[at] /= sum_idf
+                for i in range(begin, end):
+                    if i + PREFETCH_DISTANCE < count:
+                        prefetch_row(idf, my_ids[i + PREFETCH_DISTANCE])
+                    my_weights[i] = idf[my_ids[i]]
+                    sum_idf += my_weights[i]
+                for i in range(begin, end):
+                    my_weights[i] /= sum_idf
             elif mean:
                 real = 0
-                for at in range(begin, end):
-                    real += group_of[at] >= 0
+                for i in range(begin, end):
+                    real += group_of[i] >= 0
                 share = np.float32(1) / np.float32(max(real, 1))
-            for at in range(begin, end):
-                group = group_of[at]
+            for i in range(begin, end):
+                group = group_of[i]
                 if group >= 0:
-                    place = sizes[group]
+                    position = sizes[group]
                     sizes[group] += 1
-                    my_bags[place] = bag
+                    my_bags[position] = bag
                     if weighted:
-                        my_shares[place] = my_weights[at]
+                        my_shares[position] = my_weights[i]
                     elif mean:
-                        my_shares[place] = share
-        id_bounds[batch + 1] = first_id + made
-        row_bounds[batch + 1] = first_row + found
-        group_bounds[batch + 1] = grouped + my_starts[found]
+                        my_shares[position] = share
+        id_bounds[batch + 1] = first_id + count
+        row_bounds[batch + 1] = first_row + groups
+        group_bounds[batch + 1] = grouped + my_starts[groups]
     return (
         ids,
         weights,

@@ -1,4 +1,4 @@
-"""Token dropout in compiled code: ids that a hash leaves out; see `training/token_dropout.py`."""
+"""Token dropout in compiled code; the hash is that of ``training/token_dropout.py``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from fasttext_app.core.arrays import I32
 from fasttext_app.core.jit import compiled
 
-GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # steps of it go through all 64-bit numbers
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # steps of this size visit every 64-bit number
 
 
 @compiled
@@ -20,11 +20,18 @@ def mix_bits(number: np.uint64) -> np.uint64:
 
 @compiled
 def keep_ids(from_ids: I32, to_ids: I32, dropped: int, key: np.uint64, text: int) -> int:
-    """Copy the ids of a text that are not left out; return how many they are."""
-    of_text, kept = mix_bits(key + np.uint64(text) * GOLDEN), 0
-    for place in range(len(from_ids)):
-        drawn = mix_bits(of_text + np.uint64(place) * GOLDEN) >> np.uint64(32)
-        if drawn >= np.uint64(dropped):
-            to_ids[kept] = from_ids[place]
+    """Copy the ids of a text that are not dropped; return how many there are.
+
+    >>> ids, kept = np.arange(5, dtype=np.int32), np.empty(5, np.int32)
+    >>> count = keep_ids(ids, kept, 1 << 31, np.uint64(8), 0)  # drops half of all ids
+    >>> kept[:count].tolist()
+    [1, 2, 3, 4]
+    """
+    text_hash, kept = mix_bits(key + np.uint64(text) * GOLDEN), 0
+    for position in range(len(from_ids)):
+        # An id is dropped if the upper half of its hash, uniform in [0, 2^32), is below `dropped`.
+        upper_half = mix_bits(text_hash + np.uint64(position) * GOLDEN) >> np.uint64(32)
+        if upper_half >= np.uint64(dropped):
+            to_ids[kept] = from_ids[position]
             kept += 1
     return kept
