@@ -31,12 +31,15 @@ format: setup
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# Tests run on all cores; WORKERS= runs them in one process, for a debugger.
+WORKERS ?= -n auto --dist worksteal
+
 test: setup
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q $(WORKERS)
 
 # Without the tests marked slow: at most a minute on two cores.
 test-fast: setup
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(BIN)/python -m pytest -q $(WORKERS) -m "not slow"
 
 cov: setup
 	$(BIN)/python -m pytest -q --cov --cov-report=term
