@@ -1,4 +1,4 @@
-"""What ``calibrate`` and ``threshold`` found: the temperature, the thresholds, the cut."""
+"""Tables of ``calibrate`` and ``threshold``: the temperature, the thresholds, the cut."""
 
 from __future__ import annotations
 

@@ -195,7 +195,7 @@ def _zoom_to_better_half(axes: Axes, result: TuneResult) -> None:
 
 @contextmanager
 def _saved_figure(path: Path, width: float, height: float) -> Iterator[Figure]:
-    """Yield a figure of so many inches, and save it in the format of the file's suffix.
+    """Yield a figure, sized in inches, and save it in the format of the file's suffix.
 
     Raises:
         DataError: the file cannot be written.
