@@ -62,10 +62,10 @@ class Predictor:
         return recorded_thresholds(self.artifact.calibration, self.labels)
 
     def warm_up(self) -> Self:
-        """Load the compiled code now, so that no prediction waits for it; return the model.
+        """Load the compiled code now, so that no later prediction waits for it; return the model.
 
-        It takes half a second. Without it the first texts (a megabyte, less where they are short)
-        go through plain Python, which starts at once and takes twice as long for a text.
+        It takes half a second. Without it, the first texts (up to a megabyte) go through plain
+        Python, which starts at once, takes twice as long per text, and gives the same bits.
         """
         jit.enable()
         self.rank(["a"])

@@ -12,10 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from typer.testing import CliRunner
 
 import fasttext_app
-from fasttext_app.cli.app import make_app
 from fasttext_app.cli.render.evaluation import show_reliability
 from fasttext_app.cli.render.plots import check_plot_path, draw_reliability
 from fasttext_app.config.loading import resolve
@@ -35,6 +33,7 @@ from fasttext_app.model.heads import build_head
 from fasttext_app.model.huffman import HuffmanTree
 from fasttext_app.model.quantize import quantize
 from fasttext_app.model.thresholds import Goal, choose_threshold, parse_goal
+from tests.helpers import run_cli
 
 LOSSES = ("softmax", "ova", "ns", "hs")
 WORDS = [f"w{n}" for n in range(40)]
@@ -42,7 +41,7 @@ ORIGIN = {"source": "rows", "rows": 1}
 
 
 def run(*arguments):
-    return CliRunner().invoke(make_app(), [*map(str, arguments)])
+    return run_cli(*arguments, code=None)
 
 
 def noisy_rows(seed, rows, separator=None):

@@ -11,19 +11,18 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from typer.testing import CliRunner
 
 import fasttext_app
-from fasttext_app.cli.app import make_app
 from fasttext_app.errors import DataError
 from fasttext_app.inference import select as selection
 from fasttext_app.inference.select import find_cut, keep_texts, score_texts
+from tests.helpers import run_cli
 
 PROBABILITY = st.one_of(st.floats(0, 1), st.sampled_from([0.0, 0.5, 1.0, 5e-324, 1 - 2**-53]))
 
 
 def run(*arguments, text=None):
-    return CliRunner().invoke(make_app(), [*map(str, arguments)], input=text)
+    return run_cli(*arguments, code=None, stdin=text)
 
 
 @given(st.lists(PROBABILITY, min_size=1, max_size=80), st.floats(0.001, 1), st.integers(1, 5))

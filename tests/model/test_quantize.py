@@ -9,12 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as numpy_strategies
-from typer.testing import CliRunner
 
 import fasttext_app as ft
-from fasttext_app.cli.app import make_app
 from fasttext_app.errors import ConfigError
 from fasttext_app.model.quantize import keep_largest_rows, quantize_rows
+from tests.helpers import run_cli
 
 TEXTS = ["the team won the cup", "a late goal", "the bank lost money", "shares fell"] * 5
 LABELS = ["sport", "sport", "money", "money"] * 5
@@ -111,7 +110,7 @@ def place(tmp_path, monkeypatch):
 
 
 def invoke(*arguments):
-    return CliRunner().invoke(make_app(), ["quantize", *map(str, arguments)])
+    return run_cli("quantize", *arguments, code=None)
 
 
 def test_the_command_shows_size_and_accuracy_before_and_after(place):
