@@ -1,16 +1,17 @@
-"""The training step on the GPU (Triton): bags and loss, the linear layer, the rows of the table.
+"""Triton kernels of the CUDA step: bags and loss, the linear layer, the rows of the table.
 
 ==================  ==============================================================================
-``bag_gradients``   bags, logits and loss, and the gradient by logits and bags, in one pass
-``step_linear``     the gradient of the linear layer, and its step
-``step_rows``       ``kernels.STEP_ROWS``, over ids that are sorted by row
-``find_winners``    ``kernels.find_winners``
+``bag_gradients``   bags, logits, loss, and the gradients of logits and bags, in one pass
+``step_linear``     the gradient of the linear layer, and its update
+``step_rows``       ``cpu_kernels.STEP_ROWS``, over ids sorted by row
+``find_winners``    ``cpu_kernels.find_winners``
 ==================  ==============================================================================
 
-All sums are made in an order that depends on the sizes alone, so that the result is the same to the
-bit on every run. ``block`` is the dim, and ``class_block`` the classes, up to the next power of
-two; ``chunk`` is how many ids are summed up at a time. Addresses are of 64 bits: V x D may be more
-than 2^31. Shapes: **N** ids, **B** bags, **C** classes, **V** table rows, **D** embedding dim.
+The order of every sum depends on sizes alone, so results are bit-identical on every run. ``block``
+is the dim, and ``class_block`` the number of classes, rounded up to a power of two; ``chunk`` is
+how many ids are summed at a time. Addresses have 64 bits, as V x D can exceed 2^31.
+
+Shapes: **N** ids, **B** bags (texts), **C** classes, **V** table rows, **D** embedding dim.
 """
 
 from collections.abc import Callable
@@ -30,7 +31,7 @@ _INFINITY = tl.constexpr(float("inf"))
 
 
 def _kernel(sizes: list[str], slices: list[str]) -> Callable[[Callable[..., None]], Any]:
-    """Compile a kernel once, and not for every kind of size and alignment that a batch has."""
+    """Compile a kernel once, and not again for each kind of size and alignment of a batch."""
     return partial(triton.jit, do_not_specialize=sizes, do_not_specialize_on_alignment=slices)
 
 
@@ -49,7 +50,7 @@ def _step_one(
     dim: tl.constexpr,
     block: tl.constexpr,
 ) -> None:
-    """Step row ``row`` of ``values`` [rows, dim] by ``gradient`` [block], zero beyond dim."""
+    """Update row ``row`` of ``values`` [rows, dim] by ``gradient`` [block], zero beyond dim."""
     d = tl.arange(0, block)
     inside = d < dim
     at = row.to(tl.int64) * dim + d
@@ -97,31 +98,37 @@ def step_rows(
     block: tl.constexpr,
     chunk: tl.constexpr,
 ) -> None:
-    """Step the rows of a batch by the gradient of its bags. One program for each id.
+    """Update the rows of a batch from the gradient of its bags. One program for each id.
 
-    The program of the first id of a row sums up the row's gradient; the others end at once.
+    The program of a row's first id sums the row's gradient; the programs of its other ids end at
+    once. An example, with ``sgd`` and lr 0.1: rows [2, 7, 7], bags [0, 0, 1], shares [.5, .5, 1]
+    are the ids of the texts [7, 2] and [7], sorted. Programs 0 and 1 then compute
+
+        values[2] -= 0.1 * (0.5 * gradient[0])
+        values[7] -= 0.1 * (0.5 * gradient[0] + 1 * gradient[1])
 
     Args:
-        values: [V, D], stepped in place.
-        first: as in ``kernels.STEP_ROWS``; None where the rule has no such state.
-        second: likewise.
+        values: the parameter, [V, D]; updated in place.
+        first: first state array, as in ``cpu_kernels.STEP_ROWS``; None if the rule has none.
+        second: second state array, likewise.
         rows: the ids, sorted, [N].
-        bags: the bag of each, ascending within a row, [N].
-        shares: its weight, [N]; None: all 1.
-        winners: for ``max`` bags, which row gave each number, [B, D]; else None.
-        trained: 1 for a row that is stepped, 0 for one that stays, [V]; None: all are stepped.
-        gradient: the loss by the bags, [B, D].
+        bags: the bag of each id, ascending within a row, [N].
+        shares: the weight of each id in its bag, [N]; None: all 1.
+        winners: the row that supplies each number of a ``max`` bag, [B, D]; else None.
+        trained: 0 for each frozen row, else 1, [V]; None if none is frozen.
+        gradient: gradient of the loss with respect to the bags, [B, D].
         ids: N.
-        padding: the row that takes no part; -1: none.
-        rate: with the bias corrections of ADAM, as in ``kernels.STEP_ROWS``.
+        padding: the row that takes no part; -1 if there is none.
+        rate: the learning rate; for ADAM, with the bias corrections.
         eps: added to the denominator.
-        new1: 1 - beta 1.
-        new2: 1 - beta 2.
-        rule: ``SGD``, ``ADAGRAD``, ``ROWWISE`` or ``ADAM``.
+        new1: 1 - beta1.
+        new2: 1 - beta2.
+        rule: one of ``rules.RULES``.
         dim: D.
         block: see above.
         chunk: see above.
     """
+    # Go on only for the first id of a row that is neither padding nor frozen.
     at = tl.program_id(0)
     row = tl.load(rows + at)
     before = tl.load(rows + at - 1, mask=at > 0, other=-1)
@@ -129,6 +136,7 @@ def step_rows(
     if trained is not None:
         mine = mine & (tl.load(trained + row) != 0)
     if mine:
+        # Sum the row's gradient over its ids, a chunk at a time, until a chunk has another row.
         d = tl.arange(0, block)
         inside = d < dim
         summed = tl.zeros([block], tl.float32)
@@ -143,7 +151,7 @@ def step_rows(
             found = tl.load(gradient + numbers, mask=cells, other=0.0)
             if shares is not None:
                 found *= tl.load(shares + spot, mask=same, other=0.0)[:, None]
-            if winners is not None:  # a row that is twice in a bag wins once
+            if winners is not None:  # a row that occurs twice in a bag counts once
                 last = tl.load(bags + spot - 1, mask=same & (spot > at), other=-1)
                 won = tl.load(winners + numbers, mask=cells, other=-1) == row
                 found = tl.where(won & (bag != last)[:, None], found, 0.0)
@@ -166,7 +174,9 @@ def find_winners(
     block: tl.constexpr,
     chunk: tl.constexpr,
 ) -> None:
-    """Write the row that gives each number of a ``max`` bag. One program for each bag.
+    """Write the row that supplies each number of a ``max`` bag. One program for each bag.
+
+    An example: the table [[1, 9], [5, 2]] and one bag of ids [0, 1] give winners [[1, 0]].
 
     Args:
         table: [V, D].
@@ -175,7 +185,7 @@ def find_winners(
         winners: written, [B, D]; -1 in an empty bag.
         ids: N.
         ends: how many entries ``offsets`` has.
-        padding: the row that takes no part; -1: none.
+        padding: the row that takes no part; -1 if there is none.
         dim: D.
         block: see above.
         chunk: see above.
@@ -183,6 +193,8 @@ def find_winners(
     bag = tl.program_id(0)
     begin = tl.load(offsets + bag)
     end = tl.load(offsets + bag + 1, mask=bag + 1 < ends, other=ids)
+    # For each number, keep the largest value so far and its row; the first of equal ones wins, as
+    # in torch, so a later chunk must be strictly larger.
     d = tl.arange(0, block)
     inside = d < dim
     best = tl.full([block], -_INFINITY, tl.float32)
@@ -195,7 +207,6 @@ def find_winners(
         numbers = row[:, None].to(tl.int64) * dim + d[None, :]
         found = tl.load(table + numbers, mask=cells, other=-_INFINITY)
         highest = tl.max(found, axis=0)
-        # The first of equal ones wins, as in torch.
         place = tl.where((found == highest[None, :]) & cells, tl.arange(0, chunk)[:, None], chunk)
         foremost = tl.min(place, axis=0)
         chosen = tl.where(place == foremost[None, :], row[:, None], -1)
@@ -234,27 +245,30 @@ def bag_gradients(
     class_block: tl.constexpr,
     chunk: tl.constexpr,
 ) -> None:
-    """Go from the ids to the loss, and back to the bags. One program for each bag.
+    """Compute a bag, its loss, and the gradients of its logits and of itself. One program a bag.
+
+    An example: a ``sum`` bag of ids [2, 5] is table[2] + table[5]. With logits [0, 0] and label 1,
+    softmax gives the loss log 2 and the logit gradient [0.5, -0.5], each divided by B.
 
     Args:
         table: [V, D].
-        weight: of the linear layer, [C, D].
-        bias: likewise, [C].
+        weight: weight of the linear layer, [C, D].
+        bias: bias of the linear layer, [C].
         ids_of: the ids of the batch, [N].
         offsets: [B + 1] or [B].
         per_id: the weight of each id, [N]; None: all 1.
         labels: the class of each bag, [B].
-        vectors: written: the bags, [B, D].
-        by_logits: written: the loss of the batch by the logits, [B, C].
-        by_bags: written: the loss of the batch by the bags, [B, D].
-        losses: written: each bag's share of the loss, [B].
+        vectors: output: the bags, [B, D].
+        by_logits: output: gradient of the batch's loss with respect to the logits, [B, C].
+        by_bags: output: gradient of the batch's loss with respect to the bags, [B, D].
+        losses: output: each bag's part of the batch's loss, [B].
         ids: N.
         ends: how many entries ``offsets`` has.
-        padding: the row that takes no part; -1: none.
+        padding: the row that takes no part; -1 if there is none.
         count: B.
-        smoothing: the share of a label that is spread evenly over all classes.
-        mean: whether a bag is the mean of its rows, and not their sum.
-        softmax: whether the loss is that of ``softmax``, and not of ``ova``.
+        smoothing: the part of a label that is spread evenly over all classes.
+        mean: whether a bag is the mean of its rows; else it is their sum.
+        softmax: whether the loss is ``softmax``; else it is ``ova``.
         dim: D.
         classes: C.
         block: see above.
@@ -266,6 +280,7 @@ def bag_gradients(
     end = tl.load(offsets + bag + 1, mask=bag + 1 < ends, other=ids)
     d, c = tl.arange(0, block), tl.arange(0, class_block)
     inside, known = d < dim, c < classes
+    # The bag: sum its rows a chunk at a time, and divide by the number of ids that are not padding.
     vector = tl.zeros([block], tl.float32)
     parts = tl.zeros([chunk], tl.float32)
     for start in range(begin, end, chunk):
@@ -281,10 +296,12 @@ def bag_gradients(
     if mean:
         vector = vector / tl.maximum(tl.sum(parts, axis=0), 1.0)
 
+    # The logits, and the target of each class after label smoothing.
     cells = known[:, None] & inside[None, :]
     layer = tl.load(weight + c[:, None] * dim + d[None, :], mask=cells, other=0.0)
     logits = tl.sum(layer * vector[None, :], axis=1) + tl.load(bias + c, mask=known, other=0.0)
     wanted = (c == tl.load(labels + bag)) * (1.0 - smoothing) + smoothing / classes
+    # The loss, and its slope by each logit; the maximum is subtracted so that no power overflows.
     if softmax:
         masked = tl.where(known, logits, -_INFINITY)
         top = tl.max(masked, axis=0)
@@ -292,11 +309,13 @@ def bag_gradients(
         total = tl.sum(powers, axis=0)
         loss = top + tl.log(total) - tl.sum(wanted * logits, axis=0)
         slope = powers / total - wanted
-    else:  # log(1 + e^x) in a form that does not overflow
+    else:  # log(1 + e^x) = max(x, 0) + log(1 + e^-|x|), which does not overflow
         small = tl.exp(-tl.abs(logits))
         each = tl.maximum(logits, 0.0) - logits * wanted + tl.log(1.0 + small)
         loss = tl.sum(tl.where(known, each, 0.0), axis=0)
         slope = tl.where(logits >= 0, 1.0, small) / (1.0 + small) - wanted
+
+    # The batch's loss is a mean over B, and so is the gradient, which goes on through the layer.
     slope = slope / count
     out = bag.to(tl.int64)
     tl.store(losses + bag, loss / count)
@@ -328,30 +347,34 @@ def step_linear(
     block: tl.constexpr,
     chunk: tl.constexpr,
 ) -> None:
-    """Step the linear layer, and sum up the loss. One program for each class.
+    """Update the linear layer, and sum the loss. One program for each class.
+
+    An example: with logit gradients [[0.5], [-0.5]] of two bags, class 0 has the weight gradient
+    0.5 * vectors[0] - 0.5 * vectors[1] and the bias gradient 0.
 
     Args:
-        weight: [C, D], stepped in place; ``first`` and ``second`` are its state.
+        weight: [C, D], updated in place; ``first`` and ``second`` are its state.
         first: as in ``step_rows``.
         second: likewise.
-        bias: [C], stepped in place; ``bias_first`` and ``bias_second`` are its state.
+        bias: [C], updated in place; ``bias_first`` and ``bias_second`` are its state.
         bias_first: as ``first``.
         bias_second: as ``second``.
         vectors: the bags, [B, D].
-        by_logits: the loss by the logits, [B, C].
-        losses: each bag's share of the loss, [B].
-        loss: written: their sum, a scalar.
+        by_logits: gradient of the loss with respect to the logits, [B, C].
+        losses: each bag's part of the loss, [B].
+        loss: output: their sum, a scalar.
         count: B.
         rate: as in ``step_rows``; so are ``eps``, ``new1``, ``new2`` and ``rule``.
         eps: see ``rate``.
         new1: see ``rate``.
         new2: see ``rate``.
-        rule: see ``rate``; not ``ROWWISE``.
+        rule: see ``rate``; not ``ROWWISE_ADAGRAD``.
         dim: D.
         classes: C.
         block: see above.
         chunk: of bags.
     """
+    # Sum the class's gradient over the bags, a chunk at a time; program 0 sums the loss too.
     label = tl.program_id(0)
     d = tl.arange(0, block)
     inside = d < dim
@@ -368,6 +391,8 @@ def step_linear(
         for_bias += slope
         if label == 0:
             all_losses += tl.load(losses + bag, mask=there, other=0.0)
+
+    # Apply the rule to the class's row of the weight and to its bias.
     one = tl.zeros([1], tl.float32) + tl.sum(for_bias, axis=0)
     _step_one(weight, first, second, label, summed, rate, eps, new1, new2, rule, dim, block)
     _step_one(bias, bias_first, bias_second, label, one, rate, eps, new1, new2, rule, 1, 1)

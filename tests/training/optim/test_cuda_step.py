@@ -62,6 +62,9 @@ CASES = [("adagrad", kind) for kind in KINDS]
 CASES += [("sgd", KINDS[0]), ("rowwise_adagrad", KINDS[2]), ("sparse_adam", KINDS[3])]
 
 
+pytestmark = pytest.mark.slow  # the interpreter takes about a second for a batch
+
+
 @pytest.fixture(autouse=True, scope="module")
 def interpreted():
     with pytest.MonkeyPatch.context() as patch:  # Triton loads parts of itself at the first launch
