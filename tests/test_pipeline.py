@@ -1,4 +1,4 @@
-"""The jobs: which rows are held out, what training refuses, and what it puts into the model."""
+"""Training: which rows are held out, what is refused, and what goes into the model."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def write_csv(path: Path, table: pa.Table) -> None:
 
 @given(st.integers(1, 300), st.floats(0, 0.999), st.integers(0, 2**63 - 1))
 @settings(deadline=None, max_examples=100)
-def test_so_many_rows_are_held_out_and_never_all(rows, fraction, seed):
+def test_the_fraction_of_rows_is_held_out_but_never_all(rows, fraction, seed):
     held = choose_validation_rows(np.zeros(rows, np.int64), fraction, seed)  # all of one label
     assert len(held) == rows
     assert held.sum() == min(round(rows * fraction), rows - 1)
@@ -114,7 +114,7 @@ def lengths(config: Config) -> tuple[int, int | None]:
         (0.02, (20, None), None),
     ],
 )
-def test_where_validation_rows_come_from(folder, validation, expected, letters):
+def test_validation_rows_come_from_a_split_or_a_fraction(folder, validation, expected, letters):
     config = make_config(source=str(folder), validation=validation)
     assert lengths(config) == expected
     examples = load_examples(config)
@@ -139,7 +139,7 @@ def test_another_split_can_be_trained_on(folder):
     assert texts_of(load_examples(config).train) == ["c"] * 4
 
 
-def test_a_split_that_is_not_there(folder):
+def test_an_unknown_split_is_refused(folder):
     with pytest.raises(DataError, match="no split 'tset'; did you mean 'test'"):
         load_examples(make_config(source=str(folder), validation="tset"))
 
@@ -206,7 +206,7 @@ def test_training_from_files_learns_too(monkeypatch):
     assert [prediction.labels for prediction in result.model.predict(GOOD)] == [("good",)] * 4
 
 
-def test_what_is_counted_is_what_is_there():
+def test_the_statistics_count_the_rows():
     texts = ["a b", "", "b c c", "  "]
     prepared = prepare(
         make_config(word_ngrams=2, bucket=10),
@@ -240,7 +240,7 @@ def test_validation_rows_of_a_label_that_training_never_saw_are_left_out():
     assert bags_of(prepared.validation) == prepared.encoder.encode(["great", "dull"]).to_lists()
 
 
-def test_validation_rows_of_unknown_labels_alone_are_none():
+def test_only_validation_rows_of_unknown_labels_leave_no_validation():
     prepared = prepare(make_config(), Examples(reviews(), table_of(["great"], ["so-so"])))
     assert prepared.validation is None
     assert prepared.statistics.validation_rows_of_unknown_labels == 1
@@ -292,7 +292,7 @@ def test_the_last_row_of_the_table_can_be_the_padding():
 # --------------------------------------------------------------------------------------- train
 
 
-def test_the_result_holds_the_model_and_its_story():
+def test_the_result_holds_the_model_and_the_outcome_of_its_training():
     validation = table_of(["great fun", "dull"], ["good", "bad"])
     result = run(Examples(reviews(), validation))
     assert [prediction.labels for prediction in result.model.predict(GOOD)] == [("good",)] * 4

@@ -1,4 +1,4 @@
-"""Models that learn on, pruned ones above all; and codes of the linear layer."""
+"""Retraining, of pruned models above all; and a quantized linear layer."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def batch_of(rows):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_a_pruned_model_is_better_for_it(model, labeled_rows, loss):
+def test_retraining_improves_a_pruned_model(model, labeled_rows, loss):
     labels, texts = zip(*labeled_rows, strict=True)
     pruned = keep_largest_rows(model(loss=loss).artifact, 200)
     again = retrain(pruned, [batch_of(labeled_rows)], {"trainer": {"epochs": 20}})
@@ -56,7 +56,7 @@ def test_a_pruned_model_is_better_for_it(model, labeled_rows, loss):
     assert again.metrics == {}
 
 
-def test_training_goes_on_from_the_weights_that_there_are(model, labeled_rows):
+def test_retraining_starts_from_the_weights_of_the_model(model, labeled_rows):
     artifact = model().artifact
     rows = [batch_of(labeled_rows)]
     settings = {"optimizer": {"lr": 1e-20}, "trainer": {"epochs": 1}}
@@ -69,13 +69,13 @@ def test_training_goes_on_from_the_weights_that_there_are(model, labeled_rows):
     assert not np.array_equal(one.tensors["table"], artifact.tensors["table"])
 
 
-def test_weights_of_terms_stay(model, labeled_rows):
+def test_idf_weights_are_kept(model, labeled_rows):
     artifact = model(term_weighting="tfidf", mode="sum").artifact
     again = retrain(artifact, [batch_of(labeled_rows)], {"trainer": {"epochs": 1}})
     np.testing.assert_array_equal(again.tensors["idf"], artifact.tensors["idf"])
 
 
-def test_rows_of_unknown_labels_teach_nothing(model, labeled_rows):
+def test_rows_of_unknown_labels_are_left_out(model, labeled_rows):
     artifact = model().artifact
     strange = [("strange", text) for _, text in labeled_rows[:99]]
     rows = [batch_of(labeled_rows), batch_of(strange)]
@@ -88,7 +88,7 @@ def test_rows_of_unknown_labels_teach_nothing(model, labeled_rows):
         retrain(artifact, [])
 
 
-def test_a_quantized_model_does_not_learn(model, labeled_rows):
+def test_a_quantized_model_is_refused(model, labeled_rows):
     artifact = model().artifact
     for smaller in (quantize(artifact), product_quantize(artifact)):
         with pytest.raises(ConfigError, match="the model is quantized already"):
@@ -96,7 +96,7 @@ def test_a_quantized_model_does_not_learn(model, labeled_rows):
 
 
 @pytest.mark.parametrize("make", [quantize, product_quantize])
-def test_only_a_model_that_lost_rows_learns_again(model, make):
+def test_only_a_model_that_lost_rows_is_retrained(model, make):
     artifact, seen = model().artifact, []
 
     def train_on(smaller):
@@ -110,7 +110,7 @@ def test_only_a_model_that_lost_rows_learns_again(model, make):
     assert seen == [300]
 
 
-def test_what_cannot_be_quantized_is_refused_before_it_learns(model):
+def test_impossible_quantization_is_refused_before_retraining(model):
     def train_on(smaller):
         raise AssertionError
 
@@ -123,7 +123,7 @@ def test_what_cannot_be_quantized_is_refused_before_it_learns(model):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_retraining_gives_what_it_gives_in_the_original(original, labeled_file, tmp_path, loss):
+def test_retraining_is_as_accurate_as_in_fasttext(original, labeled_file, tmp_path, loss):
     options = {"dim": 10, "lr": 0.5, "epoch": 10, "wordNgrams": 2, "bucket": 600, "loss": loss}
     theirs = original.train_supervised(str(labeled_file), verbose=0, thread=1, **options)
     theirs.save_model(str(tmp_path / "m.bin"))
@@ -141,7 +141,7 @@ def test_retraining_gives_what_it_gives_in_the_original(original, labeled_file, 
     assert read_file(tmp_path / "m.ftz").args.epoch == 15
 
 
-def test_the_rate_of_retraining_is_that_of_training(labeled_file, tmp_path, monkeypatch):
+def test_retraining_uses_the_learning_rate_of_training(labeled_file, tmp_path, monkeypatch):
     from fasttext_app.compat import quantize
 
     seen = []

@@ -1,4 +1,4 @@
-"""Checkpoints: written whole or not at all, found whatever happened, gone on from to the bit."""
+"""Checkpoints: complete or absent on disk, found after any damage, resumed bit-identically."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def saved(place: Path, *steps: int, keep: int = 9) -> None:
 # ----------------------------------------------------------------------------------- on the disk
 
 
-def test_the_newest_one_comes_back_with_its_run(tmp_path):
+def test_the_newest_checkpoint_is_found_with_the_manifest_of_its_run(tmp_path):
     saved(tmp_path, 9, 10, 100)
     found = find_checkpoint(tmp_path)
     assert (found.path.name, found.run, found.damaged) == ("000000100", RUN, [])
@@ -64,12 +64,12 @@ def test_the_newest_one_comes_back_with_its_run(tmp_path):
     assert torch.equal(again.tensors["table"], torch.full((3, 2), 100.0))
 
 
-def test_only_the_newest_ones_stay(tmp_path):
+def test_only_the_newest_checkpoints_are_kept(tmp_path):
     saved(tmp_path, 1, 2, 3, 4, keep=2)
     assert names_in(tmp_path / "checkpoints") == ["000000003", "000000004", "lock"]
 
 
-def test_after_any_damage_the_newest_whole_one_is_found_and_the_damaged_one_named(tmp_path):
+def test_after_any_damage_the_newest_intact_checkpoint_is_found_and_the_damaged_one_named(tmp_path):
     saved(tmp_path / "good", 1, 2)
     newest = Path("checkpoints", "000000002")
     for file in sorted((tmp_path / "good" / newest).iterdir()):
@@ -88,7 +88,7 @@ def test_after_any_damage_the_newest_whole_one_is_found_and_the_damaged_one_name
             shutil.rmtree(tmp_path / "bad")
 
 
-def test_what_a_killed_run_left_half_written_is_passed_over_and_cleared(tmp_path):
+def test_a_partial_checkpoint_of_a_killed_run_is_ignored_and_removed(tmp_path):
     saved(tmp_path, 1)
     half = tmp_path / "checkpoints" / ".000000002.77.partial"
     half.mkdir()
@@ -97,7 +97,7 @@ def test_what_a_killed_run_left_half_written_is_passed_over_and_cleared(tmp_path
         assert not half.exists()
 
 
-def test_without_a_whole_one_it_says_what_is_the_matter(tmp_path):
+def test_without_an_intact_checkpoint_the_error_says_why(tmp_path):
     with pytest.raises(CheckpointError, match="no checkpoint to resume from; is this the --output"):
         find_checkpoint(tmp_path)
     (tmp_path / "manifest.json").touch()
@@ -109,7 +109,7 @@ def test_without_a_whole_one_it_says_what_is_the_matter(tmp_path):
         find_checkpoint(tmp_path)
 
 
-def test_a_full_disk_leaves_the_earlier_ones(tmp_path, monkeypatch):
+def test_a_full_disk_leaves_earlier_checkpoints_untouched(tmp_path, monkeypatch):
     saved(tmp_path, 1, 2)
     with Checkpoints(tmp_path, RUN, EACH, resumed=tmp_path) as checkpoints:
         with monkeypatch.context() as patch:
@@ -123,13 +123,13 @@ def test_a_full_disk_leaves_the_earlier_ones(tmp_path, monkeypatch):
     assert find_checkpoint(tmp_path).path.name == "000000003"
 
 
-def test_a_folder_that_cannot_be_made(tmp_path):
+def test_a_folder_that_cannot_be_created_is_reported(tmp_path):
     (tmp_path / "checkpoints").touch()
     with pytest.raises(CheckpointError, match="checkpoints: cannot be written"):
         Checkpoints(tmp_path, RUN, EACH).__enter__()
 
 
-def test_two_runs_cannot_write_in_one_folder(tmp_path):
+def test_two_runs_cannot_write_to_one_folder(tmp_path):
     with (
         Checkpoints(tmp_path, RUN, EACH),
         pytest.raises(CheckpointError, match="another run writes its checkpoints there"),
@@ -139,7 +139,7 @@ def test_two_runs_cannot_write_in_one_folder(tmp_path):
         pass
 
 
-def test_a_new_run_does_not_begin_over_one_that_did_not_end(tmp_path):
+def test_a_new_run_does_not_start_over_an_unfinished_one(tmp_path):
     saved(tmp_path, 5)
     with pytest.raises(CheckpointError, match=f"resume it with --resume {tmp_path}, or delete"):
         Checkpoints(tmp_path, RUN, EACH).__enter__()
@@ -149,7 +149,7 @@ def test_a_new_run_does_not_begin_over_one_that_did_not_end(tmp_path):
     refuse_unfinished_run(tmp_path)
 
 
-def test_when_one_is_due(tmp_path, monkeypatch):
+def test_a_checkpoint_is_due_by_steps_or_by_time(tmp_path, monkeypatch):
     now = 100.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
     by_steps = Checkpoints(tmp_path, RUN, Interval.parse("3"))
@@ -165,7 +165,7 @@ def test_when_one_is_due(tmp_path, monkeypatch):
         assert not by_time.due(3)
 
 
-def test_a_wall_clock_that_jumps_changes_nothing(tmp_path, monkeypatch):
+def test_a_jump_of_the_wall_clock_makes_no_checkpoint_due(tmp_path, monkeypatch):
     checkpoints = Checkpoints(tmp_path, RUN, Interval.parse("1h"))
     monkeypatch.setattr(time, "time", lambda: 4e9)
     assert not checkpoints.due(1)
@@ -272,9 +272,10 @@ def figures(outcome) -> list[tuple[float | None, ...]]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shards", [False, True], ids=["whole", "sharded"])
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_a_run_in_pieces_ends_with_the_same_bits(tmp_path, case, shards):
+def test_a_resumed_run_is_bit_identical_to_an_uninterrupted_one(tmp_path, case, shards):
     config = make_config(**case)
     with torch_threads(1):
         whole, whole_outcome, _ = train(config, None, shards=shards)
@@ -290,9 +291,10 @@ def test_a_run_in_pieces_ends_with_the_same_bits(tmp_path, case, shards):
     assert events[0].resumed_from.endswith("000000017")
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=25)
 @given(data=st.data())
-def test_wherever_a_run_is_stopped_and_wherever_its_last_checkpoint_is(data, tmp_path_factory):
+def test_a_run_can_be_resumed_from_any_step_and_from_any_older_checkpoint(data, tmp_path_factory):
     """A kill leaves the last checkpoint behind, which may be older than the last step."""
     place = tmp_path_factory.mktemp("run")
     config = make_config(name=data.draw(st.sampled_from(["adagrad", "sparse_adam"])))
@@ -305,7 +307,7 @@ def test_wherever_a_run_is_stopped_and_wherever_its_last_checkpoint_is(data, tmp
     assert_same(whole, pieces)
 
 
-def test_rows_of_several_labels_are_drawn_as_in_one_run(tmp_path):
+def test_a_resumed_run_draws_the_same_labels_of_multi_label_rows(tmp_path):
     sets = Ragged.from_lists([[0], [0, 1], [1, 2]])
     config = make_config(label_separator="|")
     with torch_threads(1):
@@ -315,7 +317,7 @@ def test_rows_of_several_labels_are_drawn_as_in_one_run(tmp_path):
     assert_same(whole, pieces)
 
 
-def test_the_best_epoch_of_before_the_break_comes_back(tmp_path):
+def test_the_best_epoch_before_an_interruption_is_restored(tmp_path):
     config = make_config(monitor="loss", lr=3.0, name="sgd", epochs=6)
     with torch_threads(1):
         whole, outcome, _ = train(config, None)
@@ -338,7 +340,7 @@ def test_a_run_that_stops_early_stays_stopped(tmp_path):
     assert_same(whole, pieces)
 
 
-def test_checkpoints_change_nothing_of_a_run(tmp_path):
+def test_checkpoints_do_not_change_the_result_of_a_run(tmp_path):
     config = make_config()
     with torch_threads(1):
         assert_same(train(config, None)[0], train(config, tmp_path)[0])
@@ -356,7 +358,7 @@ def test_a_checkpoint_that_cannot_be_written_does_not_end_the_run(tmp_path, monk
     assert len(outcome.history) == 3
 
 
-def test_a_state_is_plain_json_and_tensors(tmp_path):
+def test_the_state_on_disk_is_plain_json_and_tensors(tmp_path):
     with torch_threads(1):
         train(make_config(), tmp_path, 9)
     path = find_checkpoint(tmp_path).path

@@ -1,4 +1,4 @@
-"""Runs that are killed, stopped, disturbed and gone on with, as a user meets them."""
+"""Runs that are killed, stopped and resumed, through the command line and the Python API."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Break(Exception):  # noqa: N818 - it is no error
     """What ends a run as a kill does: nothing is saved on the way out."""
 
 
-def broken_off(output: str, steps: int, *more: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def interrupt_run(output: str, steps: int, *more: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Train until the first checkpoint after so many steps, and break off."""
     save = Checkpoints.save
 
@@ -80,7 +80,7 @@ def broken_off(output: str, steps: int, *more: str, monkeypatch: pytest.MonkeyPa
 
 def test_a_resumed_run_ends_with_the_same_file_and_no_checkpoints(place, monkeypatch):
     expected = uninterrupted()
-    broken_off("run", 100, monkeypatch=monkeypatch)
+    interrupt_run("run", 100, monkeypatch=monkeypatch)
     assert sorted(p.name for p in (place / "run").iterdir()) == ["checkpoints"]
     done = invoke("train", "--resume", "run")
     assert done.exit_code == 0, done.output
@@ -91,8 +91,8 @@ def test_a_resumed_run_ends_with_the_same_file_and_no_checkpoints(place, monkeyp
     assert [len(each["epochs"]) for each in history] == [5, 5]
 
 
-def test_a_run_that_is_under_way_can_be_drawn(place, monkeypatch):
-    broken_off("run", 100, "--set", "trainer.monitor=f1:sport", monkeypatch=monkeypatch)
+def test_an_unfinished_run_can_be_plotted(place, monkeypatch):
+    interrupt_run("run", 100, "--set", "trainer.monitor=f1:sport", monkeypatch=monkeypatch)
     done = invoke("plot", "run")
     assert done.exit_code == 0, done.output
     assert "accuracy" in done.stdout
@@ -109,25 +109,25 @@ def test_a_run_that_is_under_way_can_be_drawn(place, monkeypatch):
         (["--data", "other.csv"], "data.source is 'other.csv' and was 'rows.csv'"),
     ],
 )
-def test_other_settings_are_refused_by_name(place, monkeypatch, arguments, told):
+def test_resuming_with_other_settings_is_refused_by_name(place, monkeypatch, arguments, told):
     (place / "other.csv").write_text(rows_of(400))
-    broken_off("run", 20, monkeypatch=monkeypatch)
+    interrupt_run("run", 20, monkeypatch=monkeypatch)
     done = invoke("train", "--resume", "run", *arguments)
     assert done.exit_code == 1
     assert f"the run has other settings: {told}; leave them" in done.stderr
     assert invoke("train", "--resume", "run").exit_code == 0
 
 
-def test_settings_that_change_nothing_may_be_others(place, monkeypatch):
+def test_settings_without_effect_on_the_result_may_change(place, monkeypatch):
     expected = uninterrupted()
-    broken_off("run", 20, monkeypatch=monkeypatch)
+    interrupt_run("run", 20, monkeypatch=monkeypatch)
     arguments = ["--threads", "1", "--checkpoint-every", "epoch"]
     assert invoke("train", "--resume", "run", *arguments).exit_code == 0
     assert weights("run") == expected
 
 
-def test_other_data_is_refused_and_the_checkpoints_stay(place, monkeypatch):
-    broken_off("run", 20, monkeypatch=monkeypatch)
+def test_resuming_on_changed_data_is_refused_and_keeps_the_checkpoints(place, monkeypatch):
+    interrupt_run("run", 20, monkeypatch=monkeypatch)
     (place / "rows.csv").write_text(rows_of(400, seed=1))
     done = invoke("train", "--resume", "run")
     assert done.exit_code == 1
@@ -136,8 +136,8 @@ def test_other_data_is_refused_and_the_checkpoints_stay(place, monkeypatch):
     assert find_checkpoint("run").path.name == "000000021"
 
 
-def test_another_version_of_a_package_is_told(place, monkeypatch):
-    broken_off("run", 20, monkeypatch=monkeypatch)
+def test_a_changed_package_version_is_reported(place, monkeypatch):
+    interrupt_run("run", 20, monkeypatch=monkeypatch)
     monkeypatch.setattr("numba.__version__", "99.0")
     done = invoke("train", "--resume", "run")
     assert done.exit_code == 0
@@ -145,9 +145,9 @@ def test_another_version_of_a_package_is_told(place, monkeypatch):
     assert "now 99.0" in done.stderr
 
 
-def test_the_newest_whole_checkpoint_is_used_and_the_damaged_one_named(place, monkeypatch):
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(place, monkeypatch):
     expected = uninterrupted()
-    broken_off("run", 20, monkeypatch=monkeypatch)
+    interrupt_run("run", 20, monkeypatch=monkeypatch)
     damaged = place / "run/checkpoints/000000021/state.safetensors"
     damaged.write_bytes(damaged.read_bytes()[:-9])
     done = invoke("train", "--resume", "run")
@@ -157,8 +157,8 @@ def test_the_newest_whole_checkpoint_is_used_and_the_damaged_one_named(place, mo
     assert weights("run") == expected
 
 
-def test_a_new_run_is_refused_where_one_did_not_end(place, monkeypatch):
-    broken_off("run", 20, monkeypatch=monkeypatch)
+def test_a_new_run_is_refused_in_the_folder_of_an_unfinished_one(place, monkeypatch):
+    interrupt_run("run", 20, monkeypatch=monkeypatch)
     for more in ([], ["--checkpoint-every", "5"]):
         done = invoke(*TRAIN, "--output", "run", *more)
         assert done.exit_code == 1
@@ -166,7 +166,7 @@ def test_a_new_run_is_refused_where_one_did_not_end(place, monkeypatch):
     assert find_checkpoint("run").path.name == "000000021"
 
 
-def test_there_is_nothing_to_go_on_from(place):
+def test_resuming_without_a_checkpoint_is_refused(place):
     uninterrupted()
     done = invoke("train", "--resume", "whole")
     assert (done.exit_code, "the run is finished" in done.stderr) == (1, True)
@@ -178,17 +178,17 @@ def test_there_is_nothing_to_go_on_from(place):
     assert done.exit_code == 2
 
 
-def test_an_earlier_model_stays_until_the_new_one_is_whole(place, monkeypatch):
+def test_an_earlier_model_stays_until_the_new_one_is_complete(place, monkeypatch):
     assert invoke(*TRAIN, "--output", "run", "--epochs", "1").exit_code == 0
     before = weights("run")
-    broken_off("run", 20, monkeypatch=monkeypatch)
+    interrupt_run("run", 20, monkeypatch=monkeypatch)
     assert weights("run") == before
     assert ft.load("run").predict("goal cup").labels == ("sport",)
     assert invoke("train", "--resume", "run").exit_code == 0
     assert weights("run") == uninterrupted()
 
 
-def test_a_model_that_cannot_be_saved_loses_nothing_that_was_learnt(place, monkeypatch):
+def test_a_model_that_could_not_be_saved_can_be_saved_by_resuming(place, monkeypatch):
     def full(*arguments):
         raise OSError(28, "No space left on device")
 
@@ -203,7 +203,7 @@ def test_a_model_that_cannot_be_saved_loses_nothing_that_was_learnt(place, monke
     assert weights("run") == uninterrupted()
 
 
-def test_a_folder_that_is_read_only(place, monkeypatch):
+def test_a_read_only_folder_is_reported(place, monkeypatch):
     opened = os.open
 
     def denied(path, *arguments, **options):
@@ -217,7 +217,7 @@ def test_a_folder_that_is_read_only(place, monkeypatch):
     assert "run/checkpoints: cannot be written: Permission denied" in done.stderr
 
 
-def test_the_data_may_change_once_it_is_read(place, monkeypatch):
+def test_data_may_change_after_it_is_read(place, monkeypatch):
     expected = uninterrupted()
     begin = Checkpoints.__enter__
 
@@ -254,7 +254,7 @@ LONG = ("--epochs", "60")
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_process_that_is_ended_is_gone_on_with_to_the_same_bytes(place, number):
+def test_a_killed_process_is_resumed_to_the_same_bytes(place, number):
     expected = uninterrupted(*LONG)
     run = process(*TRAIN, *LONG, "--output", "run", "--checkpoint-every", "50")
     wait_for_a_checkpoint(place / "run")
@@ -274,7 +274,7 @@ def test_a_process_that_is_ended_is_gone_on_with_to_the_same_bytes(place, number
 
 
 @pytest.mark.slow
-def test_sigterm_without_checkpoints_keeps_the_best_so_far(place):
+def test_sigterm_without_checkpoints_saves_the_best_weights_so_far(place):
     run = process(*TRAIN, "--epochs", "100000", "--output", "run")
     assert run.stderr is not None
     while not run.stderr.readline().startswith("epoch 2/"):
@@ -287,6 +287,7 @@ def test_sigterm_without_checkpoints_keeps_the_best_so_far(place):
     assert ft.load("run").artifact.history["interrupted"]
 
 
+@pytest.mark.slow
 def test_sigterm_before_training_leaves_nothing_behind(place):
     os.mkfifo(place / "pipe")
     (place / "tmp").mkdir()
@@ -305,7 +306,7 @@ def test_sigterm_before_training_leaves_nothing_behind(place):
 
 
 @pytest.mark.slow
-def test_two_runs_on_one_folder_with_checkpoints(place):
+def test_a_running_process_locks_its_folder_of_checkpoints(place):
     long = process(*TRAIN, "--epochs", "100000", "--output", "run", "--checkpoint-every", "5")
     wait_for_a_checkpoint(place / "run")
     for arguments in ([*TRAIN, "--output", "run"], ["train", "--resume", "run"]):
@@ -319,7 +320,7 @@ def test_two_runs_on_one_folder_with_checkpoints(place):
 
 
 @pytest.mark.slow
-def test_two_runs_on_one_folder_leave_one_whole_model(place):
+def test_two_runs_in_one_folder_leave_one_complete_model(place):
     runs = [process(*TRAIN, "--seed", seed, "--output", "run") for seed in (1, 2)]
     for run in runs:
         _, stderr = run.communicate(timeout=120)
@@ -335,7 +336,7 @@ def test_two_runs_on_one_folder_leave_one_whole_model(place):
 # ------------------------------------------------------------------------------------- in Python
 
 
-def test_a_run_in_python_is_gone_on_with(place):
+def test_a_run_is_resumed_in_python(place):
     settings = {"validation": 0.1, "dim": 4, "batch_size": 8, "epochs": 4}
 
     def break_off(event):
@@ -369,7 +370,7 @@ def test_ctrl_c_in_python_leaves_the_checkpoints(place):
     assert find_checkpoint("run").run["data"]["train_rows"] == 360
 
 
-def test_what_a_run_is_of_is_saved_with_the_model(place):
+def test_the_manifest_of_the_run_is_saved_with_the_model(place):
     uninterrupted("--seed", "7")
     run = json.loads((place / "whole" / "run.json").read_text())
     assert run["seed"] == 7
@@ -385,7 +386,7 @@ def test_what_a_run_is_of_is_saved_with_the_model(place):
     assert again["git"] is None
 
 
-def test_the_revision_of_the_working_directory_is_noted(place):
+def test_the_manifest_has_the_git_revision(place):
     git = ["git", "-c", "user.name=n", "-c", "user.email=e@x"]
     subprocess.run([*git, "init", "-q"], check=True)
     subprocess.run([*git, "add", "rows.csv"], check=True)
@@ -399,7 +400,7 @@ def test_the_revision_of_the_working_directory_is_noted(place):
     assert json.loads((place / "whole" / "run.json").read_text())["git"] == f"{head}-dirty"
 
 
-def test_a_loss_that_runs_away_names_the_rows_and_the_last_good_checkpoint(place):
+def test_a_diverged_loss_names_the_rows_and_the_last_good_checkpoint(place):
     options = ["--set", "optimizer.name=sgd", "--lr", "1e30", "--checkpoint-every", "1"]
     done = invoke(*TRAIN, *options, "--output", "run")
     assert done.exit_code == 1

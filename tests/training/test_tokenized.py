@@ -1,4 +1,4 @@
-"""Rows as they are kept between tokenizing and encoding."""
+"""Tokenized rows: their tokens, and the counts of their ids."""
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +15,7 @@ from fasttext_app.training.tokenized import SHORT_CODES, RowSubset, tokenize
 
 
 @pytest.mark.parametrize("words", [10, SHORT_CODES, SHORT_CODES + 1])
-def test_a_part_of_any_number_of_words_gives_back_its_tokens(words: int) -> None:
+def test_a_part_returns_its_tokens_for_any_number_of_words(words: int) -> None:
     numbers = [*range(words), 0, words - 1]
     lines = [" ".join(f"w{number}" for number in numbers[start::7]) for start in range(7)]
     table = pa.table({"text": lines, "label": ["a"] * 7})
@@ -31,7 +31,7 @@ def test_a_part_of_any_number_of_words_gives_back_its_tokens(words: int) -> None
 
 @pytest.mark.parametrize("threads", [1, 2, 9])
 @pytest.mark.parametrize("table_bytes", [1, 1 << 28])
-def test_ids_are_counted_over_parts_and_threads(
+def test_ids_are_counted_across_parts_and_threads(
     monkeypatch: pytest.MonkeyPatch, threads: int, table_bytes: int
 ) -> None:
     monkeypatch.setattr(weighting, "TABLE_BYTES", table_bytes)  # with 1, they share one table

@@ -1,4 +1,4 @@
-"""The training loop: its events, which weights it keeps, how it ends early, and the device."""
+"""The training loop: events, best weights, early ends and the device."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_a_long_epoch_reports_about_fifty_times():
 
 
 @pytest.mark.parametrize("loss", ["softmax", "ova"])
-def test_training_is_what_a_plain_loop_does(loss):
+def test_training_matches_a_plain_loop(loss):
     config = make_config(name="sgd", loss=loss, seed=5, warmup=0.2, batch_size=16)
     trained, expected = make_model(config), make_model(config)
     data = toy()
@@ -147,19 +147,19 @@ def test_training_is_what_a_plain_loop_does(loss):
         torch.testing.assert_close(state_of(trained)[name], value, rtol=1e-4, atol=1e-6)
 
 
-def test_validation_leaves_training_as_it_is():
+def test_validation_does_not_change_training():
     with_it, without = (run(make_config(), data)[1].history for data in (toy(8), None))
     assert [r.train_loss for r in with_it] == [r.train_loss for r in without]
 
 
-def test_the_loss_goes_down_and_the_toy_is_learnt():
+def test_the_loss_falls_and_the_toy_data_is_learned():
     _, outcome = run(make_config(epochs=6), toy(36, seed=5))
     losses = [record.train_loss for record in outcome.history]
     assert losses[-1] < 0.5 * losses[0]
     assert outcome.history[-1].validation_accuracy >= 0.9  # a tenth of the texts are empty
 
 
-def test_validation_figures_are_those_of_the_model():
+def test_validation_scores_match_the_logits_of_the_model():
     config = make_config(epochs=1)
     validation = toy(30, seed=7)
     model, outcome = run(config, validation)
@@ -209,7 +209,7 @@ def test_the_model_ends_with_the_weights_of_the_best_epoch(monkeypatch, monitor,
     assert [end.record.epoch for end in ends if end.best][-1] == best
 
 
-def test_an_epoch_that_overfits_is_not_kept():
+def test_an_overfitted_epoch_is_not_kept():
     # Validation has the classes the wrong way round: the more is learnt, the worse.
     recorder = Recorder()
     config = make_config(monitor="loss", epochs=4)
@@ -232,7 +232,7 @@ def test_without_validation_the_last_epoch_is_kept():
     assert outcome.history[0].validation_loss is None
 
 
-def test_a_run_that_ends_early_is_the_beginning_of_a_whole_one():
+def test_stop_after_gives_the_first_epochs_of_the_complete_run():
     recorder = Recorder()
     config = make_config()
     recorder.model = make_model(config)
@@ -259,7 +259,7 @@ class Interrupt(Recorder):
             raise KeyboardInterrupt
 
 
-def test_ctrl_c_amid_epoch_two_keeps_epoch_one(monkeypatch):
+def test_ctrl_c_in_epoch_two_keeps_epoch_one(monkeypatch):
     with_scores(monkeypatch, "accuracy", [0.9])
     config = make_config()
     stop = Interrupt(StepEnd, 7)
@@ -271,7 +271,7 @@ def test_ctrl_c_amid_epoch_two_keeps_epoch_one(monkeypatch):
     assert stop.events[-1] == TrainEnd(1, interrupted=True)
 
 
-def test_ctrl_c_amid_epoch_three_keeps_the_best_of_two(monkeypatch):
+def test_ctrl_c_in_epoch_three_keeps_the_best_of_two(monkeypatch):
     with_scores(monkeypatch, "accuracy", [0.9, 0.8])
     config = make_config()
     stop = Interrupt(StepEnd, 12)
@@ -281,7 +281,7 @@ def test_ctrl_c_amid_epoch_three_keeps_the_best_of_two(monkeypatch):
     assert same(state_of(stop.model), stop.states[0])
 
 
-def test_ctrl_c_without_validation_keeps_what_was_learnt_so_far():
+def test_ctrl_c_without_validation_keeps_the_latest_weights():
     config = make_config()
     stop = Interrupt(StepEnd, 7)
     stop.model = make_model(config)
@@ -290,7 +290,7 @@ def test_ctrl_c_without_validation_keeps_what_was_learnt_so_far():
     assert not same(state_of(stop.model), stop.states[0])  # two steps of epoch 2 are in it
 
 
-def test_ctrl_c_while_the_best_weights_are_copied_keeps_the_earlier_ones(monkeypatch):
+def test_ctrl_c_during_the_copy_of_the_best_weights_keeps_the_earlier_copy(monkeypatch):
     with_scores(monkeypatch, "accuracy", [0.5, 0.9])
     config = make_config()
     model = make_model(config)
@@ -308,7 +308,7 @@ def test_ctrl_c_while_the_best_weights_are_copied_keeps_the_earlier_ones(monkeyp
     assert same(plain(), seen[0])
 
 
-def test_the_outcome_as_a_dict_leaves_out_what_was_not_measured():
+def test_the_outcome_as_a_dict_omits_scores_that_were_not_measured():
     _, outcome = run(make_config(epochs=1))
     assert outcome.as_dict().keys() == {
         *("best_epoch", "steps", "interrupted", "stopped_early", "epochs")
@@ -318,14 +318,14 @@ def test_the_outcome_as_a_dict_leaves_out_what_was_not_measured():
 
 
 @pytest.mark.parametrize("name", ["sgd", "sparse_adam"])
-def test_a_loss_that_is_not_finite_names_the_step_and_the_rate(name):
+def test_a_diverged_loss_names_the_step_and_the_learning_rate(name):
     message = r"loss is not finite at epoch \d+, step \d+; lower optimizer.lr .*1e\+30"
     with pytest.raises(TrainingError, match=message):
         run(make_config(name=name, lr=1e30, epochs=20))
 
 
 @pytest.mark.parametrize("validation", [None, toy(8)])
-def test_a_last_step_that_ruins_the_weights_is_found(validation):
+def test_a_diverged_last_step_is_detected(validation):
     class LastStep(Recorder):
         def __call__(self, event: Event) -> None:
             super().__call__(event)
@@ -342,7 +342,7 @@ def test_a_last_step_that_ruins_the_weights_is_found(validation):
 
 
 @pytest.mark.parametrize("name", ["sgd", "adagrad", "sparse_adam"])
-def test_the_same_seed_gives_the_same_bits(name):
+def test_the_same_seed_gives_bit_identical_weights(name):
     one, other = (run(make_config(name=name, seed=3))[0] for _ in range(2))
     assert same(state_of(one), state_of(other))
 

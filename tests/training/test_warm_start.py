@@ -1,4 +1,4 @@
-"""Training on from a finished model: what stays, what is added, and what cannot be."""
+"""Runs that start from a trained model: what is kept, what is added and what is refused."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def row_vectors(model):
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
-def test_without_a_step_worth_the_name_old_answers_stay_as_they_are(tmp_path, kind):
+def test_without_learning_the_predictions_of_the_model_are_unchanged(tmp_path, kind):
     old = trained(**kind)
     old.save(tmp_path / "old")
     settings = {"epochs": 1, "lr": 1e-30, "name": "sgd", "validation": 0.0}
@@ -101,7 +101,7 @@ def test_the_command_takes_over_the_settings(tmp_path, monkeypatch):
     )
 
 
-def test_what_a_model_cannot_be_trained_on_with(tmp_path):
+def test_a_start_that_does_not_match_the_run_is_refused(tmp_path):
     model = trained(word_ngrams=2, bucket=1000)
     model.save(tmp_path / "old")
     old = tmp_path / "old"
@@ -121,7 +121,7 @@ def test_what_a_model_cannot_be_trained_on_with(tmp_path):
         ft.train(NEW, NEW_LABELS, start_from=old, pretrained="x.vec")
 
 
-def test_an_imported_model_is_trained_on(tmp_path):
+def test_an_imported_model_is_trained_further(tmp_path):
     fasttext = pytest.importorskip("fasttext")
     lines = [f"__label__{label} {text}\n" for text, label in zip(OLD, OLD_LABELS, strict=True)]
     (tmp_path / "train.txt").write_text("".join(lines))
@@ -147,7 +147,7 @@ WORDS = st.lists(st.sampled_from("abcdefgh"), max_size=30)
 
 @given(old=WORDS, new=WORDS, min_count=st.integers(1, 3), max_size=st.integers(0, 6))
 @settings(deadline=None, max_examples=100)
-def test_a_grown_vocabulary_is_the_old_one_and_what_is_new(old, new, min_count, max_size):
+def test_a_grown_vocabulary_is_the_old_one_then_the_new_words(old, new, min_count, max_size):
     one, other = (Vocabulary.build([Tokens.from_lists([words])]) for words in (old, new))
     grown = one.extended(other, min_count, max_size)
     names = grown.words.to_pylist()

@@ -1,4 +1,4 @@
-"""The search: its trials, its file, its limits, and that its best can be trained again."""
+"""The search: trials, study file, limits, and settings that train the same model again."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_the_best_is_never_worse_than_the_base(search):
     assert result.score >= result.trials[0].score
 
 
-def test_a_trial_has_the_figure_that_its_settings_train_to(search, labeled_rows):
+def test_the_settings_of_a_trial_train_to_its_score(search, labeled_rows):
     """To the last digit, through the Python API."""
     result = search(4)
     labels, texts = zip(*labeled_rows, strict=True)
@@ -115,7 +115,7 @@ def test_the_final_settings_train_on_all_rows(search):
 
 
 @pytest.mark.parametrize("layer", [{"data": {"validation": "auto"}}, {}], ids=["split", "fit"])
-def test_validation_rows_that_stay_what_they_are(layer, examples):
+def test_final_keeps_validation_rows_of_a_split_or_for_calibration(layer, examples):
     """A split of its own is no training row, and a temperature is fitted on held-out rows."""
     base = resolve(BASE, layer, {"trainer": {"calibrate": not layer}})
 
@@ -128,6 +128,7 @@ def test_validation_rows_that_stay_what_they_are(layer, examples):
     assert result.final == result.config
 
 
+@pytest.mark.slow
 def test_the_same_seed_makes_the_same_trials(search):
     first, again = search(14), search(14)
     assert untimed(first) == untimed(again)
@@ -135,7 +136,7 @@ def test_the_same_seed_makes_the_same_trials(search):
     assert [t.settings for t in other.trials] != [t.settings for t in first.trials[:3]]
 
 
-def test_what_is_searched_under_a_condition_is_set_under_it(search):
+def test_a_conditional_setting_is_set_only_under_its_condition(search):
     for trial in search(12).trials[1:]:
         conditional = trial.settings["text.word_ngrams"] == 2
         assert ("text.min_ngram_count" in trial.settings) == conditional
@@ -147,7 +148,7 @@ def test_a_base_outside_the_space_is_the_first_trial_all_the_same(search):
     assert all(trial.settings["optimizer.lr"] <= 1.0 for trial in result.trials[1:])
 
 
-def test_less_is_more_where_the_figure_is_the_loss(search):
+def test_a_lower_loss_is_the_better_score(search):
     result = search(5, {"trainer": {"monitor": "loss"}})
     figures = [trial.score for trial in result.trials if trial.state == "finished"]
     assert result.score == min(figures)
@@ -155,24 +156,24 @@ def test_less_is_more_where_the_figure_is_the_loss(search):
 
 
 @pytest.mark.parametrize("metric", ["macro_f1", "f1:sport", "precision@recall:0.5:wörld"])
-def test_any_figure_of_the_trainer_can_be_searched_by(search, metric):
+def test_any_metric_of_the_trainer_can_be_searched_by(search, metric):
     result = search(2, {"trainer": {"monitor": metric}})
     assert 0 < result.score <= 1
     assert result.config.trainer.monitor == metric
 
 
-def test_a_label_that_is_not_there_is_refused(search):
+def test_the_metric_of_an_unknown_label_is_refused(search):
     with pytest.raises(ConfigError, match="there is no label 'spotr'; did you mean"):
         search(2, {"trainer": {"monitor": "f1:spotr"}})
 
 
-def test_unlike_losses_are_not_compared(search):
+def test_different_losses_are_not_compared(search):
     space = SearchSpace.parse({"model.loss": ["softmax", "ova"]})
     with pytest.raises(ConfigError, match="losses of different kinds cannot be compared"):
         search(2, {"trainer": {"monitor": "loss"}}, space=space)
 
 
-def test_equal_figures_go_by_the_loss_and_then_by_the_number():
+def test_equal_scores_go_by_the_loss_and_then_by_the_number():
     trials = [
         Trial(0, {}, score=0.9, loss=0.4),
         Trial(1, {}, score=0.9, loss=0.3),
@@ -185,7 +186,7 @@ def test_equal_figures_go_by_the_loss_and_then_by_the_number():
     assert [trial.number for trial in ranked(trials, loss)] == [4, 1, 2, 0]
 
 
-def test_a_trial_that_runs_away_is_one_that_failed(search):
+def test_a_diverged_trial_counts_as_failed(search):
     space = SearchSpace.parse({"optimizer.lr": [0.05, 1e30]})
     result = search(8, {"optimizer": {"name": "sgd"}}, space=space)
     failed = [trial for trial in result.trials if trial.state == "failed"]
@@ -195,13 +196,13 @@ def test_a_trial_that_runs_away_is_one_that_failed(search):
     assert result.best.settings.get("optimizer.lr", 0.05) == 0.05
 
 
-def test_impossible_settings_are_a_trial_that_failed(search):
+def test_a_trial_of_impossible_settings_counts_as_failed(search):
     space = SearchSpace.parse({"model.mode": ["mean", "max"]})
     result = search(6, space=space)
     assert {t.state for t in result.trials if t.settings.get("model.mode") == "max"} == {"failed"}
 
 
-def test_a_base_that_runs_away_is_an_error(search):
+def test_a_diverged_base_is_an_error(search):
     with pytest.raises(TrainingError, match=r"lower optimizer\.lr"):
         search(3, {"optimizer": {"name": "sgd", "lr": 1e30}})
 
@@ -212,7 +213,7 @@ def test_without_validation_rows_there_is_no_search(search, examples):
         tune(resolve(BASE), rows, Budget(2), space=SPACE)
 
 
-def test_the_base_gets_validation_rows_and_the_figure():
+def test_the_base_gets_validation_rows_and_the_metric():
     base = base_for_search(resolve({"data": {"validation": 0.0}}), "macro_f1")
     assert base.data.validation == "auto"
     assert base.trainer.monitor == "macro_f1"
@@ -273,7 +274,7 @@ def test_a_signal_after_the_last_step_ends_it_too(search, last):
     assert len(result.trials) == 1
 
 
-def test_a_signal_amid_a_trial_leaves_the_trials_before(search):
+def test_a_signal_during_a_trial_keeps_the_trials_before_it(search):
     trials = []
 
     def count(event: object) -> None:
@@ -285,7 +286,7 @@ def test_a_signal_amid_a_trial_leaves_the_trials_before(search):
     assert len(result.trials) == 2
 
 
-def test_ctrl_c_in_the_first_trial_leaves_nothing(search):
+def test_ctrl_c_in_the_first_trial_is_raised(search):
     def interrupt(event: object) -> None:
         if isinstance(event, StepEnd):
             raise KeyboardInterrupt
@@ -294,7 +295,7 @@ def test_ctrl_c_in_the_first_trial_leaves_nothing(search):
         search(5, callback=interrupt)
 
 
-def test_events_tell_of_trials_and_of_their_training(search):
+def test_the_events_cover_trials_and_their_training(search):
     events: list[Any] = []
     result = search(2, callback=events.append)
     kinds = [type(event) for event in events]
@@ -317,7 +318,7 @@ def test_events_tell_of_trials_and_of_their_training(search):
         {"text": {"minn": 2, "maxn": 4}, "model": {"dim": 33}, "trainer": {"epochs": 5}},
     ],
 )
-def test_the_size_is_that_of_the_folder(tmp_path, examples, layer):
+def test_the_estimated_size_matches_the_folder(tmp_path, examples, layer):
     config = resolve(BASE, layer)
     prepared = prepare(config, examples(config))
     expected = model_bytes(prepared)
@@ -339,7 +340,7 @@ def test_models_that_are_too_large_are_not_trained(search):
     assert result.best.bytes <= 400_000
 
 
-def test_a_search_without_a_small_enough_model_says_how_small_they_were(search):
+def test_a_search_without_a_small_enough_model_reports_the_smallest_size(search):
     with pytest.raises(TrainingError, match="none of the 3 models is within 1,000 bytes; the sma"):
         search(3, max_bytes=1000)
 
@@ -380,7 +381,7 @@ def watch_of(asked: Any) -> Any:
         ([0.5, 0.6, 0.4], [(4, 0.5), (5, 0.5), (6, 0.5), (7, 0.5), (8, 0.6)]),
     ],
 )
-def test_runs_of_unlike_length_are_compared_at_the_same_share(figures, reported):
+def test_runs_of_different_lengths_are_compared_at_the_same_share(figures, reported):
     asked = Asked()
     watch = watch_of(asked)
     for event in run_of(figures):
@@ -389,7 +390,7 @@ def test_runs_of_unlike_length_are_compared_at_the_same_share(figures, reported)
     assert [step for step, _ in asked.reported] == list(range(asked.reported[0][0], 13))
 
 
-def test_very_long_runs_are_reported_as_they_get_on():
+def test_a_long_run_reports_each_twelfth_once():
     asked = Asked()
     watch = watch_of(asked)
     for event in run_of([epoch / 30 for epoch in range(1, 31)]):
@@ -413,6 +414,7 @@ def test_a_hopeless_run_ends_after_its_epoch_and_a_finished_one_does_not():
     assert whole.epochs_done == 2
 
 
+@pytest.mark.slow
 def test_bad_trials_are_pruned(search):
     space = SearchSpace.parse(
         {"optimizer.lr": {"low": 1e-6, "high": 1.0, "log": True}, "trainer.epochs": [4]}
@@ -428,7 +430,8 @@ def test_bad_trials_are_pruned(search):
 # --- the study
 
 
-def test_a_search_that_was_cut_goes_on_as_it_would_have(search, tmp_path):
+@pytest.mark.slow
+def test_a_search_in_several_sessions_makes_the_trials_of_one(search, tmp_path):
     whole = search(14)
     study = tmp_path / "folder" / "study.jsonl"
     search(3, study=study)
@@ -440,7 +443,7 @@ def test_a_search_that_was_cut_goes_on_as_it_would_have(search, tmp_path):
     assert search(14, study=study, callback=later.append).trials == result.trials
 
 
-def test_half_a_line_is_taken_away(search, tmp_path):
+def test_a_partial_line_is_removed(search, tmp_path):
     study = tmp_path / "study.jsonl"
     search(3, study=study)
     written = study.read_bytes()
@@ -451,7 +454,7 @@ def test_half_a_line_is_taken_away(search, tmp_path):
         study.write_bytes(written)
 
 
-def test_a_lock_that_a_kill_left_is_no_obstacle(search, tmp_path):
+def test_a_lock_left_by_a_killed_process_is_ignored(search, tmp_path):
     study = tmp_path / "study.jsonl"
     search(2, study=study)
     (tmp_path / "study.jsonl.lock").symlink_to(study)
@@ -520,7 +523,7 @@ def test_the_study_of_other_rows_is_refused(search, tmp_path, examples):
         tune(resolve(BASE), other, Budget(3), space=SPACE, study=study)
 
 
-def test_a_search_that_ended_before_its_first_trial_leaves_no_claim(search, tmp_path):
+def test_a_study_without_a_trial_can_be_taken_over(search, tmp_path):
     study = tmp_path / "study.jsonl"
     for metric in ("f1:nothing", "loss"):
         with pytest.raises(ConfigError, match="there is no label"):
@@ -549,7 +552,7 @@ def test_a_study_in_use_is_refused(search, tmp_path):
 
 
 @pytest.mark.parametrize("content", ["no study\n", "{}\n", "[1]\n", '{"op_code": 4}\n'])
-def test_another_file_is_refused_and_stays(search, tmp_path, content):
+def test_a_file_that_is_not_a_study_is_refused_and_kept(search, tmp_path, content):
     study = tmp_path / "notes.txt"
     study.write_text(content)
     with pytest.raises(ConfigError, match=r"notes.txt: not a study file of fasttext-app tune"):
@@ -557,7 +560,7 @@ def test_another_file_is_refused_and_stays(search, tmp_path, content):
     assert study.read_text() == content
 
 
-def test_another_study_of_optuna_is_refused_and_stays(search, tmp_path):
+def test_another_optuna_study_is_refused_and_kept(search, tmp_path):
     study = tmp_path / "study.jsonl"
     backend = optuna.storages.journal.JournalFileBackend(str(study))
     optuna.create_study(storage=optuna.storages.JournalStorage(backend), study_name="mine")
@@ -567,7 +570,7 @@ def test_another_study_of_optuna_is_refused_and_stays(search, tmp_path):
     assert study.read_bytes() == written
 
 
-def test_optuna_says_nothing_and_has_its_log_back(search, capfd):
+def test_optuna_prints_nothing_and_its_log_level_is_restored(search, capfd):
     before = optuna.logging.get_verbosity()
     search(12)
     assert optuna.logging.get_verbosity() == before
@@ -575,7 +578,7 @@ def test_optuna_says_nothing_and_has_its_log_back(search, capfd):
     assert shown.out == shown.err == ""
 
 
-def test_without_optuna_it_says_how_to_get_it(search, monkeypatch):
+def test_without_optuna_the_error_says_how_to_install_it(search, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "optuna", None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'fasttext-app\[tune\]'"):
         search(2)
@@ -603,7 +606,7 @@ def test_rows_are_opened_and_tokenized_once(search, examples, monkeypatch):
 
 
 @pytest.mark.parametrize("limit", [0, 2**30])
-def test_prepared_rows_are_those_of_a_run_of_its_own(examples, limit):
+def test_cached_rows_equal_those_of_a_separate_run(examples, limit):
     layers = [
         {},
         {"text": {"word_ngrams": 1}},
@@ -624,7 +627,7 @@ def test_prepared_rows_are_those_of_a_run_of_its_own(examples, limit):
                 assert np.array_equal(a.shards[0]().indices, b.shards[0]().indices)
 
 
-def test_the_same_encoding_is_made_once(examples, monkeypatch):
+def test_rows_are_encoded_once_for_equal_text_settings(examples, monkeypatch):
     made: list[Config] = []
     real = data_cache.prepare
 
@@ -639,7 +642,7 @@ def test_the_same_encoding_is_made_once(examples, monkeypatch):
     assert len(made) == 1
 
 
-def test_the_held_out_rows_are_the_same_however_texts_are_read(examples):
+def test_the_held_out_rows_do_not_depend_on_the_encoding(examples):
     held = []
     with DataCache(examples, 2**30) as data:
         for layer in ({}, {"text": {"word_ngrams": 1, "min_count": 4}}, {"model": {"loss": "ova"}}):
@@ -649,7 +652,7 @@ def test_the_held_out_rows_are_the_same_however_texts_are_read(examples):
     assert held[0] == held[1] == held[2]
 
 
-def test_a_validation_split_of_its_own_is_read_once_and_used_again(examples):
+def test_a_validation_split_is_read_once_and_reused(examples):
     opened: list[str] = []
 
     def rows(config: Config) -> Examples:
@@ -674,7 +677,7 @@ def test_a_validation_split_of_its_own_is_read_once_and_used_again(examples):
 # --- what is left behind
 
 
-def test_the_comment_of_the_toml_is_no_part_of_it(search, tmp_path):
+def test_the_toml_reads_back_to_the_same_settings(search, tmp_path):
     result = search(4)
     path = tmp_path / "best.toml"
     path.write_text(best_toml(result), encoding="utf-8")
@@ -685,7 +688,7 @@ def test_the_comment_of_the_toml_is_no_part_of_it(search, tmp_path):
     assert f"trial {result.best.number} of 4" in path.read_text()
 
 
-def test_a_comment_takes_any_name(search, tmp_path):
+def test_a_comment_drops_characters_that_toml_does_not_allow(search, tmp_path):
     result = search(1)
     odd = replace(result, data={**result.data, "source": "a\nb\x00\x07"})
     assert "# Rows: ab, 600, " in best_toml(odd)
@@ -701,7 +704,7 @@ def test_the_csv_has_a_row_for_each_trial(search):
     assert rows[0][-4:] == ["2", "1", "0.05", "2"]  # the base's
 
 
-def test_the_picture_is_drawn_of_every_kind_of_trial(search, tmp_path):
+def test_the_plot_shows_every_state_of_a_trial(search, tmp_path):
     trials = search(6).trials
     result = search(2)
     states = ("finished", "pruned", "too large", "failed")

@@ -1,4 +1,4 @@
-"""The search space: what its table may say, and what is chosen of it."""
+"""The search space: its table, and the values that are chosen from it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def chosen(space: SearchSpace, values: dict[str, Any], base: Config | None = Non
     return space.choose(base or Config(), lambda d: (values[d.name],) if d.name in values else ())
 
 
-def test_a_range_is_of_the_settings_own_type():
+def test_a_range_has_the_type_of_its_setting():
     space = SearchSpace.parse(
         {
             "optimizer.lr": {"low": 1, "high": 2, "log": True},
@@ -59,7 +59,7 @@ def test_a_list_is_a_choice_of_values_or_of_groups_of_settings():
     assert chosen(space, {"model.dim": 25, "bag": BAG[1]}) == {"model.dim": 25, **BAG[1]}
 
 
-def test_a_dimension_with_a_condition_is_chosen_where_it_holds():
+def test_a_conditional_dimension_is_chosen_only_if_its_condition_holds():
     space = SearchSpace.parse(
         {
             "text.word_ngrams": [1, 2, 3],
@@ -71,7 +71,7 @@ def test_a_dimension_with_a_condition_is_chosen_where_it_holds():
     assert chosen(space, values | {"text.word_ngrams": 2}) == values | {"text.word_ngrams": 2}
 
 
-def test_a_condition_may_be_one_of_the_base():
+def test_a_condition_may_name_a_setting_of_the_base():
     when = {"optimizer.name": "sgd"}
     space = SearchSpace.parse({"lr": {"setting": "optimizer.lr", "choices": [9.0], "when": when}})
     sgd = resolve({"optimizer": {"name": "sgd"}})
@@ -162,14 +162,14 @@ def test_lists_are_values_too():
         ),
     ],
 )  # fmt: skip
-def test_what_cannot_be_searched_is_refused(table, problem):
+def test_an_impossible_search_space_is_refused(table, problem):
     with pytest.raises(ConfigError) as caught:
         SearchSpace.parse(table)
     assert problem in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_a_condition_on_a_setting_that_decides_the_rows_may_stand():
+def test_a_condition_may_name_a_setting_that_cannot_be_searched():
     when = {"data.validation": [0.1]}
     space = SearchSpace.parse({"model.dim": {"low": 1, "high": 2, "when": when}})
     assert space.dimensions[0].when == {"data.validation": (0.1,)}
@@ -186,7 +186,7 @@ def test_a_condition_on_a_setting_that_decides_the_rows_may_stand():
         (None, "no such file"),
     ],
 )
-def test_a_file_that_cannot_be_read_is_named(tmp_path, content, problem):
+def test_the_error_names_a_file_that_cannot_be_read(tmp_path, content, problem):
     path = tmp_path / "space.toml"
     if content is not None:
         path.write_text(content)
@@ -231,7 +231,7 @@ def picked(dimension: Dimension, share: float) -> Sequence[Any]:
 
 
 @given(base=st.sampled_from(BASES), small=st.booleans(), data=st.data())
-def test_whatever_is_chosen_of_the_default_space_can_run(base, small, data):
+def test_every_choice_of_the_default_space_is_a_valid_configuration(base, small, data):
     config = resolve(base)
     space = default_space(config, small=small)
     shares = st.floats(0, 1, exclude_max=True)
@@ -240,7 +240,7 @@ def test_whatever_is_chosen_of_the_default_space_can_run(base, small, data):
     assert {name: changed[name] for name in settings} == settings
 
 
-def test_the_default_space_goes_by_the_base():
+def test_the_default_space_depends_on_the_base():
     assert "text.minn" not in default_space(Config()).settings
     assert "text.maxn" in default_space(resolve({"text": {"minn": 2, "maxn": 4}})).settings
     assert "text.bucket" not in default_space(Config()).settings
