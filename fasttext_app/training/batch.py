@@ -22,24 +22,24 @@ Example = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
 
 @dataclass(frozen=True)
 class RowPlan:
-    """The ids of a batch grouped by table row: what a fused step goes through."""
+    """The ids of a batch grouped by table row, as the fused step on the CPU needs them."""
 
     rows: I32  # [U], the distinct rows
-    starts: I32  # [U + 1], where each row's group begins
+    starts: I32  # [U + 1], bounds of each row's group
     bags: I32  # [N], the text of each grouped id
-    shares: F32  # [N], its weight in the bag; [0]: 1
+    shares: F32  # [N], the weight of each grouped id in its bag; [0]: 1
 
 
 @dataclass(frozen=True)
 class Grouping:
-    """What it takes to group the ids of a batch by row."""
+    """How to group the ids of a batch by row."""
 
     rows: int
-    """The rows of the table."""
+    """Rows of the table."""
     mean: bool = False
     """Whether a bag is the mean of its rows."""
     padding: int = -1
-    """The row that takes no part; -1: none."""
+    """The row that takes no part; -1 if there is none."""
     threads: int = 0
     """With 1, batches are cut between the steps; with more, or 0 for all cores, on other threads
     during them."""
@@ -53,15 +53,15 @@ class Batch:
     offsets: Tensor  # [B + 1]; [B] where the model has include_last_offset=False
     labels: Tensor  # [B]
     per_sample_weights: Tensor | None = None  # [N]
-    plan: RowPlan | None = None  # in batches that the compiled code cut
-    weights: Tensor | None = None  # [B], how much each text counts in the loss; None: 1
+    plan: RowPlan | None = None  # in batches cut by compiled code
+    weights: Tensor | None = None  # [B], the weight of each text in the loss; None: 1
 
     def __len__(self) -> int:
         return len(self.labels)
 
 
 def collate(examples: Sequence[Example], *, include_last_offset: bool = True) -> Batch:
-    """Join examples into a batch: ids end to end, and where each text begins and ends.
+    """Join examples into a batch: ids end to end, with the bounds of each text.
 
     >>> one, two = torch.tensor([5, 7]), torch.tensor([7])
     >>> batch = collate([(one, torch.tensor(0), None, None), (two, torch.tensor(1), None, None)])
@@ -82,6 +82,6 @@ def collate(examples: Sequence[Example], *, include_last_offset: bool = True) ->
 
 
 def in_form(offsets: Tensor, indices: Tensor, include_last_offset: bool) -> Tensor:
-    """Return offsets in the type of the indices, with or without the end of the last bag."""
+    """Return offsets in the dtype of the indices, with or without the end of the last bag."""
     offsets = offsets.to(indices.dtype)  # EmbeddingBag takes both in one type
     return offsets if include_last_offset else offsets[:-1]

@@ -1,4 +1,4 @@
-"""Epochs of batches: on the CPU cut in compiled code ahead of the step, on CUDA on the device."""
+"""Epochs of batches: cut by compiled code ahead of the step on the CPU, on the device on CUDA."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fasttext_app.training.dataset import EncodedDataset, ShardedDataset
 from fasttext_app.training.optim.cuda_batches import cut_epoch
 from fasttext_app.training.token_dropout import TokenDropout
 
-CUT_IDS = 1 << 18  # ids that one call of the compiled code gathers
+CUT_IDS = 1 << 18  # ids gathered by one call of the compiled code
 
 
 def epoch(
@@ -37,8 +37,8 @@ def epoch(
         generator: the source of the order.
         grouping: what batches need to carry their ids grouped by row too: on the CPU as a
             :class:`RowPlan`, the same whatever the number of threads.
-        skip: batches that are left out, the first ones.
-        dropout: which ids are left out; None: none.
+        skip: how many batches to leave out at the start.
+        dropout: decides which ids are left out; None: none.
     """
     if isinstance(data, EncodedDataset):
         yield from _whole_epoch(data, batch_size, generator, grouping, skip, dropout)
@@ -49,7 +49,7 @@ def epoch(
             of_shard = None if dropout is None else dropout.within(shard)
             loaded = data.shards[shard]()
             yield from _whole_epoch(loaded, batch_size, generator, grouping, skip, of_shard)
-        else:  # its order is drawn all the same, so that those after it stay as they are
+        else:  # draw its order all the same, so that later shards keep theirs
             torch.randperm(data.lengths[shard], generator=generator)
         skip = max(skip - steps, 0)
 
@@ -62,7 +62,7 @@ def _whole_epoch(
     skip: int,
     dropout: TokenDropout | None,
 ) -> Iterator[Batch]:
-    # On CUDA, batches with ids left out come one by one, and are sorted at their step.
+    # On CUDA, batches with token dropout are cut one by one, and sorted by the step.
     if grouping is None or (dropout is not None and data.labels.is_cuda):
         batches = shuffled_batches(len(data), batch_size, generator)
         for texts in islice(batches, skip, None):
@@ -122,7 +122,7 @@ def _batches(
     shares: F32,
     group_bounds: I64,
 ) -> list[Batch]:
-    """Cut the arrays of the compiled code into batches; nothing is copied."""
+    """Slice the arrays of the compiled code into batches, without copies."""
     all_ids, all_offsets = torch.from_numpy(ids), torch.from_numpy(bag_offsets)
     all_weights, chosen = torch.from_numpy(weights), torch.from_numpy(texts)
     labels, text_weights = data.labels[chosen], data.weights_of(chosen)
@@ -154,5 +154,5 @@ def _batches(
 
 
 def shuffled_batches(texts: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Yield the numbers of all texts once, in random order, ``batch_size`` at a time."""
+    """Yield every text number once, in random order, ``batch_size`` at a time."""
     yield from torch.randperm(texts, generator=generator).split(batch_size)

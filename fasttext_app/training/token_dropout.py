@@ -1,8 +1,8 @@
-"""Token dropout: which ids of training texts are left out, at each visit anew.
+"""Token dropout: leave out ids of training texts at random, others in each epoch.
 
-A hash of the seed, the epoch, the text and the id's place in it decides, and no generator with a
-state: so it does not matter in what order and on how many threads batches are cut, nor where a run
-was gone on with. The compiled code in ``token_dropout_kernels`` has the same hash.
+A hash of seed, epoch, text and the id's position in the text decides, not a generator with a state.
+So the result depends neither on the order and the threads in which batches are cut, nor on where a
+run was resumed. The compiled code in ``token_dropout_kernels`` has the same hash.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ BITS_64 = (1 << 64) - 1
 
 @dataclass(frozen=True)
 class TokenDropout:
-    """Leaves ids out.
+    """Decides which ids are left out.
 
     >>> of_epoch = TokenDropout(rate=0.5, key=8).within(1)
     >>> of_epoch.kept(torch.tensor([0, 0, 0, 0, 0]), torch.arange(5)).tolist()
@@ -27,25 +27,25 @@ class TokenDropout:
     """
 
     rate: float
-    """The probability of each id."""
+    """The probability that an id is left out."""
     key: int
-    """Of 64 bits; at first the seed of the run."""
+    """64 bits that seed the hash; at first the seed of the run."""
 
     def within(self, part: int) -> TokenDropout:
-        """Return the same with draws of its own for a part of the run: an epoch, a shard."""
+        """Return the dropout of one part of the run, an epoch or a shard, with a key of its own."""
         return replace(self, key=_mixed((self.key + (part + 1) * GOLDEN) & BITS_64))
 
     @property
     def dropped(self) -> int:
-        """How many of 2^32 ids are left out."""
+        """The number of ids left out, of 2^32."""
         return min(round(self.rate * (1 << 32)), (1 << 32) - 1)
 
     def kept(self, texts: Tensor, places: Tensor) -> Tensor:
-        """Say of ids whether they stay.
+        """Return True for each id that is not left out, [N].
 
         Args:
-            texts: the text of each, [N].
-            places: where each stands in its text, counted from 0, [N].
+            texts: the text of each id, [N].
+            places: the position of each id in its text, from 0, [N].
         """
         golden = _signed(GOLDEN)
         of_texts = _mix(texts.to(torch.int64) * golden + _signed(self.key))
@@ -59,14 +59,14 @@ def _mixed(number: int) -> int:
 
 
 def _mix(numbers: Tensor) -> Tensor:
-    """Do the same in 64-bit integers, whose products wrap around."""
+    """Return ``_mixed`` of each number; 64-bit products wrap around."""
     numbers = (numbers ^ _shifted(numbers, 30)) * _signed(FIRST)
     numbers = (numbers ^ _shifted(numbers, 27)) * _signed(SECOND)
     return numbers ^ _shifted(numbers, 31)
 
 
 def _shifted(numbers: Tensor, bits: int) -> Tensor:
-    """Shift to the right as if there were no sign."""
+    """Shift right as if the numbers had no sign."""
     return (numbers >> bits) & ((1 << (64 - bits)) - 1)
 
 

@@ -1,6 +1,6 @@
-"""Batches on the GPU, with their ids sorted by table row: what ``CudaStep`` goes through.
+"""Batches on the GPU with their ids sorted by table row, as ``CudaStep`` needs them.
 
-An epoch is cut, and its ids are sorted, in one go; a batch is then slices.
+Many batches are cut, and their ids sorted, at once; each batch is then a set of slices.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from fasttext_app.core.arrays import I64
 from fasttext_app.training.batch import Batch, Grouping
 from fasttext_app.training.dataset import EncodedDataset
 
-CUT_IDS = 1 << 24  # ids that are cut and sorted in one go; they take about 60 bytes each
+CUT_IDS = 1 << 24  # ids that are cut and sorted at once; they take about 60 bytes each
 
 
 @dataclass(frozen=True)
 class SortedIds:
-    """The ids of a batch, sorted by table row: what a step goes through."""
+    """The ids of a batch, sorted by table row."""
 
     rows: Tensor  # [N], ascending
-    bags: Tensor  # [N], the text of each
-    shares: Tensor | None  # [N], its weight in the bag; None: 1
+    bags: Tensor  # [N], the text of each id
+    shares: Tensor | None  # [N], the weight of each id in its bag; None: 1
 
 
 @dataclass(frozen=True)
 class DeviceBatch(Batch):
-    """A batch that comes with its ids sorted."""
+    """A batch whose ids are also sorted by row."""
 
     sorted_ids: SortedIds | None = None
 
@@ -43,17 +43,17 @@ def cut_epoch(
     grouping: Grouping | None = None,
     skip: int = 0,
 ) -> Iterator[DeviceBatch]:
-    """Yield all texts once in random order, in batches, as ``EncodedDataset.epoch`` does.
+    """Yield all texts once in random order, in batches, as ``loader.epoch`` does.
 
-    What ``gather`` does batch by batch is done here for many batches at once, on the device, and
-    the ids of all are sorted by batch and row; the bounds of the batches are known on the host.
+    The device does for many batches at once what ``gather`` does for one, and sorts all ids by
+    batch and row. The host computes the bounds of the batches, so nothing waits for the device.
 
     Args:
         data: the texts, on the device.
         batch_size: texts in a batch; the last batch may have fewer.
         generator: the source of the order.
-        grouping: of the model; None: the ids are not sorted.
-        skip: batches that are left out, the first ones.
+        grouping: how ids are grouped by row; None: they are not sorted.
+        skip: how many batches to leave out at the start.
     """
     order = torch.randperm(len(data), generator=generator)[skip * batch_size :]
     if not len(order):
@@ -108,8 +108,8 @@ def _sort_batches(
     rows: int,
     sizes: list[int],
 ) -> Iterable[SortedIds]:
-    """Sort the ids of each batch by row, all in one go."""
-    # Keys of 32 bits where they fit: sorting them takes half the time.
+    """Sort the ids of each batch by row, all batches at once."""
+    # 32-bit keys if they fit: sorting them takes half the time.
     kind = torch.int32 if len(sizes) * rows < 2**31 else torch.int64
     keys = (text_of // batch_size).to(kind).mul_(rows).add_(ids)
     keys, order = torch.sort(keys, stable=True)
@@ -121,7 +121,7 @@ def _sort_batches(
 
 
 def _layout(data: EncodedDataset, texts: I64, batch_size: int) -> tuple[I64, I64]:
-    """Return where each batch's ids begin, [batches + 1], and the offsets of every batch."""
+    """Return the bounds of each batch's ids, [batches + 1], and the offsets of every batch."""
     ends = np.zeros(len(texts) + 1, np.int64)
     np.cumsum(data.bags.lengths[texts], out=ends[1:])
     edges = np.append(np.arange(0, len(texts), batch_size), len(texts))
@@ -144,7 +144,7 @@ def sort_ids(batch: Batch, mean: bool, padding: int) -> SortedIds:
 
 
 def _mean_shares(ids: Tensor, starts: Tensor, lengths: Tensor, padding: int) -> Tensor:
-    """Return 1 / (how many ids of a text are not ``padding``), [texts]."""
+    """Return 1 / (number of ids that are not ``padding``) for each text, [texts]."""
     if padding >= 0:
         real = torch.zeros(len(ids) + 1, dtype=lengths.dtype, device=ids.device)
         torch.cumsum(ids != padding, 0, out=real[1:])

@@ -1,8 +1,9 @@
-"""Row-wise Adagrad: one accumulator for each table row, as recommendation systems use it.
+"""Row-wise Adagrad: one accumulator per table row, as recommendation systems use it.
 
-A row's step is scaled by the root of the summed mean squares of its gradients, so it needs 1 / dim
-of Adagrad's memory, and all numbers of a row learn at one rate. Source: Gupta, Bengio and Weston
-(2014), "Training highly multiclass classifiers", and FBGEMM's ``EXACT_ROWWISE_ADAGRAD``.
+A row's update is divided by the root of the sum of its mean squared gradients. So the state takes
+1 / dim of Adagrad's memory, and all numbers of a row share one learning rate. Source: Gupta, Bengio
+and Weston (2014), "Training highly multiclass classifiers", and FBGEMM's
+``EXACT_ROWWISE_ADAGRAD``.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from torch import Tensor
 
 
 class RowwiseAdagrad(torch.optim.Optimizer):
-    """The plain form, for sparse and dense gradients of two dimensions.
+    """The reference implementation, for sparse and dense gradients of tables.
 
     Args:
         params: tables, [V, D].
@@ -28,7 +29,7 @@ class RowwiseAdagrad(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
-        """Step every table that has a gradient."""
+        """Update every table that has a gradient."""
         assert closure is None
         for group in self.param_groups:
             for table in group["params"]:

@@ -1,4 +1,4 @@
-"""Learning-rate schedules: the share of ``lr`` that a step uses, as a pure function."""
+"""Learning-rate schedules: the factor of ``lr`` at each step, as a pure function."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
 
 
 def lr_factor(schedule: str, step: int, steps: int, warmup: float = 0.0) -> float:
-    """Return the factor of step ``step`` (from 0) out of ``steps``.
+    """Return the factor of ``lr`` at step ``step`` (from 0) of ``steps``.
 
-    Over the first ``warmup`` share of the steps it rises in a line to 1; over the rest it follows
-    the schedule, which ``linear`` and ``cosine`` bring down to 0 after the last step.
+    It rises linearly to 1 over the fraction ``warmup`` of the steps, and then follows the schedule;
+    ``linear`` and ``cosine`` reach 0 after the last step.
 
     >>> [lr_factor("linear", step, 4) for step in range(4)]
     [1.0, 0.75, 0.5, 0.25]
