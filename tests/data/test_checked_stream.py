@@ -84,7 +84,7 @@ def test_python_readers_can_wrap_it(file):
 
 
 @pytest.mark.parametrize("name", ["texts.txt.gz", "TEXTS.TXT.GZ"])
-def test_gzip_is_told_by_the_name(file, name):
+def test_the_name_tells_gzip(file, name):
     text = "zipped é\n" * 1000
     assert read_all(file(gzip.compress(text.encode()), name), size=100) == text.encode()
 
@@ -112,14 +112,14 @@ def test_a_bad_byte_is_named_with_its_line(file, before, size):
 
 
 @pytest.mark.parametrize("size", range(9, 30))
-def test_a_character_cut_by_a_line_end_is_on_its_own_line(file, size):
+def test_a_truncated_character_is_reported_on_its_own_line(file, size):
     """The first two bytes of three, then a line end: where blocks end must not move the line."""
     path = file(b"one\ntwo\nab\xe2\x82\nfour\n")
     with pytest.raises(DataError, match=r":3: byte 0xe2 is not UTF-8"):
         read_all(path, "strict", size)
 
 
-def test_a_character_cut_by_the_end_of_the_file(file):
+def test_a_character_cut_by_the_end_of_the_file_is_refused(file):
     path = file(b"one\ntwo\xf0\x9f\x98")
     with pytest.raises(DataError, match=r":2: byte 0xf0 is not UTF-8"):
         read_all(path)
@@ -142,7 +142,7 @@ def test_nul_is_named_with_its_line_or_replaced(file, size):
     assert read_all(path, "replace", size).decode() == "one\ntwo\nth\N{REPLACEMENT CHARACTER}ree\n"
 
 
-def test_the_problem_is_kept_for_parsers_that_hide_it(file):
+def test_the_error_is_kept_for_parsers_that_hide_it(file):
     with CheckedStream(file(b"\xff")) as stream:
         with pytest.raises(DataError):
             stream.read()
@@ -151,7 +151,7 @@ def test_the_problem_is_kept_for_parsers_that_hide_it(file):
 
 @FIXTURES_ARE_FINE
 @given(data=st.binary(max_size=300), size=st.integers(9, 40))
-def test_replace_reads_any_bytes_as_python_would_and_never_too_many(file, data, size):
+def test_replace_decodes_like_python_and_never_returns_too_many_bytes(file, data, size):
     expected = data.decode("utf-8-sig", "replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
     path = file(data)
     assert read_all(path, "replace", size).decode() == expected  # read_all checks the sizes
@@ -159,7 +159,7 @@ def test_replace_reads_any_bytes_as_python_would_and_never_too_many(file, data, 
 
 @FIXTURES_ARE_FINE
 @given(data=st.binary(max_size=120), size=st.integers(9, 40))
-def test_strict_gives_the_text_or_names_the_line_of_the_first_bad_byte(file, data, size):
+def test_strict_returns_the_text_or_names_the_line_of_the_first_bad_byte(file, data, size):
     path = file(data)
     try:
         text = data.decode("utf-8-sig")
@@ -202,7 +202,7 @@ def test_a_truncated_gzip_is_refused(file, kept):
 
 
 @pytest.mark.parametrize("data", [b"not gzip at all", b"\x1f\x8b\x08garbage garbage garbage"])
-def test_what_is_not_gzip_is_refused(file, data):
+def test_a_gz_file_that_is_not_gzip_is_refused(file, data):
     with pytest.raises(DataError, match="the gzip data is damaged or cut short"):
         read_all(file(data, "false.gz"))
 
@@ -214,7 +214,7 @@ def test_a_flipped_byte_in_gzip_is_refused(file):
         read_all(file(bytes(whole), "flipped.gz"))
 
 
-def test_a_missing_file_and_a_folder(tmp_path):
+def test_a_missing_file_and_a_folder_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"nothing\.txt: no such file$"):
         CheckedStream(tmp_path / "nothing.txt")
     with pytest.raises(DataError, match="cannot be opened: Is a directory"):
@@ -226,7 +226,7 @@ def test_open_error_gives_the_systems_reason():
     assert str(error) == "a.csv: cannot be opened: Permission denied"
 
 
-def test_a_file_that_cannot_be_read_to_its_end(file, monkeypatch):
+def test_a_read_error_is_reported(file, monkeypatch):
     path = file(b"text")
     with CheckedStream(path) as stream:
 
@@ -262,7 +262,7 @@ def test_files_that_the_csv_module_wrote_have_no_odd_quotes(file, rows, delimite
     last=st.text(alphabet="a,\n é", max_size=20),
     size=st.integers(9, 40),
 )
-def test_an_unclosed_quote_is_always_seen(file, rows, last, size):
+def test_an_unclosed_quote_is_odd(file, rows, last, size):
     buffer = io.StringIO()
     csv.writer(buffer, quoting=csv.QUOTE_ALL).writerows(rows)
     assert odd_quotes(file((buffer.getvalue() + '"' + last).encode()), size=size)
@@ -272,23 +272,23 @@ def test_an_unclosed_quote_is_always_seen(file, rows, last, size):
     "text",
     ['a"b,c\n', '"a"b,c\n', 'a,"b" \n', 'a, "b"\n', '"', 'a,b"\n', '"a\n', '"a""\n'],
 )
-def test_quotes_that_do_not_pair_around_a_field(file, text):
+def test_quotes_that_do_not_enclose_a_field_are_odd(file, text):
     for size in (9, 10, 64):
         assert odd_quotes(file(text.encode()), size=size)
 
 
 @pytest.mark.parametrize("text", ['"a","b"\n', '""\n""', '"a""b"\r\n', '"a\r"\r', '"\n",""\n', ""])
-def test_quotes_that_do(file, text):
+def test_quotes_that_enclose_a_field_are_not_odd(file, text):
     for size in (9, 10, 64):
         assert not odd_quotes(file(text.encode()), size=size)
 
 
-def test_quotes_mean_nothing_without_a_delimiter(file):
+def test_without_a_delimiter_quotes_are_ordinary_characters(file):
     assert not odd_quotes(file(b'a"b\n'), delimiter="")
 
 
 @given(st.text(alphabet='a",\n\r', max_size=30), st.integers(9, 40))
 @FIXTURES_ARE_FINE
-def test_what_is_said_of_quotes_does_not_depend_on_the_blocks(file, text, size):
+def test_odd_quotes_do_not_depend_on_the_size_of_blocks(file, text, size):
     path = file(text.encode())
     assert odd_quotes(path, size=size) == odd_quotes(path, size=1 << 16)

@@ -72,7 +72,7 @@ def written(rows: Rows, **dialect: object) -> str:
 # --- CSV and TSV
 
 
-def test_csv_with_a_header_in_any_order_of_columns(file):
+def test_csv_columns_can_be_in_any_order(file):
     path = file("a.csv", "id,label,text\n1,x,one\n2,y,two\n")
     assert rows_of(path) == [("one", "x"), ("two", "y")]
     assert texts_of(path) == ["one", "two"]
@@ -86,27 +86,27 @@ def test_csv_without_a_header_has_numbered_columns(file):
         rows_of(path, header=False)
 
 
-def test_csv_quotes_and_newlines_inside_values(file):
+def test_quoted_csv_fields_can_contain_quotes_and_line_breaks(file):
     path = file("a.csv", 'text,label\n"a ""quoted"", word",x\n"two\nlines",y\n"","z"\n')
     assert rows_of(path) == [('a "quoted", word', "x"), ("two\nlines", "y"), ("", "z")]
 
 
-def test_a_quote_inside_an_unquoted_field_means_itself(file):
+def test_a_quote_inside_an_unquoted_field_is_an_ordinary_character(file):
     path = file("a.csv", 'text,label\na 5" disk,x\n6\'2" and 5\'1",y\n')
     assert rows_of(path) == [('a 5" disk', "x"), ("6'2\" and 5'1\"", "y")]
 
 
-def test_csv_with_quoting_off(file):
+def test_csv_without_quoting_keeps_quotes(file):
     path = file("a.csv", 'text,label\n"half,x\nb"c,"y"\n')
     assert rows_of(path, quote=False) == [('"half', "x"), ('b"c', '"y"')]
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_csv_line_ends(file, end):
+def test_csv_lines_can_end_in_any_way(file, end):
     assert rows_of(file("a.csv", f"text,label{end}one,x{end}two,y")) == [("one", "x"), ("two", "y")]
 
 
-def test_csv_passes_over_empty_lines(file):
+def test_csv_skips_empty_lines(file):
     path = file("a.csv", "\n\ntext,label\n\none,x\r\n\r\ntwo,y\n\n")
     assert rows_of(path) == [("one", "x"), ("two", "y")]
 
@@ -117,16 +117,16 @@ def test_an_empty_line_of_a_single_column_is_an_empty_text(file):
 
 
 @pytest.mark.parametrize("start", ["\n", "\r\n", "\n\n\n"])
-def test_empty_lines_before_the_header_of_a_single_column(file, start):
+def test_empty_lines_before_the_header_are_skipped(file, start):
     assert texts_of(file("a.csv", f"{start}text\none\n\nthree\n")) == ["one", "", "three"]
 
 
-def test_csv_with_a_byte_order_mark(file):
+def test_csv_can_have_a_byte_order_mark(file):
     assert rows_of(file("a.csv", "\ufefftext,label\none,x\n")) == [("one", "x")]
 
 
 @pytest.mark.parametrize("name", ["a.csv.gz", "A.CSV.GZ"])
-def test_gzipped_csv(file, name):
+def test_csv_can_be_gzipped(file, name):
     assert rows_of(file(name, "text,label\none,x\n")) == [("one", "x")]
 
 
@@ -150,12 +150,12 @@ def test_texts_stay_as_they_are_written(file):
     assert [text for text, _ in rows_of(path)] == texts
 
 
-def test_the_text_column_may_be_the_label_column(file):
+def test_the_text_column_can_be_the_label_column(file):
     path = file("a.csv", "text,label\na,x\n")
     assert rows_of(path, text_columns=["label"]) == [("x", "x")]
 
 
-def test_tsv(file):
+def test_tsv_is_delimited_by_tabs(file):
     path = file("a.tsv", 'text\tlabel\n"a\tb, ""c"""\tx\nd,e\ty\n')
     assert rows_of(path) == [('a\tb, "c"', "x"), ("d,e", "y")]
     assert rows_of(file("a.tsv.gz", "text\tlabel\none\tx\n")) == [("one", "x")]
@@ -175,7 +175,7 @@ def test_csv_and_tsv_read_what_the_csv_module_wrote(file, rows, delimiter, end):
     body=st.text(alphabet='a"",,\n\r é', max_size=16) | st.text(alphabet='"",\n', max_size=10),
     quote=st.booleans(),
 )
-def test_csv_of_any_form_is_read_as_python_reads_it_or_refused_as_python_refuses_it(
+def test_csv_is_read_or_refused_like_python_s_strict_reader(
     file, body, quote
 ):
     path = file("a.csv", "text,label\n" + body)
@@ -195,14 +195,14 @@ def test_csv_of_any_form_is_read_as_python_reads_it_or_refused_as_python_refuses
 
 @FIXTURES_ARE_FINE
 @given(rows=st.lists(st.tuples(ODD_TEXT, LABEL), min_size=8, max_size=30))
-def test_csv_in_many_blocks(file, rows):
+def test_csv_rows_do_not_depend_on_the_size_of_blocks(file, rows):
     assert max(len("".join(row).encode()) for row in rows) < 110
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(delimited, "BLOCK_BYTES", 256)
         assert rows_of(file("a.csv", written(rows))) == rows
 
 
-def test_a_line_end_inside_quotes_survives_the_end_of_a_block(file, monkeypatch):
+def test_a_line_break_inside_quotes_survives_the_end_of_a_block(file, monkeypatch):
     r"""Arrow drops the ``\n`` of ``\r\n`` where a block ends between the two."""
     monkeypatch.setattr(delimited, "BLOCK_BYTES", 64)
     for before in range(64):
@@ -230,13 +230,13 @@ def test_a_bad_row_is_named_with_its_line(file, monkeypatch, block, bad, message
     assert str(error.value).startswith(f"{path}:25: {message}")
 
 
-def test_a_bad_row_without_a_header_and_after_empty_lines(file):
+def test_a_bad_row_after_empty_lines_is_named_with_its_line(file):
     path = file("a.csv", "\n\na,x\n\nb,\n")
     with pytest.raises(DataError, match=r"a\.csv:5: column '2' has no label"):
         rows_of(path, header=False, text_columns=["1"], label_column="2")
 
 
-def test_a_missing_label_after_empty_lines_before_the_header(file):
+def test_a_missing_label_after_empty_lines_is_named_with_its_line(file):
     path = file("a.csv", "\n\nlabel\nx\n\ny\n")
     with pytest.raises(DataError, match=r"a\.csv:5: column 'label' has no label"):
         rows_of(path, text_columns=["label"])
@@ -244,7 +244,7 @@ def test_a_missing_label_after_empty_lines_before_the_header(file):
 
 @FIXTURES_ARE_FINE
 @given(rows=st.lists(st.tuples(ODD_TEXT, LABEL), min_size=8, max_size=30))
-def test_csv_with_rows_longer_than_a_block(file, rows):
+def test_csv_rows_can_be_longer_than_a_block(file, rows):
     """The file is then read again, in larger blocks; no row is lost or comes twice."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(delimited, "BLOCK_BYTES", 64)
@@ -252,7 +252,7 @@ def test_csv_with_rows_longer_than_a_block(file, rows):
         assert rows_of(file("a.csv", written(rows))) == rows
 
 
-def test_a_row_longer_than_the_largest_block(file, monkeypatch):
+def test_a_row_longer_than_the_largest_block_is_refused(file, monkeypatch):
     monkeypatch.setattr(delimited, "BLOCK_BYTES", 1 << 16)
     monkeypatch.setattr(delimited, "LARGEST_BLOCK_BYTES", 1 << 20)
     path = file("a.csv", "text,label\na,x\n" + "word " * 700_000 + ",x\n")
@@ -260,7 +260,7 @@ def test_a_row_longer_than_the_largest_block(file, monkeypatch):
         rows_of(path)
 
 
-def test_a_column_that_is_not_there(file):
+def test_a_missing_column_is_refused_with_a_list_of_columns(file):
     path = file("a.csv", "texts,class\na,x\n")
     with pytest.raises(DataError) as error:
         rows_of(path)
@@ -270,7 +270,7 @@ def test_a_column_that_is_not_there(file):
     )
 
 
-def test_a_column_that_is_there_twice(file):
+def test_a_duplicate_column_is_refused(file):
     path = file("a.csv", "text,label,text\na,x,b\n")
     with pytest.raises(DataError, match="there are several columns 'text'; rename all but one"):
         rows_of(path)
@@ -280,12 +280,12 @@ def test_a_column_that_is_there_twice(file):
 
 @pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl", "a.txt", "a.csv.gz"])
 @pytest.mark.parametrize("content", ["", "\ufeff"])
-def test_an_empty_file(file, name, content):
+def test_an_empty_file_is_refused(file, name, content):
     with pytest.raises(DataError, match="the file is empty"):
         rows_of(file(name, content))
 
 
-def test_a_header_and_no_rows(file):
+def test_a_header_without_rows_is_refused(file):
     with pytest.raises(DataError, match=r"a\.csv: there are no rows"):
         rows_of(file("a.csv", "text,label\n"))
     assert texts_of(file("b.csv", "text,label\n")) == []
@@ -299,7 +299,7 @@ def json_lines(rows: list[dict[str, object]], **options: object) -> str:
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.ndjson", "a.json", "a.jsonl.gz"])
-def test_json_lines(file, name):
+def test_json_lines_have_one_example_each(file, name):
     rows = [{"id": 1, "text": "one", "label": "x"}, {"label": "y", "text": "two", "more": [1]}]
     assert rows_of(file(name, json_lines(rows))) == [("one", "x"), ("two", "y")]
     assert texts_of(file(name, json_lines(rows))) == ["one", "two"]
@@ -309,18 +309,18 @@ def test_json_lines(file, name):
     ("labels", "read"),
     [(["x", "y"], ["x", "y"]), ([10, -9], ["10", "-9"]), ([True, False], ["true", "false"])],
 )
-def test_json_labels_of_each_type(file, labels, read):
+def test_json_labels_can_be_strings_numbers_or_booleans(file, labels, read):
     path = file("a.jsonl", json_lines([{"text": "t", "label": label} for label in labels]))
     assert [label for _, label in rows_of(path)] == read
 
 
-def test_a_json_text_that_looks_like_a_date_stays_a_text(file):
+def test_a_json_text_that_looks_like_a_date_stays_as_it_is(file):
     texts = ["2020-01-01", "2020-01-01T00:00:00Z", "12", "true"]
     path = file("a.jsonl", json_lines([{"text": text, "label": text} for text in texts]))
     assert rows_of(path) == [(text, text) for text in texts]
 
 
-def test_json_blank_lines_and_line_ends(file):
+def test_blank_json_lines_are_skipped(file):
     path = file("a.jsonl", '\n \t\n{"text":"a","label":"x"}\r\n\r\n{"text":"b","label":"y"}')
     assert rows_of(path) == [("a", "x"), ("b", "y")]
 
@@ -341,7 +341,7 @@ def test_json_lines_read_what_json_dumps_wrote(file, rows, ascii_only):
 
 @FIXTURES_ARE_FINE
 @given(rows=st.lists(st.tuples(ODD_TEXT, LABEL), min_size=8, max_size=30))
-def test_json_lines_in_many_blocks(file, rows):
+def test_json_rows_do_not_depend_on_the_size_of_blocks(file, rows):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jsonl, "BLOCK_BYTES", 512)
         patch.setattr(lines, "BLOCK_BYTES", 64)
@@ -384,7 +384,7 @@ def test_a_bad_json_line_is_named_with_its_line(file, monkeypatch, block, bad, m
     assert str(error.value).startswith(f"{path}:23: {message}")
 
 
-def test_a_json_line_longer_than_a_block(file, monkeypatch):
+def test_a_json_line_longer_than_a_block_is_refused(file, monkeypatch):
     long = json.dumps({"text": "word " * 700_000, "label": "x"})
     path = file("a.jsonl", GOOD_JSON * 3 + long + "\n" + GOOD_JSON)
     assert [len(text) for text, _ in rows_of(path)] == [1, 1, 1, 3_500_000, 1]
@@ -393,7 +393,7 @@ def test_a_json_line_longer_than_a_block(file, monkeypatch):
         rows_of(path)
 
 
-def test_json_label_types_that_change(file):
+def test_a_json_label_of_another_type_is_refused(file):
     path = file("a.jsonl", '{"text":"a","label":1}\n\n{"text":"b","label":"x"}\n')
     with pytest.raises(DataError, match=r"a\.jsonl:3: field 'label' is str where int is expected"):
         rows_of(path)
@@ -412,7 +412,7 @@ def test_json_label_types_that_change(file):
         ('{"texts":"a","label":"x"}', ": there is no column 'text'; did you mean 'texts'?"),
     ],
 )
-def test_json_files_of_another_form(file, content, message):
+def test_json_that_is_not_an_object_a_line_is_refused(file, content, message):
     with pytest.raises(DataError) as error:
         rows_of(file("a.json", content))
     assert message in str(error.value)
@@ -430,7 +430,7 @@ def parquet_file(path: Path, text: pa.Array, label: pa.Array, **options: object)
 
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.string_view()])
 @pytest.mark.parametrize("as_dictionary", [False, True])
-def test_parquet_strings_of_each_type(tmp_path, kind, as_dictionary):
+def test_parquet_strings_can_have_any_string_type(tmp_path, kind, as_dictionary):
     column = pa.array(["a", "b", "a"], pa.string())
     column = column.dictionary_encode() if as_dictionary else column.cast(kind)
     path = parquet_file(tmp_path / "a.parquet", column, column)
@@ -438,7 +438,7 @@ def test_parquet_strings_of_each_type(tmp_path, kind, as_dictionary):
     assert texts_of(path) == ["a", "b", "a"]
 
 
-def test_parquet_labels_of_other_types(tmp_path):
+def test_parquet_labels_can_be_integers_or_booleans(tmp_path):
     path, text = tmp_path / "a.parquet", pa.array(["a", "b"])
     for column, read in (
         (pa.array([2, 10], pa.int8()), ["2", "10"]),
@@ -452,7 +452,7 @@ def huggingface(feature: object) -> dict[str, str]:
     return {"huggingface": json.dumps({"info": {"features": {"label": feature}}})}
 
 
-def test_parquet_class_names_from_the_schema(tmp_path):
+def test_parquet_class_names_come_from_the_schema(tmp_path):
     names = {"names": ["bad", "good"], "_type": "ClassLabel"}
     text, label = pa.array(["a", "b", "c"]), pa.array([1, 0, 1])
     path = parquet_file(tmp_path / "a.parquet", text, label, metadata=huggingface(names))
@@ -462,7 +462,7 @@ def test_parquet_class_names_from_the_schema(tmp_path):
 
 
 @pytest.mark.parametrize("label", [-1, 2])
-def test_a_parquet_class_without_a_name(tmp_path, label):
+def test_a_parquet_class_without_a_name_is_refused(tmp_path, label):
     path = parquet_file(
         tmp_path / "a.parquet",
         pa.array(["a", "b"]),
@@ -486,7 +486,7 @@ def test_a_parquet_class_without_a_name(tmp_path, label):
         {"pandas": "{}"},
     ],
 )
-def test_parquet_metadata_that_names_no_classes(tmp_path, metadata):
+def test_parquet_metadata_without_class_names_is_ignored(tmp_path, metadata):
     path = parquet_file(tmp_path / "a.parquet", pa.array(["a"]), pa.array([3]), metadata=metadata)
     assert rows_of(path) == [("a", "3")]
 
@@ -503,14 +503,14 @@ def test_parquet_metadata_that_names_no_classes(tmp_path, metadata):
         (pa.array(["a", "b"]), pa.array(["x", ""]), "row 2: column 'label' has no label"),
     ],
 )
-def test_parquet_columns_that_are_refused(tmp_path, text, label, message):
+def test_parquet_columns_of_other_types_are_refused(tmp_path, text, label, message):
     path = parquet_file(tmp_path / "a.parquet", text, label)
     with pytest.raises(DataError) as error:
         rows_of(path)
     assert str(error.value).startswith(f"{path}, {message}")
 
 
-def test_missing_texts_are_empty_where_errors_are_replaced(tmp_path, file):
+def test_with_errors_replaced_a_missing_text_is_empty(tmp_path, file):
     path = parquet_file(tmp_path / "a.parquet", pa.array(["a", None]), pa.array(["x", "y"]))
     assert rows_of(path, errors="replace") == [("a", "x"), ("", "y")]
     assert texts_of(path, errors="replace") == ["a", ""]
@@ -522,7 +522,7 @@ def test_missing_texts_are_empty_where_errors_are_replaced(tmp_path, file):
 
 @FIXTURES_ARE_FINE
 @given(rows=ROWS, group=st.integers(1, 4), batch=st.integers(1, 5))
-def test_parquet_in_many_row_groups(tmp_path, rows, group, batch):
+def test_parquet_is_read_row_group_by_row_group(tmp_path, rows, group, batch):
     texts, labels = zip(*rows, strict=True)
     path = tmp_path / "a.parquet"
     parquet_file(path, pa.array(texts), pa.array(labels), row_group_size=group)
@@ -532,7 +532,7 @@ def test_parquet_in_many_row_groups(tmp_path, rows, group, batch):
         assert texts_of(path) == list(texts)
 
 
-def test_a_bad_row_of_a_later_row_group(tmp_path, monkeypatch):
+def test_a_bad_row_of_a_later_row_group_is_named_with_its_number(tmp_path, monkeypatch):
     monkeypatch.setattr(parquet, "BATCH_ROWS", 2)
     labels = pa.array(["x"] * 6 + [None])
     path = parquet_file(tmp_path / "a.parquet", pa.array(["a"] * 7), labels, row_group_size=3)
@@ -540,7 +540,7 @@ def test_a_bad_row_of_a_later_row_group(tmp_path, monkeypatch):
         rows_of(path)
 
 
-def test_what_is_not_parquet(tmp_path, file):
+def test_a_file_that_is_not_parquet_is_refused(tmp_path, file):
     for content in (b"", b"PAR1", b"text,label\na,x\n" * 5):
         with pytest.raises(DataError, match="not a whole Parquet file"):
             rows_of(file("a.parquet", content))
@@ -550,7 +550,7 @@ def test_what_is_not_parquet(tmp_path, file):
         rows_of(whole)
 
 
-def test_a_damaged_page_of_parquet(tmp_path):
+def test_a_damaged_parquet_page_is_refused(tmp_path):
     texts = [f"text number {number}" for number in range(999)]
     path = parquet_file(tmp_path / "a.parquet", pa.array(texts), pa.array(["x"] * 999))
     data = bytearray(path.read_bytes())
@@ -560,7 +560,7 @@ def test_a_damaged_page_of_parquet(tmp_path):
         rows_of(path)
 
 
-def test_a_parquet_file_without_rows_or_columns(tmp_path):
+def test_a_parquet_file_without_rows_or_columns_is_refused(tmp_path):
     path = parquet_file(tmp_path / "a.parquet", pa.array([], "string"), pa.array([], "string"))
     with pytest.raises(DataError, match=r"a\.parquet: there are no rows"):
         rows_of(path)
@@ -571,23 +571,23 @@ def test_a_parquet_file_without_rows_or_columns(tmp_path):
 # --- fastText text, and plain lines
 
 
-def test_fasttext_labels_in_front_and_elsewhere(file):
+def test_a_fasttext_label_can_be_anywhere_on_its_line(file):
     path = file("a.txt", "__label__x one two\none __label__y two\none two __label__z\n__label__x")
     assert rows_of(path) == [("one two", "x"), ("one  two", "y"), ("one two", "z"), ("", "x")]
 
 
 @pytest.mark.parametrize("name", ["a.txt", "train.ft", "noname", "a.txt.gz"])
-def test_any_other_name_is_fasttext_text(file, name):
+def test_a_file_with_any_other_name_is_fasttext_text(file, name):
     path = file(name, "__label__x one\r\n__label__y two\r\n")
     assert rows_of(path) == [("one", "x"), ("two", "y")]
 
 
-def test_fasttext_passes_over_blank_lines_where_labels_are_wanted(file):
+def test_blank_fasttext_lines_are_skipped_when_labels_are_read(file):
     path = file("a.txt", "\n__label__x one\n \t \n\n__label__y two\n\n")
     assert rows_of(path) == [("one", "x"), ("two", "y")]
 
 
-def test_fasttext_with_another_prefix(file):
+def test_fasttext_labels_can_have_another_prefix(file):
     path = file("a.txt", "#x one __label__two\n#y.* three\n")
     assert rows_of(path, label_prefix="#") == [("one __label__two", "x"), ("three", "y.*")]
     special = file("b.txt", "(.*x one\n")
@@ -644,12 +644,12 @@ def test_fasttext_reads_what_was_written(file, rows, block, end):
         assert rows_of(path) == [(text.strip(), label) for text, label, _ in rows]
 
 
-def test_plain_lines_are_texts_also_where_they_are_blank(file):
+def test_without_labels_blank_lines_are_texts(file):
     assert texts_of(file("a.txt", "one\n\n  two \r\n\nlast")) == ["one", "", "  two ", "", "last"]
     assert texts_of(file("a.txt", "\n")) == [""]
 
 
-def test_labels_are_left_out_of_texts_and_other_lines_stay_as_they_are(file):
+def test_without_labels_only_lines_with_a_label_are_changed(file):
     """One line with a label in it changes none of the lines around it."""
     path = file("a.txt", " one \n__label__x two\nthree __label__y four\n __label__\n  five")
     expected = [" one ", "two", "three  four", " __label__", "  five"]
@@ -664,7 +664,7 @@ def test_labels_are_left_out_of_texts_and_other_lines_stay_as_they_are(file):
     content=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1),
     block=st.sampled_from([16, 1 << 22]),
 )
-def test_plain_lines_are_those_between_line_feeds(file, content, block):
+def test_only_a_line_feed_ends_a_line(file, content, block):
     assume(content[0] != "\ufeff" and "\r" not in content)
     expected = content.split("\n")
     if content.endswith("\n"):
@@ -675,7 +675,7 @@ def test_plain_lines_are_those_between_line_feeds(file, content, block):
         assert texts_of(path) == expected
 
 
-def test_texts_come_from_a_named_pipe_too(tmp_path):
+def test_texts_can_come_from_a_named_pipe(tmp_path):
     """As from ``--input <(zcat texts.gz)``."""
     import os
     import threading
@@ -688,7 +688,7 @@ def test_texts_come_from_a_named_pipe_too(tmp_path):
     writer.join()
 
 
-def test_texts_of_what_is_not_a_file(tmp_path):
+def test_texts_of_a_missing_file_or_a_folder_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"none\.txt: no such file$"):
         texts_of(tmp_path / "none.txt")
     with pytest.raises(DataError, match="is a folder; name a file"):
@@ -698,7 +698,7 @@ def test_texts_of_what_is_not_a_file(tmp_path):
 # --- patterns, folders, single files
 
 
-def test_a_single_file_is_whatever_split_is_asked_for(file):
+def test_a_single_file_serves_as_any_split(file):
     path = file("a.csv", "text,label\none,x\n")
     source = open_source(DataConfig(source=str(path)))
     assert source.single
@@ -707,7 +707,7 @@ def test_a_single_file_is_whatever_split_is_asked_for(file):
         assert len(source.read(split)) == 1
 
 
-def test_a_pattern_of_splits(file, tmp_path):
+def test_a_pattern_has_a_split_for_each_matching_file(file, tmp_path):
     for split in ("train", "dev", "test-small"):
         file(f"set-{split}.csv", f"text,label\n{split},x\n")
     file("set-train.csv.bak", "")
@@ -721,7 +721,7 @@ def test_a_pattern_of_splits(file, tmp_path):
         rows_of(pattern, "tran")
 
 
-def test_a_relative_pattern(file, tmp_path, monkeypatch):
+def test_a_pattern_can_be_relative(file, tmp_path, monkeypatch):
     file("train.csv", "text,label\none,x\n")
     monkeypatch.chdir(tmp_path)
     assert rows_of("{split}.csv") == [("one", "x")]
@@ -736,14 +736,14 @@ def test_a_relative_pattern(file, tmp_path, monkeypatch):
         ("{split}.tsv", "no file matches the pattern"),
     ],
 )
-def test_a_pattern_that_fits_nothing(file, tmp_path, pattern, message):
+def test_a_pattern_that_matches_nothing_is_refused(file, tmp_path, pattern, message):
     file("train.csv", "")
     with pytest.raises(DataError) as error:
         open_source(DataConfig(source=f"{tmp_path}/{pattern}"))
     assert message in str(error.value)
 
 
-def test_a_pattern_that_fits_two_files_of_one_split(file, tmp_path):
+def test_a_pattern_that_matches_two_files_of_one_split_is_refused(file, tmp_path):
     file("train.csv", "text,label\none,x\n")
     file("training.csv", "text,label\ntwo,x\n")
     with pytest.raises(DataError, match=r"both train\.csv and training\.csv are the split 'train'"):
@@ -763,7 +763,7 @@ def test_a_pattern_that_fits_two_files_of_one_split(file, tmp_path):
         ("testing.json", "test"),
     ],
 )
-def test_a_folder_of_files_named_for_their_splits(file, tmp_path, name, split):
+def test_a_folder_has_a_split_for_each_file_named_for_one(file, tmp_path, name, split):
     file(name, "")
     file("other.csv", "")
     file("train.md", "")
@@ -782,7 +782,7 @@ def test_a_folder_reads_each_split_in_its_own_format(file, tmp_path):
         rows_of(tmp_path, "other")
 
 
-def test_a_folder_with_two_files_of_one_split(file, tmp_path):
+def test_a_folder_with_two_files_of_one_split_is_refused(file, tmp_path):
     file("train.csv", "")
     file("train.jsonl", "")
     with pytest.raises(DataError) as error:
@@ -793,19 +793,19 @@ def test_a_folder_with_two_files_of_one_split(file, tmp_path):
     )
 
 
-def test_a_split_without_rows_is_named(file, tmp_path):
+def test_a_split_without_rows_is_refused(file, tmp_path):
     file("train.csv", "text,label\n")
     with pytest.raises(DataError, match="split 'train': there are no rows"):
         rows_of(tmp_path)
 
 
 @pytest.mark.parametrize("spec", [None, ""])
-def test_no_data(spec):
+def test_a_missing_spec_is_refused_with_the_possible_ones(spec):
     with pytest.raises(DataError, match="no data: pass --data SPEC"):
         open_source(DataConfig(source=spec))
 
 
-def test_a_spec_that_names_nothing():
+def test_a_spec_that_means_nothing_is_refused():
     with pytest.raises(DataError, match=r"^nothing\.csv: no such file, folder or dataset$"):
         open_source(DataConfig(source="nothing.csv"))
     with pytest.raises(DataError, match="did you mean 'ag_news'"):

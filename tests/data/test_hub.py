@@ -74,17 +74,17 @@ def test_a_saved_dataset_has_its_splits_and_class_names(saved_dataset):
     assert rows_of(saved_dataset, "validation") == [("four", "bad")]
 
 
-def test_several_text_columns_of_a_dataset(saved_dataset):
+def test_text_columns_of_a_dataset_are_joined(saved_dataset):
     texts = [text for text, _ in rows_of(saved_dataset, text_columns=["title", "text"])]
     assert texts == ["1 one", "2 two", "3 three"]
 
 
-def test_a_dataset_in_many_batches(saved_dataset, monkeypatch):
+def test_dataset_rows_do_not_depend_on_the_size_of_batches(saved_dataset, monkeypatch):
     monkeypatch.setattr(hub, "BATCH_ROWS", 1)
     assert rows_of(saved_dataset) == [("one", "good"), ("two", "bad"), ("three", "good")]
 
 
-def test_a_dataset_row_that_is_refused_is_named(saved_dataset):
+def test_a_bad_dataset_row_is_named_with_its_number(saved_dataset):
     message = (
         f"{saved_dataset}, split 'test', row 1: label -1 has no name; the names go from 0 to 1"
     )
@@ -97,14 +97,14 @@ def test_a_dataset_row_that_is_refused_is_named(saved_dataset):
     assert rows_of(saved_dataset, "valid") == rows_of(saved_dataset, "validation")
 
 
-def test_texts_without_labels(saved_dataset):
+def test_texts_of_a_dataset_can_be_read_without_labels(saved_dataset):
     source = open_source(DataConfig(source=str(saved_dataset), label_column="none"))
     assert source.label_names is None
     (batch,) = source.scan("test", with_labels=False)
     assert batch.to_pydict() == {"text": ["five"]}
 
 
-def test_a_saved_dataset_without_splits_is_train(tmp_path):
+def test_a_saved_dataset_without_splits_is_the_split_train(tmp_path):
     import datasets
 
     folder = tmp_path / "single"
@@ -113,7 +113,7 @@ def test_a_saved_dataset_without_splits_is_train(tmp_path):
     assert rows_of(folder) == [("a", "x")]
 
 
-def test_a_folder_of_parquet_in_the_layout_of_the_hub(tmp_path):
+def test_a_folder_in_the_layout_of_the_hub_is_read(tmp_path):
     data = tmp_path / "folder" / "data"
     data.mkdir(parents=True)
     for split, text in (("train", "one"), ("test", "two")):
@@ -125,7 +125,7 @@ def test_a_folder_of_parquet_in_the_layout_of_the_hub(tmp_path):
     assert rows_of(data.parent, "test") == [("two", "x")]
 
 
-def test_a_folder_without_data_is_one_error(tmp_path):
+def test_a_folder_without_data_is_refused_in_one_line(tmp_path):
     for name in ("notes.md", "model.bin"):
         (tmp_path / name).write_text("nothing to learn from")
     with pytest.raises(DataError) as error:
@@ -138,7 +138,7 @@ def test_a_folder_without_data_is_one_error(tmp_path):
 
 
 @pytest.mark.parametrize("spec", ["nobody/nothing-of-this-name", "nobody/nothing:config"])
-def test_a_hub_id_offline_is_one_quick_error(spec):
+def test_a_hub_id_fails_quickly_when_offline(spec):
     started = time.perf_counter()
     with pytest.raises(DataError) as error:
         open_source(DataConfig(source=spec))
@@ -148,12 +148,12 @@ def test_a_hub_id_offline_is_one_quick_error(spec):
 
 
 @pytest.mark.parametrize("spec", ["./nobody/nothing", "a/b/c", "nothing.parquet", "owner/x.csv"])
-def test_what_looks_like_a_path_is_not_looked_for_on_the_hub(spec):
+def test_a_spec_that_looks_like_a_path_is_not_looked_up_on_the_hub(spec):
     with pytest.raises(DataError, match="no such file, folder or dataset"):
         open_source(DataConfig(source=spec))
 
 
-def test_a_dataset_that_fails_without_a_word(monkeypatch):
+def test_an_error_without_a_message_is_named_by_its_type(monkeypatch):
     import datasets
 
     def fail(*arguments: object) -> None:
@@ -164,7 +164,7 @@ def test_a_dataset_that_fails_without_a_word(monkeypatch):
         open_source(DataConfig(source="owner/name"))
 
 
-def test_a_dataset_without_splits(monkeypatch):
+def test_a_dataset_without_splits_is_refused(monkeypatch):
     import datasets
 
     monkeypatch.setattr(datasets, "load_dataset", lambda *arguments: {})
@@ -172,7 +172,7 @@ def test_a_dataset_without_splits(monkeypatch):
         open_source(DataConfig(source="owner/name"))
 
 
-def test_the_config_of_a_hub_id_is_passed_on(monkeypatch):
+def test_the_config_of_a_hub_id_reaches_the_library(monkeypatch):
     import datasets
 
     asked = []
@@ -228,13 +228,13 @@ def test_ag_news_texts_and_class_names(ag_news):
     assert len(source.read("test")) == 1
 
 
-def test_ag_news_texts_alone(ag_news):
+def test_ag_news_can_be_read_without_labels(ag_news):
     ag_news(INVENTED[:1])
     (batch,) = open_source(DataConfig(source="ag_news")).scan("train", with_labels=False)
     assert batch.to_pydict() == {"text": ["Shop opens A shop on the corner opened."]}
 
 
-def test_ag_news_is_read_in_its_own_form_whatever_the_settings(ag_news):
+def test_column_settings_do_not_apply_to_ag_news(ag_news):
     ag_news(INVENTED)
     plain = rows_of("ag_news")
     assert rows_of("ag_news", text_columns=["body"], label_column="class", header=True) == plain
@@ -260,13 +260,13 @@ def test_ag_news_is_read_in_its_own_form_whatever_the_settings(ag_news):
         ("no breaks", "no breaks"),
     ],
 )
-def test_ag_news_line_breaks(ag_news, written, read):
+def test_line_breaks_of_ag_news_become_spaces(ag_news, written, read):
     ag_news([("1", "t", written)])
     ((text, _),) = rows_of("ag_news")
     assert text == f"t {read}"
 
 
-def test_ag_news_is_found_in_the_environments_folder_first(tmp_path, monkeypatch):
+def test_ag_news_is_found_first_in_the_folder_of_the_environment_variable(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FASTTEXT_APP_DATA", str(tmp_path / "named"))
     here = write_ag_news(tmp_path / "data" / "ag_news", [("1", "here", "x")])
@@ -279,7 +279,7 @@ def test_ag_news_is_found_in_the_environments_folder_first(tmp_path, monkeypatch
     assert rows_of("ag_news") == [("here x", "World")]
 
 
-def test_ag_news_with_one_of_its_files(ag_news):
+def test_one_file_of_ag_news_is_enough(ag_news):
     ag_news(INVENTED, "test")
     assert open_source(DataConfig(source="ag_news")).splits == ("test",)
     with pytest.raises(DataError, match="ag_news: no split 'train'; it has: test"):
@@ -287,7 +287,7 @@ def test_ag_news_with_one_of_its_files(ag_news):
 
 
 @pytest.mark.parametrize("variable", [None, "", "empty"])
-def test_ag_news_nowhere_is_an_error_that_names_the_places(tmp_path, monkeypatch, variable):
+def test_missing_ag_news_is_refused_with_a_list_of_places(tmp_path, monkeypatch, variable):
     monkeypatch.chdir(tmp_path)
     if variable is None:
         monkeypatch.delenv("FASTTEXT_APP_DATA", raising=False)
@@ -302,7 +302,7 @@ def test_ag_news_nowhere_is_an_error_that_names_the_places(tmp_path, monkeypatch
     assert "\n" not in message
 
 
-def test_ag_news_from_the_hub_has_its_names(tmp_path, monkeypatch):
+def test_ag_news_from_the_hub_has_class_names(tmp_path, monkeypatch):
     import datasets
 
     monkeypatch.chdir(tmp_path)
@@ -342,7 +342,7 @@ def test_a_bad_ag_news_row_is_named_with_its_line(ag_news, row, message):
     assert str(error.value).startswith(f"{path}:5: {message}")
 
 
-def test_an_ag_news_file_of_another_form(ag_news):
+def test_an_ag_news_file_with_another_number_of_columns_is_refused(ag_news):
     path = ag_news([]) / "train.csv"
     path.write_text("label,text\n1,a\n")
     with pytest.raises(DataError, match=r"train\.csv: there is no column '3'"):

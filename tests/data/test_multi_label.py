@@ -65,7 +65,7 @@ def config_of(path, **model):
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl", "txt", "parquet"])
-def test_every_form_gives_the_same_rows(files, form):
+def test_every_format_gives_the_same_rows(files, form):
     table = open_source(config_of(files / f"rows.{form}").data).read("train")
     assert table["text"].to_pylist() == [text for text, _ in ROWS]
     assert [cell.split("|") for cell in table["label"].to_pylist()] == [row for _, row in ROWS]
@@ -79,7 +79,7 @@ def test_every_form_gives_the_same_rows(files, form):
         ("txt", "rows.txt:4: the line has 2 labels (__label__sport, __label__money); a row must"),
     ],
 )
-def test_without_a_separator_several_labels_are_refused_with_the_remedy(files, form, where):
+def test_several_labels_without_a_separator_are_refused_with_a_hint(files, form, where):
     data = resolve({"data": {"source": str(files / f"rows.{form}")}}).data
     with pytest.raises(DataError) as caught:
         open_source(data).read("train")
@@ -87,14 +87,14 @@ def test_without_a_separator_several_labels_are_refused_with_the_remedy(files, f
     assert 'set data.label_separator (and model.loss = "ova")' in str(caught.value)
 
 
-def test_a_listed_label_with_the_separator_in_it_is_refused(tmp_path):
+def test_a_label_in_a_list_must_not_contain_the_separator(tmp_path):
     path = tmp_path / "rows.parquet"
     pq.write_table(pa.table({"text": ["a", "b"], "label": [["x"], ["y", "x|y"]]}), path)
     with pytest.raises(DataError, match=r"row 2: a label in column 'label' contains '\|'; set"):
         open_source(config_of(path).data).read("train")
 
 
-def test_a_separator_keeps_the_cells_of_one_label_as_they_are():
+def test_a_separator_changes_nothing_for_rows_with_one_label():
     column = pa.array(["b", "a", "b"])
     one, several = LabelEncoder.build([column]), LabelEncoder.build([column], separator="|")
     assert one.labels == Labels(("a", "b"), (1, 2))
@@ -121,7 +121,7 @@ def test_a_label_never_loses_all_its_rows_to_validation(sets):
 
 @given(st.lists(st.lists(st.integers(0, 3), max_size=4, unique=True), min_size=1, max_size=6))
 @settings(deadline=None, max_examples=40)
-def test_the_loss_of_sets_is_binary_cross_entropy_against_their_flags(sets):
+def test_the_loss_of_label_sets_is_multi_hot_binary_cross_entropy(sets):
     torch.manual_seed(0)
     linear, bags = nn.Linear(3, 4), torch.randn(len(sets), 3)
     wanted = torch.zeros(len(sets), 4)
@@ -162,7 +162,7 @@ BAGS = st.lists(
 
 @given(BAGS)
 @settings(deadline=None, max_examples=60)
-def test_scores_of_sets_equal_those_of_scikit_learn(rows):
+def test_multi_label_scores_equal_those_of_scikit_learn(rows):
     sklearn = pytest.importorskip("sklearn.metrics")
     flags = np.zeros((2, len(rows), 4), int)
     for row, sides in enumerate(rows):
@@ -204,7 +204,7 @@ def test_a_model_learns_all_labels_of_a_row(files):
     assert scores["precision_at_k"]["1"] == 1
 
 
-def test_the_commands_train_and_evaluate_rows_of_several_labels(files, tmp_path):
+def test_the_commands_train_and_evaluate_rows_with_several_labels(files, tmp_path):
     def run(*arguments):
         return CliRunner().invoke(make_app(), [*map(str, arguments)])
 
@@ -221,7 +221,7 @@ def test_the_commands_train_and_evaluate_rows_of_several_labels(files, tmp_path)
     assert figures[1]["micro_recall"] == 0
 
 
-def test_a_threshold_is_refused_where_rows_have_one_label(tiny_model_dir):
+def test_a_threshold_is_refused_when_rows_have_one_label(tiny_model_dir):
     done = CliRunner().invoke(
         make_app(), ["evaluate", str(tiny_model_dir), "--data", "sample", "--threshold", "0.5"]
     )
@@ -229,7 +229,7 @@ def test_a_threshold_is_refused_where_rows_have_one_label(tiny_model_dir):
     assert "needs rows that can have several labels" in done.output
 
 
-def test_a_row_without_a_label_is_only_for_ova():
+def test_only_ova_trains_on_rows_without_a_label():
     rows = pa.table({"text": ["a b", "b c", "c"], "label": ["x", "y", "|"]})
     config = config_of("here")
     assert prepare(config, Examples(rows)).label_sets.to_lists() == [[0], [1], []]
@@ -238,7 +238,7 @@ def test_a_row_without_a_label_is_only_for_ova():
         prepare(softmax, Examples(rows, source="here"))
 
 
-def test_a_validation_row_without_a_label_is_left_out_where_one_is_needed(tmp_path):
+def test_validation_rows_without_a_label_are_skipped_unless_the_loss_is_ova(tmp_path):
     (tmp_path / "train.csv").write_text("text,label\nu v,a\nw x,b|c\nu x,b\n" * 3)
     (tmp_path / "validation.csv").write_text("text,label\nu v,a\nw,|\n")
     result = fasttext_app.train(tmp_path, label_separator="|", validation="validation", epochs=1)
@@ -249,7 +249,7 @@ def test_a_validation_row_without_a_label_is_left_out_where_one_is_needed(tmp_pa
     assert several.artifact.data["validation_rows"] == 2
 
 
-def test_evaluate_takes_the_separator_of_the_rows_that_it_scores(files, tmp_path):
+def test_evaluate_can_use_another_separator_than_training(files, tmp_path):
     model = fasttext_app.train(files / "rows.csv", label_separator="|", **QUICK)
     model.save(tmp_path / "m")
     other = (files / "rows.csv").read_text().replace("|", ";")
@@ -284,7 +284,7 @@ def test_ranking_precision_equals_that_of_scikit_learn(rows):
             assert np.isnan(value)
 
 
-def test_a_label_without_a_class_is_never_found_in_a_ranking():
+def test_an_unknown_label_is_never_ranked():
     scores = np.array([[0.9, 0.1]] * 3)
     true = Ragged.from_lists([[0, 7], [7], [0, 1, 7]])
     precision, r_precision = ranking_precision(scores, true)
@@ -293,5 +293,5 @@ def test_a_label_without_a_class_is_never_found_in_a_ranking():
 
 
 @given(st.lists(st.sets(st.integers(0, 3)).map(sorted)))
-def test_flags_are_the_reverse_of_chosen_classes(bags):
+def test_multi_hot_vectors_give_back_the_classes(bags):
     assert from_multi_hot(multi_hot(Ragged.from_lists(bags), 4)).to_lists() == bags

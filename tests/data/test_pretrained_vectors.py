@@ -49,7 +49,7 @@ def read(path, dim=3):
 # --- text --------------------------------------------------------------------------------------
 
 
-def test_a_vec_file_has_a_header_and_a_space_behind_each_line(write):
+def test_a_vec_file_has_a_header_and_a_space_at_the_end_of_lines(write):
     path = write("3 3\nthe 1 2 3 \nother 0 0 0 \ncat -4.5 5e-1 6 \n")
     assert read(path) == {0: [1, 2, 3], 1: [-4.5, 0.5, 6]}
 
@@ -61,7 +61,7 @@ def test_glove_text_has_no_header(write):
 @pytest.mark.parametrize(
     "before", ["", "2 3\n", "x 0 0 0\n", "2 3\nx 0 0 0\n", "x 0 0 0\ny 0 0 0\n"]
 )
-def test_a_word_may_hold_a_space_on_any_line(write, before):
+def test_a_word_can_contain_a_space(write, before):
     assert read(write(before + "new york 7 8 9\n")) == {2: [7, 8, 9]}
 
 
@@ -70,19 +70,19 @@ def test_a_gz_file_is_unpacked(write, header):
     assert read(write(gzip.compress(f"{header}the 1 2 3\n".encode()), "w.vec.gz")) == {0: [1, 2, 3]}
 
 
-def test_lines_may_end_as_on_windows_and_the_last_not_at_all(write):
+def test_lines_can_end_with_crlf_and_the_last_one_without(write):
     assert read(write("2 3\r\nthe 1 2 3\r\ncat 4 5 6")) == {0: [1, 2, 3], 1: [4, 5, 6]}
 
 
-def test_an_empty_line_is_passed_over(write):
+def test_empty_lines_are_skipped(write):
     assert read(write("the 1 2 3\n\ncat 4 5 6\n\n")) == {0: [1, 2, 3], 1: [4, 5, 6]}
 
 
-def test_of_a_word_given_twice_the_first_vector_counts(write):
+def test_the_first_vector_of_a_duplicate_word_counts(write):
     assert read(write("the 1 2 3\ncat 4 5 6\nthe 7 8 9\n")) == {0: [1, 2, 3], 1: [4, 5, 6]}
 
 
-def test_words_with_bytes_that_are_not_utf_8_do_not_stop_the_reading(write):
+def test_words_that_are_not_utf_8_are_skipped(write):
     assert read(write(b"caf\xe9 1 1 1\nthe 1 2 3\n")) == {0: [1, 2, 3]}
 
 
@@ -95,7 +95,7 @@ def test_a_number_as_a_word_is_not_a_header(write):
     ["1 5\nthe 1 2 3 4 5\n", "the 1 2 3 4 5\n", "new york 1 2 3 4 5\n"],
     ids=["header", "word", "word with a space"],
 )
-def test_another_dimension_names_the_setting_that_would_fit(write, content):
+def test_a_wrong_dimension_is_refused_with_the_right_setting(write, content):
     with pytest.raises(
         DataError, match=r"words\.vec:1: the vectors have 5 .*; set model\.dim = 5$"
     ):
@@ -114,7 +114,7 @@ def test_another_dimension_names_the_setting_that_would_fit(write, content):
         ("x 0 0 0\nthe\t1\t2\t3\n", 2),
     ],
 )
-def test_a_malformed_line_is_named(write, content, line):
+def test_a_malformed_line_is_named_with_its_number(write, content, line):
     with pytest.raises(DataError, match=rf"words\.vec:{line}: expected a word and 3 numbers"):
         read(write(content))
 
@@ -126,7 +126,7 @@ def test_a_number_that_is_not_finite_is_refused_with_its_line(write, number):
 
 
 @pytest.mark.parametrize("content", ["", "other 1 2 3\n", "0 3\n"])
-def test_a_file_that_knows_none_of_the_words_is_refused(write, content):
+def test_a_file_without_any_of_the_words_is_refused(write, content):
     with pytest.raises(DataError, match=r"words\.vec: has a vector for none of the 4 words"):
         read(write(content))
 
@@ -147,7 +147,7 @@ def test_a_missing_file_is_named(tmp_path):
     st.booleans(),
 )
 @settings(deadline=None, max_examples=50)
-def test_vectors_that_are_written_come_back(tmp_path_factory, vectors, header):
+def test_written_vectors_are_read_back(tmp_path_factory, vectors, header):
     lines = [f"{len(vectors)} 2"] if header else []
     lines += [f"{word} {numbers[0]!r} {numbers[1]!r}" for word, numbers in vectors.items()]
     path = tmp_path_factory.mktemp("vectors") / "words.vec"
@@ -165,12 +165,12 @@ def test_vectors_that_are_written_come_back(tmp_path_factory, vectors, header):
 
 
 @pytest.mark.parametrize("kind", ["f2", "f4", "f8", ">f4", "i8", "u1"])
-def test_an_npy_file_has_its_words_beside_it(write_npy, kind):
+def test_the_words_of_an_npy_file_are_in_a_txt_file_beside_it(write_npy, kind):
     matrix = np.array([[1, 2, 3], [0, 0, 0], [4, 5, 6]], dtype=kind)
     assert read(write_npy(matrix, "the\nother\nnew york\n")) == {0: [1, 2, 3], 2: [4, 5, 6]}
 
 
-def test_of_a_word_listed_twice_the_first_row_counts(write_npy):
+def test_the_first_row_of_a_duplicate_word_counts(write_npy):
     assert read(write_npy(np.eye(3), "z\nz\nother\n")) == {3: [1, 0, 0]}
 
 
@@ -181,17 +181,17 @@ def test_an_npy_file_without_its_words_is_refused(write_npy, tmp_path):
         read(path)
 
 
-def test_words_and_rows_must_be_as_many(write_npy):
+def test_there_must_be_as_many_words_as_rows(write_npy):
     with pytest.raises(DataError, match=r"words\.txt: has 2 words for the 3 rows of .*words\.npy"):
         read(write_npy(np.eye(3), "the\ncat\n"))
 
 
-def test_rows_of_another_dimension_name_the_setting_that_would_fit(write_npy):
+def test_an_npy_file_of_a_wrong_dimension_is_refused_with_the_right_setting(write_npy):
     with pytest.raises(DataError, match=r"words\.npy: the vectors have 4 .*; set model\.dim = 4$"):
         read(write_npy(np.eye(4), "the\ncat\na\nb\n"))
 
 
-def test_an_array_that_is_no_matrix_is_refused(write_npy):
+def test_an_array_that_is_not_a_matrix_is_refused(write_npy):
     with pytest.raises(DataError, match=r"words\.npy: has shape \(3,\); expected \[words, 3\]"):
         read(write_npy(np.ones(3), "the\n"))
 
@@ -202,12 +202,12 @@ def test_an_array_of_anything_but_real_numbers_is_refused(write_npy, kind):
         read(write_npy(np.ones((1, 3), dtype=kind), "the\n"))
 
 
-def test_an_array_of_python_objects_is_refused_unread(write_npy):
+def test_an_array_of_python_objects_is_refused_without_loading_it(write_npy):
     with pytest.raises(DataError, match=r"words\.npy: is not a whole NumPy array of numbers"):
         read(write_npy(np.ones((1, 3), dtype=object), "the\n"))
 
 
-def test_an_npz_archive_under_the_name_npy_is_refused(write, tmp_path):
+def test_an_npz_archive_named_npy_is_refused(write, tmp_path):
     np.savez(tmp_path / "words.npz", matrix=np.eye(3))
     (tmp_path / "words.npz").rename(tmp_path / "words.npy")
     with pytest.raises(DataError, match=r"words\.npy: is not a NumPy array of numbers"):
@@ -215,7 +215,7 @@ def test_an_npz_archive_under_the_name_npy_is_refused(write, tmp_path):
 
 
 @pytest.mark.parametrize("kept", [0, 20, 100, -10])
-def test_an_npy_file_that_is_cut_short_is_refused(write_npy, kept):
+def test_a_truncated_npy_file_is_refused(write_npy, kept):
     path = write_npy(np.eye(3), "the\ncat\nz\n")
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(DataError, match=r"words\.npy: is not a whole NumPy array of numbers"):
@@ -227,7 +227,7 @@ def test_a_missing_npy_file_is_named(tmp_path):
         read(tmp_path / "none.npy")
 
 
-def test_a_row_that_is_not_finite_is_refused_only_if_its_word_is_wanted(write_npy):
+def test_a_row_that_is_not_finite_is_refused_only_if_its_word_is_in_the_vocabulary(write_npy):
     matrix = np.array([[1, 2, 3], [np.nan, 0, 0]])
     assert read(write_npy(matrix, "the\nother\n")) == {0: [1, 2, 3]}
     with pytest.raises(DataError, match=r"words\.npy: row 1: holds a number that is not finite"):
@@ -241,7 +241,7 @@ def test_a_row_that_is_not_finite_is_refused_only_if_its_word_is_wanted(write_np
     ("rows", "words", "occurrences"),
     [([0], 1 / 4, 3 / 7), ([1, 3], 2 / 4, 3 / 7), ([0, 1, 2, 3], 1.0, 1.0)],
 )
-def test_coverage_is_of_words_and_of_their_occurrences(rows, words, occurrences):
+def test_coverage_counts_words_and_their_occurrences(rows, words, occurrences):
     found = PretrainedVectors(np.array(rows), np.zeros((len(rows), 3), np.float32))
     assert found.coverage(VOCABULARY) == pytest.approx({"words": words, "occurrences": occurrences})
 

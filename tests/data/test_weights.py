@@ -49,14 +49,14 @@ def labels_of(classes: int) -> LabelEncoder:
 # ---------------------------------------------------------------------------- how much a row counts
 
 
-def test_without_weights_there_are_none():
+def test_rows_without_weights_weigh_the_same():
     numbers = np.array([0, 1])
     assert text_weights(numbers, numbers >= 0, labels_of(2), "none") is None
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=30))
 @settings(deadline=None, max_examples=60)
-def test_balanced_is_as_scikit_learn_has_it(classes):
+def test_balanced_class_weights_equal_those_of_scikit_learn(classes):
     utils = pytest.importorskip("sklearn.utils.class_weight")
     numbers = np.array(classes)
     found = text_weights(numbers, numbers >= 0, labels_of(4), "balanced")
@@ -72,7 +72,7 @@ def test_balanced_is_as_scikit_learn_has_it(classes):
     st.sampled_from(["none", "balanced", "table"]),
 )
 @settings(deadline=None, max_examples=100)
-def test_a_weight_of_k_is_as_if_the_row_were_there_k_times(rows, kind):
+def test_a_weight_of_k_counts_like_k_copies_of_the_row(rows, kind):
     class_weights = {"c1": 2.5, "c2": 0.25} if kind == "table" else kind
     numbers, times = (np.array([row[side] for row in rows]) for side in (0, 1))
     losses = np.linspace(0.1, 3, len(rows))  # of each row, whatever they are
@@ -85,26 +85,26 @@ def test_a_weight_of_k_is_as_if_the_row_were_there_k_times(rows, kind):
     assert weights.mean() == pytest.approx(1, rel=1e-5)
 
 
-def test_a_table_weighs_the_labels_that_it_names():
+def test_class_weights_can_be_set_label_by_label():
     numbers = np.array([0, 1, 2, 0])
     found = text_weights(numbers, numbers >= 0, labels_of(3), {"c0": 4.0, "c2": 0.0})
     assert found == pytest.approx(np.array([4, 1, 0, 4]) / 2.25)
 
 
-def test_rows_that_are_held_out_do_not_count_for_the_mean():
+def test_held_out_rows_do_not_count_for_the_mean_weight():
     numbers, train = np.array([0, 0, 1, 1]), np.array([True, True, True, False])
     found = text_weights(numbers, train, labels_of(2), "balanced")
     assert found[train] == pytest.approx([0.75, 0.75, 1.5])
 
 
-def test_a_row_of_several_labels_has_the_mean_of_their_weights():
+def test_a_row_with_several_labels_has_the_mean_of_their_weights():
     labels = LabelEncoder(Labels(("a", "b"), (0, 0)), "|", allow_empty=True)
     numbers = labels.encode(pa.array(["a", "a|b", "|"]))
     found = text_weights(numbers, numbers >= 0, labels, {"a": 3.0})
     assert found == pytest.approx(np.array([3, 2, 1]) / 2)
 
 
-def test_a_label_that_there_is_not_is_refused_with_the_nearest_name():
+def test_class_weights_of_an_unknown_label_are_refused_with_a_suggestion():
     numbers = np.array([0, 1])
     with pytest.raises(ConfigError, match=r"class_weights: there is no label 'c00'; did you mean"):
         text_weights(numbers, numbers >= 0, labels_of(2), {"c00": 2.0})
@@ -112,7 +112,7 @@ def test_a_label_that_there_is_not_is_refused_with_the_nearest_name():
         text_weights(numbers, numbers >= 0, labels_of(2), {"spam": 2.0})
 
 
-def test_weights_of_nothing_but_0_are_refused():
+def test_weights_that_are_all_0_are_refused():
     with pytest.raises(TrainingError, match="every training row has the weight 0"):
         fasttext_app.train(["a b", "b c"], ["x", "y"], weights=[0, 0], validation=0.0)
 
@@ -128,12 +128,12 @@ def test_weights_of_nothing_but_0_are_refused():
         ({"spam": True}, "the weight of 'spam' must be a finite number >= 0"),
     ],
 )
-def test_class_weights_that_are_none(value, reason):
+def test_invalid_class_weights_are_refused(value, reason):
     with pytest.raises(ConfigError, match=rf"^trainer\.class_weights: {re.escape(reason)}"):
         resolve({"trainer": {"class_weights": value}})
 
 
-def test_class_weights_go_to_toml_and_back():
+def test_class_weights_survive_toml():
     layer = parse_assignments(['trainer.class_weights={"Sci/Tech" = 5, World = 0.5}'])
     config = resolve(layer)
     assert config.trainer.class_weights == {"Sci/Tech": 5.0, "World": 0.5}
@@ -162,7 +162,7 @@ QUICK = {"dim": 4, "epochs": 2, "lr": 0.5, "threads": 1, "batch_size": 8}
 
 
 @pytest.mark.parametrize("form", ["csv", "tsv", "jsonl", "parquet"])
-def test_a_column_of_a_file_is_the_same_as_weights_in_python(folder, form):
+def test_weights_from_a_file_equal_weights_in_python(folder, form):
     texts, labels, weights = zip(*ROWS, strict=True)
     of_file = fasttext_app.train(folder / f"rows.{form}", weight_column="votes", **QUICK)
     in_python = fasttext_app.train(texts, labels, weights=weights, **QUICK)
@@ -172,7 +172,7 @@ def test_a_column_of_a_file_is_the_same_as_weights_in_python(folder, form):
     assert not np.array_equal(tables[0], tables[2])
 
 
-def test_weights_stay_with_their_rows_through_shards_and_held_out_rows(folder, monkeypatch):
+def test_weights_stay_with_their_rows_across_shards_and_held_out_rows(folder, monkeypatch):
     monkeypatch.setattr("fasttext_app.training.tokenized.SHARD_IDS", 12)
     monkeypatch.setattr("fasttext_app.training.tokenized.PART_ROWS", 5)
     config = resolve(
@@ -222,7 +222,7 @@ def test_a_run_over_shards_with_weights_ends(folder, monkeypatch):
         ("txt", "__label__x a\n", "rows.txt: fastText text has no columns, so data."),
     ],
 )  # fmt: skip
-def test_what_is_no_weight_is_refused_with_its_place(tmp_path, form, content, reason):
+def test_an_invalid_weight_is_refused_with_its_row(tmp_path, form, content, reason):
     path = tmp_path / f"rows.{form}"
     path.write_text(content)
     with pytest.raises(DataError) as caught:
@@ -230,7 +230,7 @@ def test_what_is_no_weight_is_refused_with_its_place(tmp_path, form, content, re
     assert reason in str(caught.value)
 
 
-def test_a_parquet_column_of_other_things_is_refused(tmp_path):
+def test_a_parquet_column_that_is_not_numeric_is_refused_as_weights(tmp_path):
     pq.write_table(pa.table({"text": ["a"], "label": ["x"], "w": [True]}), tmp_path / "r.parquet")
     with pytest.raises(DataError, match="column 'w' holds bool, not weights"):
         fasttext_app.train(tmp_path / "r.parquet", weight_column="w")
@@ -254,7 +254,7 @@ def test_built_in_sources_have_no_weights(spec, request):
         ({"weight_column": "w"}, r"data.weight_column: texts have no columns; pass weights="),
     ],
 )
-def test_weights_given_in_python_are_looked_at(settings, reason):
+def test_weights_in_python_are_validated(settings, reason):
     with pytest.raises((DataError, ConfigError), match=reason):
         fasttext_app.train(["a b", "c d"], ["x", "y"], **settings)
     if "weights" in settings:
@@ -262,7 +262,7 @@ def test_weights_given_in_python_are_looked_at(settings, reason):
             fasttext_app.train("sample", weights=[1.0])
 
 
-def test_rows_for_validation_and_tests_need_no_weight(folder, tmp_path):
+def test_validation_and_test_rows_need_no_weight_column(folder, tmp_path):
     place = tmp_path / "split"
     place.mkdir()
     (place / "train.csv").write_text((folder / "rows.csv").read_text())
@@ -273,7 +273,7 @@ def test_rows_for_validation_and_tests_need_no_weight(folder, tmp_path):
     assert model.evaluate(place)["examples"] == 2
 
 
-def test_the_fingerprint_of_data_with_other_weights_is_another():
+def test_the_fingerprint_depends_on_the_weights():
     digests = set()
     for weights in (None, [1.0, 2.0], [2.0, 1.0]):
         columns = {"text": ["a", "b"], "label": ["x", "y"]}
@@ -298,7 +298,7 @@ def make_data(texts: int = 30, *, weighted: bool = True, last: bool = True) -> E
     )
 
 
-def test_every_way_to_cut_a_batch_carries_the_weights():
+def test_every_way_to_build_a_batch_carries_the_weights():
     data, order = make_data(), [torch.Generator().manual_seed(1) for _ in range(3)]
     grouping = Grouping(rows=9, mean=True, threads=1)
     ways = [
@@ -319,7 +319,7 @@ def test_every_way_to_cut_a_batch_carries_the_weights():
 
 @pytest.mark.parametrize("several", [False, True])
 @pytest.mark.parametrize("name", ["softmax", "ova", "ns", "hs"])
-def test_a_loss_is_the_sum_of_weight_times_loss_over_the_number_of_texts(name, several):
+def test_the_loss_of_a_batch_is_the_weighted_sum_over_the_number_of_texts(name, several):
     torch.manual_seed(0)
     linear, bags, labels = nn.Linear(3, 4), torch.randn(3, 3), torch.tensor([1, 0, 2])
     sets = Ragged.from_lists([[0, 2], [1], [1, 3]]) if several else None
@@ -336,7 +336,7 @@ def test_a_loss_is_the_sum_of_weight_times_loss_over_the_number_of_texts(name, s
 
 
 @pytest.mark.parametrize("implementation", ["fused", "torch"])
-def test_training_with_weights_is_what_a_plain_loop_does(implementation):
+def test_training_with_weights_equals_a_plain_loop(implementation):
     config = resolve(
         flat_layer(
             {"name": "sgd", "lr": 0.5, "epochs": 3, "batch_size": 8, "dim": 4,
@@ -363,7 +363,7 @@ def test_training_with_weights_is_what_a_plain_loop_does(implementation):
         torch.testing.assert_close(trained.state_dict()[name], value, rtol=1e-4, atol=1e-6)
 
 
-def test_a_weight_of_2_trains_as_a_row_that_is_there_twice():
+def test_a_weight_of_2_trains_like_a_duplicate_row():
     """With all rows in one batch the gradient is the expected one, and so are the weights."""
     config = resolve(flat_layer({"name": "sgd", "epochs": 9, "batch_size": 99, "dim": 4}))
     bags, classes = [[0, 1], [2], [1, 3], [4, 0]], np.array([0, 1, 2, 0])
@@ -380,7 +380,7 @@ def test_a_weight_of_2_trains_as_a_row_that_is_there_twice():
         torch.testing.assert_close(value, models[1][name], rtol=1e-4, atol=1e-6)
 
 
-def test_a_rare_class_is_found_with_balanced_weights():
+def test_balanced_weights_find_a_rare_class():
     texts = ["a b c"] * 95 + ["a b c rare"] * 5  # the rare word alone tells
     labels = ["often"] * 95 + ["seldom"] * 5
     quick = {"epochs": 4, "lr": 0.2, "dim": 4, "validation": 0.0, "threads": 1}
@@ -390,7 +390,7 @@ def test_a_rare_class_is_found_with_balanced_weights():
     assert balanced.predict("a b c rare").labels == ("seldom",)
 
 
-def test_prepare_weighs_training_rows_alone():
+def test_only_training_rows_have_weights():
     rows = pa.table({"text": ["a b"] * 20, "label": ["x"] * 15 + ["y"] * 5})
     config = resolve({"trainer": {"class_weights": "balanced"}})
     with SpillBuffer(2**30) as spill_buffer:
@@ -402,7 +402,7 @@ def test_prepare_weighs_training_rows_alone():
     assert by_class == pytest.approx([8, 8])
 
 
-def test_the_second_process_of_the_command_hands_the_weights_over(folder):
+def test_the_second_process_of_the_command_passes_the_weights_on(folder):
     texts, labels, weights = zip(*ROWS, strict=True)
     arguments = ["--data", "rows.csv", "--output", "m", "--set", "data.weight_column=votes"]
     arguments += ["--device", "cpu", "--epochs", "1"]
@@ -413,7 +413,7 @@ def test_the_second_process_of_the_command_hands_the_weights_over(folder):
     assert np.array_equal(table, in_python.artifact.tensors["table"])
 
 
-def test_a_dataset_of_the_hub_s_form_may_have_weights(tmp_path):
+def test_a_dataset_can_have_weights(tmp_path):
     datasets = pytest.importorskip("datasets")
     texts, labels, weights = zip(*ROWS, strict=True)
     columns = {"text": texts, "label": labels, "votes": weights}
@@ -425,7 +425,7 @@ def test_a_dataset_of_the_hub_s_form_may_have_weights(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["focal_gamma", "bag_dropout"])
-def test_a_kernel_of_the_plain_loss_is_not_asked_for_another_loss(name):
+def test_the_kernel_of_unweighted_softmax_is_not_used_for_another_loss(name):
     def is_plain(sets=None, **trainer):
         return build_loss(resolve({"trainer": trainer}), [1, 1], sets).plain
 

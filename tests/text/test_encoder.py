@@ -128,7 +128,7 @@ def test_the_chunks_of_a_column_do_not_change_the_ids(texts, cuts):
 
 @given(TEXTS, SETTINGS)
 @laws
-def test_ids_name_rows_of_the_table_in_a_small_integer_type(texts, setting):
+def test_ids_are_32_bit_rows_of_the_table(texts, setting):
     encoder = make(*setting)
     bags = encoder.encode(texts)
     assert len(bags) == len(texts)
@@ -138,14 +138,14 @@ def test_ids_name_rows_of_the_table_in_a_small_integer_type(texts, setting):
 
 
 @pytest.mark.parametrize("wrap", [list, tuple, np.array, pa.array])
-def test_texts_come_as_any_sequence(wrap):
+def test_any_sequence_of_strings_is_accepted(wrap):
     assert make().encode(wrap(["to be", "nothing"])).to_lists() == [[1, 0], []]
 
 
 @pytest.mark.parametrize(
     "kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int8(), pa.utf8())]
 )
-def test_texts_come_as_any_kind_of_arrow_string(kind):
+def test_any_arrow_string_type_is_accepted(kind):
     assert make().encode(pa.array(["to be", "nothing"]).cast(kind)).to_lists() == [[1, 0], []]
 
 
@@ -159,30 +159,30 @@ def test_words_outside_the_vocabulary_take_part_in_ngrams():
     assert with_c != with_b
 
 
-def test_no_texts_are_no_bags():
+def test_no_texts_give_no_bags():
     bags = make().encode([])
     assert (len(bags), bags.to_lists(), bags.indices.dtype) == (0, [], np.int32)
 
 
-def test_an_empty_vocabulary_leaves_only_hashed_rows():
+def test_an_empty_vocabulary_leaves_only_buckets():
     assert make(texts=[]).encode(["to be"]).to_lists() == [[]]
     encoder = make(2, (2, 3), 10, texts=[])
     assert encoder.rows == 10
     assert len(encoder.encode(["to be"]).indices) > 0
 
 
-def test_a_table_of_more_rows_than_32_bits_name_is_refused():
+def test_more_rows_than_32_bit_ids_can_name_are_refused():
     with pytest.raises(ConfigError, match=r"text\.bucket = 2147483648: .* more than 2\^31 rows"):
         make(2, (0, 0), 2**31)
 
 
 @pytest.mark.parametrize(("word_ngrams", "lengths"), [(2, (0, 0)), (1, (2, 3))])
-def test_ngrams_without_a_bucket_are_refused(word_ngrams, lengths):
+def test_ngrams_without_buckets_are_refused(word_ngrams, lengths):
     with pytest.raises(ConfigError, match=r"text\.bucket = 0: .* need a bucket of at least 1"):
         make(word_ngrams, lengths, bucket=0)
 
 
-def test_a_single_string_is_refused_and_not_taken_for_its_characters():
+def test_a_single_string_is_refused_rather_than_read_as_characters():
     with pytest.raises(DataError, match="got a single str where a list or column of texts"):
         make().encode("to be")
 
@@ -194,7 +194,7 @@ def test_a_text_that_is_none_is_refused(texts):
 
 
 @pytest.mark.parametrize("texts", [["to", 1], [["to"]], ["\ud800"], [b"\xff"]])
-def test_a_text_that_is_no_string_is_refused(texts):
+def test_a_text_that_is_not_a_string_is_refused(texts):
     with pytest.raises(DataError, match="texts: each must be a string: "):
         make().encode(texts)
 
@@ -214,7 +214,7 @@ def test_columns_are_cut_at_the_row_limit(monkeypatch, texts, sizes):
     ("texts", "sizes"),
     [(1500, [1500]), (3500, [1167, 1167, 1166]), (5000, [1250] * 4), (20_000, [2500] * 8)],
 )
-def test_large_columns_are_cut_so_that_all_cores_have_as_much(monkeypatch, texts, sizes):
+def test_large_columns_are_cut_into_as_many_chunks_for_each_core(monkeypatch, texts, sizes):
     monkeypatch.setattr(module, "CORES", 4)
     monkeypatch.setattr(module, "CHUNK_ROWS", 5000 if texts < 20_000 else 4000)
     assert [len(chunk) for chunk in as_chunks(["x"] * texts)] == sizes
@@ -233,7 +233,7 @@ def test_a_text_longer_than_the_byte_limit_is_a_chunk_by_itself(monkeypatch):
     assert [chunk.to_pylist() for chunk in as_chunks(["x" * 100])] == [["x" * 100]]
 
 
-def test_tokens_in_any_number_of_parts_encode_alike():
+def test_tokens_give_the_same_ids_in_any_number_of_parts():
     encoder = make(3, (0, 0), 100)
     tokens = [["to", "be", "or"], [], ["not", "x"]]
     whole = encoder.encode_tokens(Tokens.from_lists(tokens)).to_lists()
@@ -310,7 +310,7 @@ def test_a_single_text_and_any_column_run_the_same_machine_code(tokenizer):
 
 @pytest.mark.parametrize("compiled", [True, False])
 @pytest.mark.parametrize("tokenizer", ["fasttext", "basic_english"])
-def test_a_single_text_that_is_no_valid_unicode(compiled, tokenizer):
+def test_lone_surrogates_are_refused_or_read_as_bytes(compiled, tokenizer):
     encoder = make(2, (2, 3), 50, tokenizer=load_tokenizer(tokenizer))
     with code_path(compiled=compiled):
         with pytest.raises(DataError, match=r"texts: each must be a string: .*surrogates"):
@@ -322,7 +322,7 @@ def test_a_single_text_that_is_no_valid_unicode(compiled, tokenizer):
 
 @given(TEXTS, SETTINGS, st.sets(st.integers(0, 200)))
 @laws
-def test_a_pruned_encoder_leaves_out_the_buckets_without_a_row(texts, setting, wanted):
+def test_a_pruned_encoder_drops_ngrams_whose_bucket_has_no_row(texts, setting, wanted):
     encoder = make(*setting)
     kept = sorted(bucket for bucket in wanted if bucket < encoder.bucket)
     pruned = encoder.pruned(np.array(kept, dtype=np.int32))

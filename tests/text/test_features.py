@@ -66,6 +66,6 @@ def test_a_worked_example():
 
 
 @pytest.mark.parametrize("kept", [[], [7]])
-def test_an_ngram_of_a_pruned_bucket_has_no_row(kept):
+def test_an_ngram_in_a_pruned_bucket_has_no_row(kept):
     encoder = encoder_of(word_ngrams=2, bucket=1_000_000).pruned(np.array(kept, np.int32))
     assert text_features(["to", "be"], encoder)[-1].row is None

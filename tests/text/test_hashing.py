@@ -82,37 +82,37 @@ def reference_chars(words, minn, maxn):
         (b"chongo was here!\n", 0xD49930D5),
     ],
 )
-def test_ascii_hashes_as_in_the_published_fnv_1a_vectors(data, expected):
+def test_ascii_strings_hash_to_the_published_fnv_1a_vectors(data, expected):
     assert reference_fnv1a(data) == expected
 
 
-def test_a_byte_from_128_on_is_sign_extended_before_the_xor():
+def test_bytes_of_128_and_above_are_sign_extended_before_the_xor():
     # By hand: 0xE9 as int8, widened to 32 bits, is 0xFFFFFFE9;
     # 0x811C9DC5 ^ 0xFFFFFFE9 = 0x7EE3622C; times 0x01000193 mod 2^32 = 0xEBF38B44.
     # Plain FNV-1a gives 0x6C0B6C44.
     assert reference_fnv1a(b"\xe9") == 0xEBF38B44
 
 
-def test_the_hash_of_a_two_byte_character_goes_on_from_byte_to_byte():
+def test_a_two_byte_character_is_hashed_byte_by_byte():
     first = ((0x811C9DC5 ^ 0xFFFFFFC3) * 0x01000193) % 2**32
     second = ((first ^ 0xFFFFFFA9) * 0x01000193) % 2**32
     assert "é".encode() == b"\xc3\xa9"
     assert hash_column(["é"]) == [second]
 
 
-def test_the_hash_of_a_bigram_is_worked_out_on_sign_extended_words():
+def test_a_bigram_chains_the_sign_extended_hashes_of_its_words():
     first = 0xE40C292C - 2**32  # "a", as int32 a negative number
     second = 0xE70C2DE5 - 2**32  # "b"
     assert reference_word_ngrams(["a", "b"], 2) == [("a b", (first * 116049371 + second) % 2**64)]
 
 
-def test_the_hash_of_a_trigram_goes_on_from_the_bigram():
+def test_a_trigram_continues_the_hash_of_its_bigram():
     (bigram,) = reference_word_ngrams(["a", "b"], 2)
     trigram = reference_word_ngrams(["a", "b", "foobar"], 3)[1]
     assert trigram == ("a b foobar", (bigram[1] * 116049371 + 0xBF9CF968 - 2**32) % 2**64)
 
 
-def test_a_hash_can_go_on_from_a_state():
+def test_a_hash_can_continue_from_a_state():
     assert reference_fnv1a(b"bar", reference_fnv1a(b"foo")) == reference_fnv1a(b"foobar")
 
 
@@ -130,7 +130,7 @@ def test_fnv1a_of_a_column_equals_the_reference(words):
 
 @given(st.lists(st.text(max_size=8), max_size=12), st.integers(0, 12), st.integers(0, 12))
 @laws
-def test_a_slice_of_a_column_hashes_as_its_own_words(words, start, length):
+def test_a_slice_of_a_column_hashes_only_its_own_words(words, start, length):
     sliced = strings(words).slice(min(start, len(words)), length)
     expected = [reference_fnv1a(word.encode()) for word in sliced.to_pylist()]
     assert fnv1a(sliced).tolist() == expected
@@ -152,23 +152,23 @@ def test_word_ngrams_of_all_texts_equal_the_reference(texts, longest):
     assert word_ngrams_of_texts(texts, longest) == expected
 
 
-def test_no_word_ngram_crosses_from_one_text_into_the_next():
+def test_no_word_ngram_crosses_into_the_next_text():
     bigram = reference_word_ngrams(["b", "c"], 2)[0][1] % BUCKETS
     assert word_ngrams_of_texts([["a"], [], ["b", "c"]], 2) == [[], [], [bigram]]
 
 
-def test_word_ngrams_longer_than_any_text_are_none():
+def test_texts_have_no_word_ngrams_longer_than_themselves():
     assert word_ngrams_of_texts([["a"]], 4) == [[]]
 
 
-def test_word_ngrams_tell_the_order_of_words():
+def test_word_ngrams_depend_on_the_order_of_words():
     (one,), (other,) = reference_word_ngrams(["a", "b"], 2), reference_word_ngrams(["b", "a"], 2)
     assert one[1] != other[1]
 
 
 @given(st.lists(st.sampled_from(["to", "be", "or", "é"]), max_size=8), st.integers(1, 5))
 @laws
-def test_the_word_ngrams_are_those_of_torchtext(tokens, longest):
+def test_the_word_ngrams_equal_those_of_torchtext(tokens, longest):
     from torchtext.data.utils import ngrams_iterator
 
     ours = Counter(ngram for ngram, _ in reference_word_ngrams(tokens, longest))
@@ -196,32 +196,32 @@ def test_character_ngrams_count_characters_not_bytes():
     ]
 
 
-def test_a_combining_mark_is_a_character_of_its_own():
+def test_a_combining_mark_counts_as_a_character():
     assert [ngram for ngram, _ in reference_char_ngrams("e\u0301", 1, 1)] == ["e", "\u0301"]
 
 
-def test_single_characters_leave_out_only_the_two_boundary_signs():
+def test_ngrams_of_length_1_exclude_only_the_boundary_signs():
     assert [ngram for ngram, _ in reference_char_ngrams("<>", 1, 1)] == ["<", ">"]
     assert char_ngrams_of_column(["<>", "a", ""], 1, 1) == reference_chars(["<>", "a", ""], 1, 1)
 
 
-def test_the_empty_word_has_only_its_two_boundary_signs_together():
+def test_the_only_ngram_of_the_empty_word_is_both_boundary_signs():
     assert [ngram for ngram, _ in reference_char_ngrams("", 1, 6)] == ["<>"]
     assert char_ngrams_of_column([""], 1, 6) == [[reference_fnv1a(b"<>")]]
 
 
-def test_character_ngrams_without_a_shortest_length_begin_at_one_character():
+def test_a_minn_of_0_means_1():
     # fastText counts lengths from 1 whatever minn is; an n-gram of no characters is none.
     assert reference_char_ngrams("ab", 0, 2) == reference_char_ngrams("ab", 1, 2)
     assert char_ngrams_of_column(["ab"], 0, 2) == reference_chars(["ab"], 0, 2)
 
 
-def test_character_ngrams_of_a_slice_are_those_of_its_words():
+def test_a_slice_of_a_column_has_only_the_character_ngrams_of_its_words():
     words = strings(["zero", "öne", "twó", "three"]).slice(1, 2)
     assert char_ngram_bags(words, 2, 4).to_lists() == reference_chars(["öne", "twó"], 2, 4)
 
 
-def test_character_ngrams_of_no_words_are_no_bags():
+def test_no_words_have_no_character_ngrams():
     assert char_ngrams_of_column([], 2, 4) == []
 
 

@@ -42,7 +42,7 @@ def folded(text):
 @given(TEXTS)
 @example('<"br />x')
 @example("ΟΔΟΣ. İstanbul")
-def test_an_english_token_is_what_stands_in_its_span(text):
+def test_the_span_of_a_basic_english_token_holds_its_text(text):
     tokens, spans = cut("basic_english", text)
     assert len(tokens) == len(spans)
     for token, (start, end) in zip(tokens, spans, strict=True):
@@ -51,7 +51,7 @@ def test_an_english_token_is_what_stands_in_its_span(text):
 
 
 @given(TEXTS)
-def test_spans_of_english_tokens_follow_one_another_and_leave_out_only_what_is_dropped(text):
+def test_the_spans_of_basic_english_are_in_order_and_cover_all_but_dropped_characters(text):
     _, spans = cut("basic_english", text)
     places = [0, *(place for span in spans for place in span), len(text)]
     assert places == sorted(places)
@@ -68,7 +68,7 @@ def test_spans_of_english_tokens_follow_one_another_and_leave_out_only_what_is_d
 
 
 @given(TEXTS)
-def test_a_word_between_spaces_is_what_stands_in_its_span(text):
+def test_the_span_of_a_whitespace_token_is_the_token(text):
     tokens, spans = cut("whitespace", text)
     assert [text[start:end] for start, end in spans] == tokens
 
@@ -78,18 +78,18 @@ def test_a_word_between_spaces_is_what_stands_in_its_span(text):
         "".join
     )
 )
-def test_a_fasttext_word_is_what_stands_in_its_span(text):
+def test_the_span_of_a_fasttext_token_is_the_token(text):
     tokens, spans = cut("fasttext", text)
     shown = [text[start:end] for start, end in spans]
     assert [shown or "</s>" for shown in shown] == tokens
     assert all(start < end for start, end in spans[:-1])
 
 
-def test_a_label_prefix_of_ones_own_is_left_out():
+def test_labels_with_another_prefix_have_no_span():
     assert cut("fasttext:#", "#x to be") == (["to", "be", "</s>"], [(3, 5), (6, 8), (8, 8)])
 
 
-def test_the_places_of_a_hugging_face_tokenizer_are_its_offsets(tmp_path):
+def test_the_spans_of_a_hugging_face_tokenizer_are_its_offsets(tmp_path):
     tokenizers = pytest.importorskip("tokenizers")
     model = tokenizers.models.WordLevel({"big": 0, "cat": 1, "[UNK]": 2}, unk_token="[UNK]")
     backend = tokenizers.Tokenizer(model)
@@ -100,5 +100,5 @@ def test_the_places_of_a_hugging_face_tokenizer_are_its_offsets(tmp_path):
     assert cut(name, " Big  CAT") == (["big", "cat"], [(1, 4), (6, 9)])
 
 
-def test_other_tokenizers_cannot_tell():
+def test_torchtext_tokenizers_have_no_spans():
     assert load_tokenizer("torchtext:basic_english").spans is None

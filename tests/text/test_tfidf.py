@@ -76,7 +76,7 @@ def test_weights_follow_the_formula_id_by_id(bags):
 
 @given(BAGS)
 @laws
-def test_the_weights_of_every_text_with_ids_sum_to_one(bags):
+def test_the_weights_of_a_text_sum_to_1(bags):
     ragged = Ragged.from_lists(bags)
     weights = tfidf_weights(ragged, idf_of(ragged, ROWS))
     sums = [part.sum() for part in np.split(weights, ragged.offsets[1:-1]) if len(part)]
@@ -99,12 +99,12 @@ def test_texts_without_ids_have_no_weights(bags):
 
 
 @pytest.mark.parametrize("pieces", [1, 2, 3, 6])
-def test_the_idf_does_not_depend_on_the_pieces_in_which_texts_come(pieces):
+def test_the_idf_does_not_depend_on_the_parts_of_the_data(pieces):
     bags = [[0, 1, 1], [], [5, 0], [2], [2, 2, 6], [0]]
     assert idf_of(Ragged.from_lists(bags), ROWS, pieces).tolist() == pytest.approx(plain_idf(bags))
 
 
-def test_occurrences_are_counted_each_time():
+def test_every_occurrence_of_an_id_is_counted():
     bags = Ragged.from_lists([[0, 1, 1], [0], []], np.int32)
     found = count([bags, bags], 3)
     assert (found.texts, found.counts.tolist()) == (6, [4, 4, 0])
@@ -113,7 +113,7 @@ def test_occurrences_are_counted_each_time():
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
-def test_the_count_does_not_depend_on_the_threads(threads):
+def test_counts_do_not_depend_on_the_number_of_threads(threads):
     draws = np.random.default_rng(0)
     bags = [[draws.integers(0, 50, 9).tolist() for _ in range(40)] for _ in range(30)]
     found = count([Ragged.from_lists(part) for part in bags], 50, threads)
@@ -123,7 +123,7 @@ def test_the_count_does_not_depend_on_the_threads(threads):
     assert found.text_counts.tolist() == [sum(row in t for t in texts) for row in range(50)]
 
 
-def test_a_thread_alone_makes_one_table():
+def test_a_single_thread_allocates_one_table():
     counter = OccurrenceCounter(5)
     for first in range(9):
         counter.add(Ragged.from_lists([[first % 5]], np.int32), first)

@@ -124,7 +124,7 @@ def test_basic_english_equals_torchtext_on_every_ag_news_row(
 # --- whitespace --------------------------------------------------------------------------------
 
 
-def test_whitespace_splits_at_the_code_points_that_str_split_does():
+def test_whitespace_splits_at_the_same_code_points_as_str_split():
     everything = [chr(point) for point in range(sys.maxunicode + 1) if not 0xD800 <= point < 0xE000]
     tokens = whitespace(column([f"a{character}b" for character in everything]))
     splits = [
@@ -135,7 +135,7 @@ def test_whitespace_splits_at_the_code_points_that_str_split_does():
     assert splits == [hex(ord(character)) for character in everything if character.isspace()]
 
 
-def test_whitespace_keeps_every_other_code_point_whole():
+def test_whitespace_splits_at_no_other_code_point():
     everything = [chr(point) for point in range(sys.maxunicode + 1) if not 0xD800 <= point < 0xE000]
     words = [character for character in everything if not character.isspace()]
     assert values(whitespace(column(words))) == words
@@ -175,15 +175,15 @@ def text_before(text, following):
 
 @pytest.mark.parametrize("following", [b"\xff", b"\x80", b"\xf0", b" ", b"\xe3\x80\x80", b"x"])
 @pytest.mark.parametrize("text", ["the end. ", "the end ", "the end.\u3000", " ", "a b \n "])
-def test_what_follows_a_text_in_memory_does_not_change_its_tokens(text, following):
+def test_the_bytes_after_a_text_do_not_change_its_tokens(text, following):
     assert whitespace(text_before(text, following)).to_lists() == [text.split()]
 
 
-def test_a_text_that_ends_in_a_space_before_one_that_begins_with_a_space():
+def test_spaces_at_the_border_of_two_texts_belong_to_neither_token():
     assert whitespace(column(["a ", " b", "\u3000", " c "])).to_lists() == [["a"], ["b"], [], ["c"]]
 
 
-def test_texts_that_end_in_a_full_stop_tokenize_right_each_on_its_own():
+def test_a_period_at_the_end_of_a_text_is_a_token():
     # basic_english puts a space behind the last stop; where Arrow's buffer for that text ends
     # depends on its length, and what lies behind it on what was in memory before.
     for length in range(2000):
@@ -219,7 +219,7 @@ def test_the_torchtext_tokenizer_equals_the_built_in_one(texts):
         ("", "'' is not a tokenizer; known: "),
     ],
 )
-def test_an_unknown_name_is_refused_with_the_nearest_or_all(name, message):
+def test_an_unknown_name_is_refused_with_a_suggestion(name, message):
     with pytest.raises(ConfigError) as caught:
         load_tokenizer(name)
     assert str(caught.value).startswith(f"text.tokenizer: {message}")
@@ -235,7 +235,7 @@ def test_an_unknown_name_is_refused_with_the_nearest_or_all(name, message):
         ("spacy", "spacy"),
     ],
 )
-def test_a_torchtext_tokenizer_without_its_package_names_it(monkeypatch, capsys, name, package):
+def test_a_missing_package_of_a_torchtext_tokenizer_is_named(monkeypatch, capsys, name, package):
     monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
     with pytest.raises(
         MissingDependencyError, match=f"torchtext:{name} needs the package '{package}'"
@@ -289,12 +289,12 @@ def test_a_bpe_file_tokenizes_into_its_pieces(tmp_path):
     assert tokens.to_lists() == [["low", "e", "r", "low"], ["o", "w", "l"]]
 
 
-def test_the_file_of_a_tokenizer_is_kept_byte_for_byte(word_level_file):
+def test_the_asset_is_the_tokenizer_file_byte_for_byte(word_level_file):
     tokenizer = load_tokenizer(f"hf:{word_level_file}")
     assert tokenizer.asset == word_level_file.read_bytes()
 
 
-def test_a_kept_file_stands_in_for_the_one_that_was_read(word_level_file):
+def test_a_saved_asset_is_used_instead_of_the_file(word_level_file):
     asset = word_level_file.read_bytes()
     word_level_file.unlink()
     tokenizer = load_tokenizer(f"hf:{word_level_file}", asset)
@@ -307,14 +307,14 @@ def test_a_missing_tokenizer_file_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"not json", b"\xff\xfe", b"{}", b'{"model": 3}'])
-def test_a_file_that_is_no_tokenizer_is_refused(tmp_path, content):
+def test_a_file_that_is_not_a_tokenizer_is_refused(tmp_path, content):
     path = tmp_path / "garbage.json"
     path.write_bytes(content)
     with pytest.raises(ConfigError, match=r"hf:.*garbage\.json: not a tokenizer file: "):
         load_tokenizer(f"hf:{path}")
 
 
-def test_a_hugging_face_file_without_the_package_names_it(monkeypatch, word_level_file):
+def test_a_missing_tokenizers_package_is_named(monkeypatch, word_level_file):
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     with pytest.raises(
         MissingDependencyError, match=r"package 'tokenizers'; pip install tokenizers"
@@ -327,7 +327,7 @@ def test_a_hugging_face_file_without_the_package_names_it(monkeypatch, word_leve
 
 @given(st.lists(st.lists(st.text(max_size=5), max_size=5), max_size=6))
 @laws
-def test_token_lists_come_back(tokens):
+def test_token_lists_survive_the_round_trip(tokens):
     assert Tokens.from_lists(tokens).to_lists() == tokens
 
 

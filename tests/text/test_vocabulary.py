@@ -64,22 +64,22 @@ def test_words_are_counted_ordered_and_cut_as_documented(texts, min_count, max_s
 
 @given(TEXTS, st.lists(st.integers(0, 6), max_size=4), st.integers(1, 3))
 @laws
-def test_the_pieces_in_which_texts_come_do_not_matter(texts, cuts, min_count):
+def test_the_vocabulary_does_not_depend_on_the_parts_of_the_data(texts, cuts, min_count):
     bounds = [0, *sorted(cuts), len(texts)]
     pieces = [texts[start:end] for start, end in pairwise(bounds)]
     assert entries(build(*pieces, min_count=min_count)) == in_order(texts, min_count)
 
 
-def test_equal_counts_go_by_utf_8_bytes_and_not_by_utf_16_or_case():
+def test_words_of_equal_count_are_ordered_by_utf_8_bytes():
     words = ["𐀀", "\uffff", "é", "z", "a", "Z"]
     assert build([words]).words.to_pylist() == ["Z", "a", "z", "é", "\uffff", "𐀀"]
 
 
-def test_min_count_keeps_a_word_seen_just_often_enough():
+def test_min_count_keeps_a_word_with_exactly_that_count():
     assert entries(build([["a", "a", "b"], ["b", "c"]], min_count=2)) == [("a", 2), ("b", 2)]
 
 
-def test_max_size_cuts_behind_min_count():
+def test_max_size_applies_after_min_count():
     texts = [["a", "a", "a", "b", "b", "c"]]
     assert entries(build(texts, min_count=2, max_size=5)) == [("a", 3), ("b", 2)]
     assert entries(build(texts, min_count=2, max_size=1)) == [("a", 3)]
@@ -99,20 +99,20 @@ def test_counts_are_64_bit():
 
 @given(TEXTS, st.lists(WORDS, max_size=10))
 @laws
-def test_ids_are_the_rows_of_the_words_and_minus_one_outside(texts, asked):
+def test_the_row_of_an_unknown_word_is_minus_1(texts, asked):
     rows = {word: row for row, (word, _) in enumerate(in_order(texts))}
     found = look_up(build(texts), asked)
     assert found.tolist() == [rows.get(word, -1) for word in asked]
 
 
-def test_look_ups_in_a_large_vocabulary():
+def test_words_of_a_large_vocabulary_are_found():
     vocabulary = build([[f"w{number}" for number in range(20_000)]])
     asked = [f"w{number}" for number in range(0, 40_000, 3)]
     assert look_up(vocabulary, asked).tolist() == [vocabulary.row(word) for word in asked]
     assert set(look_up(vocabulary, asked[6667:])) == {-1}
 
 
-def test_words_of_one_hash_are_told_apart():
+def test_words_with_the_same_hash_are_distinguished():
     words = ["costarring", "liquid", "declinate", "macallums"]  # two pairs that FNV-1a confuses
     assert len({reference_fnv1a(word.encode()) for word in words}) == 2
     vocabulary = build([words, words[::2]])
@@ -135,38 +135,38 @@ def test_words_of_one_hash_are_told_apart():
         (["²", "٣", "-", "--1", "2"], ("2", "-", "--1", "²", "٣")),  # digits, but not ASCII ones
     ],
 )
-def test_without_an_order_whole_numbers_go_by_value_and_names_by_text(labels, names):
+def test_labels_without_an_order_are_sorted_by_value_and_then_by_text(labels, names):
     assert label_set(labels).names == names
 
 
-def test_whole_numbers_of_any_length_go_by_value():
+def test_long_numbers_are_sorted_by_value():
     ids = ["9" * 18, "1" + "0" * 18, "9" * 19, "1" + "0" * 40]
     assert label_set(ids[::-1]).names == tuple(ids)
 
 
-def test_a_number_too_long_for_python_is_a_name_like_any_other():
+def test_a_number_too_long_for_int_is_sorted_as_text():
     assert label_set(["9" * 5000, "10"]).names == ("10", "9" * 5000)
 
 
-def test_a_given_order_comes_first_and_keeps_labels_without_rows():
+def test_ordered_names_come_first_even_without_rows():
     found = label_set(["z", "b", "z"], order=["c", "b"])
     assert (found.names, found.counts) == (("c", "b", "z"), (0, 1, 2))
 
 
-def test_labels_outside_a_given_order_come_after_it_in_their_own():
+def test_labels_outside_the_order_come_after_it():
     assert label_set(["10", "9", "x", "b"], order=["b"]).names == ("b", "9", "10", "x")
 
 
 @given(st.lists(st.sampled_from(["a", "b", "10", "9", "é", ""]), max_size=20))
 @laws
-def test_labels_are_counted_and_found_again(labels):
+def test_labels_are_counted_and_get_their_class_ids(labels):
     found = label_set(labels)
     assert dict(zip(found.names, found.counts, strict=True)) == Counter(labels)
     classes = found.class_ids(pa.array(labels, pa.string()))
     assert [found.names[number] for number in classes] == labels
 
 
-def test_the_order_of_rows_does_not_change_the_classes():
+def test_class_ids_do_not_depend_on_the_order_of_rows():
     labels = ["b", "10", "a", "9", "10"]
     assert label_set(labels) == label_set(labels[::-1])
 
@@ -174,13 +174,13 @@ def test_the_order_of_rows_does_not_change_the_classes():
 @pytest.mark.parametrize(
     "wrap", [pa.array, lambda labels: pa.chunked_array([labels[:1], labels[1:]])]
 )
-def test_an_unknown_label_is_minus_one(wrap):
+def test_the_class_id_of_an_unknown_label_is_minus_1(wrap):
     classes = label_set(["a", "b"]).class_ids(wrap(["b", "c", "a"]))
     assert classes.tolist() == [1, -1, 0]
     assert classes.dtype == np.int64
 
 
-def test_no_labels_make_an_empty_set():
+def test_no_rows_give_no_labels():
     empty = label_set([])
     assert (len(empty), empty.names, empty.counts) == (0, (), ())
     assert empty.class_ids(pa.array(["a"])).tolist() == [-1]
@@ -210,7 +210,7 @@ LOOK_ALIKE = [
 
 @pytest.mark.parametrize("hash_of", [lambda word: 0, lambda word: 2**32 - 1, len])
 @pytest.mark.parametrize("left_out", [0, 1, 2, 3])
-def test_words_alike_with_the_same_hash_are_told_apart(hash_of, left_out):
+def test_similar_long_words_with_the_same_hash_are_distinguished(hash_of, left_out):
     known = LOOK_ALIKE[left_out::2] if left_out else LOOK_ALIKE
     expected = [known.index(word) if word in known else -1 for word in LOOK_ALIKE]
     assert looked_up(known, LOOK_ALIKE, hash_of) == expected
