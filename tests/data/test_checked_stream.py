@@ -1,4 +1,4 @@
-"""``CheckedStream``: what is not text is found, with its line, before a parser sees it."""
+"""``CheckedStream`` reports what is not text, with its line, before a parser sees it."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_a_bad_byte_is_named_with_its_line(file, before, size):
 
 @pytest.mark.parametrize("size", range(9, 30))
 def test_a_truncated_character_is_reported_on_its_own_line(file, size):
-    """The first two bytes of three, then a line end: where blocks end must not move the line."""
+    """Two of three bytes, then a line break: the line must not depend on the blocks."""
     path = file(b"one\ntwo\nab\xe2\x82\nfour\n")
     with pytest.raises(DataError, match=r":3: byte 0xe2 is not UTF-8"):
         read_all(path, "strict", size)
@@ -177,7 +177,7 @@ def test_strict_returns_the_text_or_names_the_line_of_the_first_bad_byte(file, d
         return
     with pytest.raises(DataError) as error:
         read_all(path, "strict", size)
-    # A character that turns out bad at a later byte is named at its first byte: never after it.
+    # A character that proves bad at a later byte is reported at its first byte.
     line = int(str(error.value).removeprefix(f"{path}:").partition(":")[0])
     assert line in {data[: max(bad - back, 0)].count(b"\n") + 1 for back in range(4)}
 

@@ -1,4 +1,4 @@
-"""Files as sources: each format gives the texts that a plain Python reader of it gives."""
+"""Every file format gives the rows that a plain Python reader of it gives."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ROWS = st.lists(st.tuples(ODD_TEXT, LABEL), min_size=1, max_size=8)
 
 @pytest.fixture
 def file(tmp_path: Path) -> Write:
-    """Write a file, text as UTF-8 with its line ends as they are, and return its path."""
+    """Write a file, text as UTF-8 without changing line ends, and return its path."""
 
     def write(name: str, content: str | bytes) -> Path:
         path = tmp_path / name
@@ -112,7 +112,7 @@ def test_csv_skips_empty_lines(file):
 
 
 def test_an_empty_line_of_a_single_column_is_an_empty_text(file):
-    """So that predictions stay in line with the rows of the file."""
+    """So that predictions stay aligned with the rows of the file."""
     assert texts_of(file("a.csv", "text\none\n\nthree\n")) == ["one", "", "three"]
 
 
@@ -175,9 +175,7 @@ def test_csv_and_tsv_read_what_the_csv_module_wrote(file, rows, delimiter, end):
     body=st.text(alphabet='a"",,\n\r é', max_size=16) | st.text(alphabet='"",\n', max_size=10),
     quote=st.booleans(),
 )
-def test_csv_is_read_or_refused_like_python_s_strict_reader(
-    file, body, quote
-):
+def test_csv_is_read_or_refused_like_python_s_strict_reader(file, body, quote):
     path = file("a.csv", "text,label\n" + body)
     config = DataConfig(quote=quote)
     quoting = csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE
@@ -203,7 +201,7 @@ def test_csv_rows_do_not_depend_on_the_size_of_blocks(file, rows):
 
 
 def test_a_line_break_inside_quotes_survives_the_end_of_a_block(file, monkeypatch):
-    r"""Arrow drops the ``\n`` of ``\r\n`` where a block ends between the two."""
+    r"""Arrow drops the ``\n`` of ``\r\n`` if a block ends between the two."""
     monkeypatch.setattr(delimited, "BLOCK_BYTES", 64)
     for before in range(64):
         rows = [("a" * before, "x"), ("b\r\nc", "y"), ("d" * 30, "z")]
@@ -245,7 +243,7 @@ def test_a_missing_label_after_empty_lines_is_named_with_its_line(file):
 @FIXTURES_ARE_FINE
 @given(rows=st.lists(st.tuples(ODD_TEXT, LABEL), min_size=8, max_size=30))
 def test_csv_rows_can_be_longer_than_a_block(file, rows):
-    """The file is then read again, in larger blocks; no row is lost or comes twice."""
+    """The file is then read again in larger blocks; no row is lost or repeated."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(delimited, "BLOCK_BYTES", 64)
         rows.insert(len(rows) // 2, ("long " * 40, "x"))
@@ -285,7 +283,7 @@ def test_an_empty_file_is_refused(file, name, content):
         rows_of(file(name, content))
 
 
-def test_a_header_without_rows_is_refused(file):
+def test_a_header_without_rows_is_refused_unless_only_texts_are_read(file):
     with pytest.raises(DataError, match=r"a\.csv: there are no rows"):
         rows_of(file("a.csv", "text,label\n"))
     assert texts_of(file("b.csv", "text,label\n")) == []
@@ -650,7 +648,7 @@ def test_without_labels_blank_lines_are_texts(file):
 
 
 def test_without_labels_only_lines_with_a_label_are_changed(file):
-    """One line with a label in it changes none of the lines around it."""
+    """A line with a label does not change the lines around it."""
     path = file("a.txt", " one \n__label__x two\nthree __label__y four\n __label__\n  five")
     expected = [" one ", "two", "three  four", " __label__", "  five"]
     assert [" ".join(text.split(" ")) for text in texts_of(path)][:2] == expected[:2]

@@ -1,4 +1,4 @@
-"""Sources that are data sets: Hugging Face `datasets`, AG_NEWS, and the embedded sample.
+"""Data sets as sources: Hugging Face `datasets`, AG_NEWS, and the embedded sample.
 
 The AG_NEWS rows here are invented; the real files are read by the tests marked ``ag_news``.
 """
@@ -207,7 +207,7 @@ def write_ag_news(folder: Path, rows: list[tuple[str, str, str]], split: str = "
 
 @pytest.fixture
 def ag_news(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """Write invented AG_NEWS files where ``$FASTTEXT_APP_DATA`` has them, and change there."""
+    """Write invented AG_NEWS files under ``$FASTTEXT_APP_DATA``, and make it the working folder."""
     monkeypatch.setenv("FASTTEXT_APP_DATA", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     return lambda rows, split="train": write_ag_news(tmp_path / "ag_news", rows, split)

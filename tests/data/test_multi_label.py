@@ -1,4 +1,4 @@
-"""Rows of several labels: read from every kind of file, learnt, and scored."""
+"""Rows with several labels: read from every file format, learned, and scored."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ QUICK = {"loss": "ova", "lr": 0.5, "epochs": 8, "dim": 8, "batch_size": 8}
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """The same rows in every form that can hold several labels."""
+    """The same rows in every format that can hold several labels."""
     folder = tmp_path_factory.mktemp("several")
     texts, labels = [text for text, _ in ROWS], [labels for _, labels in ROWS]
     lines = [f'"{text}","{"|".join(row)}"\n' for text, row in ROWS]

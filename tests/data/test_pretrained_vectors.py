@@ -1,4 +1,4 @@
-"""Pretrained vectors: every file form that is read, and what is said about one that cannot be."""
+"""Pretrained vectors: every file format, and the errors for files that cannot be read."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_the_first_vector_of_a_duplicate_word_counts(write):
     assert read(write("the 1 2 3\ncat 4 5 6\nthe 7 8 9\n")) == {0: [1, 2, 3], 1: [4, 5, 6]}
 
 
-def test_words_that_are_not_utf_8_are_skipped(write):
+def test_bytes_that_are_not_utf_8_do_not_stop_reading(write):
     assert read(write(b"caf\xe9 1 1 1\nthe 1 2 3\n")) == {0: [1, 2, 3]}
 
 
@@ -108,7 +108,7 @@ def test_a_wrong_dimension_is_refused_with_the_right_setting(write, content):
         ("the one two three\n", 1),
         ("the\n", 1),
         ("2 3\nthe 1 x 3\n", 2),
-        ("x 0 0 0\ny 0 0 0\ncat 1 2\n", 3),  # cut short
+        ("x 0 0 0\ny 0 0 0\ncat 1 2\n", 3),  # truncated
         ("x 0 0 0\n\nthe 1 2 \n", 3),
         ("x\t0\t0\t0\n", 1),
         ("x 0 0 0\nthe\t1\t2\t3\n", 2),

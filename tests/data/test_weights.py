@@ -1,4 +1,4 @@
-"""Rows that count more than others: by a column, by their class, and in every loss."""
+"""Weights of rows, from a column or from their class, in every loss."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_balanced_class_weights_equal_those_of_scikit_learn(classes):
 def test_a_weight_of_k_counts_like_k_copies_of_the_row(rows, kind):
     class_weights = {"c1": 2.5, "c2": 0.25} if kind == "table" else kind
     numbers, times = (np.array([row[side] for row in rows]) for side in (0, 1))
-    losses = np.linspace(0.1, 3, len(rows))  # of each row, whatever they are
+    losses = np.linspace(0.1, 3, len(rows))  # arbitrary, one for each row
     given = [times.astype(np.float32)]
     weights = text_weights(numbers, numbers >= 0, labels_of(3), class_weights, given)
     again = np.repeat(np.arange(len(rows)), times)
@@ -146,7 +146,7 @@ def test_class_weights_survive_toml():
 
 @pytest.fixture
 def folder(tmp_path):
-    """The same rows in every form that can have a column of weights, each named for its form."""
+    """The same rows in every format that can have a column of weights."""
     texts, labels, weights = zip(*ROWS, strict=True)
     table = pa.table({"text": texts, "label": labels, "votes": weights})
     pq.write_table(table, tmp_path / "rows.parquet")
@@ -364,7 +364,7 @@ def test_training_with_weights_equals_a_plain_loop(implementation):
 
 
 def test_a_weight_of_2_trains_like_a_duplicate_row():
-    """With all rows in one batch the gradient is the expected one, and so are the weights."""
+    """With all rows in one batch, the gradient is the expected one, and so are the weights."""
     config = resolve(flat_layer({"name": "sgd", "epochs": 9, "batch_size": 99, "dim": 4}))
     bags, classes = [[0, 1], [2], [1, 3], [4, 0]], np.array([0, 1, 2, 0])
     times = np.array([2, 1, 3, 1])
@@ -381,7 +381,7 @@ def test_a_weight_of_2_trains_like_a_duplicate_row():
 
 
 def test_balanced_weights_find_a_rare_class():
-    texts = ["a b c"] * 95 + ["a b c rare"] * 5  # the rare word alone tells
+    texts = ["a b c"] * 95 + ["a b c rare"] * 5  # only the rare word tells the classes apart
     labels = ["often"] * 95 + ["seldom"] * 5
     quick = {"epochs": 4, "lr": 0.2, "dim": 4, "validation": 0.0, "threads": 1}
     plain = fasttext_app.train(texts, labels, **quick)
@@ -390,7 +390,7 @@ def test_balanced_weights_find_a_rare_class():
     assert balanced.predict("a b c rare").labels == ("seldom",)
 
 
-def test_only_training_rows_have_weights():
+def test_weights_are_scaled_over_training_rows_only():
     rows = pa.table({"text": ["a b"] * 20, "label": ["x"] * 15 + ["y"] * 5})
     config = resolve({"trainer": {"class_weights": "balanced"}})
     with SpillBuffer(2**30) as spill_buffer:
@@ -425,7 +425,7 @@ def test_a_dataset_can_have_weights(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["focal_gamma", "bag_dropout"])
-def test_the_kernel_of_unweighted_softmax_is_not_used_for_another_loss(name):
+def test_only_the_plain_softmax_loss_is_plain(name):
     def is_plain(sets=None, **trainer):
         return build_loss(resolve({"trainer": trainer}), [1, 1], sets).plain
 

@@ -1,4 +1,4 @@
-"""``TextEncoder``: equal to the rules in plain Python, whatever the chunks and the threads.
+"""``TextEncoder`` follows its rules, whatever the chunks, the threads and the code path.
 
 The reference here is written from the documented rules alone and shares no code with the package.
 """
@@ -276,7 +276,7 @@ def split_by_letter(texts):
 
 @pytest.mark.parametrize("tokenizer", ["basic_english", "fasttext"])
 def test_a_single_text_and_any_column_run_the_same_machine_code(tokenizer):
-    """Another kind of array would be compiled for anew, for seconds, amid the predictions."""
+    """For another kind of array, numba would compile again, for seconds, during predictions."""
     code = (
         "import json, sys\n"
         "import pyarrow as pa, pyarrow.compute as pc\n"

@@ -1,4 +1,4 @@
-"""``text_features``: by name and in the same order, what the encoder puts into a bag."""
+"""``text_features`` names what the encoder puts into a bag, in the same order."""
 
 from __future__ import annotations
 

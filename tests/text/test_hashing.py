@@ -1,4 +1,4 @@
-"""The hashes of whole columns against the plain reference, and the reference against known answers.
+"""The hashes of columns equal the reference, and the reference gives known answers.
 
 The known answers are published FNV-1a test vectors (Fowler, Noll and Vo) and sums done by hand.
 """
@@ -45,7 +45,7 @@ def char_ngram_bags(words, minn, maxn):
 
 
 def word_ngrams_of_texts(texts, longest):
-    """The compiled n-grams of texts, as buckets of a large hash space."""
+    """Return the compiled n-grams of texts, as buckets of a large hash space."""
     words = [word for text in texts for word in text]
     empty = np.empty(0, np.uint64), np.empty(0, np.int32)
     rows, offsets = emit_rows(
@@ -211,7 +211,7 @@ def test_the_only_ngram_of_the_empty_word_is_both_boundary_signs():
 
 
 def test_a_minn_of_0_means_1():
-    # fastText counts lengths from 1 whatever minn is; an n-gram of no characters is none.
+    # fastText counts lengths from 1 whatever minn is; there is no n-gram of length 0.
     assert reference_char_ngrams("ab", 0, 2) == reference_char_ngrams("ab", 1, 2)
     assert char_ngrams_of_column(["ab"], 0, 2) == reference_chars(["ab"], 0, 2)
 

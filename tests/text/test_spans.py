@@ -1,4 +1,4 @@
-"""Where tokens stand in a text: the letters there are those that the token was made of."""
+"""The span of a token in its text holds the characters that the token was made of."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def cut(name, text):
 
 
 def folded(text):
-    """Lower-case letter by letter, so that a final sigma is as any other."""
+    """Lower-case letter by letter, so that a final sigma is like any other."""
     return "".join(letter.lower() for letter in text).replace("\u03c2", "\u03c3")
 
 
@@ -61,7 +61,7 @@ def test_the_spans_of_basic_english_are_in_order_and_cover_all_but_dropped_chara
         .lower()
         .replace("<br />", "")
         .translate(
-            str.maketrans("", "", '";:<br/>')  # a <br /> may have quotes in it
+            str.maketrans("", "", '";:<br/>')  # a <br /> can contain quotes
         )
         .strip()
     )

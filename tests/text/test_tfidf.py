@@ -1,4 +1,4 @@
-"""tf-idf weights against the formulas written out one id at a time."""
+"""tf-idf weights equal the formulas, computed id by id."""
 
 from __future__ import annotations
 

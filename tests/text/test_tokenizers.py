@@ -1,4 +1,4 @@
-"""Tokenizers over Arrow columns against the plain functions that they must equal."""
+"""Tokenizers give the same tokens for Arrow columns as their reference implementations."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def column(texts):
 
 
 def checked(name):
-    """A built-in tokenizer whose compiled pass is held to its plain form at every call."""
+    """Return a built-in tokenizer that checks each compiled call against the reference."""
     tokenizer = load_tokenizer(name)
 
     def tokenize(texts):
@@ -165,7 +165,7 @@ def test_texts_without_words_have_empty_bags(tokenize, texts):
 
 
 def text_before(text, following):
-    """A column of one text whose bytes are followed in memory by others, not its own."""
+    """Return a column of one text whose bytes are followed by others in memory."""
     data = text.encode()
     offsets = np.array([0, len(data)], dtype=np.int32)
     return pa.StringArray.from_buffers(
@@ -184,8 +184,8 @@ def test_spaces_at_the_border_of_two_texts_belong_to_neither_token():
 
 
 def test_a_period_at_the_end_of_a_text_is_a_token():
-    # basic_english puts a space behind the last stop; where Arrow's buffer for that text ends
-    # depends on its length, and what lies behind it on what was in memory before.
+    # basic_english replaces the period by ' . '. The buffer's size varies with the length of the
+    # text, and what follows it in memory is arbitrary.
     for length in range(2000):
         text = "é" * (length % 70) + f"x{length}. "
         assert basic_english(column([text])).to_lists() == [[text[:-2], "."]]
@@ -249,7 +249,7 @@ def test_a_missing_package_of_a_torchtext_tokenizer_is_named(monkeypatch, capsys
 
 @pytest.fixture
 def word_level_file(tmp_path):
-    """A WordLevel tokenizer file that would cut, pad and mark texts, if it were let."""
+    """A WordLevel tokenizer file that would truncate and pad texts and add special tokens."""
     import tokenizers
 
     vocabulary = {"[UNK]": 0, "[CLS]": 1, "[PAD]": 2, "the": 3, "end": 4, ".": 5}

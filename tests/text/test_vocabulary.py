@@ -1,4 +1,4 @@
-"""``Vocabulary`` and ``Labels`` against a ``Counter``."""
+"""``Vocabulary`` and ``Labels`` count and order like a ``Counter``."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def entries(vocabulary):
 
 
 def look_up(vocabulary, asked):
-    """Look up words both ways: all at once in compiled code, and one by one."""
+    """Look words up in compiled code, and check that one by one gives the same."""
     tokens = Tokens.from_lists([asked])
     found = vocabulary.rows(tokens.words)[tokens.codes]
     assert found.tolist() == [vocabulary.row(word) for word in asked]
@@ -190,7 +190,7 @@ def test_no_rows_give_no_labels():
 
 
 def looked_up(known, wanted, hash_of):
-    """Look words up in a table of others, with hashes that are made up."""
+    """Look words up in a table of known ones, with made-up hashes."""
     from fasttext_app.core.arrow import string_array, string_buffers
     from fasttext_app.text.kernels import find_words, index_words
 
