@@ -1,7 +1,7 @@
 """Train and evaluate the shipped configs as a user would, and report accuracy, time and size.
 
 Every run is a fresh process: `fasttext-app train --config NAME`, then `evaluate` on the test split.
-Configs take turns, so noise hits all alike; figures are the mean accuracy and the median time.
+Configs take turns, so that noise affects all of them. Reported are mean accuracy and median time.
 
     python scripts/bench_configs.py [--seeds 3] [--write-docs] [NAME ...]
 """
@@ -36,8 +36,8 @@ class Run:
 
     accuracy: float
     macro_f1: float
-    seconds: float  # whole process, start to saved model
-    peak_mb: float  # peak memory of such a process, run once more
+    seconds: float  # of the process, from its start to the saved model
+    peak_mb: float  # peak memory, measured in another run
     model_mb: float
     train_rows: int
 
@@ -73,21 +73,21 @@ def table(runs: dict[str, list[Run]]) -> str:
         "| peak memory | model |",
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
-    for name, done in runs.items():
-        accuracies = [100 * entry.accuracy for entry in done]
-        spread = f" ± {stdev(accuracies):.2f}" if len(done) > 1 else ""
+    for name, results in runs.items():
+        accuracies = [100 * entry.accuracy for entry in results]
+        spread = f" ± {stdev(accuracies):.2f}" if len(results) > 1 else ""
         lines.append(
-            f"| `{name}` | {done[0].train_rows:,} | {mean(accuracies):.2f} %{spread} "
-            f"| {mean(entry.macro_f1 for entry in done):.4f} "
-            f"| {median(entry.seconds for entry in done):.1f} s "
-            f"| {median(entry.peak_mb for entry in done):,.0f} MB "
-            f"| {median(entry.model_mb for entry in done):,.0f} MB |"
+            f"| `{name}` | {results[0].train_rows:,} | {mean(accuracies):.2f} %{spread} "
+            f"| {mean(entry.macro_f1 for entry in results):.4f} "
+            f"| {median(entry.seconds for entry in results):.1f} s "
+            f"| {median(entry.peak_mb for entry in results):,.0f} MB "
+            f"| {median(entry.model_mb for entry in results):,.0f} MB |"
         )
     return "\n".join(lines)
 
 
 def main() -> None:
-    """Run the configs by turns, and print or write the table."""
+    """Run the configs in turns, and print or write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", default=list(NAMES), metavar="NAME")
     parser.add_argument("--seeds", type=int, default=3, help="runs of each config (default: 3)")
@@ -99,8 +99,11 @@ def main() -> None:
     for seed in range(options.seeds):
         for name in options.names:
             runs[name].append(run(name, seed))
-            done = runs[name][-1]
-            print(f"{name} seed {seed}: {done.accuracy:.4f}, {done.seconds:.1f} s", file=sys.stderr)
+            latest = runs[name][-1]
+            print(
+                f"{name} seed {seed}: {latest.accuracy:.4f}, {latest.seconds:.1f} s",
+                file=sys.stderr,
+            )
     text = (
         f"{table(runs)}\n\n"
         f"Mean accuracy over seeds 0 to {options.seeds - 1} (± sample standard deviation), medians "

@@ -1,10 +1,10 @@
-"""Show the settings for imbalanced and noisy data where they matter, against the plain loss.
+"""Compare the settings for imbalanced and noisy data with the plain loss.
 
-From AG_NEWS (where FASTTEXT_APP_DATA finds it; else from the embedded sample) come five training
-sets: an imbalanced one, one with wrong labels, a small one, one whose rows annotators disagree on,
-and one of texts about two things. Each is trained by the plain settings and by each option. The
-strength of an option is chosen on held-out rows of the same kind, and the figures are those of the
-test split, the mean over seeds. Every seed draws its own training set.
+Five training sets are made from AG_NEWS (if FASTTEXT_APP_DATA is set; else from the embedded
+sample): an imbalanced one, one with wrong labels, a small one, one whose annotators disagree, and
+one of texts about two things. Each is trained with the plain settings and with each option. The
+strength of an option is chosen on held-out rows with the same defect, and the scores are those of
+the test split, averaged over seeds. Every seed draws its own training set.
 
     python scripts/bench_imbalance.py [--seeds 5] [--write-docs]
 """
@@ -46,19 +46,19 @@ Rows = list[tuple[str, str]]
 
 @dataclass
 class Case:
-    """A training set with a defect, and what is tried against it."""
+    """A training set with a defect, and the options to try against it."""
 
     name: str
-    what: str
+    defect: str
     make: Callable[[Rows, random.Random], tuple[Rows, Rows]]
-    """From clean rows to training rows and held-out rows, both with the defect."""
+    """Turns clean rows into training rows and held-out rows, both with the defect."""
     options: dict[str, list[dict[str, Any]]]
-    figure: str = "macro_f1"
+    metric: str = "macro_f1"
     base: dict[str, Any] = field(default_factory=dict)
 
 
 def imbalanced(rows: Rows, chance: random.Random) -> tuple[Rows, Rows]:
-    """Keep all of the first label, and of each next one a fifth as many."""
+    """Keep all rows of the first label, and of each next label a fifth as many."""
     by_label: dict[str, Rows] = {}
     for row in rows:
         by_label.setdefault(row[1], []).append(row)
@@ -85,7 +85,7 @@ def few(rows: Rows, chance: random.Random) -> tuple[Rows, Rows]:
 
 
 def annotated(rows: Rows, chance: random.Random) -> tuple[Rows, Rows]:
-    """Have five annotators label each row, each wrong once in three times."""
+    """Let five annotators label each row, each wrong one time in three."""
     labels = sorted({label for _, label in rows})
     kept = []
     for text, label in rows[:3000]:
@@ -100,7 +100,7 @@ def annotated(rows: Rows, chance: random.Random) -> tuple[Rows, Rows]:
 
 
 def joined(rows: Rows, chance: random.Random) -> tuple[Rows, Rows]:
-    """Join the beginnings of two texts to one, of whose length each has a share."""
+    """Join the beginnings of two texts; their shares of the text are the label probabilities."""
     kept = []
     for (first, label), (second, other) in zip(rows[:2000:2], rows[1:2000:2], strict=True):
         share = chance.choice([0.5, 0.6, 0.7, 0.8, 0.9])
@@ -142,7 +142,7 @@ CASES = [
             "bag_dropout": [{"bag_dropout": rate} for rate in (0.1, 0.3, 0.5)],
             "focal_gamma": [{"focal_gamma": gamma} for gamma in (1.0, 2.0, 5.0)],
         },
-        figure="accuracy",
+        metric="accuracy",
     ),
     Case(
         "small",
@@ -153,29 +153,29 @@ CASES = [
             "token_dropout": [{"token_dropout": rate} for rate in (0.1, 0.3, 0.5)],
             "bag_dropout": [{"bag_dropout": rate} for rate in (0.1, 0.3, 0.5)],
         },
-        figure="accuracy",
+        metric="accuracy",
         base={"epochs": 20},
     ),
     Case(
         "annotated",
-        "five annotators a row, each wrong once in three times",
+        "five annotators for each row, each wrong one time in three",
         annotated,
         {"soft_labels": [SOFT]},
-        figure="accuracy",
+        metric="accuracy",
     ),
     Case(
         "joined",
-        "a text is the beginnings of two, and its label is theirs by their shares of it",
+        "a text joins the beginnings of two, and has both labels by their shares of it",
         joined,
         {"soft_labels": [SOFT]},
-        figure="accuracy",
+        metric="accuracy",
         base={"epochs": 10},
     ),
 ]
 
 
 def read_rows(split: str) -> tuple[str, Rows]:
-    """Return the data's name and its rows."""
+    """Return the name of the data set and its rows."""
     for spec in ("ag_news", "sample"):
         if spec == "ag_news" and "FASTTEXT_APP_DATA" not in os.environ:
             continue
@@ -188,7 +188,7 @@ def read_rows(split: str) -> tuple[str, Rows]:
 
 
 def most_voted(rows: Rows) -> Rows:
-    """Put in place of shares the label with the most of them."""
+    """Replace the probabilities of each row by its most likely label."""
     best = []
     for text, cell in rows:
         shares = parse_soft_labels(cell, SEPARATOR)
@@ -207,29 +207,30 @@ def score(case: Case, train: Rows, rows: Rows, options: dict[str, Any], seed: in
 
 
 def run(case: Case, train: Rows, test: Rows, seed: int) -> dict[str, tuple[str, Any]]:
-    """Return what each option comes to on the test split, with the strength that it was given."""
+    """Return the strength chosen for each option, and its scores on the test split."""
     chance = random.Random(seed)
     rows = train.copy()
     chance.shuffle(rows)
-    kept, held = case.make(rows, chance)
-    done = {}
+    training, held_out = case.make(rows, chance)
+    results = {}
     options: dict[str, list[dict[str, Any]]] = {"plain": [{}], **case.options}
     for name, strengths in options.items():
-        chosen = strengths[0]
+        best = strengths[0]
         if len(strengths) > 1:
-            chosen = max(
-                strengths, key=lambda options: score(case, kept, held, options, seed)[case.figure]
+            best = max(
+                strengths,
+                key=lambda options: score(case, training, held_out, options, seed)[case.metric],
             )
-        numbers = [str(value) for value in chosen.values() if isinstance(value, float)]
-        told = numbers[0] if len(strengths) > 1 else ""
-        done[name] = told, score(case, kept, test, chosen, seed)
-    return done
+        numbers = [str(value) for value in best.values() if isinstance(value, float)]
+        shown = numbers[0] if len(strengths) > 1 else ""
+        results[name] = shown, score(case, training, test, best, seed)
+    return results
 
 
 def table(case: Case, runs: Sequence[dict[str, tuple[str, Any]]]) -> str:
     """Return a Markdown table of one case."""
     lines = [
-        f"**{case.name}**: {case.what}.\n",
+        f"**{case.name}**: {case.defect}.\n",
         "| option | strength, by seed | accuracy | macro F1 | against plain |",
         "|---|---|---:|---:|---:|",
     ]
@@ -237,7 +238,7 @@ def table(case: Case, runs: Sequence[dict[str, tuple[str, Any]]]) -> str:
         scores = [entry[name][1] for entry in runs]
         chosen = "; ".join(entry[name][0] for entry in runs) if runs[0][name][0] else ""
         gains = [
-            100 * (own[case.figure] - entry["plain"][1][case.figure])
+            100 * (own[case.metric] - entry["plain"][1][case.metric])
             for own, entry in zip(scores, runs, strict=True)
         ]
         spread = f" ± {stdev(gains):.2f}" if len(gains) > 1 else ""
