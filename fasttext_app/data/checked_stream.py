@@ -53,7 +53,7 @@ class CheckedStream(io.RawIOBase):
 
     @property
     def odd_quotes(self) -> bool:
-        """Whether there was a quote that neither opens nor closes a whole field."""
+        """True if a quote so far neither opens nor closes a whole field."""
         return self._quotes is not None and self._quotes.odd
 
     def readable(self) -> bool:

@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face hub, and local folders in any layout that `datasets` reads."""
+"""Datasets of the Hugging Face hub, and local folders in any layout that `datasets` reads."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ BATCH_ROWS = 16_384
 
 
 def dataset_source(spec: str, config: DataConfig) -> Source:
-    """Load a data set by its hub id, ``owner/name`` or ``owner/name:config``, or from a folder.
+    """Load a dataset by its hub id, ``owner/name`` or ``owner/name:config``, or from a folder.
 
     Raises:
-        DataError: the data set cannot be loaded; the message gives the library's reason.
+        DataError: the dataset cannot be loaded; the message gives the library's reason.
     """
     dataset = _load(spec)
     splits: dict[str, Any] = dict(dataset) if isinstance(dataset, dict) else {"train": dataset}

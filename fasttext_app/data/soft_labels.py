@@ -22,7 +22,7 @@ TOLERANCE = 0.02  # of the sum, since people round: three equal probabilities ar
 
 @dataclass(frozen=True, eq=False)
 class SoftLabels(Ragged):
-    """Label sets in which each class has a probability; those of a set sum to 1.
+    """Label sets in which each class has a probability; the sum over a set is 1.
 
     >>> label_sets = SoftLabels.build([((0, 2), (0.25, 0.75)), ((1,), (1.0,))])
     >>> label_sets.to_lists(), label_sets.probabilities.tolist()

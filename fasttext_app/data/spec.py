@@ -8,7 +8,7 @@ SPEC                    meaning
 ``PATH``                a ``.csv .tsv .jsonl .parquet`` file or fastText text; ``.gz`` of text
 ``FOLDER``              files named for their split, or any layout that `datasets` reads
 ``a/{split}.csv``       a pattern; ``{split}`` stands for ``train``, ``validation``, ``test``
-``owner/name[:config]`` a data set of the Hugging Face hub
+``owner/name[:config]`` a dataset of the Hugging Face hub
 ======================  =======================================================================
 
 The rest of the story: a ``Source`` (``source.py``) reads a split as Arrow batches, in the format of

@@ -218,8 +218,9 @@ def char_ngram_hashes(
 def _bucket_row(bucket: Any, first_row: int, bits: U64, ranks: I32) -> Any:
     """Return the row of a bucket, -1 if it has none; without ``bits``, every bucket has one.
 
-    The row is the number of buckets before it that have one: those of earlier words (``ranks``) and
-    the bits set below it in its own word. With bits 0b1010 and first_row 100, bucket 3 has row 101.
+    Rows are numbered from ``first_row`` in the order of the buckets that have one. So the row of a
+    bucket adds the bits set in earlier words (``ranks``) and the bits set below it in its own word:
+    with bits 0b1010 and first_row 100, bucket 3 has row 101.
     """
     if len(bits) == 0:
         return first_row + bucket

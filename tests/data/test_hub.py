@@ -1,4 +1,4 @@
-"""Data sets as sources: Hugging Face `datasets`, AG_NEWS, and the embedded sample.
+"""Datasets as sources: Hugging Face `datasets`, AG_NEWS, and the embedded sample.
 
 The AG_NEWS rows here are invented; the real files are read by the tests marked ``ag_news``.
 """
