@@ -63,6 +63,18 @@ def test_the_loss_of_a_batch_is_the_mean_over_its_texts(rows, data):
         loss = Loss(lambda layer, bags, targets, f=of_logits: f(bags, targets))
         mean = of_logits(logits, labels).mean()
         torch.testing.assert_close(loss(None, logits, labels), mean)
+        torch.testing.assert_close(of_logits(logits, labels, mean=True), mean)
+
+
+@given(logit_rows, st.data())
+@settings(deadline=None, max_examples=20)
+def test_the_mean_in_one_operation_has_the_same_gradient_bit_for_bit(rows, data):
+    labels = torch.tensor(draw_labels(data, rows))
+    for of_logits in OF_LOGITS.values():
+        one, other = (torch.tensor(rows, requires_grad=True) for _ in range(2))
+        of_logits(one, labels, mean=True).backward()
+        (of_logits(other, labels).sum() / len(rows)).backward()
+        assert torch.equal(one.grad, other.grad)
 
 
 @every_loss
