@@ -102,7 +102,7 @@ def test_what_an_adaptive_softmax_cannot_have_is_refused():
     with pytest.raises(ConfigError, match="a temperature cannot be folded"):
         trained(texts, labels, loss="adaptive", dim=16, calibrate=True)
     model = trained(texts, labels, loss="adaptive", dim=16)
-    with pytest.raises(ConfigError, match="no temperature can be folded"):
+    with pytest.raises(ConfigError, match="no linear layer to fold a temperature into"):
         model.calibrate(texts, labels)
     many = [f"word{n} goal" for n in range(600)]
     model = trained(many, [str(n % 300) for n in range(600)], loss="adaptive", dim=16, epochs=1)
