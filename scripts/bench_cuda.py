@@ -43,7 +43,7 @@ from fasttext_app.data.split import load_examples
 from fasttext_app.model.classifier import FastTextClassifier
 from fasttext_app.training.batch import Grouping
 from fasttext_app.training.dataset import EncodedDataset
-from fasttext_app.training.optim.cuda_batches import cut_epoch
+from fasttext_app.training.optim.cuda_batches import cut_on_cuda
 from fasttext_app.training.prepare import prepare
 from fasttext_app.training.trainer import Trainer
 
@@ -106,7 +106,8 @@ def work_of(data: EncodedDataset, config: Config, rows: int, classes: int) -> Wo
     grouping = Grouping(rows, mean=config.model.mode == "mean")
     order = torch.Generator().manual_seed(config.trainer.seed)
     distinct = torch.zeros((), dtype=torch.int64, device=data.indices.device)
-    for batch in cut_epoch(data, config.trainer.batch_size, order, grouping):
+    texts = torch.randperm(len(data), generator=order)
+    for batch in cut_on_cuda(data, texts, config.trainer.batch_size, grouping):
         assert batch.sorted_ids is not None
         found = batch.sorted_ids.rows
         distinct += (found[1:] != found[:-1]).sum() + min(len(found), 1)

@@ -426,7 +426,7 @@ def memory_worker() -> None:
 def measure_memory(
     sizes: list[Size], args: argparse.Namespace
 ) -> dict[tuple[Case, Size], list[float]]:
-    """Measure extra_memory() for every case and size, anew for each repeat.
+    """Measure extra_memory() for every case and size, in a new process for each repeat.
 
     Each repeat has its own fork server, and so its own layout of addresses. malloc is told to
     map blocks of 4 KiB and up on their own, and to unmap them when freed: what was freed

@@ -119,7 +119,7 @@ def _check_options(
 def _texts(
     model: TextClassifier, texts: list[str] | None, input_path: Path | None, reading: Reading
 ) -> Iterable[str]:
-    """Return the texts of the command line, or read those of the input."""
+    """Return the texts of the command line, or read them from the input."""
     from fasttext_app.core.arrow import python_strings
     from fasttext_app.data.spec import open_texts
 

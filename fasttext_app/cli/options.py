@@ -73,7 +73,7 @@ class Reading:
     """``--set`` assignments."""
 
     def layer(self, source: str | None) -> Layer:
-        """Return the ``data`` settings of the flags, without those of ``--set``."""
+        """Return the ``data`` settings of the flags, without ``--set``."""
         options = {
             "source": source,
             "text_columns": self.text_columns or None,

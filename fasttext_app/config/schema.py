@@ -186,7 +186,7 @@ class ModelConfig(_Section):
     div_value: Annotated[float, Field(gt=1, le=65_536)] = 4.0
     """Factor by which each cluster of ``adaptive`` has fewer dimensions than the one before."""
     probabilities: Literal["exact", "fasttext"] = "exact"
-    """``fasttext`` reproduces those of fastText, with its sigmoid table and its offset of 1e-5."""
+    """``fasttext`` reproduces fastText's, with its sigmoid table and its offset of 1e-5."""
     bias: bool = True
     """Add a bias to the linear layer; fastText has none."""
     pretrained: FileName | None = None

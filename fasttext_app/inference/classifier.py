@@ -155,7 +155,7 @@ class TextClassifier(Predictor):
         Args:
             batches: the rows.
             threshold: as for :meth:`evaluate`.
-            data: settings to read labels with; None: those of the model.
+            data: settings to read labels with; None: the model's own.
 
         Raises:
             DataError: there are no rows.

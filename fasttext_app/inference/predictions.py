@@ -73,7 +73,7 @@ class TopK:
     def predictions(
         self, names: Sequence[str], threshold: Threshold = 0.0, limit: int | None = None
     ) -> list[Prediction]:
-        """Return one :class:`Prediction` per text; the arguments are those of :meth:`mask`."""
+        """Return one :class:`Prediction` per text; the arguments match :meth:`mask`."""
         predictions = []
         for classes, values, mask in zip(
             self.classes.tolist(),

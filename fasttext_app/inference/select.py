@@ -27,7 +27,7 @@ BLOCK = 1 << 20  # probabilities that are compared at a time
 
 
 class Cut(TypedDict):
-    """A threshold that keeps a share of texts; the keys are those of ``threshold --json``."""
+    """A threshold that keeps a share of texts; the keys match ``threshold --json``."""
 
     threshold: float
     """The smallest probability of a kept text."""

@@ -180,7 +180,7 @@ class FastTextClassifier(nn.Module):
         offsets: Tensor | None = None,
         per_sample_weights: Tensor | None = None,
     ) -> Tensor:
-        """Return the vector of each text, [B, D]; the arguments are those of :meth:`forward`."""
+        """Return the vector of each text, [B, D]; the arguments match :meth:`forward`."""
         if self.scale_grad_by_freq:
             self._occurrences = indices.flatten().bincount(minlength=len(self.embedding.weight))
         vectors: Tensor = self.embedding(indices, offsets, per_sample_weights)

@@ -31,7 +31,7 @@ class LabelScores(TypedDict):
 
 
 class Scores(TypedDict):
-    """Scores where every example has one label; the keys are those of ``evaluate --json``."""
+    """Scores where every example has one label; the keys match ``evaluate --json``."""
 
     examples: int
     accuracy: float
@@ -48,7 +48,7 @@ class Scores(TypedDict):
 
 
 class MultiLabelScores(TypedDict):
-    """Scores where an example may have several labels; the keys are those of ``--json``."""
+    """Scores where an example may have several labels; the keys match ``--json``."""
 
     examples: int
     exact_match: float

@@ -38,7 +38,7 @@ class ChangedVersions(TrainWarning):
         changes = (f"{name} {old}, now {new}" for name, (old, new) in self.versions.items())
         return (
             f"the run started with {'; '.join(changes)}: "
-            "the weights may differ from those of an uninterrupted run"
+            "the weights may differ from an uninterrupted run"
         )
 
 

@@ -27,7 +27,7 @@ class RowPlan:
     rows: I32  # [U], the distinct rows
     starts: I32  # [U + 1], bounds of each row's group
     bags: I32  # [N], the text of each grouped id
-    shares: F32  # [N], the weight of each grouped id in its bag; [0]: 1
+    id_weights: F32  # [N], the weight of each grouped id in its bag; [0]: 1
 
 
 @dataclass(frozen=True)

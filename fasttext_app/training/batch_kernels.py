@@ -39,7 +39,7 @@ def cut_batches(
     An example: the texts [7, 2] and [7] in one batch, with ``mean`` bags, give
 
         ids [7, 2, 7], bag_offsets [0, 2, 3]
-        rows [7, 2], starts [0, 2, 3], bags [0, 1, 0], shares [0.5, 1, 0.5]
+        rows [7, 2], starts [0, 2, 3], bags [0, 1, 0], id_weights [0.5, 1, 0.5]
 
     Args:
         indices: the ids of all texts, end to end.
@@ -58,7 +58,7 @@ def cut_batches(
         ``ids`` and their ``weights``, cut by ``id_bounds`` [batches + 1]; the ``bag_offsets`` of
         each batch (its texts + 1 entries); the distinct ``rows``, cut by ``row_bounds``; the
         ``starts`` of each row's group in its batch (rows + 1 entries); and the ``bags`` of the
-        grouped ids with their weights, ``shares``, cut by ``group_bounds``.
+        grouped ids with their weights, ``id_weights``, cut by ``group_bounds``.
     """
     # Allocate for all batches at once, with room for every id, as if no row occurred twice.
     batches = (len(order) + batch_size - 1) // batch_size
@@ -73,7 +73,7 @@ def cut_batches(
     ids, rows = np.empty(total, np.int32), np.empty(total, np.int32)
     bags, starts = np.empty(total, np.int32), np.empty(total + batches, np.int32)
     weights = np.empty(total if weighted else 0, np.float32)
-    shares = np.empty(total if weighted or mean else 0, np.float32)
+    id_weights = np.empty(total if weighted or mean else 0, np.float32)
     bag_offsets = np.empty(len(order) + batches, np.int32)
     id_bounds, row_bounds, group_bounds = (
         np.zeros(batches + 1, np.int64),
@@ -134,7 +134,7 @@ def cut_batches(
 
         # Second half: weigh the ids of each text, by tf-idf or by 1 / length without padding, and
         # place each id into the group of its row.
-        my_bags, my_shares, my_weights = bags[grouped:], shares[grouped:], weights[first_id:]
+        my_bags, my_shares, my_weights = bags[grouped:], id_weights[grouped:], weights[first_id:]
         for bag in range(len(texts)):
             begin, end, share = my_offsets[bag], my_offsets[bag + 1], np.float32(1)
             if weighted:
@@ -173,6 +173,6 @@ def cut_batches(
         row_bounds,
         starts,
         bags,
-        shares,
+        id_weights,
         group_bounds,
     )

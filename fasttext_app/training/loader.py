@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from itertools import islice
+from itertools import pairwise
 from queue import Empty, SimpleQueue
 
 import numpy as np
@@ -15,7 +15,7 @@ from fasttext_app.core.arrays import F32, I32, I64
 from fasttext_app.core.threads import map_ahead, thread_count
 from fasttext_app.training.batch import Batch, Grouping, RowPlan
 from fasttext_app.training.dataset import EncodedDataset, ShardedDataset
-from fasttext_app.training.optim.cuda_batches import cut_epoch
+from fasttext_app.training.optim.cuda_batches import cut_on_cuda
 from fasttext_app.training.token_dropout import TokenDropout
 
 CUT_IDS = 1 << 18  # ids gathered by one call of the compiled code
@@ -41,54 +41,53 @@ def epoch(
         dropout: decides which ids are left out; None: none.
     """
     if isinstance(data, EncodedDataset):
-        yield from _whole_epoch(data, batch_size, generator, grouping, skip, dropout)
+        order = torch.randperm(len(data), generator=generator)
+        yield from _cut(data, order[skip * batch_size :], batch_size, grouping, dropout)
         return
     for shard in torch.randperm(len(data.shards), generator=generator).tolist():
-        steps = math.ceil(data.lengths[shard] / batch_size)
-        if skip < steps:
-            of_shard = None if dropout is None else dropout.within(shard)
-            loaded = data.shards[shard]()
-            yield from _whole_epoch(loaded, batch_size, generator, grouping, skip, of_shard)
-        else:  # draw its order all the same, so that later shards keep theirs
-            torch.randperm(data.lengths[shard], generator=generator)
-        skip = max(skip - steps, 0)
+        # The order of a skipped shard is drawn too, so that later shards keep theirs.
+        order = torch.randperm(data.lengths[shard], generator=generator)
+        if skip * batch_size < len(order):
+            shard_dropout = None if dropout is None else dropout.within(shard)
+            rest = order[skip * batch_size :]
+            yield from _cut(data.shards[shard](), rest, batch_size, grouping, shard_dropout)
+        skip = max(skip - math.ceil(len(order) / batch_size), 0)
 
 
-def _whole_epoch(
+def _cut(
     data: EncodedDataset,
+    order: Tensor,
     batch_size: int,
-    generator: torch.Generator,
     grouping: Grouping | None,
-    skip: int,
     dropout: TokenDropout | None,
 ) -> Iterator[Batch]:
-    # On CUDA, batches with token dropout are cut one by one, and sorted by the step.
-    if grouping is None or (dropout is not None and data.labels.is_cuda):
-        batches = shuffled_batches(len(data), batch_size, generator)
-        for texts in islice(batches, skip, None):
+    """Yield the texts of ``order`` in batches, by the fastest way that can do it."""
+    if not len(order):
+        return
+    on_cuda = data.labels.is_cuda
+    if grouping is None or (on_cuda and dropout is not None):
+        for texts in order.split(batch_size):
             yield data.gather(texts.to(data.labels.device), dropout)
-    elif data.labels.is_cuda:
-        yield from cut_epoch(data, batch_size, generator, grouping, skip)
+    elif on_cuda:
+        yield from cut_on_cuda(data, order, batch_size, grouping)
     else:
-        yield from _cut_epoch(data, batch_size, generator, grouping, skip, dropout)
+        yield from _cut_on_cpu(data, order.numpy(), batch_size, grouping, dropout)
 
 
-def _cut_epoch(
+def _cut_on_cpu(
     data: EncodedDataset,
+    order: I64,
     batch_size: int,
-    generator: torch.Generator,
     grouping: Grouping,
-    skip: int,
     dropout: TokenDropout | None,
 ) -> Iterator[Batch]:
-    order = torch.randperm(len(data), generator=generator).numpy()[skip * batch_size :]
-    texts = max(CUT_IDS * len(data) // max(len(data.bags.indices), 1), 1)
-    texts = -(-texts // batch_size) * batch_size
-    pieces = [order[start : start + texts] for start in range(0, len(order), texts)]
-    scratches: SimpleQueue[I32] = SimpleQueue()
+    """Cut many batches per call of compiled code, on threads that run ahead of the step."""
+    piece_size = max(CUT_IDS * len(data) // max(len(data.bags.indices), 1), 1)
+    piece_size = math.ceil(piece_size / batch_size) * batch_size
+    pieces = [order[start : start + piece_size] for start in range(0, len(order), piece_size)]
     idf = np.empty(0, np.float32) if data.idf is None else data.idf
-    how = grouping.mean, grouping.padding
-    drawn = (0, np.uint64(0)) if dropout is None else (dropout.dropped, np.uint64(dropout.key))
+    drop = (0, np.uint64(0)) if dropout is None else (dropout.dropped, np.uint64(dropout.key))
+    scratches: SimpleQueue[I32] = SimpleQueue()  # one for each thread, used again
 
     def cut(piece: I64) -> list[Batch]:
         from fasttext_app.training.batch_kernels import cut_batches
@@ -98,16 +97,24 @@ def _cut_epoch(
         except Empty:
             scratch = np.empty(grouping.rows, np.int32)
         arrays = cut_batches(
-            data.bags.indices, data.bags.offsets, piece, batch_size, idf, *how, scratch, *drawn
+            data.bags.indices,
+            data.bags.offsets,
+            piece,
+            batch_size,
+            idf,
+            grouping.mean,
+            grouping.padding,
+            scratch,
+            *drop,
         )
         scratches.put(scratch)
-        return _batches(data, piece, batch_size, *arrays)
+        return _slice_batches(data, piece, batch_size, *arrays)
 
     for batches in map_ahead(cut, pieces, thread_count(grouping.threads) - 1):
         yield from batches
 
 
-def _batches(
+def _slice_batches(
     data: EncodedDataset,
     texts: I64,
     batch_size: int,
@@ -119,40 +126,34 @@ def _batches(
     row_bounds: I64,
     starts: I32,
     bags: I32,
-    shares: F32,
+    id_weights: F32,
     group_bounds: I64,
 ) -> list[Batch]:
-    """Slice the arrays of the compiled code into batches, without copies."""
+    """Slice the arrays of ``cut_batches`` into batches, without copies."""
     all_ids, all_offsets = torch.from_numpy(ids), torch.from_numpy(bag_offsets)
-    all_weights, chosen = torch.from_numpy(weights), torch.from_numpy(texts)
-    labels, text_weights = data.labels[chosen], data.weights_of(chosen)
-    bounds = (id_bounds.tolist(), row_bounds.tolist(), group_bounds.tolist())
-    made = []
-    for number in range(len(id_bounds) - 1):
-        (id0, row0, group0), (id1, row1, group1) = (
-            [edges[number + side] for edges in bounds] for side in (0, 1)
+    all_weights, all_texts = torch.from_numpy(weights), torch.from_numpy(texts)
+    labels, text_weights = data.labels[all_texts], data.weights_of(all_texts)
+    batches = []
+    bounds = zip(id_bounds.tolist(), row_bounds.tolist(), group_bounds.tolist(), strict=True)
+    for batch, (first, last) in enumerate(pairwise(bounds)):
+        (first_id, first_row, first_group), (last_id, last_row, last_group) = first, last
+        first_text = batch * batch_size
+        last_text = min(first_text + batch_size, len(texts))
+        # Every earlier batch has one more offset than texts, and one more start than rows.
+        last_offset = last_text + batch + (1 if data.include_last_offset else 0)
+        batches.append(
+            Batch(
+                indices=all_ids[first_id:last_id],
+                offsets=all_offsets[first_text + batch : last_offset],
+                labels=labels[first_text:last_text],
+                per_sample_weights=None if data.idf is None else all_weights[first_id:last_id],
+                plan=RowPlan(
+                    rows[first_row:last_row],
+                    starts[first_row + batch : last_row + batch + 1],
+                    bags[first_group:last_group],
+                    id_weights[first_group:last_group] if len(id_weights) else id_weights,
+                ),
+                weights=None if text_weights is None else text_weights[first_text:last_text],
+            )
         )
-        text0 = number * batch_size
-        text1 = min(text0 + batch_size, len(texts))
-        last = text1 + number + (1 if data.include_last_offset else 0)
-        plan = RowPlan(
-            rows[row0:row1],
-            starts[row0 + number : row1 + number + 1],
-            bags[group0:group1],
-            shares[group0:group1] if len(shares) else shares,
-        )
-        batch = Batch(
-            indices=all_ids[id0:id1],
-            offsets=all_offsets[text0 + number : last],
-            labels=labels[text0:text1],
-            per_sample_weights=all_weights[id0:id1] if data.idf is not None else None,
-            plan=plan,
-            weights=None if text_weights is None else text_weights[text0:text1],
-        )
-        made.append(batch)
-    return made
-
-
-def shuffled_batches(texts: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Yield every text number once, in random order, ``batch_size`` at a time."""
-    yield from torch.randperm(texts, generator=generator).split(batch_size)
+    return batches

@@ -170,7 +170,7 @@ def one_vs_all(
 ) -> Tensor:
     """Return the binary cross-entropy of each text, summed over the classes, [B].
 
-    The arguments are those of :func:`softmax`.
+    The arguments match :func:`softmax`.
 
     >>> one_vs_all(torch.zeros(1, 2), torch.tensor([0]))  # 2 ln 2
     tensor([1.3863])

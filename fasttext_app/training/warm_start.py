@@ -38,7 +38,7 @@ class WarmStart:
 
     Raises:
         ArtifactError: the model cannot be read.
-        ConfigError: the model is quantized, or its settings do not match those of the run.
+        ConfigError: the model is quantized, or its settings do not match the run.
     """
 
     def __init__(self, config: Config) -> None:

@@ -33,7 +33,7 @@ from fasttext_app.training.batch import Grouping, collate
 from fasttext_app.training.dataset import EncodedDataset
 from fasttext_app.training.loader import epoch
 from fasttext_app.training.losses import build_loss
-from fasttext_app.training.optim.cuda_batches import cut_epoch
+from fasttext_app.training.optim.cuda_batches import cut_on_cuda
 from fasttext_app.training.prepare import prepare, prepare_source
 from fasttext_app.training.trainer import Trainer
 
@@ -304,7 +304,7 @@ def test_every_way_to_build_a_batch_carries_the_weights():
     ways = [
         list(epoch(data, 4, order[0])),
         list(epoch(data, 4, order[1], grouping)),
-        list(cut_epoch(data, 4, order[2], grouping)),
+        list(cut_on_cuda(data, torch.randperm(len(data), generator=order[2]), 4, grouping)),
     ]
     for batches in zip(*ways, strict=True):
         for batch in batches:

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.training.batch import Batch, Grouping, collate
 from fasttext_app.training.dataset import EncodedDataset, ShardedDataset
-from fasttext_app.training.loader import epoch, shuffled_batches
+from fasttext_app.training.loader import epoch
 from fasttext_app.training.token_dropout import TokenDropout
 
 Bags = list[list[int]]
@@ -143,29 +143,34 @@ def test_length_is_the_number_of_texts():
 
 @given(st.integers(1, 60), st.integers(1, 70), st.integers(0, 2**31))
 @settings(deadline=None, max_examples=50)
-def test_shuffled_batches_cover_all_texts_once(texts, batch_size, seed):
+def test_an_epoch_covers_all_texts_once(texts, batch_size, seed):
     generator = torch.Generator().manual_seed(seed)
-    batches = [batch.tolist() for batch in shuffled_batches(texts, batch_size, generator)]
+    batches = labels_of_an_epoch(texts, batch_size, generator)
     assert sorted(row for batch in batches for row in batch) == list(range(texts))
     assert all(len(batch) == batch_size for batch in batches[:-1])
     assert len(batches[-1]) == (texts % batch_size or min(texts, batch_size))
 
 
-def order_of(seed: int) -> list[int]:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.cat(list(shuffled_batches(100, 7, generator))).tolist()
+def labels_of_an_epoch(texts: int, batch_size: int, generator: torch.Generator) -> list[list[int]]:
+    bags = Ragged.from_lists([[1]] * texts)
+    data = EncodedDataset(bags, np.arange(texts))
+    return [batch.labels.tolist() for batch in epoch(data, batch_size, generator)]
+
+
+def order_of(seed: int) -> list[list[int]]:
+    return labels_of_an_epoch(100, 7, torch.Generator().manual_seed(seed))
 
 
 def test_the_order_depends_on_the_seed_alone():
     assert order_of(1) == order_of(1)
     assert order_of(1) != order_of(2)
-    assert order_of(1) != list(range(100))
+    assert [label for batch in order_of(1) for label in batch] != list(range(100))
 
 
 def test_every_epoch_has_another_order():
     generator = torch.Generator().manual_seed(0)
-    first, second = (torch.cat(list(shuffled_batches(100, 7, generator))) for _ in range(2))
-    assert first.tolist() != second.tolist()
+    first, second = (labels_of_an_epoch(100, 7, generator) for _ in range(2))
+    assert first != second
 
 
 @pytest.mark.parametrize("text", [-1, 2])
@@ -216,7 +221,9 @@ def grouped(batch: Batch) -> dict[tuple[int, int, int], float]:
     plan = batch.plan
     assert len(set(plan.rows.tolist())) == len(plan.rows)
     return {
-        (row, at - start, plan.bags[at]): float(plan.shares[at]) if len(plan.shares) else 1.0
+        (row, at - start, plan.bags[at]): float(plan.id_weights[at])
+        if len(plan.id_weights)
+        else 1.0
         for row, start, end in zip(
             plan.rows.tolist(), plan.starts[:-1], plan.starts[1:], strict=True
         )

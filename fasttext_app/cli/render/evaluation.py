@@ -1,6 +1,6 @@
 """The scores of ``evaluate``: summary, per-label table, confusions, reliability table.
 
-Everything is capped to fit a screen; ``--json`` has all of it.
+Everything is capped to fit a screen; ``--json`` has everything.
 """
 
 from __future__ import annotations

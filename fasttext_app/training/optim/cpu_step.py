@@ -37,7 +37,7 @@ class CpuParameter(Parameter):
         winners: I32 = NO_WINNERS,
         trained: F32 = NO_F32,
     ) -> None:
-        """Update the rows of ``groups``; the arguments are those of ``cpu_kernels.STEP_ROWS``."""
+        """Update the rows of ``groups``; the arguments match ``cpu_kernels.STEP_ROWS``."""
         STEP_ROWS[self.rule](
             self.table,
             self._first,
@@ -45,7 +45,7 @@ class CpuParameter(Parameter):
             groups.rows,
             groups.starts,
             groups.bags,
-            groups.shares,
+            groups.id_weights,
             winners,
             trained,
             gradient.numpy().reshape(len(gradient), -1),

@@ -26,7 +26,7 @@ class SortedIds:
 
     rows: Tensor  # [N], ascending
     bags: Tensor  # [N], the text of each id
-    shares: Tensor | None  # [N], the weight of each id in its bag; None: 1
+    id_weights: Tensor | None  # [N], the weight of each id in its bag; None: 1
 
 
 @dataclass(frozen=True)
@@ -36,28 +36,20 @@ class DeviceBatch(Batch):
     sorted_ids: SortedIds | None = None
 
 
-def cut_epoch(
-    data: EncodedDataset,
-    batch_size: int,
-    generator: torch.Generator,
-    grouping: Grouping | None = None,
-    skip: int = 0,
+def cut_on_cuda(
+    data: EncodedDataset, order: Tensor, batch_size: int, grouping: Grouping | None = None
 ) -> Iterator[DeviceBatch]:
-    """Yield all texts once in random order, in batches, as ``loader.epoch`` does.
+    """Yield the texts of ``order`` in batches, as ``loader.epoch`` does.
 
     The device does for many batches at once what ``gather`` does for one, and sorts all ids by
     batch and row. The host computes the bounds of the batches, so nothing waits for the device.
 
     Args:
         data: the texts, on the device.
+        order: numbers of texts, on the CPU.
         batch_size: texts in a batch; the last batch may have fewer.
-        generator: the source of the order.
         grouping: how ids are grouped by row; None: they are not sorted.
-        skip: how many batches to leave out at the start.
     """
-    order = torch.randperm(len(data), generator=generator)[skip * batch_size :]
-    if not len(order):
-        return
     texts = max(CUT_IDS * len(data) // max(len(data.indices), 1), 1)
     for piece in order.split(-(-texts // batch_size) * batch_size):
         yield from _cut(data, piece, batch_size, grouping)
@@ -82,10 +74,10 @@ def _cut(
     bags = [min(batch_size, len(texts) - start) for start in range(0, len(texts), batch_size)]
     sorted_ids: Iterable[SortedIds | None] = repeat(None, batches)
     if grouping is not None:
-        shares = weights
+        id_weights = weights
         if weights is None and grouping.mean:
-            shares = _mean_shares(ids, begins, lengths, grouping.padding)[text_of]
-        sorted_ids = _sort_batches(ids, text_of, shares, batch_size, grouping.rows, sizes)
+            id_weights = _mean_weights(ids, begins, lengths, grouping.padding)[text_of]
+        sorted_ids = _sort_batches(ids, text_of, id_weights, batch_size, grouping.rows, sizes)
     text_weights = data.weights_of(there)
     for indices, ends, labels, per_id, per_text, grouped in zip(
         ids.split(sizes),
@@ -103,7 +95,7 @@ def _cut(
 def _sort_batches(
     ids: Tensor,
     text_of: Tensor,
-    shares: Tensor | None,
+    id_weights: Tensor | None,
     batch_size: int,
     rows: int,
     sizes: list[int],
@@ -115,9 +107,9 @@ def _sort_batches(
     keys, order = torch.sort(keys, stable=True)
     found = keys.remainder_(rows).split(sizes)
     bags = text_of[order].remainder_(batch_size).to(torch.int32).split(sizes)
-    if shares is None:
+    if id_weights is None:
         return map(SortedIds, found, bags, repeat(None))
-    return map(SortedIds, found, bags, shares[order].split(sizes))
+    return map(SortedIds, found, bags, id_weights[order].split(sizes))
 
 
 def _layout(data: EncodedDataset, texts: I64, batch_size: int) -> tuple[I64, I64]:
@@ -137,13 +129,13 @@ def sort_ids(batch: Batch, mean: bool, padding: int) -> SortedIds:
     bag_of = torch.repeat_interleave(lengths, output_size=len(ids))
     rows, order = torch.sort(ids, stable=True)
     bags = bag_of[order]
-    shares = None if weights is None else weights[order]
+    id_weights = None if weights is None else weights[order]
     if weights is None and mean:
-        shares = _mean_shares(ids, starts, lengths, padding)[bags]
-    return SortedIds(rows, bags.to(torch.int32), shares)
+        id_weights = _mean_weights(ids, starts, lengths, padding)[bags]
+    return SortedIds(rows, bags.to(torch.int32), id_weights)
 
 
-def _mean_shares(ids: Tensor, starts: Tensor, lengths: Tensor, padding: int) -> Tensor:
+def _mean_weights(ids: Tensor, starts: Tensor, lengths: Tensor, padding: int) -> Tensor:
     """Return 1 / (number of ids that are not ``padding``) for each text, [texts]."""
     if padding >= 0:
         real = torch.zeros(len(ids) + 1, dtype=lengths.dtype, device=ids.device)

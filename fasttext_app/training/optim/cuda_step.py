@@ -43,7 +43,7 @@ class CudaParameter(Parameter):
         winners: Tensor | None = None,
         trained: Tensor | None = None,
     ) -> None:
-        """Update the rows of ``ids``; the arguments are those of ``triton_kernels.step_rows``."""
+        """Update the rows of ``ids``; the arguments match ``triton_kernels.step_rows``."""
         settings = self.next_settings(lr)
         if not len(ids.rows):
             return
@@ -55,7 +55,7 @@ class CudaParameter(Parameter):
             self.second,
             ids.rows,
             ids.bags,
-            ids.shares,
+            ids.id_weights,
             winners,
             trained,
             gradient.contiguous(),

@@ -76,14 +76,14 @@ def _step_one(
     tl.store(values + at, value, mask=inside)
 
 
-@_kernel(["ids", "padding"], ["rows", "bags", "shares", "gradient"])
+@_kernel(["ids", "padding"], ["rows", "bags", "id_weights", "gradient"])
 def step_rows(
     values: tl.tensor,
     first: tl.tensor,
     second: tl.tensor,
     rows: tl.tensor,
     bags: tl.tensor,
-    shares: tl.tensor,
+    id_weights: tl.tensor,
     winners: tl.tensor,
     trained: tl.tensor,
     gradient: tl.tensor,
@@ -101,8 +101,8 @@ def step_rows(
     """Update the rows of a batch from the gradient of its bags. One program for each id.
 
     The program of a row's first id sums the row's gradient; the programs of its other ids end at
-    once. An example, with ``sgd`` and lr 0.1: rows [2, 7, 7], bags [0, 0, 1], shares [.5, .5, 1]
-    are the ids of the texts [7, 2] and [7], sorted. Programs 0 and 1 then compute
+    once. An example, with ``sgd`` and lr 0.1: rows [2, 7, 7], bags [0, 0, 1], id_weights
+    [.5, .5, 1] are the ids of the texts [7, 2] and [7], sorted. Programs 0 and 1 then compute
 
         values[2] -= 0.1 * (0.5 * gradient[0])
         values[7] -= 0.1 * (0.5 * gradient[0] + 1 * gradient[1])
@@ -113,7 +113,7 @@ def step_rows(
         second: second state array, likewise.
         rows: the ids, sorted, [N].
         bags: the bag of each id, ascending within a row, [N].
-        shares: the weight of each id in its bag, [N]; None: all 1.
+        id_weights: the weight of each id in its bag, [N]; None: all 1.
         winners: the row that supplies each number of a ``max`` bag, [B, D]; else None.
         trained: 0 for each frozen row, else 1, [V]; None if none is frozen.
         gradient: gradient of the loss with respect to the bags, [B, D].
@@ -149,8 +149,8 @@ def step_rows(
             cells = same[:, None] & inside[None, :]
             numbers = bag[:, None].to(tl.int64) * dim + d[None, :]
             found = tl.load(gradient + numbers, mask=cells, other=0.0)
-            if shares is not None:
-                found *= tl.load(shares + spot, mask=same, other=0.0)[:, None]
+            if id_weights is not None:
+                found *= tl.load(id_weights + spot, mask=same, other=0.0)[:, None]
             if winners is not None:  # a row that occurs twice in a bag counts once
                 last = tl.load(bags + spot - 1, mask=same & (spot > at), other=-1)
                 won = tl.load(winners + numbers, mask=cells, other=-1) == row

@@ -28,7 +28,7 @@ from fasttext_app.training.batch import Batch, Grouping
 from fasttext_app.training.dataset import EncodedDataset
 from fasttext_app.training.loader import epoch
 from fasttext_app.training.losses import build_loss
-from fasttext_app.training.optim.cuda_batches import cut_epoch, sort_ids
+from fasttext_app.training.optim.cuda_batches import cut_on_cuda, sort_ids
 from fasttext_app.training.optim.cuda_step import CudaStep
 from fasttext_app.training.optim.fused import FusedStep
 from fasttext_app.training.trainer import Trainer
@@ -108,7 +108,8 @@ def train_here(model: FastTextClassifier, data: EncodedDataset, config: Config) 
     order = torch.Generator().manual_seed(config.trainer.seed)
     losses = []
     for _ in range(config.trainer.epochs):
-        for batch in cut_epoch(data, config.trainer.batch_size, order, step.grouping):
+        texts = torch.randperm(len(data), generator=order)
+        for batch in cut_on_cuda(data, texts, config.trainer.batch_size, step.grouping):
             loss = step.train(batch, config.optimizer.lr)
             losses.append(float(loss))
     return losses
@@ -202,7 +203,8 @@ def test_an_epoch_cut_at_once_is_that_of_gather(kind, bags, size):
         patch.setattr(
             "fasttext_app.training.optim.cuda_batches.CUT_IDS", 10
         )  # so that there are many pieces
-        cut = list(cut_epoch(data, size, one, Grouping(ROWS, mean, padding)))
+        texts = torch.randperm(len(data), generator=one)
+        cut = list(cut_on_cuda(data, texts, size, Grouping(ROWS, mean, padding)))
     gathered = list(epoch(data, size, other))
     assert len(cut) == len(gathered)
     for batch, expected in zip(cut, gathered, strict=True):
@@ -215,16 +217,15 @@ def test_an_epoch_cut_at_once_is_that_of_gather(kind, bags, size):
         grouped, alone = batch.sorted_ids, sort_ids(expected, mean, padding)
         assert torch.equal(grouped.rows, alone.rows)
         assert torch.equal(grouped.bags, alone.bags)
-        assert (grouped.shares is None) == (alone.shares is None)
-        assert grouped.shares is None or torch.equal(grouped.shares, alone.shares)
+        assert (grouped.id_weights is None) == (alone.id_weights is None)
+        assert grouped.id_weights is None or torch.equal(grouped.id_weights, alone.id_weights)
 
 
 def test_a_batch_that_comes_unsorted_is_sorted_by_the_step():
     config = make_config(name="adagrad", mode="mean", padding_idx=3)
     bags = [[1, 3, 1], [], [3, 5, 1]]
     data, rows = make_data(bags, config, CLASSES, DEVICE), []
-    order = torch.Generator().manual_seed(0)
-    sorted_batch = next(cut_epoch(data, 3, order, Grouping(ROWS, True, 3)))
+    sorted_batch = next(cut_on_cuda(data, torch.tensor([2, 0, 1]), 3, Grouping(ROWS, True, 3)))
     plain = Batch(sorted_batch.indices, sorted_batch.offsets, sorted_batch.labels)
     for batch in (sorted_batch, plain):
         model = make_model(config, CLASSES).to(DEVICE)
@@ -283,7 +284,7 @@ def test_every_kernel_compiles_for_a_gpu(tmp_path):
     state: dict[str, None] = {"first": None, "second": None}
     cases = [("step_rows", {"rule": rule}) for rule in range(4)]
     cases += [
-        ("step_rows", {"rule": 0, "shares": None, "winners": None, "trained": None, **state}),
+        ("step_rows", {"rule": 0, "id_weights": None, "winners": None, "trained": None, **state}),
         ("find_winners", {}),
         ("bag_gradients", {"mean": False, "softmax": False}),
         ("bag_gradients", {"mean": True, "softmax": True, "per_id": None}),
