@@ -3,7 +3,7 @@
 Autograd's gradient of the table is a sparse tensor of N rows, which ``torch.optim`` sorts, sums
 (``coalesce``) and adds to the table through more sparse tensors. A fused step takes batches whose
 ids are already grouped by row, so a kernel sums and updates each row in one pass. The results equal
-those of ``torch.optim`` up to float rounding and are bit-identical on every run. The layer on top is
+``torch.optim``'s up to float rounding and are bit-identical on every run. The layer on top is
 updated by the same kernels: no ``torch.optim`` object is made, the first of which takes a second,
 because torch then loads its compiler.
 """
