@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numba  # noqa: F401  # first: waits until another thread has imported all of it
 from llvmlite import ir
 from numba.core import types
 from numba.core.cgutils import get_or_insert_function, unpack_tuple

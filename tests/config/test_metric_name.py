@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from fasttext_app.config.metric_name import Metric
-from fasttext_app.errors import ConfigError
 
 
 @pytest.mark.parametrize(
@@ -25,10 +24,3 @@ def test_an_unknown_metric_is_an_error(text):
 def test_a_target_outside_its_range_is_an_error(target):
     with pytest.raises(ValueError, match=r"precision@recall needs a target in \(0, 1\]"):
         Metric.parse(f"precision@recall:{target}")
-
-
-def test_the_label_of_a_metric_must_be_a_training_label():
-    assert Metric.parse("f1:spam").class_id(["ham", "spam"]) == 1
-    assert Metric.parse("f1").class_id(["ham", "spam"]) is None
-    with pytest.raises(ConfigError, match="no training row has the label 'spma'; did you mean"):
-        Metric.parse("f1:spma").class_id(["ham", "spam"])
