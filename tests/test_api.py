@@ -77,6 +77,7 @@ def test_a_source_that_a_setting_names(csv, model):
     assert same_weights(quick(None, None, source=str(csv)), model)
 
 
+@pytest.mark.slow
 def test_a_shipped_config_with_settings_over_it():
     seen = []
     trained = ft.train(config="sample", epochs=1, dim=3, bucket=1000, callback=seen.append)

@@ -197,6 +197,7 @@ def test_every_layer_exists(name):
     assert name in modules()
 
 
+@pytest.mark.slow
 @inner_modules
 def test_a_module_imports_only_from_its_own_layer_or_a_lower_one(name):
     from_the_root = [entry.target for entry in own_imports(name) if not entry.target]
@@ -256,6 +257,7 @@ def test_nothing_prints(name):
     assert not [call.lineno for call in calls if isinstance(call, ast.Name) and call.id == "print"]
 
 
+@pytest.mark.slow
 @every_module
 def test_nothing_that_is_loaded_can_run_code(name):
     assert not {entry.target.split(".")[0] for entry in imports_of(name)} & RUNS_CODE_ON_LOADING

@@ -22,6 +22,7 @@ def run_script(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", ["write_config_reference.py", "write_api_reference.py"])
 def test_a_generated_page_is_what_its_script_writes(script):
     done = run_script(f"scripts/{script}", "--check")
@@ -34,6 +35,7 @@ def test_the_readme_shows_what_its_commands_print():
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_the_code_of_how_it_works_prints_what_the_page_shows(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # it writes a file
     page = ROOT / "docs" / "how_it_works.md"

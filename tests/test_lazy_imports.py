@@ -50,6 +50,7 @@ def run_program(slow, *arguments):
     return run(code, *arguments)
 
 
+@pytest.mark.slow
 def test_no_module_that_a_command_or_the_predictor_needs_imports_torch():
     code = (
         "import importlib, json, sys\n"
@@ -64,11 +65,13 @@ def test_no_module_that_a_command_or_the_predictor_needs_imports_torch():
     assert run(code) == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["--version"]])
 def test_help_and_version_do_not_import_torch(arguments):
     assert run_program(SLOW, *arguments) == [0, []]
 
 
+@pytest.mark.slow
 def test_loading_a_model_and_predicting_on_the_cpu_does_not_import_torch(tiny_model_dir):
     code = (
         "import json, sys\n"
@@ -81,6 +84,7 @@ def test_loading_a_model_and_predicting_on_the_cpu_does_not_import_torch(tiny_mo
     assert run(code, tiny_model_dir) == [["sport"], ["money", "sport"] * 2, []]
 
 
+@pytest.mark.slow
 def test_a_prediction_on_the_command_line_imports_nothing_slow(tiny_model_dir):
     """Nor what only training, tuning and reading files need: a good part of a cold prediction."""
     elsewhere = ("pyarrow.compute", "fasttext_app.training", "fasttext_app.pipeline")
@@ -88,11 +92,13 @@ def test_a_prediction_on_the_command_line_imports_nothing_slow(tiny_model_dir):
     assert run_program(slow, "predict", tiny_model_dir, "the team scored") == [0, []]
 
 
+@pytest.mark.slow
 def test_a_prediction_by_a_file_of_fasttext_imports_nothing_slow(train_original):
     path = train_original(wordNgrams=2, bucket=300)
     assert run_program(SLOW, "predict", path, "the team scored") == [0, []]
 
 
+@pytest.mark.slow
 def test_evaluating_on_the_cpu_does_not_import_torch(tiny_model_dir):
     code = (
         "import json, sys\n"
@@ -103,6 +109,7 @@ def test_evaluating_on_the_cpu_does_not_import_torch(tiny_model_dir):
     assert run(code, tiny_model_dir) == [1.0, False]
 
 
+@pytest.mark.slow
 def test_training_imports_neither_pandas_nor_scipy_nor_the_compiler_of_torch(tmp_path):
     """Each of them takes a tenth of the time of a short run."""
     data, model = tmp_path / "a.csv", tmp_path / "model"
@@ -112,6 +119,7 @@ def test_training_imports_neither_pandas_nor_scipy_nor_the_compiler_of_torch(tmp
     assert run_program(slow, "train", "--data", data, "--output", model, *options) == [0, []]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_command", [True, False])
 def test_commands_do_not_import_scipy_linalg_and_other_programs_do(is_command):
     pytest.importorskip("scipy")
@@ -128,6 +136,7 @@ def test_commands_do_not_import_scipy_linalg_and_other_programs_do(is_command):
     assert run(code) == [not is_command, 5.0]
 
 
+@pytest.mark.slow
 def test_predicting_many_texts_does_not_import_scipy(tiny_model_dir, tmp_path):
     lines = tmp_path / "lines.txt"
     lines.write_text("the team scored a late goal\n" * 50_000)
@@ -186,6 +195,7 @@ def test_a_submodule_that_was_not_imported_is_found_by_an_import_statement():
     assert errors.FastTextAppError is fasttext_app.FastTextAppError
 
 
+@pytest.mark.slow
 def test_training_starts_its_second_process_before_anything_with_threads_is_imported(tmp_path):
     """Else reading the data and importing torch would go one after the other."""
     rows = tmp_path / "rows.csv"

@@ -199,6 +199,7 @@ def test_data_beyond_the_limit_of_memory_gives_the_same_ids_from_files(monkeypat
             assert np.concatenate(one.classes).tolist() == np.concatenate(other.classes).tolist()
 
 
+@pytest.mark.slow
 def test_training_from_files_learns_too(monkeypatch):
     monkeypatch.setattr("fasttext_app.training.tokenized.SHARD_IDS", 40)
     monkeypatch.setattr("fasttext_app.training.tokenized.PART_ROWS", 7)
@@ -325,6 +326,7 @@ def test_without_validation_there_are_no_metrics():
     assert run().model.artifact.metrics == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "values",
     [
@@ -542,6 +544,7 @@ def test_predict_batches_gives_each_text_with_its_answer():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [pa.large_string(), pa.string_view()])
 def test_predict_batches_takes_any_column_of_strings(kind):
     model = run().model

@@ -39,6 +39,7 @@ def batch_of(rows):
 # --- learning on
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES)
 def test_retraining_improves_a_pruned_model(model, labeled_rows, loss):
     labels, texts = zip(*labeled_rows, strict=True)
@@ -88,6 +89,7 @@ def test_rows_of_unknown_labels_are_left_out(model, labeled_rows):
         retrain(artifact, [])
 
 
+@pytest.mark.slow
 def test_a_quantized_model_is_refused(model, labeled_rows):
     artifact = model().artifact
     for smaller in (quantize(artifact), product_quantize(artifact)):
@@ -95,6 +97,7 @@ def test_a_quantized_model_is_refused(model, labeled_rows):
             retrain(smaller, [batch_of(labeled_rows)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [quantize, product_quantize])
 def test_only_a_model_that_lost_rows_is_retrained(model, make):
     artifact, seen = model().artifact, []
@@ -122,6 +125,7 @@ def test_impossible_quantization_is_refused_before_retraining(model):
 # --- beside the original
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES)
 def test_retraining_is_as_accurate_as_in_fasttext(original, labeled_file, tmp_path, loss):
     options = {"dim": 10, "lr": 0.5, "epoch": 10, "wordNgrams": 2, "bucket": 600, "loss": loss}
@@ -141,6 +145,7 @@ def test_retraining_is_as_accurate_as_in_fasttext(original, labeled_file, tmp_pa
     assert read_file(tmp_path / "m.ftz").args.epoch == 15
 
 
+@pytest.mark.slow
 def test_retraining_uses_the_learning_rate_of_training(labeled_file, tmp_path, monkeypatch):
     from fasttext_app.compat import quantize
 
@@ -196,6 +201,7 @@ def many(original, labeled_rows, tmp_path):
     return train
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("norms", [False, True])
 def test_codes_of_the_output_come_back_byte_by_byte(many, tmp_path, loss, norms):
@@ -217,6 +223,7 @@ def test_codes_of_the_output_come_back_byte_by_byte(many, tmp_path, loss, norms)
     np.testing.assert_allclose(by_torch, TextClassifier(loaded).logits(texts), atol=2e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES)
 def test_an_output_coded_here_gives_the_same_answers_in_the_original(
     original, many, tmp_path, loss

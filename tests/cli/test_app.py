@@ -16,6 +16,7 @@ def test_version(run):
     assert run("--version").stdout == f"fasttext-app {__version__}\n"
 
 
+@pytest.mark.slow
 def test_help_lists_every_command(run):
     shown = run("--help").stdout
     for command in COMMANDS:
@@ -23,6 +24,7 @@ def test_help_lists_every_command(run):
     assert "Usage" in run(code=2).stdout + run(code=2).stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_loaded_alone_shows_the_same_help(run, command):
     shown = run(command, "--help").stdout
@@ -31,6 +33,7 @@ def test_a_command_loaded_alone_shows_the_same_help(run, command):
     assert alone.stdout == shown
 
 
+@pytest.mark.slow
 def test_brackets_in_labels_texts_and_names_are_not_markup(run, workdir):
     path = workdir / "odd [bold] :smile:.csv"
     rows = [("a [/b] text", "[/b]"), ("[red]more[/red]", "[red]:100:")] * 6
@@ -46,6 +49,7 @@ def test_brackets_in_labels_texts_and_names_are_not_markup(run, workdir):
     assert "[red]more[/red]" in run("inspect", model, "[red]more[/red]").stdout
 
 
+@pytest.mark.slow
 def test_names_in_headings_are_not_markup(run, workdir):
     path = workdir / "m[:x:]" / "[b].csv"
     path.parent.mkdir()
@@ -69,6 +73,7 @@ def test_settings_fixed_by_training_cannot_be_set_later(run, tiny_model_dir, tin
     assert "only text.* can be set here" in shown
 
 
+@pytest.mark.slow
 def test_every_command_reads_the_columns_named_in_training(run, tiny_csv, workdir):
     rows = (tiny_csv / "train.csv").read_text(encoding="utf-8")
     for split in ("train", "test"):

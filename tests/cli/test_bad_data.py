@@ -10,6 +10,7 @@ from tests.helpers import GOOD_ROWS, HEADER, QUICK, run_cli
 LONG = 5 << 22  # bytes of a line, more than any reader takes at once
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [["train", "--output", "new", "--data"], ["data"]])
 @pytest.mark.parametrize(
     ("content", "message"),
@@ -59,12 +60,14 @@ def test_a_malformed_csv_file_is_named_with_its_line(fails, workdir, command, co
     assert fails(*command, "bad.csv") == message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl", "parquet", "txt", "csv.gz"])
 @pytest.mark.parametrize("command", [["train", "--data"], ["data"]])
 def test_a_missing_file_is_named(fails, command, suffix):
     assert fails(*command, f"none.{suffix}") == f"none.{suffix}: no such file, folder or dataset"
 
 
+@pytest.mark.slow
 def test_predict_names_a_missing_file_or_column(fails, model):
     assert fails("predict", model, "--input", "none.csv") == "none.csv: no such file"
     assert fails("predict", model, "--input", ".") == ".: is a folder; name a file"
@@ -87,6 +90,7 @@ def test_bad_bytes_on_stdin_are_named_with_their_line(fails, model):
     )
 
 
+@pytest.mark.slow
 def test_evaluate_names_a_bad_row_or_missing_data(fails, model, workdir):
     (workdir / "bad.csv").write_text(HEADER + GOOD_ROWS + "one field\n")
     assert fails("evaluate", model, "--data", "bad.csv").startswith(
@@ -122,6 +126,7 @@ def test_a_malformed_fasttext_line_is_named(fails, workdir):
     assert "has no word that begins with __label__" in fails("train", "--data", "bad.txt")
 
 
+@pytest.mark.slow
 def test_errors_replace_replaces_bad_bytes(workdir, model):
     (workdir / "bad.csv").write_bytes(
         HEADER.encode() + b"caf\xe9 one,sport\na\0b,money\n" + GOOD_ROWS.encode()
@@ -160,6 +165,7 @@ def test_a_missing_split_is_named_with_those_there_are(fails, workdir):
     assert "'dev'; give a fraction" in message
 
 
+@pytest.mark.slow
 def test_empty_texts_are_trained_on_predicted_and_scored(workdir, model):
     (workdir / "some.csv").write_text(HEADER + ",sport\n" + GOOD_ROWS)
     run_cli("train", "--data", "some.csv", "--output", "new", *QUICK)
@@ -168,6 +174,7 @@ def test_empty_texts_are_trained_on_predicted_and_scored(workdir, model):
     run_cli("evaluate", model, "--data", "some.csv")
 
 
+@pytest.mark.slow
 def test_a_text_argument_must_be_utf8(fails, model):
     bad = b"caf\xe9".decode(errors="surrogateescape")
     message = "text 2 of the command line is not UTF-8; pass it as UTF-8"
@@ -178,6 +185,7 @@ def test_a_text_argument_must_be_utf8(fails, model):
     assert result.stdout.endswith("\tcaf\N{REPLACEMENT CHARACTER}\n")
 
 
+@pytest.mark.slow
 def test_a_hub_dataset_offline_is_one_line(fails):
     message = fails("train", "--data", "nobody/nothing")
     assert message.startswith("nobody/nothing: the dataset cannot be loaded: ")

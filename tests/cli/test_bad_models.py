@@ -20,6 +20,7 @@ def flip_bit(data: bytes, position: int) -> bytes:
     return data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command", ["predict {} text", "evaluate {} --data good.csv", "info {}", "inspect {} text"]
 )
@@ -34,6 +35,7 @@ def test_a_path_without_a_model_is_refused(fails, workdir, command):
     assert message("good.csv") == "good.csv: is neither a model directory nor a fastText file"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHECKED_FILES)
 def test_a_truncated_or_missing_file_is_named(fails, model, name):
     path = model / name
@@ -53,6 +55,7 @@ def test_a_truncated_or_missing_file_is_named(fails, model, name):
         assert message == f"{path}: the file is missing; copy the model again"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in CHECKED_FILES if name != "manifest.json"])
 def test_an_edited_file_is_named(fails, model, name):
     path = model / name
@@ -86,6 +89,7 @@ def test_an_edited_byte_of_the_manifest_is_harmless_or_refused(model):
     assert sum(map(bool, refusals)) > len(refusals) / 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -14,6 +14,7 @@ import fasttext_app
 from tests.helpers import HEADER, QUICK, contents, run_cli
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("output", "message"),
     [
@@ -37,6 +38,7 @@ def test_a_folder_without_write_permission_is_refused(fails, workdir, model):
     assert "Permission denied" in fails("predict", model, "text", "--output", "locked/out.csv")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -64,6 +66,7 @@ def limited_file_size(size: int) -> Iterator[None]:
         signal.signal(signal.SIGXFSZ, handler)
 
 
+@pytest.mark.slow
 def test_a_full_disk_keeps_the_earlier_model(workdir, model):
     """Whichever file is the first that does not fit."""
     (workdir / "words.csv").write_text(
@@ -87,6 +90,7 @@ def test_a_full_disk_keeps_the_earlier_model(workdir, model):
     assert fasttext_app.load(model).config.model.dim == 4
 
 
+@pytest.mark.slow
 def test_a_full_disk_keeps_the_earlier_predictions(workdir, model):
     (workdir / "texts.txt").write_text("some text\n" * 50_000)
     for form in ("text", "jsonl", "csv", "fasttext", "parquet"):

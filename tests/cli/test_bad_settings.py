@@ -7,6 +7,7 @@ import pytest
 from tests.helpers import contents, run_cli
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -81,6 +82,7 @@ def test_settings_that_do_not_fit_the_data_are_refused(fails):
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [["train", "--data", "good.csv"], ["predict", "model", "text"]])
 def test_a_missing_cuda_device_is_refused(fails, model, command):
     import torch
@@ -93,12 +95,14 @@ def test_a_missing_cuda_device_is_refused(fails, model, command):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", ["gpu", "tpu:1", "meta", "cuda:x"])
 def test_an_unknown_device_is_refused(fails, model, device):
     for command in (["predict", model, "text"], ["evaluate", model, "--data", "good.csv"]):
         assert "device" in fails(*command, "--device", device)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [

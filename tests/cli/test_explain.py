@@ -66,6 +66,7 @@ def test_against_explains_the_difference_of_two_logits(run, model):
     assert "difference of logits" in shown
 
 
+@pytest.mark.slow
 def test_unknown_features_are_listed(run, model):
     assert "Unknown, add nothing: zebra | bank zebra" in run("bank zebra").stdout
     many = " ".join(f"w{number}" for number in range(40))
@@ -86,6 +87,7 @@ def test_json_has_a_line_for_each_text(run, model):
     assert found == [model.explain(text).as_dict() for text in texts]
 
 
+@pytest.mark.slow
 def test_texts_come_from_a_file_or_standard_input(run, tmp_path):
     expected = run("the bank", "a late goal", "--format", "json").stdout
     lines = "the bank\na late goal\n"
@@ -98,6 +100,7 @@ def test_texts_come_from_a_file_or_standard_input(run, tmp_path):
     assert shown == expected
 
 
+@pytest.mark.slow
 def test_the_suffix_of_the_output_decides_the_format(run, tmp_path):
     for name, begin in (("a.json", "{"), ("a.html", "<!doctype html>"), ("a.txt", "the bank\n")):
         result = run("the bank", "--output", name)
@@ -226,6 +229,7 @@ def test_a_model_without_ngrams_has_no_hint_about_them(tmp_path):
 # --- what is refused
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
@@ -249,6 +253,7 @@ def test_the_input_is_not_overwritten(run, tmp_path):
     assert (tmp_path / "a.txt").read_text() == "the bank\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [

@@ -38,6 +38,7 @@ def data(labeled_file, tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_a_model_is_trained_evaluated_and_queried(ft, data, original):
     _, notes = ft("supervised", "-input", data, "-output", "m", *QUICK, "-epoch", "9")
     model = original.load_model("m.bin")
@@ -57,6 +58,7 @@ def test_a_model_is_trained_evaluated_and_queried(ft, data, original):
     assert len(by_label) == 4 + 3
 
 
+@pytest.mark.slow
 def test_save_output_writes_the_output_vectors(ft, data, original, tmp_path):
     ft("supervised", "-input", data, "-output", "plain", *QUICK)
     ft("supervised", "-input", data, "-output", "m", "-saveOutput", *QUICK)
@@ -87,6 +89,7 @@ def test_rare_labels_and_lines_without_one_are_left_out(ft, tmp_path):
 # --- refusals
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "code", "message"),
     [
@@ -149,6 +152,7 @@ def trained(ft, model_file, tmp_path):
     shutil.copy(model_file, tmp_path)
 
 
+@pytest.mark.slow
 def test_retraining_improves_a_pruned_model(ft, data, trained, original):
     ft("quantize", "-output", "m", "-cutoff", "300")
     before = original.load_model("m.ftz").test(str(data))[1]
@@ -169,6 +173,7 @@ def test_retraining_improves_a_pruned_model(ft, data, trained, original):
     assert ours.test(data) == model.test(str(data))
 
 
+@pytest.mark.slow
 def test_qout_quantizes_the_output_matrix(ft, tmp_path, labeled_rows, original):
     rows = [f"__label__{number % 300} {text}\n" for number, (_, text) in enumerate(labeled_rows)]
     (tmp_path / "many.txt").write_text("".join(rows), encoding="utf-8")
@@ -181,6 +186,7 @@ def test_qout_quantizes_the_output_matrix(ft, tmp_path, labeled_rows, original):
         np.testing.assert_allclose(found, np.minimum(expected, 1), rtol=0, atol=2e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "code", "message"),
     [
@@ -208,6 +214,7 @@ def test_a_bad_learning_rate_of_retraining_names_its_flag(ft, data, trained):
 # --- the contents of a file
 
 
+@pytest.mark.slow
 def test_the_vectors_of_character_ngrams_are_printed(ft, data, original):
     flags = ("-minn", "2", "-maxn", "3", "-bucket", "99")
     ft("supervised", "-input", data, "-output", "m", *QUICK, *flags)
@@ -221,6 +228,7 @@ def test_the_vectors_of_character_ngrams_are_printed(ft, data, original):
         np.testing.assert_allclose(numbers, model.get_input_vector(row), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_dump_prints_each_part_of_a_file(ft, data, original):
     ft("supervised", "-input", data, "-output", "m", *QUICK, "-loss", "ova", "-ws", "3")
     model = original.load_model("m.bin")
@@ -246,6 +254,7 @@ def test_dump_prints_each_part_of_a_file(ft, data, original):
         np.testing.assert_allclose(numbers, matrix, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_dump_refuses_unknown_parts_and_quantized_matrices(ft, trained):
     ft("quantize", "-output", "m")
     _, notes = ft("dump", "m.ftz", "output", code=1)
@@ -267,6 +276,7 @@ def app_run(ft):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".bin", ".ftz"])
 def test_every_command_accepts_a_fasttext_file(
     app_run, ft, trained, data, tmp_path, suffix, labeled_rows
@@ -290,6 +300,7 @@ def test_every_command_accepts_a_fasttext_file(
     assert (tmp_path / f"again{suffix}").read_bytes() == (tmp_path / file).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_file_is_quantized_into_a_directory(app_run, trained, data):
     shown = app_run(
         *("quantize", "m.bin", "--output", "small", "--product", "--cutoff", "300"),
@@ -316,6 +327,7 @@ def test_options_without_effect_are_refused(app_run, trained, flags, message):
     assert message in " ".join(refused.stderr.replace("│", "").split())
 
 
+@pytest.mark.slow
 def test_info_shows_what_a_file_stores_and_no_defaults(app_run, ft, data):
     ft("supervised", "-input", data, "-output", "m", *QUICK, "-ws", "9", "-loss", "ns", "-neg", "3")
     shown = app_run("info", "m.bin").stdout
@@ -358,6 +370,7 @@ def test_the_python_api_loads_a_fasttext_file(ft, trained, labeled_rows):
 # --- vectors to start from
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".bin", ".ftz"])
 def test_training_starts_from_the_vectors_of_a_file(app_run, ft, data, original, suffix):
     flags = ("-minn", "2", "-maxn", "3", "-bucket", "400")

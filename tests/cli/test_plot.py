@@ -102,6 +102,7 @@ def test_unknown_metrics_in_a_history_are_ignored(write):
     assert found.epochs == (EpochRecord(1, 1.0, 1.0, 9.0),)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("document", "reason"),
     [
@@ -244,6 +245,7 @@ def texts_of(svg):
     return re.findall(r"<!-- (.*?) -->", svg)
 
 
+@pytest.mark.slow
 def test_an_svg_is_the_same_each_time(run, write, tmp_path):
     write("run", {"best_epoch": 1, "epochs": [epoch(1, **VALIDATED), epoch(2, **VALIDATED)]})
     for name in ("a.svg", "b.SVG"):
@@ -255,12 +257,14 @@ def test_an_svg_is_the_same_each_time(run, write, tmp_path):
     assert {"loss", "train", "validation", "accuracy", "macro F1"} <= set(texts_of(page))
 
 
+@pytest.mark.slow
 def test_a_png(run, tiny_model_dir, tmp_path):
     run(tiny_model_dir, "--output", "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["_hidden", "a$b$", r"$\frac$", "日本", "<b> & c"])
 def test_any_run_name_is_shown_as_it_is(tmp_path, name):
     draw_curves(panels([history(name, [0.5]), history("b")]), tmp_path / "a.svg")
@@ -269,6 +273,7 @@ def test_any_run_name_is_shown_as_it_is(tmp_path, name):
         assert name in [text.strip().replace(r"\$", "$") for text in texts_of(shown)]
 
 
+@pytest.mark.slow
 def test_the_best_epoch_is_marked_in_the_picture(tmp_path):
     for best, shown in ((None, False), (2, True)):
         draw_curves(panels([history(best=best)]), tmp_path / "a.svg")

@@ -61,6 +61,7 @@ def read_predictions(path: Path, top_k: int) -> list[tuple[list[str], list[float
     return [([n for n, _ in row], [float(v) for _, v in row]) for row in rows]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", [".txt", ".csv", ".tsv", ".jsonl", ".parquet"])
 @pytest.mark.parametrize("top_k", [1, 2])
 def test_every_input_and_output_format_gives_the_same_predictions(
@@ -81,6 +82,7 @@ def test_every_input_and_output_format_gives_the_same_predictions(
             assert values == pytest.approx(prediction.probabilities, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_arguments_stdin_and_a_file_give_the_same_rows(run, tiny_model_dir, workdir):
     path = write_texts(workdir / "texts.txt", TEXTS)
     options = ["--format", "jsonl", "--top-k", "2"]
@@ -115,6 +117,7 @@ def test_top_k_is_limited_to_the_number_of_labels(run, tiny_model_dir):
     assert result.stdout.splitlines()[0] == "text,label_1,probability_1,label_2,probability_2"
 
 
+@pytest.mark.slow
 def test_threshold_drops_labels_but_no_rows(run, tiny_model_dir):
     arguments = ("predict", tiny_model_dir, *TEXTS, "--top-k", "2", "--threshold", "1")
     assert run(*arguments).stdout.splitlines() == [f"-\t{text}" for text in TEXTS]

@@ -15,6 +15,7 @@ from fasttext_app.config.schema import Config
 from tests.helpers import QUICK, read_json
 
 
+@pytest.mark.slow
 def test_a_trained_model_serves_every_other_command(run, tiny_csv, workdir):
     trained = run("train", "--data", tiny_csv, "--output", "model", *QUICK, "--lr", "0.5",
                   "--epochs", "12", "--batch-size", "4")  # fmt: skip
@@ -62,6 +63,7 @@ def test_json_has_the_history_metrics_and_data(run, tiny_csv):
     assert report["data"]["train_rows"] == 18
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "folder"),
     [
@@ -82,6 +84,7 @@ def test_the_default_output_is_named_after_the_config_or_the_data(
     assert (workdir / folder / "manifest.json").is_file()
 
 
+@pytest.mark.slow
 def test_output_replaces_an_earlier_model(run, tiny_csv, workdir):
     run("train", "--data", tiny_csv, "--output", "model", *QUICK)
     run("train", "--data", tiny_csv, "--output", "model", *QUICK, "--dim", "6")

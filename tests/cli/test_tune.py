@@ -44,6 +44,7 @@ def read(name: str) -> str:
     return Path("found", name).read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", ["accuracy", "precision@recall:0.5", "loss"])
 def test_the_best_settings_train_to_the_same_score(tuned, run, metric):
     result = json.loads(tuned("--trials", 4, "--metric", metric, "--json").stdout)
@@ -53,6 +54,7 @@ def test_the_best_settings_train_to_the_same_score(tuned, run, metric):
     assert trained["best_epoch"] == result["best"]["epoch"]
 
 
+@pytest.mark.slow
 def test_a_search_writes_settings_trials_a_plot_and_the_study(tuned):
     shown = tuned("--trials", 3)
     files = {path.name for path in Path("found").iterdir()}
@@ -72,6 +74,7 @@ def test_a_search_writes_settings_trials_a_plot_and_the_study(tuned):
     assert lines[0].endswith("(the base)  (best)")
 
 
+@pytest.mark.slow
 def test_the_same_command_continues_the_search(tuned):
     tuned("--trials", 2)
     before = read("study.jsonl")
@@ -81,6 +84,7 @@ def test_the_same_command_continues_the_search(tuned):
     assert tuned("--trials", 4).stderr == ""
 
 
+@pytest.mark.slow
 def test_another_search_in_the_same_folder_is_refused(tuned):
     tuned("--trials", 1)
     result = tuned("--trials", 2, "--metric", "macro_f1", code=1)
@@ -89,6 +93,7 @@ def test_another_search_in_the_same_folder_is_refused(tuned):
     tuned("--trials", 2, "--metric", "macro_f1", "--study", "other.jsonl")
 
 
+@pytest.mark.slow
 def test_train_trains_the_best_settings_on_all_rows(tuned, run):
     result = json.loads(tuned("--trials", 3, "--train", "--json").stdout)
     info = json.loads(run("info", "found/model", "--json").stdout)
@@ -104,6 +109,7 @@ def test_train_trains_the_best_settings_on_all_rows(tuned, run):
     assert final == best
 
 
+@pytest.mark.slow
 def test_models_above_the_size_limit_are_skipped_and_counted(tuned):
     shown = tuned("--trials", 8, "--max-size", "23kB", "--set", "text.word_ngrams=1")
     rows = list(csv.DictReader(read("trials.csv").splitlines()))
@@ -116,12 +122,14 @@ def test_models_above_the_size_limit_are_skipped_and_counted(tuned):
     assert "none of the 2 models is within 1,000 bytes" in refused.stderr
 
 
+@pytest.mark.slow
 def test_a_config_without_validation_rows_gets_some(tuned):
     shown = tuned("--trials", 1, "--set", "data.validation=0.0", "--metric", "macro_f1")
     assert "data.validation is 0; the search holds out validation rows (auto)" in shown.stderr
     assert tomllib.loads(read("best.toml"))["data"]["validation"] == "auto"
 
 
+@pytest.mark.slow
 def test_without_a_space_the_built_in_one_is_searched(run, labeled_file):
     run("tune", "--data", labeled_file, "--output", "found", "--trials", 2, *QUICK)
     (header, *_) = read("trials.csv").splitlines()
@@ -142,6 +150,7 @@ def test_without_optuna_the_error_says_what_to_install(tuned, monkeypatch):
     assert result.stderr.startswith("error: tune needs Optuna; pip install 'fasttext-app[tune]'")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
@@ -158,6 +167,7 @@ def test_a_wrong_budget_is_wrong_usage(tuned, arguments, problem):
     assert problem in " ".join(result.stderr.replace("│", " ").split())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
@@ -247,6 +257,7 @@ def test_a_kill_loses_only_the_running_trial(labeled_file, tmp_path, run):
 # --- what a terminal shows
 
 
+@pytest.mark.slow
 def test_a_terminal_gets_a_live_bar(labeled_file: Path) -> None:
     from rich.console import Console
 

@@ -61,6 +61,7 @@ def kind_of_code(request):
 # --- predictions
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("features", FEATURES)
 @pytest.mark.parametrize("loss", LOSSES)
 def test_predictions_match_the_original(both, odd_texts, kind_of_code, loss, features):
@@ -68,6 +69,7 @@ def test_predictions_match_the_original(both, odd_texts, kind_of_code, loss, fea
     assert_same_answers(theirs, ours, odd_texts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quantized", QUANTIZED)
 @pytest.mark.parametrize("features", ["words", "character n-grams"])
 def test_predictions_of_quantized_models_match_the_original(
@@ -77,6 +79,7 @@ def test_predictions_of_quantized_models_match_the_original(
     assert_same_answers(theirs, ours, odd_texts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize(("k", "threshold"), [(1, 0.0), (2, 0.0), (3, 0.251), (-1, 0.5), (9, 0.03)])
 def test_k_and_threshold_limit_the_answers_as_in_the_original(both, odd_texts, loss, k, threshold):
@@ -94,6 +97,7 @@ def test_a_threshold_applies_to_the_probability_before_the_floor(both, loss):
             assert set(model.predict("x", k=-1, threshold=value - FLOOR / 2)[0]) == likelier
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -109,6 +113,7 @@ def test_unusual_args_mean_the_same_as_in_the_original(both, odd_texts, kind_of_
     assert_same_answers(*both(**options), odd_texts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("quantize", [None, {"qout": True}])
 def test_hundreds_of_labels_many_equally_frequent(
@@ -141,6 +146,7 @@ def test_one_text_gets_the_answer_of_a_list_of_one(both, odd_texts):
     assert ours.predict([]) == ([], [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_text_without_features_has_no_answer_and_no_score(original, tmp_path, loss):
     data, path = tmp_path / "train.txt", tmp_path / "m.bin"
@@ -226,6 +232,7 @@ def direction(vector):
     return vector / norm if norm else vector
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("features", ["words", "character n-grams"])
 @pytest.mark.parametrize("quantized", [None, *QUANTIZED])
 def test_vectors_match_the_original(both, odd_texts, features, quantized):
@@ -307,6 +314,7 @@ def without_ties(path, model, target):
     return target
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("k", "threshold"), [(1, 0.0), (2, 0.0), (-1, 0.3), (1, 0.9), (3, 1.1)])
 @pytest.mark.parametrize("loss", LOSSES)
 def test_scores_of_a_file_match_the_original(both, scored_file, tmp_path, loss, k, threshold):
@@ -382,6 +390,7 @@ def word_vectors(original, request, labeled_rows, tmp_path_factory):
     return theirs, compat.load_model(folder / "m.bin")
 
 
+@pytest.mark.slow
 def test_word_vectors_match_the_original(word_vectors, odd_texts):
     theirs, ours = word_vectors
     assert ours.words == theirs.words
@@ -463,6 +472,7 @@ def test_languages_of_sentences_match_the_original(original, languages):
 # --- training
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_model_trained_here_gives_the_same_answers_in_the_original(
     original, labeled_file, labeled_rows, odd_texts, tmp_path, loss
@@ -481,6 +491,7 @@ def test_a_model_trained_here_gives_the_same_answers_in_the_original(
     assert_same_answers(theirs, again, odd_texts)
 
 
+@pytest.mark.slow
 def test_training_is_as_accurate_as_in_the_original(train_original, original, labeled_file):
     options = {"epoch": 10, "wordNgrams": 2, "bucket": 600}
     path = train_original(**options)
@@ -589,6 +600,7 @@ def test_a_missing_file_is_named(tmp_path):
 # --- quantizing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "farthest"),
     [({}, 0.1), ({"qnorm": True}, 0.1), ({"dsub": 1}, 0.05), ({"cutoff": 700}, 0.5)],

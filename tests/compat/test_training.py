@@ -58,6 +58,7 @@ LINES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", LINES)
 def test_words_and_labels_are_counted_as_in_the_original(trained, kind):
     assert_same_dictionary(*trained(LINES[kind]))
@@ -71,6 +72,7 @@ def test_a_byte_order_mark_is_skipped(tmp_path):
     assert sorted(model.labels) == ["__label__a", "__label__b"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES)
 def test_lines_without_a_label_are_not_trained_on(labeled_file, tmp_path, loss):
     """Their words are in the vocabulary, with rows that keep their initial values."""
@@ -106,6 +108,7 @@ def test_a_file_without_anything_to_learn_is_refused(tmp_path, data, error, mess
 # --- options
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("least", [0, 1, 80, 130])
 @pytest.mark.parametrize("loss", ["softmax", "ova"])
 def test_rare_labels_are_left_out_as_in_the_original(trained, labeled_file, least, loss):
@@ -147,6 +150,7 @@ def test_the_file_may_be_a_keyword_argument(labeled_file):
     assert compat.train_supervised(input=labeled_file, **QUICK).get_dimension() == 4
 
 
+@pytest.mark.slow
 def test_labels_come_in_the_order_of_the_original(original, labeled_file, tmp_path):
     for loss in LOSSES:
         theirs = original.train_supervised(str(labeled_file), loss=loss, verbose=0, **QUICK)
@@ -220,6 +224,7 @@ def test_the_old_training_function_is_refused_as_in_the_original(original):
 # --- matrices
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("dim", [4, 7])
 def test_replaced_matrices_give_the_answers_of_the_original(
@@ -296,6 +301,7 @@ def test_scores_of_labels_match_the_original(meters, loss, k):
         assert found[0].dtype == expected[0].dtype
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", [1, -1])
 @pytest.mark.parametrize("label", CHOICES)
 def test_curves_match_the_original(meters, k, label):

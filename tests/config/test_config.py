@@ -150,6 +150,7 @@ def sgd(parameters: list[nn.Parameter], **options: Any) -> optim.SGD:
     return optim.SGD(parameters, 0.1, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "options"),
     [
@@ -215,6 +216,7 @@ def accepted_configs() -> Iterator[Config]:
             continue
 
 
+@pytest.mark.slow
 def test_every_accepted_combination_trains():
     configs = list(accepted_configs())
     assert len(configs) > 500
@@ -383,6 +385,7 @@ def test_setting_names_are_unique_across_sections():
     assert not set(names) & set(SECTIONS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("section", "name"), [(section, name) for section in SECTIONS for name in SECTIONS[section]]
 )
@@ -425,6 +428,7 @@ any_config = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @given(any_config)
 @settings(deadline=None, max_examples=150)
 def test_a_config_survives_the_way_to_toml_and_back(values):

@@ -11,6 +11,7 @@ from fasttext_app.core.arrow import rows_containing, string_array
 TEXTS = st.lists(st.text(alphabet="a|é\\", max_size=4), max_size=8)
 
 
+@pytest.mark.slow
 @given(TEXTS, st.integers(0, 8), st.integers(0, 8))
 @settings(deadline=None, max_examples=150)
 def test_rows_containing_finds_the_same_rows_as_python(texts, start, rows):

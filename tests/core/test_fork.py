@@ -75,6 +75,7 @@ def test_a_killed_fork_is_a_clear_error():
     )
 
 
+@pytest.mark.slow
 def test_a_fork_killed_while_it_sends_its_result_is_the_same_error():
     printed = run("""
         import os, signal, threading, time
@@ -148,6 +149,7 @@ def test_a_fork_ignores_ctrl_c():
     assert printed == "done\n"
 
 
+@pytest.mark.slow
 def test_data_prepared_in_a_fork_equals_data_prepared_here(tmp_path):
     path = tmp_path / "rows.csv"
     rows = "".join(f"the goal number {n},sport\nthe bank number {n},money\n" for n in range(40))

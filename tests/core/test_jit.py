@@ -32,6 +32,7 @@ def test_compiled_code_can_be_enabled():
     assert jit.enabled()
 
 
+@pytest.mark.slow
 def test_importing_kernels_does_not_enable_compiled_code():
     code = (
         "import json\n"

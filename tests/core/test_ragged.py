@@ -13,12 +13,14 @@ BAGS = st.lists(st.lists(st.integers(-(2**31), 2**31 - 1), max_size=6), max_size
 few_examples = settings(deadline=None, max_examples=80)
 
 
+@pytest.mark.slow
 @given(BAGS)
 @few_examples
 def test_lists_survive_the_way_to_ragged_and_back(bags):
     assert Ragged.from_lists(bags).to_lists() == bags
 
 
+@pytest.mark.slow
 @given(BAGS)
 @few_examples
 def test_offsets_split_the_indices_into_bags(bags):
@@ -27,6 +29,7 @@ def test_offsets_split_the_indices_into_bags(bags):
     assert [ragged.indices[start:end].tolist() for start, end in bounds] == bags
 
 
+@pytest.mark.slow
 @given(BAGS)
 @few_examples
 def test_offsets_start_at_zero_and_end_at_the_number_of_ids(bags):
@@ -38,6 +41,7 @@ def test_offsets_start_at_zero_and_end_at_the_number_of_ids(bags):
     assert (len(ragged), ragged.lengths.tolist()) == (len(bags), [len(bag) for bag in bags])
 
 
+@pytest.mark.slow
 @given(st.lists(BAGS, max_size=4))
 @few_examples
 def test_concat_keeps_the_order_of_the_bags(parts):
@@ -46,6 +50,7 @@ def test_concat_keeps_the_order_of_the_bags(parts):
     assert whole.indices.dtype == np.int64
 
 
+@pytest.mark.slow
 @given(BAGS.filter(bool), st.data())
 @few_examples
 def test_take_returns_bags_in_any_order_with_repeats(bags, data):
@@ -54,6 +59,7 @@ def test_take_returns_bags_in_any_order_with_repeats(bags, data):
     assert taken.to_lists() == [bags[index] for index in indices]
 
 
+@pytest.mark.slow
 @given(BAGS, st.data())
 @few_examples
 def test_filter_ids_drops_ids_and_keeps_every_bag(bags, data):

@@ -24,6 +24,7 @@ def written(spill_buffer, parts):
     return writer.close()
 
 
+@pytest.mark.slow
 @given(st.lists(BAGS, min_size=1, max_size=5), st.integers(0, 200), st.booleans())
 def test_appended_bags_are_loaded_in_order(parts, limit, prefer_files):
     with SpillBuffer(limit, prefer_files=prefer_files) as spill_buffer:

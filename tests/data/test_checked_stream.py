@@ -149,6 +149,7 @@ def test_the_error_is_kept_for_parsers_that_hide_it(file):
         assert isinstance(stream.problem, DataError)
 
 
+@pytest.mark.slow
 @FIXTURES_ARE_FINE
 @given(data=st.binary(max_size=300), size=st.integers(9, 40))
 def test_replace_decodes_like_python_and_never_returns_too_many_bytes(file, data, size):
@@ -157,6 +158,7 @@ def test_replace_decodes_like_python_and_never_returns_too_many_bytes(file, data
     assert read_all(path, "replace", size).decode() == expected  # read_all checks the sizes
 
 
+@pytest.mark.slow
 @FIXTURES_ARE_FINE
 @given(data=st.binary(max_size=120), size=st.integers(9, 40))
 def test_strict_returns_the_text_or_names_the_line_of_the_first_bad_byte(file, data, size):
@@ -241,6 +243,7 @@ def test_a_read_error_is_reported(file, monkeypatch):
 # --- quotes
 
 
+@pytest.mark.slow
 @FIXTURES_ARE_FINE
 @given(
     rows=st.lists(st.lists(ODD_TEXT, min_size=2, max_size=3), max_size=6),
@@ -256,6 +259,7 @@ def test_files_that_the_csv_module_wrote_have_no_odd_quotes(file, rows, delimite
     assert not odd_quotes(file(buffer.getvalue().encode()), delimiter, size)
 
 
+@pytest.mark.slow
 @FIXTURES_ARE_FINE
 @given(
     rows=st.lists(st.lists(ODD_TEXT, min_size=2, max_size=2), max_size=4),
@@ -287,6 +291,7 @@ def test_without_a_delimiter_quotes_are_ordinary_characters(file):
     assert not odd_quotes(file(b'a"b\n'), delimiter="")
 
 
+@pytest.mark.slow
 @given(st.text(alphabet='a",\n\r', max_size=30), st.integers(9, 40))
 @FIXTURES_ARE_FINE
 def test_odd_quotes_do_not_depend_on_the_size_of_blocks(file, text, size):

@@ -161,6 +161,7 @@ def test_tsv_is_delimited_by_tabs(file):
     assert rows_of(file("a.tsv.gz", "text\tlabel\none\tx\n")) == [("one", "x")]
 
 
+@pytest.mark.slow
 @FIXTURES_ARE_FINE
 @given(rows=ROWS, delimiter=st.sampled_from(",\t"), end=st.sampled_from(["\n", "\r\n"]))
 def test_csv_and_tsv_read_what_the_csv_module_wrote(file, rows, delimiter, end):
@@ -170,6 +171,7 @@ def test_csv_and_tsv_read_what_the_csv_module_wrote(file, rows, delimiter, end):
     assert texts_of(path) == [text for text, _ in rows]
 
 
+@pytest.mark.slow
 @settings(FIXTURES_ARE_FINE, max_examples=300)
 @given(
     body=st.text(alphabet='a"",,\n\r é', max_size=16) | st.text(alphabet='"",\n', max_size=10),
@@ -191,6 +193,7 @@ def test_csv_is_read_or_refused_like_python_s_strict_reader(file, body, quote):
     assert got == [row[0] for row in expected]
 
 
+@pytest.mark.slow
 @FIXTURES_ARE_FINE
 @given(rows=st.lists(st.tuples(ODD_TEXT, LABEL), min_size=8, max_size=30))
 def test_csv_rows_do_not_depend_on_the_size_of_blocks(file, rows):
@@ -240,6 +243,7 @@ def test_a_missing_label_after_empty_lines_is_named_with_its_line(file):
         rows_of(path, text_columns=["label"])
 
 
+@pytest.mark.slow
 @FIXTURES_ARE_FINE
 @given(rows=st.lists(st.tuples(ODD_TEXT, LABEL), min_size=8, max_size=30))
 def test_csv_rows_can_be_longer_than_a_block(file, rows):
@@ -328,6 +332,7 @@ def test_json_text_columns_are_joined(file):
     assert rows_of(path, text_columns=["title", "body"]) == [("a b", "x")]
 
 
+@pytest.mark.slow
 @FIXTURES_ARE_FINE
 @given(rows=ROWS, ascii_only=st.booleans())
 def test_json_lines_read_what_json_dumps_wrote(file, rows, ascii_only):
@@ -337,6 +342,7 @@ def test_json_lines_read_what_json_dumps_wrote(file, rows, ascii_only):
     assert texts_of(path) == [text for text, _ in rows]
 
 
+@pytest.mark.slow
 @FIXTURES_ARE_FINE
 @given(rows=st.lists(st.tuples(ODD_TEXT, LABEL), min_size=8, max_size=30))
 def test_json_rows_do_not_depend_on_the_size_of_blocks(file, rows):
@@ -350,6 +356,7 @@ def test_json_rows_do_not_depend_on_the_size_of_blocks(file, rows):
 GOOD_JSON = '{"text":"a","label":"x"}\n'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", [1 << 26, 128])
 @pytest.mark.parametrize(
     ("bad", "message"),
@@ -518,6 +525,7 @@ def test_with_errors_replaced_a_missing_text_is_empty(tmp_path, file):
     assert rows_of(json_lines, errors="replace") == [("a", "x"), ("", "y")]
 
 
+@pytest.mark.slow
 @FIXTURES_ARE_FINE
 @given(rows=ROWS, group=st.integers(1, 4), batch=st.integers(1, 5))
 def test_parquet_is_read_row_group_by_row_group(tmp_path, rows, group, batch):
@@ -617,6 +625,7 @@ def test_a_bad_fasttext_line_is_named_with_its_line(file, monkeypatch, block, ba
     assert str(error.value).startswith(f"{path}:22: {message}")
 
 
+@pytest.mark.slow
 @FIXTURES_ARE_FINE
 @given(
     rows=st.lists(
@@ -657,6 +666,7 @@ def test_without_labels_only_lines_with_a_label_are_changed(file):
     assert texts[3:] == expected[3:]
 
 
+@pytest.mark.slow
 @FIXTURES_ARE_FINE
 @given(
     content=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1),

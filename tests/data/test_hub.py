@@ -349,6 +349,7 @@ def test_an_ag_news_file_with_another_number_of_columns_is_refused(ag_news):
         rows_of("ag_news")
 
 
+@pytest.mark.slow
 @pytest.mark.ag_news
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_the_real_ag_news_is_read_as_python_reads_it(ag_news_dir, split):

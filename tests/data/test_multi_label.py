@@ -111,6 +111,7 @@ def test_statistics_count_each_label_of_a_row(files):
     assert prepared.statistics.validation_rows == 30
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(st.integers(0, 3), max_size=3, unique=True).map(sorted), min_size=1))
 @settings(deadline=None, max_examples=60)
 def test_a_label_never_loses_all_its_rows_to_validation(sets):
@@ -119,6 +120,7 @@ def test_a_label_never_loses_all_its_rows_to_validation(sets):
     assert kept == {label for row in sets for label in row}
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(st.integers(0, 3), max_size=4, unique=True), min_size=1, max_size=6))
 @settings(deadline=None, max_examples=40)
 def test_the_loss_of_label_sets_is_multi_hot_binary_cross_entropy(sets):
@@ -160,6 +162,7 @@ BAGS = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(BAGS)
 @settings(deadline=None, max_examples=60)
 def test_multi_label_scores_equal_those_of_scikit_learn(rows):
@@ -204,6 +207,7 @@ def test_a_model_learns_all_labels_of_a_row(files):
     assert scores["precision_at_k"]["1"] == 1
 
 
+@pytest.mark.slow
 def test_the_commands_train_and_evaluate_rows_with_several_labels(files, tmp_path):
     def run(*arguments):
         return CliRunner().invoke(make_app(), [*map(str, arguments)])
@@ -249,6 +253,7 @@ def test_validation_rows_without_a_label_are_skipped_unless_the_loss_is_ova(tmp_
     assert several.artifact.data["validation_rows"] == 2
 
 
+@pytest.mark.slow
 def test_evaluate_can_use_another_separator_than_training(files, tmp_path):
     model = fasttext_app.train(files / "rows.csv", label_separator="|", **QUICK)
     model.save(tmp_path / "m")
@@ -267,6 +272,7 @@ def test_evaluate_can_use_another_separator_than_training(files, tmp_path):
 SCORES = st.lists(st.sampled_from([-1.0, 0.0, 0.5, 2.0]), min_size=4, max_size=4)
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(SCORES, st.sets(st.integers(0, 3))), min_size=1, max_size=8))
 @settings(deadline=None, max_examples=200)
 def test_ranking_precision_equals_that_of_scikit_learn(rows):
@@ -292,6 +298,7 @@ def test_an_unknown_label_is_never_ranked():
     assert r_precision.tolist() == pytest.approx([0.5, 0, 2 / 3])
 
 
+@pytest.mark.slow
 @given(st.lists(st.sets(st.integers(0, 3)).map(sorted)))
 def test_multi_hot_vectors_give_back_the_classes(bags):
     assert from_multi_hot(multi_hot(Ragged.from_lists(bags), 4)).to_lists() == bags

@@ -136,6 +136,7 @@ def test_a_missing_file_is_named(tmp_path):
         read(tmp_path / "none.vec")
 
 
+@pytest.mark.slow
 @given(
     st.dictionaries(
         st.sampled_from(["the", "cat", "new york", "z", "other", "é"]),

@@ -156,6 +156,7 @@ DISTRIBUTIONS_OVER_FOUR = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(DISTRIBUTIONS_OVER_FOUR, st.sampled_from([0.0, 0.2]))
 @settings(deadline=None, max_examples=40)
 def test_the_losses_equal_those_of_torch(rows, smoothing):
@@ -176,6 +177,7 @@ def test_the_losses_equal_those_of_torch(rows, smoothing):
         torch.testing.assert_close(loss, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["softmax", "ova"])
 def test_a_model_learns_the_probabilities(loss):
     texts, cells = ["one"] * 10 + ["two"] * 10, ["a=0.7|b=0.3"] * 10 + ["b"] * 10
@@ -198,6 +200,7 @@ def test_scores_take_the_most_likely_label_as_the_true_one(files, tmp_path):
         model.evaluate(["one"], ["a=0.5"])
 
 
+@pytest.mark.slow
 def test_the_commands_take_soft_labels(files, tmp_path):
     def run(*arguments):
         done = CliRunner().invoke(make_app(), [*map(str, arguments)])

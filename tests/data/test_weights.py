@@ -54,6 +54,7 @@ def test_rows_without_weights_weigh_the_same():
     assert text_weights(numbers, numbers >= 0, labels_of(2), "none") is None
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=30))
 @settings(deadline=None, max_examples=60)
 def test_balanced_class_weights_equal_those_of_scikit_learn(classes):
@@ -65,6 +66,7 @@ def test_balanced_class_weights_equal_those_of_scikit_learn(classes):
     assert found == pytest.approx(np.array([expected[c] for c in classes]), rel=1e-5)
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3)), min_size=1, max_size=20).filter(
         lambda rows: any(times for _, times in rows)
@@ -161,6 +163,7 @@ def folder(tmp_path):
 QUICK = {"dim": 4, "epochs": 2, "lr": 0.5, "threads": 1, "batch_size": 8}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["csv", "tsv", "jsonl", "parquet"])
 def test_weights_from_a_file_equal_weights_in_python(folder, form):
     texts, labels, weights = zip(*ROWS, strict=True)
@@ -335,6 +338,7 @@ def test_the_loss_of_a_batch_is_the_weighted_sum_over_the_number_of_texts(name, 
     torch.testing.assert_close(loss(None), sum(alone) / 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("implementation", ["fused", "torch"])
 def test_training_with_weights_equals_a_plain_loop(implementation):
     config = resolve(
@@ -402,6 +406,7 @@ def test_weights_are_scaled_over_training_rows_only():
     assert by_class == pytest.approx([8, 8])
 
 
+@pytest.mark.slow
 def test_the_second_process_of_the_command_passes_the_weights_on(folder):
     texts, labels, weights = zip(*ROWS, strict=True)
     arguments = ["--data", "rows.csv", "--output", "m", "--set", "data.weight_column=votes"]

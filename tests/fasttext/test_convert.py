@@ -77,6 +77,7 @@ def probabilities_here(model, classes, texts):
 # --- from the original
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("features", FEATURES)
 @pytest.mark.parametrize("loss", LOSSES)
 def test_an_imported_model_gives_the_answers_of_the_original(
@@ -101,6 +102,7 @@ def test_a_quantized_model_is_imported_as_codes_or_dequantized(
     np.testing.assert_allclose(coded.predict_proba(texts), dense.predict_proba(texts), rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("loss", "quantize"),
     [*((loss, None) for loss in LOSSES), *(("softmax", options) for options in QUANTIZED.values())],
@@ -119,6 +121,7 @@ def test_an_imported_model_is_unchanged_by_saving_and_loading(
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["ova", "ns"])
 def test_dot_products_are_added_up_in_the_order_of_the_original(train_original, loss):
     """The last bit of a sum can decide its cell in the original's table of the sigmoid."""
@@ -131,6 +134,7 @@ def test_dot_products_are_added_up_in_the_order_of_the_original(train_original, 
     np.testing.assert_array_equal(CpuForward(artifact)(one_id_each), by_hand)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quantize", [None, {}])
 def test_torch_gives_an_imported_model_the_same_answers(train_original, texts, quantize):
     model = imported(train_original(quantize, **FEATURES["word n-grams"]))
@@ -336,6 +340,7 @@ def assert_near_on_average(model, again, texts):
     assert error.mean() < 0.02
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("loss", LOSSES)
 def test_an_exported_model_gives_the_same_answers_in_the_original(
@@ -368,6 +373,7 @@ def test_an_exported_model_may_have_any_features(original, train, texts, tmp_pat
     assert_near_exact(model, again, texts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("loss", "bias"), [*((loss, True) for loss in LOSSES), ("softmax", False)])
 def test_a_model_exported_as_ftz_gives_the_same_answers_in_the_original(
     original, train, texts, tmp_path, loss, bias
@@ -380,6 +386,7 @@ def test_a_model_exported_as_ftz_gives_the_same_answers_in_the_original(
     assert_near_on_average(model, again, texts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bias", [False, True])
 def test_a_pruned_model_is_exported_as_ftz(original, train, texts, tmp_path, bias):
     model = train(text={"bucket": 30_000, "prune": True}, bias=bias)
@@ -390,6 +397,7 @@ def test_a_pruned_model_is_exported_as_ftz(original, train, texts, tmp_path, bia
     assert_near_on_average(model, again, texts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cutoff", [0, 300])
 @pytest.mark.parametrize("options", [{}, {"width": 3, "norms": True}], ids=str)
 def test_a_quantized_model_is_exported_with_the_same_codes(
@@ -411,6 +419,7 @@ def test_an_8_bit_model_is_exported_as_floats(original, train, texts, tmp_path, 
     assert_near_exact(model, again, texts)
 
 
+@pytest.mark.slow
 def test_equal_seeds_give_equal_codes(train, tmp_path):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         write_file(to_fasttext(train().artifact, quantized=True, seed=seed), tmp_path / name)
@@ -468,6 +477,7 @@ OBSTACLES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("obstacle", OBSTACLES)
 def test_a_model_that_a_file_cannot_express_is_refused_with_the_reason(train, obstacle):
     make, options, reason = OBSTACLES[obstacle]

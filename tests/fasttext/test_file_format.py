@@ -137,6 +137,7 @@ def models(draw):
     )
 
 
+@pytest.mark.slow
 @given(models())
 @settings(deadline=None)
 def test_a_written_file_reads_back_unchanged(path, model):
@@ -418,6 +419,7 @@ def assert_reads(theirs, path):
 QUICK = {"dim": 5, "epoch": 1, "thread": 1, "bucket": 60, "verbose": 0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_classifier_of_the_original_is_read(original, tmp_path, texts, loss):
     options = {**QUICK, "wordNgrams": 2, "minn": 2, "maxn": 3}
@@ -427,6 +429,7 @@ def test_a_classifier_of_the_original_is_read(original, tmp_path, texts, loss):
     assert model.dictionary.tokens == 150 * (1 + 6 + 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["hs", "ns", "softmax"])
 @pytest.mark.parametrize("model", ["cbow", "skipgram"])
 def test_word_vectors_of_the_original_are_read(original, tmp_path, texts, model, loss):
@@ -447,6 +450,7 @@ def test_word_vectors_trained_on_labeled_texts_keep_the_labels(original, tmp_pat
     assert sorted(model.dictionary.labels) == [b"__label__%d" % number for number in range(5)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -610,6 +614,7 @@ def test_an_edited_file_is_refused_or_harmless(path, kind, edits):
     outcome(path, data)
 
 
+@pytest.mark.slow
 @given(models(), EDITS)
 @settings(deadline=None)
 def test_any_edited_file_is_refused_or_harmless(path, model, edits):

@@ -90,6 +90,7 @@ def expected_error(confidence, right, bins):
     return sum(part for part, _ in errors), max(gap for _, gap in errors)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10_000), st.integers(1, 60), st.integers(2, 5), st.booleans())
 @settings(deadline=None, max_examples=60)
 def test_measures_equal_their_definitions_and_scikit_learn(seed, rows, classes, pairs):
@@ -142,6 +143,7 @@ def test_a_label_without_a_class_is_an_error_without_a_likelihood():
 # --- temperature
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10_000), st.floats(0.1, 8), st.integers(2, 6))
 @settings(deadline=None, max_examples=30)
 def test_the_temperature_of_a_softmax_has_the_least_likelihood_loss(seed, spread, classes):
@@ -174,6 +176,7 @@ def test_a_slope_is_the_derivative_of_the_loss_and_rises(margins, inverse):
     assert slope(inverse * 1.5) >= slope(inverse) - 1e-12
 
 
+@pytest.mark.slow
 def test_the_temperature_that_made_the_labels_is_found():
     chance = np.random.default_rng(0)
     logits = chance.normal(size=(60_000, 3)) * 2
@@ -192,6 +195,7 @@ def test_rows_that_are_all_right_or_tell_nothing_have_no_temperature():
         fit_temperature(softmax_slope(logits, np.array([1, 0])))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("probabilities_", ["exact", "fasttext"])
 @pytest.mark.parametrize("loss", LOSSES)
 def test_calibration_lowers_the_loss_on_other_rows_for_every_loss(overfitted, loss, probabilities_):
@@ -270,6 +274,7 @@ def test_quantized_models_are_calibrated_and_calibrated_ones_quantized(overfitte
     )
 
 
+@pytest.mark.slow
 def test_a_fasttext_file_keeps_the_temperature():
     model = train("softmax", tokenizer="fasttext", bias=False, probabilities="fasttext")
     calibrated = model.calibrate(*noisy_rows(2, 300))
@@ -279,6 +284,7 @@ def test_a_fasttext_file_keeps_the_temperature():
     np.testing.assert_allclose(file.output * value, to_fasttext(model.artifact).output, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
 @pytest.mark.parametrize("printed", ["exact", "fasttext"])
 @pytest.mark.parametrize("loss", LOSSES)
@@ -295,6 +301,7 @@ def test_no_probability_is_above_one(loss, printed, kind, logits):
         np.testing.assert_allclose(proba.sum(axis=1), 1, rtol=4 * np.finfo(kind).eps)
 
 
+@pytest.mark.slow
 def test_rows_of_several_labels_need_a_question_for_each():
     model = train("softmax", "|")
     with pytest.raises(ConfigError, match=r'model\.loss = "softmax" predicts one distribution'):
@@ -327,6 +334,7 @@ def scores_at(threshold, proba, positive):
     return precision, hits / positive.sum(), 2 * hits / (chosen.sum() + positive.sum())
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.7, 1.0]), st.booleans()), min_size=1),
     st.sampled_from(["f1", "precision:0.8", "recall:0.6", "recall:1"]),
@@ -372,6 +380,7 @@ def test_an_unknown_goal_is_refused(text):
         parse_goal(text)
 
 
+@pytest.mark.slow
 def test_thresholds_are_used_by_evaluate_and_by_predict(several):
     model = several.calibrate(*noisy_rows(2, 600, "|"), thresholds="f1")
     texts, labels = noisy_rows(3, 600, "|")
@@ -423,6 +432,7 @@ def test_labels_without_a_positive_row_are_named(several):
 # --- the model directory, and the commands
 
 
+@pytest.mark.slow
 def test_the_record_travels_with_the_model(several, tmp_path):
     model = several.calibrate(*noisy_rows(2, 300, "|"), thresholds="recall:0.9")
     model.save(tmp_path / "m")
@@ -477,6 +487,7 @@ def folder(tmp_path, several):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_command_calibrates_into_another_folder(folder):
     before = {path.name: path.read_bytes() for path in (folder / "m").iterdir()}
     done = run("calibrate", folder / "m", "--data", folder / "rows", "--output", folder / "c",
@@ -499,6 +510,7 @@ def test_the_command_calibrates_into_another_folder(folder):
     assert "thresholds" not in load_artifact(folder / "d").calibration
 
 
+@pytest.mark.slow
 def test_the_command_refuses_to_lose_a_model_or_to_be_flattered(folder):
     rows = ["--data", folder / "rows"]
     same = run("calibrate", folder / "m", *rows, "--output", folder / "m")
@@ -568,6 +580,7 @@ def test_what_training_cannot_calibrate_is_refused_at_once(layer, message):
 # --- pictures
 
 
+@pytest.mark.slow
 def test_the_diagram_is_shown_and_drawn(folder, capsys):
     done = run("evaluate", folder / "m", "--data", folder / "rows",
                "--reliability", folder / "r.svg")  # fmt: skip

@@ -87,6 +87,7 @@ def close(value):
 # --- the law
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("kind", KINDS)
 @given(text=TEXTS, label=st.sampled_from(LABELS), pruned=st.booleans())
@@ -103,6 +104,7 @@ def test_contributions_and_bias_are_the_logit(kind, form, text, label, pruned):
         assert part.feature.row is not None or part.value == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @given(text=TEXTS, labels=st.permutations(LABELS))
 @settings(deadline=None, max_examples=15)
@@ -118,6 +120,7 @@ def test_the_difference_of_two_logits_is_explained_too(kind, text, labels):
         assert part.value == close(plus.value - minus.value)
 
 
+@pytest.mark.slow
 @given(text=TEXTS)
 @settings(deadline=None)
 def test_a_mean_is_taken_over_the_features_with_a_row(text):
@@ -235,6 +238,7 @@ def test_the_document_is_plain_and_whole():
     assert [(t["start"], t["end"]) for t in unplaced] == [(None, None)] * 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options", [{"wordNgrams": 3, "bucket": 5000}, {"minn": 2, "maxn": 4, "bucket": 500}]
 )
@@ -312,6 +316,7 @@ def test_a_label_against_another():
         assert feature.value == close(value["two"][feature.name] - value["one"][feature.name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("pruned", [False, True])
 @given(st.lists(TEXTS, max_size=6))

@@ -21,6 +21,7 @@ def encoder_of(texts, **text):
     return standalone_encoder(resolve({"text": text}), texts)
 
 
+@pytest.mark.slow
 @given(
     TEXTS,
     TEXTS,

@@ -65,6 +65,7 @@ def model() -> TextClassifier:
 # --------------------------------------------------------------------------------- the forward pass
 
 
+@pytest.mark.slow
 @given(
     bag_lists,
     st.sampled_from(["mean", "sum", "max"]),
@@ -99,6 +100,7 @@ def test_bag_vectors_equal_those_of_torch(bags, mode, weighted, padding_idx, dty
     np.testing.assert_allclose(vectors, expected.numpy(), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.integers(0, 3000), min_size=1, max_size=4),
     st.integers(1, 20),
@@ -153,6 +155,7 @@ SETTINGS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings_", SETTINGS)
 @given(texts=texts)
 @settings(deadline=None, max_examples=15)
@@ -186,6 +189,7 @@ logit_arrays = st.lists(
 ).map(lambda rows: np.array(rows, dtype=np.float32))
 
 
+@pytest.mark.slow
 @given(logit_arrays)
 @settings(deadline=None, max_examples=100)
 def test_softmax_probabilities_sum_to_one_and_keep_the_order(logits):
@@ -196,6 +200,7 @@ def test_softmax_probabilities_sum_to_one_and_keep_the_order(logits):
     assert (np.diff(np.take_along_axis(proba, np.argsort(logits, axis=1), axis=1)) >= 0).all()
 
 
+@pytest.mark.slow
 @given(logit_arrays)
 @settings(deadline=None, max_examples=100)
 def test_ova_probabilities_are_sigmoids_of_each_class(logits):
@@ -232,6 +237,7 @@ def test_equal_scores_go_by_class():
     assert ranked.probabilities[0, 0] == ranked.probabilities[0, 1]
 
 
+@pytest.mark.slow
 @given(logit_arrays, st.sampled_from(["softmax", "ova", "hs"]))
 @settings(deadline=None, max_examples=100)
 def test_the_probabilities_of_some_classes_are_among_those_of_all(logits, loss):
@@ -276,6 +282,7 @@ def test_predict_one_text_or_several(model):
     assert model.predict([]) == []
 
 
+@pytest.mark.slow
 def test_a_warm_model_runs_compiled_code_and_a_cold_one_does_not(tiny_model_dir):
     code = (
         "import json, sys\n"

@@ -103,12 +103,14 @@ def trained(twelve_labels):
     return train
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "form"), CASES)
 def test_a_text_has_the_same_logits_on_every_path(trained, name, form):
     model = FORMS[form](trained(name))
     assert_all_equal(logits_each_way(model, TEXTS))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SETTINGS)
 def test_a_text_has_the_same_probabilities_on_every_path(trained, name):
     model, found = trained(name), []
@@ -124,6 +126,7 @@ def test_a_text_has_the_same_probabilities_on_every_path(trained, name):
         assert answers == found[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"qnorm": True}])
 @pytest.mark.parametrize("loss", ["softmax", "ova", "hs", "ns"])
 def test_a_fasttext_file_gives_the_same_logits_on_every_path(train_original, loss, options):
@@ -132,6 +135,7 @@ def test_a_fasttext_file_gives_the_same_logits_on_every_path(train_original, los
     assert_all_equal(logits_each_way(compat.load_model(path).classifier, TEXTS))
 
 
+@pytest.mark.slow
 def test_another_process_gives_the_same_bits_cold_and_warm(tiny_model_dir):
     code = (
         "import sys\n"

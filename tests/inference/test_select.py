@@ -25,6 +25,7 @@ def run(*arguments, text=None):
     return run_cli(*arguments, code=None, stdin=text)
 
 
+@pytest.mark.slow
 @given(st.lists(PROBABILITY, min_size=1, max_size=80), st.floats(0.001, 1), st.integers(1, 5))
 @settings(deadline=None, max_examples=300)
 def test_the_cut_is_that_of_sorting(values, share, pieces):
@@ -82,6 +83,7 @@ def texts(tmp_path, tiny_examples):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", ["10%", "0.1", "100%"])
 def test_the_commands_keep_the_share(tiny_model_dir, texts, tmp_path, keep):
     found = run(
@@ -139,6 +141,7 @@ def test_a_label_that_is_not_there_is_refused(tiny_model_dir, texts, command):
     assert "there is no label 'sports'; did you mean 'sport'?" in done.output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", ["0", "0%", "110%", "1.5", "-1", "ten", "nan", ""])
 def test_an_impossible_share_is_refused(tiny_model_dir, texts, keep):
     done = run("threshold", tiny_model_dir, "--input", texts, "--label", "sport", f"--keep={keep}")
@@ -146,6 +149,7 @@ def test_an_impossible_share_is_refused(tiny_model_dir, texts, keep):
     assert "is not a share above 0 and up to 1" in " ".join(done.output.replace("│", " ").split())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threshold", ["1.5", "-0.1", "nan", "best"])
 def test_an_impossible_threshold_is_refused(tiny_model_dir, threshold):
     done = run("predict", tiny_model_dir, "text", f"--threshold={threshold}")

@@ -79,6 +79,7 @@ def joined(batches: list[pa.RecordBatch]) -> list[tuple[str, list[str], list[flo
 # --- what was written can be read back
 
 
+@pytest.mark.slow
 @UNHURRIED
 @given(BATCHES)
 def test_jsonl_gives_every_row_back(batches):
@@ -89,6 +90,7 @@ def test_jsonl_gives_every_row_back(batches):
         assert list(json.loads(line)) == ["text", "labels", "probabilities"]
 
 
+@pytest.mark.slow
 @UNHURRIED
 @given(BATCHES)
 def test_csv_gives_every_row_back(batches):
@@ -103,6 +105,7 @@ def test_csv_gives_every_row_back(batches):
         assert [float(value) for value in row[2::2] if value] == values
 
 
+@pytest.mark.slow
 @UNHURRIED
 @given(batches=BATCHES)
 def test_parquet_gives_every_row_back(tmp_path_factory, batches):
@@ -114,6 +117,7 @@ def test_parquet_gives_every_row_back(tmp_path_factory, batches):
     assert list(zip(*table.to_pydict().values(), strict=True)) == joined(batches)
 
 
+@pytest.mark.slow
 @UNHURRIED
 @given(BATCHES)
 def test_text_and_fasttext_have_one_line_a_row(batches):

@@ -92,6 +92,7 @@ def make_model(config: Config, seed: int = 3) -> FastTextClassifier:
 # ------------------------------------------------------------------------------------ the formulas
 
 
+@pytest.mark.slow
 @given(layers(), st.integers(0, 5))
 @settings(deadline=None)
 def test_log_probabilities_equal_those_of_torch(layer, rows):
@@ -104,6 +105,7 @@ def test_log_probabilities_equal_those_of_torch(layer, rows):
     np.testing.assert_allclose(np.exp(found.astype(float)).sum(axis=1), 1, rtol=1e-4)
 
 
+@pytest.mark.slow
 @given(layers())
 @settings(deadline=None)
 def test_shapes_are_those_of_torch(layer):
@@ -119,6 +121,7 @@ def test_places_go_by_count_and_then_by_class(counts):
     assert by_place == sorted(range(len(counts)), key=lambda c: (-counts[c], c))
 
 
+@pytest.mark.slow
 @given(counts_lists, st.integers(4, 300), st.sampled_from([1.5, 2.0, 4.0]))
 @settings(deadline=None)
 def test_chosen_cutoffs_leave_their_shares_before_them(counts, dim, div_value):
@@ -132,6 +135,7 @@ def test_chosen_cutoffs_leave_their_shares_before_them(counts, dim, div_value):
     assert cutoffs == tuple(sorted({min(place, len(counts) - 1) for place in least}))
 
 
+@pytest.mark.slow
 @given(layers(), st.data())
 @settings(deadline=None)
 def test_the_loss_is_minus_the_log_probability_of_the_right_class(layer, data):
@@ -204,6 +208,7 @@ labeled_bags = st.lists(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RATES)
 @given(rows=labeled_bags)
 @settings(deadline=None, max_examples=15)
@@ -340,6 +345,7 @@ def test_it_is_not_written_as_a_fasttext_file(model):
         to_fasttext(model.artifact)
 
 
+@pytest.mark.slow
 def test_the_commands_train_evaluate_inspect_quantize_and_refuse_to_export(tmp_path):
     texts, labels = zipf_rows(900, 0)
     data, trained, small = tmp_path / "rows.csv", str(tmp_path / "model"), str(tmp_path / "small")

@@ -77,6 +77,7 @@ def assert_close(one: Tensor, other: Tensor) -> None:
     torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 @given(
     bag_lists,
     st.sampled_from(MODES),
@@ -92,6 +93,7 @@ def test_forward_equals_a_loop_over_texts(bags, mode, padding_idx, last, dtype):
     assert_close(logits.detach(), loop_logits(model, bags, padding_idx=padding_idx))
 
 
+@pytest.mark.slow
 @given(bag_lists, st.sampled_from([None, 2]), st.data())
 @settings(deadline=None, max_examples=40)
 def test_weighted_forward_equals_a_loop_over_texts(bags, padding_idx, data):

@@ -396,6 +396,7 @@ def flip(content: bytes, places: list[tuple[float, int]]) -> bytes:
     return bytes(changed)
 
 
+@pytest.mark.slow
 @given(st.sampled_from(CHECKED), flips)
 @settings(deadline=None, max_examples=80)
 def test_any_changed_bytes_are_found(saved, name, places):
@@ -410,6 +411,7 @@ def test_any_changed_bytes_are_found(saved, name, places):
         (saved / name).write_bytes(original)
 
 
+@pytest.mark.slow
 @given(flips)
 @settings(deadline=None, max_examples=150)
 def test_a_manifest_with_changed_bytes_is_refused_or_changes_nothing(saved, places):
@@ -426,6 +428,7 @@ def test_a_manifest_with_changed_bytes_is_refused_or_changes_nothing(saved, plac
         path.write_bytes(original)
 
 
+@pytest.mark.slow
 @given(st.sampled_from(CHECKED), flips)
 @settings(deadline=None, max_examples=150, derandomize=True)
 def test_changed_bytes_with_the_right_checksum_are_refused_or_read(saved, name, places):

@@ -6,6 +6,7 @@ import heapq
 import math
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -43,6 +44,7 @@ def root(tree):
     return 2 * tree.classes - 2
 
 
+@pytest.mark.slow
 @given(COUNTS, st.data(), st.sampled_from([0.0, 1e-5]))
 @settings(deadline=None, max_examples=60)
 def test_log_probabilities_are_those_of_a_walk(counts, data, floor):
@@ -55,6 +57,7 @@ def test_log_probabilities_are_those_of_a_walk(counts, data, floor):
         np.testing.assert_allclose(values, [by_hand[c] for c in sorted(by_hand)], rtol=1e-6)
 
 
+@pytest.mark.slow
 @given(COUNTS, st.data(), st.sampled_from([0.0, 1e-5]))
 @settings(deadline=None, max_examples=60)
 def test_turns_are_added_up_alike_in_compiled_code(counts, data, floor):
@@ -67,6 +70,7 @@ def test_turns_are_added_up_alike_in_compiled_code(counts, data, floor):
     assert np.isfinite(plain).all()
 
 
+@pytest.mark.slow
 @given(COUNTS, st.data())
 @settings(deadline=None, max_examples=60)
 def test_probabilities_of_classes_sum_to_one(counts, data):
@@ -74,6 +78,7 @@ def test_probabilities_of_classes_sum_to_one(counts, data):
     np.testing.assert_allclose(np.exp(logs.astype(np.float64)).sum(axis=1), 1, rtol=1e-5)
 
 
+@pytest.mark.slow
 @given(COUNTS, st.data())
 @settings(deadline=None, max_examples=60)
 def test_ways_lead_to_the_log_probabilities(counts, data):

@@ -110,6 +110,7 @@ def test_no_examples_score_zero_and_not_nan():
 # --- against plain Python ----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(rankings())
 @laws
 def test_scores_equal_a_count_one_example_at_a_time(drawn):
@@ -130,6 +131,7 @@ def test_scores_equal_a_count_one_example_at_a_time(drawn):
     assert found["macro_f1"] == pytest.approx(sum(f1s) / len(f1s))
 
 
+@pytest.mark.slow
 @given(rankings())
 @laws
 def test_micro_f1_is_what_micro_averaging_gives(drawn):
@@ -142,6 +144,7 @@ def test_micro_f1_is_what_micro_averaging_gives(drawn):
     )
 
 
+@pytest.mark.slow
 @given(rankings())
 @laws
 def test_precision_and_recall_at_k_count_hits_among_the_first_k(drawn):
@@ -153,6 +156,7 @@ def test_precision_and_recall_at_k_count_hits_among_the_first_k(drawn):
         assert found["recall_at_k"][str(k)] == pytest.approx(hits / len(true))
 
 
+@pytest.mark.slow
 @given(rankings())
 @laws
 def test_the_confusion_matrix_counts_every_example_once(drawn):
@@ -178,6 +182,7 @@ def test_precision_at_k_goes_up_to_the_classes(classes, cutoffs):
 # --- top k -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.lists(st.sampled_from([0.0, 0.25, 0.5]), min_size=4, max_size=4), max_size=5),
     st.integers(1, 6),

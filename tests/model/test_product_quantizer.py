@@ -67,6 +67,7 @@ def test_decoding_is_a_look_up_in_the_flat_layout(coded):
     assert coded.dense().dtype == np.float32
 
 
+@pytest.mark.slow
 @given(CODED, st.data())
 @settings(deadline=None)
 def test_some_rows_are_those_of_the_whole(coded, data):
@@ -114,6 +115,7 @@ def bytes_of(coded):
     return {name: array.tobytes() for name, array in coded.tensors().items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norms", [False, True])
 def test_a_seed_decides_the_codes(sklearn, norms):
     table = table_of()
@@ -131,6 +133,7 @@ def test_a_seed_decides_the_rows_that_centroids_are_found_on(sklearn, monkeypatc
     assert np.square(first.dense() - table).mean() < 0.1
 
 
+@pytest.mark.slow
 def test_rows_are_coded_alike_whatever_the_size_of_a_block(sklearn, monkeypatch):
     table = table_of(900, 3)
     whole = encode_rows(table, norms=True)
@@ -138,6 +141,7 @@ def test_rows_are_coded_alike_whatever_the_size_of_a_block(sklearn, monkeypatch)
     assert bytes_of(encode_rows(table, norms=True)) == bytes_of(whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dim", "width"), [(4, 2), (5, 2), (5, 3), (3, 1), (3, 7)])
 def test_the_shapes_of_what_is_coded(sklearn, dim, width):
     coded = encode_rows(table_of(300, dim), width, norms=True)
@@ -160,6 +164,7 @@ FEW = numpy_strategies.arrays(
 )
 
 
+@pytest.mark.slow
 @given(FEW, st.integers(1, 6))
 @settings(deadline=None)
 def test_few_distinct_rows_are_coded_exactly(sklearn, few, width):
@@ -198,6 +203,7 @@ def test_rows_of_zeros_stay_zeros(sklearn):
     assert np.abs(coded.dense()[::3]).max() < 1e-2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dim", "width"), [(4, 2), (5, 3), (2, 1)])
 def test_every_part_has_the_code_of_its_nearest_centroid(sklearn, dim, width):
     table = table_of(400, dim)
@@ -210,6 +216,7 @@ def test_every_part_has_the_code_of_its_nearest_centroid(sklearn, dim, width):
         np.testing.assert_allclose(chosen, distances.min(axis=1), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norms", [False, True])
 @pytest.mark.parametrize("scale", [1e-6, 1, 1e6])
 def test_the_error_is_small_beside_the_values(sklearn, norms, scale):
@@ -225,6 +232,7 @@ def test_even_values_are_off_by_about_a_step(sklearn):
     assert error.max() < 4 / CODES
 
 
+@pytest.mark.slow
 def test_the_error_is_about_that_of_the_original(sklearn, tmp_path):
     fasttext = pytest.importorskip("fasttext")
     generator = np.random.default_rng(0)

@@ -34,6 +34,7 @@ def test_numbers_next_to_nothing_become_zeros():
     assert (numbers * scale).tolist() == [[0, 0]]
 
 
+@pytest.mark.slow
 @given(TABLES)
 @settings(deadline=None)
 def test_a_number_is_off_by_half_a_step_at_most(table):
@@ -44,6 +45,7 @@ def test_a_number_is_off_by_half_a_step_at_most(table):
     assert numbers.min(initial=0) >= -127
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", [{}, {"term_weighting": "tfidf"}, {"prune": False}])
 def test_a_quantized_model_answers_nearly_the_same(tmp_path, text):
     mode = {"mode": "sum"} if "term_weighting" in text else {}
@@ -67,6 +69,7 @@ def norms_of(model):
     return np.linalg.norm(table, axis=1) * model.artifact.tensors.get("idf", 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", [{}, {"term_weighting": "tfidf"}, {"prune": False}])
 @pytest.mark.parametrize("rows", [1, 5, 12])
 def test_the_rows_of_the_largest_norms_stay(text, rows):
@@ -136,6 +139,7 @@ def test_without_data_the_accuracy_is_left_out(place):
     assert "accuracy" not in result.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

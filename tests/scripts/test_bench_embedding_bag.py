@@ -88,6 +88,7 @@ def test_disagreement_exits_1_before_measuring(monkeypatch, capsys):
     assert "padded, sparse: logits differs" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_tiny_run_writes_rows_and_docs(tmp_path, capsys):
     docs, images, results = tmp_path / "page.md", tmp_path / "img", tmp_path / "rows.json"
     before, after = "# Ours\n\nkept: é\n\n", "\n\nafter, kept\n"
@@ -140,6 +141,7 @@ def test_too_few_rounds_are_refused(capsys):
     assert "--rounds" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_memory_sees_the_dense_gradient(monkeypatch):
     rows, dim = 100_000, 16
@@ -169,6 +171,7 @@ def test_texts_have_the_lengths_asked_for(mean, skew):
     assert (ids < 32).float().mean() == pytest.approx(0.5, abs=0.06)  # Zipf: 32 is about sqrt(V)
 
 
+@pytest.mark.slow
 def test_plot_is_the_same_each_time(tmp_path):
     size = bench.Size(100, 8, 0.8, 4, 4)
     rows = [bench.Row(case, size, [1.0 + i], [1.0], [0.0]) for i, case in enumerate(bench.CASES)]

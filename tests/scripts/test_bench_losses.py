@@ -17,6 +17,7 @@ finally:
     sys.path.remove(str(SCRIPTS))
 
 
+@pytest.mark.slow
 def test_labels_follow_zipf_and_texts_tell_them():
     language = bench.Language(50)
     texts, labels = language.texts(20_000, 1)

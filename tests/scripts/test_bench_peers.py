@@ -113,6 +113,7 @@ def test_every_recipe_takes_part_once_with_ours_first(tmp_path):
     assert {entry.package for entry in contenders} - {""} <= set(names.PACKAGES)
 
 
+@pytest.mark.slow
 def test_the_memory_of_a_command_includes_its_child_processes(tmp_path):
     """A process of 60 MB waits for another one of 60 MB."""
     hold = "import sys, subprocess, time; data = bytearray(60_000_000); "
@@ -272,6 +273,7 @@ def test_labels_of_the_plot_keep_apart():
     assert plot.spread([], 1.0) == []
 
 
+@pytest.mark.slow
 def test_equal_points_draw_equal_pictures(tmp_path, results):
     pytest.importorskip("matplotlib")
     points = report.points(results["train"])

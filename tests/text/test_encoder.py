@@ -86,6 +86,7 @@ def plain_encode(text, setting):
     return ids
 
 
+@pytest.mark.slow
 @given(TEXTS, SETTINGS)
 @laws
 def test_encoding_follows_the_documented_rules(texts, setting):
@@ -97,6 +98,7 @@ def test_encoding_follows_the_documented_rules(texts, setting):
 # --- one way to encode -------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(TEXTS, SETTINGS)
 @laws
 def test_a_text_gets_the_same_ids_alone_as_in_bulk(texts, setting):
@@ -105,6 +107,7 @@ def test_a_text_gets_the_same_ids_alone_as_in_bulk(texts, setting):
     assert encoder.encode(texts).to_lists() == alone
 
 
+@pytest.mark.slow
 @given(TEXTS, SETTINGS, st.integers(1, 4), st.sampled_from([0, 1, 2, 5]))
 @laws
 def test_chunks_and_threads_do_not_change_the_ids(texts, setting, rows, threads):
@@ -117,6 +120,7 @@ def test_chunks_and_threads_do_not_change_the_ids(texts, setting, rows, threads)
     assert pieces.offsets.tolist() == whole.offsets.tolist()
 
 
+@pytest.mark.slow
 @given(TEXTS, st.lists(st.integers(0, 9), max_size=4))
 @laws
 def test_the_chunks_of_a_column_do_not_change_the_ids(texts, cuts):
@@ -126,6 +130,7 @@ def test_the_chunks_of_a_column_do_not_change_the_ids(texts, cuts):
     assert encoder.encode(column).to_lists() == encoder.encode(texts[: len(column)]).to_lists()
 
 
+@pytest.mark.slow
 @given(TEXTS, SETTINGS)
 @laws
 def test_ids_are_32_bit_rows_of_the_table(texts, setting):
@@ -253,6 +258,7 @@ ANY_TEXTS = st.lists(
 TOKENIZERS = st.sampled_from(["whitespace", "basic_english", "fasttext", "fasttext:<", "hf"])
 
 
+@pytest.mark.slow
 @given(ANY_TEXTS, SETTINGS, TOKENIZERS)
 @laws
 def test_plain_and_compiled_code_give_the_same_ids(texts, setting, tokenizer):
@@ -274,6 +280,7 @@ def split_by_letter(texts):
     return [list(text) for text in texts]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tokenizer", ["basic_english", "fasttext"])
 def test_a_single_text_and_any_column_run_the_same_machine_code(tokenizer):
     """For another kind of array, numba would compile again, for seconds, during predictions."""
@@ -320,6 +327,7 @@ def test_lone_surrogates_are_refused_or_read_as_bytes(compiled, tokenizer):
             assert found.to_lists() == encoder.encode_plain([meant]).to_lists()
 
 
+@pytest.mark.slow
 @given(TEXTS, SETTINGS, st.sets(st.integers(0, 200)))
 @laws
 def test_a_pruned_encoder_drops_ngrams_whose_bucket_has_no_row(texts, setting, wanted):

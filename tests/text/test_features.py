@@ -22,6 +22,7 @@ def encoder_of(tokenizer="whitespace", **options):
     return TextEncoder(load_tokenizer(tokenizer), vocabulary, **options)
 
 
+@pytest.mark.slow
 @given(
     TEXTS,
     st.integers(1, 4),

@@ -119,6 +119,7 @@ def test_a_hash_can_continue_from_a_state():
 # --- words -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(st.lists(st.text(max_size=40)))
 @example([""])
 @example([])
@@ -143,6 +144,7 @@ def test_hashes_are_32_bit():
 # --- word n-grams ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(WORDS, max_size=7), max_size=6), st.integers(1, 5))
 @laws
 def test_word_ngrams_of_all_texts_equal_the_reference(texts, longest):
@@ -166,6 +168,7 @@ def test_word_ngrams_depend_on_the_order_of_words():
     assert one[1] != other[1]
 
 
+@pytest.mark.slow
 @given(st.lists(st.sampled_from(["to", "be", "or", "é"]), max_size=8), st.integers(1, 5))
 @laws
 def test_the_word_ngrams_equal_those_of_torchtext(tokens, longest):
@@ -178,6 +181,7 @@ def test_the_word_ngrams_equal_those_of_torchtext(tokens, longest):
 # --- character n-grams -------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(st.lists(WORDS, max_size=8), st.integers(1, 5), st.integers(0, 4))
 @example(["", "a", "é", "漢字", "😀", EMOJI_WITH_JOINER, "e\u0301", "<>", ">"], 1, 4)
 @laws

@@ -39,6 +39,7 @@ def folded(text):
     return "".join(letter.lower() for letter in text).replace("\u03c2", "\u03c3")
 
 
+@pytest.mark.slow
 @given(TEXTS)
 @example('<"br />x')
 @example("ΟΔΟΣ. İstanbul")
@@ -50,6 +51,7 @@ def test_the_span_of_a_basic_english_token_holds_its_text(text):
         assert folded(text[start:end]).replace('"', "") == folded(token)
 
 
+@pytest.mark.slow
 @given(TEXTS)
 def test_the_spans_of_basic_english_are_in_order_and_cover_all_but_dropped_characters(text):
     _, spans = cut("basic_english", text)
@@ -67,6 +69,7 @@ def test_the_spans_of_basic_english_are_in_order_and_cover_all_but_dropped_chara
     )
 
 
+@pytest.mark.slow
 @given(TEXTS)
 def test_the_span_of_a_whitespace_token_is_the_token(text):
     tokens, spans = cut("whitespace", text)

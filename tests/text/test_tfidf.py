@@ -56,6 +56,7 @@ def test_the_weights_of_a_worked_example():
     assert weights.tolist() == pytest.approx([1 / 4, 3 / 4, 1 / 8, 3 / 8, 3 / 8, 1 / 8, 1])
 
 
+@pytest.mark.slow
 @given(BAGS)
 @laws
 def test_idf_counts_each_text_once_for_each_id(bags):
@@ -64,6 +65,7 @@ def test_idf_counts_each_text_once_for_each_id(bags):
     assert found.tolist() == pytest.approx(plain_idf(bags))
 
 
+@pytest.mark.slow
 @given(BAGS)
 @laws
 def test_weights_follow_the_formula_id_by_id(bags):
@@ -74,6 +76,7 @@ def test_weights_follow_the_formula_id_by_id(bags):
     assert found.tolist() == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 @given(BAGS)
 @laws
 def test_the_weights_of_a_text_sum_to_1(bags):
@@ -83,6 +86,7 @@ def test_the_weights_of_a_text_sum_to_1(bags):
     assert sums == pytest.approx([1.0] * len(sums), rel=1e-5)
 
 
+@pytest.mark.slow
 @given(BAGS)
 @laws
 def test_the_order_of_texts_does_not_change_the_idf(bags):

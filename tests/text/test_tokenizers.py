@@ -63,6 +63,7 @@ def torchtext_basic_english():
 # --- basic_english -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(TEXTS)
 @example("")
 @example("<br />")
@@ -72,6 +73,7 @@ def test_basic_english_of_one_text_equals_torchtext(torchtext_basic_english, tex
     assert basic_english(column([text])).to_lists() == [torchtext_basic_english(text)]
 
 
+@pytest.mark.slow
 @given(st.lists(TEXTS, max_size=12))
 @laws
 def test_basic_english_of_a_column_equals_torchtext_text_by_text(torchtext_basic_english, texts):
@@ -79,6 +81,7 @@ def test_basic_english_of_a_column_equals_torchtext_text_by_text(torchtext_basic
     assert basic_english(column(texts)).to_lists() == expected
 
 
+@pytest.mark.slow
 @given(st.lists(TEXTS, max_size=8), st.integers(0, 8), st.integers(0, 8))
 @laws
 def test_basic_english_of_a_slice_equals_torchtext(torchtext_basic_english, texts, start, length):
@@ -124,6 +127,7 @@ def test_basic_english_equals_torchtext_on_every_ag_news_row(
 # --- whitespace --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_whitespace_splits_at_the_same_code_points_as_str_split_and_keeps_all_others():
     points = [chr(point) for point in range(sys.maxunicode + 1) if not 0xD800 <= point < 0xE000]
     blocks = ["a".join(points[start : start + 4096]) for start in range(0, len(points), 4096)]
@@ -131,6 +135,7 @@ def test_whitespace_splits_at_the_same_code_points_as_str_split_and_keeps_all_ot
         assert whitespace(column([block])).to_lists() == [block.split()]
 
 
+@pytest.mark.slow
 @given(st.lists(TEXTS, max_size=12))
 @laws
 def test_whitespace_of_a_column_equals_str_split(texts):
@@ -173,6 +178,7 @@ def test_spaces_at_the_border_of_two_texts_belong_to_neither_token():
     assert whitespace(column(["a ", " b", "\u3000", " c "])).to_lists() == [["a"], ["b"], [], ["c"]]
 
 
+@pytest.mark.slow
 def test_a_period_at_the_end_of_a_text_is_a_token():
     # basic_english replaces the period by ' . '. The buffer's size varies with the length of the
     # text, and what follows it in memory is arbitrary.
@@ -315,12 +321,14 @@ def test_a_missing_tokenizers_package_is_named(monkeypatch, word_level_file):
 # --- the rest ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(st.text(max_size=5), max_size=5), max_size=6))
 @laws
 def test_token_lists_survive_the_round_trip(tokens):
     assert Tokens.from_lists(tokens).to_lists() == tokens
 
 
+@pytest.mark.slow
 def test_tokenizing_does_not_load_torch():
     code = (
         "import json, sys, pyarrow as pa\n"

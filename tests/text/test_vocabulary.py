@@ -55,6 +55,7 @@ def label_set(labels, order=None):
 # --- Vocabulary --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(TEXTS, st.integers(1, 4), st.integers(0, 5))
 @laws
 def test_words_are_counted_ordered_and_cut_as_documented(texts, min_count, max_size):
@@ -62,6 +63,7 @@ def test_words_are_counted_ordered_and_cut_as_documented(texts, min_count, max_s
     assert entries(found) == in_order(texts, min_count, max_size)
 
 
+@pytest.mark.slow
 @given(TEXTS, st.lists(st.integers(0, 6), max_size=4), st.integers(1, 3))
 @laws
 def test_the_vocabulary_does_not_depend_on_the_parts_of_the_data(texts, cuts, min_count):
@@ -97,6 +99,7 @@ def test_counts_are_64_bit():
     assert build([["a"]]).counts.dtype == np.int64
 
 
+@pytest.mark.slow
 @given(TEXTS, st.lists(WORDS, max_size=10))
 @laws
 def test_the_row_of_an_unknown_word_is_minus_1(texts, asked):

@@ -52,6 +52,7 @@ def bags_of(batch: Batch) -> Bags:
     return [ids[start:end] for start, end in pairwise(offsets)]
 
 
+@pytest.mark.slow
 @given(bag_lists, st.booleans(), st.booleans(), dtypes, st.data())
 @settings(deadline=None, max_examples=60)
 def test_gather_equals_collate(bags, weighted, last, dtype, data):
@@ -183,6 +184,7 @@ def test_a_text_that_is_not_there_is_an_index_error(text):
 # --- batches that the compiled code cuts -------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(
     bag_lists,
     st.integers(1, 5),

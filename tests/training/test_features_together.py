@@ -61,6 +61,7 @@ def unfinished(tmp_path):
     return tmp_path / "run"
 
 
+@pytest.mark.slow
 def test_no_model_is_saved_over_the_checkpoints_of_a_run_that_did_not_end(unfinished, tmp_path):
     before = find_checkpoint(unfinished).path
     model = trained(*rows_of())
@@ -145,6 +146,7 @@ def test_retraining_drops_what_was_fitted_to_the_old_probabilities():
     assert again.config.trainer.epochs == 1
 
 
+@pytest.mark.slow
 def test_labels_with_shares_are_calibrated_by_the_likeliest():
     texts, labels = rows_of(200)
     soft = [f"{label}=0.8|{'money' if label == 'sport' else 'sport'}=0.2" for label in labels]
@@ -181,6 +183,7 @@ def test_a_column_of_weights_is_not_handed_on(tmp_path):
     assert model.config.data.weight_column is None
 
 
+@pytest.mark.slow
 def test_a_search_around_a_model_to_begin_with_and_with_checkpoints(tmp_path):
     pytest.importorskip("optuna")
     texts, labels = rows_of()
@@ -206,6 +209,7 @@ def test_the_same_file_by_another_name_is_what_it_was_trained_on(tmp_path, monke
     model.calibrate("others.csv")
 
 
+@pytest.mark.slow
 def test_a_fasttext_file_is_explained_calibrated_and_cut(tmp_path):
     fasttext = pytest.importorskip("fasttext")
     texts, labels = rows_of(200)

@@ -78,6 +78,7 @@ def interrupt_run(output: str, steps: int, *more: str, monkeypatch: pytest.Monke
     assert isinstance(done.exception, Break), done.output
 
 
+@pytest.mark.slow
 def test_a_resumed_run_ends_with_the_same_file_and_no_checkpoints(place, monkeypatch):
     expected = uninterrupted()
     interrupt_run("run", 100, monkeypatch=monkeypatch)
@@ -91,6 +92,7 @@ def test_a_resumed_run_ends_with_the_same_file_and_no_checkpoints(place, monkeyp
     assert [len(each["epochs"]) for each in history] == [5, 5]
 
 
+@pytest.mark.slow
 def test_an_unfinished_run_can_be_plotted(place, monkeypatch):
     interrupt_run("run", 100, "--set", "trainer.monitor=f1:sport", monkeypatch=monkeypatch)
     done = invoke("plot", "run")
@@ -100,6 +102,7 @@ def test_an_unfinished_run_can_be_plotted(place, monkeypatch):
     assert [epoch.epoch for epoch in load_history("run").epochs] == [1, 2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -118,6 +121,7 @@ def test_resuming_with_other_settings_is_refused_by_name(place, monkeypatch, arg
     assert invoke("train", "--resume", "run").exit_code == 0
 
 
+@pytest.mark.slow
 def test_settings_without_effect_on_the_result_may_change(place, monkeypatch):
     expected = uninterrupted()
     interrupt_run("run", 20, monkeypatch=monkeypatch)
@@ -136,6 +140,7 @@ def test_resuming_on_changed_data_is_refused_and_keeps_the_checkpoints(place, mo
     assert find_checkpoint("run").path.name == "000000021"
 
 
+@pytest.mark.slow
 def test_a_changed_package_version_is_reported(place, monkeypatch):
     interrupt_run("run", 20, monkeypatch=monkeypatch)
     monkeypatch.setattr("numba.__version__", "99.0")
@@ -145,6 +150,7 @@ def test_a_changed_package_version_is_reported(place, monkeypatch):
     assert "now 99.0" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(place, monkeypatch):
     expected = uninterrupted()
     interrupt_run("run", 20, monkeypatch=monkeypatch)
@@ -157,6 +163,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(place, monkeyp
     assert weights("run") == expected
 
 
+@pytest.mark.slow
 def test_a_new_run_is_refused_in_the_folder_of_an_unfinished_one(place, monkeypatch):
     interrupt_run("run", 20, monkeypatch=monkeypatch)
     for more in ([], ["--checkpoint-every", "5"]):
@@ -166,6 +173,7 @@ def test_a_new_run_is_refused_in_the_folder_of_an_unfinished_one(place, monkeypa
     assert find_checkpoint("run").path.name == "000000021"
 
 
+@pytest.mark.slow
 def test_resuming_without_a_checkpoint_is_refused(place):
     uninterrupted()
     done = invoke("train", "--resume", "whole")
@@ -178,6 +186,7 @@ def test_resuming_without_a_checkpoint_is_refused(place):
     assert done.exit_code == 2
 
 
+@pytest.mark.slow
 def test_an_earlier_model_stays_until_the_new_one_is_complete(place, monkeypatch):
     assert invoke(*TRAIN, "--output", "run", "--epochs", "1").exit_code == 0
     before = weights("run")
@@ -188,6 +197,7 @@ def test_an_earlier_model_stays_until_the_new_one_is_complete(place, monkeypatch
     assert weights("run") == uninterrupted()
 
 
+@pytest.mark.slow
 def test_a_model_that_could_not_be_saved_can_be_saved_by_resuming(place, monkeypatch):
     def full(*arguments):
         raise OSError(28, "No space left on device")
@@ -217,6 +227,7 @@ def test_a_read_only_folder_is_reported(place, monkeypatch):
     assert "run/checkpoints: cannot be written: Permission denied" in done.stderr
 
 
+@pytest.mark.slow
 def test_data_may_change_after_it_is_read(place, monkeypatch):
     expected = uninterrupted()
     begin = Checkpoints.__enter__
@@ -336,6 +347,7 @@ def test_two_runs_in_one_folder_leave_one_complete_model(place):
 # ------------------------------------------------------------------------------------- in Python
 
 
+@pytest.mark.slow
 def test_a_run_is_resumed_in_python(place):
     settings = {"validation": 0.1, "dim": 4, "batch_size": 8, "epochs": 4}
 
@@ -370,6 +382,7 @@ def test_ctrl_c_in_python_leaves_the_checkpoints(place):
     assert find_checkpoint("run").run["data"]["train_rows"] == 360
 
 
+@pytest.mark.slow
 def test_the_manifest_of_the_run_is_saved_with_the_model(place):
     uninterrupted("--seed", "7")
     run = json.loads((place / "whole" / "run.json").read_text())
@@ -386,6 +399,7 @@ def test_the_manifest_of_the_run_is_saved_with_the_model(place):
     assert again["git"] is None
 
 
+@pytest.mark.slow
 def test_the_manifest_has_the_git_revision(place):
     git = ["git", "-c", "user.name=n", "-c", "user.email=e@x"]
     subprocess.run([*git, "init", "-q"], check=True)

@@ -78,6 +78,7 @@ def draws(counts, right, rows, negatives, seed=0):
     return found
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.integers(1, 10_000), min_size=2, max_size=8),
     st.data(),

@@ -128,6 +128,7 @@ def test_shards_and_skipped_batches_change_nothing(threads, monkeypatch):
             assert texts_of(data, 1, grouping, skip) == plain[skip:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "option",
     [

@@ -41,6 +41,7 @@ def row_vectors(model):
     return dict(zip(names, table, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_without_learning_the_predictions_of_the_model_are_unchanged(tmp_path, kind):
     old = trained(**kind)
@@ -83,6 +84,7 @@ def test_more_of_one_label_is_enough_data(tmp_path):
     assert new.labels == ("money", "sport")
 
 
+@pytest.mark.slow
 def test_the_command_takes_over_the_settings(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     trained(word_ngrams=2, bucket=1000).save("old")
@@ -101,6 +103,7 @@ def test_the_command_takes_over_the_settings(tmp_path, monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_a_start_that_does_not_match_the_run_is_refused(tmp_path):
     model = trained(word_ngrams=2, bucket=1000)
     model.save(tmp_path / "old")
@@ -145,6 +148,7 @@ def test_an_imported_model_is_trained_further(tmp_path):
 WORDS = st.lists(st.sampled_from("abcdefgh"), max_size=30)
 
 
+@pytest.mark.slow
 @given(old=WORDS, new=WORDS, min_count=st.integers(1, 3), max_size=st.integers(0, 6))
 @settings(deadline=None, max_examples=100)
 def test_a_grown_vocabulary_is_the_old_one_then_the_new_words(old, new, min_count, max_size):

@@ -90,12 +90,14 @@ def test_the_first_trial_is_the_base(search, examples):
     assert set(result.trials[1].settings) <= set(SPACE.settings)
 
 
+@pytest.mark.slow
 def test_the_best_is_never_worse_than_the_base(search):
     result = search(5)
     assert result.score == max(t.score for t in result.trials if t.state == "finished")
     assert result.score >= result.trials[0].score
 
 
+@pytest.mark.slow
 def test_the_settings_of_a_trial_train_to_its_score(search, labeled_rows):
     """To the last digit, through the Python API."""
     result = search(4)
@@ -136,18 +138,21 @@ def test_the_same_seed_makes_the_same_trials(search):
     assert [t.settings for t in other.trials] != [t.settings for t in first.trials[:3]]
 
 
+@pytest.mark.slow
 def test_a_conditional_setting_is_set_only_under_its_condition(search):
     for trial in search(12).trials[1:]:
         conditional = trial.settings["text.word_ngrams"] == 2
         assert ("text.min_ngram_count" in trial.settings) == conditional
 
 
+@pytest.mark.slow
 def test_a_base_outside_the_space_is_the_first_trial_all_the_same(search):
     result = search(12, {"optimizer": {"lr": 3.0}, "text": {"word_ngrams": 3}})
     assert result.trials[0].settings == {}
     assert all(trial.settings["optimizer.lr"] <= 1.0 for trial in result.trials[1:])
 
 
+@pytest.mark.slow
 def test_a_lower_loss_is_the_better_score(search):
     result = search(5, {"trainer": {"monitor": "loss"}})
     figures = [trial.score for trial in result.trials if trial.state == "finished"]
@@ -155,6 +160,7 @@ def test_a_lower_loss_is_the_better_score(search):
     assert result.best.score == result.best.loss
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", ["macro_f1", "f1:sport", "precision@recall:0.5:wörld"])
 def test_any_metric_of_the_trainer_can_be_searched_by(search, metric):
     result = search(2, {"trainer": {"monitor": metric}})
@@ -186,6 +192,7 @@ def test_equal_scores_go_by_the_loss_and_then_by_the_number():
     assert [trial.number for trial in ranked(trials, loss)] == [4, 1, 2, 0]
 
 
+@pytest.mark.slow
 def test_a_diverged_trial_counts_as_failed(search):
     space = SearchSpace.parse({"optimizer.lr": [0.05, 1e30]})
     result = search(8, {"optimizer": {"name": "sgd"}}, space=space)
@@ -308,6 +315,7 @@ def test_the_events_cover_trials_and_their_training(search):
 # --- the size of the model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "layer",
     [
@@ -327,6 +335,7 @@ def test_the_estimated_size_matches_the_folder(tmp_path, examples, layer):
     assert found == pytest.approx(expected, abs=100 * config.trainer.epochs + 200)
 
 
+@pytest.mark.slow
 def test_models_that_are_too_large_are_not_trained(search):
     space = SearchSpace.parse({"model.dim": [6, 200]})
     began: list[Any] = []
@@ -443,6 +452,7 @@ def test_a_search_in_several_sessions_makes_the_trials_of_one(search, tmp_path):
     assert search(14, study=study, callback=later.append).trials == result.trials
 
 
+@pytest.mark.slow
 def test_a_partial_line_is_removed(search, tmp_path):
     study = tmp_path / "study.jsonl"
     search(3, study=study)
@@ -480,6 +490,7 @@ def test_the_file_is_a_journal_of_json_that_optuna_reads(search, tmp_path):
     assert read.trials[1].params["optimizer.lr"] == result.trials[1].settings["optimizer.lr"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "difference"),
     [
@@ -523,6 +534,7 @@ def test_the_study_of_other_rows_is_refused(search, tmp_path, examples):
         tune(resolve(BASE), other, Budget(3), space=SPACE, study=study)
 
 
+@pytest.mark.slow
 def test_a_study_without_a_trial_can_be_taken_over(search, tmp_path):
     study = tmp_path / "study.jsonl"
     for metric in ("f1:nothing", "loss"):
@@ -534,6 +546,7 @@ def test_a_study_without_a_trial_can_be_taken_over(search, tmp_path):
         study.unlink()
 
 
+@pytest.mark.slow
 def test_threads_and_the_device_may_change(search, tmp_path):
     study = tmp_path / "study.jsonl"
     search(2, study=study)
@@ -570,6 +583,7 @@ def test_another_optuna_study_is_refused_and_kept(search, tmp_path):
     assert study.read_bytes() == written
 
 
+@pytest.mark.slow
 def test_optuna_prints_nothing_and_its_log_level_is_restored(search, capfd):
     before = optuna.logging.get_verbosity()
     search(12)
@@ -587,6 +601,7 @@ def test_without_optuna_the_error_says_how_to_install_it(search, monkeypatch):
 # --- the rows
 
 
+@pytest.mark.slow
 def test_rows_are_opened_and_tokenized_once(search, examples, monkeypatch):
     opened: list[Config] = []
     tokenized: list[Config] = []
@@ -605,6 +620,7 @@ def test_rows_are_opened_and_tokenized_once(search, examples, monkeypatch):
     assert len(opened) == len(tokenized) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [0, 2**30])
 def test_cached_rows_equal_those_of_a_separate_run(examples, limit):
     layers = [
@@ -652,6 +668,7 @@ def test_the_held_out_rows_do_not_depend_on_the_encoding(examples):
     assert held[0] == held[1] == held[2]
 
 
+@pytest.mark.slow
 def test_a_validation_split_is_read_once_and_reused(examples):
     opened: list[str] = []
 
@@ -677,6 +694,7 @@ def test_a_validation_split_is_read_once_and_reused(examples):
 # --- what is left behind
 
 
+@pytest.mark.slow
 def test_the_toml_reads_back_to_the_same_settings(search, tmp_path):
     result = search(4)
     path = tmp_path / "best.toml"
@@ -694,6 +712,7 @@ def test_a_comment_drops_characters_that_toml_does_not_allow(search, tmp_path):
     assert "# Rows: ab, 600, " in best_toml(odd)
 
 
+@pytest.mark.slow
 def test_the_csv_has_a_row_for_each_trial(search):
     result = search(5)
     header, *rows = [line.split(",") for line in trials_csv(result).splitlines()]
@@ -704,6 +723,7 @@ def test_the_csv_has_a_row_for_each_trial(search):
     assert rows[0][-4:] == ["2", "1", "0.05", "2"]  # the base's
 
 
+@pytest.mark.slow
 def test_the_plot_shows_every_state_of_a_trial(search, tmp_path):
     trials = search(6).trials
     result = search(2)
@@ -721,6 +741,7 @@ def test_the_plot_shows_every_state_of_a_trial(search, tmp_path):
 # --- the Python API
 
 
+@pytest.mark.slow
 def test_the_python_api_searches_texts(labeled_rows, tmp_path):
     labels, texts = zip(*labeled_rows, strict=True)
     settings = {"device": "cpu", "threads": 1, "epochs": 2, "dim": 6, "validation": 0.2}

@@ -230,6 +230,7 @@ def picked(dimension: Dimension, share: float) -> Sequence[Any]:
     return (int(value) if isinstance(of.low, int) else value,)
 
 
+@pytest.mark.slow
 @given(base=st.sampled_from(BASES), small=st.booleans(), data=st.data())
 def test_every_choice_of_the_default_space_is_a_valid_configuration(base, small, data):
     config = resolve(base)

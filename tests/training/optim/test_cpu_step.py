@@ -68,6 +68,7 @@ def trained(bags: list[list[int]], **values: Any) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in model.state_dict().items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @given(bags=BAGS)
@@ -84,6 +85,7 @@ def test_the_fused_step_equals_torch_optim(name, kind, bags):
         torch.testing.assert_close(fused[key], value, rtol=2e-4, atol=2e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_the_fused_step_is_the_same_to_the_bit_for_any_number_of_threads(name, monkeypatch):
     monkeypatch.setattr("fasttext_app.training.loader.CUT_IDS", 64)
