@@ -202,7 +202,7 @@ def test_equal_input_gives_equal_bytes(tmp_path: Path) -> None:
     plain = _index(tmp_path / "Packages", _many())
     reversed_ = _index(tmp_path / "Reversed", reversed(_many()))
     zipped, packed = tmp_path / "Packages.gz", tmp_path / "Packages.xz"
-    zipped.write_bytes(gzip.compress(plain.read_bytes())))
+    zipped.write_bytes(gzip.compress(plain.read_bytes()))
     packed.write_bytes(lzma.compress(plain.read_bytes()))
     results = set()
     for number, index in enumerate((plain, plain, reversed_, zipped, packed)):
