@@ -44,9 +44,9 @@ def calibrate(
 ) -> None:
     """Calibrate a model's probabilities on held-out rows.
 
-    Fits one temperature that makes all predictions more or less confident and
-    costs a prediction nothing. --thresholds also chooses the probability from
-    which each label is predicted.
+    Fits one temperature, which makes all predictions more or less confident
+    without slowing prediction. --thresholds also chooses, for each label, the
+    minimum probability at which it is predicted.
     """
     from fasttext_app.cli.render.calibration import show_calibrated
     from fasttext_app.data.spec import open_source

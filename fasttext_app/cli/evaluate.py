@@ -26,7 +26,7 @@ from fasttext_app.cli.options import (
 _threshold = Option(
     min=0,
     max=1,
-    help="For rows with several labels: predict labels from this probability up.",
+    help="For rows with several labels: predict every label with at least this probability.",
     show_default="the model's fitted thresholds, else 0.5",
 )
 _reliability = Option(

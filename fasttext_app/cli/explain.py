@@ -57,7 +57,10 @@ def explain(
     input_path: InputOption = None,
     output: OutputFileOption = None,
     data: Annotated[
-        str | None, Option(metavar="SPEC", help="Without texts: name the n-grams of this data.")
+        str | None,
+        Option(
+            metavar="SPEC", help="Without texts: also list n-grams, using those found in this data."
+        ),
     ] = None,
     split: Annotated[str | None, Option(help="Split of --data.", show_default="train")] = None,
     text_column: TextColumnsOption = None,
@@ -67,7 +70,7 @@ def explain(
 ) -> None:
     """Show how much each word and n-gram of a text adds to a label's logit.
 
-    Without texts, show the features that speak most for --label.
+    Without texts, show the features that count most toward --label.
     """
     from fasttext_app.inference.explain import label_features
     from fasttext_app.inference.load import load_classifier

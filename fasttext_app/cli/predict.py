@@ -65,8 +65,8 @@ def predict(
     """Predict the labels of texts from arguments, standard input or a file.
 
     Every text gets one row of output, in order, even an empty text. With
-    --label, only the texts whose probability of that label reaches --threshold
-    get one.
+    --label, only texts whose probability for that label is at least --threshold
+    are output.
     """
     from fasttext_app.core.jit import PLAIN_BYTES
     from fasttext_app.inference.load import load_classifier

@@ -35,7 +35,7 @@ SCORES = ("examples", "accuracy", "exact_match", "macro_f1")
 _cutoff = Option(min=0, help="Number of rows to keep, those with the largest norms; 0: all.")
 _product = Option("--product", help="Use product quantization, as .ftz files do: smaller, lossier.")
 _qout = Option("--qout", help="Quantize the output layer too; needs 256 labels or more.")
-_retrain = Option(metavar="SPEC", help="Data to retrain the rows that --cutoff keeps on.")
+_retrain = Option(metavar="SPEC", help="Data on which to retrain the rows kept by --cutoff.")
 
 
 def quantize(

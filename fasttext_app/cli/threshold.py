@@ -33,9 +33,9 @@ def threshold(
 ) -> None:
     """Find the probability threshold that keeps a given share of texts.
 
-    `predict --label --threshold` then keeps them. The threshold is exact, and
-    memory does not grow with the texts: their probabilities go to a temporary
-    file, 8 bytes each.
+    Then pass it to `predict --label LABEL --threshold P` to output those texts.
+    The threshold is exact, and memory does not grow with the texts: their
+    probabilities go to a temporary file, 8 bytes each.
     """
     from fasttext_app.cli.render.calibration import show_cut
     from fasttext_app.data.spec import open_texts

@@ -279,7 +279,7 @@ def about_rows(rows: int) -> str:
     """Describe the training rows."""
     if rows == ORIGINAL_ROWS:
         return f"the {rows:,} training rows of AG_NEWS"
-    return f"a {rows:,}-row subset of the {ORIGINAL_ROWS:,} training rows of AG_NEWS"
+    return f"{rows:,} of the {ORIGINAL_ROWS:,} training rows of AG_NEWS"
 
 
 def footer(results: Results) -> str:

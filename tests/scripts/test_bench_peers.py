@@ -235,7 +235,7 @@ def test_the_table_of_training(results):
 
 def test_the_pages_name_the_rows_and_the_number_of_runs(results):
     for text in (report.long_form(results), report.short_form(results)):
-        assert "87,232-row subset of the 120,000 training rows" in text
+        assert "87,232 of the 120,000 training rows" in text
         assert "Medians of 3 runs (the tutorial's recipe: 1)" in text
         assert "900,000" in text
     assert report.about_rows(120_000) == "the 120,000 training rows of AG_NEWS"
