@@ -240,8 +240,8 @@ def _queries(prompt: str, size: int) -> Iterator[list[str]]:
     """Yield the words of standard input in groups of ``size``, with a prompt before each."""
     words: list[str] = []
     typer.echo(prompt, nl=False)
-    for line in sys.stdin:
-        words += line.split()
+    for line in sys.stdin.buffer:  # a word may have any bytes
+        words += line.decode("utf-8", "surrogateescape").split()
         while len(words) >= size:
             yield words[:size]
             words = words[size:]

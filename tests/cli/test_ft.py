@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -14,6 +15,7 @@ from fasttext_app.cli.app import make_app
 from fasttext_app.errors import ArtifactError
 from fasttext_app.fasttext.file_format import read_file
 from fasttext_app.inference.classifier import TextClassifier
+from tests.helpers import run_cli
 
 QUICK = "-dim", "4", "-epoch", "2", "-lr", "0.5", "-thread", "1"
 
@@ -365,6 +367,16 @@ def test_the_python_api_loads_a_fasttext_file(ft, trained, labeled_rows):
     text = labeled_rows[0][1]
     (label,) = fasttext_app.load("m.bin").predict(text).labels
     assert compat.load_model("m.bin").predict(text)[0] == (f"__label__{label}",)
+
+
+# --- queries on standard input
+
+
+@pytest.mark.parametrize(("command", "answers"), [("nn", 6), ("analogies", 2)])
+def test_query_words_may_have_any_bytes(trained, command, answers):
+    result = run_cli("ft", command, "m.bin", "2", stdin=b"\xff goal match\n")
+    lines = re.split("Query .*?[?] |\n", result.stdout_bytes.decode())
+    assert len([line for line in lines if line]) == answers
 
 
 # --- vectors to start from
