@@ -121,6 +121,7 @@ def test_the_threads_change_nothing(model):
     assert same_weights(quick(threads=2), model)
 
 
+@pytest.mark.slow
 def test_one_vs_all(tmp_path):
     trained = quick(["red", "green", "blue"] * 8, ["r", "g", "b"] * 8, loss="ova", epochs=20)
     trained.save(tmp_path / "model")
@@ -130,6 +131,7 @@ def test_one_vs_all(tmp_path):
     assert loaded.predict("green", top_k=3, threshold=0.5).labels == ("g",)
 
 
+@pytest.mark.slow
 def test_odd_labels_and_texts():
     texts = ["日本 語", "naïve \0 text", "🙂", "line\nbreak"] * 6
     labels = ["größe", 'a label, with "signs"\n'] * 12

@@ -56,6 +56,7 @@ def write_csv(path: Path, table: pa.Table) -> None:
 # ------------------------------------------------------------------------------ held-out rows
 
 
+@pytest.mark.slow
 @given(st.integers(1, 300), st.floats(0, 0.999), st.integers(0, 2**63 - 1))
 @settings(deadline=None, max_examples=100)
 def test_the_fraction_of_rows_is_held_out_but_never_all(rows, fraction, seed):
@@ -393,6 +394,7 @@ def vectors(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("values", [{}, {"sparse": False}, {"name": "sparse_adam"}])
 def test_frozen_pretrained_rows_land_in_the_table_and_stay(vectors, values):
     result = run(pretrained=str(vectors), freeze_pretrained=True, epochs=5, **values)

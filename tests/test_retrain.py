@@ -113,6 +113,7 @@ def test_only_a_model_that_lost_rows_is_retrained(model, make):
     assert seen == [300]
 
 
+@pytest.mark.slow
 def test_impossible_quantization_is_refused_before_retraining(model):
     def train_on(smaller):
         raise AssertionError
@@ -242,6 +243,7 @@ def test_an_output_coded_here_gives_the_same_answers_in_the_original(
                 assert abs(of_label[label] - min(p, 1)) <= within
 
 
+@pytest.mark.slow
 def test_codes_of_the_output_are_no_matrix_of_numbers(many):
     model = compat.load_model(many({"qout": True}))
     with pytest.raises(ValueError, match="Can't get quantized Matrix"):
@@ -257,6 +259,7 @@ def test_few_labels_are_not_put_into_codes(original, train_original):
         model.quantize(qout=True)
 
 
+@pytest.mark.slow
 def test_codes_of_the_output_that_do_not_fit_are_refused(many, tmp_path):
     artifact = from_fasttext(read_file(many({"qout": True})), "m.ftz")
     artifact.tensors["weight_codes"] = artifact.tensors["weight_codes"][:-1]
@@ -265,6 +268,7 @@ def test_codes_of_the_output_that_do_not_fit_are_refused(many, tmp_path):
         load_artifact(tmp_path / "model")
 
 
+@pytest.mark.slow
 def test_a_model_with_codes_of_its_output_takes_other_matrices(many):
     model = compat.load_model(many({"qout": True}))
     rows, classes = len(model.words), len(model.labels)

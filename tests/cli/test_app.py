@@ -64,6 +64,7 @@ def test_a_line_number_in_a_message_is_not_an_emoji(run, workdir):
     assert run("data", "a.csv", code=1).stderr.startswith("error: a.csv:100: byte 0xe9 is not")
 
 
+@pytest.mark.slow
 def test_settings_fixed_by_training_cannot_be_set_later(run, tiny_model_dir, tiny_csv):
     setting = ["--set", "text.word_ngrams=3"]
     for command in (["predict", tiny_model_dir, "x"], ["evaluate", tiny_model_dir]):

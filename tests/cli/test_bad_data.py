@@ -75,6 +75,7 @@ def test_predict_names_a_missing_file_or_column(fails, model):
     assert message.startswith("good.csv: there is no column 'txt'; did you mean 'text'? ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("output", [[], ["--output", "out.csv"]])
 def test_a_bad_row_leaves_no_predictions_and_no_partial_file(fails, model, workdir, output):
     (workdir / "out.csv").write_text("earlier")
@@ -103,6 +104,7 @@ def test_evaluate_names_a_bad_row_or_missing_data(fails, model, workdir):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
@@ -140,6 +142,7 @@ def test_errors_replace_replaces_bad_bytes(workdir, model):
     assert fasttext_app.load("new").config.data.errors == "replace"
 
 
+@pytest.mark.slow
 def test_training_needs_two_labels(fails, workdir):
     (workdir / "one.csv").write_text(HEADER + "a,same\nb,same\n" * 5)
     assert fails("train", "--data", "one.csv") == (
@@ -149,6 +152,7 @@ def test_training_needs_two_labels(fails, workdir):
     assert "a classifier needs at least two labels" in fails("train", "--data", "one.csv")
 
 
+@pytest.mark.slow
 def test_training_needs_a_word_in_the_vocabulary(fails, workdir):
     (workdir / "blank.csv").write_text(HEADER + ",x\n ,y\n" * 5)
     message = fails("train", "--data", "blank.csv")
@@ -157,6 +161,7 @@ def test_training_needs_a_word_in_the_vocabulary(fails, workdir):
     assert "none of the " in fails("train", "--data", "good.csv", "--set", "text.min_count=99")
 
 
+@pytest.mark.slow
 def test_a_missing_split_is_named_with_those_there_are(fails, workdir):
     message = fails("data", "sample", "--split", "dev")
     assert message == "sample: no split 'validation'; it has: test, train"

@@ -45,6 +45,7 @@ def test_accuracy_is_the_share_of_correct_predictions(run, tiny_model_dir, tiny_
     assert scores["accuracy"] == hits / len(true)
 
 
+@pytest.mark.slow
 def test_the_tables_show_the_scores_of_json(run, tiny_model_dir, tiny_csv):
     scores = read_json(run("evaluate", tiny_model_dir, "--data", tiny_csv, "--json"))
     shown = run("evaluate", tiny_model_dir, "--data", tiny_csv).stdout
@@ -54,6 +55,7 @@ def test_the_tables_show_the_scores_of_json(run, tiny_model_dir, tiny_csv):
         assert label in shown
 
 
+@pytest.mark.slow
 def test_labels_the_model_does_not_know_count_as_errors(run, tiny_model_dir, workdir):
     (workdir / "new.csv").write_text("text,label\nthe team won,sport\na vote,politics\nx,art\n")
     scores = read_json(run("evaluate", tiny_model_dir, "--data", "new.csv", "--json"))
@@ -65,6 +67,7 @@ def test_labels_the_model_does_not_know_count_as_errors(run, tiny_model_dir, wor
     assert "the model does not know, whose rows are all errors: politics (1), art (1)" in shown
 
 
+@pytest.mark.slow
 def test_a_model_is_not_scored_on_the_file_it_was_trained_on(run, tiny_csv):
     path = tiny_csv / "train.csv"
     run("train", "--data", path, "--output", "model", *QUICK)

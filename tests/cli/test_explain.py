@@ -74,6 +74,7 @@ def test_unknown_features_are_listed(run, model):
     assert "Unknown" not in run("the bank").stdout
 
 
+@pytest.mark.slow
 def test_a_text_without_known_features_has_the_bias_as_its_logit(run):
     *parts, logit = numbers(run("").stdout)
     assert parts == [logit]
@@ -205,6 +206,7 @@ def test_without_texts_the_strongest_words_of_a_label_are_listed(run, model):
     ]
 
 
+@pytest.mark.slow
 def test_data_names_the_ngrams(run, tmp_path, tiny_examples, model):
     rows = "".join(f"{text},{label}\n" for text, label in tiny_examples)
     (tmp_path / "rows.csv").write_text("text,label\n" + rows)

@@ -77,6 +77,7 @@ def test_save_output_writes_the_output_vectors(ft, data, original, tmp_path):
     assert [line.split(" ", 1)[0] for line in words[1:]] == model.words
 
 
+@pytest.mark.slow
 def test_rare_labels_and_lines_without_one_are_left_out(ft, tmp_path):
     rows = (
         b"__label__a u \xff\n__label__b v\nno label\n__label__c w\n" + b"__label__a __label__b x\n"
@@ -128,6 +129,7 @@ def test_word_vectors_are_not_trained(ft, command):
     assert notes.startswith(f"error: {command}: this program trains classifiers only; ")
 
 
+@pytest.mark.slow
 def test_unwritable_outputs_are_refused_before_training(ft, data, tmp_path):
     (tmp_path / "m.output").mkdir()
     _, notes = ft("supervised", "-input", data, "-output", "m", "-saveOutput", code=1)
@@ -205,6 +207,7 @@ def test_an_impossible_quantization_is_refused(ft, trained, tmp_path, flags, cod
     assert not (tmp_path / "m.ftz").exists()
 
 
+@pytest.mark.slow
 def test_a_bad_learning_rate_of_retraining_names_its_flag(ft, data, trained):
     flags = ("-input", data, "-cutoff", "300", "-retrain")
     _, notes = ft("quantize", "-output", "m", *flags, "-lr", "-1", code=1)
@@ -316,6 +319,7 @@ def test_a_file_is_quantized_into_a_directory(app_run, trained, data):
     assert retrained["accuracy"] > before["accuracy"] + 0.02
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -346,6 +350,7 @@ def test_info_shows_what_a_file_stores_and_no_defaults(app_run, ft, data):
     assert "\n- imported from: m.bin\n" in card
 
 
+@pytest.mark.slow
 def test_a_file_that_is_not_a_model_is_refused(app_run, data, trained):
     refused = app_run("predict", data, "text", code=1)
     assert refused.stderr == f"error: {data}: is neither a model directory nor a fastText file\n"

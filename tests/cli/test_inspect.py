@@ -31,6 +31,7 @@ def test_inspect_json_follows_texts_to_their_batch(run, tiny_model_dir):
         assert sum(row) == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_inspect_and_predict_give_the_same_probabilities(run, tiny_model_dir):
     inspected = read_json(run("inspect", tiny_model_dir, "the team won", "--json"))
     predicted = json.loads(
@@ -100,6 +101,7 @@ def test_data_json_counts_rows_labels_and_words(run, tiny_csv):
     assert read_json(run("data", tiny_csv, "--split", "test", "--json"))["rows"] == 7
 
 
+@pytest.mark.slow
 def test_data_shows_rows_and_balance(run, tiny_csv, tiny_examples):
     shown = run("data", tiny_csv / "train.csv").stdout
     assert "one file" in shown

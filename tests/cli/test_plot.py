@@ -127,6 +127,7 @@ def test_a_history_that_cannot_be_plotted_is_refused(write, run, document, reaso
     assert shown.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_an_imported_model_has_no_curves(run, train_original, tmp_path):
     path = train_original()
     save_artifact(from_fasttext(read_file(path), str(path)), tmp_path / "imported")
@@ -226,6 +227,7 @@ def test_the_best_mark_is_not_hidden_by_another_epoch():
     assert "*" in cells(drawn(panels([history(losses=losses, best=200)]))).values()
 
 
+@pytest.mark.slow
 def test_the_command_draws_one_run_and_several(run, tiny_model_dir, write):
     document = {"best_epoch": 1, "epochs": [epoch(1, **VALIDATED), epoch(2, **VALIDATED)]}
     write("mine", document)
@@ -280,6 +282,7 @@ def test_the_best_epoch_is_marked_in_the_picture(tmp_path):
         assert ("epoch  (★ best)" in (tmp_path / "a.svg").read_text(encoding="utf-8")) == shown
 
 
+@pytest.mark.slow
 def test_without_matplotlib_the_error_says_what_to_install(
     run, tiny_model_dir, monkeypatch, tmp_path
 ):
@@ -295,6 +298,7 @@ def test_without_matplotlib_the_error_says_what_to_install(
     run(tiny_model_dir)  # characters need none
 
 
+@pytest.mark.slow
 def test_other_file_formats_are_refused(run, tiny_model_dir):
     assert (
         "a.pdf: name a .png or .svg file" in run(tiny_model_dir, "--output", "a.pdf", code=2).stderr

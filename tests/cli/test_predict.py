@@ -134,6 +134,7 @@ def test_texts_after_two_dashes_may_look_like_options(run, tiny_model_dir):
     assert [json.loads(row)["text"] for row in result.stdout.splitlines()] == ["--dim", "-1"]
 
 
+@pytest.mark.slow
 def test_text_column_chooses_and_joins_columns(run, tiny_model_dir, workdir):
     (workdir / "in.csv").write_text("a,b\none,two\n")
     result = run("predict", tiny_model_dir, "--input", "in.csv", "--format", "jsonl",
@@ -144,6 +145,7 @@ def test_text_column_chooses_and_joins_columns(run, tiny_model_dir, workdir):
     assert [json.loads(row)["text"] for row in result.stdout.splitlines()] == ["a", "one"]
 
 
+@pytest.mark.slow
 def test_threads_do_not_change_predictions(run, tiny_model_dir, workdir):
     path = write_texts(workdir / "texts.txt", TEXTS * 50)
     one, two = (

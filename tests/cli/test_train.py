@@ -40,6 +40,7 @@ def test_a_trained_model_serves_every_other_command(run, tiny_csv, workdir):
     assert "indices [2]" in run("inspect", "model", "the team").stdout
 
 
+@pytest.mark.slow
 def test_training_twice_gives_the_same_weights(run, tiny_csv, workdir):
     for name in ("one", "two"):
         run("train", "--data", tiny_csv, "--output", name, *QUICK, "--seed", "7")
@@ -92,6 +93,7 @@ def test_output_replaces_an_earlier_model(run, tiny_csv, workdir):
     assert [path.name for path in workdir.iterdir()] == ["model"]
 
 
+@pytest.mark.slow
 def test_training_does_not_delete_a_users_file_in_a_model_directory(run, tiny_csv, workdir):
     run("train", "--data", tiny_csv, "--output", "model", *QUICK)
     (workdir / "model" / "notes.txt").write_text("mine")
@@ -100,6 +102,7 @@ def test_training_does_not_delete_a_users_file_in_a_model_directory(run, tiny_cs
     assert (workdir / "model" / "notes.txt").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_a_model_is_replaced_only_if_output_names_it(run, tiny_csv):
     run("train", "--data", tiny_csv, *QUICK)
     result = run("train", "--data", tiny_csv, *QUICK, code=1)
@@ -199,6 +202,7 @@ def test_every_config_file_is_shipped():
     assert {"ag_news", "sample"} <= set(names)
 
 
+@pytest.mark.slow
 def test_config_takes_a_shipped_name(run):
     result = run("train", "--config", "sample", "--dry-run", "--json", "--epochs", "1")
     report = read_json(result)

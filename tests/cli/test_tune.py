@@ -137,6 +137,7 @@ def test_without_a_space_the_built_in_one_is_searched(run, labeled_file):
         assert name in header.split(",")
 
 
+@pytest.mark.slow
 def test_without_matplotlib_only_the_plot_is_missing(tuned, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     shown = tuned("--trials", 1)
@@ -187,6 +188,7 @@ def test_bad_input_is_one_line(tuned, arguments, problem):
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_search_that_cannot_start_leaves_no_folder(tuned):
     for wrong in (["--data", "none.csv"], ["--study", "space.toml"]):
         tuned("--trials", 1, *wrong, code=1)

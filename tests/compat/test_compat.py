@@ -188,6 +188,7 @@ def test_tokens_match_the_original(original, text):
 # --- what a model knows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quantized", [None, *QUANTIZED])
 @pytest.mark.parametrize("features", ["words", "character n-grams"])
 def test_words_labels_and_rows_match_the_original(both, features, quantized):
@@ -263,6 +264,7 @@ def assert_same_neighbors(found, expected):
         assert word == name or min(abs(score - s) for s, n in expected if n == word) < 1e-5, theirs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quantized", [None, "norms"])
 @pytest.mark.parametrize("features", ["words", "character n-grams"])
 def test_neighbors_match_the_original(both, features, quantized):
@@ -410,6 +412,7 @@ def test_word_vectors_match_the_original(word_vectors, odd_texts):
             np.testing.assert_allclose(found, expected, rtol=0, atol=NEAR, err_msg=text[:99])
 
 
+@pytest.mark.slow
 def test_neighbors_of_word_vectors_match_the_original(word_vectors):
     theirs, ours = word_vectors
     for word in [*theirs.words[:10], *WORDS]:
@@ -430,6 +433,7 @@ def test_word_vectors_are_not_a_classifier(word_vectors, tmp_path):
         ours.save_model(tmp_path / "m.bin")
 
 
+@pytest.mark.slow
 def test_word_vectors_trained_on_a_labeled_file_can_be_loaded(original, labeled_file, tmp_path):
     """Its labels are in the file but not used."""
     model = original.train_unsupervised(
@@ -456,6 +460,7 @@ def languages():
     return found[0]
 
 
+@pytest.mark.slow
 def test_languages_of_sentences_match_the_original(original, languages):
     path = DATA / "sentences.txt"
     sentences = path.read_text(encoding="utf-8").splitlines()
@@ -500,6 +505,7 @@ def test_training_is_as_accurate_as_in_the_original(train_original, original, la
     assert ours.test(labeled_file)[1] > theirs[1] - 0.05
 
 
+@pytest.mark.slow
 def test_equal_seeds_give_equal_models(labeled_file):
     def trained(seed):
         return compat.train_supervised(labeled_file, dim=3, epoch=1, seed=seed, thread=1)
@@ -509,6 +515,7 @@ def test_equal_seeds_give_equal_models(labeled_file):
     assert not np.array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_training_with_another_label_prefix(labeled_file, original, tmp_path):
     text = labeled_file.read_text(encoding="utf-8").replace("__label__", "#")
     (tmp_path / "train.txt").write_text(text, encoding="utf-8")

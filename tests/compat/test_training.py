@@ -123,6 +123,7 @@ def test_options_without_effect_are_written_to_the_file(trained, labeled_file):
     assert ours.args == theirs.args
 
 
+@pytest.mark.slow
 def test_positional_arguments_have_the_order_of_the_original(original, labeled_file):
     values = (str(labeled_file), 0.25, 6, 9, 2, 3)
     theirs = original.train_supervised(*values, thread=1, verbose=0)
@@ -250,6 +251,7 @@ def test_replaced_matrices_give_the_answers_of_the_original(
     np.testing.assert_array_equal(again.get_input_matrix(), ours.get_input_matrix())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "shapes", [((3, 4), (4, 4)), ((5, 4), (3, 4)), ((5, 4), (4, 3)), ((5, 0), (4, 0)), ((), (4, 4))]
 )
@@ -288,6 +290,7 @@ def meters(original, train_original, scored_file):
 CHOICES = [None, "__label__sport", "__label__d"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("loss", "k"), [*((loss, -1) for loss in LOSSES), ("softmax", 1), ("hs", 2)]
 )
@@ -375,6 +378,7 @@ def test_words_are_decoded_as_in_the_original(original, tmp_path):
             model.get_words()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["u __label__a v", ["u", "__label__b x __label__a", ""]])
 def test_lines_are_split_as_in_the_original(original, tmp_path, text):
     path = tmp_path / "train.txt"
@@ -384,6 +388,7 @@ def test_lines_are_split_as_in_the_original(original, tmp_path, text):
     assert ours.get_line(text) == model.get_line(text)
 
 
+@pytest.mark.slow
 def test_the_labels_of_word_vectors_are_their_words(original, tmp_path):
     path = tmp_path / "text.txt"
     path.write_text("u v w\n" * 9)

@@ -93,6 +93,7 @@ def test_a_fork_killed_while_it_sends_its_result_is_the_same_error():
     assert printed.startswith("the process that prepares the data was killed (exit code -9)")
 
 
+@pytest.mark.slow
 def test_a_fork_ends_with_its_parent():
     printed = run("""
         import os, signal, time

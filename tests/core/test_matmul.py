@@ -14,6 +14,7 @@ from tests.helpers import code_path
 COLUMNS = [1, 2, 4, 5, FEW_COLUMNS - 1, FEW_COLUMNS, 100, TILE, TILE + 3]
 
 
+@pytest.mark.slow
 @given(st.integers(0, 6), st.integers(1, 40), st.sampled_from(COLUMNS), st.integers(0, 999))
 @settings(deadline=None, max_examples=60)
 def test_rows_are_bit_identical_in_any_batch_and_on_both_code_paths(batch, dim, columns, seed):

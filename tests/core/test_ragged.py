@@ -74,6 +74,7 @@ def test_filter_ids_drops_ids_and_keeps_every_bag(bags, data):
     assert filtered.offsets.dtype == np.int64
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 6)), max_size=8))
 @few_examples
 def test_concat_ranges_concatenates_python_ranges(pairs):

@@ -203,6 +203,7 @@ def test_csv_rows_do_not_depend_on_the_size_of_blocks(file, rows):
         assert rows_of(file("a.csv", written(rows))) == rows
 
 
+@pytest.mark.slow
 def test_a_line_break_inside_quotes_survives_the_end_of_a_block(file, monkeypatch):
     r"""Arrow drops the ``\n`` of ``\r\n`` if a block ends between the two."""
     monkeypatch.setattr(delimited, "BLOCK_BYTES", 64)
@@ -389,6 +390,7 @@ def test_a_bad_json_line_is_named_with_its_line(file, monkeypatch, block, bad, m
     assert str(error.value).startswith(f"{path}:23: {message}")
 
 
+@pytest.mark.slow
 def test_a_json_line_longer_than_a_block_is_refused(file, monkeypatch):
     long = json.dumps({"text": "word " * 700_000, "label": "x"})
     path = file("a.jsonl", GOOD_JSON * 3 + long + "\n" + GOOD_JSON)

@@ -198,6 +198,7 @@ def test_with_one_label_a_row_both_kinds_of_scores_agree():
         assert several[key] == pytest.approx(single[key]), key
 
 
+@pytest.mark.slow
 def test_a_model_learns_all_labels_of_a_row(files):
     model = fasttext_app.train(files / "rows.csv", label_separator="|", **QUICK)
     assert model.artifact.metrics["validation_accuracy"] == 1

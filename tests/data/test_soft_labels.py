@@ -76,6 +76,7 @@ DISTRIBUTIONS = st.dictionaries(
 )
 
 
+@pytest.mark.slow
 @given(DISTRIBUTIONS)
 @settings(deadline=None, max_examples=60)
 def test_parsing_a_cell_gives_back_its_probabilities(row):

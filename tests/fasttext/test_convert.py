@@ -220,6 +220,7 @@ def test_a_file_that_cannot_be_represented_is_refused_with_the_reason(file, chan
         from_fasttext(change(file), "m.bin")
 
 
+@pytest.mark.slow
 def test_word_vectors_are_refused_with_a_way_to_use_them(original, labeled_file, tmp_path):
     text = labeled_file.read_text(encoding="utf-8").replace("__label__", "")
     (tmp_path / "text.txt").write_text(text, encoding="utf-8")
@@ -357,6 +358,7 @@ def test_an_exported_model_gives_the_same_answers_in_the_original(
     assert_near_exact(model, again, texts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [

@@ -373,6 +373,7 @@ def small_model(generator, loss, model=SUPERVISED, dim=5, bucket=4, pruneidx=Non
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("model", [SUPERVISED, SKIPGRAM])
 def test_the_original_reads_a_dense_file(original, tmp_path, loss, model):
@@ -443,6 +444,7 @@ def test_word_vectors_of_the_original_are_read(original, tmp_path, texts, model,
     assert (found.dictionary.labels, len(found.dictionary.label_counts)) == ([], 0)
 
 
+@pytest.mark.slow
 def test_word_vectors_trained_on_labeled_texts_keep_the_labels(original, tmp_path, texts):
     theirs = original.train_unsupervised(str(texts), minCount=1, **QUICK)
     model = assert_reads(theirs, tmp_path / "model.bin")
@@ -521,6 +523,7 @@ def cuts(layout):
                 yield start + offset
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", LAYOUTS)
 def test_a_truncated_file_is_refused(path, kind):
     assert outcome(path, BYTES[kind]) is None
@@ -626,6 +629,7 @@ def test_any_edited_file_is_refused_or_harmless(path, model, edits):
     outcome(path, data)
 
 
+@pytest.mark.slow
 @given(st.sampled_from([0, 4, 8, 64, 92]), st.binary(max_size=200))
 @settings(deadline=None)
 def test_random_bytes_are_refused(path, valid, data):

@@ -162,6 +162,7 @@ def test_the_temperature_of_a_softmax_has_the_least_likelihood_loss(seed, spread
     assert loss(found) <= min(loss(found * factor) for factor in (0.9, 0.99, 1.01, 1.1)) + 1e-12
 
 
+@pytest.mark.slow
 @given(arrays.arrays(np.float32, (30, 3), elements=st.floats(-20, 20, width=32)), st.floats(0.2, 5))
 @settings(deadline=None, max_examples=60)
 def test_a_slope_is_the_derivative_of_the_loss_and_rises(margins, inverse):
@@ -219,6 +220,7 @@ def test_calibration_lowers_the_loss_on_other_rows_for_every_loss(overfitted, lo
         np.testing.assert_array_equal(*best)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES)
 def test_the_temperature_is_in_the_linear_layer_and_nowhere_else(overfitted, loss):
     model = overfitted[loss]
@@ -529,6 +531,7 @@ def test_the_command_refuses_to_lose_a_model_or_to_be_flattered(folder):
     assert not (folder / "x").exists()
 
 
+@pytest.mark.slow
 def test_training_calibrates_on_its_validation_rows(tmp_path):
     texts, labels = noisy_rows(1, 600)
     settings_ = {"lr": 0.5, "epochs": 8, "dim": 8, "validation": 0.3, "threads": 1}
@@ -546,6 +549,7 @@ def test_training_calibrates_on_its_validation_rows(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_training_calibrates_rows_of_several_labels():
     texts, labels = noisy_rows(1, 600, "|")
     model = fasttext_app.train(

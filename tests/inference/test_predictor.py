@@ -327,6 +327,7 @@ def test_ranked_columns_filter_row_by_row():
     assert values.to_pylist() == [[0.9], [0.6, 0.4], []]
 
 
+@pytest.mark.slow
 @given(texts.filter(bool))
 @settings(deadline=None, max_examples=25)
 def test_one_by_one_equals_in_bulk(texts):
@@ -424,6 +425,7 @@ def test_what_cannot_be_evaluated_is_refused(model, texts, labels, message):
 # ------------------------------------------------------------------------------------ save and load
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings_", SETTINGS)
 def test_a_saved_model_answers_bit_for_bit_as_before(tmp_path, settings_):
     classifier = make_classifier(idf="term_weighting" in settings_, **settings_)

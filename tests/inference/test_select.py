@@ -133,6 +133,7 @@ def test_scores_and_kept_texts_agree_with_predict(tiny_model_dir, tiny_examples)
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["threshold", "predict"])
 def test_a_label_that_is_not_there_is_refused(tiny_model_dir, texts, command):
     more = ["--keep", "1%"] if command == "threshold" else []

@@ -114,6 +114,7 @@ def test_shapes_are_those_of_torch(layer):
     assert tensor_shapes(layer.in_features, layer.n_classes, cutoffs, layer.div_value) == expected
 
 
+@pytest.mark.slow
 @given(counts_lists)
 def test_places_go_by_count_and_then_by_class(counts):
     places = frequency_rank(counts).tolist()
@@ -314,6 +315,7 @@ def test_a_model_whose_cutoffs_do_not_fit_its_tensors_is_refused(model, tmp_path
         load_artifact(tmp_path / "model")
 
 
+@pytest.mark.slow
 def test_validation_scores_classes_by_their_own_numbers():
     texts, labels = zipf_rows(1500, 0)
     model = ft.train(
@@ -323,6 +325,7 @@ def test_validation_scores_classes_by_their_own_numbers():
     assert model.artifact.metrics["validation_loss"] < 1
 
 
+@pytest.mark.slow
 def test_of_several_labels_it_learns_one_at_a_time():
     texts = ["red apple", "green pear", "red pear", "green apple"] * 30
     labels = ["red|apple", "green|pear", "red|pear", "green|apple"] * 30

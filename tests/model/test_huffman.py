@@ -107,6 +107,7 @@ def ways(tree):
     return found
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(0, 1000), min_size=1, max_size=40))
 @settings(deadline=None)
 def test_no_tree_has_shorter_ways(counts):

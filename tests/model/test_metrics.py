@@ -194,6 +194,7 @@ def test_top_k_is_by_score_and_then_by_class(rows, k):
     assert top_k_classes(scores, k).tolist() == expected
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**32 - 1), st.integers(1, 9), st.sampled_from([1, 3, 1000]))
 @laws
 def test_the_top_k_of_very_many_classes_are_those_of_sorting_them_all(seed, k, levels):
@@ -204,6 +205,7 @@ def test_the_top_k_of_very_many_classes_are_those_of_sorting_them_all(seed, k, l
     assert top_k_classes(scores, k).tolist() == expected.tolist()
 
 
+@pytest.mark.slow
 def test_very_many_classes_are_scored_without_a_matrix_of_their_pairs():
     classes = 60_000  # whose pairs would take 29 GB
     true = np.array([0, 0, classes - 1, classes])

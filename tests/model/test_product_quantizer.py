@@ -60,6 +60,7 @@ def decoded_from_flat(coded):
     return np.array(rows, np.float32).reshape(len(coded), dim)
 
 
+@pytest.mark.slow
 @given(CODED)
 @settings(deadline=None, max_examples=50)
 def test_decoding_is_a_look_up_in_the_flat_layout(coded):
@@ -124,6 +125,7 @@ def test_a_seed_decides_the_codes(sklearn, norms):
     assert bytes_of(first) != bytes_of(other)
 
 
+@pytest.mark.slow
 def test_a_seed_decides_the_rows_that_centroids_are_found_on(sklearn, monkeypatch):
     monkeypatch.setattr(product_quantizer, "SAMPLES", 300)
     table = table_of(900, 2)

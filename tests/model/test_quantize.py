@@ -116,6 +116,7 @@ def invoke(*arguments):
     return run_cli("quantize", *arguments, code=None)
 
 
+@pytest.mark.slow
 def test_the_command_shows_size_and_accuracy_before_and_after(place):
     result = invoke("model", "--output", "small", "--data", "rows.csv", "--cutoff", 15, "--json")
     assert result.exit_code == 0, result.stderr
@@ -157,6 +158,7 @@ def test_mistakes_are_one_line_and_save_nothing(place, arguments, message):
     assert not (place / "small").exists()
 
 
+@pytest.mark.slow
 def test_a_source_without_a_test_split_leaves_the_accuracy_out(place):
     (place / "data").mkdir()
     (place / "rows.csv").rename(place / "data" / "train.csv")

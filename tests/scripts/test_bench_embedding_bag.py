@@ -60,6 +60,7 @@ def test_awkward_texts_are_awkward():
     assert max(map(len, texts)) >= 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", bench.CASES, ids=str)
 def test_outputs_and_gradients_agree(case):
     texts, table = bench.awkward_texts(), bench.new_table(50, 16, "cpu")

@@ -283,6 +283,7 @@ def test_output_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFix
     assert "cannot write to" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_shipped_files_are_valid() -> None:
     files = {name: SAMPLE / f"{name}.csv" for name in ("train", "test")}
     assert sum(path.stat().st_size for path in files.values()) < 2_000_000

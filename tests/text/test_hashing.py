@@ -129,6 +129,7 @@ def test_fnv1a_of_a_column_equals_the_reference(words):
     assert hash_column(words) == [reference_fnv1a(word.encode()) for word in words]
 
 
+@pytest.mark.slow
 @given(st.lists(st.text(max_size=8), max_size=12), st.integers(0, 12), st.integers(0, 12))
 @laws
 def test_a_slice_of_a_column_hashes_only_its_own_words(words, start, length):

@@ -76,6 +76,7 @@ def test_the_span_of_a_whitespace_token_is_the_token(text):
     assert [text[start:end] for start, end in spans] == tokens
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.sampled_from(["a", "__label__a", "</s>", "b</s>", "é", "\0", "\n", " "])).map(
         "".join

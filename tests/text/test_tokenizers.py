@@ -197,6 +197,7 @@ def test_a_tokenizer_keeps_its_name_and_needs_no_file(name):
     assert tokenizer(column(["a b", ""])).to_lists() == [["a", "b"], []]
 
 
+@pytest.mark.slow
 @given(st.lists(TEXTS, max_size=6))
 @settings(deadline=None, max_examples=30)
 def test_the_torchtext_tokenizer_equals_the_built_in_one(texts):

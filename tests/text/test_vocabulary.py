@@ -160,6 +160,7 @@ def test_labels_outside_the_order_come_after_it():
     assert label_set(["10", "9", "x", "b"], order=["b"]).names == ("b", "9", "10", "x")
 
 
+@pytest.mark.slow
 @given(st.lists(st.sampled_from(["a", "b", "10", "9", "é", ""]), max_size=20))
 @laws
 def test_labels_are_counted_and_get_their_class_ids(labels):
@@ -219,6 +220,7 @@ def test_similar_long_words_with_the_same_hash_are_distinguished(hash_of, left_o
     assert looked_up(known, LOOK_ALIKE, hash_of) == expected
 
 
+@pytest.mark.slow
 @given(st.lists(st.text(max_size=12), max_size=30), st.lists(st.text(max_size=12), max_size=30))
 @settings(deadline=None, max_examples=60)
 def test_the_compiled_look_up_finds_what_a_dict_finds(known, wanted):

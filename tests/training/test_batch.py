@@ -67,6 +67,7 @@ def test_gather_equals_collate(bags, weighted, last, dtype, data):
     assert gathered.labels.tolist() == [row * 10 for row in rows]
 
 
+@pytest.mark.slow
 @given(bag_lists, dtypes)
 @settings(deadline=None, max_examples=30)
 def test_weights_stay_with_their_ids(bags, dtype):
@@ -142,6 +143,7 @@ def test_length_is_the_number_of_texts():
     assert len(make_dataset([[1, 2], [], [3]])) == 3
 
 
+@pytest.mark.slow
 @given(st.integers(1, 60), st.integers(1, 70), st.integers(0, 2**31))
 @settings(deadline=None, max_examples=50)
 def test_an_epoch_covers_all_texts_once(texts, batch_size, seed):

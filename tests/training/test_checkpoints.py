@@ -317,6 +317,7 @@ def test_a_resumed_run_draws_the_same_labels_of_multi_label_rows(tmp_path):
     assert_same(whole, pieces)
 
 
+@pytest.mark.slow
 def test_the_best_epoch_before_an_interruption_is_restored(tmp_path):
     config = make_config(monitor="loss", lr=3.0, name="sgd", epochs=6)
     with torch_threads(1):

@@ -98,6 +98,7 @@ def test_a_second_signal_ends_a_run_at_once_and_keeps_its_checkpoints(tmp_path):
     find_checkpoint(tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_what_an_adaptive_softmax_cannot_have_is_refused():
     texts, labels = rows_of()
     with pytest.raises(ConfigError, match="a temperature cannot be folded"):
@@ -119,6 +120,7 @@ def test_an_adaptive_softmax_is_retrained():
     assert (again.tensors["head.weight"] != model.artifact.tensors["head.weight"]).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("heavy", ["class", "row"])
 def test_retraining_weighs_what_training_weighs(heavy):
     texts, labels = rows_of()

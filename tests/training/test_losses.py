@@ -31,6 +31,7 @@ def draw_labels(data: st.DataObject, rows: list[list[float]]) -> list[int]:
     return data.draw(st.lists(st.integers(0, 2), min_size=len(rows), max_size=len(rows)))
 
 
+@pytest.mark.slow
 @given(logit_rows, st.data())
 @settings(deadline=None, max_examples=50)
 def test_softmax_is_minus_the_log_probability_of_the_right_class(rows, data):
@@ -43,6 +44,7 @@ def test_softmax_is_minus_the_log_probability_of_the_right_class(rows, data):
     assert losses.tolist() == pytest.approx(expected, rel=1e-4, abs=1e-4)
 
 
+@pytest.mark.slow
 @given(logit_rows, st.data())
 @settings(deadline=None, max_examples=50)
 def test_one_vs_all_is_the_sum_of_yes_or_no_losses(rows, data):
@@ -90,6 +92,7 @@ def test_a_loss_does_not_overflow_on_large_logits(loss):
     assert math.isfinite(loss(logits, torch.tensor([1])).item())
 
 
+@pytest.mark.slow
 @given(logit_rows, st.floats(0, 0.9), st.data())
 @settings(deadline=None, max_examples=50)
 def test_label_smoothing_is_that_of_torch_and_one_vs_all_has_the_same_targets(
@@ -107,6 +110,7 @@ def test_label_smoothing_is_that_of_torch_and_one_vs_all_has_the_same_targets(
         assert loss == pytest.approx(by_hand, rel=1e-4, abs=1e-4)
 
 
+@pytest.mark.slow
 @given(logit_rows, st.sampled_from([0.5, 1.0, 2.0, 5.0]), st.data())
 @settings(deadline=None, max_examples=50)
 def test_the_focal_loss_is_that_of_its_paper(rows, gamma, data):

@@ -130,6 +130,7 @@ def test_settings_without_effect_on_the_result_may_change(place, monkeypatch):
     assert weights("run") == expected
 
 
+@pytest.mark.slow
 def test_resuming_on_changed_data_is_refused_and_keeps_the_checkpoints(place, monkeypatch):
     interrupt_run("run", 20, monkeypatch=monkeypatch)
     (place / "rows.csv").write_text(rows_of(400, seed=1))
@@ -213,6 +214,7 @@ def test_a_model_that_could_not_be_saved_can_be_saved_by_resuming(place, monkeyp
     assert weights("run") == uninterrupted()
 
 
+@pytest.mark.slow
 def test_a_read_only_folder_is_reported(place, monkeypatch):
     opened = os.open
 
@@ -414,6 +416,7 @@ def test_the_manifest_has_the_git_revision(place):
     assert json.loads((place / "whole" / "run.json").read_text())["git"] == f"{head}-dirty"
 
 
+@pytest.mark.slow
 def test_a_diverged_loss_names_the_rows_and_the_last_good_checkpoint(place):
     options = ["--set", "optimizer.name=sgd", "--lr", "1e30", "--checkpoint-every", "1"]
     done = invoke(*TRAIN, *options, "--output", "run")

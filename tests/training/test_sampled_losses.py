@@ -29,6 +29,7 @@ def log_sigmoid(x):
 # --- hierarchical softmax
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(1, 50), min_size=2, max_size=12), st.data())
 @settings(deadline=None, max_examples=40)
 def test_the_loss_of_the_tree_is_minus_the_log_probability_of_the_right_class(counts, data):

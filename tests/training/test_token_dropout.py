@@ -51,6 +51,7 @@ def test_the_compiled_hash_is_the_same(number):
         assert int(mix_bits(np.uint64(number))) == scrambled(number)
 
 
+@pytest.mark.slow
 @given(keys, st.lists(st.tuples(st.integers(0, 2**40), st.integers(0, 9)), max_size=20))
 @settings(deadline=None, max_examples=60)
 def test_what_stays_is_what_the_hash_says(key, ids):
@@ -112,6 +113,7 @@ def texts_of(data, seed: int, grouping, skip: int = 0, rate: float = 0.4) -> lis
     return [[batch.indices.tolist(), batch.offsets.tolist()] for batch in batches]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2, 8])
 def test_shards_and_skipped_batches_change_nothing(threads, monkeypatch):
     monkeypatch.setattr("fasttext_app.training.loader.CUT_IDS", 8)

@@ -114,6 +114,7 @@ def test_the_epoch_loss_is_the_mean_over_its_texts():
     assert steps[0].loss == pytest.approx(math.log(2))  # the first step starts from zero logits
 
 
+@pytest.mark.slow
 def test_a_long_epoch_reports_about_fifty_times():
     recorder = Recorder()
     run(make_config(batch_size=1, epochs=1), None, recorder)
@@ -181,6 +182,7 @@ def with_scores(monkeypatch, name: str, scores: list[float]) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("monitor", "scores", "best"),
     [
@@ -352,6 +354,7 @@ def test_another_seed_gives_another_order():
     assert not same(state_of(one), state_of(other))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["sgd", "adagrad", "sparse_adam"])
 def test_the_result_does_not_depend_on_the_number_of_threads(name):
     rows, texts, length = 5000, 1024, 60  # enough for torch to share the work out

@@ -60,6 +60,7 @@ def test_without_learning_the_predictions_of_the_model_are_unchanged(tmp_path, k
     np.testing.assert_allclose(new.logits(OLD)[:, 2], 0, atol=1e-20)
 
 
+@pytest.mark.slow
 def test_new_labels_are_learnt_and_the_old_ones_kept(tmp_path):
     trained(word_ngrams=2, bucket=1000).save(tmp_path / "old")
     new = ft.train(NEW, NEW_LABELS, start_from=tmp_path / "old", epochs=10, lr=0.1, validation=0.0)
@@ -124,6 +125,7 @@ def test_a_start_that_does_not_match_the_run_is_refused(tmp_path):
         ft.train(NEW, NEW_LABELS, start_from=old, pretrained="x.vec")
 
 
+@pytest.mark.slow
 def test_an_imported_model_is_trained_further(tmp_path):
     fasttext = pytest.importorskip("fasttext")
     lines = [f"__label__{label} {text}\n" for text, label in zip(OLD, OLD_LABELS, strict=True)]

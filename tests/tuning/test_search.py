@@ -78,6 +78,7 @@ def untimed(result: TuneResult) -> list[Trial]:
 # --- the trials
 
 
+@pytest.mark.slow
 def test_the_first_trial_is_the_base(search, examples):
     base = resolve(BASE)
     result = search(2)
@@ -106,6 +107,7 @@ def test_the_settings_of_a_trial_train_to_its_score(search, labeled_rows):
     assert model.artifact.metrics["validation_accuracy"] == result.score
 
 
+@pytest.mark.slow
 def test_the_final_settings_train_on_all_rows(search):
     result = search(4, {"trainer": {"monitor": "macro_f1", "patience": 1}})
     assert result.final.data.validation == 0
@@ -116,6 +118,7 @@ def test_the_final_settings_train_on_all_rows(search):
     assert resolve(result.final.model_dump(), kept) == result.config
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", [{"data": {"validation": "auto"}}, {}], ids=["split", "fit"])
 def test_final_keeps_validation_rows_of_a_split_or_for_calibration(layer, examples):
     """A split of its own is no training row, and a temperature is fitted on held-out rows."""
@@ -203,6 +206,7 @@ def test_a_diverged_trial_counts_as_failed(search):
     assert result.best.settings.get("optimizer.lr", 0.05) == 0.05
 
 
+@pytest.mark.slow
 def test_a_trial_of_impossible_settings_counts_as_failed(search):
     space = SearchSpace.parse({"model.mode": ["mean", "max"]})
     result = search(6, space=space)
@@ -242,6 +246,7 @@ def test_the_base_is_trained_whatever_the_time(search):
     assert [trial.state for trial in result.trials] == ["finished"]
 
 
+@pytest.mark.slow
 def test_a_trial_that_is_out_of_time_does_not_count(search, monkeypatch):
     class Clock:
         now = 0.0
@@ -260,6 +265,7 @@ def test_a_trial_that_is_out_of_time_does_not_count(search, monkeypatch):
     assert Clock.now == 5.0  # amid the third
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_it_with_the_best_so_far(search):
     def interrupt(event: object) -> None:
         if isinstance(event, StepEnd) and interrupted_at:
@@ -464,6 +470,7 @@ def test_a_partial_line_is_removed(search, tmp_path):
         study.write_bytes(written)
 
 
+@pytest.mark.slow
 def test_a_lock_left_by_a_killed_process_is_ignored(search, tmp_path):
     study = tmp_path / "study.jsonl"
     search(2, study=study)
@@ -471,12 +478,14 @@ def test_a_lock_left_by_a_killed_process_is_ignored(search, tmp_path):
     assert len(search(3, study=study).trials) == 3
 
 
+@pytest.mark.slow
 def test_seconds_of_earlier_sessions_count(search, tmp_path):
     study = tmp_path / "study.jsonl"
     search(3, study=study)
     assert len(search(None, seconds=1e-9, study=study).trials) == 3
 
 
+@pytest.mark.slow
 def test_the_file_is_a_journal_of_json_that_optuna_reads(search, tmp_path):
     study = tmp_path / "study.jsonl"
     result = search(3, study=study)

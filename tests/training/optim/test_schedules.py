@@ -36,6 +36,7 @@ def test_a_single_step_has_the_full_learning_rate():
     assert [lr_factor(name, 0, 1) for name in SCHEDULES] == [1.0] * 3
 
 
+@pytest.mark.slow
 @given(st.sampled_from(sorted(SCHEDULES)), st.integers(1, 200), st.floats(0, 0.99), st.data())
 @settings(deadline=None, max_examples=100)
 def test_every_factor_of_a_step_is_above_zero_and_at_most_one(schedule, steps, warmup, data):
