@@ -46,6 +46,13 @@ class CpuForward:
         self._matrix: F32 | None = None  # of the linear layer, [D, C]
         if artifact.is_linear:
             self._matrix = np.ascontiguousarray(dense(artifact.weight).T)
+        else:  # transposing them for the product then copies nothing
+            self._tensors = {
+                name: np.asfortranarray(tensor)
+                if name == "head.weight" or name.startswith("tail.")
+                else tensor
+                for name, tensor in self._tensors.items()
+            }
         self._lock = threading.Lock()
         self._aligned: Array | None = None
 
