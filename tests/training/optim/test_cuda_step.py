@@ -46,7 +46,7 @@ with pytest.MonkeyPatch.context() as patch:
 
 ROWS, CLASSES = 12, 3
 COUNTS = [5, 9, 7, 3, 8, 2, 6, 1, 4, *range(20, 10, -1)]
-BAGS = st.lists(st.lists(st.integers(0, ROWS - 1), max_size=6), min_size=1, max_size=10)
+BAGS = st.lists(st.lists(st.integers(0, ROWS - 1), max_size=4), min_size=1, max_size=6)
 RATES = {"sgd": 0.5, "adagrad": 0.1, "rowwise_adagrad": 0.1, "sparse_adam": 0.01}
 KINDS: list[dict[str, Any]] = [
     {"mode": "mean"},
@@ -58,8 +58,10 @@ KINDS: list[dict[str, Any]] = [
     {"mode": "sum", "label_smoothing": 0.2, "loss": "ova"},
     {"mode": "max", "sparse": False, "padding_idx": 3},
 ]
-CASES = [("adagrad", kind) for kind in KINDS]
-CASES += [("sgd", KINDS[0]), ("rowwise_adagrad", KINDS[2]), ("sparse_adam", KINDS[3])]
+RULES = [("sgd", KINDS[0]), ("rowwise_adagrad", KINDS[2]), ("sparse_adam", KINDS[3])]
+CASES = [("adagrad", kind) for kind in KINDS] + RULES
+MIXED = [[1, 3, 1], [], [3, 5, 1, 0], [2, 2], [11]]
+"""Two batches: ids that repeat in a bag and in its batch, padding, an empty bag, the first row."""
 
 
 pytestmark = pytest.mark.slow  # the interpreter takes about a second for a batch
@@ -70,7 +72,24 @@ def interpreted():
     with pytest.MonkeyPatch.context() as patch:  # Triton loads parts of itself at the first launch
         for variable, setting in INTERPRETED.items():
             patch.setenv(variable, setting)
+        if INTERPRETED:
+            patch.setattr("triton.runtime.interpreter._patch_builtin", patch_builtin)
         yield
+
+
+BUILTINS: dict[Any, list[str]] = {}
+
+
+def patch_builtin(package, builder, scope):
+    """Do what the interpreter does, which looks for the names again at each call of a function."""
+    from triton.runtime.interpreter import _patch_attr, inspect, tl
+
+    if package not in BUILTINS:
+        members = inspect.getmembers(package, tl.core.is_builtin)
+        BUILTINS[package] = [name for name, _ in members]
+    for name in BUILTINS[package]:
+        if tl.core.is_builtin(member := getattr(package, name)):
+            _patch_attr(package, name, member, builder, scope)
 
 
 def make_config(**values: Any) -> Config:
@@ -133,17 +152,21 @@ def check(bags: list[list[int]], classes: int = CLASSES, **values: Any) -> None:
     assert found == pytest.approx(trained.history[-1].train_loss, rel=1e-4)
 
 
-@pytest.mark.parametrize(("name", "kind"), CASES, ids=str)
-@given(bags=BAGS)
-@settings(deadline=None, max_examples=3)
-def test_it_equals_the_fused_step_of_the_cpu(name, kind, bags):
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_it_equals_the_fused_step_of_the_cpu(kind):
+    check(MIXED, name="adagrad", lr=0.1, implementation="fused", **kind)
+
+
+@given(case=st.sampled_from(CASES), bags=BAGS)
+@settings(deadline=None, max_examples=5)
+def test_it_equals_the_fused_step_of_the_cpu_for_any_bags(case, bags):
+    name, kind = case
     check(bags, name=name, lr=RATES[name], implementation="fused", **kind)
 
 
-@pytest.mark.parametrize("name", RATES)
-def test_it_equals_torch_optim(name):
-    bags = [[1, 2, 1], [], [11, 0, 1, 5], [5], [2, 2, 2, 2, 0]]
-    check(bags, name=name, lr=RATES[name], implementation="torch", mode="sum")
+@pytest.mark.parametrize(("name", "kind"), [("adagrad", {"mode": "sum"}), *RULES], ids=str)
+def test_it_equals_torch_optim(name, kind):
+    check(MIXED, name=name, lr=RATES[name], implementation="torch", **kind)
 
 
 @pytest.mark.parametrize(
@@ -166,9 +189,10 @@ def test_sizes_at_the_edges(bags, classes, values):
 
 @pytest.mark.parametrize("name", RATES)
 def test_the_tails_of_an_adaptive_softmax_are_stepped_where_the_batch_has_them(name):
-    bags = [[1, 2, 1], [3], [11, 0, 1, 5], [5], [2, 2, 2, 2, 0], [7], [], [8, 1]]
+    bags = [[1, 1], [3], [0, 5], [5], [2, 0], [7], [], [1]]
     layer = {"loss": "adaptive", "dim": 8, "cutoffs": (3, 5), "div_value": 2.0}
-    check(bags, 8, name=name, lr=RATES[name], implementation="torch", epochs=2, **layer)
+    epochs = 2 if name == "sparse_adam" else 1  # it counts the steps of each tail
+    check(bags, 8, name=name, lr=RATES[name], implementation="torch", epochs=epochs, **layer)
 
 
 def test_a_large_linear_layer_is_left_to_torch(monkeypatch):
@@ -190,9 +214,12 @@ def test_frozen_rows_stay():
     assert moved.nonzero().flatten().tolist() == [3, 5, 6]
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=str)
-@given(bags=BAGS, size=st.integers(1, 5))
-@settings(deadline=None, max_examples=15)
+@pytest.mark.parametrize("kind", KINDS[:4], ids=str)  # the others are cut as these are
+@given(
+    bags=st.lists(st.lists(st.integers(0, ROWS - 1), max_size=6), min_size=1, max_size=10),
+    size=st.integers(1, 5),
+)
+@settings(deadline=None, max_examples=10)
 def test_an_epoch_cut_at_once_is_that_of_gather(kind, bags, size):
     config = make_config(**kind)
     data = make_data(bags, config, CLASSES, DEVICE)
@@ -246,9 +273,10 @@ def test_the_kernel_of_the_unweighted_loss_is_not_used_for_a_weighted_batch(monk
     assert used == ["kernel", "autograd"]
 
 
-def test_it_is_the_same_to_the_bit_on_every_run():
-    config = make_config(name="adagrad", batch_size=20)
-    bags = np.random.default_rng(0).integers(0, ROWS, (20, 5)).tolist()
+def test_it_is_bit_identical_on_every_run():
+    texts = 2000 if ON_GPU else 3  # the interpreter has but one order
+    config = make_config(name="adagrad", batch_size=texts)
+    bags = np.random.default_rng(0).integers(0, ROWS, (texts, 5)).tolist()
     models = [make_model(config, CLASSES).to(DEVICE) for _ in range(2)]
     for model in models:
         train_here(model, make_data(bags, config, CLASSES, DEVICE), config)
@@ -264,7 +292,7 @@ from fasttext_app.training.optim import triton_kernels as cuda_kernels
 INTEGERS = {"rows", "bags", "winners", "ids_of", "offsets"}
 NUMBERS = dict.fromkeys(("rate", "eps", "new1", "new2", "smoothing"), "fp32")
 NUMBERS |= dict.fromkeys(("ids", "ends", "padding", "count"), "i32") | {"labels": "*i64"}
-sizes = {"dim": 10, "classes": 4, "block": 16, "class_block": 4, "chunk": 16}
+sizes = {"dim": 3, "classes": 3, "block": 4, "class_block": 4, "chunk": 4}
 for name, given in CASES:
     kernel = getattr(cuda_kernels, name)
     fixed = {key: value for key, value in (sizes | given).items() if key in kernel.arg_names}
@@ -282,7 +310,7 @@ for name, given in CASES:
 def test_every_kernel_compiles_for_a_gpu(tmp_path):
     """The interpreter takes what the compiler does not; compiling needs no GPU."""
     state: dict[str, None] = {"first": None, "second": None}
-    cases = [("step_rows", {"rule": rule}) for rule in range(4)]
+    cases = [("step_rows", {"rule": rule}) for rule in range(1, 4)]
     cases += [
         ("step_rows", {"rule": 0, "id_weights": None, "winners": None, "trained": None, **state}),
         ("find_winners", {}),
