@@ -21,10 +21,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import NormalDist, median
 from typing import Any, NamedTuple
@@ -410,17 +410,28 @@ def extra_memory(case: Case, size: Size, device: str) -> float:
 def memory_worker() -> None:
     """Answer on stdout the jobs of stdin, each in a process of its own.
 
-    A fork server does the imports once, nothing else, and forks a child for every job.
+    This process does the imports, nothing else, and forks a child for every job.
     """
+    import torch._dynamo  # noqa: F401  # which optimizers load
+
     threads, jobs = json.load(sys.stdin)
-    cases, sizes, devices = zip(*jobs, strict=True)
-    work = ((Case(*case) for case in cases), (Size(*size) for size in sizes), devices)
-    context = get_context("forkserver")
-    context.set_forkserver_preload(["torch._dynamo", "rich.table"])  # optimizers load the first
-    with ProcessPoolExecutor(
-        1, context, torch.set_num_threads, (threads,), max_tasks_per_child=1
-    ) as pool:
-        print(json.dumps(list(pool.map(extra_memory, *work))))
+    context, found = get_context("fork"), []
+    for case, size, device in jobs:
+        receiver, sender = context.Pipe(duplex=False)
+        work = (sender, threads, Case(*case), Size(*size), device)
+        child = context.Process(target=_send_extra_memory, args=work)
+        child.start()
+        sender.close()
+        found.append(receiver.recv())
+        child.join()
+    print(json.dumps(found))
+
+
+def _send_extra_memory(
+    sender: Connection, threads: int, case: Case, size: Size, device: str
+) -> None:
+    torch.set_num_threads(threads)
+    sender.send(extra_memory(case, size, device))
 
 
 def measure_memory(
@@ -428,7 +439,7 @@ def measure_memory(
 ) -> dict[tuple[Case, Size], list[float]]:
     """Measure extra_memory() for every case and size, in a new process for each repeat.
 
-    Each repeat has its own fork server, and so its own layout of addresses. malloc is told to
+    Each repeat has a layout of addresses of its own, which its forks share. malloc is told to
     map blocks of 4 KiB and up on their own, and to unmap them when freed: what was freed
     before the step then can't serve it unseen.
     """

@@ -54,6 +54,7 @@ class Break(Exception):  # noqa: N818 - it is no error
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working directory, with ``rows.csv`` in it."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "fsync", lambda handle: None)  # no power fails here
     (tmp_path / "rows.csv").write_text(rows_of(200))
     return tmp_path
 
@@ -295,7 +296,7 @@ def test_sigterm_without_checkpoints_saves_the_best_weights_so_far(place, monkey
 
 SAVE_SLOWLY = """
 import os, sys, time
-from fasttext_app.cli.app import make_app
+from fasttext_app.cli.app import main
 rename = os.rename
 def slow(source, target):
     if os.path.basename(target) == "000000035":
@@ -303,7 +304,7 @@ def slow(source, target):
         time.sleep(60)
     rename(source, target)
 os.rename = slow
-make_app()()
+main()
 """
 
 
