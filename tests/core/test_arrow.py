@@ -13,7 +13,7 @@ TEXTS = st.lists(st.text(alphabet="a|é\\", max_size=4), max_size=8)
 
 @pytest.mark.slow
 @given(TEXTS, st.integers(0, 8), st.integers(0, 8))
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 def test_rows_containing_finds_the_same_rows_as_python(texts, start, rows):
     column = string_array(texts).slice(min(start, len(texts)), rows)
     for character in "|\\":

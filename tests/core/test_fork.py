@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from typing import Any
 
 import pyarrow
 import pytest
@@ -78,13 +79,10 @@ def test_a_killed_fork_is_a_clear_error():
 @pytest.mark.slow
 def test_a_fork_killed_while_it_sends_its_result_is_the_same_error():
     printed = run("""
-        import os, signal, threading, time
         from fasttext_app.errors import TrainingError
-        def large():
-            threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGKILL)).start()
-            return b"x" * 50_000_000
-        with ForkedCall(large) as call:
-            time.sleep(1)
+        with ForkedCall(lambda: b"x" * 50_000_000) as call:
+            assert call._receiver.poll(30)  # the first bytes are here, and fill the pipe
+            call._process.kill()
             try:
                 call.result()
             except TrainingError as error:
@@ -150,36 +148,45 @@ def test_a_fork_ignores_ctrl_c():
     assert printed == "done\n"
 
 
+PREPARE = """
+from functools import partial
+
+def prepare(path, folder, prefer_files):
+    from fasttext_app.config.loading import resolve
+    from fasttext_app.training.prepare import prepare_source
+
+    text = {"word_ngrams": 2, "bucket": 50, "term_weighting": "tfidf"}
+    data = {"validation": 0.2, "weight_column": "votes"}
+    config = resolve({"text": text, "data": data | {"source": path}, "model": {"mode": "sum"}})
+    return prepare_source(config, folder, prefer_files=prefer_files)
+
+def contents(prepared):
+    ids = [load().to_lists() for split in (prepared.train, prepared.validation)
+           for load in split.shards]
+    arrays = (*prepared.train.classes, *prepared.validation.classes, *prepared.train.weights)
+    words = prepared.encoder.vocabulary.words.to_pylist()
+    encoded = prepared.encoder.encode(["a bank number 3", "goal"]).to_lists()
+    numbers = [array.tolist() for array in (*arrays, prepared.idf)]
+    return repr((ids, numbers, words, encoded, prepared.statistics))
+"""
+
+
 @pytest.mark.slow
 def test_data_prepared_in_a_fork_equals_data_prepared_here(tmp_path):
-    path = tmp_path / "rows.csv"
-    rows = "".join(f"the goal number {n},sport\nthe bank number {n},money\n" for n in range(40))
-    path.write_text("text,label\n" + rows)
-    printed = run(f"""
-        from functools import partial
-        def prepare(folder, memory):
-            from fasttext_app.config.loading import resolve
-            from fasttext_app.training.prepare import prepare_source
-            text = {{"word_ngrams": 2, "bucket": 50, "term_weighting": "tfidf"}}
-            data = {{"source": {str(path)!r}, "validation": 0.2, "in_memory_mb": memory}}
-            model = {{"mode": "sum"}}
-            config = resolve({{"text": text, "data": data, "model": model}})
-            return prepare_source(config, folder, prefer_files=True)
-        def contents(prepared):
-            ids = [load().to_lists() for split in (prepared.train, prepared.validation)
-                   for load in split.shards]
-            classes = [c.tolist() for c in (*prepared.train.classes, *prepared.validation.classes)]
-            words = prepared.encoder.vocabulary.words.to_pylist()
-            encoded = prepared.encoder.encode(["a bank number 3", "goal"]).to_lists()
-            return ids, classes, words, encoded, prepared.idf.tolist(), prepared.statistics
-        import os
-        here, one, other = ({str(tmp_path)!r} + name for name in ("/a", "/b", "/c"))
-        for folder in (here, one, other):
-            os.mkdir(folder)
-        with ForkedCall(partial(prepare, one, 0)) as files:
-            with ForkedCall(partial(prepare, other, 100)) as memory:
-                from_files, from_memory = files.result(), memory.result()
-        print(len([name for name in os.listdir(one) if name.endswith(".ids")]) > 0)
-        print(contents(from_files) == contents(from_memory) == contents(prepare(here, 100)))
+    path, in_fork, here = tmp_path / "rows.csv", tmp_path / "fork", tmp_path / "here"
+    rows = (
+        f"the goal number {n},sport,{n % 3}\nthe bank number {n},money,2.5\n" for n in range(40)
+    )
+    path.write_text("text,label,votes\n" + "".join(rows))
+    in_fork.mkdir()
+    here.mkdir()
+    arguments = f"{str(path)!r}, {str(in_fork)!r}, prefer_files=True"
+    printed = run(f"""{PREPARE}
+with ForkedCall(partial(prepare, {arguments})) as call:
+    print(contents(call.result()))
     """)
-    assert printed == "True\nTrue\n"
+    assert any(file.suffix == ".ids" for file in in_fork.iterdir())
+    names: dict[str, Any] = {}
+    exec(PREPARE, names)
+    expected = names["prepare"](str(path), str(here), prefer_files=False)
+    assert printed == names["contents"](expected) + "\n"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from fasttext_app.core.ragged import Ragged, concat_ranges, offsets_from_lengths
 
 BAGS = st.lists(st.lists(st.integers(-(2**31), 2**31 - 1), max_size=6), max_size=8)
-few_examples = settings(deadline=None, max_examples=80)
+few_examples = settings(deadline=None, max_examples=30)
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import errno
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fasttext_app.core.ragged import Ragged
@@ -26,6 +26,7 @@ def written(spill_buffer, parts):
 
 @pytest.mark.slow
 @given(st.lists(BAGS, min_size=1, max_size=5), st.integers(0, 200), st.booleans())
+@settings(deadline=None, max_examples=40)
 def test_appended_bags_are_loaded_in_order(parts, limit, prefer_files):
     with SpillBuffer(limit, prefer_files=prefer_files) as spill_buffer:
         bags = written(spill_buffer, parts)()

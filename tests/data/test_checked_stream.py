@@ -18,7 +18,7 @@ from fasttext_app.data.checked_stream import CheckedStream, open_error
 from fasttext_app.errors import DataError
 
 FIXTURES_ARE_FINE = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 ODD_TEXT = st.text(alphabet='a",\n\r\t é\u2028😀', max_size=30)
 

@@ -23,7 +23,7 @@ from fasttext_app.data.spec import open_source, open_texts
 from fasttext_app.errors import DataError
 
 FIXTURES_ARE_FINE = settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 Write = Callable[..., Path]
@@ -172,7 +172,7 @@ def test_csv_and_tsv_read_what_the_csv_module_wrote(file, rows, delimiter, end):
 
 
 @pytest.mark.slow
-@settings(FIXTURES_ARE_FINE, max_examples=300)
+@settings(FIXTURES_ARE_FINE, max_examples=120)
 @given(
     body=st.text(alphabet='a"",,\n\r é', max_size=16) | st.text(alphabet='"",\n', max_size=10),
     quote=st.booleans(),

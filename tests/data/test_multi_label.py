@@ -113,7 +113,7 @@ def test_statistics_count_each_label_of_a_row(files):
 
 @pytest.mark.slow
 @given(st.lists(st.lists(st.integers(0, 3), max_size=3, unique=True).map(sorted), min_size=1))
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 def test_a_label_never_loses_all_its_rows_to_validation(sets):
     held = choose_validation_rows(np.arange(len(sets)), 0.7, 3, Ragged.from_lists(sets))
     kept = {label for row in np.flatnonzero(~held) for label in sets[row]}
@@ -122,7 +122,7 @@ def test_a_label_never_loses_all_its_rows_to_validation(sets):
 
 @pytest.mark.slow
 @given(st.lists(st.lists(st.integers(0, 3), max_size=4, unique=True), min_size=1, max_size=6))
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=15)
 def test_the_loss_of_label_sets_is_multi_hot_binary_cross_entropy(sets):
     torch.manual_seed(0)
     linear, bags = nn.Linear(3, 4), torch.randn(len(sets), 3)
@@ -164,7 +164,7 @@ BAGS = st.lists(
 
 @pytest.mark.slow
 @given(BAGS)
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=20)
 def test_multi_label_scores_equal_those_of_scikit_learn(rows):
     sklearn = pytest.importorskip("sklearn.metrics")
     flags = np.zeros((2, len(rows), 4), int)
@@ -275,7 +275,7 @@ SCORES = st.lists(st.sampled_from([-1.0, 0.0, 0.5, 2.0]), min_size=4, max_size=4
 
 @pytest.mark.slow
 @given(st.lists(st.tuples(SCORES, st.sets(st.integers(0, 3))), min_size=1, max_size=8))
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=60)
 def test_ranking_precision_equals_that_of_scikit_learn(rows):
     sklearn = pytest.importorskip("sklearn.metrics")
     scores = np.array([row for row, _ in rows])
@@ -301,5 +301,6 @@ def test_an_unknown_label_is_never_ranked():
 
 @pytest.mark.slow
 @given(st.lists(st.sets(st.integers(0, 3)).map(sorted)))
+@settings(deadline=None, max_examples=30)
 def test_multi_hot_vectors_give_back_the_classes(bags):
     assert from_multi_hot(multi_hot(Ragged.from_lists(bags), 4)).to_lists() == bags

@@ -78,7 +78,7 @@ DISTRIBUTIONS = st.dictionaries(
 
 @pytest.mark.slow
 @given(DISTRIBUTIONS)
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 def test_parsing_a_cell_gives_back_its_probabilities(row):
     total = sum(row.values())
     cell = " | ".join(f"{label} = {value / total}" for label, value in row.items())
@@ -159,7 +159,7 @@ DISTRIBUTIONS_OVER_FOUR = st.lists(
 
 @pytest.mark.slow
 @given(DISTRIBUTIONS_OVER_FOUR, st.sampled_from([0.0, 0.2]))
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=15)
 def test_the_losses_equal_those_of_torch(rows, smoothing):
     torch.manual_seed(0)
     targets = torch.tensor(rows) / torch.tensor(rows).sum(1, keepdim=True)

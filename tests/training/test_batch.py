@@ -54,7 +54,7 @@ def bags_of(batch: Batch) -> Bags:
 
 @pytest.mark.slow
 @given(bag_lists, st.booleans(), st.booleans(), dtypes, st.data())
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 def test_gather_equals_collate(bags, weighted, last, dtype, data):
     dataset = make_dataset(bags, weighted=weighted, dtype=dtype, last=last)
     rows = data.draw(st.lists(st.integers(0, len(bags) - 1), min_size=1, max_size=10))
@@ -196,7 +196,7 @@ def test_a_text_that_is_not_there_is_an_index_error(text):
     st.sampled_from([1, 2, 8]),
     st.sampled_from([None, TokenDropout(0.5, 3), TokenDropout(0.01, 2**64 - 1)]),
 )
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=30)
 def test_cut_batches_are_the_gathered_ones_with_their_ids_grouped(
     bags, batch_size, kind, padding, last, threads, dropout
 ):

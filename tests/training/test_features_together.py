@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from typer.testing import CliRunner
 
 import fasttext_app as ft
-from fasttext_app.cli.app import make_app
 from fasttext_app.errors import CheckpointError, ConfigError
 from fasttext_app.pipeline import retrain
 from fasttext_app.training.checkpoints import find_checkpoint
+from tests.helpers import read_json, run_cli
 
 WORDS = {"sport": ["goal", "match", "team"], "money": ["bank", "shares", "profit"]}
 
@@ -70,32 +64,9 @@ def test_no_model_is_saved_over_the_checkpoints_of_a_run_that_did_not_end(unfini
     model.save(tmp_path / "model")
     for command in (["quantize"], ["calibrate", "--data", "sample"]):
         arguments = [command[0], str(tmp_path / "model"), "--output", str(unfinished), *command[1:]]
-        done = CliRunner().invoke(make_app(), arguments)
-        assert done.exit_code == 1
+        done = run_cli(*arguments, code=1)
         assert "the checkpoints of an unfinished run" in done.stderr
     assert find_checkpoint(unfinished).path == before
-
-
-@pytest.mark.slow
-def test_a_second_signal_ends_a_run_at_once_and_keeps_its_checkpoints(tmp_path):
-    texts, labels = rows_of(400)
-    lines = [f"{text},{label}\n" for text, label in zip(texts, labels, strict=True)]
-    (tmp_path / "rows.csv").write_text("text,label\n" + "".join(lines))
-    command = ["train", "--data", "rows.csv", "--output", "run", "--checkpoint-every", "10"]
-    command += ["--epochs", "100000", "--device", "cpu"]
-    program = [sys.executable, "-m", "fasttext_app"]
-    run = subprocess.Popen([*program, *command], stderr=subprocess.PIPE, text=True, cwd=tmp_path)
-    for _ in range(1200):
-        if any(tmp_path.glob("run/checkpoints/[0-9]*")):
-            break
-        time.sleep(0.05)
-    run.send_signal(signal.SIGINT)
-    run.send_signal(signal.SIGTERM)
-    _, stderr = run.communicate(timeout=60)
-    assert run.returncode in (130, 143)
-    assert stderr.splitlines()[-1].endswith("resume with: fasttext-app train --resume run")
-    assert not (tmp_path / "run" / "manifest.json").exists()
-    find_checkpoint(tmp_path / "run")
 
 
 @pytest.mark.slow
@@ -171,9 +142,7 @@ def test_data_with_shares_scores_a_model_without(tmp_path):
     (tmp_path / "soft.csv").write_text("text,label\n" + lines)
     arguments = ["evaluate", str(tmp_path / "model"), "--data", str(tmp_path / "soft.csv")]
     sets = ["--set", "data.label_separator=|", "--set", "data.soft_labels=true", "--json"]
-    done = CliRunner().invoke(make_app(), arguments + sets)
-    assert done.exit_code == 0, done.output
-    assert json.loads(done.stdout)["accuracy"] > 0.8
+    assert read_json(run_cli(*arguments, *sets))["accuracy"] > 0.8
 
 
 def test_a_column_of_weights_is_not_handed_on(tmp_path):
@@ -225,8 +194,6 @@ def test_a_fasttext_file_is_explained_calibrated_and_cut(tmp_path):
         ["calibrate", file, "--data", rows, "--output", str(tmp_path / "calibrated")],
         ["threshold", file, "--input", rows, "--label", "sport", "--keep", "10%"],
     ):
-        done = CliRunner().invoke(make_app(), arguments)
-        assert done.exit_code == 0, done.output
-    done = CliRunner().invoke(make_app(), ["train", "--from", file, "--data", rows])
-    assert done.exit_code == 1
+        run_cli(*arguments)
+    done = run_cli("train", "--from", file, "--data", rows, code=1)
     assert "is a file; import it first (fasttext-app import" in done.stderr

@@ -33,7 +33,7 @@ def draw_labels(data: st.DataObject, rows: list[list[float]]) -> list[int]:
 
 @pytest.mark.slow
 @given(logit_rows, st.data())
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=20)
 def test_softmax_is_minus_the_log_probability_of_the_right_class(rows, data):
     labels = draw_labels(data, rows)
     expected = [
@@ -46,7 +46,7 @@ def test_softmax_is_minus_the_log_probability_of_the_right_class(rows, data):
 
 @pytest.mark.slow
 @given(logit_rows, st.data())
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=20)
 def test_one_vs_all_is_the_sum_of_yes_or_no_losses(rows, data):
     labels = draw_labels(data, rows)
     expected = [
@@ -94,7 +94,7 @@ def test_a_loss_does_not_overflow_on_large_logits(loss):
 
 @pytest.mark.slow
 @given(logit_rows, st.floats(0, 0.9), st.data())
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=20)
 def test_label_smoothing_is_that_of_torch_and_one_vs_all_has_the_same_targets(
     rows, smoothing, data
 ):
@@ -112,7 +112,7 @@ def test_label_smoothing_is_that_of_torch_and_one_vs_all_has_the_same_targets(
 
 @pytest.mark.slow
 @given(logit_rows, st.sampled_from([0.5, 1.0, 2.0, 5.0]), st.data())
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=20)
 def test_the_focal_loss_is_that_of_its_paper(rows, gamma, data):
     logits, labels = torch.tensor(rows), draw_labels(data, rows)
     of_softmax, of_ova = (

@@ -256,19 +256,26 @@ def send(number: signal.Signals) -> None:
     os.kill(os.getpid(), number)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_an_interrupted_run_is_resumed_to_the_same_bytes(place, expected, monkeypatch, number):
+@pytest.mark.parametrize("second", [None, signal.SIGTERM])
+@pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])
+def test_an_interrupted_run_is_resumed_to_the_same_bytes(
+    place, expected, monkeypatch, first, second
+):
+    """The first signal ends the run after its step, a second one at once."""
     save = Checkpoints.save
 
     def save_and_interrupt(self, snapshot):
         save(self, snapshot)
         if snapshot.progress["steps"] == 35:
-            send(number)
+            send(first)
+            if second is not None:
+                send(second)
+                pytest.fail("the run went on")
 
     with monkeypatch.context() as patch:
         patch.setattr(Checkpoints, "save", save_and_interrupt)
         arguments = (*TRAIN, "--output", "run", "--checkpoint-every", "7")
-        done = run_cli(*arguments, code=128 + number)
+        done = run_cli(*arguments, code=128 + first)
     assert done.stdout == ""
     assert isinstance(done.exception, SystemExit)
     last = "interrupted; resume with: fasttext-app train --resume run"

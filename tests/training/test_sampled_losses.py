@@ -31,7 +31,7 @@ def log_sigmoid(x):
 
 @pytest.mark.slow
 @given(st.lists(st.integers(1, 50), min_size=2, max_size=12), st.data())
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 def test_the_loss_of_the_tree_is_minus_the_log_probability_of_the_right_class(counts, data):
     classes, rows = len(counts), data.draw(st.integers(1, 5))
     right = data.draw(st.lists(st.integers(0, classes - 1), min_size=rows, max_size=rows))
@@ -86,7 +86,7 @@ def draws(counts, right, rows, negatives, seed=0):
     st.integers(1, 7),
     st.integers(0, 2**31),
 )
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 def test_the_right_class_is_never_drawn_beside_itself(counts, data, negatives, seed):
     right = data.draw(st.integers(0, len(counts) - 1))
     found = draws(counts, right, 200, negatives, seed)

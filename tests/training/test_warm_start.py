@@ -152,7 +152,7 @@ WORDS = st.lists(st.sampled_from("abcdefgh"), max_size=30)
 
 @pytest.mark.slow
 @given(old=WORDS, new=WORDS, min_count=st.integers(1, 3), max_size=st.integers(0, 6))
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=40)
 def test_a_grown_vocabulary_is_the_old_one_then_the_new_words(old, new, min_count, max_size):
     one, other = (Vocabulary.build([Tokens.from_lists([words])]) for words in (old, new))
     grown = one.extended(other, min_count, max_size)

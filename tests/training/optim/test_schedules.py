@@ -38,7 +38,7 @@ def test_a_single_step_has_the_full_learning_rate():
 
 @pytest.mark.slow
 @given(st.sampled_from(sorted(SCHEDULES)), st.integers(1, 200), st.floats(0, 0.99), st.data())
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=40)
 def test_every_factor_of_a_step_is_above_zero_and_at_most_one(schedule, steps, warmup, data):
     step = data.draw(st.integers(0, steps - 1))
     assert 0 < lr_factor(schedule, step, steps, warmup) <= 1
