@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 from fasttext_app.cli.app import make_app
@@ -42,9 +44,16 @@ def code_path(*, compiled: bool) -> Iterator[None]:
         yield
 
 
+@cache
+def _command() -> Any:
+    return get_command(make_app())  # takes 0.1 s
+
+
 def run_cli(*arguments: object, code: int | None = 0, stdin: str | bytes | None = None) -> Result:
     """Run ``fasttext-app`` in this process; its exit code must be ``code``, if there is one."""
-    result = CliRunner().invoke(make_app(), list(map(str, arguments)), input=stdin)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("typer.testing._get_command", lambda app: _command())
+        result = CliRunner().invoke(make_app(), list(map(str, arguments)), input=stdin)
     if code is not None:
         assert result.exit_code == code, (result.stdout, result.stderr, result.exception)
     return result

@@ -7,12 +7,11 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from typer.testing import CliRunner
 
 import fasttext_app as ft
-from fasttext_app.cli.app import make_app
 from fasttext_app.cli.render.explanation import html_page, show_explanation
 from fasttext_app.inference.explain import explain
+from tests.helpers import run_cli
 
 NASTY = "<script>alert('x')</script> & \"bank\" profit\x1b[31m"
 
@@ -28,10 +27,7 @@ def run(tmp_path, monkeypatch, tiny_model_dir):
     monkeypatch.chdir(tmp_path)
 
     def invoke(*arguments, code=0, stdin=None):
-        given = ["explain", str(tiny_model_dir), *map(str, arguments)]
-        result = CliRunner().invoke(make_app(), given, input=stdin)
-        assert result.exit_code == code, (result.stdout, result.stderr, result.exception)
-        return result
+        return run_cli("explain", tiny_model_dir, *arguments, code=code, stdin=stdin)
 
     return invoke
 
@@ -224,7 +220,7 @@ def test_a_model_without_ngrams_has_no_hint_about_them(tmp_path):
     ft.train(["a b", "c d"] * 5, ["x", "y"] * 5, epochs=1, dim=2, validation=0.0).save(
         tmp_path / "m"
     )
-    shown = CliRunner().invoke(make_app(), ["explain", str(tmp_path / "m"), "--label", "x"]).stdout
+    shown = run_cli("explain", tmp_path / "m", "--label", "x").stdout
     assert "Words, counted in the training texts.\n" in shown
 
 

@@ -8,10 +8,8 @@ import shutil
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from fasttext_app import compat
-from fasttext_app.cli.app import make_app
 from fasttext_app.errors import ArtifactError
 from fasttext_app.fasttext.file_format import read_file
 from fasttext_app.inference.classifier import TextClassifier
@@ -21,13 +19,11 @@ QUICK = "-dim", "4", "-epoch", "2", "-lr", "0.5", "-thread", "1"
 
 
 @pytest.fixture
-def ft(tmp_path, monkeypatch):
+def ft(workdir):
     """Run a command in an empty folder; return its lines of output, and its messages."""
-    monkeypatch.chdir(tmp_path)
 
     def run(*arguments, code=0):
-        result = CliRunner().invoke(make_app(), ["ft", *map(str, arguments)])
-        assert result.exit_code == code, (result.stdout, result.stderr, result.exception)
+        result = run_cli("ft", *arguments, code=code)
         return result.stdout_bytes.decode().splitlines(), result.stderr
 
     return run
@@ -271,25 +267,15 @@ def test_dump_refuses_unknown_parts_and_quantized_matrices(ft, trained):
 # --- fastText's files in place of a model directory
 
 
-@pytest.fixture
-def app_run(ft):
-    def run(*arguments, code=0):
-        result = CliRunner().invoke(make_app(), list(map(str, arguments)))
-        assert result.exit_code == code, (result.stdout, result.stderr, result.exception)
-        return result
-
-    return run
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".bin", ".ftz"])
 def test_every_command_accepts_a_fasttext_file(
-    app_run, ft, trained, data, tmp_path, suffix, labeled_rows
+    run, ft, trained, data, tmp_path, suffix, labeled_rows
 ):
     if suffix == ".ftz":
         ft("quantize", "-output", "m")
     file, folder = f"m{suffix}", "imported"
-    app_run("import", file, "--output", folder)
+    run("import", file, "--output", folder)
     text = labeled_rows[0][1]
     for arguments in (
         ("predict", "MODEL", text, "--format", "jsonl", "--top-k", "3"),
@@ -297,24 +283,24 @@ def test_every_command_accepts_a_fasttext_file(
         ("evaluate", "MODEL", "--data", data, "--json"),
     ):
         shown = [
-            app_run(*(model if word == "MODEL" else word for word in arguments)).stdout
+            run(*(model if word == "MODEL" else word for word in arguments)).stdout
             for model in (file, folder)
         ]
         assert shown[0] == shown[1] != ""
-    app_run("export", file, "again" + suffix)
+    run("export", file, "again" + suffix)
     assert (tmp_path / f"again{suffix}").read_bytes() == (tmp_path / file).read_bytes()
 
 
 @pytest.mark.slow
-def test_a_file_is_quantized_into_a_directory(app_run, trained, data):
-    shown = app_run(
+def test_a_file_is_quantized_into_a_directory(run, trained, data):
+    shown = run(
         *("quantize", "m.bin", "--output", "small", "--product", "--cutoff", "300"),
         *("--retrain", data, "--epochs", "20", "--lr", "8", "--data", data),
     )
     assert "saved the smaller model to small" in shown.stdout
-    plain = app_run("quantize", "m.bin", "--output", "plain", "--product", "--cutoff", "300",
+    plain = run("quantize", "m.bin", "--output", "plain", "--product", "--cutoff", "300",
                     "--data", data, "--json")  # fmt: skip
-    retrained = json.loads(app_run("evaluate", "small", "--data", data, "--json").stdout)
+    retrained = json.loads(run("evaluate", "small", "--data", data, "--json").stdout)
     before = json.loads(plain.stdout)["after"]
     assert retrained["accuracy"] > before["accuracy"] + 0.02
 
@@ -328,38 +314,38 @@ def test_a_file_is_quantized_into_a_directory(app_run, trained, data):
         (["--qout"], "--product: is needed for --dsub, --qnorm and --qout"),
     ],
 )
-def test_options_without_effect_are_refused(app_run, trained, flags, message):
-    refused = app_run("quantize", "m.bin", "--output", "small", *flags, code=2)
+def test_options_without_effect_are_refused(run, trained, flags, message):
+    refused = run("quantize", "m.bin", "--output", "small", *flags, code=2)
     assert message in " ".join(refused.stderr.replace("│", "").split())
 
 
 @pytest.mark.slow
-def test_info_shows_what_a_file_stores_and_no_defaults(app_run, ft, data):
+def test_info_shows_what_a_file_stores_and_no_defaults(run, ft, data):
     ft("supervised", "-input", data, "-output", "m", *QUICK, "-ws", "9", "-loss", "ns", "-neg", "3")
-    shown = app_run("info", "m.bin").stdout
+    shown = run("info", "m.bin").stdout
     for stored in ("imported from", "m.bin", "ws 9", "trainer.epochs", "model.negatives"):
         assert stored in shown
     for default in ("optimizer", "best epoch", "trainer.seed", "data.validation", "batch_size"):
         assert default not in shown
-    document = json.loads(app_run("info", "m.bin", "--json").stdout)
+    document = json.loads(run("info", "m.bin", "--json").stdout)
     assert set(document["config"]) == {"data", "text", "model", "trainer"}
     assert document["data"]["fasttext"] == {"ws": 9, "neg": 3, "lr_update_rate": 100, "t": 1e-4}
-    app_run("import", "m.bin", "--output", "model")
+    run("import", "m.bin", "--output", "model")
     card = (data.parent / "model" / "README.md").read_text(encoding="utf-8")
     assert card.startswith("# Text classifier imported from a fastText file with fasttext_app")
     assert "\n- imported from: m.bin\n" in card
 
 
 @pytest.mark.slow
-def test_a_file_that_is_not_a_model_is_refused(app_run, data, trained):
-    refused = app_run("predict", data, "text", code=1)
+def test_a_file_that_is_not_a_model_is_refused(run, data, trained):
+    refused = run("predict", data, "text", code=1)
     assert refused.stderr == f"error: {data}: is neither a model directory nor a fastText file\n"
     (data.parent / "cut.bin").write_bytes((data.parent / "m.bin").read_bytes()[:99])
     assert (
         "cut.bin: is not a valid fastText model: "
-        in app_run("predict", "cut.bin", "text", code=1).stderr
+        in run("predict", "cut.bin", "text", code=1).stderr
     )
-    assert "no such model directory" in app_run("predict", "none.bin", "text", code=1).stderr
+    assert "no such model directory" in run("predict", "none.bin", "text", code=1).stderr
 
 
 def test_the_python_api_loads_a_fasttext_file(ft, trained, labeled_rows):
@@ -389,7 +375,7 @@ def test_query_words_may_have_any_bytes(trained, command, answers):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".bin", ".ftz"])
-def test_training_starts_from_the_vectors_of_a_file(app_run, ft, data, original, suffix):
+def test_training_starts_from_the_vectors_of_a_file(run, ft, data, original, suffix):
     flags = ("-minn", "2", "-maxn", "3", "-bucket", "400")
     ft("supervised", "-input", data, "-output", "m", *QUICK, *flags)
     if suffix == ".ftz":

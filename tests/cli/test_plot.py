@@ -6,14 +6,13 @@ import io
 import json
 import re
 import sys
+from functools import partial
 from xml.etree import ElementTree
 
 import pytest
 from rich.console import Console
-from typer.testing import CliRunner
 
 import fasttext_app as ft
-from fasttext_app.cli.app import make_app
 from fasttext_app.cli.render.curves import BEST, HEIGHT, show_curves
 from fasttext_app.cli.render.plots import draw_curves
 from fasttext_app.errors import ArtifactError, MissingDependencyError
@@ -22,6 +21,7 @@ from fasttext_app.fasttext.file_format import read_file
 from fasttext_app.model.directory import save_artifact
 from fasttext_app.training.events import EpochRecord
 from fasttext_app.training.history import Curve, History, Panel, load_history, panels
+from tests.helpers import run_cli
 
 LOSSES = [0.9, 0.5, 0.3, 0.2]
 NO_EPOCHS = "there are no epochs to plot; the model was imported, or its first epoch is not over"
@@ -46,12 +46,7 @@ def drawn(found, width=90, encoding="utf-8", color=None):
 def run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
-    def invoke(*arguments, code=0):
-        result = CliRunner().invoke(make_app(), ["plot", *map(str, arguments)])
-        assert result.exit_code == code, (result.stdout, result.stderr, result.exception)
-        return result
-
-    return invoke
+    return partial(run_cli, "plot")
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ from typer.testing import Result
 
 from fasttext_app.cli.render import tune as tune_display
 from fasttext_app.config.loading import resolve
+from fasttext_app.tuning.trial import TrialBegin
 from tests.helpers import run_cli
 
 QUICK = ["--threads", "1", "--device", "cpu", "--set", "model.dim=6", "--set", "text.bucket=5000"]
@@ -37,7 +37,14 @@ def run(workdir: Path) -> Run:
 def tuned(run: Run, labeled_file: Path) -> Run:
     """Search over the invented rows, with the output in the folder ``found``."""
     common = ["tune", "--data", labeled_file, "--output", "found", "--space", "space.toml", *QUICK]
-    return lambda *arguments, code=0: run(*common, *arguments, code=code)
+
+    def tune(*arguments, code=0, plot=False):
+        with pytest.MonkeyPatch.context() as patch:
+            if not plot:
+                patch.setattr("fasttext_app.cli.render.plots.draw_search", lambda *given: None)
+            return run(*common, *arguments, code=code)
+
+    return tune
 
 
 def read(name: str) -> str:
@@ -47,7 +54,7 @@ def read(name: str) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("metric", ["accuracy", "precision@recall:0.5", "loss"])
 def test_the_best_settings_train_to_the_same_score(tuned, run, metric):
-    result = json.loads(tuned("--trials", 4, "--metric", metric, "--json").stdout)
+    result = json.loads(tuned("--trials", 3, "--metric", metric, "--json").stdout)
     trained = json.loads(run("train", "--config", "found/best.toml", "--json").stdout)
     key = "validation_score" if "@" in metric else f"validation_{metric}"
     assert trained["metrics"][key] == result["figure"] == result["best"]["figure"]
@@ -56,7 +63,7 @@ def test_the_best_settings_train_to_the_same_score(tuned, run, metric):
 
 @pytest.mark.slow
 def test_a_search_writes_settings_trials_a_plot_and_the_study(tuned):
-    shown = tuned("--trials", 3)
+    shown = tuned("--trials", 3, plot=True)
     files = {path.name for path in Path("found").iterdir()}
     assert files == {"best.toml", "final.toml", "trials.csv", "search.png", "study.jsonl"}
     document = tomllib.loads(read("best.toml"))
@@ -76,12 +83,12 @@ def test_a_search_writes_settings_trials_a_plot_and_the_study(tuned):
 
 @pytest.mark.slow
 def test_the_same_command_continues_the_search(tuned):
-    tuned("--trials", 2)
+    tuned("--trials", 1)
     before = read("study.jsonl")
-    shown = tuned("--trials", 4)
-    assert [line.split()[1] for line in shown.stderr.splitlines()] == ["2", "3"]
+    shown = tuned("--trials", 3)
+    assert [line.split()[1] for line in shown.stderr.splitlines()] == ["1", "2"]
     assert read("study.jsonl").startswith(before)
-    assert tuned("--trials", 4).stderr == ""
+    assert tuned("--trials", 3).stderr == ""
 
 
 @pytest.mark.slow
@@ -130,7 +137,8 @@ def test_a_config_without_validation_rows_gets_some(tuned):
 
 
 @pytest.mark.slow
-def test_without_a_space_the_built_in_one_is_searched(run, labeled_file):
+def test_without_a_space_the_built_in_one_is_searched(run, labeled_file, monkeypatch):
+    monkeypatch.setattr("fasttext_app.cli.render.plots.draw_search", lambda *given: None)
     run("tune", "--data", labeled_file, "--output", "found", "--trials", 2, *QUICK)
     (header, *_) = read("trials.csv").splitlines()
     for name in ("text.word_ngrams", "optimizer.lr", "trainer.epochs", "model.dim"):
@@ -140,7 +148,7 @@ def test_without_a_space_the_built_in_one_is_searched(run, labeled_file):
 @pytest.mark.slow
 def test_without_matplotlib_only_the_plot_is_missing(tuned, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    shown = tuned("--trials", 1)
+    shown = tuned("--trials", 1, plot=True)
     assert "search.png was not drawn: plots need matplotlib; pip install" in shown.stderr
     assert not Path("found/search.png").exists()
 
@@ -207,52 +215,43 @@ def test_sizes_are_decimal(text, size):
     assert _bytes(text) == size
 
 
-# --- signals, in a process of its own
-
-
-def started(labeled_file: Path, folder: Path) -> subprocess.Popen[str]:
-    """Start a long search, and wait until two trials have finished."""
-    arguments = ["--data", labeled_file, "--output", "found", "--trials", "100000", *QUICK]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "fasttext_app", "tune", *map(str, arguments)],
-        cwd=folder,
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        # A shell makes what it starts with `&` ignore Ctrl-C.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
-    )
-    study = folder / "found" / "study.jsonl"
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and process.poll() is None:
-        if study.exists() and study.read_bytes().count(b"\n") >= 4:
-            return process
-        time.sleep(0.05)
-    process.kill()
-    raise AssertionError(process.communicate())
+# --- signals
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_saves_the_best_settings_so_far(labeled_file, tmp_path, number):
-    process = started(labeled_file, tmp_path)
-    process.send_signal(number)
-    shown, problems = process.communicate(timeout=60)
-    assert process.returncode == 128 + number, problems
-    assert "interrupted; the same command continues the search" in problems
-    assert "best so far" in shown
-    assert (tmp_path / "found" / "best.toml").exists()
+def test_a_signal_saves_the_best_settings_so_far(tuned, monkeypatch, number):
+    real = tune_display.TuneProgress.__call__
+
+    def interrupted(self: Any, event: Any) -> None:
+        real(self, event)
+        if isinstance(event, TrialBegin) and event.number == 2:
+            signal.raise_signal(number)
+
+    monkeypatch.setattr(tune_display.TuneProgress, "__call__", interrupted)
+    result = tuned("--trials", 100_000, code=128 + number)
+    assert "interrupted; the same command continues the search" in result.stderr
+    assert "best so far" in result.stdout
+    assert Path("found/best.toml").exists()
+    assert read("trials.csv").count("finished") == 2
 
 
 @pytest.mark.slow
-def test_a_kill_loses_only_the_running_trial(labeled_file, tmp_path, run):
-    process = started(labeled_file, tmp_path)
+def test_a_kill_loses_only_the_running_trial(labeled_file, tuned):
+    """The killed search runs in a process of its own, the one that continues it in this one."""
+    arguments = ["--data", labeled_file, "--output", "found", "--space", "space.toml", *QUICK]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fasttext_app", "tune", *map(str, arguments), "--trials", "100000"],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    shown = [process.stderr.readline() for _ in range(2)]  # a line for each finished trial
     process.kill()
     process.communicate(timeout=60)
-    trials = (tmp_path / "found" / "study.jsonl").read_bytes().count(b"\n") - 2
-    common = ["--data", labeled_file, "--output", "found", *QUICK]
-    shown = run("tune", *common, "--trials", trials + 1)
-    lines = [line for line in shown.stderr.splitlines() if line.startswith("trial")]
+    assert [line.split()[:2] for line in shown] == [["trial", "0"], ["trial", "1"]]
+    trials = Path("found/study.jsonl").read_bytes().count(b"\n") - 2
+    lines = tuned("--trials", trials + 1).stderr.splitlines()
     assert [int(line.split()[1]) for line in lines] == [trials]
 
 

@@ -21,8 +21,8 @@ TEXTS = [
     "",
     "nothing known here at all: zyx wvu",
     "Der Trainer lobte die Mannschaft, ähnlich wie früher",
-    "goal " * 300,
-    "x" * 3000,
+    "goal " * 60,
+    "x" * 700,
     "the market feared inflation and the coach named his team for the cup",
 ]
 SETTINGS = {
