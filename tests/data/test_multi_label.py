@@ -13,10 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
-from typer.testing import CliRunner
 
 import fasttext_app
-from fasttext_app.cli.app import make_app
 from fasttext_app.config.loading import resolve
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.data.labels import LabelEncoder, Labels
@@ -32,6 +30,7 @@ from fasttext_app.model.metrics import (
 )
 from fasttext_app.training.losses import build_loss
 from fasttext_app.training.prepare import prepare
+from tests.helpers import read_json, run_cli
 
 WORDS = {"sport": ["goal", "match"], "money": ["bank", "stock"], "tech": ["chip", "code"]}
 SETS = [["sport"], ["money"], ["tech"], ["sport", "money"], ["tech", "money"], ["sport", "tech"]]
@@ -210,16 +209,12 @@ def test_a_model_learns_all_labels_of_a_row(files):
 
 @pytest.mark.slow
 def test_the_commands_train_and_evaluate_rows_with_several_labels(files, tmp_path):
-    def run(*arguments):
-        return CliRunner().invoke(make_app(), [*map(str, arguments)])
-
     train = ["train", "--data", files / "rows.jsonl", "--output", tmp_path / "m", "--lr", "0.5"]
-    done = run(*train, "--set", "data.label_separator=|", "--set", "model.loss=ova")
-    assert done.exit_code == 0, done.output
-    shown = run("evaluate", tmp_path / "m", "--data", files / "rows.parquet")
+    run_cli(*train, "--set", "data.label_separator=|", "--set", "model.loss=ova")
+    shown = run_cli("evaluate", tmp_path / "m", "--data", files / "rows.parquet")
     assert "exact match" in shown.output
     figures = [
-        json.loads(run("evaluate", tmp_path / "m", "--data", files / "rows.txt", *more).stdout)
+        read_json(run_cli("evaluate", tmp_path / "m", "--data", files / "rows.txt", *more))
         for more in (["--json"], ["--json", "--threshold", "1.0"])
     ]
     assert figures[0]["micro_f1"] > 0.95
@@ -227,10 +222,7 @@ def test_the_commands_train_and_evaluate_rows_with_several_labels(files, tmp_pat
 
 
 def test_a_threshold_is_refused_when_rows_have_one_label(tiny_model_dir):
-    done = CliRunner().invoke(
-        make_app(), ["evaluate", str(tiny_model_dir), "--data", "sample", "--threshold", "0.5"]
-    )
-    assert done.exit_code == 2
+    done = run_cli("evaluate", tiny_model_dir, "--data", "sample", "--threshold", "0.5", code=2)
     assert "needs rows that can have several labels" in done.output
 
 
@@ -260,12 +252,8 @@ def test_evaluate_can_use_another_separator_than_training(files, tmp_path):
     model.save(tmp_path / "m")
     other = (files / "rows.csv").read_text().replace("|", ";")
     (tmp_path / "rows.csv").write_text(other)
-    done = CliRunner().invoke(
-        make_app(),
-        ["evaluate", str(tmp_path / "m"), "--data", str(tmp_path / "rows.csv"), "--json",
-         "--set", "data.label_separator=;"],
-    )  # fmt: skip
-    scores = json.loads(done.stdout)
+    arguments = ["--data", tmp_path / "rows.csv", "--json", "--set", "data.label_separator=;"]
+    scores = read_json(run_cli("evaluate", tmp_path / "m", *arguments))
     assert scores["labels"] == ["money", "sport", "tech"]
     assert scores["micro_f1"] == 1
 

@@ -13,10 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
-from typer.testing import CliRunner
 
 import fasttext_app
-from fasttext_app.cli.app import make_app
 from fasttext_app.config.loading import resolve
 from fasttext_app.data.labels import LabelEncoder, Labels
 from fasttext_app.data.soft_labels import SoftLabels, parse_soft_labels
@@ -25,6 +23,7 @@ from fasttext_app.data.split import Examples
 from fasttext_app.errors import DataError
 from fasttext_app.training.losses import build_loss
 from fasttext_app.training.prepare import prepare
+from tests.helpers import read_json, run_cli
 
 SOFT = {"label_separator": "|", "soft_labels": True}
 PROBABILITIES = [{"news": 0.75, "sport": 0.25}, {"sport": 1.0}, {"arts": 0.5, "news": 0.5}]
@@ -203,17 +202,13 @@ def test_scores_take_the_most_likely_label_as_the_true_one(files, tmp_path):
 
 @pytest.mark.slow
 def test_the_commands_take_soft_labels(files, tmp_path):
-    def run(*arguments):
-        done = CliRunner().invoke(make_app(), [*map(str, arguments)])
-        assert done.exit_code == 0, done.output
-        return done.stdout
-
     soft = ["--set", "data.label_separator=|", "--set", "data.soft_labels=true"]
-    run("train", "--data", files / "dicts.jsonl", "--output", tmp_path / "m", *soft)
-    scores = json.loads(run("evaluate", tmp_path / "m", "--data", files / "rows.txt", "--json"))
+    run_cli("train", "--data", files / "dicts.jsonl", "--output", tmp_path / "m", *soft)
+    arguments = ("evaluate", tmp_path / "m", "--data")
+    scores = read_json(run_cli(*arguments, files / "rows.txt", "--json"))
     assert scores["examples"] == 30
-    assert "accuracy" in run("evaluate", tmp_path / "m", "--data", files / "rows.csv")
-    shown = json.loads(run("data", files / "rows.csv", "--json", *soft))
+    assert "accuracy" in run_cli(*arguments, files / "rows.csv").stdout
+    shown = read_json(run_cli("data", files / "rows.csv", "--json", *soft))
     assert shown["labels"] == {"news": 20, "sport": 20, "arts": 10}
 
 

@@ -17,7 +17,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fasttext_app.config.interval import Interval
-from fasttext_app.config.loading import flat_layer, resolve
 from fasttext_app.config.schema import Config
 from fasttext_app.core.checksummed_dir import refuse_unfinished_run
 from fasttext_app.core.device import torch_threads
@@ -33,6 +32,7 @@ from fasttext_app.training.checkpoints import (
 from fasttext_app.training.dataset import EncodedDataset, ShardedDataset
 from fasttext_app.training.events import CheckpointEnd, StepEnd, TrainBegin
 from fasttext_app.training.trainer import Trainer
+from tests import helpers
 
 RUN = {"config": {}, "seed": 1}
 EACH = Interval(steps=1)
@@ -219,7 +219,7 @@ RUNS = [(case, False) for case in CASES] + [(case, True) for case in SHARDED_CAS
 
 def make_config(**settings: object) -> Config:
     values = {"dim": 4, "batch_size": 8, "epochs": 3, "lr": 0.3, "warmup": 0.1, "threads": 1}
-    return resolve(flat_layer(values | settings))
+    return helpers.make_config(**(values | settings))
 
 
 def make_data(texts: int, seed: int, *, weighted: bool = False) -> EncodedDataset:

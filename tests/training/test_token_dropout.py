@@ -113,6 +113,12 @@ def texts_of(data, seed: int, grouping, skip: int = 0, rate: float = 0.4) -> lis
     return [[batch.indices.tolist(), batch.offsets.tolist()] for batch in batches]
 
 
+def test_equal_texts_in_two_shards_lose_different_ids():
+    shards = ShardedDataset([lambda: make_data([list(range(31))])] * 2, [1, 1])
+    (first, _), (second, _) = texts_of(shards, 1, None)
+    assert first != second
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2, 8])
 def test_shards_and_skipped_batches_change_nothing(threads, monkeypatch):

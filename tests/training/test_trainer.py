@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from fasttext_app.config.loading import flat_layer, resolve
 from fasttext_app.config.schema import Config
 from fasttext_app.core.device import torch_threads
 from fasttext_app.core.ragged import Ragged
@@ -27,6 +26,7 @@ from fasttext_app.training.events import (
 from fasttext_app.training.losses import OF_LOGITS
 from fasttext_app.training.trainer import Trainer
 from fasttext_app.training.validation import Validator
+from tests import helpers
 
 ROWS, CLASSES = 8, 2
 State = dict[str, torch.Tensor]
@@ -51,7 +51,7 @@ def toy(texts: int = 40, *, seed: int = 0, flip: bool = False, device: str = "cp
 
 
 def make_config(**settings) -> Config:
-    return resolve(flat_layer({"dim": 4, "batch_size": 8, "epochs": 3, "lr": 0.5} | settings))
+    return helpers.make_config(**({"dim": 4, "batch_size": 8, "epochs": 3, "lr": 0.5} | settings))
 
 
 def make_model(config: Config, seed: int = 0) -> FastTextClassifier:

@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from typer.testing import CliRunner
 
 import fasttext_app as ft
-from fasttext_app.cli.app import make_app
 from fasttext_app.errors import ArtifactError, ConfigError
 from fasttext_app.text.tokens import Tokens
 from fasttext_app.text.vocabulary import Vocabulary
+from tests.helpers import run_cli
 
 OLD = ["the team won the cup", "a late goal won the match", "shares fell", "the bank cut rates"] * 4
 OLD_LABELS = ["sport", "sport", "money", "money"] * 4
@@ -92,12 +91,11 @@ def test_the_command_takes_over_the_settings(tmp_path, monkeypatch):
     rows = "".join(f"{text},{label}\n" for text, label in zip(NEW, NEW_LABELS, strict=True))
     (tmp_path / "new.csv").write_text("text,label\n" + rows)
     arguments = ["train", "--from", "old", "--data", "new.csv", "--output", "new"]
-    done = CliRunner().invoke(make_app(), arguments)
-    assert done.exit_code == 0, done.output
+    run_cli(*arguments)
     model = ft.load("new")
     assert (model.config.text.word_ngrams, model.config.model.start_from) == (2, "old")
     assert model.labels == ("money", "sport", "weather")
-    done = CliRunner().invoke(make_app(), ["train", "--from", "nowhere", "--data", "new.csv"])
+    done = run_cli("train", "--from", "nowhere", "--data", "new.csv", code=None)
     assert (done.exit_code, done.stderr) == (
         1,
         "error: nowhere: not a model directory: there is no such folder\n",
@@ -136,7 +134,7 @@ def test_an_imported_model_is_trained_further(tmp_path):
     )  # fmt: skip
     made.save_model(str(tmp_path / "made.bin"))
     arguments = ["import", str(tmp_path / "made.bin"), "--output", str(tmp_path / "old")]
-    assert CliRunner().invoke(make_app(), arguments).exit_code == 0
+    run_cli(*arguments)
     new = ft.train(NEW, NEW_LABELS, start_from=tmp_path / "old", epochs=1, lr=1e-30, validation=0.0,
                    name="sgd")  # fmt: skip
     for text in OLD:

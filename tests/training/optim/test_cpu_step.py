@@ -11,7 +11,6 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fasttext_app.config.loading import flat_layer, resolve
 from fasttext_app.config.schema import Config, OptimizerConfig
 from fasttext_app.core.device import torch_threads
 from fasttext_app.core.ragged import Ragged
@@ -23,6 +22,7 @@ from fasttext_app.training.optim.cpu_step import CpuStep
 from fasttext_app.training.optim.rules import OPTIMIZERS
 from fasttext_app.training.optim.torch_step import TorchStep
 from fasttext_app.training.trainer import Trainer
+from tests import helpers
 
 ROWS, CLASSES = 12, 3
 BAGS = st.lists(st.lists(st.integers(0, ROWS - 1), max_size=6), min_size=1, max_size=7)
@@ -36,7 +36,7 @@ KINDS: list[dict[str, Any]] = [
     {"mode": "mean", "padding_idx": 3},
     {"mode": "sum", "max_norm": 0.05},
     {"mode": "mean", "include_last_offset": False},
-    {"mode": "max", "sparse": False},
+    {"mode": "max", "sparse": False, "padding_idx": 3},
     {"mode": "mean", "padding_idx": 3, "token_dropout": 0.4},
     {"mode": "sum", "term_weighting": "tfidf", "token_dropout": 0.4, "bag_dropout": 0.3},
 ]
@@ -50,7 +50,7 @@ def _one_thread() -> Iterator[None]:
 
 def make_config(**values: Any) -> Config:
     defaults = {"dim": 5, "epochs": 2, "batch_size": 3, "device": "cpu", "schedule": "constant"}
-    return resolve(flat_layer(defaults | values))
+    return helpers.make_config(**(defaults | values))
 
 
 def trained(bags: list[list[int]], **values: Any) -> dict[str, torch.Tensor]:
