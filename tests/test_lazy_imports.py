@@ -10,6 +10,7 @@ import sys
 import pytest
 
 import fasttext_app
+from tests.helpers import QUICK
 from tests.test_architecture import NUMBA_AT_THE_TOP, TORCH_AT_THE_TOP, TRITON, modules
 
 # Low layers first, so that the first one to import torch is the one that is named.
@@ -72,16 +73,19 @@ def test_help_and_version_do_not_import_torch(arguments):
 
 
 @pytest.mark.slow
-def test_loading_a_model_and_predicting_on_the_cpu_does_not_import_torch(tiny_model_dir):
+def test_loading_predicting_and_evaluating_on_the_cpu_do_not_import_torch(tiny_model_dir):
     code = (
         "import json, sys\n"
         "import fasttext_app as ft\n"
         "model = ft.load(sys.argv[1])\n"
         "best = model.predict('the team scored a late goal').labels\n"
         "many = [p.labels[0] for p in model.predict(['bank profit', 'the cup'] * 2)]\n"
-        f"print(json.dumps([best, many, sorted(set(sys.modules) & set({SLOW}))]))"
+        f"slow = sorted(set(sys.modules) & set({SLOW}))\n"
+        "scores = model.evaluate(['bank profit', 'the cup'], ['money', 'sport'])\n"
+        "print(json.dumps([best, many, slow, scores['accuracy'], 'torch' in sys.modules]))"
     )
-    assert run(code, tiny_model_dir) == [["sport"], ["money", "sport"] * 2, []]
+    expected = [["sport"], ["money", "sport"] * 2, [], 1.0, False]
+    assert run(code, tiny_model_dir) == expected
 
 
 @pytest.mark.slow
@@ -99,23 +103,12 @@ def test_a_prediction_by_a_file_of_fasttext_imports_nothing_slow(train_original)
 
 
 @pytest.mark.slow
-def test_evaluating_on_the_cpu_does_not_import_torch(tiny_model_dir):
-    code = (
-        "import json, sys\n"
-        "import fasttext_app as ft\n"
-        "scores = ft.load(sys.argv[1]).evaluate(['bank profit', 'the cup'], ['money', 'sport'])\n"
-        "print(json.dumps([scores['accuracy'], 'torch' in sys.modules]))"
-    )
-    assert run(code, tiny_model_dir) == [1.0, False]
-
-
-@pytest.mark.slow
 def test_training_imports_neither_pandas_nor_scipy_nor_the_compiler_of_torch(tmp_path):
     """Each of them takes a tenth of the time of a short run."""
     data, model = tmp_path / "a.csv", tmp_path / "model"
     data.write_text("title,text,label\na,late goal,sport\nb,bank profit,money\n" * 5)
     slow = ("pandas", "scipy.linalg", "torch._dynamo", "torch.fx.experimental.symbolic_shapes")
-    options = ["--text-column", "title", "--text-column", "text", "--threads", "1"]
+    options = ["--text-column", "title", "--text-column", "text", *QUICK]
     assert run_program(slow, "train", "--data", data, "--output", model, *options) == [0, []]
 
 
@@ -209,7 +202,7 @@ def test_training_starts_its_second_process_before_anything_with_threads_is_impo
         "def can_fork():\n    forked.append(can())\n    return forked[-1]\n"
         "fork.can_fork = can_fork\n"
         "try:\n    cli.make_app()(['train', '--data', sys.argv[1], '--output', sys.argv[2],\n"
-        "             '--epochs', '1', *sys.argv[3:]])\n"
+        "             '--epochs', '1', '--set', 'model.dim=4', *sys.argv[3:]])\n"
         "except SystemExit as end:\n    print(json.dumps([end.code, forked]))"
     )
     expected = [0, [os.cpu_count() != 1 and sys.platform == "linux"]]

@@ -73,7 +73,7 @@ def test_a_full_disk_keeps_the_earlier_model(workdir, model):
         HEADER + "".join(f"word{n} text,{'xy'[n % 2]}\n" for n in range(300))
     )
     before, failed = contents(workdir), 0
-    for size in (1, 100, 500, 1000, 1500, 2500, 5000, 10_000, 50_000):
+    for size in (1, 500, 1500, 5000, 50_000):
         with limited_file_size(size):
             result = run_cli("train", "--data", "words.csv", "--output", model, *QUICK, code=None)
         if result.exit_code == 0:
@@ -92,7 +92,7 @@ def test_a_full_disk_keeps_the_earlier_model(workdir, model):
 
 @pytest.mark.slow
 def test_a_full_disk_keeps_the_earlier_predictions(workdir, model):
-    (workdir / "texts.txt").write_text("some text\n" * 50_000)
+    (workdir / "texts.txt").write_text("some text\n" * 5_000)
     for form in ("text", "jsonl", "csv", "fasttext", "parquet"):
         (workdir / "out").write_text("earlier")
         before = contents(workdir)

@@ -142,7 +142,7 @@ def test_unwritable_outputs_are_refused_before_training(ft, data, tmp_path):
 @pytest.fixture(scope="module")
 def model_file(labeled_file, tmp_path_factory):
     path = tmp_path_factory.mktemp("ft") / "m.bin"
-    options = {"dim": 10, "wordNgrams": 2, "bucket": 800, "epoch": 10, "lr": 1.0, "thread": 1}
+    options = {"dim": 10, "wordNgrams": 2, "bucket": 800, "epoch": 6, "lr": 1.0, "thread": 1}
     compat.train_supervised(labeled_file, **options).save_model(path)
     return path
 
@@ -152,13 +152,24 @@ def trained(ft, model_file, tmp_path):
     shutil.copy(model_file, tmp_path)
 
 
+@pytest.fixture(scope="module")
+def quantized_file(model_file):
+    run_cli("ft", "quantize", "-output", model_file.with_suffix(""))
+    return model_file.with_suffix(".ftz")
+
+
+@pytest.fixture
+def quantized(trained, quantized_file, tmp_path):
+    shutil.copy(quantized_file, tmp_path)
+
+
 @pytest.mark.slow
 def test_retraining_improves_a_pruned_model(ft, data, trained, original):
-    ft("quantize", "-output", "m", "-cutoff", "300")
+    ft("quantize", "-output", "m", "-cutoff", "300", "-dsub", "5")
     before = original.load_model("m.ftz").test(str(data))[1]
     _, notes = ft(
         *("quantize", "-output", "m", "-input", data, "-cutoff", "300", "-retrain"),
-        *("-epoch", "20", "-lr", "0.5", "-thread", "1"),
+        *("-epoch", "10", "-lr", "0.5", "-thread", "1", "-dsub", "5"),
     )
     model = original.load_model("m.ftz")
     assert model.is_quantized()
@@ -168,7 +179,7 @@ def test_retraining_improves_a_pruned_model(ft, data, trained, original):
     assert size.startswith("Size: ")
     whole = original.load_model("m.bin").test(str(data))[1]
     assert score == f"P@1 on {data}: {whole:.3f}, now {after:.3f}"
-    assert read_file("m.ftz").args.epoch == 20
+    assert read_file("m.ftz").args.epoch == 10
     ours = compat.load_model("m.ftz")
     assert ours.test(data) == model.test(str(data))
 
@@ -177,7 +188,7 @@ def test_retraining_improves_a_pruned_model(ft, data, trained, original):
 def test_qout_quantizes_the_output_matrix(ft, tmp_path, labeled_rows, original):
     rows = [f"__label__{number % 300} {text}\n" for number, (_, text) in enumerate(labeled_rows)]
     (tmp_path / "many.txt").write_text("".join(rows), encoding="utf-8")
-    ft("supervised", "-input", "many.txt", "-output", "m", *QUICK, "-epoch", "20")
+    ft("supervised", "-input", "many.txt", "-output", "m", *QUICK, "-epoch", "5")
     ft("quantize", "-output", "m", "-qout", "-qnorm")
     theirs, ours = original.load_model("m.ftz"), compat.load_model("m.ftz")
     assert read_file("m.ftz").output.norm_codes is not None
@@ -256,8 +267,7 @@ def test_dump_prints_each_part_of_a_file(ft, data, original):
 
 
 @pytest.mark.slow
-def test_dump_refuses_unknown_parts_and_quantized_matrices(ft, trained):
-    ft("quantize", "-output", "m")
+def test_dump_refuses_unknown_parts_and_quantized_matrices(ft, quantized):
     _, notes = ft("dump", "m.ftz", "output", code=1)
     assert notes.startswith("error: dump output: the model is quantized; ")
     _, notes = ft("dump", "m.bin", "everything", code=2)
@@ -270,10 +280,8 @@ def test_dump_refuses_unknown_parts_and_quantized_matrices(ft, trained):
 @pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".bin", ".ftz"])
 def test_every_command_accepts_a_fasttext_file(
-    run, ft, trained, data, tmp_path, suffix, labeled_rows
+    run, quantized, data, tmp_path, suffix, labeled_rows
 ):
-    if suffix == ".ftz":
-        ft("quantize", "-output", "m")
     file, folder = f"m{suffix}", "imported"
     run("import", file, "--output", folder)
     text = labeled_rows[0][1]

@@ -262,12 +262,12 @@ def test_a_png(run, tiny_model_dir, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["_hidden", "a$b$", r"$\frac$", "日本", "<b> & c"])
-def test_any_run_name_is_shown_as_it_is(tmp_path, name):
-    draw_curves(panels([history(name, [0.5]), history("b")]), tmp_path / "a.svg")
+def test_any_run_name_is_shown_as_it_is(tmp_path):
+    names = ["_hidden", "a$b$", r"$\frac$", "日本", "<b> & c"]
+    draw_curves(panels([history(name, [0.5]) for name in names]), tmp_path / "a.svg")
     shown = (tmp_path / "a.svg").read_text(encoding="utf-8")
-    if name.isascii() and "<" not in name:
-        assert name in [text.strip().replace(r"\$", "$") for text in texts_of(shown)]
+    texts = [text.strip().replace(r"\$", "$") for text in texts_of(shown)]
+    assert {name for name in names if name.isascii() and "<" not in name} <= set(texts)
 
 
 @pytest.mark.slow

@@ -92,7 +92,7 @@ def expected_error(confidence, right, bins):
 
 @pytest.mark.slow
 @given(st.integers(0, 10_000), st.integers(1, 60), st.integers(2, 5), st.booleans())
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 def test_measures_equal_their_definitions_and_scikit_learn(seed, rows, classes, pairs):
     metrics = pytest.importorskip("sklearn.metrics")
     chance = np.random.default_rng(seed)
@@ -145,7 +145,7 @@ def test_a_label_without_a_class_is_an_error_without_a_likelihood():
 
 @pytest.mark.slow
 @given(st.integers(0, 10_000), st.floats(0.1, 8), st.integers(2, 6))
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=12)
 def test_the_temperature_of_a_softmax_has_the_least_likelihood_loss(seed, spread, classes):
     chance = np.random.default_rng(seed)
     logits = (chance.normal(size=(200, classes)) * spread).astype(np.float32)
@@ -164,7 +164,7 @@ def test_the_temperature_of_a_softmax_has_the_least_likelihood_loss(seed, spread
 
 @pytest.mark.slow
 @given(arrays.arrays(np.float32, (30, 3), elements=st.floats(-20, 20, width=32)), st.floats(0.2, 5))
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 def test_a_slope_is_the_derivative_of_the_loss_and_rises(margins, inverse):
     slope = margin_slope(margins)
 
@@ -291,7 +291,7 @@ def test_a_fasttext_file_keeps_the_temperature():
 @pytest.mark.parametrize("printed", ["exact", "fasttext"])
 @pytest.mark.parametrize("loss", LOSSES)
 @given(logits=arrays.arrays(np.float32, (4, 5), elements=st.floats(-300, 300, width=32)))
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=12)
 def test_no_probability_is_above_one(loss, printed, kind, logits):
     model = resolve({"model": {"loss": loss, "probabilities": printed}}).model
     if loss == "hs":
@@ -341,7 +341,7 @@ def scores_at(threshold, proba, positive):
     st.lists(st.tuples(st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.7, 1.0]), st.booleans()), min_size=1),
     st.sampled_from(["f1", "precision:0.8", "recall:0.6", "recall:1"]),
 )
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=80)
 def test_a_threshold_is_the_best_of_all_that_there_are(rows, goal):
     proba, positive = np.array([p for p, _ in rows]), np.array([flag for _, flag in rows])
     threshold, reached = choose_threshold(proba, positive, parse_goal(goal))

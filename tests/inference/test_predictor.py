@@ -74,7 +74,7 @@ def model() -> TextClassifier:
     st.sampled_from([np.int32, np.int64]),
     st.data(),
 )
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 def test_bag_vectors_equal_those_of_torch(bags, mode, weighted, padding_idx, dtype, data):
     ragged = Ragged.from_lists(bags, dtype)
     table = np.random.default_rng(0).normal(size=(len(WORDS), DIM)).astype(np.float32)
@@ -110,7 +110,7 @@ def test_bag_vectors_equal_those_of_torch(bags, mode, weighted, padding_idx, dty
     st.sampled_from([np.float32, np.int8]),
     st.integers(0, 1000),
 )
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=50)
 def test_bag_vectors_have_the_bits_of_compiled_code(
     lengths, dim, mode, padding_idx, weighted, dtype, seed
 ):
@@ -191,7 +191,7 @@ logit_arrays = st.lists(
 
 @pytest.mark.slow
 @given(logit_arrays)
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=50)
 def test_softmax_probabilities_sum_to_one_and_keep_the_order(logits):
     proba = build_head(ModelConfig()).probabilities(logits)
     assert proba.sum(axis=1) == pytest.approx(np.ones(len(logits)))
@@ -202,7 +202,7 @@ def test_softmax_probabilities_sum_to_one_and_keep_the_order(logits):
 
 @pytest.mark.slow
 @given(logit_arrays)
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=50)
 def test_ova_probabilities_are_sigmoids_of_each_class(logits):
     proba = build_head(ModelConfig(loss="ova")).probabilities(logits)
     sigmoid = torch.sigmoid(torch.from_numpy(logits).double()).numpy()
@@ -239,7 +239,7 @@ def test_equal_scores_go_by_class():
 
 @pytest.mark.slow
 @given(logit_arrays, st.sampled_from(["softmax", "ova", "hs"]))
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=50)
 def test_the_probabilities_of_some_classes_are_among_those_of_all(logits, loss):
     head = build_head(ModelConfig(loss=loss))
     everything = head.probabilities(np.minimum(logits, 0))

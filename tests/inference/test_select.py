@@ -27,7 +27,7 @@ def run(*arguments, text=None):
 
 @pytest.mark.slow
 @given(st.lists(PROBABILITY, min_size=1, max_size=80), st.floats(0.001, 1), st.integers(1, 5))
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 def test_the_cut_is_that_of_sorting(values, share, pieces):
     numbers = np.abs(np.array(values))  # -0.0 is no probability
     cut = find_cut(np.array_split(numbers, pieces), share)
