@@ -75,7 +75,6 @@ DISTRIBUTIONS = st.dictionaries(
 )
 
 
-@pytest.mark.slow
 @given(DISTRIBUTIONS)
 @settings(deadline=None, max_examples=25)
 def test_parsing_a_cell_gives_back_its_probabilities(row):

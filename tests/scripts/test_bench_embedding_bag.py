@@ -75,6 +75,7 @@ def test_outputs_and_gradients_agree(case):
     assert torch.equal(moved, used)  # so neither padding nor absent ids take a gradient
 
 
+@pytest.mark.slow
 def test_agreement_covers_the_reference():
     assert max(bench.check_agreement("cpu").values()) < 1e-6
 

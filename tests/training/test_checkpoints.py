@@ -77,6 +77,7 @@ def test_only_the_newest_checkpoints_are_kept(tmp_path):
     assert names_in(tmp_path / "checkpoints") == ["000000003", "000000004", "lock"]
 
 
+@pytest.mark.slow
 def test_after_any_damage_the_newest_intact_checkpoint_is_found_and_the_damaged_one_named(tmp_path):
     saved(tmp_path / "good", 1, 2)
     newest = Path("checkpoints", "000000002")

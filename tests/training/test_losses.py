@@ -70,7 +70,7 @@ def test_the_loss_of_a_batch_is_the_mean_over_its_texts(rows, data):
 
 @given(logit_rows, st.data())
 @settings(deadline=None, max_examples=20)
-def test_the_mean_in_one_operation_has_the_same_gradient_bit_for_bit(rows, data):
+def test_the_mean_in_one_operation_has_a_bit_identical_gradient(rows, data):
     labels = torch.tensor(draw_labels(data, rows))
     for of_logits in OF_LOGITS.values():
         one, other = (torch.tensor(rows, requires_grad=True) for _ in range(2))

@@ -51,7 +51,6 @@ def test_the_compiled_hash_is_the_same(number):
         assert int(mix_bits(np.uint64(number))) == scrambled(number)
 
 
-@pytest.mark.slow
 @given(keys, st.lists(st.tuples(st.integers(0, 2**40), st.integers(0, 9)), max_size=20))
 @settings(deadline=None, max_examples=25)
 def test_what_stays_is_what_the_hash_says(key, ids):

@@ -14,7 +14,6 @@ from fasttext_app.text.vocabulary import Vocabulary
 from fasttext_app.training.tokenized import SHORT_CODES, RowSubset, tokenize
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("words", [10, SHORT_CODES, SHORT_CODES + 1])
 def test_a_part_returns_its_tokens_for_any_number_of_words(words: int) -> None:
     numbers = [*range(words), 0, words - 1]

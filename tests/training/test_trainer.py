@@ -182,7 +182,6 @@ def with_scores(monkeypatch, name: str, scores: list[float]) -> None:
     )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("monitor", "scores", "best"),
     [

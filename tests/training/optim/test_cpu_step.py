@@ -87,7 +87,6 @@ def test_the_fused_step_equals_torch_optim(name, kind, bags):
         torch.testing.assert_close(fused[key], value, rtol=2e-4, atol=2e-5)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_the_fused_step_is_bit_identical_for_any_number_of_threads(name, monkeypatch):
     monkeypatch.setattr("fasttext_app.training.loader.CUT_IDS", 64)
