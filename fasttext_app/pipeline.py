@@ -137,8 +137,7 @@ def _calibrate(prepared: Prepared, artifact: Artifact) -> Artifact:
     classes, sets = classes[rows], prepared.label_sets
     if isinstance(sets, SoftLabels):  # the most likely label counts as the true one
         classes, sets = sets.most_likely()[classes], None
-    one_each = Ragged(classes, np.arange(len(classes) + 1))
-    true = one_each if sets is None else sets.take(classes)
+    true = Ragged.one_each(classes) if sets is None else sets.take(classes)
     outputs = CpuForward(linear_outputs(artifact))(bags.take(rows))
     origin = {"source": prepared.source, "split": "validation", "rows": len(classes)}
     return calibrate_artifact(artifact, outputs, true, multi_label=sets is not None, origin=origin)

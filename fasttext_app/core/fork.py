@@ -16,7 +16,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
-from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from fasttext_app.core.threads import thread_count
@@ -56,12 +55,7 @@ class ForkedCall(Generic[Result]):
     def __enter__(self) -> ForkedCall[Result]:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._receiver.close()
         self._process.kill()
         self._process.join()

@@ -41,6 +41,11 @@ class Ragged:
         return cls(np.array(bag, dtype=np.int32), np.array([0, len(bag)], dtype=np.int64))
 
     @classmethod
+    def one_each(cls, ids: Array) -> Ragged:
+        """Build bags of one id each, from ``ids`` [B]."""
+        return cls(ids, np.arange(len(ids) + 1))
+
+    @classmethod
     def concat(cls, parts: Sequence[Ragged]) -> Ragged:
         """Concatenate the bags of all ``parts``."""
         if len(parts) == 1:

@@ -20,8 +20,9 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError
 
 from fasttext_app.config.interval import Interval
 from fasttext_app.core.checksummed_dir import (
@@ -114,7 +115,7 @@ class Checkpoints:
             self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            self.__exit__(None, None, None)
+            self.__exit__()
             raise CheckpointError(
                 f"{self.folder.parent}: another run writes its checkpoints there; "
                 "wait for it, or choose another --output"
@@ -127,12 +128,7 @@ class Checkpoints:
             shutil.rmtree(partial, ignore_errors=True)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -160,7 +156,7 @@ class Checkpoints:
                 save_file(tensors, folder / TENSORS)
                 write_json(folder / PROGRESS, snapshot.progress)
                 write_json(folder / RUN, self._run)
-        except UNREADABLE as error:
+        except (OSError, SafetensorError) as error:
             reason = getattr(error, "strerror", None) or error
             raise CheckpointError(f"{target}: cannot be written: {reason}") from None
         self.newest = target

@@ -90,7 +90,7 @@ class Validator:
             assert self._label_sets is not None
             return self._label_sets.take(labels)
         classes = labels if self._most_likely is None else self._most_likely[labels]
-        return Ragged(classes, np.arange(len(classes) + 1))
+        return Ragged.one_each(classes)
 
     def _curve_score(self, proba: F64, right: Bool) -> float:
         """Return the score of a metric over all thresholds."""
