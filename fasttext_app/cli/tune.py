@@ -97,6 +97,7 @@ def tune(
     """
     from fasttext_app.config.loading import flat_layer, load_config_file, parse_assignments, resolve
     from fasttext_app.model.directory import check_target
+    from fasttext_app.tuning.report import write_files
     from fasttext_app.tuning.search import base_for_search
     from fasttext_app.tuning.trial import Budget
 
@@ -120,7 +121,8 @@ def tune(
         except KeyboardInterrupt:
             interrupts.raise_pending()
             raise
-    _write_files(result, output)
+    write_files(result, output)
+    _plot(result, output)
     _report(result, output, as_json)
     if result.interrupted:
         raise Exit(interrupts.exit_code)
@@ -183,22 +185,11 @@ def _load_examples(interrupts: DeferredInterrupts, config: Config) -> Examples:
     return replace(examples, train=train, validation=validation)
 
 
-def _write_files(result: TuneResult, output: Path) -> None:
-    """Write the settings, the trials and the plot of a search."""
+def _plot(result: TuneResult, output: Path) -> None:
     from fasttext_app.cli.render import console
     from fasttext_app.cli.render.plots import draw_search
-    from fasttext_app.core.atomic_file import atomic_file
-    from fasttext_app.errors import DataError, MissingDependencyError
-    from fasttext_app.tuning.report import best_toml, final_toml, trials_csv
+    from fasttext_app.errors import MissingDependencyError
 
-    files = {
-        "best.toml": best_toml(result),
-        "final.toml": final_toml(result),
-        "trials.csv": trials_csv(result),
-    }
-    for name, content in files.items():
-        with atomic_file(output / name, DataError) as partial_file:
-            partial_file.write_text(content, encoding="utf-8")
     try:
         draw_search(result, output / "search.png")
     except MissingDependencyError as error:

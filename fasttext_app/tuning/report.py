@@ -4,15 +4,34 @@ from __future__ import annotations
 
 import csv
 import io
+from pathlib import Path
 
 from fasttext_app._version import __version__
 from fasttext_app.config.loading import dump_config
 from fasttext_app.config.schema import Config
+from fasttext_app.core.atomic_file import atomic_file
+from fasttext_app.errors import DataError
 from fasttext_app.tuning.space import flat_settings
 from fasttext_app.tuning.study import as_param
 from fasttext_app.tuning.trial import TuneResult
 
 COLUMNS = ("number", "state", "figure", "epoch", "epochs_done", "seconds", "bytes", "reason")
+
+
+def write_files(result: TuneResult, folder: Path) -> None:
+    """Write the settings and the trials of a search.
+
+    Raises:
+        DataError: a file cannot be written.
+    """
+    files = {
+        "best.toml": best_toml(result),
+        "final.toml": final_toml(result),
+        "trials.csv": trials_csv(result),
+    }
+    for name, content in files.items():
+        with atomic_file(folder / name, DataError) as partial_file:
+            partial_file.write_text(content, encoding="utf-8")
 
 
 def best_toml(result: TuneResult) -> str:
