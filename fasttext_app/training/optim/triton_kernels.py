@@ -42,7 +42,7 @@ def _step_one(
     second: tl.tensor,
     row: tl.tensor,
     gradient: tl.tensor,
-    rate: tl.tensor,
+    lr: tl.tensor,
     eps: tl.tensor,
     new1: tl.tensor,
     new2: tl.tensor,
@@ -56,15 +56,15 @@ def _step_one(
     at = row.to(tl.int64) * dim + d
     value = tl.load(values + at, mask=inside, other=0.0)
     if rule == _SGD:
-        value -= rate * gradient
+        value -= lr * gradient
     elif rule == _ADAGRAD:
         squares = tl.load(first + at, mask=inside, other=0.0) + gradient * gradient
         tl.store(first + at, squares, mask=inside)
-        value -= rate * (gradient / (tl.sqrt(squares) + eps))
+        value -= lr * (gradient / (tl.sqrt(squares) + eps))
     elif rule == _ROWWISE_ADAGRAD:
         mean = tl.load(first + row) + tl.sum(gradient * gradient, axis=0) / dim
         tl.store(first + row, mean)
-        value -= rate / (tl.sqrt(mean) + eps) * gradient
+        value -= lr / (tl.sqrt(mean) + eps) * gradient
     else:
         moment = tl.load(first + at, mask=inside, other=0.0)
         moment += new1 * (gradient - moment)
@@ -72,7 +72,7 @@ def _step_one(
         square += new2 * (gradient * gradient - square)
         tl.store(first + at, moment, mask=inside)
         tl.store(second + at, square, mask=inside)
-        value -= rate * (moment / (tl.sqrt(square) + eps))
+        value -= lr * (moment / (tl.sqrt(square) + eps))
     tl.store(values + at, value, mask=inside)
 
 
@@ -89,7 +89,7 @@ def step_rows(
     gradient: tl.tensor,
     ids: tl.tensor,
     padding: tl.tensor,
-    rate: tl.tensor,
+    lr: tl.tensor,
     eps: tl.tensor,
     new1: tl.tensor,
     new2: tl.tensor,
@@ -119,7 +119,7 @@ def step_rows(
         gradient: gradient of the loss with respect to the bags, [B, D].
         ids: N.
         padding: the row that takes no part; -1 if there is none.
-        rate: the learning rate; for ADAM, with the bias corrections.
+        lr: the learning rate; for ADAM, with the bias corrections.
         eps: added to the denominator.
         new1: 1 - beta1.
         new2: 1 - beta2.
@@ -158,7 +158,7 @@ def step_rows(
             summed += tl.sum(found, axis=0)
             more = tl.sum(same.to(tl.int32), axis=0) == chunk
             start += chunk
-        _step_one(values, first, second, row, summed, rate, eps, new1, new2, rule, dim, block)
+        _step_one(values, first, second, row, summed, lr, eps, new1, new2, rule, dim, block)
 
 
 @_kernel(["ids", "ends", "padding"], ["ids_of", "offsets"])
@@ -337,7 +337,7 @@ def step_linear(
     losses: tl.tensor,
     loss: tl.tensor,
     count: tl.tensor,
-    rate: tl.tensor,
+    lr: tl.tensor,
     eps: tl.tensor,
     new1: tl.tensor,
     new2: tl.tensor,
@@ -364,11 +364,11 @@ def step_linear(
         losses: each bag's part of the loss, [B].
         loss: output: their sum, a scalar.
         count: B.
-        rate: as in ``step_rows``; so are ``eps``, ``new1``, ``new2`` and ``rule``.
-        eps: see ``rate``.
-        new1: see ``rate``.
-        new2: see ``rate``.
-        rule: see ``rate``; not ``ROWWISE_ADAGRAD``.
+        lr: as in ``step_rows``; so are ``eps``, ``new1``, ``new2`` and ``rule``.
+        eps: see ``lr``.
+        new1: see ``lr``.
+        new2: see ``lr``.
+        rule: see ``lr``; not ``ROWWISE_ADAGRAD``.
         dim: D.
         classes: C.
         block: see above.
@@ -394,7 +394,7 @@ def step_linear(
 
     # Apply the rule to the class's row of the weight and to its bias.
     one = tl.zeros([1], tl.float32) + tl.sum(for_bias, axis=0)
-    _step_one(weight, first, second, label, summed, rate, eps, new1, new2, rule, dim, block)
-    _step_one(bias, bias_first, bias_second, label, one, rate, eps, new1, new2, rule, 1, 1)
+    _step_one(weight, first, second, label, summed, lr, eps, new1, new2, rule, dim, block)
+    _step_one(bias, bias_first, bias_second, label, one, lr, eps, new1, new2, rule, 1, 1)
     if label == 0:
         tl.store(loss, tl.sum(all_losses, axis=0))
