@@ -47,6 +47,8 @@ RETURNED = {
     Trial: "trial",
 }
 """The types that public functions return, and the name of an instance in a call."""
+INNER = {"chunk_logits", "rank_bags", "encode_chunk", "encode_plain", "encode_tokens", "pruned"}
+"""Methods that other modules of the package call, and users do not."""
 WIDTH = 88
 SECTION = re.compile(r"(Args|Returns|Yields|Raises|Attributes):")
 ENTRY = re.compile(r"(\**[\w.]+): (.*)")
@@ -171,11 +173,11 @@ def class_entry(level: int, cls: type, instance: str) -> str:
 
 
 def public_members(cls: type) -> Iterator[tuple[str, Any]]:
-    """Yield the public members of a class by name, those of its base classes first."""
+    """Yield the public members of a class by name, base classes first."""
     bases = [base for base in cls.__mro__ if base.__module__.startswith("fasttext_app")]
     names = dict.fromkeys(name for base in reversed(bases) for name in vars(base))
     for name in names:
-        if not name.startswith("_"):
+        if not name.startswith("_") and name not in INNER:
             yield name, inspect.getattr_static(cls, name)
 
 
