@@ -30,6 +30,7 @@ from statistics import NormalDist, median
 from typing import Any, NamedTuple
 
 import torch
+from pages import check_markers, write_between_markers
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
@@ -37,7 +38,7 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import PackedSequence, pack_sequence, pad_sequence
 
 ROOT = Path(__file__).resolve().parents[1]
-START, END = "<!-- bench:start -->", "<!-- bench:end -->"
+MARKERS = "bench"
 CLASSES, LEARNING_RATE, BATCHES = 10, 0.1, 4
 MEMORY_REPEATS, MEMORY_WORKER = 3, "--memory-worker"
 MIB = 2.0**20
@@ -642,18 +643,8 @@ def describe(args: argparse.Namespace, argv: Sequence[str], rows: list[Row]) -> 
     return found
 
 
-def split_doc(path: Path) -> tuple[str, str]:
-    """Return the text up to the start marker and from the end marker on."""
-    head, start, rest = path.read_text(encoding="utf-8").partition(START)
-    _, end, tail = rest.partition(END)
-    if not (start and end):
-        raise ValueError(f"{path}: no {START} ... {END}")
-    return head + start, end + tail
-
-
 def write_docs(args: argparse.Namespace, about: dict[str, str], rows: list[Row]) -> None:
     """Rewrite the part of the document between the markers, and the plots."""
-    head, tail = split_doc(args.docs)
     lines = [f"- {name}: {value}" for name, value in about.items()]
     for sweep, sizes in sweep_sizes(args).items():
         title, image = sweep_title(sweep, sizes), args.images / f"embedding_bag_{sweep}.svg"
@@ -663,7 +654,7 @@ def write_docs(args: argparse.Namespace, about: dict[str, str], rows: list[Row])
         for header, *body in sweep_grids(sweep, sizes, rows):
             rule = ["---", *["---:"] * (len(header) - 1)]
             lines += ["", *(f"| {' | '.join(cells)} |" for cells in (header, rule, *body))]
-    args.docs.write_text("\n".join([head, *lines, tail]), encoding="utf-8")
+    write_between_markers(args.docs, MARKERS, "\n".join(lines))
 
 
 # Command line.
@@ -707,7 +698,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     args = parse(argv)
     if args.write_docs:
-        split_doc(args.docs)  # fail now, not after minutes
+        check_markers(args.docs, MARKERS)
     torch.set_num_threads(args.threads)
     console = Console()
     try:

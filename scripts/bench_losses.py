@@ -27,11 +27,12 @@ from statistics import mean, median
 import numpy as np
 import numpy.typing as npt
 import torch
+from pages import check_markers, write_between_markers
 
 import fasttext_app as ft
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "losses.md"
-START, END = "<!-- losses:start -->", "<!-- losses:end -->"
+MARKERS = "losses"
 RATES = {"softmax": 0.5, "hs": 0.3, "ns": 0.3, "adaptive": 0.5}
 VOCABULARY, LABEL_WORDS, TEXT_WORDS, NOISE = 50_000, 8, 12, 0.7
 LAYER = ("weight", "bias", "head.", "tail.")
@@ -176,15 +177,6 @@ def report(args: argparse.Namespace, argv: Sequence[str], runs: Sequence[Run]) -
     )
 
 
-def split_page(page: Path) -> tuple[str, str]:
-    """Return the page up to the start marker and from the end marker on."""
-    head, start, rest = page.read_text(encoding="utf-8").partition(START)
-    _, end, tail = rest.partition(END)
-    if not (start and end):
-        sys.exit(f"{page}: the markers {START} and {END} are missing")
-    return head + start, end + tail
-
-
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
@@ -215,12 +207,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     args = parse(argv)
     if args.write_docs:
-        split_page(args.docs)  # fail now, not after an hour
+        check_markers(args.docs, MARKERS)
     text = report(args, argv, measure(args))
     print(text)
     if args.write_docs:
-        head, tail = split_page(args.docs)
-        args.docs.write_text(f"{head}\n{text}\n{tail}", encoding="utf-8")
+        write_between_markers(args.docs, MARKERS, text)
     return 0
 
 

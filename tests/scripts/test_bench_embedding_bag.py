@@ -1,32 +1,27 @@
 """The embedding-bag benchmark: its four ways agree, and it reports what it should."""
 
-import importlib.util
 import json
 import sys
 from argparse import Namespace
-from types import ModuleType
+from importlib import import_module
 
 import pytest
 import torch
 
 from tests.helpers import SCRIPTS
 
-SCRIPT = SCRIPTS / "bench_embedding_bag.py"
 TINY = ["--quick", "--vocabularies", "100", "300", "--fixed-vocabulary", "100"]
 TINY += ["--lengths", "3", "6", "--fixed-length", "3", "--batch", "4", "--dim", "4"]
 TINY += ["--rounds", "5", "--slice", "0.001", "--no-memory"]
 
 
-def load_script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("bench_embedding_bag", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+sys.path.insert(0, str(SCRIPTS))
+try:
+    bench = import_module("bench_embedding_bag")
+finally:
+    sys.path.remove(str(SCRIPTS))
 
-
-bench = load_script()
+START, END = "<!-- bench:start -->", "<!-- bench:end -->"
 CASE_NAMES = [str(case) for case in bench.CASES]
 
 
@@ -94,7 +89,7 @@ def test_disagreement_exits_1_before_measuring(monkeypatch, capsys):
 def test_tiny_run_writes_rows_and_docs(tmp_path, capsys):
     docs, images, results = tmp_path / "page.md", tmp_path / "img", tmp_path / "rows.json"
     before, after = "# Ours\n\nkept: é\n\n", "\n\nafter, kept\n"
-    docs.write_text(f"{before}{bench.START}\nold\n{bench.END}{after}", encoding="utf-8")
+    docs.write_text(f"{before}{START}\nold\n{END}{after}", encoding="utf-8")
     flags = ["--write-docs", "--docs", str(docs), "--images", str(images), "--json", str(results)]
     assert bench.main([*TINY, *flags]) == 0
 
@@ -109,8 +104,8 @@ def test_tiny_run_writes_rows_and_docs(tmp_path, capsys):
     assert all(names == set(CASE_NAMES) for names in by_size.values())
 
     page = docs.read_text(encoding="utf-8")
-    assert page.startswith(before + bench.START)
-    assert page.endswith(bench.END + after)
+    assert page.startswith(before + START)
+    assert page.endswith(END + after)
     assert "old" not in page
     for word in ("--write-docs", torch.__version__, "1 used", "D = 4", "B = 4", "Quick run"):
         assert word in page
@@ -126,15 +121,13 @@ def test_docs_without_markers_fail_at_once(tmp_path, monkeypatch):
     page = tmp_path / "page.md"
     page.write_text("no markers")
     monkeypatch.setattr(bench, "measure", lambda *_: pytest.fail("measured all the same"))
-    with pytest.raises(ValueError, match="bench:start"):
+    with pytest.raises(SystemExit, match=r"page\.md: the markers .*bench:start.* are missing"):
         bench.main([*TINY, "--write-docs", "--docs", str(page)])
     assert page.read_text() == "no markers"
 
 
 def test_the_page_of_the_project_has_markers():
-    head, tail = bench.split_doc(bench.ROOT / "docs" / "embedding_bag.md")
-    assert head.endswith(bench.START)
-    assert tail.startswith(bench.END)
+    bench.check_markers(bench.ROOT / "docs" / "embedding_bag.md", bench.MARKERS)
 
 
 def test_too_few_rounds_are_refused(capsys):

@@ -16,6 +16,8 @@ try:
 finally:
     sys.path.remove(str(SCRIPTS))
 
+START, END = "<!-- losses:start -->", "<!-- losses:end -->"
+
 
 @pytest.mark.slow
 def test_labels_follow_zipf_and_texts_tell_them():
@@ -63,7 +65,7 @@ def test_a_page_without_markers_is_left_alone_before_anything_is_measured(tmp_pa
 @pytest.mark.slow
 def test_a_tiny_run_fills_the_page(tmp_path, capsys):
     page = tmp_path / "page.md"
-    page.write_text(f"before\n{bench.START}\nold\n{bench.END}\nafter\n")
+    page.write_text(f"before\n{START}\nold\n{END}\nafter\n")
     sizes = ["--labels", "20", "--rows", "300", "--test-rows", "50", "--epochs", "1"]
     rounds = ["--rounds", "1", "--dim", "16", "--threads", "1"]
     assert bench.main([*sizes, *rounds, "--write-docs", "--docs", str(page)]) == 0
@@ -74,10 +76,8 @@ def test_a_tiny_run_fills_the_page(tmp_path, capsys):
     for loss in ("softmax", "hs", "ns", "adaptive"):
         assert f"| 20 | `{loss}` | {bench.RATES[loss]:g} |" in text
     assert "python scripts/bench_losses.py --labels 20 --rows 300" in text
-    assert text.split(bench.START)[1].split(bench.END)[0].strip() in capsys.readouterr().out
+    assert text.split(START)[1].split(END)[0].strip() in capsys.readouterr().out
 
 
 def test_the_page_in_the_repository_has_the_markers():
-    head, tail = bench.split_page(bench.PAGE)
-    assert head.endswith(bench.START)
-    assert tail.startswith(bench.END)
+    bench.check_markers(bench.PAGE, bench.MARKERS)
