@@ -1,4 +1,4 @@
-"""The Python API: ``train``, ``tune`` and ``load``; everything else is methods of their results.
+"""The Python API: ``train``, ``tune`` and ``load``; all else is a method of what they return.
 
 >>> import fasttext_app as ft
 >>> texts = ["great fun, loved it", "a joy to watch", "dull and slow", "a waste of time"] * 5
@@ -55,7 +55,7 @@ def train(
 ) -> TextClassifier:
     """Train a classifier on a data SPEC, or on texts with their labels.
 
-    The result's ``training_warnings`` say what else there is to know about the run.
+    ``training_warnings`` of the model tells what else the run has to report.
 
     Args:
         data: a SPEC (``"ag_news"``, ``"sample"``, a file, ...; see ``fasttext_app.data.spec``) or a
@@ -78,7 +78,8 @@ def train(
         ConfigError: a setting is unknown or impossible.
         DataError: the data cannot be read.
         TrainingError: the data leaves nothing to learn, or the loss diverged.
-        CheckpointError: there is no checkpoint to resume from, or it is of other settings or data.
+        CheckpointError: there is no checkpoint to resume from, or it belongs to other settings or
+            data.
     """
     if resume and checkpoints is None:
         raise ConfigError("resume: name the folder of the run's checkpoints with checkpoints=")
@@ -116,20 +117,20 @@ def tune(
         data: a SPEC or a sequence of texts; see :func:`train`.
         labels: the label of each text, if ``data`` is texts.
         trials: the number of trials, earlier sessions of the same ``study`` included.
-        seconds: the time to search; with ``trials``, whichever ends first.
+        seconds: the time limit; with ``trials`` too, the first limit that is reached counts.
         metric: the metric to search by (``"macro_f1"``, ``"f1:spam"``); None: ``trainer.monitor``.
         space: the settings to search: a TOML file with a table ``[space]``, or that table as a
             dict; None: a default.
         max_bytes: the largest allowed size of the model directory.
-        study: a file that keeps the trials, so that the same call continues the search; None:
-            memory.
+        study: a file that records the trials, so that the same call continues the search; None:
+            keep them in memory.
         config: a TOML file or the name of a shipped config to start from.
         callback: receives the events of ``fasttext_app.tuning.trial`` and the trainer's.
         **settings: any setting by its key, or a whole section; they take precedence over
             ``config``.
 
     Raises:
-        ConfigError: a setting or the space is impossible, or the study is of another search.
+        ConfigError: a setting or the space is impossible, or the study belongs to another search.
         DataError: the data cannot be read.
         MissingDependencyError: Optuna is not installed.
         TrainingError: the base cannot be trained, or no model is within ``max_bytes``.

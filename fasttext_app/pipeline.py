@@ -4,7 +4,7 @@
 
 1. ``tokenize`` reads the rows and cuts the texts into tokens   (training.tokenized)
 2. ``prepare`` splits them, builds vocabulary and labels, and encodes the texts   (training.prepare)
-3. ``train_prepared`` builds the model and the data sets   (training.run)
+3. ``train_prepared`` builds the model and the datasets   (training.run)
 4. ``Trainer.fit`` takes the optimizer steps and keeps the best epoch   (training.trainer)
 5. ``_calibrate`` fits a temperature, if the settings ask for one   (inference.calibrate)
 
@@ -61,7 +61,7 @@ WITHOUT_VALIDATION: Layer = {
 
 @dataclass(frozen=True)
 class TrainResult:
-    """A trained model and the story of its training."""
+    """A trained model, with the outcome, the statistics and the warnings of its training."""
 
     model: TextClassifier
     outcome: TrainOutcome
@@ -90,7 +90,8 @@ def train(
     Raises:
         DeviceError: the device is not available.
         TrainingError: the rows leave nothing to learn, the loss diverged, or memory is too small.
-        CheckpointError: the checkpoint is of other settings or data, or another run writes there.
+        CheckpointError: the checkpoint belongs to other settings or data, or another run writes
+            there.
         DataError: the rows or the pretrained vectors cannot be read.
         KeyboardInterrupt: Ctrl-C before the first step was done.
     """

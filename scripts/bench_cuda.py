@@ -1,24 +1,24 @@
-"""Measure an epoch of training on one GPU, and how near it comes to the device's memory speed.
+"""Measure an epoch of training on one GPU, and the fraction of its memory bandwidth it reaches.
 
-The encoded texts are on the device, and batches are cut there. The trainer's own clock is read,
-which waits for the device at the end of an epoch; cutting and sorting the epoch count. Medians are
-over the epochs after the first, which loads and compiles the kernels.
+The encoded texts are on the device, and batches are cut there. Times come from the trainer's own
+clock, which waits for the device at the end of an epoch; they include cutting and sorting. Medians
+are over the epochs after the first, which loads and compiles the kernels.
 
     python scripts/bench_cuda.py [--config ag_news] [--batch-size 256] [--epochs 10]
         [--implementations torch fused] [--json FILE]
 
-The bytes are those that the steps of an epoch cannot do without, each counted once a step:
+Only the bytes that an epoch must move are counted, each once per step:
 
-- ids, and the weights of ids: read by the forward pass, and again, grouped by row with the number
-  of their text, by the step;
+- ids, and the weights of ids: read by the forward pass, and again, grouped by row with the index of
+  their text, by the step;
 - offsets and labels: read;
-- rows: every row of a batch is read by the forward pass, and read and written by the step together
-  with its optimizer state, once however often it stands in the batch;
+- rows: every distinct row of a batch is read by the forward pass, and read and written by the step
+  together with its optimizer state;
 - the gradient of the bags: written and read;
 - the linear layer: read by the forward pass, and read and written by the step, with its state.
 
-What else a way of doing it moves (a sort, a gathered copy, a sparse tensor) is not counted, so the
-share of the peak is a share of useful traffic. The peak is measured by a copy within the device.
+Other traffic of an implementation (a sort, a gathered copy, a sparse tensor) is not counted, so the
+result is the useful traffic as a fraction of the peak, which a copy within the device measures.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def bytes_by_part(work: Work) -> dict[str, int]:
 
 
 def work_of(data: EncodedDataset, config: Config, rows: int, classes: int) -> Work:
-    """Count the work of one epoch; the distinct rows are those of the first random order."""
+    """Count the work of one epoch; distinct rows are counted in the first random order."""
     grouping = Grouping(rows, mean=config.model.mode == "mean")
     order = torch.Generator().manual_seed(config.trainer.seed)
     distinct = torch.zeros((), dtype=torch.int64, device=data.indices.device)
@@ -188,7 +188,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--config", default="ag_news", help="a shipped config or a TOML file")
     parser.add_argument("--batch-size", type=int, help="texts in a step (default: the config's)")
     parser.add_argument("--epochs", type=int, default=10, help="timed epochs (default: 10)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here too")
     ways = ["torch", "fused"]
     parser.add_argument("--implementations", nargs="+", choices=ways, default=ways)
     options = parser.parse_args(arguments)

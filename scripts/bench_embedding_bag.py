@@ -1,10 +1,10 @@
 """Measure four ways to average word vectors in a fastText training step.
 
 The step is forward, cross-entropy, backward and SGD on table and linear layer. Before any
-timing, the four ways must agree on outputs, gradients and the updated table, or we exit with 1.
+timing, the four ways must agree on outputs, gradients and the updated table; else it exits with 1.
 
 Shapes: N ids in the batch, B bags (texts), V table rows, D dim, C classes, L longest text.
-Row 0 of the table is kept for padding: it is zero, and no text holds id 0.
+Row 0 of the table is reserved for padding: it is zero, and no text has id 0.
 
     python scripts/bench_embedding_bag.py --quick
     python scripts/bench_embedding_bag.py --write-docs --json results.json
@@ -719,8 +719,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             {**row._asdict(), "case": row.case._asdict(), "size": row.size._asdict()}
             for row in rows
         ]
-        found = {"about": about, "agreement": agreement, "rows": listed}
-        args.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        results = {"about": about, "agreement": agreement, "rows": listed}
+        args.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     if args.write_docs:
         write_docs(args, about, rows)
     return 0

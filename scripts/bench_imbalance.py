@@ -1,10 +1,10 @@
 """Compare the settings for imbalanced and noisy data with the plain loss.
 
-Five training sets are made from AG_NEWS (if FASTTEXT_APP_DATA is set; else from the embedded
-sample): an imbalanced one, one with wrong labels, a small one, one whose annotators disagree, and
-one of texts about two things. Each is trained with the plain settings and with each option. The
-strength of an option is chosen on held-out rows with the same defect, and the scores are those of
-the test split, averaged over seeds. Every seed draws its own training set.
+The script makes five training sets from AG_NEWS (if FASTTEXT_APP_DATA is set; else from the
+embedded sample): an imbalanced one, one with wrong labels, a small one, one whose annotators
+disagree, and one of texts about two things. It trains on each with the plain settings and with each
+option. The strength of an option is chosen on held-out rows with the same defect; the scores are
+means over seeds, on the test split. Every seed draws its own training sets.
 
     python scripts/bench_imbalance.py [--seeds 5] [--write-docs]
 """
@@ -58,7 +58,7 @@ class Case:
 
 
 def imbalanced(rows: Rows, chance: random.Random) -> tuple[Rows, Rows]:
-    """Keep all rows of the first label, and of each next label a fifth as many."""
+    """Keep all rows of the first label, and of each next label a fifth of that number."""
     by_label: dict[str, Rows] = {}
     for row in rows:
         by_label.setdefault(row[1], []).append(row)
@@ -100,14 +100,14 @@ def annotated(rows: Rows, chance: random.Random) -> tuple[Rows, Rows]:
 
 
 def joined(rows: Rows, chance: random.Random) -> tuple[Rows, Rows]:
-    """Join the beginnings of two texts; their shares of the text are the label probabilities."""
+    """Join the beginnings of two texts; the probability of each label is its part of the text."""
     kept = []
     for (first, label), (second, other) in zip(rows[:2000:2], rows[1:2000:2], strict=True):
         share = chance.choice([0.5, 0.6, 0.7, 0.8, 0.9])
         one, two = first.split(), second.split()
         text = [*one[: round(share * len(one))], *two[: round((1 - share) * len(two))]]
-        shares = {label: 1.0} if label == other else {label: share, other: 1 - share}
-        cell = SEPARATOR.join(f"{name}={part:.1f}" for name, part in shares.items())
+        probabilities = {label: 1.0} if label == other else {label: share, other: 1 - share}
+        cell = SEPARATOR.join(f"{name}={p:.1f}" for name, p in probabilities.items())
         kept.append((" ".join(text), cell))
     return _split(kept, chance)
 
@@ -122,7 +122,7 @@ SOFT: dict[str, Any] = {"label_separator": SEPARATOR, "soft_labels": True}
 CASES = [
     Case(
         "imbalanced",
-        "each label has a fifth as many rows as the one before",
+        "each label has a fifth of the rows of the one before",
         imbalanced,
         {
             "class_weights": [{"class_weights": "balanced"}],
@@ -165,7 +165,7 @@ CASES = [
     ),
     Case(
         "joined",
-        "a text joins the beginnings of two, and has both labels by their shares of it",
+        "a text joins the beginnings of two; the probability of each label is its part of the text",
         joined,
         {"soft_labels": [SOFT]},
         metric="accuracy",
@@ -175,7 +175,7 @@ CASES = [
 
 
 def read_rows(split: str) -> tuple[str, Rows]:
-    """Return the name of the data set and its rows."""
+    """Return the name of the dataset and its rows."""
     for spec in ("ag_news", "sample"):
         if spec == "ag_news" and "FASTTEXT_APP_DATA" not in os.environ:
             continue
@@ -191,8 +191,8 @@ def most_voted(rows: Rows) -> Rows:
     """Replace the probabilities of each row by its most likely label."""
     best = []
     for text, cell in rows:
-        shares = parse_soft_labels(cell, SEPARATOR)
-        best.append((text, max(shares, key=shares.__getitem__)))
+        probabilities = parse_soft_labels(cell, SEPARATOR)
+        best.append((text, max(probabilities, key=probabilities.__getitem__)))
     return best
 
 

@@ -1,13 +1,13 @@
-r"""Compare the losses on made-up texts of ever more labels: time of an epoch, accuracy, prediction.
+r"""Compare the losses on synthetic texts with more and more labels: speed and accuracy.
 
-Labels follow Zipf's law, as the words of a language do. Each has a few words of its own, which it
-shares with others by chance, and a text is some of these among noise. The losses take turns, in one
-process, so noise of the machine hits all alike; each has a learning rate near its best.
+Label frequencies follow Zipf's law. Each label has a few random words, and a text mixes words of
+its label with noise. The losses take turns in one process, so noise of the machine affects them all
+alike; each has a learning rate close to its best one.
 
     python scripts/bench_losses.py --quick
     python scripts/bench_losses.py --write-docs
     python scripts/bench_losses.py --labels 1000 20000 --rows 60000 --test-rows 3000 \
-        --epochs 3 --rounds 1 --rates 0.1 0.3 1     # how RATES was found
+        --epochs 3 --rounds 1 --rates 0.1 0.3 1     # how RATES was chosen
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Language:
 
     Args:
         labels: C; label r is seen in proportion to 1 / (r + 1), whatever its name.
-        seed: of the words that labels have, and of their names.
+        seed: the random seed of the words of each label, and of the names.
     """
 
     def __init__(self, labels: int, seed: int = 0) -> None:
@@ -127,7 +127,7 @@ def run(
 def measure(args: argparse.Namespace) -> list[Run]:
     """Let the losses take turns, round after round, for each number of labels."""
     warm = Language(50).texts(200, 0)
-    for loss in args.losses:  # compiles, and imports, what the first run would be charged with
+    for loss in args.losses:  # compile and import now, or the first run would be charged for it
         run(args, 50, loss, 0.1, (warm, warm))
     runs = []
     for labels in args.labels:
@@ -164,7 +164,7 @@ def table(runs: Sequence[Run]) -> str:
 
 
 def report(args: argparse.Namespace, argv: Sequence[str], runs: Sequence[Run]) -> str:
-    """Return the table, and how it came about."""
+    """Return the table, and a paragraph on how it was measured."""
     command = shlex.join(["python", "scripts/bench_losses.py", *argv])
     device = torch.cuda.get_device_name() if args.device.startswith("cuda") else platform.machine()
     return (
@@ -195,7 +195,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     add("--rounds", type=int, default=3)
     add("--device", default="cpu")
     add("--threads", type=int, default=0)
-    add("--write-docs", action="store_true", help="rewrite the table of the page")
+    add("--write-docs", action="store_true", help="rewrite the table on the page")
     add("--docs", type=Path, default=PAGE, help="the page")
     if parser.parse_args(argv).quick:
         parser.set_defaults(labels=[100, 2000], rows=5000, test_rows=1000, epochs=2, rounds=1)

@@ -1,4 +1,4 @@
-"""Build the sample data set: Debian package descriptions labeled by archive section.
+"""Build the sample dataset: Debian package descriptions labeled by archive section.
 
     python scripts/build_sample.py PACKAGES --translation TRANSLATION-EN --output data/sample
 
@@ -85,7 +85,7 @@ Stanza = dict[str, str]
 
 
 class BuildError(Exception):
-    """Input that no data set can be built from; the message is for the user."""
+    """Input that no dataset can be built from; the message is for the user."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Description:
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the data set, with the source package that decides its split."""
+    """One row of the dataset, with the source package that decides its split."""
 
     package: str
     source: str
@@ -484,7 +484,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Build the data set and print its row counts; return the exit status."""
+    """Build the dataset and print its row counts; return the exit status."""
     options = parse_arguments(arguments)
     sections = [name.strip() for name in options.sections.split(",") if name.strip()]
     try:

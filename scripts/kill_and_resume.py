@@ -3,8 +3,8 @@
 python scripts/kill_and_resume.py [--trials 20] [--data SPEC] [--config NAME] [--signal KILL]
 
 Each trial trains with checkpoints, is killed at a random moment, resumes with ``train --resume``,
-is killed again, and so on until it finishes. The last line says how many model files are equal to
-that of an uninterrupted run, byte for byte.
+is killed again, and so on until it finishes. The last line says how many model files equal the
+one of an uninterrupted run, byte for byte.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the scripts that write pages share: markers in a page, generated pages, field docstrings."""
+"""Helpers of the scripts that write pages: markers, generated pages, docstrings of fields."""
 
 from __future__ import annotations
 

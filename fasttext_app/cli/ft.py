@@ -61,8 +61,8 @@ def supervised(context: typer.Context) -> None:
 
 @app.command("quantize", context_settings=SINGLE_DASH_FLAGS)
 def quantize_file(context: typer.Context) -> None:
-    """Put NAME.bin into product codes: -output NAME [-cutoff N] [-retrain -input FILE -epoch -lr
-    -thread] [-qnorm] [-qout] [-dsub N]. Writes NAME.ftz.
+    """Quantize NAME.bin into product codes: -output NAME [-cutoff N] [-retrain -input FILE -epoch
+    -lr -thread] [-qnorm] [-qout] [-dsub N]. Writes NAME.ftz.
     """  # noqa: D205
     from fasttext_app.compat import FastText
     from fasttext_app.compat.quantize import DEFAULT_LR, quantize
@@ -229,7 +229,7 @@ def nn(model: ModelFile, k: Neighbors = 10) -> None:
 
 @app.command()
 def analogies(model: ModelFile, k: Neighbors = 10) -> None:
-    """Print the K words nearest to A - B + C, for each three words of standard input."""
+    """Print the K words nearest to A - B + C, for every three words of standard input."""
     vectors = _load_model(model).vectors
     for a, b, c in _queries("Query triplet (A - B + C)? ", 3):
         for similarity, neighbor in vectors.analogies(a, b, c, k):

@@ -57,7 +57,7 @@ DeviceOption = Annotated[
     str | None, Option(metavar="auto|cpu|cuda[:i]", help="Device to compute on.")
 ]
 ThreadsOption = Annotated[
-    int | None, Option(min=0, help="Number of threads; 0: as many as useful.")
+    int | None, Option(min=0, help="Number of threads; 0: choose automatically.")
 ]
 JsonOption = Annotated[bool, Option("--json", help="Print the result as one JSON object.")]
 

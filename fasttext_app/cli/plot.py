@@ -11,7 +11,7 @@ from typer import Argument, BadParameter, Option, echo
 def plot(
     runs: Annotated[list[Path], Argument(metavar="RUN", help="Model directories.")],
     output: Annotated[
-        Path | None, Option(help="Draw into this .png or .svg file, not in the terminal.")
+        Path | None, Option(help="Write a .png or .svg file instead of drawing in the terminal.")
     ] = None,
 ) -> None:
     """Plot the learning curves of one or more runs: loss, accuracy, macro F1."""

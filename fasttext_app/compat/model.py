@@ -256,7 +256,7 @@ class FastText(Words):
         dsub: int = 2,
         qnorm: bool = False,
     ) -> None:
-        """Put the table into product codes, in place.
+        """Quantize the table into product codes, in place.
 
         As in the original, ``retrain`` has no effect unless ``cutoff`` removes rows. ``epoch`` and
         ``lr`` default to the values of training; a file only stores the epochs.

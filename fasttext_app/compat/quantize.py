@@ -33,8 +33,8 @@ def quantize(
         artifact: the model.
         retrain_on: a file to retrain on after ``cutoff`` removed rows; None: do not retrain.
         lr: the learning rate of retraining; None: :data:`DEFAULT_LR`.
-        epoch: the epochs of retraining; None: as many as the model was trained for.
-        thread: the threads of retraining; None: as many as the model was trained with.
+        epoch: the epochs of retraining; None: the same as in training.
+        thread: the threads of retraining; None: the same as in training.
         qout: quantize the linear layer too.
         cutoff: the number of rows to keep, those with the largest norms; 0: all.
         dsub: how many values share a code.

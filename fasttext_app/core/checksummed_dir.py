@@ -1,4 +1,4 @@
-"""Directories that are written all at once and verified by checksum when they are read.
+"""Directories that are written completely or not at all, and verified when they are read.
 
 A checksummed directory has a ``manifest.json`` with its format, the version of that format, and the
 size and SHA-256 of every other file. It is written under a temporary name and then renamed, so

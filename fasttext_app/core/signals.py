@@ -1,8 +1,8 @@
 """Handle Ctrl-C and SIGTERM where it is safe.
 
 An exception in the middle of a training step would leave half a step behind, and Python can lose
-one that is raised within an import. So the first signal is only recorded: the work asks for it
-between two steps, or allows it to raise. A second signal raises at once.
+one that is raised within an import. So the first signal is only recorded: the work checks for it
+between two steps, or allows it to raise. A second signal raises immediately.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class DeferredInterrupts:
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
         """The first signal."""
-        self._raise_at_once = False
+        self._raise_immediately = False
         self._previous_handlers: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> DeferredInterrupts:
@@ -48,7 +48,7 @@ class DeferredInterrupts:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         is_second = self.received is not None
         self.received = self.received or signal.Signals(number)
-        if is_second or self._raise_at_once:
+        if is_second or self._raise_immediately:
             self.raise_pending()
 
     def raise_pending(self) -> None:
@@ -62,15 +62,15 @@ class DeferredInterrupts:
             raise Terminated if self.received == signal.SIGTERM else KeyboardInterrupt
 
     def interruptible(self, function: Callable[[], Result]) -> Callable[[], Result]:
-        """Return ``function`` such that a signal before or during the call raises at once."""
+        """Return ``function`` such that a signal before or during the call raises immediately."""
 
         def call() -> Result:
-            self._raise_at_once = True
+            self._raise_immediately = True
             try:
                 self.raise_pending()
                 return function()
             finally:
-                self._raise_at_once = False
+                self._raise_immediately = False
 
         return call
 

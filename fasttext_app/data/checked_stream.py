@@ -48,7 +48,7 @@ class CheckedStream(io.RawIOBase):
             self._file: Any = _open(path)
         except OSError as error:
             raise open_error(path, error) from None
-        # From a pipe, pass on what is there at once, so that each line typed gets its answer.
+        # From a pipe, pass on what has arrived without waiting, so each typed line gets an answer.
         self._read: Any = getattr(self._file, "read1" if str(path) == "-" else "read")
 
     @property

@@ -77,4 +77,4 @@ def refuse_labels(job: str, spec: object, labels: object) -> None:
         DataError: they are.
     """
     if labels is not None:
-        raise DataError(f"{job}: labels go with texts; {spec} has its own")
+        raise DataError(f"{job}: labels can only be passed with texts; {spec} has its own")

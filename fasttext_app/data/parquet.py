@@ -38,10 +38,10 @@ def scan_parquet(path: Path, config: DataConfig, with_labels: bool) -> Batches:
                 )
                 rows += len(batch)
     except pa.ArrowInvalid as error:
-        raise DataError(f"{path}: not a whole Parquet file: {error}") from None
+        raise DataError(f"{path}: not a complete Parquet file: {error}") from None
     except OSError as error:
         if error.errno is None:  # raised by Arrow: the file opens, but its content is damaged
-            raise DataError(f"{path}: not a whole Parquet file: {error}") from None
+            raise DataError(f"{path}: not a complete Parquet file: {error}") from None
         raise open_error(path, error) from None
 
 

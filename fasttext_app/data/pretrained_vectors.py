@@ -26,7 +26,7 @@ class PretrainedVectors:
     vectors: F32  # [R, D]
 
     def coverage(self, vocabulary: Vocabulary) -> dict[str, float]:
-        """Return the share of the vocabulary, and of its occurrences, that has a vector."""
+        """Return the fraction of the words, and of their occurrences, that have a vector."""
         occurrences = int(vocabulary.counts.sum())
         return {
             "words": len(self.rows) / max(len(vocabulary), 1),
@@ -101,7 +101,7 @@ def _npy_entries(path: Path, row_of: dict[str, int], dim: int) -> Iterator[tuple
     except OSError as error:
         raise open_error(path, error) from None
     except (EOFError, ValueError):  # empty, truncated, of objects, or of another format
-        raise DataError(f"{path}: is not a whole NumPy array of numbers") from None
+        raise DataError(f"{path}: is not a complete NumPy array of numbers") from None
     if not isinstance(matrix, np.ndarray) or matrix.dtype.kind not in "fiu":  # .npz, strings, ...
         raise DataError(f"{path}: is not a NumPy array of numbers")
     if matrix.ndim != 2:

@@ -25,7 +25,7 @@ def text_weights(
     The weight of a row is its own weight times that of its class. A row with several labels takes
     the mean of their weights, or with soft labels the mean by probability. Weights are scaled to a
     mean of 1 over the training rows, so that the learning rate keeps its meaning: the mean loss is
-    then the one over a dataset in which each row is repeated as many times as its weight says.
+    then the same as on a dataset in which each row is repeated by its weight.
 
     Args:
         targets: the class id of each row, or the id of its label set.

@@ -61,11 +61,11 @@ class Meter:
                 self._is_true[label].append(True)
 
     def precision(self, label: str | None = None) -> float:
-        """Return the share of predicted labels that are correct; NaN without any."""
+        """Return the fraction of predicted labels that are correct; NaN without any."""
         return _ratio(_count(self._correct, label), _count(self._predicted, label))
 
     def recall(self, label: str | None = None) -> float:
-        """Return the share of true labels that were predicted; NaN without any."""
+        """Return the fraction of true labels that were predicted; NaN without any."""
         return _ratio(_count(self._correct, label), _count(self._true, label))
 
     def f1(self, label: str | None = None) -> float:

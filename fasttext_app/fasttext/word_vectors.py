@@ -79,7 +79,7 @@ class WordVectors:
         return rows if self._scale is None else rows * self._scale[index, None]
 
     def word(self, word: str) -> F32:
-        """Return the vector of a word, [D]; zeros if neither it nor a part of it has a row."""
+        """Return the vector of a word, [D]; zeros if neither it nor an n-gram of it has a row."""
         return self._mean(self.subwords(word)[1])
 
     def sentence(self, text: str) -> F32:

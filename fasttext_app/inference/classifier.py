@@ -26,7 +26,7 @@ class TextClassifier(Predictor):
     """
 
     training_warnings: tuple[TrainWarning, ...] = ()
-    """What the training run had to say about this model; empty for a loaded model."""
+    """Warnings of the training run; empty for a loaded model."""
 
     @classmethod
     def load(cls, path: str | Path, *, device: str = "cpu", threads: int = 0) -> TextClassifier:

@@ -58,7 +58,7 @@ class Contribution:
 
 @dataclass(frozen=True)
 class Total:
-    """What a word or n-gram adds at all its positions together."""
+    """A word or n-gram, and what it adds at all its positions together."""
 
     name: str
     kind: Kind
@@ -150,7 +150,7 @@ class Explanation:
 
 @dataclass(frozen=True)
 class LabelFeature:
-    """A word or n-gram, and what it adds to the logit of a label in a text of nothing else."""
+    """A word or n-gram, and what it adds to the logit of a label in a text without any other."""
 
     name: str
     kind: Kind

@@ -1,6 +1,6 @@
 """The forward pass, from bags of row ids to logits: in NumPy, in compiled code, or with torch.
 
-Only the last one needs torch; tests hold the other two equal to it.
+Only the last one needs torch; tests check that the other two agree with it.
 
 Shapes: **B** texts, **N** ids, **V** table rows, **D** embedding dim, **C** classes.
 """
@@ -34,7 +34,7 @@ CACHE_LINE = 64
 class CpuForward:
     """The forward pass on the CPU, without torch: bags in, logits out.
 
-    The logits of a bag have the same bits alone and in any batch, in plain and in compiled code.
+    The logits of a bag are bit-identical alone and in any batch, in NumPy and in compiled code.
 
     Args:
         artifact: a model; its table may be quantized.
@@ -61,7 +61,7 @@ class CpuForward:
         return self._to_logits(self._outputs(self.vectors(bags)))
 
     def _outputs(self, vectors: F32) -> F32:
-        """Return the outputs of the layer on top for vectors, [B, D]."""
+        """Return the outputs of the output layer for ``vectors`` [B, D]."""
         if self._matrix is None:
             return log_probabilities(vectors, self._tensors)
         outputs: F32 = matmul(vectors, self._matrix) + self._tensors["bias"]
@@ -108,7 +108,7 @@ def bag_vectors(
 ) -> F32:
     """Return one vector a bag, [B, D], as ``nn.EmbeddingBag`` does; zero for an empty bag.
 
-    The plain form of ``kernels.sum_bags``: same operations, same order, same bits.
+    The reference implementation of ``kernels.sum_bags``: same operations, same order, same bits.
 
     Args:
         table: [V, D].

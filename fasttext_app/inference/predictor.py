@@ -65,7 +65,7 @@ class Predictor:
         """Load the compiled code now, so that no later prediction waits for it; return the model.
 
         It takes half a second. Without it, the first texts (up to a megabyte) go through plain
-        Python, which starts at once, takes twice as long per text, and gives the same bits.
+        Python, which loads nothing, takes twice as long per text, and gives bit-identical results.
         """
         jit.enable()
         self.rank(["a"])

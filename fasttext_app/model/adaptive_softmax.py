@@ -1,10 +1,10 @@
 """The adaptive softmax: a small head for frequent classes, and clusters of rare ones behind it.
 
 Classes are ranked by their counts, the most frequent first. Those before the first cutoff are
-outputs of the **head**, a linear layer. Those from one cutoff to the next are a **cluster**: one
-more output of the head stands for all of it, and a **tail** tells its classes apart, in fewer
-dimensions the rarer they are. The log-probability of a class in a cluster is that of the cluster
-plus its own within the cluster.
+outputs of the **head**, a linear layer. The classes from one cutoff to the next are a **cluster**:
+one more output of the head stands for the whole cluster, and a **tail** tells its classes apart,
+with fewer dimensions for rarer classes. The log-probability of a class in a cluster is the
+log-probability of the cluster plus that of the class within the cluster.
 
 This is torch's ``nn.AdaptiveLogSoftmaxWithLoss``, with its names of tensors. Source: Grave et al.
 (2017), "Efficient softmax approximation for GPUs".
@@ -24,7 +24,7 @@ from fasttext_app.core.arrays import F32, I64, Array
 from fasttext_app.core.matmul import matmul
 from fasttext_app.errors import TrainingError
 
-SHARES = 0.75, 0.95
+FRACTIONS = 0.75, 0.95
 """The fractions of the training rows whose classes come before each chosen cutoff."""
 
 
@@ -60,21 +60,21 @@ def with_cutoffs(config: Config, counts: Sequence[int]) -> Config:
 
 
 def choose_cutoffs(counts: Sequence[int], dim: int, div_value: float) -> tuple[int, ...]:
-    """Return cutoffs with the fractions :data:`SHARES` of the training rows before them.
+    """Return cutoffs with the fractions :data:`FRACTIONS` of the training rows before them.
 
     The classes of most rows keep all D dimensions, and are few if the counts are uneven.
 
     Args:
         counts: training rows of each class, [C]; C is at least 2.
         dim: D.
-        div_value: see :func:`tensor_shapes`; clusters without a dimension left are not made.
+        div_value: see :func:`tensor_shapes`; a cluster that would have no dimension is left out.
 
     >>> choose_cutoffs([2**20 // (rank + 1) for rank in range(20_000)], 48, 4.0)
     (1446, 11802)
     """
     rows = np.cumsum(np.sort(counts)[::-1])
-    cutoffs = np.searchsorted(rows, np.multiply(SHARES, rows[-1])) + 1
-    clusters = [k for k in range(len(SHARES)) if _width(dim, div_value, k)]
+    cutoffs = np.searchsorted(rows, np.multiply(FRACTIONS, rows[-1])) + 1
+    clusters = [k for k in range(len(FRACTIONS)) if _width(dim, div_value, k)]
     return tuple(sorted({min(int(cutoffs[k]), len(counts) - 1) for k in clusters}))
 
 

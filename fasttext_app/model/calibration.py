@@ -39,7 +39,7 @@ class ReliabilityBin(TypedDict):
 
 
 class Calibration(TypedDict):
-    """How well probabilities agree with outcomes; the keys match ``evaluate --json``."""
+    """Measures of how well probabilities match outcomes; the keys match ``evaluate --json``."""
 
     over: Literal["texts", "pairs"]
     count: int

@@ -1,4 +1,4 @@
-"""The model card: what a model is, what it was trained on, and its validation metrics."""
+"""The model card: a model's settings, training data and validation metrics."""
 
 from __future__ import annotations
 

@@ -15,17 +15,18 @@ from fasttext_app.core.arrays import F32, I64, Array
 
 
 class AdaptiveSoftmax(nn.AdaptiveLogSoftmaxWithLoss):
-    """Torch's adaptive softmax in the place of a linear layer; see ``model/adaptive_softmax.py``.
+    """Torch's adaptive softmax instead of a linear layer; see ``model/adaptive_softmax.py``.
 
-    Its outputs are log-probabilities of the classes in the order of their counts. All starts at
-    zero but the projections of the tails, which nothing could leave zero together with what follows
-    them: they start as torch starts a linear layer, uniform in ±1/√dim.
+    Its outputs are log-probabilities of the classes, the most frequent first. All weights start at
+    zero except the projections of the tails: if they were zero too, neither they nor the layers
+    behind them would ever get a gradient. They start like linear layers of torch, uniform in
+    ±1/√dim.
 
     Args:
         dim: D.
         classes: C.
-        cutoffs: where the classes are parted.
-        div_value: by which the dimensions shrink from cluster to cluster.
+        cutoffs: the first rank of each cluster.
+        div_value: the factor by which the dimensions shrink from cluster to cluster.
         generator: the source of the random projections.
     """
 
@@ -66,7 +67,7 @@ class AdaptiveSoftmax(nn.AdaptiveLogSoftmaxWithLoss):
 class FastTextClassifier(nn.Module):
     """``nn.EmbeddingBag`` over word and n-gram rows, and ``linear`` on top.
 
-    That is an ``nn.Linear`` or, where there are ``cutoffs``, an :class:`AdaptiveSoftmax`.
+    ``linear`` is an ``nn.Linear`` or, with ``cutoffs``, an :class:`AdaptiveSoftmax`.
 
     The table starts uniform in ±1/dim and the linear layer at zero, as in fastText. A text without
     ids is the zero vector, so its logits are the bias.
@@ -83,8 +84,8 @@ class FastTextClassifier(nn.Module):
             gradients only, and one backward pass for each forward pass.
         include_last_offset: whether offsets are [B + 1] (the design's form) or [B].
         padding_idx: a row that takes no part.
-        cutoffs: where an adaptive softmax parts the classes; none: the layer is linear.
-        div_value: of the adaptive softmax.
+        cutoffs: the first rank of each cluster of an adaptive softmax; none: the layer is linear.
+        div_value: the factor by which dimensions shrink in an adaptive softmax.
         generator: the source of the random initial table.
     """
 
@@ -120,7 +121,7 @@ class FastTextClassifier(nn.Module):
             include_last_offset=include_last_offset,
             padding_idx=padding_idx,
         )
-        with torch.random.fork_rng(devices=[]):  # leave torch's global generator where it is
+        with torch.random.fork_rng(devices=[]):  # leave torch's global generator untouched
             self.linear = (
                 AdaptiveSoftmax(dim, classes, cutoffs, div_value, generator)
                 if cutoffs
@@ -159,7 +160,7 @@ class FastTextClassifier(nn.Module):
         offsets: Tensor | None = None,
         per_sample_weights: Tensor | None = None,
     ) -> Tensor:
-        """Return the outputs of the layer on top, [B, C]: logits, in most cases.
+        """Return the outputs of the output layer, [B, C]: logits, for most losses.
 
         Args:
             indices: the row ids of all texts end to end, [N]; or [B, L] for B texts of L ids each,
@@ -214,7 +215,7 @@ class FastTextClassifier(nn.Module):
 
     @torch.no_grad()
     def grow_from(self, tensors: Mapping[str, Array], rows: I64) -> None:
-        """Take over the weights of a smaller model; what it does not have stays as it is.
+        """Copy the weights of a smaller model; all other weights stay as they are.
 
         Args:
             tensors: its weights, in the form of :meth:`export_tensors`.
@@ -233,7 +234,7 @@ class FastTextClassifier(nn.Module):
         They are ``table`` [V, D] with ``weight`` [C, D] and ``bias`` [C] of the linear layer, or
         the tensors of ``adaptive_softmax.tensor_shapes``.
 
-        With ``max_norm``, every row is rescaled here as its next look-up would do it.
+        With ``max_norm``, every row is rescaled as its next lookup would rescale it.
         """
         table = self.embedding.weight.detach().cpu()
         if self.embedding.max_norm is not None:

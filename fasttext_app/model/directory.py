@@ -15,7 +15,7 @@
     README.md            the model card (not checksummed: edit it freely)
 
 Nothing in it is executable: no pickle, so a model from a stranger is safe to load. It is written
-all at once and checked when it is read; see ``core/checksummed_dir.py``.
+completely or not at all, and verified when it is read; see ``core/checksummed_dir.py``.
 """
 
 from __future__ import annotations

@@ -27,13 +27,13 @@ from fasttext_app.model.metrics import multi_hot
 
 _Float = TypeVar("_Float", bound=np.floating)
 
-MAX_LOGITS = 1 << 24  # in memory at a time: with many classes, fewer texts are scored at once
+MAX_LOGITS = 1 << 24  # in memory at a time: with many classes, fewer texts are scored together
 
 FASTTEXT_FLOOR = 1e-5  # the original adds it to a probability before it takes the logarithm
 
 
 def texts_at_once(classes: int) -> int:
-    """Return how many texts to score at once, so that their logits fit in memory."""
+    """Return how many texts to score together, so that their logits fit in memory."""
     return max(MAX_LOGITS // classes, 1)
 
 
@@ -51,7 +51,7 @@ class Head(ABC):
     independent: ClassVar[bool] = False
     """Whether each class is a yes-or-no question of its own, so that a text may have several."""
     not_additive: ClassVar[str] = ""
-    """Why a logit is not a sum over the features of a text; empty if it is one."""
+    """The reason why a logit is not a sum over the features of a text; empty if it is one."""
 
     def __init__(self, model: ModelConfig, counts: Sequence[int] = ()) -> None:
         self.counts = counts

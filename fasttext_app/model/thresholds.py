@@ -57,7 +57,7 @@ def _precision_recall(scores: npt.NDArray[np.floating], right: Bool) -> tuple[F6
 
 @dataclass(frozen=True)
 class Goal:
-    """What a threshold is chosen for: the best F1, or a target precision or recall."""
+    """The goal of a threshold: the best F1, or a target precision or recall."""
 
     kind: Literal["f1", "precision", "recall"]
     target: float = 0.0

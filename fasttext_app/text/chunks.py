@@ -71,7 +71,7 @@ def _cut(column: pa.Array, max_rows: int) -> Iterator[pa.StringArray]:
 def _ranges(
     texts: pa.StringArray, max_rows: int, max_bytes: int, cores: int = 1
 ) -> Iterator[tuple[int, int]]:
-    """Yield (start, rows) of pieces of equal length, as many for each core."""
+    """Yield (start, rows) of equally long pieces, the same number for each core."""
     pieces = max(-(-len(texts) // max_rows), -(-text_bytes(texts) // max_bytes))
     even = -(-pieces // cores) * cores
     pieces = max(pieces, min(even, len(texts) // MIN_ROWS_PER_CORE))

@@ -9,7 +9,7 @@ fastText's order, which makes sums of vectors bit-identical to its own:
     rows [V, V + K)      hash buckets of character and word n-grams
 
 Columns go through compiled code (``kernels.py``), the first few texts of a process through plain
-Python, which starts at once (see ``core/jit.py``). Both give the same ids.
+Python, which starts faster (see ``core/jit.py``). Both give the same ids.
 """
 
 from __future__ import annotations

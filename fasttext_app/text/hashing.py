@@ -1,6 +1,6 @@
 """Hashes of words and n-grams: FNV-1a as in fastText, chained for word n-grams.
 
-Every rule is fixed to the byte, so that a saved model means the same on every machine:
+Every rule is specified to the byte, so a saved model means the same on every machine:
 
 - A string hashes to 32 bits by FNV-1a over its UTF-8 bytes, each byte *sign-extended* before the
   XOR (a quirk of fastText, kept so that models can be exchanged).
@@ -13,7 +13,7 @@ Every rule is fixed to the byte, so that a saved model means the same on every m
 Source: Joulin et al. (2016), "Bag of Tricks for Efficient Text Classification", and fastText's
 published model format. The functions here are reference implementations that take one item at a
 time. They encode single texts; ``kernels.py`` does the same for columns in compiled code
-(``hash_words``, ``char_ngram_hashes``, ``emit_rows``), and tests hold the two equal.
+(``hash_words``, ``char_ngram_hashes``, ``emit_rows``), and tests check that both agree.
 """
 
 from __future__ import annotations

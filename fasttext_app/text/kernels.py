@@ -1,6 +1,6 @@
 """Compiled code from words to row ids: hash words, look them up, emit the rows of each text.
 
-Each kernel has a reference implementation, and tests hold the two equal:
+Each kernel has a reference implementation, and tests check that both agree:
 
 =====================  =========================================================================
 ``hash_words``         ``hashing.reference_fnv1a``
@@ -92,7 +92,7 @@ def index_words(data: U8, bounds: I32, hashes: U32) -> U64:
         mask = 2 * mask + 1
     slots = np.zeros((mask + 1, 2), dtype=np.uint64)
 
-    # Put each word into the first empty slot from the one that its hash names.
+    # Put each word into the first empty slot, starting at the slot that its hash names.
     for word in range(len(hashes)):
         slot = np.int64(hashes[word]) & mask
         while slots[slot, 1] != 0:
@@ -132,7 +132,7 @@ def find_words(
         start, end = bounds[word], bounds[word + 1]
         head, tail = _key(data, start, end, hashes[word])
 
-        # Probe the slots from the one that the hash names until the key matches or a slot is empty.
+        # Probe from the slot that the hash names until the key matches or a slot is empty.
         slot = np.int64(hashes[word]) & mask
         while slots[slot, 1] != 0:
             if slots[slot, 0] == head and slots[slot, 1] & ~ROW == tail:
@@ -227,7 +227,7 @@ def _bucket_row(bucket: Any, first_row: int, bits: U64, ranks: I32) -> Any:
     word, bit = bits[bucket >> 6], np.uint64(bucket & 63)
     if not (word >> bit) & ONE:
         return -1
-    # Population count: add up neighboring bits, pairs, nibbles, and then all bytes at once.
+    # Population count: add up neighboring bits, pairs, nibbles, and finally all bytes.
     below = word & ((ONE << bit) - ONE)
     below -= (below >> np.uint64(1)) & np.uint64(0x5555555555555555)
     below = (below & PAIRS) + ((below >> np.uint64(2)) & PAIRS)
@@ -292,7 +292,7 @@ def emit_rows(
                 count += 1
         char_offsets[word + 1] = count
 
-    # Make room for as many rows as there can be: with n-grams of up to n words, n for each token.
+    # Make room for the largest possible number of rows: with n-grams of up to n words, n per token.
     capacity = len(codes) * longest
     if has_char_ngrams:
         for code in codes:

@@ -6,7 +6,7 @@
 ``end_lines``     does the rest of ``fasttext_tokenizer.fasttext_words``: labels and ``</s>``
 ================  ==============================================================================
 
-Those functions are the reference implementations, and tests hold the results equal.
+Those functions are the reference implementations, and tests check that the results agree.
 """
 
 from __future__ import annotations
@@ -236,7 +236,7 @@ def code_column(data: U8, bounds: I32, rules: int) -> tuple[I32, I64, U8, I32, U
             # Look up the token; then, if a sign such as a comma ended it, the sign.
             while True:
                 if length:
-                    # Probe the slots from the one that the hash names, until the word or an empty
+                    # Probe from the slot that the hash names until the word or an empty
                     # slot is found. Long words with the same head are compared byte by byte.
                     if length < 8:
                         head |= np.uint64(NOT_UTF8 + length) << np.uint64(56)

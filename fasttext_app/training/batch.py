@@ -1,9 +1,9 @@
 """Batches for training: flat ``indices`` and ``offsets`` cut out of encoded texts.
 
 Shapes: **N** ids in a batch, **B** texts. Nothing is padded. There are three ways to cut a batch,
-held equal by tests: ``EncodedDataset.epoch`` on the CPU cuts many at a time in compiled code, on
-threads ahead of the training step; ``gather`` cuts one by torch operations, on any device;
-``collate`` is the plain one, for a stock ``DataLoader``.
+and tests check that they agree: ``loader.epoch`` on the CPU cuts many at a time in compiled code,
+on threads ahead of the training step; ``EncodedDataset.gather`` cuts one with torch operations, on
+any device; ``collate`` is the reference implementation, for a stock ``DataLoader``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Batches in compiled code: texts gathered, cut into batches, and their ids grouped by table row.
 
 ``cut_batches`` does for many batches what ``EncodedDataset.gather`` does for one, and adds what the
-fused step on the CPU needs (``batch.RowPlan``); tests hold the two equal. Shapes: **N** ids,
+fused step on the CPU needs (``batch.RowPlan``); tests check that both agree. Shapes: **N** ids,
 **B** bags (texts), **U** distinct rows of a batch.
 """
 
@@ -50,9 +50,9 @@ def cut_batches(
         mean: whether a bag is the mean of its rows; then each grouped id weighs 1 / length.
         padding: the row that takes no part; -1 if there is none.
         scratch: working space with one entry for each table row; its contents do not matter.
-        dropped: token dropout leaves out this many of 2^32 ids, by a hash of key, text and
-            position; 0: none.
-        key: seeds the hash; another one in each epoch.
+        dropped: token dropout drops an id if its 32-bit hash of key, text and position is below
+            this number; 0: none.
+        key: the seed of the hash, different in each epoch.
 
     Returns:
         ``ids`` and their ``weights``, cut by ``id_bounds`` [batches + 1]; the ``bag_offsets`` of

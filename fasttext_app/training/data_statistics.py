@@ -28,7 +28,7 @@ class DataStatistics:
     started_from: str | None = None
     """The model that the run started from: its path and digest."""
     imported: Mapping[str, Any] = field(default_factory=dict)
-    """What ``data.json`` of that model keeps of a fastText file; its keys are keys here too."""
+    """The fastText settings in the ``data.json`` of that model, under the same keys."""
     pretrained_coverage: Mapping[str, float] | None = None
     not_calibrated: str | None = None
     """Why no temperature could be fitted."""

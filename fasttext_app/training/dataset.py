@@ -1,4 +1,4 @@
-"""Data sets: encoded texts and their classes as flat tensors, in memory or in shards."""
+"""Datasets: encoded texts and their classes as flat tensors, in memory or in shards."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ class EncodedDataset(torch.utils.data.Dataset[Example]):
     Args:
         bags: the row ids of each text.
         labels: the class of each text, [texts].
-        idf: the inverse document frequency of every table row, for tf-idf weights; None: none.
-        text_weights: how much each text counts in the loss, [texts]; None: 1.
-        device: where the tensors live; batches are cut there.
-        include_last_offset: whether the offsets of a batch carry the end of its last bag.
+        idf: the inverse document frequency of every table row, for tf-idf weights; None: no
+            weights.
+        text_weights: the weight of each text in the loss, [texts]; None: all 1.
+        device: the device that holds the tensors and cuts the batches.
+        include_last_offset: whether the offsets of a batch include the end of its last bag.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class EncodedDataset(torch.utils.data.Dataset[Example]):
 
     @property
     def weights(self) -> Tensor | None:
-        """The weight of each id, [ids], made when it is first asked for; None: no weighting."""
+        """The weight of each id, [ids], computed on first use; None: no weights."""
         if self._weights is None and self.idf is not None:
             weights = torch.from_numpy(tfidf_weights(self.bags, self.idf))
             self._weights = weights.to(self.indices.device)
@@ -63,19 +64,19 @@ class EncodedDataset(torch.utils.data.Dataset[Example]):
             raise IndexError(f"text {text} of {len(self)}")
         start, end = self.offsets[text], self.offsets[text + 1]
         weights = None if self.weights is None else self.weights[start:end]
-        own = None if self.text_weights is None else self.text_weights[text]
-        return self.indices[start:end], self.labels[text], weights, own
+        text_weight = None if self.text_weights is None else self.text_weights[text]
+        return self.indices[start:end], self.labels[text], weights, text_weight
 
     def weights_of(self, texts: Tensor) -> Tensor | None:
-        """Return how much these texts count in the loss, [B]; None: 1."""
+        """Return the weights of these texts in the loss, [B]; None: all 1."""
         return None if self.text_weights is None else self.text_weights[texts]
 
     def gather(self, texts: Tensor, dropout: TokenDropout | None = None) -> Batch:
-        """Cut out the batch of these texts [B], in the order given.
+        """Cut the batch of these texts, in this order.
 
         Args:
-            texts: their numbers.
-            dropout: which ids are left out.
+            texts: the indices of the texts, [B].
+            dropout: decides which ids to drop; None: none.
         """
         starts = self.offsets[texts]
         lengths = self.offsets[texts + 1] - starts
@@ -87,11 +88,11 @@ class EncodedDataset(torch.utils.data.Dataset[Example]):
         weights = None if self.weights is None else self.weights[positions]
         if dropout is not None:
             bags = torch.repeat_interleave(lengths, output_size=total)
-            kept = dropout.kept(texts[bags], positions - starts[bags])
-            positions, bags = positions[kept], bags[kept]
+            mask = dropout.kept(texts[bags], positions - starts[bags])
+            positions, bags = positions[mask], bags[mask]
             torch.cumsum(torch.bincount(bags, minlength=len(texts)), 0, out=offsets[1:])
-            if weights is not None:  # what stays of a text weighs 1 again
-                weights = weights[kept]
+            if weights is not None:  # rescale the weights of each text to a sum of 1
+                weights = weights[mask]
                 weights = weights / weights.new_zeros(len(texts)).index_add_(0, bags, weights)[bags]
         return Batch(
             indices=self.indices[positions],
@@ -105,19 +106,19 @@ class EncodedDataset(torch.utils.data.Dataset[Example]):
         """Return the number of batches in an epoch."""
         return math.ceil(len(self) / batch_size)
 
-    def batch_texts(self, batch_size: int, generator: torch.Generator, number: int) -> I64:
-        """Return the numbers of the texts in one batch of an epoch, counted from 0."""
+    def batch_texts(self, batch_size: int, generator: torch.Generator, step: int) -> I64:
+        """Return the indices of the texts in the batch of one step of an epoch, from step 0."""
         order = torch.randperm(len(self), generator=generator).numpy()
-        texts: I64 = order[number * batch_size :][:batch_size]
+        texts: I64 = order[step * batch_size :][:batch_size]
         return texts
 
 
 class ShardedDataset:
-    """Training texts that do not fit into memory: shard by shard in random order, each shuffled.
+    """Training texts that do not fit in memory: shards in random order, each one shuffled.
 
     Args:
-        shards: loads each shard.
-        lengths: the texts of each shard.
+        shards: a function that loads each shard.
+        lengths: the number of texts in each shard.
     """
 
     def __init__(
@@ -132,13 +133,13 @@ class ShardedDataset:
         """Return the number of batches in an epoch; no batch has texts of two shards."""
         return sum(math.ceil(length / batch_size) for length in self.lengths)
 
-    def batch_texts(self, batch_size: int, generator: torch.Generator, number: int) -> I64:
-        """Return the numbers of the texts in a batch; see :meth:`EncodedDataset.batch_texts`."""
+    def batch_texts(self, batch_size: int, generator: torch.Generator, step: int) -> I64:
+        """Return the indices of the texts in a batch; see :meth:`EncodedDataset.batch_texts`."""
         for shard in torch.randperm(len(self.shards), generator=generator).tolist():
             length = self.lengths[shard]
             order = torch.randperm(length, generator=generator).numpy()
-            if number < math.ceil(length / batch_size):
-                texts: I64 = order[number * batch_size :][:batch_size]
+            if step < math.ceil(length / batch_size):
+                texts: I64 = order[step * batch_size :][:batch_size]
                 return texts + sum(self.lengths[:shard])
-            number -= math.ceil(length / batch_size)
+            step -= math.ceil(length / batch_size)
         raise IndexError("there is no such batch")

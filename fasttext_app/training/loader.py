@@ -35,10 +35,10 @@ def epoch(
         data: the texts.
         batch_size: texts in a batch; the last batch may have fewer.
         generator: the source of the order.
-        grouping: what batches need to carry their ids grouped by row too: on the CPU as a
-            :class:`RowPlan`, the same whatever the number of threads.
-        skip: how many batches to leave out at the start.
-        dropout: decides which ids are left out; None: none.
+        grouping: how to group the ids of each batch by row, on the CPU into a :class:`RowPlan` that
+            is the same for any number of threads; None: not at all.
+        skip: the number of batches to skip at the start.
+        dropout: decides which ids to drop; None: none.
     """
     if isinstance(data, EncodedDataset):
         order = torch.randperm(len(data), generator=generator)
@@ -61,7 +61,7 @@ def _cut(
     grouping: Grouping | None,
     dropout: TokenDropout | None,
 ) -> Iterator[Batch]:
-    """Yield the texts of ``order`` in batches, by the fastest way that can do it."""
+    """Yield the texts of ``order`` in batches, by the fastest method that applies."""
     if not len(order):
         return
     on_cuda = data.labels.is_cuda
@@ -87,7 +87,7 @@ def _cut_on_cpu(
     pieces = [order[start : start + piece_size] for start in range(0, len(order), piece_size)]
     idf = np.empty(0, np.float32) if data.idf is None else data.idf
     drop = (0, np.uint64(0)) if dropout is None else (dropout.dropped, np.uint64(dropout.key))
-    scratches: SimpleQueue[I32] = SimpleQueue()  # one for each thread, used again
+    scratches: SimpleQueue[I32] = SimpleQueue()  # one for each thread, reused
 
     def cut(piece: I64) -> list[Batch]:
         from fasttext_app.training.batch_kernels import cut_batches

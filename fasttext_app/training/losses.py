@@ -1,4 +1,4 @@
-"""Losses by name: from the bags of a batch and the layer on top to their mean loss.
+"""Losses by name: the mean loss of a batch, from its bags and the output layer.
 
 ``softmax`` and ``ova`` look at every class of every text. ``ns`` and ``hs`` look at a few outputs
 of the layer for each text, and ``adaptive`` at the clusters of the right classes, which pays off
@@ -31,7 +31,7 @@ from fasttext_app.model.classifier import AdaptiveSoftmax
 from fasttext_app.model.huffman import HuffmanTree
 
 TextLosses = Callable[[Any, Tensor, Tensor], Tensor]
-"""From the layer on top, bags [B, D] and targets to the loss of each text, [B].
+"""A function of the output layer, bags [B, D] and targets that returns each text's loss, [B].
 
 The layer is an :class:`AdaptiveSoftmax` for ``adaptive``, and an ``nn.Linear`` for all others.
 Targets are the class of each text, [B]; losses of :data:`OF_LOGITS` also take the weight of each
@@ -45,14 +45,14 @@ class Loss:
 
     of_texts: TextLosses
     mean: TextLosses | None = None
-    """The mean of ``of_texts``, [], where torch has it in one operation. It has the same gradient,
-    bit for bit, and saves an unweighted step a tenth of its time."""
+    """The mean of ``of_texts``, [], if torch has one operation for it. The gradient is
+    bit-identical, and an unweighted step takes a tenth less time."""
     targets: Callable[[Tensor], Tensor] | None = None
-    """From labels, which are ids of label sets here, to targets; None: labels are the targets."""
+    """Turns labels, here ids of label sets, into targets; None: labels are the targets."""
     bag_dropout: Callable[[Tensor], Tensor] | None = None
     plain: bool = False
-    """Whether it is ``softmax`` or ``ova`` of one class for each text, smoothed or not: then a
-    kernel can compute it."""
+    """Whether a kernel can compute the loss: ``softmax`` or ``ova`` with one class for each text,
+    with or without label smoothing."""
 
     def __call__(
         self, layer: Any, bags: Tensor, labels: Tensor, weights: Tensor | None = None
@@ -92,10 +92,10 @@ def build_loss(
     Args:
         config: names it in ``model.loss``.
         counts: occurrences of each class in the training rows, [C].
-        label_sets: if rows can have several labels, the sets of classes that ``labels`` refers to.
+        label_sets: the sets of classes that ``labels`` refers to, if rows can have several labels.
         generator: the source of random choices; None: a new one with the run's seed.
-        training: False for the loss that judges a model: it has no label smoothing, focal scaling
-            or bag dropout, so that runs with and without them compare.
+        training: False for the validation loss, which has no label smoothing, focal scaling or bag
+            dropout, so that runs with and without them can be compared.
     """
     name, trainer = config.model.loss, config.trainer
     if generator is None:
@@ -254,7 +254,7 @@ def negative_sampling(
 
 
 def hierarchical_softmax(counts: Sequence[int]) -> TextLosses:
-    """Return the loss of the turns on the path to the right class; see ``huffman.HuffmanTree``."""
+    """Return the loss of the branches on the path to the right class; see ``HuffmanTree``."""
     nodes, codes = map(torch.from_numpy, HuffmanTree.build(counts).paths())
 
     def of_texts(layer: nn.Linear, bags: Tensor, targets: Tensor) -> Tensor:
@@ -268,7 +268,7 @@ def _binary_losses(layer: nn.Linear, bags: Tensor, outputs: Tensor, codes: Tenso
     """Sum -log sigmoid(code * logit) over a few outputs of each text.
 
     Args:
-        layer: the layer on top.
+        layer: the output layer.
         bags: [B, D].
         outputs: [B, K].
         codes: 1 or -1 for each output, 0 for padding, [B, K].
@@ -330,6 +330,6 @@ def one_of_each(label_sets: Ragged, generator: torch.Generator) -> Callable[[Ten
 
 
 def drop_numbers(bags: Tensor, rate: float, generator: torch.Generator) -> Tensor:
-    """Zero numbers of the bags with probability ``rate``; scale the others by 1 / (1 - rate)."""
+    """Zero elements of the bags with probability ``rate``; scale the others by 1 / (1 - rate)."""
     mask = torch.rand(bags.shape, generator=generator) >= rate
     return bags * (mask / (1 - rate)).to(bags.device)

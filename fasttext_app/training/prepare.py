@@ -49,7 +49,7 @@ class TrainingSet:
     encoder: TextEncoder
     labels: Labels
     label_sets: Ragged | None
-    """The label sets that ``classes`` number, where a row may have several labels."""
+    """The label sets that ``classes`` refers to, if a row can have several labels."""
     train: EncodedSplit
     validation: EncodedSplit | None
     idf: F32 | None
@@ -77,7 +77,7 @@ def prepare_source(config: Config, folder: str, *, prefer_files: bool = False) -
 
     Args:
         config: the run's settings.
-        folder: takes what is too large for memory; it must stay until training is over.
+        folder: for data that does not fit in memory; it must exist until training ends.
         prefer_files: write the ids to files for another process to map.
 
     Raises:
@@ -112,7 +112,7 @@ def prepare(
         tokenized = tokenize(config, examples, spill_buffer, start)
     parts, threads = tokenized.parts, config.trainer.threads
 
-    # Labels: the class of each row, or the number of its label set.
+    # Labels: the class of each row, or the id of its label set.
     label_encoder = LabelEncoder.build(
         [part.labels for part in parts],
         start.label_order(examples.label_order),

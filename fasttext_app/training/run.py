@@ -1,4 +1,4 @@
-"""One training run: model, data sets, trainer and checkpoints put together."""
+"""One training run: puts together the model, the datasets, the trainer and the checkpoints."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def train_prepared(
 def retrain_prepared(
     rows: TrainingSet, tensors: Tensors, callback: Callback | None = None
 ) -> tuple[Tensors, TrainOutcome]:
-    """Train a model further from its weights; return the new ones and the story of the run.
+    """Train a model further from its weights; return the new weights and the outcome of the run.
 
     Args:
         rows: the rows and settings.
@@ -213,7 +213,7 @@ def _read_pretrained(path: str, vocabulary: Vocabulary, dim: int) -> PretrainedV
 
 @contextmanager
 def _memory_explained(rows: TrainingSet) -> Iterator[None]:
-    """Explain an error of torch that comes from too little memory; pass on any other."""
+    """Reword torch's errors for too little memory; pass on all others."""
     try:
         yield
     except RuntimeError as error:

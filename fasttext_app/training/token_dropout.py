@@ -1,8 +1,8 @@
-"""Token dropout: leave out ids of training texts at random, others in each epoch.
+"""Token dropout: drop random ids of training texts, different ones in each epoch.
 
-A hash of seed, epoch, text and the id's position in the text decides, not a generator with a state.
-So the result depends neither on the order and the threads in which batches are cut, nor on where a
-run was resumed. The compiled code in ``token_dropout_kernels`` has the same hash.
+A hash of seed, epoch, text and the id's position in the text decides, not a stateful generator. So
+the result depends neither on the order and the threads in which batches are cut, nor on where a run
+was resumed. The compiled code in ``token_dropout_kernels`` computes the same hash.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ BITS_64 = (1 << 64) - 1
 
 @dataclass(frozen=True)
 class TokenDropout:
-    """Decides which ids are left out.
+    """Decides which ids to drop.
 
     >>> of_epoch = TokenDropout(rate=0.5, key=8).within(1)
     >>> of_epoch.kept(torch.tensor([0, 0, 0, 0, 0]), torch.arange(5)).tolist()
@@ -27,7 +27,7 @@ class TokenDropout:
     """
 
     rate: float
-    """The probability that an id is left out."""
+    """The probability that an id is dropped."""
     key: int
     """64 bits that seed the hash; at first the seed of the run."""
 
@@ -37,11 +37,11 @@ class TokenDropout:
 
     @property
     def dropped(self) -> int:
-        """The number of ids left out, of 2^32."""
+        """The hash below which an id is dropped: ``rate`` times 2^32."""
         return min(round(self.rate * (1 << 32)), (1 << 32) - 1)
 
     def kept(self, texts: Tensor, places: Tensor) -> Tensor:
-        """Return True for each id that is not left out, [N].
+        """Return True for each id that is not dropped, [N].
 
         Args:
             texts: the text of each id, [N].
@@ -66,7 +66,7 @@ def _mix(numbers: Tensor) -> Tensor:
 
 
 def _shifted(numbers: Tensor, bits: int) -> Tensor:
-    """Shift right as if the numbers had no sign."""
+    """Shift right as if the numbers were unsigned."""
     return (numbers >> bits) & ((1 << (64 - bits)) - 1)
 
 

@@ -1,4 +1,4 @@
-"""Token dropout in compiled code; the hash is that of ``training/token_dropout.py``."""
+"""Token dropout in compiled code, with the same hash as ``training/token_dropout.py``."""
 
 from __future__ import annotations
 

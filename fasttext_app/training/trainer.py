@@ -69,19 +69,18 @@ class _Progress:
 
 
 class Trainer:
-    """Trains a classifier on an encoded data set, and keeps the weights of the best epoch.
+    """Trains a classifier on an encoded dataset, and keeps the weights of the best epoch.
 
     Args:
         model: the classifier; after training it has the best weights.
         config: the run's settings.
         callback: receives the events.
         labels: the classes with their counts in the training rows; None: numbered classes.
-        label_sets: the label sets that the classes of the data number, if a row may have several
-            labels.
+        label_sets: the label sets that the labels of the data refer to, if a row can have several.
         stop: called after every step; True ends the run.
 
     Raises:
-        ConfigError: ``trainer.monitor`` names a label that is not there.
+        ConfigError: ``trainer.monitor`` names an unknown label.
     """
 
     def __init__(
@@ -218,7 +217,7 @@ class Trainer:
             report = progress.step % report_every == 0 or progress.step == steps
             save = self._checkpoints is not None and self._checkpoints.due(progress.steps)
             stop = self._stop()
-            # Reading a loss waits for the device, so on CUDA several are read at once.
+            # Reading a loss waits for the device, so on CUDA several are read together.
             if report or save or stop or not on_cuda:
                 self._read_losses(unread, train)
             if report:

@@ -2,8 +2,8 @@
 
     choose settings ─► prepare (cached) ─► size ─► train, pruned after epochs ─► the best score
 
-Optuna chooses (TPE) and prunes (against the median of runs at the same share of their steps). A
-trial is a run as ``train`` does it, so its settings train the same model again, with that score.
+Optuna chooses (TPE) and prunes (against the median of runs at the same fraction of their steps). A
+trial is an ordinary training run, so its settings train the same model again, with that score.
 """
 
 from __future__ import annotations
@@ -98,12 +98,12 @@ def tune(
         budget: when to end.
         space: the settings to search; None: :func:`default_space`.
         max_bytes: the largest model directory; larger models are not trained.
-        study: a file that keeps the trials of this session and earlier ones; None: memory.
+        study: a file that records the trials of all sessions; None: keep them in memory.
         callback: receives the events of the search and of the trainer.
         stop: called between steps and between trials; True ends the search as Ctrl-C does.
 
     Raises:
-        ConfigError: a setting or the budget is impossible, or the study is of another search.
+        ConfigError: a setting or the budget is impossible, or the study belongs to another search.
         DataError: the rows cannot be read.
         TrainingError: the base cannot be trained, or no model is within ``max_bytes``.
         KeyboardInterrupt: Ctrl-C before the first trial was over.

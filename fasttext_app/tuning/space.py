@@ -8,7 +8,7 @@ A ``[space]`` table has an entry for each dimension:
     bag = [{"model.mode" = "mean"}, {"model.mode" = "sum", "text.term_weighting" = "tfidf"}]
     lr_of_sgd = {setting = "optimizer.lr", low = 1, high = 50, when = {"optimizer.name" = "sgd"}}
 
-An entry whose name has no dot chooses several settings at once, or is another range of a setting.
+An entry whose name has no dot chooses several settings together, or is another range of a setting.
 ``when`` names values of other settings, from the base configuration or from entries above; if they
 do not hold, the setting keeps the base's value.
 """

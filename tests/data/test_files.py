@@ -550,11 +550,11 @@ def test_a_bad_row_of_a_later_row_group_is_named_with_its_number(tmp_path, monke
 
 def test_a_file_that_is_not_parquet_is_refused(tmp_path, file):
     for content in (b"", b"PAR1", b"text,label\na,x\n" * 5):
-        with pytest.raises(DataError, match="not a whole Parquet file"):
+        with pytest.raises(DataError, match="not a complete Parquet file"):
             rows_of(file("a.parquet", content))
     whole = parquet_file(tmp_path / "b.parquet", pa.array(["a"] * 99), pa.array(["x"] * 99))
     whole.write_bytes(whole.read_bytes()[:-20])
-    with pytest.raises(DataError, match="not a whole Parquet file"):
+    with pytest.raises(DataError, match="not a complete Parquet file"):
         rows_of(whole)
 
 
@@ -564,7 +564,7 @@ def test_a_damaged_parquet_page_is_refused(tmp_path):
     data = bytearray(path.read_bytes())
     data[4:200] = bytes(196)
     path.write_bytes(data)
-    with pytest.raises(DataError, match=r"a\.parquet: not a whole Parquet file"):
+    with pytest.raises(DataError, match=r"a\.parquet: not a complete Parquet file"):
         rows_of(path)
 
 

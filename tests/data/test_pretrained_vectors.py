@@ -204,7 +204,7 @@ def test_an_array_of_anything_but_real_numbers_is_refused(write_npy, kind):
 
 
 def test_an_array_of_python_objects_is_refused_without_loading_it(write_npy):
-    with pytest.raises(DataError, match=r"words\.npy: is not a whole NumPy array of numbers"):
+    with pytest.raises(DataError, match=r"words\.npy: is not a complete NumPy array of numbers"):
         read(write_npy(np.ones((1, 3), dtype=object), "the\n"))
 
 
@@ -219,7 +219,7 @@ def test_an_npz_archive_named_npy_is_refused(write, tmp_path):
 def test_a_truncated_npy_file_is_refused(write_npy, kept):
     path = write_npy(np.eye(3), "the\ncat\nz\n")
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(DataError, match=r"words\.npy: is not a whole NumPy array of numbers"):
+    with pytest.raises(DataError, match=r"words\.npy: is not a complete NumPy array of numbers"):
         read(path)
 
 

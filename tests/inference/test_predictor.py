@@ -413,7 +413,7 @@ def test_evaluation_in_batches_equals_evaluation_at_once():
         (["a"], [1], "evaluate: texts and labels must be strings"),
         ([1.5], ["eins"], "evaluate: texts and labels must be strings"),
         (["\ud800"], ["eins"], "evaluate: texts and labels must be strings"),
-        ("sample", ["eins"], "evaluate: labels go with texts; sample has its own"),
+        ("sample", ["eins"], "evaluate: labels can only be passed with texts; sample has its own"),
         ("no/such/file.csv", None, "no/such/file.csv: no such file"),
     ],
 )

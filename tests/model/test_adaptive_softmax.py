@@ -27,7 +27,7 @@ from fasttext_app.fasttext.convert import to_fasttext
 from fasttext_app.inference.classifier import TextClassifier
 from fasttext_app.inference.forward import torch_forward
 from fasttext_app.model.adaptive_softmax import (
-    SHARES,
+    FRACTIONS,
     choose_cutoffs,
     frequency_rank,
     log_probabilities,
@@ -131,7 +131,7 @@ def test_chosen_cutoffs_leave_their_shares_before_them(counts, dim, div_value):
     ordered, total = sorted(counts, reverse=True), sum(counts)
     least = {
         next(place for place in range(1, len(counts) + 1) if sum(ordered[:place]) >= share * total)
-        for share in SHARES[: 1 if div_value**2 > dim else 2]
+        for share in FRACTIONS[: 1 if div_value**2 > dim else 2]
     }
     assert cutoffs == tuple(sorted({min(place, len(counts) - 1) for place in least}))
 

@@ -101,8 +101,8 @@ def _show_confusions(labels: Sequence[str], matrix: Sequence[Sequence[int]]) -> 
 def show_reliability(calibration: Calibration) -> None:
     """Show the reliability table: a row for each bin of probabilities that is not empty.
 
-    Its bar is the share of correct predictions; ``|`` marks the mean probability, where a perfectly
-    calibrated bar would end.
+    The bar is the fraction of correct predictions; ``|`` marks the mean probability, where the bar
+    of a perfectly calibrated model would end.
     """
     over = "pairs of text and label" if calibration["over"] == "pairs" else "texts"
     correct = "true" if calibration["over"] == "pairs" else "correct"

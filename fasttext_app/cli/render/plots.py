@@ -83,7 +83,7 @@ def _escape(name: str) -> str:
 
 
 def draw_reliability(calibration: Calibration, path: Path) -> None:
-    """Draw the reliability diagram: the share of correct predictions over their mean probability.
+    """Draw the reliability diagram: the fraction of correct predictions by mean probability.
 
     The area of a point is proportional to the number of predictions in its bin.
 

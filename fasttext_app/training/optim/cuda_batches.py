@@ -1,6 +1,6 @@
 """Batches on the GPU with their ids sorted by table row, as ``CudaStep`` needs them.
 
-Many batches are cut, and their ids sorted, at once; each batch is then a set of slices.
+Many batches are cut, and their ids sorted, in one go; each batch is then a set of slices.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from fasttext_app.core.arrays import I64
 from fasttext_app.training.batch import Batch, Grouping
 from fasttext_app.training.dataset import EncodedDataset
 
-CUT_IDS = 1 << 24  # ids that are cut and sorted at once; they take about 60 bytes each
+CUT_IDS = 1 << 24  # ids that are cut and sorted together; they take about 60 bytes each
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def cut_on_cuda(
 ) -> Iterator[DeviceBatch]:
     """Yield the texts of ``order`` in batches, as ``loader.epoch`` does.
 
-    The device does for many batches at once what ``gather`` does for one, and sorts all ids by
+    The device does for many batches together what ``gather`` does for one, and sorts all ids by
     batch and row. The host computes the bounds of the batches, so nothing waits for the device.
 
     Args:
@@ -100,16 +100,16 @@ def _sort_batches(
     rows: int,
     sizes: list[int],
 ) -> Iterable[SortedIds]:
-    """Sort the ids of each batch by row, all batches at once."""
+    """Sort the ids of each batch by row, all batches together."""
     # 32-bit keys if they fit: sorting them takes half the time.
     kind = torch.int32 if len(sizes) * rows < 2**31 else torch.int64
     keys = (text_of // batch_size).to(kind).mul_(rows).add_(ids)
     keys, order = torch.sort(keys, stable=True)
-    found = keys.remainder_(rows).split(sizes)
+    sorted_rows = keys.remainder_(rows).split(sizes)
     bags = text_of[order].remainder_(batch_size).to(torch.int32).split(sizes)
     if id_weights is None:
-        return map(SortedIds, found, bags, repeat(None))
-    return map(SortedIds, found, bags, id_weights[order].split(sizes))
+        return map(SortedIds, sorted_rows, bags, repeat(None))
+    return map(SortedIds, sorted_rows, bags, id_weights[order].split(sizes))
 
 
 def _layout(data: EncodedDataset, texts: I64, batch_size: int) -> tuple[I64, I64]:

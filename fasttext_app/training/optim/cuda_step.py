@@ -107,7 +107,7 @@ class CudaStep(FusedStep[CudaParameter]):
         bags, (classes, dim) = len(batch), weight.values.shape
         block, class_block = _power_of_two(dim), _power_of_two(classes)
         chunk = _chunk(block, 64)
-        # One allocation for all buffers: it is the number of calls that costs time.
+        # One allocation for all buffers: the time depends on the number of calls, not on the sizes.
         sizes = [1, bags, bags * classes, bags * dim, bags * dim]
         buffer = self._table.values.new_empty(sum(sizes))
         loss, losses, logit_gradient, vectors, bag_gradient = buffer.split(sizes)

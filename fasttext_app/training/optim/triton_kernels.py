@@ -100,8 +100,8 @@ def step_rows(
 ) -> None:
     """Update the rows of a batch from the gradient of its bags. One program for each id.
 
-    The program of a row's first id sums the row's gradient; the programs of its other ids end at
-    once. An example, with ``sgd`` and lr 0.1: rows [2, 7, 7], bags [0, 0, 1], id_weights
+    The program of a row's first id sums the row's gradient; the programs of its other ids end
+    immediately. An example, with ``sgd`` and lr 0.1: rows [2, 7, 7], bags [0, 0, 1], id_weights
     [.5, .5, 1] are the ids of the texts [7, 2] and [7], sorted. Programs 0 and 1 then compute
 
         values[2] -= 0.1 * (0.5 * gradient[0])
