@@ -290,7 +290,7 @@ from triton.compiler import ASTSource
 from fasttext_app.training.optim import triton_kernels as cuda_kernels
 
 INTEGERS = {"rows", "bags", "winners", "ids_of", "offsets"}
-NUMBERS = dict.fromkeys(("rate", "eps", "new1", "new2", "smoothing"), "fp32")
+NUMBERS = dict.fromkeys(("lr", "eps", "new1", "new2", "smoothing"), "fp32")
 NUMBERS |= dict.fromkeys(("ids", "ends", "padding", "count"), "i32") | {"labels": "*i64"}
 sizes = {"dim": 3, "classes": 3, "block": 4, "class_block": 4, "chunk": 4}
 for name, given in CASES:
