@@ -135,7 +135,7 @@ def test_predicting_many_texts_does_not_import_scipy(tiny_model_dir, tmp_path):
     lines.write_text("the team scored a late goal\n" * 50_000)
     answers = tmp_path / "answers.txt"
     options = ["--input", lines, "--output", answers]
-    slow = ("torch", "scipy.linalg", "pandas")
+    slow = ("torch", "torchtext", "tokenizers", "scipy.linalg", "pandas")
     assert run_program(slow, "predict", tiny_model_dir, *options) == [0, []]
     assert len(answers.read_text().splitlines()) == 50_000
 

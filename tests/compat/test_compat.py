@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib
 import importlib.util
+import itertools
 import math
 from pathlib import Path
 
@@ -26,8 +27,10 @@ def assert_same_answers(theirs, ours, texts, k=-1, threshold=0.0):
     Labels that share a probability in the original may come in any order here. Probabilities of the
     original above 1 count as 1.
     """
-    all_of_theirs = theirs.predict(texts, k=-1)
-    expected, found = theirs.predict(texts, k, threshold), ours.predict(texts, k, threshold)
+    all_of_theirs = expected = theirs.predict(texts, k=-1)
+    if (k, threshold) != (-1, 0.0):
+        expected = theirs.predict(texts, k, threshold)
+    found = ours.predict(texts, k, threshold)
     assert len(found[0]) == len(found[1]) == len(texts)
     for text, all_labels, all_proba, labels, proba, our_labels, our_proba in zip(
         texts, *all_of_theirs, *expected, *found, strict=True
@@ -355,9 +358,10 @@ def test_scoring_a_missing_file_is_an_error(train_original):
 @pytest.mark.slow
 @pytest.mark.parametrize("loss", ["softmax", "ova"])
 def test_predictions_for_ag_news_match_the_original(original, ag_news_dir, tmp_path, loss):
-    for split, most in (("train", 4000), ("test", None)):
+    for split, most in (("train", 4000), ("test", 2500)):
         with (ag_news_dir / f"{split}.csv").open(newline="", encoding="utf-8") as file:
-            rows = [[label, " ".join(rest).split()] for label, *rest in csv.reader(file)][:most]
+            read = itertools.islice(csv.reader(file), most)
+            rows = [[label, " ".join(rest).split()] for label, *rest in read]
         lines = (f"__label__{label} {' '.join(words)}\n" for label, words in rows)
         (tmp_path / f"{split}.txt").write_text("".join(lines), encoding="utf-8")
     texts = [" ".join(words) for _, words in rows]
@@ -483,14 +487,17 @@ def test_a_model_trained_here_gives_the_same_answers_in_the_original(
     original, labeled_file, labeled_rows, odd_texts, tmp_path, loss
 ):
     model = compat.train_supervised(
-        labeled_file, loss=loss, dim=9, lr=0.5, epoch=8, wordNgrams=2, bucket=700, thread=1
+        labeled_file, loss=loss, dim=9, lr=0.5, epoch=4, wordNgrams=2, bucket=700, thread=1
     )
     model.save_model(tmp_path / "m.bin")
     theirs = original.load_model(str(tmp_path / "m.bin"))
     assert_same_answers(theirs, model, odd_texts)
     assert sorted(theirs.labels) == sorted(model.labels)
     assert theirs.words == model.words
-    assert theirs.test(str(labeled_file))[:2] == model.test(labeled_file)[:2]
+    scored = without_ties(labeled_file, theirs, tmp_path / "scored.txt")
+    found = model.test(scored)
+    assert found[:2] == theirs.test(str(scored))[:2]
+    assert found[0] > 400
     assert model.test(labeled_file)[1] > 0.7  # it learned
     again = compat.load_model(tmp_path / "m.bin")
     assert_same_answers(theirs, again, odd_texts)
@@ -617,7 +624,7 @@ def test_a_model_quantized_here_gives_the_same_answers_in_the_original(
     original, train_original, labeled_rows, tmp_path, options, farthest
 ):
     texts = [text for _, text in labeled_rows[:200]]
-    model = compat.load_model(train_original(**FEATURES["word n-grams"]))
+    model = compat.load_model(train_original(**{**FEATURES["word n-grams"], "dim": 5}))
     before = model.classifier.predict_proba(texts)
     assert not model.is_quantized()
     model.quantize(**options)
@@ -641,10 +648,18 @@ def test_a_quantized_model_cannot_be_quantized_again(train_original):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("lr", [0.5, 1.0, 2.0])
-def test_high_learning_rates_are_as_accurate_as_in_the_original(original, labeled_file, loss, lr):
-    options = {"loss": loss, "lr": lr, "dim": 10, "epoch": 15}
+@pytest.mark.parametrize(
+    ("loss", "lr", "epoch"),
+    [
+        ("softmax", 0.5, 4),
+        # In each of these, batches of eight times as many lines lower the accuracy or diverge.
+        *[("softmax", 2.0, 3), ("ova", 2.0, 3), ("hs", 2.0, 2), ("ns", 1.0, 4)],
+    ],
+)
+def test_high_learning_rates_are_as_accurate_as_in_the_original(
+    original, labeled_file, loss, lr, epoch
+):
+    options = {"loss": loss, "lr": lr, "dim": 10, "epoch": epoch}
     theirs = original.train_supervised(str(labeled_file), verbose=0, thread=1, **options)
     ours = compat.train_supervised(labeled_file, **options)
     expected = theirs.test(str(labeled_file))[1]

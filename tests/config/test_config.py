@@ -207,7 +207,10 @@ OPTIONS: dict[str, list[Any]] = {
 
 
 def accepted_configs() -> Iterator[Config]:
-    for values in itertools.product(*OPTIONS.values()):
+    """Yield the accepted ones of all combinations, in a random order."""
+    combinations = list(itertools.product(*OPTIONS.values()))
+    for index in np.random.default_rng(0).permutation(len(combinations)):
+        values = combinations[index]
         try:
             yield make_config(
                 **dict(zip(OPTIONS, values, strict=True)), dim=3, batch_size=2, epochs=1
@@ -218,12 +221,12 @@ def accepted_configs() -> Iterator[Config]:
 
 @pytest.mark.slow
 def test_every_accepted_combination_trains():
-    configs = list(accepted_configs())
-    assert len(configs) > 500
+    configs = list(itertools.islice(accepted_configs(), 120))
+    assert len(configs) == 120
     bags = Ragged.from_lists([[0, 1, 1, 2], [], [1], [3, 0, 3]], np.int32)
     weights = np.linspace(0.1, 0.9, 8, dtype=np.float32)
     with torch_threads(1):
-        for config in np.random.default_rng(0).permutation(np.array(configs, object))[:250]:
+        for config in configs:
             model = FastTextClassifier.from_config(
                 config.model, 4, 2, torch.Generator().manual_seed(0)
             )
@@ -385,18 +388,21 @@ def test_setting_names_are_unique_across_sections():
     assert not set(names) & set(SECTIONS)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("section", "name"), [(section, name) for section in SECTIONS for name in SECTIONS[section]]
-)
-def test_every_setting_is_read_somewhere(section, name):
+def test_every_setting_is_read_somewhere():
     package = Path(fasttext_app.__file__).parent
     files = [path for path in package.rglob("*.py") if path.parent.name != "config"]
-    attribute = rf"\.{name}\b"
-    if name in {"minn", "maxn", "word_ngrams", "bucket"}:  # the encoder has these attributes too
-        files = [package / "text" / "encoder.py"]
-        attribute = rf"\bconfig\.{'bucket_count' if name == 'bucket' else name}\b"
-    assert any(re.search(attribute, path.read_text(encoding="utf-8")) for path in files)
+    attributes = {
+        attribute
+        for path in files
+        for attribute in re.findall(r"(?<=\.)[a-z_]+\b", path.read_text(encoding="utf-8"))
+    }
+    encoder = (package / "text" / "encoder.py").read_text(encoding="utf-8")
+    in_encoder = set(re.findall(r"(?<=\bconfig\.)[a-z_]+\b", encoder))
+    for name in [name for section in SECTIONS.values() for name in section]:
+        if name in {"minn", "maxn", "word_ngrams", "bucket"}:  # the encoder has these attributes
+            assert ("bucket_count" if name == "bucket" else name) in in_encoder
+        else:
+            assert name in attributes, name
 
 
 # --- TOML --------------------------------------------------------------------------------------
@@ -430,7 +436,7 @@ any_config = st.fixed_dictionaries(
 
 @pytest.mark.slow
 @given(any_config)
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 def test_a_config_survives_the_way_to_toml_and_back(values):
     config = make_config(**values)
     assert resolve(tomllib.loads(dump_config(config))) == config

@@ -317,7 +317,7 @@ def train(labeled_rows):
                 rows,
                 labels,
                 text={"tokenizer": "fasttext", **ngrams, **(text or {})},
-                model={"dim": 7, **model},
+                model={"dim": 4, **model},
                 **{"lr": 0.3, "epochs": 3, "validation": 0.0, "device": "cpu", "threads": 1},
             )
         return models[key]
@@ -350,7 +350,7 @@ def test_an_exported_model_gives_the_same_answers_in_the_original(
     model = train(loss=loss, bias=bias)
     assert bool(model.artifact.tensors["bias"].any()) is bias
     theirs, again = exported(model.artifact, tmp_path / "m.bin", original)
-    assert theirs.get_dimension() == 7 + bias  # the bias takes one more dimension
+    assert theirs.get_dimension() == 4 + bias  # the bias takes one more dimension
     assert theirs.labels == [f"__label__{name}" for name in again.labels]
     assert sorted(again.labels) == sorted(model.labels)
     assert theirs.words == model.artifact.vocabulary.words.to_pylist()
@@ -391,7 +391,8 @@ def test_a_model_exported_as_ftz_gives_the_same_answers_in_the_original(
 @pytest.mark.slow
 @pytest.mark.parametrize("bias", [False, True])
 def test_a_pruned_model_is_exported_as_ftz(original, train, texts, tmp_path, bias):
-    model = train(text={"bucket": 30_000, "prune": True}, bias=bias)
+    ngrams = {"word_ngrams": 1, "maxn": 2, "bucket": 3000}
+    model = train(text={**ngrams, "prune": True}, bias=bias)
     buckets = model.artifact.tensors["buckets"]
     theirs, again = exported(model.artifact, tmp_path / "m.ftz", original, quantized=True)
     assert read_file(tmp_path / "m.ftz").dictionary.pruneidx[:, 0].tolist() == buckets.tolist()

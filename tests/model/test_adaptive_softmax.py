@@ -13,11 +13,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from typer.testing import CliRunner
 
 import fasttext_app as ft
-from fasttext_app.cli.app import make_app
-from fasttext_app.config.loading import flat_layer, resolve
 from fasttext_app.config.schema import Config
 from fasttext_app.core.device import torch_threads
 from fasttext_app.core.ragged import Ragged
@@ -39,6 +36,8 @@ from fasttext_app.model.heads import build_head
 from fasttext_app.training.dataset import EncodedDataset
 from fasttext_app.training.losses import build_loss
 from fasttext_app.training.trainer import Trainer
+from tests import helpers
+from tests.helpers import run_cli
 
 ROWS, CLASSES, CUTOFFS = 20, 9, (2, 5)
 COUNTS = [1, 8, 3, 0, 9, 2, 7, 1, 4]
@@ -81,7 +80,7 @@ def tensors_of(layer: nn.Module) -> dict[str, np.ndarray]:
 def make_config(**values: Any) -> Config:
     defaults = {"loss": "adaptive", "dim": 8, "div_value": 2.0, "cutoffs": CUTOFFS, "epochs": 4}
     defaults |= {"batch_size": 3, "device": "cpu", "schedule": "constant"}
-    return resolve(flat_layer(defaults | values))
+    return helpers.make_config(**defaults | values)
 
 
 def make_model(config: Config, seed: int = 3) -> FastTextClassifier:
@@ -94,7 +93,7 @@ def make_model(config: Config, seed: int = 3) -> FastTextClassifier:
 
 @pytest.mark.slow
 @given(layers(), st.integers(0, 5))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_log_probabilities_equal_those_of_torch(layer, rows):
     vectors = torch.randn(rows, layer.in_features, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
@@ -107,7 +106,7 @@ def test_log_probabilities_equal_those_of_torch(layer, rows):
 
 @pytest.mark.slow
 @given(layers())
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_shapes_are_those_of_torch(layer):
     expected = {name: values.shape for name, values in tensors_of(layer).items()}
     cutoffs = layer.cutoffs[:-1]
@@ -116,6 +115,7 @@ def test_shapes_are_those_of_torch(layer):
 
 @pytest.mark.slow
 @given(counts_lists)
+@settings(deadline=None, max_examples=40)
 def test_places_go_by_count_and_then_by_class(counts):
     places = frequency_rank(counts).tolist()
     by_place = sorted(range(len(counts)), key=places.__getitem__)
@@ -124,7 +124,7 @@ def test_places_go_by_count_and_then_by_class(counts):
 
 @pytest.mark.slow
 @given(counts_lists, st.integers(4, 300), st.sampled_from([1.5, 2.0, 4.0]))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_chosen_cutoffs_leave_their_shares_before_them(counts, dim, div_value):
     cutoffs = choose_cutoffs(counts, dim, div_value)
     AdaptiveSoftmax(dim, len(counts), cutoffs, div_value)  # torch takes them
@@ -138,7 +138,7 @@ def test_chosen_cutoffs_leave_their_shares_before_them(counts, dim, div_value):
 
 @pytest.mark.slow
 @given(layers(), st.data())
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 def test_the_loss_is_minus_the_log_probability_of_the_right_class(layer, data):
     classes = layer.n_classes
     counts = data.draw(st.lists(st.integers(0, 9), min_size=classes, max_size=classes))
@@ -212,7 +212,7 @@ labeled_bags = st.lists(
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RATES)
 @given(rows=labeled_bags)
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=6)
 def test_the_fused_step_equals_torch_optim(name, rows):
     """Most batches leave a cluster out, whose tail must then stay, with its optimizer's state."""
     values = {"name": name, "lr": RATES[name]}
@@ -356,9 +356,7 @@ def test_the_commands_train_evaluate_inspect_quantize_and_refuse_to_export(tmp_p
     data.write_text("text,label\n" + "".join(rows))
 
     def run(*arguments: str, code: int = 0) -> str:
-        done = CliRunner().invoke(make_app(), list(arguments))
-        assert done.exit_code == code, done.output
-        return done.output
+        return run_cli(*arguments, code=code).output
 
     train = ["train", "--data", str(data), "--output", trained, "--epochs", "15", "--dim", "16"]
     run(*train, "--lr", "0.5", "--set", "model.loss=adaptive", "--set", "model.cutoffs=[3, 8]")
