@@ -6,7 +6,8 @@
 2. ``prepare`` splits them, builds vocabulary and labels, and encodes the texts   (training.prepare)
 3. ``train_prepared`` builds the model and the datasets   (training.run)
 4. ``Trainer.fit`` takes the optimizer steps and keeps the best epoch   (training.trainer)
-5. ``_calibrate`` fits a temperature, if the settings ask for one   (inference.calibrate)
+5. ``_calibrate`` fits a temperature on the validation rows   (inference.calibrate)
+6. ``_refit`` trains the model again on all rows, for as many epochs and with that temperature
 
 ``TextClassifier.predict`` takes texts, and returns labels and probabilities:
 
@@ -21,42 +22,38 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from fasttext_app.config.auto import known
 from fasttext_app.config.loading import Layer, resolve
 from fasttext_app.config.schema import Config
+from fasttext_app.core.arrays import I64
 from fasttext_app.core.device import resolve_device
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.core.spill import SpillBuffer
 from fasttext_app.data.soft_labels import SoftLabels
 from fasttext_app.data.split import Examples
 from fasttext_app.errors import ConfigError, DataError
-from fasttext_app.inference.calibrate import calibrate_artifact, linear_outputs
+from fasttext_app.inference.calibrate import calibrate_artifact, linear_outputs, scaled_tensors
 from fasttext_app.inference.classifier import TextClassifier
 from fasttext_app.inference.forward import CpuForward
 from fasttext_app.model.artifact import Artifact
+from fasttext_app.model.fold import average
 from fasttext_app.model.quantize import check_not_quantized
-from fasttext_app.model.train_warnings import NotCalibrated, TrainWarning
+from fasttext_app.model.scoring import Scorer
+from fasttext_app.model.train_warnings import Interrupted, NotCalibrated, TrainWarning
+from fasttext_app.training.advice import advice
 from fasttext_app.training.checkpoints import CheckpointRef
 from fasttext_app.training.data_statistics import DataStatistics
-from fasttext_app.training.events import Callback, TrainOutcome
-from fasttext_app.training.prepare import Prepared, prepare, prepare_retraining
-from fasttext_app.training.run import retrain_prepared, train_prepared
+from fasttext_app.training.events import Callback, Event, TrainBegin, TrainOutcome
+from fasttext_app.training.prepare import WITHOUT_VALIDATION, Prepared, prepare, prepare_retraining
+from fasttext_app.training.run import TrainedRun, retrain_prepared, train_prepared
 
 MAX_CALIBRATION_LOGITS = 1 << 26
 MIN_CALIBRATION_ROWS = 1000
-WITHOUT_VALIDATION: Layer = {
-    "trainer": {
-        "checkpoint_every": None,
-        "keep_checkpoints": 2,
-        "patience": 0,
-        "monitor": "accuracy",
-        "calibrate": False,
-    }
-}
-"""The settings of a run that has no validation rows and writes no checkpoints."""
 
 
 @dataclass(frozen=True)
@@ -109,8 +106,11 @@ def run_prepared(
     stop: Callable[[], bool] | None = None,
 ) -> TrainResult:
     """Train a classifier on rows that are prepared; see :func:`train`."""
-    run = train_prepared(prepared, callback, output, resume, stop)
-    artifact, statistics, warnings = run.artifact, run.statistics, run.warnings
+    run = _train_members(prepared, callback, output, resume, stop)
+    artifact, statistics = run.artifact, run.statistics
+    warnings = run.warnings
+    if not run.outcome.interrupted:
+        warnings = (*advice(prepared, run.outcome), *warnings)
     if prepared.config.trainer.calibrate:
         try:
             artifact = _calibrate(prepared, artifact)
@@ -119,9 +119,132 @@ def run_prepared(
             warnings += (NotCalibrated(reason),)
             statistics = replace(statistics, not_calibrated=reason)
             artifact = replace(artifact, data=statistics.as_dict())
+    outcome = run.outcome
+    if prepared.all_rows is not None and not outcome.interrupted:
+        refitted = _refit(prepared.all_rows, run, artifact, callback, stop)
+        if refitted is None:
+            outcome = _interrupted(outcome, prepared, output)
+            warnings += (Interrupted(),)
+        else:
+            artifact, statistics = refitted
     model = TextClassifier(artifact, threads=prepared.config.trainer.threads)
     model.training_warnings = warnings
-    return TrainResult(model, run.outcome, statistics, warnings)
+    return TrainResult(model, outcome, statistics, warnings)
+
+
+def _train_members(
+    prepared: Prepared,
+    callback: Callback | None,
+    output: str | Path | None = None,
+    resume: CheckpointRef | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> TrainedRun:
+    """Train the models of the ensemble and merge them; by default there is one."""
+    run = train_prepared(prepared, callback, output, resume, stop)
+    members, trainer = [run.artifact], prepared.config.trainer
+
+    def emit(event: Event) -> None:
+        if callback is not None:
+            if isinstance(event, TrainBegin):
+                event = replace(event, member=len(members) + 1)
+            callback(event)
+
+    while len(members) < trainer.ensemble and not run.outcome.interrupted:
+        seed = trainer.seed + len(members)
+        layer = {"trainer": {"seed": seed, "checkpoint_every": None, "keep_checkpoints": 2}}
+        config = resolve(prepared.config.model_dump(), layer)
+        try:
+            member = train_prepared(replace(prepared, config=config), emit, stop=stop)
+            interrupted = member.outcome.interrupted
+        except KeyboardInterrupt:  # before the first step
+            interrupted = True
+        if interrupted:  # the models that are complete make a smaller ensemble
+            outcome = _interrupted(run.outcome, prepared, output)
+            run = replace(run, outcome=outcome, warnings=(*run.warnings, Interrupted()))
+            break
+        members.append(member.artifact)
+    if len(members) == 1:
+        return run
+    artifact = average(members)
+    if prepared.validation is not None:
+        artifact = replace(artifact, metrics=_validation_metrics(prepared, artifact))
+    return replace(run, artifact=artifact)
+
+
+def _interrupted(
+    outcome: TrainOutcome, prepared: Prepared, output: str | Path | None
+) -> TrainOutcome:
+    """Return the outcome of a run that was interrupted after its first model was complete."""
+    checkpoint = "" if prepared.config.trainer.checkpoint_every is None else str(output)
+    return replace(outcome, interrupted=True, checkpoint=checkpoint)
+
+
+def _validation_metrics(prepared: Prepared, artifact: Artifact) -> dict[str, Any]:
+    """Score a model on the validation rows."""
+    assert prepared.validation is not None
+    bags, classes, _ = prepared.validation.load()
+    true, multi_label = _true_classes(prepared, classes)
+    logits = CpuForward(artifact)(bags)
+    scorer = Scorer(artifact.labels.names, multi_label=multi_label)
+    scorer.add(true, logits, artifact.head().probabilities(logits) if multi_label else None)
+    scores = scorer.scores()
+    return {
+        "validation_accuracy": scores["precision_at_k"]["1"],
+        "validation_macro_f1": scores["macro_f1"],
+    }
+
+
+def _refit(
+    all_rows: Prepared,
+    run: TrainedRun,
+    artifact: Artifact,
+    callback: Callback | None,
+    stop: Callable[[], bool] | None,
+) -> tuple[Artifact, DataStatistics] | None:
+    """Train the model on all rows; keep its scores, temperature and settings.
+
+    Args:
+        all_rows: the rows, without validation rows.
+        run: the run that chose the epoch.
+        artifact: its model, calibrated.
+        callback: receives the events, between a ``TrainBegin`` that says ``refit`` and its end.
+        stop: called after every step; True ends the run, and its model is not used.
+
+    Returns:
+        The model and the counts of its rows; None if the run was interrupted.
+    """
+    epochs = known(all_rows.config.trainer.epochs)
+    stop_after = run.outcome.best_epoch if run.outcome.best_epoch < epochs else 0
+    config = resolve(all_rows.config.model_dump(), {"trainer": {"stop_after": stop_after}})
+
+    def emit(event: Event) -> None:
+        if callback is not None:
+            callback(replace(event, refit=True) if isinstance(event, TrainBegin) else event)
+
+    try:
+        final = _train_members(replace(all_rows, config=config), emit, stop=stop)
+    except KeyboardInterrupt:  # before the first step
+        return None
+    if final.outcome.interrupted:
+        return None
+    statistics = replace(
+        final.statistics,
+        validation_rows=run.statistics.validation_rows,
+        refit_rows=final.statistics.train_rows,
+        not_calibrated=artifact.data.get("not_calibrated"),
+    )
+    refitted = replace(
+        artifact,
+        config=artifact.config.model_copy(update={"model": final.artifact.config.model}),
+        vocabulary=final.artifact.vocabulary,
+        labels=final.artifact.labels,
+        tensors=final.artifact.tensors,
+        data=statistics.as_dict(),
+    )
+    if "temperature" in artifact.calibration:
+        temperature = artifact.calibration["temperature"]["value"]
+        refitted = replace(refitted, tensors=scaled_tensors(refitted, temperature))
+    return refitted, statistics
 
 
 def _calibrate(prepared: Prepared, artifact: Artifact) -> Artifact:
@@ -135,13 +258,20 @@ def _calibrate(prepared: Prepared, artifact: Artifact) -> Artifact:
     bags, classes, _ = prepared.validation.load()
     rows = np.arange(len(classes))
     rows = rows[: max(MAX_CALIBRATION_LOGITS // len(artifact.labels), MIN_CALIBRATION_ROWS)]
-    classes, sets = classes[rows], prepared.label_sets
+    true, multi_label = _true_classes(prepared, classes[rows])
+    outputs = CpuForward(linear_outputs(artifact))(bags.take(rows))
+    origin = {"source": prepared.source, "split": "validation", "rows": len(rows)}
+    return calibrate_artifact(artifact, outputs, true, multi_label=multi_label, origin=origin)
+
+
+def _true_classes(prepared: Prepared, classes: I64) -> tuple[Ragged, bool]:
+    """Return the classes of each row, and whether it may have several labels."""
+    sets = prepared.label_sets
     if isinstance(sets, SoftLabels):  # the most likely label counts as the true one
         classes, sets = sets.most_likely()[classes], None
-    true = Ragged.one_each(classes) if sets is None else sets.take(classes)
-    outputs = CpuForward(linear_outputs(artifact))(bags.take(rows))
-    origin = {"source": prepared.source, "split": "validation", "rows": len(classes)}
-    return calibrate_artifact(artifact, outputs, true, multi_label=sets is not None, origin=origin)
+    if sets is None:
+        return Ragged.one_each(classes), False
+    return sets.take(classes), True
 
 
 def retrain(
@@ -166,7 +296,7 @@ def retrain(
     """
     check_not_quantized(artifact)
     model_settings, settings = artifact.config.model_dump(), settings or {}
-    config = resolve(model_settings, WITHOUT_VALIDATION, settings)
+    config = resolve(model_settings, {"trainer": WITHOUT_VALIDATION["trainer"]}, settings)
     if config.model.freeze_pretrained:
         raise ConfigError(
             "model.freeze_pretrained: a saved model does not say which rows are frozen; "

@@ -35,6 +35,7 @@ from statistics import median
 import numpy as np
 import torch
 
+from fasttext_app.config.auto import known
 from fasttext_app.config.loading import flat_layer, load_config_file, resolve
 from fasttext_app.config.schema import Config
 from fasttext_app.core.ragged import Ragged
@@ -107,14 +108,14 @@ def work_of(data: EncodedDataset, config: Config, rows: int, classes: int) -> Wo
     order = torch.Generator().manual_seed(config.trainer.seed)
     distinct = torch.zeros((), dtype=torch.int64, device=data.indices.device)
     texts = torch.randperm(len(data), generator=order)
-    for batch in cut_on_cuda(data, texts, config.trainer.batch_size, grouping):
+    for batch in cut_on_cuda(data, texts, known(config.trainer.batch_size), grouping):
         assert batch.sorted_ids is not None
         found = batch.sorted_ids.rows
         distinct += (found[1:] != found[:-1]).sum() + min(len(found), 1)
     return Work(
         texts=len(data),
         ids=len(data.indices),
-        steps=data.steps(config.trainer.batch_size),
+        steps=data.steps(known(config.trainer.batch_size)),
         rows=int(distinct),
         dim=config.model.dim,
         classes=classes,

@@ -23,6 +23,7 @@ from pages import check_markers, write_between_markers
 
 from fasttext_app import compat
 from fasttext_app import train as train_here
+from fasttext_app.config.auto import known
 from fasttext_app.config.loading import load_config_file, resolve
 from fasttext_app.data.spec import open_source
 from fasttext_app.fasttext.convert import to_fasttext
@@ -55,7 +56,7 @@ def compare(seed: int, train: Path, test: Path, folder: Path) -> tuple[float, ..
     theirs = fasttext.train_supervised(
         str(train),
         dim=config.model.dim,
-        lr=config.optimizer.lr / trainer.batch_size,
+        lr=known(config.optimizer.lr) / known(trainer.batch_size),
         epoch=trainer.epochs,
         wordNgrams=text.word_ngrams,
         bucket=text.bucket,

@@ -54,19 +54,17 @@ def tiny_examples() -> list[tuple[str, str]]:
 def tiny_model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A saved model of the tiny examples (words and bigrams). Read it; copy it before a change."""
     from fasttext_app.api import train
+    from tests.helpers import WORDS_ONLY
 
     texts, labels = zip(*TINY_EXAMPLES, strict=True)
     model = train(
         texts,
         labels,
-        validation=0.0,
-        word_ngrams=2,
-        bucket=1000,
-        dim=8,
-        lr=0.5,
-        epochs=10,
-        device="cpu",
-        threads=1,
+        **{
+            **WORDS_ONLY,
+            **{"validation": 0.0, "word_ngrams": 2, "bucket": 1000, "dim": 8, "lr": 0.5},
+            **{"epochs": 10, "device": "cpu", "threads": 1},
+        },
     )
     folder = tmp_path_factory.mktemp("tiny") / "model"
     model.save(folder)

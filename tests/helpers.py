@@ -30,9 +30,27 @@ HEADER = "text,label\n"
 GOOD_ROWS = "the team won,sport\nthe bank fell,money\n" * 5
 
 
+WORDS_ONLY: dict[str, Any] = {
+    "word_ngrams": 1,
+    "minn": 0,
+    "maxn": 0,
+    "term_weighting": "none",
+    "mode": "mean",
+    "dim": 10,
+    "name": "adagrad",
+    "lr": 0.1,
+    "eps": 1e-8,
+    "epochs": 5,
+    "batch_size": 64,
+    "refit": False,
+    "calibrate": False,
+}
+"""Keyword settings of a plain model, small and quick: the mean of word vectors."""
+
+
 def make_config(**settings: Any) -> Config:
     """Return a configuration from keyword settings, as ``ft.train`` takes them."""
-    return resolve(flat_layer(settings))
+    return resolve(flat_layer(WORDS_ONLY), flat_layer(settings))
 
 
 @contextmanager

@@ -12,7 +12,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fasttext_app.config.loading import flat_layer, resolve
 from fasttext_app.config.schema import Config, DataConfig
 from fasttext_app.core.spill import SpillBuffer
 from fasttext_app.data.describe import describe_data
@@ -27,6 +26,7 @@ from fasttext_app.training.optim.step import Step
 from fasttext_app.training.prepare import prepare
 from fasttext_app.training.trainer import Trainer
 from fasttext_app.training.validation import Validator
+from tests import helpers
 
 GOOD = ["great fun", "loved it so", "a joy to watch", "great joy"]
 BAD = ["dull and slow", "a waste of time", "so dull", "slow waste"]
@@ -41,7 +41,7 @@ def reviews(times: int = 3) -> pa.Table:
 
 
 def make_config(**values: Any) -> Config:
-    return resolve(flat_layer({"dim": 4, "epochs": 3, "lr": 0.5, "batch_size": 4} | values))
+    return helpers.make_config(**{"dim": 4, "epochs": 3, "lr": 0.5, "batch_size": 4} | values)
 
 
 def run(examples: Examples | None = None, callback: Any = None, **values: Any) -> Any:

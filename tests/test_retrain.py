@@ -20,8 +20,13 @@ from fasttext_app.model.product_quantizer import Coded
 from fasttext_app.model.quantize import keep_largest_rows, product_quantize, quantize
 from fasttext_app.pipeline import retrain
 from tests.fasttext.cases import LOSSES
+from tests.helpers import WORDS_ONLY
 
-SETTINGS = {"dim": 4, "lr": 0.5, "epochs": 4, "device": "cpu", "threads": 1, "validation": 0.0}
+SETTINGS = {
+    **WORDS_ONLY,
+    **{"dim": 4, "lr": 0.5, "epochs": 4, "device": "cpu", "threads": 1, "validation": 0.0},
+    **{"word_ngrams": 2, "bucket": 500},
+}
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +36,7 @@ def trained(labeled_rows):
 
     @cache
     def train(**settings):
-        model = ft.train(texts, labels, word_ngrams=2, bucket=500, **SETTINGS, **settings)
-        return model.artifact
+        return ft.train(texts, labels, **{**SETTINGS, **settings}).artifact
 
     return train
 

@@ -35,6 +35,7 @@ SCORES = ("examples", "accuracy", "exact_match", "macro_f1")
 _cutoff = Option(min=0, help="Number of rows to keep, those with the largest norms; 0: all.")
 _product = Option("--product", help="Use product quantization, as .ftz files do: smaller, lossier.")
 _qout = Option("--qout", help="Quantize the output layer too; needs 256 labels or more.")
+_fold = Option("--fold", help="Fold the output layer into the table first: a column per label.")
 _retrain = Option(metavar="SPEC", help="Data on which to retrain the rows kept by --cutoff.")
 
 
@@ -48,6 +49,7 @@ def quantize(
     ] = None,
     qnorm: Annotated[bool, Option("--qnorm", help="Quantize row norms separately.")] = False,
     qout: Annotated[bool, _qout] = False,
+    fold: Annotated[bool, _fold] = False,
     retrain: Annotated[str | None, _retrain] = None,
     epochs: Annotated[
         int | None, Option(help="Epochs of --retrain.", show_default="the model's own")
@@ -75,6 +77,7 @@ def quantize(
     from fasttext_app.errors import DataError
     from fasttext_app.inference.classifier import TextClassifier
     from fasttext_app.inference.load import load_classifier
+    from fasttext_app.model.fold import fold as fold_layer
     from fasttext_app.model.quantize import product_quantize
     from fasttext_app.model.quantize import quantize as quantize_to_8_bits
 
@@ -92,12 +95,13 @@ def quantize(
         flags = {"epochs": epochs, "lr": lr}
         training = flat_layer({name: value for name, value in flags.items() if value is not None})
         retrainer = _retrainer(original, retrain, reading, training)
+    unquantized = fold_layer(original.artifact) if fold else original.artifact
     artifact = (
         product_quantize(
-            original.artifact, cutoff, width=dsub or 2, norms=qnorm, output=qout, retrain=retrainer
+            unquantized, cutoff, width=dsub or 2, norms=qnorm, output=qout, retrain=retrainer
         )
         if product
-        else quantize_to_8_bits(original.artifact, cutoff, retrain=retrainer)
+        else quantize_to_8_bits(unquantized, cutoff, retrain=retrainer)
     )
     smaller = TextClassifier(artifact, threads=threads or 0)
     before, after = _table_size(original), _table_size(smaller)

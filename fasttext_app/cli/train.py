@@ -184,7 +184,8 @@ def _dry_run_report(config: Config, as_json: bool) -> None:
     from fasttext_app.data.split import load_examples
     from fasttext_app.training.prepare import prepare
 
-    statistics = prepare(config, load_examples(config)).statistics.as_dict()
+    prepared = prepare(config, load_examples(config))
+    config, statistics = prepared.config, prepared.statistics.as_dict()
     if as_json:
         print_json({"config": config.model_dump(mode="json"), "data": statistics})
         return
@@ -258,8 +259,9 @@ def _report(result: TrainResult, target: Path, as_json: bool) -> None:
             }
         )
         return
-    accuracy = artifact.metrics.get("validation_accuracy")
+    accuracy, refit_rows = artifact.metrics.get("validation_accuracy"), result.statistics.refit_rows
     score = "" if accuracy is None else f" (validation accuracy {accuracy:.4f})"
-    echo(f"saved the model of epoch {result.outcome.best_epoch} to {target}{score}")
+    rows = "" if refit_rows is None else f", trained again on all {refit_rows:,} rows,"
+    echo(f"saved the model of epoch {result.outcome.best_epoch}{rows} to {target}{score}")
     if artifact.calibration:
         show_calibrated(artifact.calibration)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fasttext_app.config.auto import known
 from fasttext_app.errors import ConfigError, TrainingError
 from fasttext_app.fasttext.convert import label_prefix
 from fasttext_app.fasttext.lines import scan_labeled
@@ -48,7 +49,7 @@ def quantize(
         KeyboardInterrupt: Ctrl-C was pressed.
     """
     prefix, trainer = label_prefix(artifact), artifact.config.trainer
-    settings = sgd_settings(DEFAULT_LR if lr is None else lr, epoch or trainer.epochs)
+    settings = sgd_settings(DEFAULT_LR if lr is None else lr, epoch or known(trainer.epochs))
     settings["trainer"]["threads"] = thread or trainer.threads
     settings["data"] = {"label_separator": LABEL_SEPARATOR}
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from fasttext_app import pipeline
 from fasttext_app.compat.model import FastText
+from fasttext_app.config.auto import known
 from fasttext_app.config.schema import Config
 from fasttext_app.data.split import Examples
 from fasttext_app.errors import ConfigError, DataError, TrainingError
@@ -79,6 +80,6 @@ def train(path: str, options: Mapping[str, Any], dash: str = "") -> FastText:
 
 def _in_options(message: str, config: Config, dash: str) -> str:
     """Name the options in a message, and the learning rate as the caller gave it."""
-    lr = config.optimizer.lr
-    given_lr = lr / config.trainer.batch_size
+    lr = known(config.optimizer.lr)
+    given_lr = lr / known(config.trainer.batch_size)
     return name_options(message.replace(f"(it is {lr:g})", f"(it is {given_lr:g})"), dash)

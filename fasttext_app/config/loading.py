@@ -20,6 +20,7 @@ from typing import Any
 import tomli_w
 from pydantic import BaseModel, ValidationError
 
+from fasttext_app.config.auto import dependent_defaults
 from fasttext_app.config.resources import config_names, config_path
 from fasttext_app.config.rules import check_combinations
 from fasttext_app.config.schema import Config
@@ -42,6 +43,8 @@ def resolve(*layers: Layer) -> Config:
             if not isinstance(values, Mapping):
                 raise ConfigError(_not_a_section(section))
             merged.setdefault(section, {}).update(values)
+    for section, values in dependent_defaults(merged).items():
+        merged[section] = {**values, **merged.get(section, {})}
     try:
         config = Config.model_validate(merged)
     except ValidationError as error:
@@ -178,7 +181,10 @@ def _first_problem(error: ValidationError, section: str | None = None) -> str:
     same = [problem for problem in problems if problem["loc"][:depth] == problems[0]["loc"][:depth]]
     # A setting of type str | float has a problem for each type; a wrong value says more than a
     # wrong type.
-    first = next((problem for problem in same if not problem["type"].endswith("_type")), same[0])
+    # "auto" is always another choice, so its own problem says nothing.
+    options = [problem for problem in same if problem["type"] != "literal_error"] or same
+    values = [problem for problem in options if not problem["type"].endswith("_type")]
+    first = (values or options)[0]
     location = [str(part) for part in first["loc"] if not str(part).startswith("function-")]
     location = [*([section] if section else []), *location]
     if first["type"] == "extra_forbidden":

@@ -138,21 +138,33 @@ def _initialization_rules(config: Config) -> Iterator[Rule]:
 def _validation_rules(config: Config) -> Iterator[Rule]:
     data, trainer, loss = config.data, config.trainer, config.model.loss
     yield (
-        trainer.calibrate and data.validation == 0,
+        trainer.calibrate is True and data.validation == 0,
         "trainer.calibrate needs validation rows; data.validation is 0",
     )
     yield (
-        trainer.calibrate and data.eval_label_separator is not None and loss not in ("ova", "ns"),
+        trainer.calibrate is True
+        and data.eval_label_separator is not None
+        and loss not in ("ova", "ns"),
         "trainer.calibrate cannot be combined with data.label_separator and "
         f'model.loss = "{loss}", whose probabilities sum to 1 over all labels; '
         'set model.loss = "ova"',
+    )
+    linear_rows = config.model.loss != "adaptive" and config.model.mode != "max"
+    yield (
+        trainer.ensemble > 1 and not linear_rows,
+        'trainer.ensemble is not supported with model.loss = "adaptive" or model.mode = "max", '
+        "whose logits are not linear in the rows of the table; remove it",
+    )
+    yield (
+        trainer.refit is True and data.validation == 0,
+        "trainer.refit needs held-out rows; set data.validation to a fraction",
     )
     yield (
         (trainer.patience > 0 or trainer.monitor != "accuracy") and data.validation == 0,
         "trainer.patience and trainer.monitor need validation rows; data.validation is 0",
     )
     yield (
-        trainer.stop_after > trainer.epochs,
+        trainer.epochs != "auto" and trainer.stop_after > trainer.epochs,
         f"trainer.stop_after = {trainer.stop_after} is larger than "
         f"trainer.epochs = {trainer.epochs}; lower it",
     )
@@ -173,7 +185,7 @@ def _adaptive_rules(config: Config) -> Iterator[Rule]:
         "model.div_value",
     )
     yield (
-        is_adaptive and config.trainer.calibrate,
+        is_adaptive and config.trainer.calibrate is True,
         'trainer.calibrate is not supported with model.loss = "adaptive", into whose clusters a '
         "temperature cannot be folded; remove it",
     )
@@ -238,8 +250,4 @@ def _unused_settings(config: Config) -> Iterator[Rule]:
     yield (
         optimizer.name == "rowwise_adagrad" and optimizer.weight_decay > 0,
         'optimizer.weight_decay is not used by optimizer.name = "rowwise_adagrad"; remove it',
-    )
-    yield (
-        optimizer.eps != 1e-8 and optimizer.name == "sgd",
-        'optimizer.eps is not used by optimizer.name = "sgd"; remove it',
     )

@@ -60,6 +60,8 @@ def _parsed_by(parse: Callable[[str], object]) -> AfterValidator:
     return AfterValidator(check)
 
 
+Auto = Literal["auto"]
+"""A value that ``config/auto.py`` fills in."""
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 FileName = Annotated[str, BeforeValidator(_path_to_str), AfterValidator(_valid_utf8)]
 """A string that may be a path. Python accepts any bytes in a path, TOML only valid UTF-8."""
@@ -127,12 +129,13 @@ class TextConfig(_Section):
     """Minimum number of times that a word occurs in the training texts to get its own row."""
     max_size: Annotated[int, Field(ge=0)] = 0
     """Maximum number of words in the vocabulary, the most frequent ones; 0: no limit."""
-    word_ngrams: Annotated[int, Field(ge=1, le=10)] = 1
+    word_ngrams: Annotated[int, Field(ge=1, le=10)] = 2
     """Maximum length of word n-grams; 1: words only."""
-    minn: Annotated[int, Field(ge=0, le=30)] = 0
-    """Minimum length of character n-grams."""
-    maxn: Annotated[int, Field(ge=0, le=30)] = 0
-    """Maximum length of character n-grams; 0: no character n-grams."""
+    minn: Annotated[int, Field(ge=0, le=30)] = 3
+    """Minimum length of character n-grams; ``text.maxn`` if that is set and smaller than 3."""
+    maxn: Annotated[int, Field(ge=0, le=30)] = 5
+    """Maximum length of character n-grams; 0: no character n-grams. ``text.minn`` if that is set
+    and larger than 5, or 0."""
     bucket: Annotated[int, Field(ge=1, le=2**31 - 1)] = 2_000_000
     """Number of hash buckets for n-grams; unused without n-grams."""
     prune: bool = True
@@ -140,8 +143,12 @@ class TextConfig(_Section):
     removed buckets are ignored."""
     min_ngram_count: Annotated[int, Field(ge=1)] = 1
     """Remove also the hash buckets with fewer n-grams in the training texts; needs ``prune``."""
-    term_weighting: Literal["none", "tfidf"] = "none"
-    """``tfidf`` weights each id (``per_sample_weights``); needs ``model.mode = "sum"``."""
+    term_weighting: Literal["none", "tfidf"] = "tfidf"
+    """``tfidf`` weights each id (``per_sample_weights``); needs ``model.mode = "sum"``. ``none`` is
+    the default with another ``model.mode``."""
+    char_share: Annotated[float, Field(gt=0, le=1000)] = 1.0
+    """Total tf-idf weight of the character n-grams of all training texts, as a multiple of the
+    weight of the words and word n-grams; 1: both weigh the same."""
 
     @property
     def bucket_count(self) -> int:
@@ -152,10 +159,11 @@ class TextConfig(_Section):
 class ModelConfig(_Section):
     """The classifier: the options of ``nn.EmbeddingBag``, and the output layer."""
 
-    dim: Annotated[int, Field(ge=1, le=65_536)] = 10
+    dim: Annotated[int, Field(ge=1, le=65_536)] = 16
     """Embedding dimension."""
-    mode: Literal["mean", "sum", "max"] = "mean"
-    """Pooling of the embeddings of a text."""
+    mode: Literal["mean", "sum", "max"] = "sum"
+    """Pooling of the embeddings of a text. ``mean`` is the default if ``text.term_weighting`` is
+    ``none``."""
     sparse: bool = True
     """Use sparse gradients for the embedding table."""
     max_norm: Annotated[float, Field(gt=0)] | None = None
@@ -202,23 +210,26 @@ class ModelConfig(_Section):
 class OptimizerConfig(_Section):
     """The optimizer and the learning rate schedule."""
 
-    name: Literal["sgd", "adagrad", "rowwise_adagrad", "sparse_adam"] = "adagrad"
+    name: Literal["sgd", "adagrad", "rowwise_adagrad", "sparse_adam"] = "rowwise_adagrad"
     """``rowwise_adagrad`` has one accumulator for each table row; ``sparse_adam`` is SparseAdam on
     the table and Adam on the linear layer."""
     implementation: Literal["auto", "fused", "torch"] = "auto"
     """``fused``: compiled code that updates the table straight from the gradients of the pooled
     texts; ``torch``: ``torch.optim``, the reference implementation; ``auto``: ``fused`` where it is
     supported."""
-    lr: Annotated[float, Field(gt=0, le=1e30)] = 0.1  # torch steps in 32-bit floats
-    """Peak learning rate. The loss is the mean over a batch."""
+    lr: Annotated[float, Field(gt=0, le=1e30)] | Auto = "auto"  # torch steps in 32-bit floats
+    """Peak learning rate. The loss is the mean over a batch. ``auto`` depends on the
+    optimizer, and is higher with many or rare classes."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Momentum of ``sgd``; dense gradients only."""
     weight_decay: Annotated[float, Field(ge=0, le=1e30)] = 0.0
     """L2 penalty of ``sgd`` and ``adagrad``; dense gradients only."""
     betas: Annotated[tuple[Fraction, Fraction], Field(strict=False)] = (0.9, 0.999)
     """Decay rates of the moment estimates of ``sparse_adam``."""
-    eps: Annotated[float, Field(ge=1e-30, le=1e30)] = 1e-8
-    """Term added to the denominator of ``adagrad``, ``rowwise_adagrad`` and ``sparse_adam``."""
+    eps: Annotated[float, Field(ge=1e-30, le=1e30)] | Auto = "auto"
+    """Term added to the denominator of ``adagrad``, ``rowwise_adagrad`` and ``sparse_adam``.
+    ``auto`` is proportional to the gradient of a row: 5 / (batch size x mean ids of a text); 1e-8
+    with ``sparse_adam``."""
     schedule: Literal["linear", "constant", "cosine"] = "linear"
     """Learning rate schedule: linear decay to 0, constant, or cosine decay to 0."""
     warmup: Fraction = 0.0
@@ -228,12 +239,13 @@ class OptimizerConfig(_Section):
 class TrainerConfig(_Section):
     """The training loop."""
 
-    epochs: Annotated[int, Field(ge=1)] = 5
-    """Passes over the training rows."""
+    epochs: Annotated[int, Field(ge=1)] | Auto = "auto"
+    """Passes over the training rows; ``auto``: from 12 to 2, the fewer, the more rows a
+    class has."""
     stop_after: Annotated[int, Field(ge=0)] = 0
     """Stop after this epoch, with the learning rate schedule of all ``epochs``; 0: run all."""
-    batch_size: Annotated[int, Field(ge=1)] = 64
-    """Texts per step."""
+    batch_size: Annotated[int, Field(ge=1)] | Auto = "auto"
+    """Texts per step; ``auto``: from 32 to 256, the more, the more rows there are."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Seed of the initial table, the order of the rows, and the validation rows."""
     device: Annotated[str, AfterValidator(_check_device)] = "auto"
@@ -253,8 +265,16 @@ class TrainerConfig(_Section):
     ``"epoch"``. A checkpoint is always saved at the end of an epoch."""
     keep_checkpoints: Annotated[int, Field(ge=1)] = 2
     """Number of checkpoints to keep, the newest ones."""
-    calibrate: bool = False
-    """Fit a temperature on the validation rows after training, to calibrate the probabilities."""
+    ensemble: Annotated[int, Field(ge=1, le=100)] = 1
+    """Number of models to train on the same rows, with the seeds ``seed``, ``seed`` + 1, ...; they
+    are merged into one that gives the mean of their logits."""
+    refit: bool | Auto = "auto"
+    """Train the final model on all rows, held-out ones included, up to the epoch that the held-out
+    rows chose. ``auto``: if ``data.validation`` holds rows out and at most 50,000 rows train. It
+    writes no checkpoints of its own."""
+    calibrate: bool | Auto = "auto"
+    """Fit a temperature on the validation rows after training, to calibrate the probabilities.
+    ``auto``: if there are at least 20 of them, and the loss allows it."""
     clip_grad_norm: Annotated[float, Field(gt=0)] | None = None
     """Maximum norm of the gradients; dense gradients only."""
     class_weights: ClassWeights = "none"

@@ -83,23 +83,58 @@ def choose_validation_rows(
 ) -> Bool:
     """Return a mask of rows chosen at random for validation, [rows].
 
-    Every label keeps at least one row in training.
+    The choice is stratified: of each class, the same fraction is held out. Every class with two
+    rows or more has a row on both sides, and every label keeps at least one row in training. A row
+    with several labels belongs to the rarest of them.
 
     Args:
         targets: the class id of each row, or with ``label_sets`` the id of its set.
         fraction: the fraction of the rows to choose.
         seed: the seed of the choice.
         label_sets: the class ids of each set.
+
+    >>> classes = np.array([0, 0, 0, 0, 0, 0, 1, 1, 1, 2])
+    >>> np.flatnonzero(choose_validation_rows(classes, 0.2, seed=0)).tolist()
+    [4, 6]
     """
     validation_mask = np.zeros(len(targets), dtype=bool)
     count = round(len(targets) * fraction)
-    if count:
-        validation_mask[np.random.default_rng(seed).permutation(len(targets))[:count]] = True
-        rows, class_ids = np.arange(len(targets)), targets
-        if label_sets is not None:
-            rows = np.repeat(rows, label_sets.lengths[targets])
-            class_ids = label_sets.take(targets).indices
-        classes, first = np.unique(class_ids, return_index=True)
-        trained = np.isin(classes, class_ids[~validation_mask[rows]])
-        validation_mask[rows[first[~trained]]] = False
+    if not count:
+        return validation_mask
+    strata = targets if label_sets is None else _rarest_class(targets, label_sets)
+    _, strata, sizes = np.unique(strata, return_inverse=True, return_counts=True)
+    # Largest remainder: round down, then give the rest to the classes that lost the most.
+    quotas = sizes * (count / len(targets))
+    held_out = quotas.astype(np.int64)
+    losers = np.argsort(held_out - quotas, kind="stable")
+    held_out[losers[: count - held_out.sum()]] += 1
+    held_out = np.minimum(np.maximum(held_out, 1), sizes - 1)
+
+    order = np.random.default_rng(seed).permutation(len(targets))
+    order = order[np.argsort(strata[order], kind="stable")]  # class by class, in random order
+    starts = np.cumsum(sizes) - sizes
+    rank_in_class = np.arange(len(targets)) - np.repeat(starts, sizes)
+    validation_mask[order] = rank_in_class < np.repeat(held_out, sizes)
+    if label_sets is not None:
+        _keep_every_label(validation_mask, targets, label_sets)
     return validation_mask
+
+
+def _rarest_class(targets: I64, label_sets: Ragged) -> I64:
+    """Return the rarest class of each row, [rows]; -1 if it has none."""
+    sets = label_sets.take(targets)
+    counts = np.bincount(sets.indices, minlength=1)
+    rarest = np.full(len(targets), -1)
+    rows = np.repeat(np.arange(len(targets)), sets.lengths)
+    order = np.argsort(-counts[sets.indices], kind="stable")
+    rarest[rows[order]] = sets.indices[order]  # the last one written is the rarest
+    return rarest
+
+
+def _keep_every_label(validation_mask: Bool, targets: I64, label_sets: Ragged) -> None:
+    """Move a row back to training for each label that has none there."""
+    sets = label_sets.take(targets)
+    rows, class_ids = np.repeat(np.arange(len(targets)), sets.lengths), sets.indices
+    classes, first = np.unique(class_ids, return_index=True)
+    trained = np.isin(classes, class_ids[~validation_mask[rows]])
+    validation_mask[rows[first[~trained]]] = False

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from fasttext_app.config.auto import known
 from fasttext_app.config.loading import resolve
 from fasttext_app.config.schema import Config
 from fasttext_app.core.arrays import F32, I32, I64, Array
@@ -190,7 +191,7 @@ def to_fasttext(artifact: Artifact, *, quantized: bool = False, seed: int = 0) -
     extra = {"neg": model.negatives, **artifact.data.get(FASTTEXT, {})}
     args = Args(
         dim=weight.shape[1],
-        epoch=config.trainer.epochs,
+        epoch=known(config.trainer.epochs),
         min_count=text.min_count,
         word_ngrams=text.word_ngrams,
         loss=loss_name[model.loss].value,

@@ -173,7 +173,8 @@ def model_settings(
     >>> settings = model_settings(dim=9, loss="hs", neg=5, min_count=0, word_ngrams=1, minn=4,
     ...     maxn=2, bucket=0, prefix="__label__")
     >>> settings["text"]  # there is no length from 4 to 2, and without n-grams no bucket is used
-    {'tokenizer': 'fasttext', 'min_count': 1, 'word_ngrams': 1, 'minn': 0, 'maxn': 0, 'bucket': 1}
+    {'tokenizer': 'fasttext', 'min_count': 1, 'word_ngrams': 1, 'minn': 0, 'maxn': 0, 'bucket': 1,
+     'term_weighting': 'none'}
     """
     minn, word_ngrams = max(minn, 1), max(word_ngrams, 1)
     if minn > maxn:
@@ -187,8 +188,10 @@ def model_settings(
             "minn": minn,
             "maxn": maxn,
             "bucket": max(bucket, 0 if has_ngrams else 1),
+            "term_weighting": "none",
         },
         "model": {
+            "mode": "mean",
             "dim": dim,
             "loss": loss,
             "bias": False,

@@ -27,7 +27,7 @@ from fasttext_app.data.source import SPLIT_NAMES, Batches, Source
 from fasttext_app.errors import ConfigError, DataError
 from fasttext_app.inference.evaluate import TrueClasses, with_one_label
 from fasttext_app.inference.predictor import Predictor
-from fasttext_app.model.artifact import OUTPUT, Artifact
+from fasttext_app.model.artifact import OUTPUT, Artifact, Tensors
 from fasttext_app.model.calibration import CalibrationMeter, fit_temperature
 from fasttext_app.model.heads import Head, texts_at_once
 from fasttext_app.model.metrics import multi_hot
@@ -167,9 +167,7 @@ def calibrate_artifact(
         before = _measures(head, outputs, true, multi_label)
         outputs = outputs / np.float32(fitted)
         after = _measures(head, outputs, true, multi_label)
-        tensors = artifact.tensors
-        scaled = {name: tensors[name] / np.float32(fitted) for name in _scaled_tensors(artifact)}
-        artifact = replace(artifact, tensors=tensors | scaled)
+        artifact = replace(artifact, tensors=scaled_tensors(artifact, fitted))
         value = fitted * record["temperature"]["value"] if record else fitted
         record["temperature"] = {"value": value, **origin, "before": before, "after": after}
     if goal is not None:
@@ -178,10 +176,12 @@ def calibrate_artifact(
     return replace(artifact, calibration=record)
 
 
-def _scaled_tensors(artifact: Artifact) -> tuple[str, str]:
-    """Return the names of the tensors that the outputs of the linear layer are proportional to."""
+def scaled_tensors(artifact: Artifact, temperature: float) -> Tensors:
+    """Return the tensors of a model, with a temperature folded into its linear layer."""
     candidates = ("weight", f"{OUTPUT}norm_centroids", f"{OUTPUT}centroids")
-    return next(name for name in candidates if name in artifact.tensors), "bias"
+    weights = next(name for name in candidates if name in artifact.tensors)
+    divisor, tensors = np.float32(temperature), artifact.tensors
+    return tensors | {name: tensors[name] / divisor for name in (weights, "bias")}
 
 
 def _probabilities(head: Head, outputs: F32) -> Iterator[F64]:

@@ -11,6 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+RARE_ROWS = 5
+SHOWN = 3  # labels in a message
+
 
 @dataclass(frozen=True)
 class TrainWarning:
@@ -70,6 +73,84 @@ class NotCalibrated(TrainWarning):
 
     def __str__(self) -> str:
         return f"not calibrated: {self.reason}"
+
+
+@dataclass(frozen=True)
+class FewSteps(TrainWarning):
+    """A run with so few steps that the model has hardly moved."""
+
+    steps: int
+
+    def __str__(self) -> str:
+        return (
+            f"the run took only {self.steps} steps; "
+            "raise trainer.epochs, or lower trainer.batch_size"
+        )
+
+
+@dataclass(frozen=True)
+class RareLabels(TrainWarning):
+    """Labels with too few training rows to learn."""
+
+    counts: Mapping[str, int]
+    """The number of training rows of each, the rarest first."""
+
+    def __str__(self) -> str:
+        shown = ", ".join(f"{label!r} ({rows})" for label, rows in [*self.counts.items()][:SHOWN])
+        more = f" and {len(self.counts) - SHOWN} more" if len(self.counts) > SHOWN else ""
+        return (
+            f"labels with fewer than {RARE_ROWS} training rows: {shown}{more}; "
+            "add rows, or merge labels"
+        )
+
+
+@dataclass(frozen=True)
+class MajorityAccuracy(TrainWarning):
+    """A validation accuracy that the most frequent label alone would reach."""
+
+    accuracy: float
+    label: str
+    share: float
+    """The fraction of the validation rows with that label."""
+
+    def __str__(self) -> str:
+        return (
+            f"the validation accuracy ({self.accuracy:.4f}) is no better than always predicting "
+            f'{self.label!r} ({self.share:.4f}); set trainer.monitor = "macro_f1", and try '
+            'trainer.class_weights = "balanced"'
+        )
+
+
+@dataclass(frozen=True)
+class UnknownTexts(TrainWarning):
+    """Validation texts without a single id, which all get the same prediction."""
+
+    texts: int
+    validation_rows: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.texts} of {self.validation_rows} validation texts have no word that training "
+            "saw; lower text.min_count, or set text.minn and text.maxn for character n-grams"
+        )
+
+
+@dataclass(frozen=True)
+class ContradictingLabels(TrainWarning):
+    """Training rows with the same words and different labels."""
+
+    rows: int
+    """The rows whose label is not the most frequent one of their text."""
+    example: tuple[int, int]
+    """Two such rows, counted from 1 in the source."""
+
+    def __str__(self) -> str:
+        first, second = self.example
+        return (
+            f"{self.rows} training rows repeat a text with another label "
+            f"(rows {first:,} and {second:,}); correct the labels, or set data.label_separator if "
+            "a text can have several"
+        )
 
 
 @dataclass(frozen=True)

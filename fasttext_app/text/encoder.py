@@ -119,6 +119,16 @@ class TextEncoder:
             bucket_ids=bucket_ids,
         )
 
+    def without_char_ngrams(self) -> TextEncoder:
+        """Return the same encoder, which leaves the character n-grams out of the bags."""
+        return TextEncoder(
+            self.tokenizer,
+            self.vocabulary,
+            word_ngrams=self.word_ngrams,
+            bucket=self.bucket,
+            bucket_ids=self.buckets.ids,
+        )
+
     def pruned(self, bucket_ids: I32) -> TextEncoder:
         """Return the same encoder with rows only for these buckets, [K] ascending."""
         return TextEncoder(

@@ -84,6 +84,35 @@ def inverse_document_frequency(occurrences: Occurrences) -> F32:
     return (np.log(ratios) + 1).astype(np.float32)
 
 
+def balance_families(
+    idf: F32, occurrences: Occurrences, words: Occurrences, char_share: float
+) -> F32:
+    """Scale the idf of character n-grams, so that they have a given share of all weight.
+
+    A word has many more character n-grams than word n-grams. Unscaled, they would leave the words
+    little of the weight of a text. A bucket that both share counts as what it is more often.
+
+    Args:
+        idf: the idf of every row, [rows].
+        occurrences: the occurrences of all ids.
+        words: the occurrences of words and word n-grams only.
+        char_share: the total weight of the character n-grams over that of all other ids.
+
+    >>> idf = np.array([1.0, 2.0, 1.0], np.float32)
+    >>> all_ids = Occurrences(2, np.array([2, 1, 8], np.int32), np.array([2, 1, 2], np.int32))
+    >>> words = Occurrences(2, np.array([2, 1, 0], np.int32), np.array([2, 1, 0], np.int32))
+    >>> balance_families(idf, all_ids, words, 1.0).tolist()
+    [1.0, 2.0, 0.5]
+    """
+    is_char = occurrences.counts > 2 * words.counts.astype(np.int64)
+    weights = occurrences.counts * idf.astype(np.float64)
+    char_weight, other_weight = weights[is_char].sum(), weights[~is_char].sum()
+    if not (char_weight and other_weight):
+        return idf
+    scale = np.where(is_char, char_share * other_weight / char_weight, 1.0)
+    return (idf * scale).astype(np.float32)
+
+
 def tfidf_weights(bags: Ragged, idf: F32) -> F32:
     """Return the weight of every id, [N]; the weights of a text sum to 1."""
     weights = idf[bags.indices]

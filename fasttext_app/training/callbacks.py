@@ -50,10 +50,12 @@ class TensorBoard:
                 "pip install 'fasttext-app[tensorboard]'"
             ) from None
         self._writer = SummaryWriter(str(folder))
-        self._texts = 0
+        self._texts, self._ended = 0, False
 
     def __call__(self, event: Event) -> None:
         """Write the values of one event."""
+        if self._ended:  # these events are of the refit
+            return
         if isinstance(event, TrainBegin):
             self._texts = event.texts
         elif isinstance(event, StepEnd):
@@ -71,6 +73,7 @@ class TensorBoard:
             )
         elif isinstance(event, TrainEnd):
             self._writer.close()
+            self._ended = True
 
     def _write(self, group: str, texts: int, **values: float | None) -> None:
         for name, value in values.items():

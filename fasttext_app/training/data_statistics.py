@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from fasttext_app.config.auto import DataSize
+
 
 @dataclass(frozen=True)
 class DataStatistics:
@@ -25,6 +27,9 @@ class DataStatistics:
     validation_rows_of_unknown_labels: int
     fingerprint: str
     """A digest of all rows, by which a resumed run recognizes its data."""
+    refit_rows: int | None = None
+    """The rows that the final model was trained on, held-out ones included; the scores are of the
+    model before."""
     started_from: str | None = None
     """The model that the run started from: its path and digest."""
     imported: Mapping[str, Any] = field(default_factory=dict)
@@ -32,6 +37,13 @@ class DataStatistics:
     pretrained_coverage: Mapping[str, float] | None = None
     not_calibrated: str | None = None
     """Why no temperature could be fitted."""
+
+    @property
+    def size(self) -> DataSize:
+        """What the automatic settings depend on."""
+        return DataSize(
+            tuple(self.labels.values()), self.train_rows, self.ids, self.validation_rows
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Return the plain values for JSON; fields that do not apply are left out."""

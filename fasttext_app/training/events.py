@@ -44,6 +44,10 @@ class TrainBegin:
     """The metric that decides which epoch is the best."""
     resumed_from: str = ""
     """The checkpoint that the run resumes from."""
+    member: int = 1
+    """The number of this model in the ensemble (``trainer.ensemble``)."""
+    refit: bool = False
+    """The run trains the final model on all rows (``trainer.refit``); its epochs are not scored."""
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,13 @@ Rows are read as a stream and tokenized as they come, on all threads. Tokens and
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 
+from fasttext_app.config.auto import DataSize, fill_auto
+from fasttext_app.config.loading import Layer, resolve
 from fasttext_app.config.schema import Config
 from fasttext_app.core.arrays import F32, I64, Bool
 from fasttext_app.core.ragged import Ragged
@@ -22,11 +24,11 @@ from fasttext_app.data.fingerprint import Fingerprint
 from fasttext_app.data.labels import LabelEncoder, Labels
 from fasttext_app.data.split import Examples, choose_validation_rows, load_examples
 from fasttext_app.data.weights import text_weights
-from fasttext_app.errors import DataError, TrainingError
+from fasttext_app.errors import ConfigError, DataError, TrainingError
 from fasttext_app.model.adaptive_softmax import with_cutoffs
 from fasttext_app.model.artifact import Artifact
 from fasttext_app.text.encoder import TextEncoder
-from fasttext_app.text.tfidf import Occurrences, inverse_document_frequency
+from fasttext_app.text.tfidf import balance_families, inverse_document_frequency
 from fasttext_app.training.data_statistics import DataStatistics
 from fasttext_app.training.tokenized import (
     EncodedSplit,
@@ -39,6 +41,19 @@ from fasttext_app.training.tokenized import (
     weights_of,
 )
 from fasttext_app.training.warm_start import WarmStart
+
+WITHOUT_VALIDATION: Layer = {
+    "data": {"validation": 0.0},
+    "trainer": {
+        "checkpoint_every": None,
+        "keep_checkpoints": 2,
+        "patience": 0,
+        "monitor": "accuracy",
+        "refit": False,
+        "calibrate": False,
+    },
+}
+"""The settings of a run that has no validation rows and writes no checkpoints."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +85,8 @@ class Prepared(TrainingSet):
     statistics: DataStatistics
     row_map: I64 | None
     """The row of the table for each row of the model that the run starts from, if any."""
+    all_rows: Prepared | None = None
+    """The same data without validation rows, for ``trainer.refit``."""
 
 
 def prepare_source(config: Config, folder: str, *, prefer_files: bool = False) -> Prepared:
@@ -110,6 +127,27 @@ def prepare(
     start = WarmStart(config)
     if tokenized is None:
         tokenized = tokenize(config, examples, spill_buffer, start)
+    prepared = _prepare(config, examples, spill_buffer, tokenized, start)
+    if not prepared.config.trainer.refit:
+        return prepared
+    if examples.validation is not None:
+        raise ConfigError(
+            "trainer.refit needs validation rows that are held out from the training rows; "
+            "set data.validation to a fraction, or remove it"
+        )
+    final_config = resolve(prepared.config.model_dump(), WITHOUT_VALIDATION)
+    examples = replace(examples, validation_fraction=0.0)
+    all_rows = _prepare(final_config, examples, spill_buffer, tokenized, start)
+    return replace(prepared, all_rows=all_rows)
+
+
+def _prepare(
+    config: Config,
+    examples: Examples,
+    spill_buffer: SpillBuffer,
+    tokenized: TokenizedRows,
+    start: WarmStart,
+) -> Prepared:
     parts, threads = tokenized.parts, config.trainer.threads
 
     # Labels: the class of each row, or the id of its label set.
@@ -154,7 +192,7 @@ def prepare(
         counted = RowSubset(parts, classes, ~validation_mask, threads)
     vocabulary = start.vocabulary(counted.tokens())
     encoder = TextEncoder.from_config(config.text, start.tokenizer, vocabulary)
-    encoder, occurrences = _prune(encoder, train_rows, config, start)
+    encoder, idf = _prune(encoder, train_rows, config, start)
 
     # The ids, and the idf weight of each table row.
     train, ids = train_rows.encode(encoder, spill_buffer)
@@ -176,7 +214,11 @@ def prepare(
             examples, encoder, label_encoder, spill_buffer, threads, fingerprint
         )
     row_map = start.row_map(encoder)
-    idf = None if occurrences is None else inverse_document_frequency(occurrences)
+    config = fill_auto(
+        config,
+        DataSize(labels.counts, len(train), ids, len(validation) if validation else 0),
+        can_refit=examples.validation_fraction > 0 and validation is not None,
+    )
 
     lengths = np.concatenate([part.lengths for part in parts])[train_mask]
     return Prepared(
@@ -222,19 +264,30 @@ def _check_labels(labels: Labels, source: str) -> None:
 
 def _prune(
     encoder: TextEncoder, train_rows: RowSubset, config: Config, start: WarmStart
-) -> tuple[TextEncoder, Occurrences | None]:
-    """Drop the buckets that training does not use; count what tf-idf needs."""
+) -> tuple[TextEncoder, F32 | None]:
+    """Drop the buckets that training does not use; return the idf of the other rows too."""
     tfidf, prune = config.text.term_weighting == "tfidf", config.text.prune and encoder.bucket
     if not (tfidf or prune):
         return encoder, None
-    occurrences = train_rows.occurrences(encoder)
+    try:
+        occurrences = train_rows.occurrences(encoder)
+    except MemoryError:
+        raise TrainingError(
+            f"not enough memory to count the n-grams of {encoder.rows:,} rows; lower text.bucket"
+        ) from None
     if prune:
         words = len(encoder.vocabulary)
         used = np.flatnonzero(occurrences.counts[words:] >= config.text.min_ngram_count)
         buckets = start.buckets(used.astype(np.int32))
         encoder = encoder.pruned(buckets)
         occurrences = occurrences.take(np.concatenate((np.arange(words), words + buckets)))
-    return encoder, occurrences if tfidf else None
+    if not tfidf:
+        return encoder, None
+    idf = inverse_document_frequency(occurrences)
+    if encoder.maxn:
+        without_chars = train_rows.occurrences(encoder.without_char_ngrams())
+        idf = balance_families(idf, occurrences, without_chars, config.text.char_share)
+    return encoder, idf
 
 
 def _encode_held_out(
@@ -296,6 +349,8 @@ def prepare_retraining(
     if not train_mask.any():
         raise TrainingError("no row to train on has a label that the model knows")
     weights = text_weights(classes, train_mask, labels, config.trainer.class_weights, row_weights)
+    size = DataSize(artifact.labels.counts, int(train_mask.sum()), len(bags().indices))
+    config = fill_auto(config, size)
     return TrainingSet(
         config=config,
         encoder=encoder,

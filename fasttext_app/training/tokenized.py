@@ -214,7 +214,8 @@ class RowSubset:
         rows_of_writers: list[list[I64]] = [[]]
         bags_of_parts = map_threads(encoder.encode_tokens, self.tokens(), self.threads)
         for (_, rows), bags in zip(self._slices(), bags_of_parts, strict=True):
-            if spill_buffer.spilled and writers[-1].id_count + len(bags.indices) > SHARD_IDS:
+            ids = writers[-1].id_count
+            if spill_buffer.spilled and ids and ids + len(bags.indices) > SHARD_IDS:
                 writers.append(spill_buffer.writer())
                 rows_of_writers.append([])
             writers[-1].append(bags)

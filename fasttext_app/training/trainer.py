@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
+from fasttext_app.config.auto import known
 from fasttext_app.config.metric_name import Metric
 from fasttext_app.config.schema import Config
 from fasttext_app.core.ragged import Ragged
@@ -104,7 +105,12 @@ class Trainer:
         self._order_generator = torch.Generator().manual_seed(config.trainer.seed)
         self._epoch_order = self._order_generator.get_state()  # at the start of the epoch
         self._progress, self._outcome = _Progress(), TrainOutcome()
-        self._last_epoch = config.trainer.stop_after or config.trainer.epochs
+        self._epochs, self._batch_size = (
+            known(config.trainer.epochs),
+            known(config.trainer.batch_size),
+        )
+        self._peak_lr = known(config.optimizer.lr)
+        self._last_epoch = config.trainer.stop_after or self._epochs
         self._best = _BestWeights(model, self._validator.metric)
         self._checkpoints: Checkpoints | None = None
 
@@ -129,6 +135,8 @@ class Trainer:
             TrainingError: a weight is not finite after the last step.
         """
         self._checkpoints, outcome = checkpoints, self._outcome
+        if validation is not None and self.config.trainer.refit is True:
+            self._best.refit_rows = len(validation)
         if resume is not None:
             self._restore(resume)
         self._emit(
@@ -189,7 +197,7 @@ class Trainer:
 
     def _train_epoch(self, train: TrainingData) -> None:
         progress, settings = self._progress, self.config.trainer
-        steps = train.steps(settings.batch_size)
+        steps = train.steps(self._batch_size)
         report_every = max(steps // REPORTS_PER_EPOCH, 1)
         started = time.perf_counter() - progress.seconds
         reported_texts, reported_loss = progress.texts, progress.loss_sum
@@ -200,7 +208,7 @@ class Trainer:
             dropout = TokenDropout(settings.token_dropout, settings.seed).within(progress.epoch)
         batches = epoch(
             train,
-            settings.batch_size,
+            self._batch_size,
             self._order_generator,
             self._step.grouping,
             progress.step,
@@ -237,9 +245,7 @@ class Trainer:
             if not math.isfinite(value):
                 step = self._progress.step - len(unread) + index
                 self._order_generator.set_state(self._epoch_order)
-                batch_texts = train.batch_texts(
-                    self.config.trainer.batch_size, self._order_generator, step
-                )
+                batch_texts = train.batch_texts(self._batch_size, self._order_generator, step)
                 problem = f"the loss is not finite at epoch {self._progress.epoch}, step {step + 1}"
                 raise NonFiniteLossError(self._advice(problem), batch_texts.tolist())
             self._progress.loss_sum += value * texts
@@ -254,12 +260,11 @@ class Trainer:
     def _advice(self, problem: str) -> str:
         newest = self._checkpoints.newest if self._checkpoints else None
         checkpoint = f"; the last checkpoint before it is {newest}" if newest else ""
-        lr = self.config.optimizer.lr
-        return f"{problem}; lower optimizer.lr (it is {lr:g}){checkpoint}"
+        return f"{problem}; lower optimizer.lr (it is {self._peak_lr:g}){checkpoint}"
 
     def _lr(self, step: int, steps_per_epoch: int) -> float:
-        optimizer, steps = self.config.optimizer, steps_per_epoch * self.config.trainer.epochs
-        return optimizer.lr * lr_factor(optimizer.schedule, step, steps, optimizer.warmup)
+        optimizer, steps = self.config.optimizer, steps_per_epoch * self._epochs
+        return self._peak_lr * lr_factor(optimizer.schedule, step, steps, optimizer.warmup)
 
     def _save_checkpoint(self) -> None:
         """Save the state of the run; a failure is an event, and does not end the run."""
@@ -315,12 +320,18 @@ def _without_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Ten
 
 
 class _BestWeights:
-    """The weights of the best epoch; without validation, the last epoch is the best."""
+    """The weights of the best epoch; without validation, the last epoch is the best.
+
+    Before a refit, the best epoch is the latest one within a standard error of the highest score.
+    Few held-out rows tell epochs apart by chance, and the learning rate of a late epoch is small.
+    """
 
     def __init__(self, model: FastTextClassifier, metric: Metric) -> None:
         self.epoch = 0
         self.score: tuple[float, ...] = ()
         self.saved: dict[str, Tensor] | None = None  # None: the model has them
+        self.refit_rows = 0
+        """The number of validation rows, if the run is before a refit."""
         self._model, self._metric = model, metric
 
     def offer(self, record: EpochRecord, *, last: bool) -> bool:
@@ -334,8 +345,10 @@ class _BestWeights:
             )
             score = tuple(-math.inf if math.isnan(part) else part for part in parts)
             if self.epoch and score <= self.score:
-                return False
-            self.score = score
+                if not self._is_within_error(metric_value):
+                    return False
+            else:
+                self.score = score
         # The model itself keeps the weights of the last epoch, so they need no copy.
         copy_weights = metric_value is not None and not last
         state = self._model.state_dict()
@@ -344,6 +357,12 @@ class _BestWeights:
         )
         self.epoch = record.epoch
         return True
+
+    def _is_within_error(self, metric_value: float) -> bool:
+        if not self.refit_rows or self._metric.lower_is_better:
+            return False
+        best = self.score[0]
+        return best - metric_value <= math.sqrt(max(best * (1 - best), 0.0) / self.refit_rows)
 
     def restore(self) -> None:
         """Put the best weights back into the model."""

@@ -24,7 +24,16 @@ from fasttext_app.text.tokens import Tokens
 from fasttext_app.text.vocabulary import Vocabulary
 
 FIXED_SETTINGS = {
-    "text": ("tokenizer", "word_ngrams", "minn", "maxn", "bucket", "prune", "term_weighting"),
+    "text": (
+        "tokenizer",
+        "word_ngrams",
+        "minn",
+        "maxn",
+        "bucket",
+        "prune",
+        "term_weighting",
+        "char_share",
+    ),
     "model": ("dim", "mode", "loss", "bias", "probabilities"),
 }
 """Settings that decide what a row of the table means."""

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from fasttext_app.config.auto import fill_auto, known
 from fasttext_app.config.schema import Config
 from fasttext_app.core.spill import SpillBuffer
 from fasttext_app.data.split import Examples
@@ -65,7 +66,8 @@ class DataCache:
             self._prepared[key] = prepared, spill_buffer
         self._prepared.move_to_end(key)
         prepared, _ = self._prepared[key]
-        return replace(prepared, config=with_cutoffs(config, prepared.labels.counts))
+        config = with_cutoffs(config, prepared.labels.counts)
+        return replace(prepared, config=fill_auto(config, prepared.statistics.size))
 
     def fingerprint(self, config: Config) -> dict[str, Any]:
         """Return what identifies the rows: their source, their number and a digest."""
@@ -115,7 +117,11 @@ def model_bytes(prepared: Prepared) -> int:
     Saves the model without the rows of its table, and adds their size.
     """
     config, classes = prepared.config, len(prepared.labels)
-    rows, dim, epochs = max(prepared.encoder.rows, 1), config.model.dim, config.trainer.epochs
+    rows, dim, epochs = (
+        max(prepared.encoder.rows, 1),
+        config.model.dim,
+        known(config.trainer.epochs),
+    )
     shapes: dict[str, tuple[int, ...]] = {"weight": (classes, dim), "bias": (classes,)}
     if config.model.cutoffs is not None:
         shapes = tensor_shapes(dim, classes, config.model.cutoffs, config.model.div_value)

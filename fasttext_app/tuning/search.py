@@ -73,7 +73,7 @@ def base_for_search(config: Config, metric: str | None = None) -> Config:
     layer: dict[str, dict[str, Any]] = {}
     if config.data.validation == 0:
         layer["data"] = {"validation": "auto"}
-    layer["trainer"] = {"checkpoint_every": None, "keep_checkpoints": 2}
+    layer["trainer"] = {"checkpoint_every": None, "keep_checkpoints": 2, "refit": False}
     if metric is not None:
         layer["trainer"]["monitor"] = metric
     return resolve(config.model_dump(), layer)
@@ -113,23 +113,24 @@ def tune(
         raise ConfigError(f"trials = {budget.trials}: must be at least 1")
     if budget.trials is None and budget.seconds is None:
         raise ConfigError("tune needs an end: a number of trials or a time, or both")
-    space = space or default_space(base, small=max_bytes is not None)
-    if base.trainer.monitor == "loss" and "model.loss" in space.settings:
-        raise ConfigError(
-            "model.loss: losses of different kinds cannot be compared; search by another metric"
-        )
     started = time.perf_counter()
     with ExitStack() as stack:
         optuna = stack.enter_context(quiet_optuna())
         data = stack.enter_context(DataCache(open_examples, base.data.in_memory_mb * 2**20))
         rows, validation_fraction = data.fingerprint(base), data.validation_fraction(base)
+        space = space or default_space(data.prepare(base).config, small=max_bytes is not None)
+        if base.trainer.monitor == "loss" and "model.loss" in space.settings:
+            raise ConfigError(
+                "model.loss: losses of different kinds cannot be compared; search by another metric"
+            )
         file = None
         if study is not None:
             identity = _identity(base, space, rows, max_bytes)
             file = stack.enter_context(StudyFile.opened(Path(study), identity, _direction(base)))
         search = _Search(optuna, base, space, data, file, max_bytes, callback, stop)
         interrupted = search.run(budget, started)
-    best = search.best
+        best = search.best
+        config = base if best is None else data.prepare(search.config_with(best.settings)).config
     if best is None:
         sizes = [trial.bytes for trial in search.trials if trial.bytes is not None]
         raise TrainingError(
@@ -138,7 +139,7 @@ def tune(
             "quantize a larger one"
         )
     return TuneResult(
-        config=search.config_with(best.settings),
+        config=config,
         best=best,
         trials=tuple(search.trials),
         base=base,

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fasttext_app.config.auto import known
 from fasttext_app.config.loading import validate_setting
 from fasttext_app.config.metric_name import Metric
 from fasttext_app.config.schema import Config
@@ -45,7 +46,8 @@ LR_RANGES = {
     "sgd": (0.2, 20.0),
 }
 LOSSES = ["softmax", "ova"]
-EPS = {"low": 1e-8, "high": 1e-3, "log": True}  # the larger, the shorter a row's first steps
+CHAR_NGRAMS = [(3, 5), (2, 4)]
+EPS = {"low": 1e-8, "high": 1e-2, "log": True}  # the larger, the shorter a row's first steps
 LABEL_SMOOTHING = [0.0, 0.05, 0.1, 0.2]
 MAX_EPOCHS, MAX_DIM = 5, 32  # or twice the base's, if that is more
 WITH_WORD_NGRAMS = {"text.word_ngrams": [2, 3]}
@@ -329,9 +331,12 @@ def _text_table(base: Config, small: bool) -> dict[str, Any]:
     if small:
         buckets = [100_000, 500_000, 2_000_000]
         table["text.bucket"] = {"choices": buckets, "when": WITH_WORD_NGRAMS}
-    if text.maxn:
-        as_in_base = {"text.minn": text.minn, "text.maxn": text.maxn}
-        table["character n-grams"] = [{"text.minn": 0, "text.maxn": 0}, as_in_base]
+    lengths = dict.fromkeys([(0, 0), *CHAR_NGRAMS, (text.minn, text.maxn)])
+    table["character n-grams"] = [{"text.minn": low, "text.maxn": high} for low, high in lengths]
+    table["text.char_share"] = {
+        **{"low": min(0.25, text.char_share), "high": max(4.0, text.char_share), "log": True},
+        "when": {"text.maxn": sorted({high for _, high in lengths if high})},
+    }
     return table
 
 
@@ -354,8 +359,8 @@ def _model_table(base: Config, small: bool) -> dict[str, Any]:
 
 
 def _run_table(base: Config) -> dict[str, Any]:
-    optimizer, batch_size = base.optimizer.name, base.trainer.batch_size
-    max_epochs = max(MAX_EPOCHS, 2 * base.trainer.epochs)
+    optimizer, batch_size = base.optimizer.name, known(base.trainer.batch_size)
+    max_epochs = max(MAX_EPOCHS, 2 * known(base.trainer.epochs))
     low, high = LR_RANGES[optimizer]
     table: dict[str, Any] = {
         "optimizer.lr": {"low": low, "high": high, "log": True},

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from fasttext_app.config.loading import Layer, resolve
+from fasttext_app.config.loading import resolve
 from fasttext_app.config.metric_name import Metric
 from fasttext_app.config.schema import Config
 from fasttext_app.training.events import Event
@@ -90,20 +90,14 @@ class TuneResult:
 
     @property
     def final(self) -> Config:
-        """The settings to train the model for use, on all rows, held-out ones included.
+        """The settings to train the model for use: ``config``, with a refit on all rows.
 
-        Without validation rows no epoch can be chosen, so the run ends after the best epoch of the
-        trial. If validation has a split of its own, or is needed to fit a temperature, there is
-        nothing to add, and these settings are ``config``.
+        If validation has a split of its own, there are no held-out rows to add, and these settings
+        are ``config``.
         """
-        if not self.validation_fraction or self.config.trainer.calibrate:
+        if not self.validation_fraction:
             return self.config
-        stop_after = self.best.epoch if self.best.epoch < self.config.trainer.epochs else 0
-        layer: Layer = {
-            "data": {"validation": 0.0},
-            "trainer": {"stop_after": stop_after, "patience": 0, "monitor": "accuracy"},
-        }
-        return resolve(self.config.model_dump(), layer)
+        return resolve(self.config.model_dump(), {"trainer": {"refit": True}})
 
     @property
     def settings(self) -> dict[str, Any]:

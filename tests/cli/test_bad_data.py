@@ -158,7 +158,10 @@ def test_training_needs_a_word_in_the_vocabulary(fails, workdir):
     message = fails("train", "--data", "blank.csv")
     assert "none of the " in message
     assert "check --text-column and text.min_count" in message
-    assert "none of the " in fails("train", "--data", "good.csv", "--set", "text.min_count=99")
+    assert "none of the " in fails(
+        *("train", "--data", "good.csv", "--set", "text.min_count=99"),
+        *("--set", "text.maxn=0", "--set", "text.word_ngrams=1"),
+    )
 
 
 @pytest.mark.slow

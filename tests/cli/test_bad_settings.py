@@ -48,7 +48,10 @@ from tests.helpers import contents, run_cli
             ["--set", "model.mode=max"],
             'model.mode = "max" has no sparse gradient; set model.sparse',
         ),
-        (["--set", "text.maxn=3"], "text.maxn is set and text.minn is 0; character n-grams need"),
+        (
+            ["--set", "text.maxn=3", "--set", "text.minn=0"],
+            "text.maxn is set and text.minn is 0; character n-grams need",
+        ),
         (["--config", "none"], "none: no such config file; shipped: "),
         (["--config", "none.toml"], "none.toml: no such config file"),
         (["--config", "."], ".: no such config file"),
@@ -75,7 +78,13 @@ def test_a_wrong_setting_is_named(fails, workdir, arguments, message):
 def test_settings_that_do_not_fit_the_data_are_refused(fails):
     train = ("train", "--data", "good.csv", "--output", "new")
     assert "is outside the table" in fails(*train, "--set", "model.padding_idx=999")
-    huge = ("text.prune=false", "text.bucket=2000000000", "text.word_ngrams=2", "model.dim=60000")
+    huge = (
+        "text.prune=false",
+        "text.term_weighting=none",
+        "text.bucket=2000000000",
+        "text.word_ngrams=2",
+        "model.dim=60000",
+    )
     settings = [part for setting in huge for part in ("--set", setting)]
     result = run_cli(*train, *settings, code=1)
     assert result.stderr.startswith("error: not enough memory to train: the table alone is ")

@@ -11,7 +11,7 @@ import pytest
 import fasttext_app as ft
 from fasttext_app.cli.render.explanation import html_page, show_explanation
 from fasttext_app.inference.explain import explain
-from tests.helpers import run_cli
+from tests.helpers import WORDS_ONLY, run_cli
 
 NASTY = "<script>alert('x')</script> & \"bank\" profit\x1b[31m"
 
@@ -217,9 +217,7 @@ def test_data_names_the_ngrams(run, tmp_path, tiny_examples, model):
 
 
 def test_a_model_without_ngrams_has_no_hint_about_them(tmp_path):
-    ft.train(["a b", "c d"] * 5, ["x", "y"] * 5, epochs=1, dim=2, validation=0.0).save(
-        tmp_path / "m"
-    )
+    ft.train(["a b", "c d"] * 5, ["x", "y"] * 5, **WORDS_ONLY, validation=0.0).save(tmp_path / "m")
     shown = run_cli("explain", tmp_path / "m", "--label", "x").stdout
     assert "Words, counted in the training texts.\n" in shown
 

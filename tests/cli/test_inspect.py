@@ -43,7 +43,7 @@ def test_inspect_and_predict_give_the_same_probabilities(run, tiny_model_dir):
 
 
 def test_inspect_without_a_model_makes_the_vocabulary_of_the_texts(run):
-    settings = ["--set", "text.word_ngrams=2", "--set", "text.bucket=50"]
+    settings = ["--set", "text.maxn=0", "--set", "text.bucket=50"]
     document = read_json(
         run("inspect", "--without-model", "to be or", "not to be", "--json", *settings)
     )

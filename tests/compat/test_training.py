@@ -12,6 +12,7 @@ from fasttext_app import compat
 from fasttext_app.errors import ConfigError, DataError, TrainingError
 from fasttext_app.fasttext.file_format import read_file
 from tests.fasttext.cases import LOSSES
+from tests.helpers import WORDS_ONLY
 
 QUICK = {"dim": 4, "epoch": 1, "thread": 1}
 
@@ -169,7 +170,9 @@ def test_a_label_of_several_words_cannot_be_written(tmp_path):
     import fasttext_app as ft
 
     labels = ["good news", "bad"] * 5
-    model = ft.train(["u v", "w x"] * 5, labels, text={"tokenizer": "fasttext"}, epochs=1)
+    model = ft.train(
+        ["u v", "w x"] * 5, labels, **{**WORDS_ONLY, "tokenizer": "fasttext", "epochs": 1}
+    )
     with pytest.raises(ConfigError, match="its label 'good news' contains white space or a NUL"):
         compat.FastText(model).save_model(tmp_path / "m.bin")
     assert not list(tmp_path.iterdir())

@@ -67,7 +67,6 @@ REFUSED = [
     ({"clip_grad_norm": 1.0}, "trainer.clip_grad_norm is not supported for sparse gradients"),
     ({"momentum": 0.5, "sparse": False}, 'momentum is used only with optimizer.name = "sgd"'),
     ({"betas": (0.5, 0.5)}, 'betas is used only with optimizer.name = "sparse_adam"'),
-    ({"name": "sgd", "eps": 1e-5}, 'eps is not used by optimizer.name = "sgd"'),
     ({"norm_type": 1.0}, "model.norm_type is used only with model.max_norm"),
     ({"freeze_pretrained": True}, "needs vectors to freeze; set model.pretrained"),
     (

@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional
 
 import fasttext_app
-from fasttext_app.config.loading import dump_config, flat_layer, parse_assignments, resolve
+from fasttext_app.config.loading import dump_config, parse_assignments, resolve
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.core.spill import SpillBuffer
 from fasttext_app.data.fingerprint import Fingerprint
@@ -34,6 +34,7 @@ from fasttext_app.training.losses import build_loss
 from fasttext_app.training.optim.cuda_batches import cut_on_cuda
 from fasttext_app.training.prepare import prepare, prepare_source
 from fasttext_app.training.trainer import Trainer
+from tests.helpers import WORDS_ONLY, make_config
 
 WEIGHTS = [0.5, 2.0, 0.0, 1.0, 3.25]
 ROWS = [(f"w{n % 7} common", f"label {n % 2}", WEIGHTS[n % 5]) for n in range(40)]
@@ -158,7 +159,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-QUICK = {"dim": 4, "epochs": 2, "lr": 0.5, "threads": 1, "batch_size": 8}
+QUICK = WORDS_ONLY | {"dim": 4, "epochs": 2, "lr": 0.5, "threads": 1, "batch_size": 8}
 
 
 @pytest.mark.slow
@@ -176,9 +177,7 @@ def test_weights_from_a_file_equal_weights_in_python(folder, form):
 def test_weights_stay_with_their_rows_across_shards_and_held_out_rows(folder, monkeypatch):
     monkeypatch.setattr("fasttext_app.training.tokenized.SHARD_IDS", 12)
     monkeypatch.setattr("fasttext_app.training.tokenized.PART_ROWS", 5)
-    config = resolve(
-        {"data": {"source": str(folder / "rows.csv"), "weight_column": "votes", "in_memory_mb": 0}}
-    )
+    config = make_config(source=str(folder / "rows.csv"), weight_column="votes", in_memory_mb=0)
     prepared = prepare_source(config, str(folder))
     assert len(prepared.train.shards) > 3
     kept = np.flatnonzero(prepared.train_mask)
@@ -339,11 +338,9 @@ def test_the_loss_of_a_batch_is_the_weighted_sum_over_the_number_of_texts(name, 
 @pytest.mark.slow
 @pytest.mark.parametrize("implementation", ["fused", "torch"])
 def test_training_with_weights_equals_a_plain_loop(implementation):
-    config = resolve(
-        flat_layer(
-            {"name": "sgd", "lr": 0.5, "epochs": 3, "batch_size": 8, "dim": 4,
-             "schedule": "constant", "implementation": implementation}
-        )
+    config = make_config(
+        name="sgd", lr=0.5, epochs=3, batch_size=8, dim=4,
+        schedule="constant", implementation=implementation,
     )  # fmt: skip
     data = make_data()
     trained, plain = (
@@ -367,7 +364,7 @@ def test_training_with_weights_equals_a_plain_loop(implementation):
 
 def test_a_weight_of_2_trains_like_a_duplicate_row():
     """With all rows in one batch, the gradient is the expected one, and so are the weights."""
-    config = resolve(flat_layer({"name": "sgd", "epochs": 9, "batch_size": 99, "dim": 4}))
+    config = make_config(name="sgd", epochs=9, batch_size=99, dim=4)
     bags, classes = [[0, 1], [2], [1, 3], [4, 0]], np.array([0, 1, 2, 0])
     times = np.array([2, 1, 3, 1])
     again = np.repeat(np.arange(4), times)

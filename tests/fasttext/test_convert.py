@@ -21,6 +21,7 @@ from fasttext_app.model.directory import save_artifact
 from fasttext_app.model.product_quantizer import Coded
 from fasttext_app.model.quantize import product_quantize
 from tests.fasttext.cases import FEATURES, LOSSES, QUANTIZED
+from tests.helpers import WORDS_ONLY
 
 NEAR = 2e-6  # the error of adding 32-bit floats in another order
 FLOOR = 1.1e-5  # what the original adds to a probability, plus the rounding of 32-bit floats
@@ -316,9 +317,15 @@ def train(labeled_rows):
             models[key] = ft.train(
                 rows,
                 labels,
-                text={"tokenizer": "fasttext", **ngrams, **(text or {})},
+                text={
+                    **{"tokenizer": "fasttext", "term_weighting": "none"},
+                    **ngrams,
+                    **(text or {}),
+                },
                 model={"dim": 4, **model},
-                **{"lr": 0.3, "epochs": 3, "validation": 0.0, "device": "cpu", "threads": 1},
+                optimizer={"name": "adagrad", "lr": 0.3, "eps": 1e-8},
+                **{"epochs": 3, "batch_size": 64, "validation": 0.0},
+                **{"device": "cpu", "threads": 1},
             )
         return models[key]
 
@@ -491,7 +498,9 @@ def test_a_model_that_a_file_cannot_express_is_refused_with_the_reason(train, ob
 
 def test_a_label_with_a_nul_is_refused(tmp_path):
     model = ft.train(
-        ["u v", "w x"] * 5, ["a\0b", "c"] * 5, text={"tokenizer": "fasttext"}, epochs=1
+        ["u v", "w x"] * 5,
+        ["a\0b", "c"] * 5,
+        **{**WORDS_ONLY, "tokenizer": "fasttext", "epochs": 1},
     )
     with pytest.raises(ConfigError, match="NUL"):
         to_fasttext(model.artifact)

@@ -33,7 +33,7 @@ from fasttext_app.model.heads import build_head
 from fasttext_app.model.huffman import HuffmanTree
 from fasttext_app.model.quantize import quantize
 from fasttext_app.model.thresholds import Goal, choose_threshold, parse_goal
-from tests.helpers import run_cli
+from tests.helpers import WORDS_ONLY, run_cli
 
 LOSSES = ("softmax", "ova", "ns", "hs")
 WORDS = [f"w{n}" for n in range(40)]
@@ -58,7 +58,14 @@ def noisy_rows(seed, rows, separator=None):
 
 def train(loss, separator=None, rows=400, **settings_):
     texts, labels = noisy_rows(1, rows, separator)
-    quick = {"lr": 0.5, "epochs": 30, "dim": 8, "validation": 0.0, "threads": 1, "device": "cpu"}
+    quick = WORDS_ONLY | {
+        "lr": 0.5,
+        "epochs": 30,
+        "dim": 8,
+        "validation": 0.0,
+        "threads": 1,
+        "device": "cpu",
+    }
     return fasttext_app.train(
         texts, labels, loss=loss, label_separator=separator, **quick | settings_
     )
@@ -534,8 +541,8 @@ def test_the_command_refuses_to_lose_a_model_or_to_be_flattered(folder):
 @pytest.mark.slow
 def test_training_calibrates_on_its_validation_rows(tmp_path):
     texts, labels = noisy_rows(1, 600)
-    settings_ = {"lr": 0.5, "epochs": 8, "dim": 8, "validation": 0.3, "threads": 1}
-    plain = fasttext_app.train(texts, labels, **settings_)
+    settings_ = {"lr": 0.5, "epochs": 8, "dim": 8, "validation": 0.3, "threads": 1, "refit": False}
+    plain = fasttext_app.train(texts, labels, calibrate=False, **settings_)
     model = fasttext_app.train(texts, labels, calibrate=True, **settings_)
     record = model.artifact.calibration["temperature"]
     assert (record["rows"], record["split"]) == (180, "validation")

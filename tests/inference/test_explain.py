@@ -56,7 +56,10 @@ def made(kind="mean", form="floats", pruned=False, **text):
     text = {"word_ngrams": 2, "minn": 2, "maxn": 3, "bucket": 300} | text
     given_text = KINDS[kind].get("text", {})
     config = resolve(
-        {"model": {"dim": 5, **KINDS[kind].get("model", {})}, "text": text | given_text}
+        {
+            "model": {"dim": 5, **KINDS[kind].get("model", {})},
+            "text": {"term_weighting": "none"} | text | given_text,
+        }
     )
     chance = np.random.default_rng(len(kind))
     buckets = np.arange(0, 300, 1 if form.startswith("codes") else 3, dtype=np.int32)

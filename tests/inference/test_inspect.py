@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fasttext_app.config.loading import resolve
 from fasttext_app.inference.classifier import TextClassifier
 from fasttext_app.inference.inspect import inspect_texts, standalone_encoder
+from tests.helpers import make_config
 
 TEXTS = st.lists(
     st.lists(st.sampled_from(["to", "be", "or", "Not", "é", "😀", "."]), max_size=6).map(" ".join),
@@ -18,7 +18,7 @@ TEXTS = st.lists(
 
 
 def encoder_of(texts, **text):
-    return standalone_encoder(resolve({"text": text}), texts)
+    return standalone_encoder(make_config(**text), texts)
 
 
 @pytest.mark.slow

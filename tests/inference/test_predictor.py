@@ -14,7 +14,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fasttext_app.config.loading import flat_layer, resolve
 from fasttext_app.config.schema import ModelConfig
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.data.labels import Labels
@@ -29,6 +28,7 @@ from fasttext_app.model.heads import build_head
 from fasttext_app.text.chunks import CHUNK_ROWS
 from fasttext_app.text.tfidf import tfidf_weights
 from fasttext_app.text.vocabulary import Vocabulary
+from tests.helpers import make_config
 
 WORDS = ["alpha", "beta", "gamma", "delta"]
 LABELS = ("eins", "zwei", "drei")
@@ -42,7 +42,7 @@ def make_classifier(
     *, idf: bool = False, device: str = "cpu", seed: int = 0, **settings
 ) -> TextClassifier:
     """A model of four words with weights drawn by ``seed``."""
-    config = resolve(flat_layer({"dim": DIM, "bucket": 7} | settings))
+    config = make_config(**{"dim": DIM, "bucket": 7} | settings)
     generator = np.random.default_rng(seed)
     rows = len(WORDS) + config.text.bucket_count
     tensors = {

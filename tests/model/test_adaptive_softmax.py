@@ -261,7 +261,8 @@ def zipf_rows(rows: int, seed: int) -> tuple[list[str], list[str]]:
 @pytest.fixture(scope="module")
 def model() -> TextClassifier:
     texts, labels = zipf_rows(1500, 0)
-    return ft.train(texts, labels, loss="adaptive", dim=16, epochs=12, lr=0.5, device="cpu")
+    settings = {"loss": "adaptive", "dim": 16, "epochs": 12, "lr": 0.5, "device": "cpu"}
+    return ft.train(texts, labels, **{**helpers.WORDS_ONLY, **settings})
 
 
 def test_it_learns_frequent_and_rare_labels(model):

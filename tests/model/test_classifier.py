@@ -243,7 +243,9 @@ def test_frozen_rows_keep_every_bit(name, sparse, momentum):
     vectors = np.arange(2 * DIM, dtype=np.float32).reshape(2, DIM) / 10
     model.set_rows(np.array([1, 4]), vectors, freeze=True)
     before = model.embedding.weight.detach().clone()
-    optimizers = torch_optimizers(model, OptimizerConfig(name=name, lr=0.5, momentum=momentum))
+    optimizers = torch_optimizers(
+        model, OptimizerConfig(name=name, lr=0.5, eps=1e-8, momentum=momentum)
+    )
     for _ in range(5):
         functional.cross_entropy(model(*flat([[0, 1, 4], [4, 2]])), torch.tensor([0, 2])).backward()
         for optimizer in optimizers:
@@ -262,7 +264,7 @@ def test_rows_that_are_set_and_not_frozen_are_trained():
     model.set_rows(np.array([1]), vectors, freeze=False)
     assert model.embedding.weight[1].tolist() == [1.0] * DIM
     model(*flat([[1]]))[0, 0].backward()
-    torch_optimizers(model, OptimizerConfig(name="sgd"))[0].step()
+    torch_optimizers(model, OptimizerConfig(name="sgd", lr=0.1, eps=1e-8))[0].step()
     assert model.embedding.weight[1].tolist() != [1.0] * DIM
 
 

@@ -27,6 +27,7 @@ from fasttext_app.errors import ArtifactError
 from fasttext_app.model.artifact import Artifact
 from fasttext_app.model.directory import FORMAT_VERSION, check_target, load_artifact, save_artifact
 from fasttext_app.text.vocabulary import Vocabulary
+from tests.helpers import make_config
 
 ODD_WORDS = [
     "the",
@@ -141,7 +142,7 @@ def test_without_the_optional_parts_it_is_the_same_too(tmp_path):
 
 
 def test_an_empty_vocabulary(tmp_path):
-    config = resolve({"model": {"dim": 2}, "text": {"maxn": 3, "minn": 2, "bucket": 5}})
+    config = make_config(dim=2, minn=2, maxn=3, bucket=5)
     tensors = {
         "table": np.ones((5, 2), np.float32),
         "weight": np.ones((2, 2), np.float32),

@@ -120,9 +120,9 @@ def test_an_unfinished_run_can_be_plotted(place):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--lr", "0.2"], "optimizer.lr is 0.2 and was 0.1"),
+        (["--lr", "0.2"], "optimizer.lr is 0.2 and was 0.15"),
         (["--epochs", "9"], "trainer.epochs is 9 and was 3"),
-        (["--set", "text.word_ngrams=2"], "text.word_ngrams is 2 and was 1"),
+        (["--set", "text.word_ngrams=1"], "text.word_ngrams is 1 and was 2"),
         (["--data", "other.csv"], "data.source is 'other.csv' and was 'rows.csv'"),
     ],
 )
@@ -356,7 +356,7 @@ def test_sigterm_before_training_leaves_nothing_behind(place):
 
 
 def test_a_run_is_resumed_in_python(place):
-    settings = {"validation": 0.1, "dim": 4, "batch_size": 8, "epochs": 3}
+    settings = {"validation": 0.1, "dim": 4, "batch_size": 8, "epochs": 3, "refit": False}
 
     def break_off(event):
         if isinstance(event, EpochEnd) and event.record.epoch == 2:
@@ -392,7 +392,7 @@ def test_ctrl_c_in_python_leaves_the_checkpoints(place):
 def test_the_manifest_of_the_run_is_saved_with_the_model(place, runs):
     run = json.loads((runs / "whole" / "run.json").read_text())
     assert run["seed"] == ft.load(runs / "whole").config.trainer.seed
-    assert run["config"]["optimizer"]["lr"] == 0.1
+    assert run["config"]["optimizer"]["lr"] == ft.load(runs / "whole").config.optimizer.lr
     assert run["versions"]["python"] == sys.version.split()[0]
     assert {"torch", "numpy", "pyarrow", "numba", "fasttext_app"} < run["versions"].keys()
     assert run["data"]["train_rows"] == 180

@@ -8,7 +8,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fasttext_app.config.loading import flat_layer, resolve
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.model.classifier import FastTextClassifier
 from fasttext_app.training.batch import Grouping
@@ -18,6 +17,7 @@ from fasttext_app.training.token_dropout import TokenDropout
 from fasttext_app.training.token_dropout_kernels import mix_bits
 from fasttext_app.training.trainer import Trainer
 from fasttext_app.training.validation import Validator
+from tests.helpers import make_config
 
 BITS_64 = (1 << 64) - 1
 keys = st.integers(0, BITS_64)
@@ -150,7 +150,7 @@ def test_validation_is_as_without_the_options_of_training(option):
     data = make_data([[n % 9, 9 + n % 2, 3] for n in range(30)])
 
     def figures(**options):
-        config = resolve(flat_layer({"dim": 4, "lr": 0.5, "epochs": 2, **options}))
+        config = make_config(**{"dim": 4, "lr": 0.5, "epochs": 2, **options})
         model = FastTextClassifier.from_config(config.model, 31, 2, torch.Generator())
         torch.nn.init.ones_(model.linear.weight[0])
         trainer = Trainer(model, config)

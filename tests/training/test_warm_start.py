@@ -11,7 +11,7 @@ import fasttext_app as ft
 from fasttext_app.errors import ArtifactError, ConfigError
 from fasttext_app.text.tokens import Tokens
 from fasttext_app.text.vocabulary import Vocabulary
-from tests.helpers import run_cli
+from tests.helpers import WORDS_ONLY, run_cli
 
 OLD = ["the team won the cup", "a late goal won the match", "shares fell", "the bank cut rates"] * 4
 OLD_LABELS = ["sport", "sport", "money", "money"] * 4
@@ -28,6 +28,7 @@ KINDS = [
 
 def trained(texts=OLD, labels=OLD_LABELS, **values):
     values = {"dim": 4, "epochs": 10, "lr": 0.5, "validation": 0.0, "batch_size": 4} | values
+    values = {**WORDS_ONLY, **values}
     return ft.train(texts, labels, **values)
 
 

@@ -110,24 +110,18 @@ def test_the_settings_of_a_trial_train_to_its_score(search, labeled_rows):
 @pytest.mark.slow
 def test_the_final_settings_train_on_all_rows(search):
     result = search(4, {"trainer": {"monitor": "macro_f1", "patience": 1}})
-    assert result.final.data.validation == 0
-    trainer, best = result.final.trainer, result.best
-    assert (trainer.stop_after or trainer.epochs) == best.epoch
-    assert trainer.epochs == result.config.trainer.epochs  # which the schedule goes by
-    kept = {"data": {"validation": 0.2}, "trainer": result.config.trainer.model_dump()}
-    assert resolve(result.final.model_dump(), kept) == result.config
+    assert result.final.trainer.refit is True
+    unchanged = {"trainer": {"refit": result.config.trainer.refit}}
+    assert resolve(result.final.model_dump(), unchanged) == result.config
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("layer", [{"data": {"validation": "auto"}}, {}], ids=["split", "fit"])
-def test_final_keeps_validation_rows_of_a_split_or_for_calibration(layer, examples):
-    """A split of its own is no training row, and a temperature is fitted on held-out rows."""
-    base = resolve(BASE, layer, {"trainer": {"calibrate": not layer}})
+def test_the_final_settings_do_not_train_on_the_rows_of_a_validation_split(examples):
+    base = resolve(BASE, {"data": {"validation": "auto"}})
 
     def with_split(config: Config) -> Examples:
-        rows = examples(config)
         own = examples(config).train
-        return replace(rows, validation=own, validation_fraction=0.0) if layer else rows
+        return replace(examples(config), validation=own, validation_fraction=0.0)
 
     result = tune(base, with_split, Budget(2), space=SPACE)
     assert result.final == result.config
@@ -228,7 +222,7 @@ def test_the_base_gets_validation_rows_and_the_metric():
     base = base_for_search(resolve({"data": {"validation": 0.0}}), "macro_f1")
     assert base.data.validation == "auto"
     assert base.trainer.monitor == "macro_f1"
-    assert base_for_search(resolve(BASE)) == resolve(BASE)
+    assert base_for_search(resolve(BASE)) == resolve(BASE, {"trainer": {"refit": False}})
     with pytest.raises(ConfigError, match="'acuracy' is not a metric; did you mean"):
         base_for_search(Config(), "acuracy")
 
@@ -643,7 +637,8 @@ def test_cached_rows_equal_those_of_a_separate_run(examples, limit):
         for layer in [*layers, *layers]:
             config = resolve(BASE, layer)
             found, expected = data.prepare(config), prepare(config, examples(config))
-            assert found.config == config
+            without_refit = {"trainer": {"refit": found.config.trainer.refit}}
+            assert resolve(expected.config.model_dump(), without_refit) == found.config
             assert found.statistics == expected.statistics
             assert found.labels == expected.labels
             for side in ("train", "validation"):

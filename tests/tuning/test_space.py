@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fasttext_app.config.auto import DataSize, fill_auto
 from fasttext_app.config.loading import load_config_file, resolve
 from fasttext_app.config.resources import config_names
 from fasttext_app.config.schema import Config
@@ -101,7 +102,15 @@ def test_the_value_of_a_dimension_in_some_settings():
         {"model.dim": {"low": 8, "high": 64, "step": 8}, "bag": BAG, "optimizer.lr": [0.1, 0.2]}
     )
     dim, bag, lr = space.dimensions
-    settings = flat_settings(resolve({"model": {"dim": 16, "mode": "sum"}}))
+    settings = flat_settings(
+        resolve(
+            {
+                "model": {"dim": 16, "mode": "sum"},
+                "text": {"term_weighting": "none"},
+                "optimizer": {"lr": 0.1},
+            }
+        )
+    )
     assert dim.value_in(settings) == (16,)
     assert dim.value_in(settings | {"model.dim": 10}) == ()
     assert dim.value_in(settings | {"model.dim": 128}) == ()
@@ -222,6 +231,11 @@ BASES += [
 ]
 
 
+def filled(config: Config) -> Config:
+    """Fill in the automatic settings, as they would be for a thousand rows."""
+    return fill_auto(config, DataSize((500, 500), 1000, 40_000, 100))
+
+
 def picked(dimension: Dimension, share: float) -> Sequence[Any]:
     of = dimension.domain
     if isinstance(of, Choice):
@@ -234,7 +248,7 @@ def picked(dimension: Dimension, share: float) -> Sequence[Any]:
 @given(base=st.sampled_from(BASES), small=st.booleans(), data=st.data())
 def test_every_choice_of_the_default_space_is_a_valid_configuration(base, small, data):
     config = resolve(base)
-    space = default_space(config, small=small)
+    space = default_space(filled(config), small=small)
     shares = st.floats(0, 1, exclude_max=True)
     settings = space.choose(config, lambda dimension: picked(dimension, data.draw(shares)))
     changed = flat_settings(resolve(config.model_dump(), nested_settings(settings)))
@@ -242,20 +256,21 @@ def test_every_choice_of_the_default_space_is_a_valid_configuration(base, small,
 
 
 def test_the_default_space_depends_on_the_base():
-    assert "text.minn" not in default_space(Config()).settings
-    assert "text.maxn" in default_space(resolve({"text": {"minn": 2, "maxn": 4}})).settings
-    assert "text.bucket" not in default_space(Config()).settings
-    assert "text.bucket" in default_space(Config(), small=True).settings
-    assert "model.dim" not in default_space(resolve({"model": {"pretrained": "x"}})).settings
-    assert "model.loss" in default_space(Config()).settings
+    assert {"text.minn", "text.char_share"} <= set(default_space(filled(Config())).settings)
+    assert "text.bucket" not in default_space(filled(Config())).settings
+    assert "text.bucket" in default_space(filled(Config()), small=True).settings
+    assert (
+        "model.dim" not in default_space(filled(resolve({"model": {"pretrained": "x"}}))).settings
+    )
+    assert "model.loss" in default_space(filled(Config())).settings
     for metric in ("loss", "precision@recall:0.9"):
         by_probabilities = resolve({"trainer": {"monitor": metric}})
-        assert "model.loss" not in default_space(by_probabilities).settings
+        assert "model.loss" not in default_space(filled(by_probabilities)).settings
     several = resolve({"data": {"label_separator": "|"}, "model": {"loss": "ova"}})
-    assert "model.loss" not in default_space(several).settings
-    (rate,) = (d for d in default_space(Config()).dimensions if d.name == "optimizer.lr")
+    assert "model.loss" not in default_space(filled(several)).settings
+    (rate,) = (d for d in default_space(filled(Config())).dimensions if d.name == "optimizer.lr")
     sgd = resolve({"optimizer": {"name": "sgd"}})
-    (rate_of_sgd,) = (d for d in default_space(sgd).dimensions if d.name == "optimizer.lr")
+    (rate_of_sgd,) = (d for d in default_space(filled(sgd)).dimensions if d.name == "optimizer.lr")
     assert isinstance(rate.domain, Range)
     assert isinstance(rate_of_sgd.domain, Range)
     assert rate_of_sgd.domain.high > rate.domain.high
@@ -263,7 +278,7 @@ def test_the_default_space_depends_on_the_base():
 
 @pytest.mark.parametrize("name", ["ag_news", "ag_news_sgd", "ag_news_sparse_adam", "sample"])
 def test_the_shipped_configs_lie_in_their_default_space(name):
-    config = resolve(load_config_file(name))
+    config = filled(resolve(load_config_file(name)))
     settings = flat_settings(config)
     outside = [
         dimension.name

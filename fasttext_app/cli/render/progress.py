@@ -54,7 +54,7 @@ class TrainProgress(LiveBar):
 
     def __init__(self, console: Console = err) -> None:
         super().__init__(console)
-        self._epochs, self._texts, self._monitor = 0, 0, ""
+        self._epochs, self._texts, self._monitor, self._refit = 0, 0, "", False
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
@@ -71,7 +71,8 @@ class TrainProgress(LiveBar):
                 speed=event.texts_per_second,
             )
         elif isinstance(event, EpochEnd):
-            self.console.print(self._epoch_line(event))
+            if not self._refit:
+                self.console.print(self._epoch_line(event))
         elif isinstance(event, CheckpointEnd):
             if event.problem:
                 self.console.print(f"no checkpoint: {event.problem}; training continues")
@@ -80,8 +81,13 @@ class TrainProgress(LiveBar):
 
     def _begin(self, event: TrainBegin) -> None:
         self._epochs, self._texts, self._monitor = event.epochs, event.texts, event.monitor
+        self._refit = event.refit
+        if event.member > 1:
+            self.console.print(f"model {event.member} of the ensemble")
         self.console.print(
-            f"training on {event.texts:,} texts, {event.validation_texts:,} held out for "
+            f"training the final model on all {event.texts:,} texts, epochs {event.epochs}"
+            if event.refit
+            else f"training on {event.texts:,} texts, {event.validation_texts:,} held out for "
             f"validation, device {event.device}"
         )
         if event.resumed_from:

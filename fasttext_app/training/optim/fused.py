@@ -17,6 +17,7 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
+from fasttext_app.config.auto import known
 from fasttext_app.config.schema import Config, OptimizerConfig
 from fasttext_app.model.classifier import FastTextClassifier
 from fasttext_app.training.batch import Batch, Grouping
@@ -51,7 +52,7 @@ class Parameter(ABC):
     def next_settings(self, lr: float) -> tuple[float, float, float, float]:
         """Count a step, and return the kernel's settings for it: lr, eps, 1 - beta1, 1 - beta2."""
         self.steps += 1
-        (beta1, beta2), eps = self._config.betas, self._config.eps
+        (beta1, beta2), eps = self._config.betas, known(self._config.eps)
         if self.rule == ADAM:
             correction = math.sqrt(1 - beta2**self.steps)
             lr *= correction / (1 - beta1**self.steps)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from fasttext_app.config.auto import known
 from fasttext_app.config.schema import OptimizerConfig
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def torch_optimizers(
     from fasttext_app.training.optim.rowwise_adagrad import RowwiseAdagrad
 
     table, layer = list(model.embedding.parameters()), list(model.linear.parameters())
-    lr, eps, betas, decay = config.lr, config.eps, config.betas, config.weight_decay
+    lr, eps, betas, decay = known(config.lr), known(config.eps), config.betas, config.weight_decay
     if config.name == "sgd":
         return [optim.SGD(table + layer, lr, momentum=config.momentum, weight_decay=decay)]
     if config.name == "adagrad":

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch.nn import functional
 
-from fasttext_app.config.loading import flat_layer, resolve
 from fasttext_app.config.schema import OptimizerConfig
 from fasttext_app.core.device import torch_threads
 from fasttext_app.model.classifier import FastTextClassifier
@@ -18,6 +17,7 @@ from fasttext_app.training.losses import build_loss
 from fasttext_app.training.optim.rowwise_adagrad import RowwiseAdagrad
 from fasttext_app.training.optim.rules import torch_optimizers
 from fasttext_app.training.optim.torch_step import TorchStep
+from tests.helpers import make_config
 
 COMBINATIONS = [
     ("sgd", True),
@@ -58,7 +58,7 @@ def train_steps(model: FastTextClassifier, config: OptimizerConfig, steps: int) 
 @pytest.mark.parametrize(("name", "sparse"), COMBINATIONS)
 def test_every_parameter_is_updated_by_one_optimizer(name, sparse):
     model = make_model(sparse=sparse)
-    optimizers = torch_optimizers(model, OptimizerConfig(name=name))
+    optimizers = torch_optimizers(model, OptimizerConfig(name=name, lr=0.1, eps=1e-8))
     updated = [
         parameter
         for optimizer in optimizers
@@ -68,7 +68,7 @@ def test_every_parameter_is_updated_by_one_optimizer(name, sparse):
     assert sorted(map(id, updated)) == sorted(map(id, model.parameters()))
 
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    train_steps(model, OptimizerConfig(name=name), steps=1)
+    train_steps(model, OptimizerConfig(name=name, lr=0.1, eps=1e-8), steps=1)
     for key, value in model.state_dict().items():
         assert not torch.equal(value, before[key]), key
 
@@ -77,7 +77,7 @@ def test_every_parameter_is_updated_by_one_optimizer(name, sparse):
 def test_sparse_and_dense_gradients_lead_to_the_same_weights(name):
     sparse, dense = make_model(sparse=True), make_model(sparse=False)
     for model in (sparse, dense):
-        train_steps(model, OptimizerConfig(name=name, lr=0.3), steps=10)
+        train_steps(model, OptimizerConfig(name=name, lr=0.3, eps=1e-8), steps=10)
     for key, value in sparse.state_dict().items():
         torch.testing.assert_close(value, dense.state_dict()[key], rtol=1e-4, atol=1e-5)
 
@@ -96,7 +96,7 @@ def test_sparse_adam_is_paired_with_adam_on_the_linear_layer():
 
 def test_the_other_settings_reach_their_optimizer():
     model = make_model(sparse=False)
-    sgd = OptimizerConfig(name="sgd", lr=0.5, momentum=0.25, weight_decay=0.125)
+    sgd = OptimizerConfig(name="sgd", lr=0.5, eps=1e-8, momentum=0.25, weight_decay=0.125)
     group = torch_optimizers(model, sgd)[0].param_groups[0]
     assert (group["lr"], group["momentum"], group["weight_decay"]) == (0.5, 0.25, 0.125)
     adagrad = OptimizerConfig(name="adagrad", lr=0.5, weight_decay=0.125, eps=1e-3)
@@ -106,7 +106,7 @@ def test_the_other_settings_reach_their_optimizer():
 
 @pytest.mark.parametrize(("name", "sparse"), COMBINATIONS)
 def test_the_learning_rate_of_a_step_reaches_every_parameter_group(name, sparse):
-    config = resolve(flat_layer({"name": name, "sparse": sparse, "dim": 4}))
+    config = make_config(name=name, sparse=sparse, dim=4)
     step = TorchStep(make_model(sparse=sparse), config, build_loss(config, [1, 1, 1]))
     step.optimizers[0].add_param_group({"params": [torch.nn.Parameter(torch.zeros(2))]})
     step.train(Batch(torch.tensor([0, 1]), torch.tensor([0, 2]), torch.tensor([2])), 0.0625)

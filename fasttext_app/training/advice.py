@@ -1,0 +1,105 @@
+"""Warnings about the data of a run: why its model cannot be good, and what would help."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from fasttext_app.config.auto import known
+from fasttext_app.core.arrays import I64
+from fasttext_app.core.ragged import Ragged
+from fasttext_app.model.train_warnings import (
+    RARE_ROWS,
+    ContradictingLabels,
+    FewSteps,
+    MajorityAccuracy,
+    RareLabels,
+    TrainWarning,
+    UnknownTexts,
+)
+from fasttext_app.training.events import TrainOutcome
+from fasttext_app.training.prepare import Prepared
+
+MIN_STEPS = 50
+MIN_VALIDATION = 20  # the accuracy on fewer rows says little
+
+
+def advice(prepared: Prepared, outcome: TrainOutcome) -> Iterator[TrainWarning]:
+    """Yield what keeps the model of a run from being good."""
+    trainer, labels = prepared.config.trainer, prepared.labels
+    planned = -(-len(prepared.train) // known(trainer.batch_size)) * known(trainer.epochs)
+    if planned < MIN_STEPS:
+        yield FewSteps(planned)
+    rare = {
+        name: count
+        for name, count in sorted(
+            zip(labels.names, labels.counts, strict=True), key=lambda pair: pair[1]
+        )
+        if 0 < count < RARE_ROWS
+    }
+    if rare:
+        yield RareLabels(rare)
+    if prepared.label_sets is None:
+        yield from _contradictions(prepared)
+    if prepared.validation is not None:
+        yield from _validation_advice(prepared, outcome)
+
+
+def _validation_advice(prepared: Prepared, outcome: TrainOutcome) -> Iterator[TrainWarning]:
+    assert prepared.validation is not None
+    bags, classes, _ = prepared.validation.load()
+    empty = int((bags.lengths == 0).sum())
+    if empty:
+        yield UnknownTexts(empty, len(classes))
+    if prepared.label_sets is None and outcome.best_epoch:
+        accuracy = outcome.history[outcome.best_epoch - 1].validation_accuracy
+        counts = np.bincount(classes, minlength=len(prepared.labels))
+        share = counts.max() / len(classes)
+        if accuracy is not None and accuracy <= share < 1 and len(classes) >= MIN_VALIDATION:
+            label = prepared.labels.names[int(counts.argmax())]
+            yield MajorityAccuracy(accuracy, label, float(share))
+
+
+def _contradictions(prepared: Prepared) -> Iterator[TrainWarning]:
+    """Compare the labels of texts that have the same bag of ids.
+
+    Data that is too large for memory is not compared.
+    """
+    if len(prepared.train.shards) > 1:
+        return
+    bags, classes, _ = prepared.train.load()
+    texts = bag_groups(bags)
+    pairs, pair_of_row, pair_rows = np.unique(
+        np.stack((texts, classes), 1), axis=0, return_inverse=True, return_counts=True
+    )
+    # Of each text, the label that most of its rows have is taken for the right one.
+    order = np.lexsort((-pair_rows, pairs[:, 0]))
+    is_right = np.zeros(len(pairs), bool)
+    _, first = np.unique(pairs[order, 0], return_index=True)
+    is_right[order[first]] = True
+    wrong = np.flatnonzero(~is_right[pair_of_row.ravel()] & (bags.lengths > 0))
+    if len(wrong):
+        same_text = np.flatnonzero(texts == texts[wrong[0]])
+        other = same_text[classes[same_text] != classes[wrong[0]]][0]
+        first_row, second_row = prepared.source_rows(sorted((int(other), int(wrong[0]))))
+        yield ContradictingLabels(len(wrong), (first_row, second_row))
+
+
+def bag_groups(bags: Ragged) -> I64:
+    """Return the same number for bags with the same ids in any order, [B].
+
+    A bag is hashed as the sum of a random 64-bit number for each id.
+
+    >>> bags = Ragged.from_lists([[3, 1], [1], [1, 3], []], np.int32)
+    >>> bag_groups(bags).tolist()
+    [0, 1, 0, 2]
+    """
+    rows = int(bags.indices.max(initial=0)) + 1
+    codes = np.random.default_rng(0).integers(0, 2**64, rows, np.uint64)
+    sums = np.concatenate((np.zeros(1, np.uint64), np.cumsum(codes[bags.indices])))
+    hashes = sums[bags.offsets[1:]] - sums[bags.offsets[:-1]]  # modulo 2^64
+    _, first, groups = np.unique(hashes, return_index=True, return_inverse=True)
+    rank = np.empty(len(first), np.int64)
+    rank[np.argsort(first)] = np.arange(len(first))
+    return rank[groups]

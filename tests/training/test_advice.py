@@ -1,0 +1,78 @@
+"""Warnings about data that no model can be good on."""
+
+import numpy as np
+import pytest
+
+import fasttext_app as ft
+from fasttext_app.core.ragged import Ragged
+from fasttext_app.model.train_warnings import (
+    ContradictingLabels,
+    FewSteps,
+    MajorityAccuracy,
+    RareLabels,
+    UnknownTexts,
+)
+from fasttext_app.training.advice import bag_groups
+from tests.conftest import TINY_EXAMPLES
+
+TEXTS, LABELS = map(list, zip(*TINY_EXAMPLES, strict=True))
+
+
+def warnings(texts=TEXTS, labels=LABELS, **settings):
+    settings = {"validation": 0.0, "epochs": 60, "batch_size": 20, "threads": 1, **settings}
+    return ft.train(texts, labels, **settings).training_warnings
+
+
+def test_good_data_needs_no_advice():
+    assert warnings() == ()
+
+
+def test_a_run_of_few_steps_is_reported():
+    assert warnings(epochs=3) == (FewSteps(3),)
+    assert "trainer.epochs" in str(FewSteps(3))
+
+
+def test_labels_with_few_rows_are_named_the_rarest_first():
+    texts = [*TEXTS, "a vote in parliament", "rain and wind", "snow and wind"]
+    labels = [*LABELS, "politics", "weather", "weather"]
+    (warning,) = warnings(texts, labels)
+    assert isinstance(warning, RareLabels)
+    assert list(warning.counts.items()) == [("politics", 1), ("weather", 2)]
+    assert "'politics' (1), 'weather' (2)" in str(warning)
+
+
+def test_a_text_with_two_labels_is_reported_with_its_rows():
+    texts, labels = [*TEXTS, TEXTS[0], TEXTS[0]], [*LABELS, "money", LABELS[0]]
+    assert warnings(texts, labels) == (ContradictingLabels(1, (1, 21)),)
+
+
+def test_texts_without_words_do_not_contradict_each_other():
+    assert warnings([*TEXTS, "", ""], [*LABELS, "sport", "money"]) == ()
+
+
+def test_validation_texts_without_a_known_word_are_counted():
+    texts = [*TEXTS * 2, *(letter * 3 for letter in "abcdefghijklmnopqrst")]
+    labels = [*LABELS * 2, *["sport", "money"] * 10]
+    settings = {"validation": 0.4, "minn": 0, "maxn": 0, "min_count": 2, "refit": False}
+    unknown = [w for w in warnings(texts, labels, **settings) if isinstance(w, UnknownTexts)]
+    assert unknown
+    assert 0 < unknown[0].texts < unknown[0].validation_rows
+
+
+def test_an_accuracy_that_the_majority_explains_is_reported():
+    generator = np.random.default_rng(0)
+    texts = [" ".join(generator.choice(list("abcdef"), 3)) for _ in range(100)]
+    labels = ["rare" if row % 10 == 0 else "common" for row in range(100)]
+    found = [
+        warning
+        for warning in warnings(texts, labels, validation=0.3, epochs=1)
+        if isinstance(warning, MajorityAccuracy)
+    ]
+    assert found
+    assert found[0].label == "common"
+    assert found[0].share == pytest.approx(0.9)
+
+
+def test_equal_bags_have_equal_numbers_in_any_order():
+    bags = Ragged.from_lists([[5, 9, 5], [9, 5], [5, 5, 9], [], [9, 9, 5], []], np.int32)
+    assert bag_groups(bags).tolist() == [0, 1, 0, 2, 3, 2]
