@@ -58,6 +58,7 @@ bench: setup
 	$(BIN)/python scripts/bench_imbalance.py --write-docs
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,bench]"
 	$(BIN)/python scripts/bench_peers.py --write-docs
+	$(BIN)/python scripts/bench_defaults.py --docs docs/accuracy.md
 	$(BIN)/python scripts/bench_fasttext_models.py --write-docs
 	$(BIN)/python scripts/bench_embedding_bag.py --write-docs \
 	    --vocabularies 10000 100000 1000000 --lengths 16 64 256 --rounds 5
