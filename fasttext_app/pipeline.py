@@ -116,7 +116,7 @@ def run_prepared(
             artifact = _calibrate(prepared, artifact)
         except (DataError, MemoryError) as error:
             reason = str(error) or "there is not enough memory"
-            warnings += (NotCalibrated(reason),)
+            warnings = (NotCalibrated(reason), *warnings)
             statistics = replace(statistics, not_calibrated=reason)
             artifact = replace(artifact, data=statistics.as_dict())
     outcome = run.outcome

@@ -245,8 +245,6 @@ def _exit_if_resumable(target: Path, interrupts: DeferredInterrupts) -> None:
 
 
 def _report(result: TrainResult, target: Path, as_json: bool) -> None:
-    from fasttext_app.cli.render.calibration import show_calibrated
-
     artifact = result.model.artifact
     if as_json:
         print_json(
@@ -263,5 +261,9 @@ def _report(result: TrainResult, target: Path, as_json: bool) -> None:
     score = "" if accuracy is None else f" (validation accuracy {accuracy:.4f})"
     rows = "" if refit_rows is None else f", trained again on all {refit_rows:,} rows,"
     echo(f"saved the model of epoch {result.outcome.best_epoch}{rows} to {target}{score}")
-    if artifact.calibration:
-        show_calibrated(artifact.calibration)
+    if "temperature" in artifact.calibration:
+        fit = artifact.calibration["temperature"]
+        echo(
+            f"calibrated on {fit['rows']:,} validation rows: temperature {fit['value']:.4f}, "
+            f"expected calibration error {fit['after']['ece']:.4f}, was {fit['before']['ece']:.4f}"
+        )
