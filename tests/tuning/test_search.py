@@ -34,7 +34,7 @@ from fasttext_app.tuning.trial import Budget, Trial, TrialBegin, TrialEnd, TuneR
 
 BASE: dict[str, Any] = {
     "data": {"validation": 0.2},
-    "text": {"word_ngrams": 2, "bucket": 5000},
+    "text": {"word_ngrams": 2, "bucket": 5000, "maxn": 0},
     "model": {"dim": 6},
     "optimizer": {"lr": 0.05},
     "trainer": {"epochs": 2, "threads": 1, "device": "cpu"},
