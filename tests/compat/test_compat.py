@@ -267,7 +267,6 @@ def assert_same_neighbors(found, expected):
         assert word == name or min(abs(score - s) for s, n in expected if n == word) < 1e-5, theirs
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("quantized", [None, "norms"])
 @pytest.mark.parametrize("features", ["words", "character n-grams"])
 def test_neighbors_match_the_original(both, features, quantized):
@@ -596,6 +595,7 @@ def test_an_unsupported_option_or_value_is_refused_with_the_reason(labeled_file,
     assert str(caught.value).startswith(message)
 
 
+@pytest.mark.slow
 def test_options_without_effect_are_accepted(labeled_file):
     options = {"dim": 3, "epoch": 1, "thread": 1}
     plain = compat.train_supervised(labeled_file, **options)

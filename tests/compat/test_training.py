@@ -119,6 +119,7 @@ def test_rare_labels_are_left_out_as_in_the_original(trained, labeled_file, leas
     assert len(ours.dictionary.labels) == {80: 3, 130: 2}.get(least, 4)
 
 
+@pytest.mark.slow
 def test_options_without_effect_are_written_to_the_file(trained, labeled_file):
     options = {"ws": 7, "lrUpdateRate": 33, "t": 0.25, "neg": 3, "minCount": 2, "wordNgrams": 2}
     theirs, ours = trained(labeled_file.read_bytes(), bucket=500, **options)
@@ -254,7 +255,6 @@ def test_replaced_matrices_give_the_answers_of_the_original(
     np.testing.assert_array_equal(again.get_input_matrix(), ours.get_input_matrix())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "shapes", [((3, 4), (4, 4)), ((5, 4), (3, 4)), ((5, 4), (4, 3)), ((5, 0), (4, 0)), ((), (4, 4))]
 )

@@ -586,7 +586,7 @@ def test_a_changed_byte_is_refused_or_harmless(path, kind):
             continue  # any bytes are floats
         for index in range(start, start + size):
             data = bytearray(BYTES[kind])
-            for value in {0x00, 0x80, 0xFF} - {data[index]}:
+            for value in {0x00, 0xFF} - {data[index]}:
                 data[index] = value
                 outcome(path, data)
 

@@ -169,6 +169,7 @@ def test_classes_keep_their_numbers_whatever_their_counts():
 # ---------------------------------------------------------------------------------------- training
 
 
+@pytest.mark.slow
 def test_it_starts_where_no_class_is_preferred_in_its_cluster_and_can_learn():
     softmax, adaptive = (make_model(make_config(**kind)) for kind in (LINEAR, {}))
     assert torch.equal(softmax.embedding.weight, adaptive.embedding.weight)
@@ -265,6 +266,7 @@ def model() -> TextClassifier:
     return ft.train(texts, labels, **{**helpers.WORDS_ONLY, **settings})
 
 
+@pytest.mark.slow
 def test_it_learns_frequent_and_rare_labels(model):
     scores = model.evaluate(*zipf_rows(400, 1))
     assert scores["accuracy"] > 0.97

@@ -227,6 +227,7 @@ def test_the_error_is_small_beside_the_values(sklearn, norms, scale):
     assert np.square((coded.dense() - table) / scale).mean() < 0.02
 
 
+@pytest.mark.slow
 def test_even_values_are_off_by_about_a_step(sklearn):
     table = np.random.default_rng(0).random((2000, 1)).astype(np.float32)
     error = np.abs(encode_rows(table, 1).dense() - table)

@@ -69,7 +69,6 @@ def norms_of(model):
     return np.linalg.norm(table, axis=1) * model.artifact.tensors.get("idf", 1)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("text", [{}, {"term_weighting": "tfidf"}, {"prune": False}])
 @pytest.mark.parametrize("rows", [1, 5, 12])
 def test_the_rows_of_the_largest_norms_stay(text, rows):
@@ -140,7 +139,6 @@ def test_without_data_the_accuracy_is_left_out(place):
     assert "accuracy" not in result.stdout
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

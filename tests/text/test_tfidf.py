@@ -116,7 +116,6 @@ def test_every_occurrence_of_an_id_is_counted():
     assert found.take(np.array([1, 2])).counts.tolist() == [4, 0]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_counts_do_not_depend_on_the_number_of_threads(threads):
     draws = np.random.default_rng(0)
