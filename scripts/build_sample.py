@@ -31,6 +31,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 SECTIONS = (
     "database",
@@ -360,13 +361,13 @@ def in_test(source: str) -> bool:
     return stable_hash("split", source) < TEST_SHARE * 2**64
 
 
-def cap_sections(rows: Iterable[Row], cap: int) -> list[Row]:
-    """Keep at most ``cap`` rows per section, in the order of a hash of the package name."""
-    per_section: Counter[str] = Counter()
+def cap_labels(rows: Iterable[Row], cap: int) -> list[Row]:
+    """Keep at most ``cap`` rows per label, in the order of a hash of the package name."""
+    per_label: Counter[str] = Counter()
     capped: list[Row] = []
     for row in sorted(rows, key=lambda r: (stable_hash("order", r.package), r.package)):
-        if per_section[row.label] < cap:
-            per_section[row.label] += 1
+        if per_label[row.label] < cap:
+            per_label[row.label] += 1
             capped.append(row)
     return capped
 
@@ -396,7 +397,7 @@ def build(
             if translation
             else f"{packages} has no long descriptions; pass its index with --translation"
         )
-    train, test = split_rows(cap_sections(make_rows(descriptions), cap))
+    train, test = split_rows(cap_labels(make_rows(descriptions), cap))
     if not train or not test:
         raise BuildError(f"{packages} has too few descriptions for a train and a test file")
     untrained = {row.label for row in test} - {row.label for row in train}
@@ -410,12 +411,12 @@ def build(
 # ---------------------------------------------------------------------------------------------
 
 
-def to_csv(rows: Iterable[Row]) -> bytes:
-    """Return the rows as CSV with a header line."""
+def to_csv(rows: Iterable[object], header: Sequence[str] = HEADER) -> bytes:
+    """Return the fields of the rows that the header names as CSV with a header line."""
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(HEADER)
-    writer.writerows((row.package, row.label, row.text) for row in rows)
+    writer.writerow(header)
+    writer.writerows([getattr(row, name) for name in header] for row in rows)
     return buffer.getvalue().encode("utf-8")
 
 
@@ -436,9 +437,9 @@ def write_atomically(files: Mapping[Path, bytes]) -> None:
             written.unlink(missing_ok=True)
 
 
-def write_files(output: Path, train: Iterable[Row], test: Iterable[Row]) -> None:
+def write_files(output: Path, train: bytes, test: bytes) -> None:
     """Write train.csv and test.csv into a folder, which is created if needed."""
-    files = {output / "train.csv": to_csv(train), output / "test.csv": to_csv(test)}
+    files = {output / "train.csv": train, output / "test.csv": test}
     try:
         output.mkdir(parents=True, exist_ok=True)
         write_atomically(files)
@@ -446,16 +447,25 @@ def write_files(output: Path, train: Iterable[Row], test: Iterable[Row]) -> None
         raise BuildError(f"cannot write to {output}: {error.strerror or error}") from error
 
 
-def summary(train: Sequence[Row], test: Sequence[Row]) -> str:
-    """Return the row counts by section, and the accuracy of always guessing the largest one."""
+class Labeled(Protocol):
+    """A row of any data set."""
+
+    @property
+    def label(self) -> str:
+        """Return the label."""
+
+
+def summary(train: Sequence[Labeled], test: Sequence[Labeled], title: str = "section") -> str:
+    """Return the row counts by label, and the accuracy of always guessing the largest one."""
     train_counts = Counter(row.label for row in train)
     test_counts = Counter(row.label for row in test)
-    lines = [f"{'section':<14}{'train':>7}{'test':>7}"]
+    width = max(14, *(len(label) + 2 for label in train_counts))
+    lines = [f"{title:<{width}}{'train':>7}{'test':>7}"]
     lines += [
-        f"{label:<14}{train_counts[label]:>7}{test_counts[label]:>7}"
+        f"{label:<{width}}{train_counts[label]:>7}{test_counts[label]:>7}"
         for label in sorted(train_counts)
     ]
-    lines.append(f"{'all':<14}{len(train):>7}{len(test):>7}")
+    lines.append(f"{'all':<{width}}{len(train):>7}{len(test):>7}")
     guess = max(sorted(train_counts), key=lambda label: train_counts[label])
     lines.append(f"majority guess ({guess}) on test: {test_counts[guess] / len(test):.2%}")
     return "\n".join(lines)
@@ -491,7 +501,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not sections or options.cap < 1:
             raise BuildError("--sections needs at least one name, and --cap a number above 0")
         train, test = build(options.packages, options.translation, sections, options.cap)
-        write_files(options.output, train, test)
+        write_files(options.output, to_csv(train), to_csv(test))
     except BuildError as error:
         print(f"build_sample: {error}", file=sys.stderr)
         return 1
