@@ -32,7 +32,7 @@ CALIBRATION_ROWS = 20
 
 @dataclass(frozen=True)
 class DataSize:
-    """What the automatic settings depend on."""
+    """The size of the data, from which the automatic settings follow."""
 
     class_counts: Sequence[int]
     """Training rows of each class."""

@@ -40,7 +40,7 @@ class DataStatistics:
 
     @property
     def size(self) -> DataSize:
-        """What the automatic settings depend on."""
+        """The size of the data, for the automatic settings."""
         return DataSize(
             tuple(self.labels.values()), self.train_rows, self.ids, self.validation_rows
         )

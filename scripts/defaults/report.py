@@ -12,7 +12,7 @@ from defaults.scores import Comparison, Scores, Verdict
 
 NONE = "\N{EN DASH}"
 MARKS: dict[Verdict, str] = {"better": " ▼", "not different": "", "worse": " ▲"}
-"""How a peer's accuracy is marked, by what our defaults are against it."""
+"""The mark on a peer's accuracy, by the verdict on our defaults."""
 
 
 @dataclass

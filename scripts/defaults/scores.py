@@ -20,7 +20,7 @@ Verdict = Literal["better", "not different", "worse"]
 
 @dataclass(frozen=True)
 class Answers:
-    """What a classifier answers on the test texts.
+    """The answers of a classifier to the test texts.
 
     Attributes:
         labels: the most likely label of each text.
@@ -48,7 +48,7 @@ class Comparison:
     """Our defaults against a peer, on the same test rows."""
 
     verdict: Verdict
-    """How our defaults do."""
+    """Our defaults against the peer."""
     p: float
 
 

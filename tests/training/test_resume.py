@@ -47,7 +47,7 @@ def weights(folder: str | Path) -> bytes:
 
 
 class Break(Exception):  # noqa: N818 - it is no error
-    """What ends a run as a kill does: nothing is saved on the way out."""
+    """Ends a run as a kill does: nothing is saved on the way out."""
 
 
 @pytest.fixture
@@ -261,7 +261,7 @@ def send(number: signal.Signals) -> None:
 def test_an_interrupted_run_is_resumed_to_the_same_bytes(
     place, expected, monkeypatch, first, second
 ):
-    """The first signal ends the run after its step, a second one at once."""
+    """The first signal ends the run after its step, a second one immediately."""
     save = Checkpoints.save
 
     def save_and_interrupt(self, snapshot):
