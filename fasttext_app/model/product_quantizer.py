@@ -163,8 +163,8 @@ def _code(values: F32, seed: int) -> tuple[U8, F32]:
         means = KMeans(CODES, n_init=1, max_iter=ITERATIONS, random_state=seed).fit(sample)
         centroids = means.cluster_centers_.astype(np.float32)
     codes = np.empty(len(values), np.uint8)
-    # Centered, because small differences between large values would be lost to rounding.
-    center = centroids.mean(axis=0, dtype=np.float64).astype(np.float32)
+    # Centered and in 64 bits, because small differences between values would be lost to rounding.
+    center = centroids.mean(axis=0, dtype=np.float64)
     centered = centroids - center
     for start in range(0, len(values), BLOCK):
         block = values[start : start + BLOCK] - center

@@ -654,6 +654,7 @@ def test_a_quantized_model_cannot_be_quantized_again(train_original):
         ("softmax", 0.5, 4),
         # In each of these, batches of eight times as many lines lower the accuracy or diverge.
         *[("softmax", 2.0, 3), ("ova", 2.0, 3), ("hs", 2.0, 2), ("ns", 1.0, 4)],
+        ("ns", 2.0, 15),
     ],
 )
 def test_high_learning_rates_are_as_accurate_as_in_the_original(

@@ -172,7 +172,7 @@ FEW = numpy_strategies.arrays(
 def test_few_distinct_rows_are_coded_exactly(sklearn, few, width):
     table = np.resize(few, (300, few.shape[1]))
     assert np.array_equal(encode_rows(table, width).dense(), table)
-    np.testing.assert_allclose(encode_rows(table, width, norms=True).dense(), table, atol=1e-3)
+    np.testing.assert_allclose(encode_rows(table, width, norms=True).dense(), table, atol=1e-5)
 
 
 def test_as_many_distinct_values_as_codes_are_coded_exactly(sklearn):
