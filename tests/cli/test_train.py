@@ -200,7 +200,8 @@ def test_every_shipped_config_is_valid_and_found_by_name(workdir, name):
     config = resolve(load_config_file(name))
     assert config == resolve(load_config_file(path))
     assert resolve(tomllib.loads(dump_config(config))) == config
-    assert config.data.source in {"sample", "ag_news"}
+    # The data of langid is built, not shipped, so the config leaves its folder to --data.
+    assert config.data.source in ({None} if name == "langid" else {"sample", "ag_news"})
     assert path.read_text(encoding="utf-8").startswith("#")
 
 
