@@ -33,6 +33,11 @@ def model_card(artifact: Artifact, manifest: str) -> str:
         else f"- {name}: {value}"
         for name, value in artifact.metrics.items()
     )
+    if metrics and "refit_rows" in artifact.data:
+        metrics = (
+            "Of the model before it was trained again on all rows, the "
+            f"{artifact.data['validation_rows']:,} validation rows included:\n\n{metrics}"
+        )
     fitted = "".join(f"\n- {name}: {line}" for name, line in describe(artifact.calibration).items())
     from_where = "imported from" if artifact.imported else "trained on"
     how = "imported from a fastText file" if artifact.imported else "trained"

@@ -28,7 +28,10 @@ WITHOUT_EFFECT = {
     ("trainer", "keep_checkpoints"),
 }
 """Settings that do not change the result."""
-NOT_INHERITED = ("checkpoint_every", "keep_checkpoints", "device", "threads")
+NOT_INHERITED = (
+    *("checkpoint_every", "keep_checkpoints", "device", "threads"),
+    *("refit", "calibrate"),  # they depend on the validation rows of the run
+)
 """Trainer settings that a run does not take from the model that it starts from."""
 
 

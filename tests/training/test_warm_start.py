@@ -125,6 +125,17 @@ def test_a_start_that_does_not_match_the_run_is_refused(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_refit_and_a_temperature_are_for_the_new_rows_to_allow(tmp_path):
+    first = trained(OLD * 4, OLD_LABELS * 4, validation=0.5, refit=True, calibrate=True)
+    first.save(tmp_path / "old")
+    settings_ = {"start_from": tmp_path / "old", "epochs": 1}
+    for rows in (2, 8):
+        model = ft.train(NEW[:rows], NEW_LABELS[:rows], **settings_, validation=0.0)
+        assert not model.config.trainer.refit
+        assert not model.config.trainer.calibrate
+    assert ft.train(NEW[:3], NEW_LABELS[:3], **settings_).labels
+
+
 def test_an_imported_model_is_trained_further(tmp_path):
     fasttext = pytest.importorskip("fasttext")
     lines = [f"__label__{label} {text}\n" for text, label in zip(OLD, OLD_LABELS, strict=True)]
