@@ -8,6 +8,7 @@
 4. ``Trainer.fit`` takes the optimizer steps and keeps the best epoch   (training.trainer)
 5. ``_calibrate`` fits a temperature on the validation rows   (inference.calibrate)
 6. ``_refit`` trains the model again on all rows, for as many epochs and with that temperature
+7. ``fold_if_smaller`` multiplies the linear layer into the table   (model.fold)
 
 ``TextClassifier.predict`` takes texts, and returns labels and probabilities:
 
@@ -41,7 +42,7 @@ from fasttext_app.inference.calibrate import calibrate_artifact, linear_outputs,
 from fasttext_app.inference.classifier import TextClassifier
 from fasttext_app.inference.forward import CpuForward
 from fasttext_app.model.artifact import Artifact
-from fasttext_app.model.fold import average
+from fasttext_app.model.fold import average, fold_if_smaller
 from fasttext_app.model.quantize import check_not_quantized
 from fasttext_app.model.scoring import Scorer
 from fasttext_app.model.train_warnings import Interrupted, NotCalibrated, TrainWarning
@@ -127,6 +128,7 @@ def run_prepared(
             warnings += (Interrupted(),)
         else:
             artifact, statistics = refitted
+    artifact = fold_if_smaller(artifact)
     model = TextClassifier(artifact, threads=prepared.config.trainer.threads)
     model.training_warnings = warnings
     return TrainResult(model, outcome, statistics, warnings)
@@ -235,7 +237,6 @@ def _refit(
     )
     refitted = replace(
         artifact,
-        config=artifact.config.model_copy(update={"model": final.artifact.config.model}),
         vocabulary=final.artifact.vocabulary,
         labels=final.artifact.labels,
         tensors=final.artifact.tensors,
@@ -296,7 +297,8 @@ def retrain(
     """
     check_not_quantized(artifact)
     model_settings, settings = artifact.config.model_dump(), settings or {}
-    config = resolve(model_settings, {"trainer": WITHOUT_VALIDATION["trainer"]}, settings)
+    layer = {"model": {"dim": artifact.dim}, "trainer": WITHOUT_VALIDATION["trainer"]}
+    config = resolve(model_settings, layer, settings)
     if config.model.freeze_pretrained:
         raise ConfigError(
             "model.freeze_pretrained: a saved model does not say which rows are frozen; "

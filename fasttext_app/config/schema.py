@@ -197,6 +197,10 @@ class ModelConfig(_Section):
     """``fasttext`` reproduces fastText's, with its sigmoid table and its offset of 1e-5."""
     bias: bool = True
     """Add a bias to the linear layer; fastText has none."""
+    fold: bool = True
+    """After training, multiply the linear layer into the table if there are at most ``dim`` labels:
+    the table gets a column for each label instead of each dimension, and the logits stay the same
+    up to rounding. ``false`` keeps embeddings of ``dim`` dimensions, as ``pretrained`` does."""
     pretrained: FileName | None = None
     """Word vectors to initialize the table: a ``.vec`` or GloVe text file, a ``.npy`` file beside a
     word list, or a fastText ``.bin`` or ``.ftz`` file."""

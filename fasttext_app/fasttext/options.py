@@ -195,6 +195,7 @@ def model_settings(
             "dim": dim,
             "loss": loss,
             "bias": False,
+            "fold": False,
             "probabilities": "fasttext",
             **({"negatives": neg} if loss == "ns" else {}),
         },

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from fasttext_app.config.schema import Config
 from fasttext_app.core.arrays import Array
 from fasttext_app.data.labels import Labels
@@ -53,18 +55,24 @@ class Artifact:
     run: Mapping[str, Any] | None = None
 
     @property
+    def dim(self) -> int:
+        """The number of columns of the table: ``model.dim``, unless models were folded into it."""
+        weight = self.tensors.get("weight", np.empty(0))
+        return weight.shape[1] if weight.ndim == 2 else self.config.model.dim
+
+    @property
     def table(self) -> Array | Coded:
         """The embedding table, [V, D]: an array, or product codes that are decoded on access."""
         if "codes" not in self.tensors:
             return self.tensors["table"]
-        return Coded.from_tensors(self.tensors, self.config.model.dim)
+        return Coded.from_tensors(self.tensors, self.dim)
 
     @property
     def weight(self) -> Array | Coded:
         """The weights of the linear layer, [C, D]: an array, or product codes."""
         if "weight" in self.tensors:
             return self.tensors["weight"]
-        return Coded.from_tensors(self.tensors, self.config.model.dim, OUTPUT)
+        return Coded.from_tensors(self.tensors, self.dim, OUTPUT)
 
     @property
     def is_linear(self) -> bool:

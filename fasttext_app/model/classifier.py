@@ -217,14 +217,17 @@ class FastTextClassifier(nn.Module):
     def grow_from(self, tensors: Mapping[str, Array], rows: I64) -> None:
         """Copy the weights of a smaller model; all other weights stay as they are.
 
+        A folded model can have fewer columns than this one. Its classes have zero weights for the
+        other columns here, so their logits stay the same.
+
         Args:
             tensors: its weights, in the form of :meth:`export_tensors`.
             rows: the row here of each of its table's rows; its classes are the first ones here.
         """
-        self.embedding.weight[torch.from_numpy(rows)] = torch.tensor(tensors["table"])
         assert isinstance(self.linear, nn.Linear)
-        classes = len(tensors["weight"])
-        self.linear.weight[:classes] = torch.from_numpy(tensors["weight"])
+        classes, dim = tensors["weight"].shape
+        self.embedding.weight[torch.from_numpy(rows), :dim] = torch.tensor(tensors["table"])
+        self.linear.weight[:classes, :dim] = torch.from_numpy(tensors["weight"])
         self.linear.bias[:classes] = torch.from_numpy(tensors["bias"])
 
     @torch.no_grad()

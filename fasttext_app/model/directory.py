@@ -34,6 +34,7 @@ import pyarrow as pa
 from safetensors import SafetensorError
 
 from fasttext_app.config.loading import dump_config, resolve
+from fasttext_app.config.schema import Config
 from fasttext_app.core.arrow import to_arrow, to_numpy
 from fasttext_app.core.checksummed_dir import (
     CHECKPOINTS,
@@ -160,6 +161,18 @@ def load_artifact(path: str | Path) -> Artifact:
     return artifact
 
 
+def stored_dim(path: str | Path, config: Config) -> int:
+    """Return the number of columns of a model's table, without reading the rest of the model.
+
+    Raises:
+        ArtifactError: the tensors cannot be read.
+    """
+    folder = Path(path)
+    with _reading(folder):
+        weight = _read_tensors(folder / "model.safetensors").get("weight")
+        return config.model.dim if weight is None else int(weight.shape[1])
+
+
 def weights_digest(path: str | Path) -> str:
     """Return the SHA-256 of a model's weights, from its manifest."""
     digest: str = read_json(Path(path) / MANIFEST)["files"]["model.safetensors"]["sha256"]
@@ -272,16 +285,18 @@ def _check_shapes(folder: Path, artifact: Artifact) -> None:
     hashed = artifact.config.text.bucket_count if buckets is None else len(buckets)
     rows = max(len(artifact.vocabulary) + hashed, 1)
     model, classes = artifact.config.model, len(artifact.labels)
-    layer: dict[str, tuple[int, ...]] = {"weight": (classes, model.dim), "bias": (classes,)}
+    folded_dims = classes, artifact.config.trainer.ensemble * model.dim  # see model/fold.py
+    dim = artifact.dim if artifact.dim in folded_dims else model.dim
+    layer: dict[str, tuple[int, ...]] = {"weight": (classes, dim), "bias": (classes,)}
     if model.cutoffs is not None:
-        layer = tensor_shapes(model.dim, classes, model.cutoffs, model.div_value)
+        layer = tensor_shapes(dim, classes, model.cutoffs, model.div_value)
     expected: Shapes = {
-        **_table_shapes(artifact.tensors, rows, model.dim),
+        **_table_shapes(artifact.tensors, rows, dim),
         **{name: (shape, "float32") for name, shape in layer.items()},
     }
     if f"{OUTPUT}codes" in artifact.tensors:
         del expected["weight"]
-        expected |= _coded_shapes(artifact.tensors, classes, model.dim, OUTPUT)
+        expected |= _coded_shapes(artifact.tensors, classes, dim, OUTPUT)
     if artifact.config.text.term_weighting == "tfidf":
         expected["idf"] = ((rows,), "float32")
     if buckets is not None:

@@ -18,10 +18,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from fasttext_app.config.schema import ModelConfig
 from fasttext_app.core.arrays import F32
 from fasttext_app.core.matmul import matmul
 from fasttext_app.errors import ConfigError
 from fasttext_app.model.artifact import Artifact
+from fasttext_app.model.heads import HEADS
 from fasttext_app.model.quantize import check_not_quantized
 
 BLOCK = 1 << 16  # rows that are folded at a time
@@ -36,12 +38,26 @@ def fold(artifact: Artifact) -> Artifact:
         ConfigError: the model is quantized, is not linear in the rows of its table, or would not
             get smaller.
     """
-    if len(artifact.tensors["weight"]) > artifact.config.model.dim:
+    if len(artifact.tensors["weight"]) > artifact.dim:
         raise ConfigError(
-            f"fold: the table would grow from {artifact.config.model.dim} columns to "
+            f"fold: the table would grow from {artifact.dim} columns to "
             f"{len(artifact.tensors['weight'])}, one for each label"
         )
     return average([artifact])
+
+
+def fold_if_smaller(artifact: Artifact) -> Artifact:
+    """Fold a model that has just been trained, if its settings allow that and it gets no larger."""
+    classes = len(artifact.labels)
+    if columns(artifact.config.model, classes) == classes:
+        return fold(artifact)
+    return artifact
+
+
+def columns(model: ModelConfig, classes: int) -> int:
+    """Return the number of columns of the table of a model that has been trained."""
+    can_fold = HEADS[model.loss].linear and model.mode != "max" and classes <= model.dim
+    return classes if can_fold and model.fold and model.pretrained is None else model.dim
 
 
 def average(artifacts: Sequence[Artifact]) -> Artifact:
@@ -56,7 +72,7 @@ def average(artifacts: Sequence[Artifact]) -> Artifact:
     first = artifacts[0]
     for artifact in artifacts:
         _check(artifact)
-    outputs, dims = first.tensors["weight"].shape[0], sum(a.config.model.dim for a in artifacts)
+    outputs, dims = first.tensors["weight"].shape[0], sum(a.dim for a in artifacts)
     if outputs <= dims:
         table = _mean([_folded_table(artifact) for artifact in artifacts])
         weight = np.eye(outputs, dtype=np.float32)
@@ -65,12 +81,8 @@ def average(artifacts: Sequence[Artifact]) -> Artifact:
         weight = np.concatenate([a.tensors["weight"] for a in artifacts], axis=1)
         weight = weight / np.float32(len(artifacts))
     bias = _mean([a.tensors["bias"] for a in artifacts])
-    model = first.config.model.model_copy(update={"dim": weight.shape[1]})
-    return replace(
-        first,
-        config=first.config.model_copy(update={"model": model}),
-        tensors={**first.tensors, "table": table, "weight": weight, "bias": bias},
-    )
+    tensors = {**first.tensors, "table": table, "weight": weight, "bias": bias}
+    return replace(first, tensors=tensors)
 
 
 def _mean(arrays: Sequence[F32]) -> F32:

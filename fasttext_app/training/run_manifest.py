@@ -19,6 +19,7 @@ from fasttext_app.config.loading import Layer, resolve
 from fasttext_app.config.schema import Config
 from fasttext_app.core.checksummed_dir import MANIFEST
 from fasttext_app.errors import ArtifactError, CheckpointError, ConfigError
+from fasttext_app.model.directory import stored_dim
 from fasttext_app.training.data_statistics import DataStatistics
 
 PACKAGES = ("torch", "numpy", "pyarrow", "numba")
@@ -94,7 +95,7 @@ def settings_of_model(path: str | Path) -> Layer:
     """
     try:
         text = (Path(path) / "config.toml").read_text(encoding="utf-8")
-        settings = resolve(tomllib.loads(text)).model_dump()
+        config = resolve(tomllib.loads(text))
     except NotADirectoryError:
         raise ArtifactError(
             f"{path} is a file; import it first (fasttext-app import {path} --output DIR) and "
@@ -105,10 +106,16 @@ def settings_of_model(path: str | Path) -> Layer:
         raise ArtifactError(f"{path}: not a model directory: {problem}") from None
     except (ValueError, ConfigError) as error:
         raise ArtifactError(f"{path}/config.toml: cannot be read: {error}") from None
+    settings = config.model_dump()
     for key in NOT_INHERITED:
         del settings["trainer"][key]
     settings["data"]["weight_column"] = None  # the new rows need not have that column
-    settings["model"] |= {"start_from": str(path), "pretrained": None, "freeze_pretrained": False}
+    settings["model"] |= {
+        "start_from": str(path),
+        "dim": max(config.model.dim, stored_dim(path, config)),  # an ensemble can have more
+        "pretrained": None,
+        "freeze_pretrained": False,
+    }
     return settings
 
 

@@ -138,6 +138,8 @@ def _check(artifact: Artifact, config: Config) -> None:
     for section, names in FIXED_SETTINGS.items():
         for name in names:
             old = getattr(getattr(artifact.config, section), name)
+            if name == "dim":
+                old = max(old, artifact.dim)  # an ensemble can have more columns
             new = getattr(getattr(config, section), name)
             if old != new:
                 raise ConfigError(

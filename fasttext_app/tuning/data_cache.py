@@ -19,6 +19,7 @@ from fasttext_app.core.spill import SpillBuffer
 from fasttext_app.data.split import Examples
 from fasttext_app.model.adaptive_softmax import tensor_shapes, with_cutoffs
 from fasttext_app.model.directory import save_artifact
+from fasttext_app.model.fold import columns
 from fasttext_app.training.events import EpochRecord, TrainOutcome
 from fasttext_app.training.prepare import Prepared, prepare
 from fasttext_app.training.run import build_artifact
@@ -117,11 +118,8 @@ def model_bytes(prepared: Prepared) -> int:
     Saves the model without the rows of its table, and adds their size.
     """
     config, classes = prepared.config, len(prepared.labels)
-    rows, dim, epochs = (
-        max(prepared.encoder.rows, 1),
-        config.model.dim,
-        known(config.trainer.epochs),
-    )
+    rows, epochs = max(prepared.encoder.rows, 1), known(config.trainer.epochs)
+    dim = columns(config.model, classes)
     shapes: dict[str, tuple[int, ...]] = {"weight": (classes, dim), "bias": (classes,)}
     if config.model.cutoffs is not None:
         shapes = tensor_shapes(dim, classes, config.model.cutoffs, config.model.div_value)

@@ -16,7 +16,7 @@ QUESTIONS = [*TEXTS, "", "unknown zzz", "the the bank"]
 
 
 def train(**settings):
-    settings = {"validation": 0.0, "epochs": 3, "dim": 8, "threads": 1, **settings}
+    settings = {"validation": 0.0, "epochs": 3, "dim": 8, "threads": 1, "fold": False, **settings}
     return ft.train(TEXTS, LABELS, **settings)
 
 
@@ -42,6 +42,38 @@ def test_a_folded_model_is_saved_loaded_explained_and_quantized(tmp_path):
     small = ft.TextClassifier(quantize(loaded.artifact))
     np.testing.assert_allclose(small.logits(QUESTIONS), folded.logits(QUESTIONS), atol=0.1)
     assert loaded.explain(TEXTS[0]).label == model.explain(TEXTS[0]).label
+
+
+@pytest.mark.parametrize("loss", ["softmax", "ova", "ns", "hs"])
+def test_training_folds_where_the_labels_are_at_most_as_many_as_dimensions(loss):
+    folded = train(loss=loss, fold=True).artifact
+    assert folded.config.model.dim == 8  # the setting that trains the same model again
+    assert folded.dim == folded.table.shape[1] == len(folded.labels)
+    np.testing.assert_allclose(logits(folded), logits(train(loss=loss).artifact), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"dim": 1}, {"mode": "max", "sparse": False}, {"loss": "adaptive"}]
+)
+def test_training_does_not_fold_other_models(settings):
+    artifact = train(fold=True, **settings).artifact
+    assert artifact.dim == artifact.config.model.dim == artifact.table.shape[1]
+
+
+def test_training_continues_from_a_folded_model_with_a_new_label(tmp_path):
+    folded = train(fold=True, loss="softmax")
+    folded.save(tmp_path / "folded")
+    settings = {"validation": 0.0, "epochs": 5, "lr": 0.5, "start_from": str(tmp_path / "folded")}
+    longer = ft.train([*TEXTS, "goal goal"] * 2, [*LABELS, "sports"] * 2, **settings)
+    assert longer.artifact.config.model.dim == 8  # room for more labels than columns
+    assert longer.artifact.dim == 3
+    assert longer.predict("goal goal").labels[0] == "sports"
+    longer.save(tmp_path / "longer")
+    np.testing.assert_array_equal(
+        ft.load(tmp_path / "longer").logits(QUESTIONS), longer.logits(QUESTIONS)
+    )
+    with pytest.raises(ConfigError, match=r"model\.dim is 4, but the model .* has 8"):
+        ft.train(TEXTS, LABELS, dim=4, **settings)
 
 
 @pytest.mark.parametrize("dim", [1, 8])  # side by side, and one column for each class

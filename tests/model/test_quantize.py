@@ -178,4 +178,4 @@ def test_figures_of_the_original_are_not_those_of_the_smaller_model(tmp_path):
     assert smaller.artifact.data["table_rows"] == 3
     assert smaller.artifact.data["vocabulary"] == len(smaller.artifact.vocabulary)
     smaller.save(tmp_path / "m")
-    assert "3 rows of 4 numbers" in (tmp_path / "m" / "README.md").read_text()
+    assert "3 rows of 2 numbers" in (tmp_path / "m" / "README.md").read_text()

@@ -21,6 +21,7 @@ from fasttext_app.config.schema import Config
 from fasttext_app.data.split import Examples
 from fasttext_app.errors import ConfigError, MissingDependencyError, TrainingError
 from fasttext_app.model.directory import save_artifact
+from fasttext_app.pipeline import run_prepared
 from fasttext_app.training.events import EpochEnd, EpochRecord, StepEnd, TrainBegin, TrainEnd
 from fasttext_app.training.prepare import prepare
 from fasttext_app.training.run import train_prepared
@@ -327,10 +328,10 @@ def test_the_events_cover_trials_and_their_training(search):
     ],
 )
 def test_the_estimated_size_matches_the_folder(tmp_path, examples, layer):
-    config = resolve(BASE, layer)
+    config = resolve(BASE, {"trainer": {"refit": False, "calibrate": False}}, layer)
     prepared = prepare(config, examples(config))
     expected = model_bytes(prepared)
-    save_artifact(train_prepared(prepared).artifact, tmp_path / "model")
+    save_artifact(run_prepared(prepared).model.artifact, tmp_path / "model")
     found = sum(file.stat().st_size for file in (tmp_path / "model").iterdir())
     assert found == pytest.approx(expected, abs=100 * config.trainer.epochs + 200)
 
@@ -339,7 +340,8 @@ def test_the_estimated_size_matches_the_folder(tmp_path, examples, layer):
 def test_models_that_are_too_large_are_not_trained(search):
     space = SearchSpace.parse({"model.dim": [6, 200]})
     began: list[Any] = []
-    result = search(8, space=space, max_bytes=400_000, callback=began.append)
+    base = {"model": {"fold": False}}
+    result = search(8, base=base, space=space, max_bytes=400_000, callback=began.append)
     too_large = [trial for trial in result.trials if trial.state == "too large"]
     assert too_large
     assert {trial.settings["model.dim"] for trial in too_large} == {200}
