@@ -236,6 +236,12 @@ def _unused_settings(config: Config) -> Iterator[Rule]:
         ("optimizer.momentum", optimizer.momentum > 0, sgd, optimizer.name == "sgd"),
         ("optimizer.betas", optimizer.betas != (0.9, 0.999), adam, optimizer.name == "sparse_adam"),
         ("model.negatives", model.negatives != 5, 'model.loss = "ns"', model.loss == "ns"),
+        (
+            "model.pretrained_words",
+            model.pretrained_words != "all",
+            "model.pretrained",
+            model.pretrained is not None,
+        ),
         ("model.cutoffs", bool(model.cutoffs), adaptive, model.loss == "adaptive"),
         ("model.div_value", model.div_value != 4.0, adaptive, model.loss == "adaptive"),
         ("model.norm_type", model.norm_type != 2.0, "model.max_norm", model.max_norm is not None),

@@ -204,6 +204,10 @@ class ModelConfig(_Section):
     pretrained: FileName | None = None
     """Word vectors to initialize the table: a ``.vec`` or GloVe text file, a ``.npy`` file beside a
     word list, or a fastText ``.bin`` or ``.ftz`` file."""
+    pretrained_words: Literal["all", "training"] = "all"
+    """Words of ``pretrained`` that get a row: ``all``, as in fastText, so that predictions can use
+    words that no training text has; or ``training``, only those of the training texts, which makes
+    a small model. Rows of ``text.max_size`` go to the words of the training texts first."""
     start_from: FileName | None = None
     """Model directory to continue training from (``train --from``); new words and labels are added
     to those that it has."""

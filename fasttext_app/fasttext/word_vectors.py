@@ -11,11 +11,12 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from fasttext_app.core.arrays import F32, Array
 from fasttext_app.core.arrow import python_strings
 from fasttext_app.core.atomic_file import atomic_file
-from fasttext_app.data.pretrained_vectors import PretrainedVectors
+from fasttext_app.data.pretrained_vectors import PretrainedVectors, no_vector
 from fasttext_app.errors import ArtifactError, DataError
 from fasttext_app.fasttext.convert import input_table, label_prefix, vocabulary_of
 from fasttext_app.fasttext.file_format import FastTextFile, read_file
@@ -25,6 +26,8 @@ from fasttext_app.text.encoder import TextEncoder
 from fasttext_app.text.fasttext_tokenizer import split_words
 from fasttext_app.text.tokenizers import load_tokenizer
 from fasttext_app.text.vocabulary import Vocabulary
+
+BLOCK_WORDS = 4096  # whose pretrained vectors are computed at a time
 
 Neighbor = tuple[float, str]
 """A cosine similarity, and the word that has it."""
@@ -144,7 +147,17 @@ def file_vectors(file: FastTextFile) -> WordVectors:
     return WordVectors(encoder, table, supervised=False)
 
 
-def pretrained_vectors(path: str | Path, vocabulary: Vocabulary, dim: int) -> PretrainedVectors:
+def read_words(path: str | Path, dim: int) -> pa.StringArray:
+    """Return the words of a ``.bin`` or ``.ftz`` file whose vectors have dimension ``dim``.
+
+    Raises:
+        ArtifactError: the file cannot be read.
+        DataError: its vectors have another dimension.
+    """
+    return _open(path, dim).encoder.vocabulary.words
+
+
+def read_vectors(path: str | Path, vocabulary: Vocabulary, dim: int) -> PretrainedVectors:
     """Read the vectors of a vocabulary's words from a ``.bin`` or ``.ftz`` file.
 
     A word that the file lacks gets the mean of its character n-grams, if any has a row.
@@ -153,20 +166,27 @@ def pretrained_vectors(path: str | Path, vocabulary: Vocabulary, dim: int) -> Pr
         ArtifactError: the file cannot be read.
         DataError: its vectors have another dimension, or it knows none of the words.
     """
+    vectors = _open(path, dim)
+    bags = vectors.encoder.encode_words(vocabulary.words)
+    rows = np.flatnonzero(bags.lengths)
+    if not len(rows):
+        raise no_vector(path, vocabulary)
+    means = np.empty((len(rows), dim), np.float32)
+    for start in range(0, len(rows), BLOCK_WORDS):
+        block = bags.take(rows[start : start + BLOCK_WORDS])
+        values = vectors.table[block.indices].astype(np.float32)
+        sums = np.add.reduceat(values, block.offsets[:-1])
+        means[start : start + BLOCK_WORDS] = sums / block.lengths[:, None].astype(np.float32)
+    return PretrainedVectors(rows, means)
+
+
+def _open(path: str | Path, dim: int) -> WordVectors:
     vectors = file_vectors(read_file(path))
     if vectors.dim != dim:
         raise DataError(
             f"{path}: its vectors have dimension {vectors.dim}; set model.dim = {vectors.dim}"
         )
-    rows, means = [], []
-    for row, word in enumerate(python_strings(vocabulary.words)):
-        _, file_rows = vectors.subwords(word)
-        if file_rows:
-            rows.append(row)
-            means.append(vectors.rows(file_rows).mean(axis=0, dtype=np.float32))
-    if not rows:
-        raise DataError(f"{path}: has a vector for none of the {len(vocabulary)} words of the data")
-    return PretrainedVectors(np.array(rows, np.int64), np.stack(means))
+    return vectors
 
 
 def write_vectors(vectors: WordVectors, path: str | Path) -> None:

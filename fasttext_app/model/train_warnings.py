@@ -155,13 +155,16 @@ class ContradictingLabels(TrainWarning):
 
 @dataclass(frozen=True)
 class PretrainedCoverage(TrainWarning):
-    """The share of the vocabulary, and of its occurrences, that has a pretrained vector."""
+    """The share of the training words, and of their occurrences, that has a pretrained vector."""
 
     words: float
     occurrences: float
+    added: int = 0
+    """The words that no training text has, and that got a row for their vector."""
 
     def __str__(self) -> str:
+        added = f"; {self.added:,} more words have a row from them" if self.added else ""
         return (
-            f"pretrained vectors cover {self.words:.1%} of the vocabulary "
-            f"and {self.occurrences:.1%} of its occurrences"
+            f"pretrained vectors cover {self.words:.1%} of the training words "
+            f"and {self.occurrences:.1%} of their occurrences{added}"
         )

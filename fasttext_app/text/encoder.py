@@ -36,7 +36,7 @@ from fasttext_app.text.hashing import (
     word_ngram_hashes,
 )
 from fasttext_app.text.tokenizers import Tokenizer
-from fasttext_app.text.tokens import Tokens
+from fasttext_app.text.tokens import Tokens, WordList
 from fasttext_app.text.vocabulary import Vocabulary
 
 TEXT_BYTES = 64  # the overhead of a text in plain Python, as bytes of text
@@ -174,13 +174,25 @@ class TextEncoder:
 
     def encode_tokens(self, tokens: Tokens) -> Ragged:
         """Encode tokenized texts in compiled code."""
+        # Each text ends with the word </s>, which has no character n-grams.
+        ends = self.tokenizer.ends_lines and len(tokens.codes)
+        return self._encode(tokens, int(tokens.codes[-1]) if ends else -1)
+
+    def encode_words(self, words: pa.StringArray) -> Ragged:
+        """Return a bag for each of some distinct words: its row, and its character n-grams."""
+        import pyarrow.compute as pc
+
+        codes = np.arange(len(words) + 1)
+        tokens = Tokens(codes[:-1].astype(np.int32), codes, WordList.from_column(words))
+        ends = self.tokenizer.ends_lines
+        return self._encode(tokens, pc.index(words, END).as_py() if ends else -1)
+
+    def _encode(self, tokens: Tokens, end_code: int) -> Ragged:
+        """Encode tokenized texts; the word ``end_code`` has no character n-grams."""
         from fasttext_app.text.kernels import char_ngram_hashes, emit_rows
 
         words, char_ngrams = tokens.words, NO_CHAR_NGRAMS
         if self.maxn:
-            # Each text ends with the word </s>, which has no character n-grams.
-            ends = self.tokenizer.ends_lines and len(tokens.codes)
-            end_code = int(tokens.codes[-1]) if ends else -1
             char_ngrams = char_ngram_hashes(
                 words.data, words.bounds, self.minn, self.maxn, end_code
             )

@@ -22,10 +22,11 @@ from io import StringIO
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
 import pyarrow as pa
 
 from fasttext_app.core.arrays import I32, U8
-from fasttext_app.core.arrow import string_array, string_buffers, utf8_buffers
+from fasttext_app.core.arrow import string_array, string_buffers, to_arrow, utf8_buffers
 from fasttext_app.errors import ConfigError, MissingDependencyError, did_you_mean
 from fasttext_app.text.fasttext_tokenizer import PREFIX, fasttext_words
 from fasttext_app.text.spans import Span, fasttext_spans, replacement_spans, whitespace_spans
@@ -99,6 +100,23 @@ class Tokenizer:
         if self.rules == "basic_english" and not text.isascii():
             text = text.lower()
         return self._compiled(*utf8_buffers(text, errors))
+
+    def possible_tokens(self, words: pa.StringArray) -> pa.StringArray:
+        """Return the words without those that no text has as a token, as far as this can be told.
+
+        >>> words = string_array(["to", "Be", "new york", "."])
+        >>> load_tokenizer("basic_english").possible_tokens(words).to_pylist()
+        ['to', '.']
+        """
+        if self.rules is None:  # a piece such as "##ing" is no token of itself
+            return words
+        import pyarrow.compute as pc
+
+        tokens = self(words)
+        rows = np.repeat(np.arange(len(words)), tokens.lengths)
+        texts = words.take(to_arrow(rows))
+        is_itself = pc.equal(tokens.words.column.take(to_arrow(tokens.codes)), texts)
+        return words.take(to_arrow(np.unique(rows[np.asarray(is_itself)])))
 
     def _compiled(self, data: U8, bounds: I32) -> Tokens:
         from fasttext_app.text.token_kernels import RULES, code_column, end_lines

@@ -19,7 +19,8 @@ from fasttext_app.text.tokens import Tokens, WordList
 class Vocabulary:
     """V words with their counts, by descending count, then by UTF-8 byte order.
 
-    If a model is trained further on other texts, its own words come first.
+    If a model is trained further on other texts, its own words come first. Words that have a row
+    without being frequent, because they have a pretrained vector, come last; their count may be 0.
 
     A word outside the vocabulary has no row and adds nothing by itself. Its hash still takes part
     in word n-grams, and its character n-grams have rows.
@@ -29,16 +30,27 @@ class Vocabulary:
     counts: I64  # [V]
 
     @classmethod
-    def build(cls, parts: Iterable[Tokens], min_count: int = 1, max_size: int = 0) -> Vocabulary:
+    def build(
+        cls,
+        parts: Iterable[Tokens],
+        min_count: int = 1,
+        max_size: int = 0,
+        also: pa.StringArray | None = None,
+    ) -> Vocabulary:
         """Count the words of the training texts and keep the frequent ones.
 
         Args:
             parts: the tokens of all training texts, in any number of parts.
             min_count: the minimum count of a word.
             max_size: the maximum number of words; 0: no limit.
+            also: words to keep whatever their count, after the frequent ones and in this order.
 
-        >>> Vocabulary.build([Tokens.from_lists([["b", "a", "b"], ["c"]])]).words.to_pylist()
+        >>> tokens = Tokens.from_lists([["b", "a", "b"], ["c"]])
+        >>> Vocabulary.build([tokens]).words.to_pylist()
         ['b', 'a', 'c']
+        >>> vocabulary = Vocabulary.build([tokens], 2, also=pa.array(["d", "c", "b"]))
+        >>> vocabulary.words.to_pylist(), vocabulary.counts.tolist()
+        (['b', 'd', 'c'], [2, 0, 1])
         """
         columns, part_counts = [], []
         for part in parts:
@@ -51,6 +63,8 @@ class Vocabulary:
         frequent = to_arrow(np.flatnonzero(counts >= max(min_count, 1)))
         table = pa.table([words, to_arrow(counts)], ["word", "count"]).take(frequent)
         table = table.sort_by([("count", "descending"), ("word", "ascending")])
+        if also is not None:
+            table = pa.concat_tables([table, _other_words(also, table["word"], words, counts)])
         if max_size:
             table = table.slice(0, max_size)
         return cls(table["word"].combine_chunks(), to_numpy(table["count"].combine_chunks()))
@@ -101,6 +115,25 @@ class Vocabulary:
         from fasttext_app.text.kernels import find_words
 
         return find_words(*self._index, words.data, words.bounds, words.hashes)
+
+
+def _other_words(
+    words: pa.StringArray, frequent: pa.ChunkedArray, counted: pa.StringArray, counts: I64
+) -> pa.Table:
+    """Return the distinct words that are not among the frequent ones, with their counts.
+
+    Args:
+        words: the words.
+        frequent: the frequent words.
+        counted: all words of the training texts.
+        counts: their counts.
+    """
+    import pyarrow.compute as pc
+
+    words = pc.unique(words)
+    words = words.filter(pc.invert(pc.is_in(words, value_set=frequent)))
+    rows = to_numpy(pc.index_in(words, value_set=counted).fill_null(len(counted)))
+    return pa.table([words, to_arrow(np.append(counts, 0)[rows])], ["word", "count"])
 
 
 def _distinct(words: pa.ChunkedArray) -> tuple[pa.StringArray, I32]:

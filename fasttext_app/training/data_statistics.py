@@ -34,6 +34,8 @@ class DataStatistics:
     """The model that the run started from: its path and digest."""
     imported: Mapping[str, Any] = field(default_factory=dict)
     """The fastText settings in the ``data.json`` of that model, under the same keys."""
+    pretrained: str | None = None
+    """The pretrained vectors: their path and digest."""
     pretrained_coverage: Mapping[str, float] | None = None
     not_calibrated: str | None = None
     """Why no temperature could be fitted."""

@@ -245,6 +245,7 @@ def _prepare(
             validation_rows_of_unknown_labels=unknown,
             fingerprint=fingerprint.digest(),
             started_from=start.model_name,
+            pretrained=start.vectors_name,
             imported=start.imported,
         ),
         row_map=row_map,

@@ -17,7 +17,6 @@ from fasttext_app.core.arrays import F32, I64
 from fasttext_app.core.device import resolve_device, torch_threads
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.core.spill import RaggedLoader
-from fasttext_app.data.pretrained_vectors import PretrainedVectors, read_vectors
 from fasttext_app.errors import ConfigError, TrainingError
 from fasttext_app.model.artifact import Artifact, Tensors
 from fasttext_app.model.directory import load_artifact
@@ -29,10 +28,10 @@ from fasttext_app.model.train_warnings import (
     TrainWarning,
     UnknownValidationLabels,
 )
-from fasttext_app.text.vocabulary import Vocabulary
 from fasttext_app.training.checkpoints import CheckpointRef, Checkpoints
 from fasttext_app.training.data_statistics import DataStatistics
 from fasttext_app.training.prepare import Prepared, TrainingSet
+from fasttext_app.training.pretrained import pretrained_vectors
 from fasttext_app.training.run_manifest import check_same_run, run_manifest
 from fasttext_app.training.tokenized import EncodedSplit
 
@@ -178,7 +177,7 @@ def _checkpoints(
     return Checkpoints(output, manifest, Interval.parse(every), keep, resumed)
 
 
-def _build_model(prepared: Prepared) -> tuple[FastTextClassifier, dict[str, float] | None]:
+def _build_model(prepared: Prepared) -> tuple[FastTextClassifier, dict[str, Any] | None]:
     """Build the model and set its first weights; return the coverage of pretrained vectors too."""
     config, model = prepared.config.model, _new_model(prepared)
     if prepared.row_map is not None:
@@ -186,7 +185,7 @@ def _build_model(prepared: Prepared) -> tuple[FastTextClassifier, dict[str, floa
         model.grow_from(load_artifact(config.start_from).tensors, prepared.row_map)
     elif config.pretrained is not None:
         vocabulary = prepared.encoder.vocabulary
-        pretrained = _read_pretrained(config.pretrained, vocabulary, config.dim)
+        pretrained = pretrained_vectors(config.pretrained, vocabulary, config.dim)
         model.set_rows(pretrained.rows, pretrained.vectors, freeze=config.freeze_pretrained)
         return model, pretrained.coverage(vocabulary)
     return model, None
@@ -201,14 +200,6 @@ def _new_model(rows: TrainingSet) -> FastTextClassifier:
     return FastTextClassifier.from_config(
         rows.config.model, rows.encoder.rows, len(rows.labels), generator
     )
-
-
-def _read_pretrained(path: str, vocabulary: Vocabulary, dim: int) -> PretrainedVectors:
-    if not path.endswith((".bin", ".ftz")):
-        return read_vectors(path, vocabulary, dim)
-    from fasttext_app.fasttext.word_vectors import pretrained_vectors
-
-    return pretrained_vectors(path, vocabulary, dim)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from typing import Any
 
 from fasttext_app._version import __version__
 from fasttext_app.config.loading import Layer, resolve
-from fasttext_app.config.schema import Config
+from fasttext_app.config.schema import Config, ModelConfig
 from fasttext_app.core.checksummed_dir import MANIFEST
 from fasttext_app.errors import ArtifactError, CheckpointError, ConfigError
 from fasttext_app.model.directory import stored_dim
@@ -29,11 +29,19 @@ WITHOUT_EFFECT = {
     ("trainer", "keep_checkpoints"),
 }
 """Settings that do not change the result."""
+ORIGINS = "started_from", "pretrained"
+"""What a run may start from: the statistics name its path and digest."""
 NOT_INHERITED = (
     *("checkpoint_every", "keep_checkpoints", "device", "threads"),
     *("refit", "calibrate"),  # they depend on the validation rows of the run
 )
 """Trainer settings that a run does not take from the model that it starts from."""
+
+WITHOUT_PRETRAINED = {
+    name: ModelConfig.model_fields[name].default
+    for name in ("pretrained", "pretrained_words", "freeze_pretrained")
+}
+"""Model settings that a run does not take from that model, whose table has the vectors."""
 
 
 def run_manifest(
@@ -53,8 +61,10 @@ def run_manifest(
         "validation_rows": statistics.validation_rows,
         "fingerprint": statistics.fingerprint,
     }
-    if statistics.started_from is not None:
-        data["started_from"] = statistics.started_from
+    for origin in ORIGINS:
+        value = getattr(statistics, origin)
+        if value is not None:
+            data[origin] = value
     return {
         "versions": {"fasttext_app": __version__, "python": platform.python_version(), **versions},
         "platform": f"{sys.platform} {platform.machine()}",
@@ -113,8 +123,7 @@ def settings_of_model(path: str | Path) -> Layer:
     settings["model"] |= {
         "start_from": str(path),
         "dim": max(config.model.dim, stored_dim(path, config)),  # an ensemble can have more
-        "pretrained": None,
-        "freeze_pretrained": False,
+        **WITHOUT_PRETRAINED,
     }
     return settings
 
@@ -161,11 +170,12 @@ def check_same_run(
             f"({before['train_rows']:,} training rows then, {after['train_rows']:,} now); "
             "restore the data, or start a new run"
         )
-    if before.get("started_from") != after.get("started_from"):
-        raise CheckpointError(
-            f"{checkpoint}: the run started from {before.get('started_from')}, which is now "
-            f"{after.get('started_from')}; restore that model, or start a new run"
-        )
+    for origin in ORIGINS:
+        if before.get(origin) != after.get(origin):
+            raise CheckpointError(
+                f"{checkpoint}: the run started from {before.get(origin)}, which is now "
+                f"{after.get(origin)}; restore it, or start a new run"
+            )
     versions: dict[str, str] = now["versions"]
     return {
         name: (old, versions.get(name, "none"))

@@ -1,7 +1,8 @@
-"""``WarmStart``: the trained model that a run starts from, if any, and how the run extends it.
+"""``WarmStart``: the trained model or the pretrained vectors that a run starts from, if any.
 
-Known words and labels keep their places, and all rows keep their vectors; new words and labels
-come after them. Rows of hashed n-grams follow the words, so new words shift them as one block.
+A run extends a model: known words and labels keep their places, and all rows keep their vectors;
+new words and labels come after them. Rows of hashed n-grams follow the words, so new words shift
+them as one block. The words of pretrained vectors come after those of the training texts.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from fasttext_app.config.schema import Config
 from fasttext_app.core.arrays import F32, I32, I64
@@ -22,6 +24,7 @@ from fasttext_app.text.encoder import TextEncoder
 from fasttext_app.text.tokenizers import Tokenizer, load_tokenizer
 from fasttext_app.text.tokens import Tokens
 from fasttext_app.text.vocabulary import Vocabulary
+from fasttext_app.training.pretrained import pretrained_digest, pretrained_words
 
 FIXED_SETTINGS = {
     "text": (
@@ -40,10 +43,11 @@ FIXED_SETTINGS = {
 
 
 class WarmStart:
-    """The model that a run starts from; without one, every method passes on what is new.
+    """What a run starts from; without a model, every method passes on what is new.
 
     Args:
-        config: the run's settings; ``model.start_from`` names the model.
+        config: the run's settings; ``model.start_from`` names the model, ``model.pretrained`` the
+            file of vectors.
 
     Raises:
         ArtifactError: the model cannot be read.
@@ -68,6 +72,12 @@ class WarmStart:
         """The path of the model and its digest."""
         path = self._config.model.start_from
         return None if path is None else f"{path} (sha256 {weights_digest(path)})"
+
+    @cached_property
+    def vectors_name(self) -> str | None:
+        """The path of the pretrained vectors and their digest."""
+        path = self._config.model.pretrained
+        return None if path is None else f"{path} (sha256 {pretrained_digest(path)})"
 
     @property
     def imported(self) -> dict[str, Any]:
@@ -95,8 +105,16 @@ class WarmStart:
         """Build the vocabulary of the run from the tokens of the new rows."""
         min_count, max_size = self._config.text.min_count, self._config.text.max_size
         if self.artifact is None:
-            return Vocabulary.build(tokens, min_count, max_size)
+            return Vocabulary.build(tokens, min_count, max_size, self._pretrained_words)
         return self.artifact.vocabulary.extended(Vocabulary.build(tokens), min_count, max_size)
+
+    @cached_property
+    def _pretrained_words(self) -> pa.StringArray | None:
+        """The words that get a row because they have a pretrained vector."""
+        model = self._config.model
+        if model.pretrained is None or model.pretrained_words == "training":
+            return None
+        return self.tokenizer.possible_tokens(pretrained_words(model.pretrained, model.dim))
 
     def buckets(self, used: I32) -> I32:
         """Return the buckets that get a row: the model's, and those that the new rows use."""

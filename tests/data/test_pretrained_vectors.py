@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fasttext_app.data.pretrained_vectors import PretrainedVectors, read_vectors
+from fasttext_app.core.arrow import string_array
+from fasttext_app.data.pretrained_vectors import PretrainedVectors, read_vectors, read_words
 from fasttext_app.errors import DataError
 from fasttext_app.text.tokens import Tokens
 from fasttext_app.text.vocabulary import Vocabulary
 
 # Rows: the 0 (seen 3 times), cat 1 (seen 2 times), "new york" 2, z 3.
-VOCABULARY = Vocabulary.build(
-    [Tokens.from_lists([["the", "the", "the", "cat", "cat", "new york", "z"]])]
-)
+TOKENS = [Tokens.from_lists([["the", "the", "the", "cat", "cat", "new york", "z"]])]
+VOCABULARY = Vocabulary.build(TOKENS)
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_glove_text_has_no_header(write):
 
 
 @pytest.mark.parametrize(
-    "before", ["", "2 3\n", "x 0 0 0\n", "2 3\nx 0 0 0\n", "x 0 0 0\ny 0 0 0\n"]
+    "before", ["", "1 3\n", "x 0 0 0\n", "2 3\nx 0 0 0\n", "x 0 0 0\ny 0 0 0\n"]
 )
 def test_a_word_can_contain_a_space(write, before):
     assert read(write(before + "new york 7 8 9\n")) == {2: [7, 8, 9]}
@@ -129,6 +129,26 @@ def test_a_number_that_is_not_finite_is_refused_with_its_line(write, number):
 def test_a_file_without_any_of_the_words_is_refused(write, content):
     with pytest.raises(DataError, match=r"words\.vec: has a vector for none of the 4 words"):
         read(write(content))
+
+
+@pytest.mark.parametrize("content", ["3 3\nthe 1 2 3\ncat 4 5 6\n", "9 3\nthe 1 2 3", "1 3\n"])
+def test_a_file_with_fewer_words_than_its_header_promises_is_refused(write, content):
+    lines = content.count("\n", 0, -1)
+    message = rf"words\.vec: its header promises {content[0]} words, but it has {lines}; "
+    with pytest.raises(DataError, match=message):
+        read_words(write(content), 3)
+    with pytest.raises(DataError, match=message):
+        read(write(content))
+
+
+def test_all_words_of_a_file_are_read_in_its_order(write, write_npy):
+    path = write("5 3\nz 1 2 3\n\nnew york 4 5 6\nz 0 0 0\nCat 0 0 0\n 7 8 9\n")
+    assert read_words(path, 3).to_pylist() == ["z", "new york", "z", "Cat", ""]
+    assert read_words(write_npy(np.eye(3), "b\na\nb\n"), 3).to_pylist() == ["b", "a", "b"]
+
+
+def test_numbers_that_only_python_reads_are_read(write):
+    assert read(write("the 1_0 2 3\ncat 4 5 6\n")) == {0: [10, 2, 3], 1: [4, 5, 6]}
 
 
 def test_a_missing_file_is_named(tmp_path):
@@ -239,14 +259,22 @@ def test_a_row_that_is_not_finite_is_refused_only_if_its_word_is_in_the_vocabula
 
 
 @pytest.mark.parametrize(
-    ("rows", "words", "occurrences"),
-    [([0], 1 / 4, 3 / 7), ([1, 3], 2 / 4, 3 / 7), ([0, 1, 2, 3], 1.0, 1.0)],
+    ("rows", "words", "occurrences", "added"),
+    [
+        ([0], 1 / 4, 3 / 7, 0),
+        ([1, 3], 2 / 4, 3 / 7, 0),
+        ([0, 1, 2, 3], 1.0, 1.0, 0),
+        ([0, 4, 5], 1 / 4, 3 / 7, 2),
+    ],
 )
-def test_coverage_counts_words_and_their_occurrences(rows, words, occurrences):
-    found = PretrainedVectors(np.array(rows), np.zeros((len(rows), 3), np.float32))
-    assert found.coverage(VOCABULARY) == pytest.approx({"words": words, "occurrences": occurrences})
+def test_coverage_counts_words_and_their_occurrences(rows, words, occurrences, added):
+    vocabulary = Vocabulary.build(TOKENS, also=string_array(["other", "more"]))
+    vectors = PretrainedVectors(np.array(rows), np.zeros((len(rows), 3), np.float32))
+    assert vectors.coverage(vocabulary) == pytest.approx(
+        {"words": words, "occurrences": occurrences, "added": added}
+    )
 
 
 def test_coverage_of_an_empty_vocabulary_is_zero():
     nothing = PretrainedVectors(np.empty(0, np.int64), np.empty((0, 3), np.float32))
-    assert nothing.coverage(Vocabulary.build([])) == {"words": 0.0, "occurrences": 0.0}
+    assert nothing.coverage(Vocabulary.build([])) == {"words": 0, "occurrences": 0, "added": 0}

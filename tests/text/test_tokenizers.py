@@ -286,6 +286,11 @@ def test_a_bpe_file_tokenizes_into_its_pieces(tmp_path):
     assert tokens.to_lists() == [["low", "e", "r", "low"], ["o", "w", "l"]]
 
 
+def test_a_piece_of_a_word_is_not_ruled_out_as_a_token(word_level_file):
+    words = column(["##ing", "any thing"])
+    assert load_tokenizer(f"hf:{word_level_file}").possible_tokens(words) is words
+
+
 def test_the_asset_is_the_tokenizer_file_byte_for_byte(word_level_file):
     tokenizer = load_tokenizer(f"hf:{word_level_file}")
     assert tokenizer.asset == word_level_file.read_bytes()
