@@ -51,14 +51,15 @@ class DataCache:
         self._spill_buffers.close()
 
     def prepare(self, config: Config) -> Prepared:
-        """Return the rows, prepared for a configuration.
+        """Return the rows, prepared for a configuration; its seed decides which are held out.
 
         Raises:
             DataError: the rows cannot be read.
             TrainingError: the rows leave nothing to learn.
         """
         # All other settings that decide how rows are encoded are the same for all trials.
-        key = f"{config.text.model_dump_json()} {config.model.loss} {config.model.padding_idx}"
+        model, seed = config.model, config.trainer.seed
+        key = f"{config.text.model_dump_json()} {model.loss} {model.padding_idx} {seed}"
         if key not in self._prepared:
             examples, tokenized = self._tokenize(config)
             self._shrink_to(self._limit)

@@ -40,10 +40,15 @@ def best_toml(result: TuneResult) -> str:
     base = result.trials[0]
     base_score = f"{base.score!r}" if base.score is not None else f"none ({base.state})"
     seconds = sum(trial.seconds for trial in result.trials)
+    validation = f"{result.validation_rows:,} validation rows"
+    if result.splits > 1:
+        seeds = f"{result.config.trainer.seed} to {result.config.trainer.seed + result.splits - 1}"
+        scores = ", ".join(map(repr, best.scores))
+        validation += f", mean of the splits with seeds {seeds} ({scores})"
     lines = [
         f"Found by fasttext-app tune {__version__}: trial {best.number} of {len(result.trials)}, "
         f"in {seconds:.0f} s of trials.",
-        f"{metric} on validation rows: {best.score!r}, after epoch {best.epoch}.",
+        f"{metric} on {validation}: {best.score!r}, after epoch {best.epoch}.",
         f"{metric} of the base settings: {base_score}.",
         f"Rows: {result.data['source']}, {result.data['rows']:,}, digest {result.data['digest']}.",
         f"Searched: {', '.join(result.space.settings)}.",

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -23,7 +24,8 @@ from fasttext_app.config.metric_name import Metric
 from fasttext_app.config.schema import Config
 from fasttext_app.data.split import Examples
 from fasttext_app.errors import ConfigError, TrainingError
-from fasttext_app.training.events import EpochEnd, Event, StepEnd
+from fasttext_app.training.events import EpochEnd, EpochRecord, Event, StepEnd, TrainOutcome
+from fasttext_app.training.prepare import Prepared
 from fasttext_app.training.run import train_prepared
 from fasttext_app.tuning.data_cache import DataCache, model_bytes
 from fasttext_app.tuning.space import (
@@ -42,6 +44,7 @@ from fasttext_app.tuning.trial import (
     TrialBegin,
     TrialEnd,
     TuneResult,
+    preferred,
     ranked,
 )
 
@@ -53,6 +56,8 @@ RANDOM_TRIALS = 20  # before TPE chooses
 UNPRUNED_TRIALS = 10  # the first ones, which later trials are compared with
 PROGRESS_STEPS = 12  # runs of different lengths are compared at twelfths of a run
 COMPARED_TRIALS = 5  # the median is taken of at least this many
+VALIDATION_ROWS = 1000  # with fewer, the rows are split several times
+MAX_SPLITS = 5
 WITHOUT_EFFECT = {"in_memory_mb", "threads", "device"}  # on the trials of a study
 
 
@@ -118,18 +123,21 @@ def tune(
         optuna = stack.enter_context(quiet_optuna())
         data = stack.enter_context(DataCache(open_examples, base.data.in_memory_mb * 2**20))
         rows, validation_fraction = data.fingerprint(base), data.validation_fraction(base)
-        space = space or default_space(data.prepare(base).config, small=max_bytes is not None)
+        prepared = data.prepare(base)
+        space = space or default_space(prepared.config, small=max_bytes is not None)
+        validation_rows = prepared.statistics.validation_rows
+        splits = number_of_splits(validation_rows) if validation_fraction else 1
         if base.trainer.monitor == "loss" and "model.loss" in space.settings:
             raise ConfigError(
                 "model.loss: losses of different kinds cannot be compared; search by another metric"
             )
         file = None
         if study is not None:
-            identity = _identity(base, space, rows, max_bytes)
+            identity = _identity(base, space, {**rows, "splits": splits}, max_bytes)
             file = stack.enter_context(StudyFile.opened(Path(study), identity, _direction(base)))
-        search = _Search(optuna, base, space, data, file, max_bytes, callback, stop)
+        search = _Search(optuna, base, space, data, splits, file, max_bytes, callback, stop)
         interrupted = search.run(budget, started)
-        best = search.best
+        best = preferred(search.trials, Metric.parse(base.trainer.monitor), validation_rows)
         config = base if best is None else data.prepare(search.config_with(best.settings)).config
     if best is None:
         sizes = [trial.bytes for trial in search.trials if trial.bytes is not None]
@@ -147,7 +155,18 @@ def tune(
         interrupted=interrupted,
         data=rows,
         validation_fraction=validation_fraction,
+        validation_rows=validation_rows,
+        splits=splits,
     )
+
+
+def number_of_splits(validation_rows: int) -> int:
+    """Return how often to split the rows at random, each time with other validation rows.
+
+    >>> [number_of_splits(rows) for rows in (50, 300, 1000, 20_000)]
+    [5, 4, 1, 1]
+    """
+    return min(math.ceil(VALIDATION_ROWS / max(validation_rows, 1)), MAX_SPLITS)
 
 
 def _direction(base: Config) -> Literal["minimize", "maximize"]:
@@ -177,6 +196,7 @@ class _Search:
         base: Config,
         space: SearchSpace,
         data: DataCache,
+        splits: int,
         file: StudyFile | None,
         max_bytes: int | None,
         callback: Callback | None,
@@ -184,7 +204,7 @@ class _Search:
     ) -> None:
         self._stop = stop or (lambda: False)
         self._optuna, self._base, self._space, self._data = optuna, base, space, data
-        self._file, self._max_bytes = file, max_bytes
+        self._splits, self._file, self._max_bytes = splits, file, max_bytes
         self._emit = callback or (lambda event: None)
         self._metric = Metric.parse(base.trainer.monitor)
         pruner = optuna.pruners.MedianPruner(UNPRUNED_TRIALS, n_min_trials=COMPARED_TRIALS)
@@ -195,7 +215,7 @@ class _Search:
 
     @property
     def best(self) -> Trial | None:
-        """The best trial so far."""
+        """The trial with the best score so far."""
         return next(iter(ranked(self.trials, self._metric)), None)
 
     def run(self, budget: Budget, started: float) -> bool:
@@ -283,32 +303,53 @@ class _Search:
             return Trial(number, settings, state, bytes=size, seconds=seconds, **outcome)
 
         try:
-            prepared = self._data.prepare(self.config_with(settings))
+            config = self.config_with(settings)
+            prepared = self._data.prepare(config)
             if not prepared.validation:
                 raise TrainingError("tune needs validation rows; raise data.validation")
             size = model_bytes(prepared)
             if self._max_bytes is not None and size > self._max_bytes:
                 return ended("too large")
-            outcome = train_prepared(prepared, watch, stop=self._stop).outcome
-            if outcome.interrupted:
-                raise KeyboardInterrupt
-            record = outcome.history[outcome.best_epoch - 1]
-            score = record.score(str(self._metric))
-            if score is None or math.isnan(score):
-                raise TrainingError(f"{self._metric} is not defined on the validation rows")
+            outcome = self._fit(prepared, watch)
+            best_epochs = [self._best_epoch(outcome)]
+            for split in range(1, self._splits):
+                seed = {"trainer": {"seed": config.trainer.seed + split}}
+                other_split = self._data.prepare(resolve(config.model_dump(), seed))
+                best_epochs.append(self._best_epoch(self._fit(other_split, watch.without_pruning)))
         except _Pruned:
             return ended("pruned", score=watch.best, epochs_done=watch.epochs_done)
         except (ConfigError, TrainingError) as error:
             if number == 0:
                 raise
             return ended("failed", reason=str(error))
+        scores = [score for _, score in best_epochs]
+        losses = [record.validation_loss for record, _ in best_epochs]
         return ended(
             "finished",
-            score=score,
-            loss=record.validation_loss,
-            epoch=record.epoch,
+            score=fmean(scores),
+            scores=scores,
+            loss=fmean(loss for loss in losses if loss is not None) if any(losses) else None,
+            epoch=best_epochs[0][0].epoch,
             epochs_done=len(outcome.history),
         )
+
+    def _fit(self, prepared: Prepared, callback: Callable[[Event], None]) -> TrainOutcome:
+        outcome = train_prepared(prepared, callback, stop=self._stop).outcome
+        if outcome.interrupted:
+            raise KeyboardInterrupt
+        return outcome
+
+    def _best_epoch(self, outcome: TrainOutcome) -> tuple[EpochRecord, float]:
+        """Return the best epoch of a run and its score.
+
+        Raises:
+            TrainingError: the metric is not defined on the validation rows.
+        """
+        record = outcome.history[outcome.best_epoch - 1]
+        score = record.score(str(self._metric))
+        if score is None or math.isnan(score):
+            raise TrainingError(f"{self._metric} is not defined on the validation rows")
+        return record, score
 
 
 class _Watch:
@@ -329,10 +370,18 @@ class _Watch:
             _Pruned: the run is not worth continuing.
             _OutOfTime: the time of the search is over.
         """
-        self._emit(event)
         self._epochs = getattr(event, "epochs", self._epochs)
         if isinstance(event, EpochEnd):
             self._end_epoch(event)
+        self.without_pruning(event)
+
+    def without_pruning(self, event: Event) -> None:
+        """Handle an event of a run that continues to its end.
+
+        Raises:
+            _OutOfTime: the time of the search is over.
+        """
+        self._emit(event)
         if self._end is not None and isinstance(event, StepEnd) and time.perf_counter() > self._end:
             raise _OutOfTime
 

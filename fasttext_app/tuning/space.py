@@ -47,7 +47,7 @@ LR_RANGES = {
 }
 LOSSES = ["softmax", "ova"]
 CHAR_NGRAMS = [(3, 5), (2, 4)]
-EPS = {"low": 1e-8, "high": 1e-2, "log": True}  # the larger, the shorter a row's first steps
+EPS_FACTOR = 30  # around the base's; the larger eps is, the shorter are a row's first steps
 LABEL_SMOOTHING = [0.0, 0.05, 0.1, 0.2]
 MAX_EPOCHS, MAX_DIM = 5, 32  # or twice the base's, if that is more
 WITH_WORD_NGRAMS = {"text.word_ngrams": [2, 3]}
@@ -372,7 +372,8 @@ def _run_table(base: Config) -> dict[str, Any]:
         ),
     }
     if optimizer != "sgd":
-        table["optimizer.eps"] = EPS
+        eps = known(base.optimizer.eps)
+        table["optimizer.eps"] = {"low": eps / EPS_FACTOR, "high": eps * EPS_FACTOR, "log": True}
     if base.model.loss in LOSSES and not base.trainer.focal_gamma:
         table["trainer.label_smoothing"] = LABEL_SMOOTHING
     return table

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from statistics import stdev
 from typing import Any, Literal
 
 from fasttext_app.config.loading import resolve
@@ -33,7 +34,10 @@ class Trial:
     """The searched settings, by ``section.key``; empty for trial 0, which is the base."""
     state: State = "finished"
     score: float | None = None
-    """The metric at the best epoch; for a pruned trial, at the best epoch until then."""
+    """The metric at the best epoch, the mean over the splits; for a pruned trial, at the best epoch
+    until then."""
+    scores: list[float] = field(default_factory=list)
+    """The metric on each split of the rows into training and validation rows."""
     loss: float | None = None
     """The validation loss of that epoch; it decides between equal scores."""
     epoch: int = 0
@@ -79,6 +83,7 @@ class TuneResult:
     config: Config
     """The settings of the best trial; they train the same model again."""
     best: Trial
+    """The simplest of the trials that chance may have put behind the first; see `preferred`."""
     trials: tuple[Trial, ...]
     base: Config
     space: SearchSpace
@@ -87,6 +92,10 @@ class TuneResult:
     """The source, the number of rows and their digest."""
     validation_fraction: float = 0.0
     """The fraction of the training rows that was held out for validation; 0: a split was used."""
+    validation_rows: int = 0
+    """The validation rows of one split."""
+    splits: int = 1
+    """The number of random splits into training and validation rows, with consecutive seeds."""
 
     @property
     def final(self) -> Config:
@@ -113,6 +122,39 @@ class TuneResult:
 
 
 Callback = Callable[[Event | TrialBegin | TrialEnd], None]
+
+
+def preferred(trials: Iterable[Trial], metric: Metric, validation_rows: int) -> Trial | None:
+    """Return the simplest finished trial within one standard error of the best score.
+
+    The base is the simplest; of the others, the one with the smallest model.
+
+    Args:
+        trials: the trials of a search.
+        metric: what they are scored by.
+        validation_rows: the validation rows of one split.
+    """
+    order = ranked(trials, metric)
+    if not order:
+        return None
+    close = [trial for trial in order if _is_close(order[0], trial, metric, validation_rows)]
+    base = next((trial for trial in close if trial.number == 0), None)
+    return base or min(close, key=lambda trial: trial.bytes or 0)
+
+
+def _is_close(best: Trial, trial: Trial, metric: Metric, validation_rows: int) -> bool:
+    """Return whether a trial is as good as the best one within a standard error."""
+    assert best.score is not None
+    assert trial.score is not None
+    difference = abs(best.score - trial.score)
+    if len(best.scores) > 1:
+        pairs = zip(best.scores, trial.scores, strict=True)
+        error = stdev([first - second for first, second in pairs]) / math.sqrt(len(best.scores))
+    elif metric.lower_is_better:  # a loss: the rows of one split do not tell its error
+        error = 0.0
+    else:
+        error = math.sqrt(best.score * (1 - best.score) / validation_rows)
+    return difference <= error
 
 
 def ranked(trials: Iterable[Trial], metric: Metric) -> list[Trial]:

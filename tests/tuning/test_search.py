@@ -31,7 +31,15 @@ from fasttext_app.tuning.data_cache import DataCache, model_bytes
 from fasttext_app.tuning.report import best_toml, trials_csv
 from fasttext_app.tuning.search import base_for_search, tune
 from fasttext_app.tuning.space import SearchSpace
-from fasttext_app.tuning.trial import Budget, Trial, TrialBegin, TrialEnd, TuneResult, ranked
+from fasttext_app.tuning.trial import (
+    Budget,
+    Trial,
+    TrialBegin,
+    TrialEnd,
+    TuneResult,
+    preferred,
+    ranked,
+)
 
 BASE: dict[str, Any] = {
     "data": {"validation": 0.2},
@@ -61,8 +69,9 @@ def examples(labeled_rows: list[tuple[str, str]]) -> Callable[[Config], Examples
 
 
 @pytest.fixture
-def search(examples: Callable[[Config], Examples]) -> Search:
-    """Search over the invented rows."""
+def search(examples: Callable[[Config], Examples], monkeypatch: pytest.MonkeyPatch) -> Search:
+    """Search over the invented rows, which are split once."""
+    monkeypatch.setattr(tuning, "MAX_SPLITS", 1)
 
     def run(trials: int | None = 3, base: Any = None, seconds: Any = None, **options: Any) -> Any:
         config = resolve(BASE, base or {})
@@ -95,8 +104,64 @@ def test_the_first_trial_is_the_base(search, examples):
 @pytest.mark.slow
 def test_the_best_is_never_worse_than_the_base(search):
     result = search(5)
-    assert result.score == max(t.score for t in result.trials if t.state == "finished")
-    assert result.score >= result.trials[0].score
+    highest = max(t.score for t in result.trials if t.state == "finished")
+    assert result.best == preferred(result.trials, Metric.parse("accuracy"), 120)
+    assert highest >= result.score >= result.trials[0].score
+    error = math.sqrt(highest * (1 - highest) / result.validation_rows)
+    assert result.validation_rows == 120
+    assert highest - result.score <= error
+
+
+@pytest.mark.slow
+def test_few_rows_are_split_several_times(examples, labeled_rows):
+    result = tune(resolve(BASE), examples, Budget(2), space=SPACE)
+    assert result.splits == 5
+    labels, texts = zip(*labeled_rows, strict=True)
+    for trial in result.trials:
+        if trial.state == "finished":
+            settings = {name.split(".")[1]: value for name, value in trial.settings.items()}
+            base = {key: value for section in BASE.values() for key, value in section.items()}
+            scores = [
+                ft.train(
+                    list(texts),
+                    list(labels),
+                    **{**base, **settings, "seed": seed, "refit": False},
+                ).artifact.metrics["validation_accuracy"]
+                for seed in range(5)
+            ]
+            assert trial.scores == scores
+            assert trial.score == pytest.approx(sum(scores) / 5)
+    assert "mean of the splits with seeds 0 to 4" in best_toml(result)
+
+
+def trial(number: int, scores: list[float], size: int = 100) -> Trial:
+    """Return a finished trial."""
+    return Trial(number, {}, score=sum(scores) / len(scores), scores=scores, bytes=size)
+
+
+@pytest.mark.parametrize(
+    ("trials", "number"),
+    [
+        # one split of 100 rows: the standard error of 0.9 is 0.03
+        ([trial(0, [0.88]), trial(1, [0.9], 10)], 0),
+        ([trial(0, [0.86]), trial(1, [0.9]), trial(2, [0.89], 50)], 2),
+        ([trial(0, [0.86]), trial(1, [0.9]), trial(2, [0.86], 50)], 1),
+        # several splits: a difference that is the same on all of them is no chance
+        ([trial(0, [0.5, 0.7, 0.9]), trial(1, [0.51, 0.71, 0.91])], 1),
+        ([trial(0, [0.5, 0.7, 0.9]), trial(1, [0.6, 0.6, 0.93])], 0),
+        ([Trial(0, {}, "failed"), trial(1, [0.9])], 1),
+    ],
+)
+def test_the_simplest_trial_within_a_standard_error_is_preferred(trials, number):
+    chosen = preferred(trials, Metric.parse("accuracy"), 100)
+    assert chosen is not None
+    assert chosen.number == number
+
+
+def test_the_lowest_loss_is_preferred():
+    chosen = preferred([trial(0, [0.31]), trial(1, [0.3])], Metric.parse("loss"), 100)
+    assert chosen is not None
+    assert chosen.number == 1
 
 
 @pytest.mark.slow
@@ -708,7 +773,7 @@ def test_the_toml_reads_back_to_the_same_settings(search, tmp_path):
     from fasttext_app.config.loading import load_config_file
 
     assert resolve(load_config_file(path)) == result.config
-    assert f"# accuracy on validation rows: {result.score!r}, after epoch" in path.read_text()
+    assert f"# accuracy on 120 validation rows: {result.score!r}, after epoch" in path.read_text()
     assert f"trial {result.best.number} of 4" in path.read_text()
 
 
@@ -758,7 +823,7 @@ def test_the_python_api_searches_texts(labeled_rows, tmp_path):
     assert len(result.trials) == 3
     assert result.config.trainer.monitor == "macro_f1"
     model = ft.train(list(texts), list(labels), **result.settings)
-    assert model.artifact.metrics["validation_macro_f1"] == result.score
+    assert model.artifact.metrics["validation_macro_f1"] == result.best.scores[0]
     (tmp_path / "space.toml").write_text("[space]\n'optimizer.lr' = [0.1]\n")
     few = ft.tune(list(texts), list(labels), trials=2, space=tmp_path / "space.toml", **settings)
     assert few.trials[1].settings == {"optimizer.lr": 0.1}

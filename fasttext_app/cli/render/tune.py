@@ -116,6 +116,7 @@ def show_result(result: TuneResult, output: Path) -> None:
     lines = [
         f"trials: {len(result.trials)} ({counts})",
         f"best so far: {_improvements(result, metric)}",
+        _preference(result, metric),
         f"saved the best settings to {best}, and the trials to {trials}",
     ]
     if result.final != result.config:
@@ -123,6 +124,17 @@ def show_result(result: TuneResult, output: Path) -> None:
     lines.append(f"next: fasttext-app train --config {shlex.quote(str(final))}")
     for line in lines:
         out.print(Text(line))
+
+
+def _preference(result: TuneResult, metric: Metric) -> str:
+    """Say which trial is recommended, and why if it is not the one with the best score."""
+    from fasttext_app.tuning.trial import ranked
+
+    first = ranked(result.trials, metric)[0].number
+    chosen = f"trial {result.best.number}{' (the base)' * (result.best.number == 0)}"
+    if result.best.number == first:
+        return f"recommended: {chosen}"
+    return f"recommended: {chosen}, which is simpler than trial {first} and within its error"
 
 
 def _improvements(result: TuneResult, metric: Metric) -> str:
