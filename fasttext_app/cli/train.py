@@ -173,7 +173,9 @@ def _default_output(config_file: str | None, source: str | None) -> Path:
     >>> _default_output(None, "data/my reviews.csv.gz").as_posix()
     'models/my_reviews'
     """
-    stem = Path(config_file or (source or "model").split(".gz")[0]).stem
+    from fasttext_app.data.byte_stream import without_compression
+
+    stem = Path(config_file or without_compression(source or "model")).stem
     safe = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in stem)
     return Path("models") / (safe.strip("_") or "model")
 

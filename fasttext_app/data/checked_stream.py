@@ -1,22 +1,20 @@
 """``CheckedStream``: the bytes of a text file, checked on their way to a parser.
 
-Every text format is read through it, so invalid UTF-8, NUL bytes and a damaged ``.gz`` are reported
-in one place, with the file and the line, whatever the parser does. It also notices quotes that do
-not pair; ``csv.py`` finds out whether they are errors.
+Every text format is read through it, so invalid UTF-8, NUL bytes and damaged compressed data are
+reported in one place, with the file and the line, whatever the parser does. It also notices quotes
+that do not pair; ``csv.py`` finds out whether they are errors.
 """
 
 from __future__ import annotations
 
 import codecs
-import gzip
 import io
-import sys
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from fasttext_app.data.byte_stream import ByteStream
 from fasttext_app.errors import DataError
 
 QUOTE, REPLACEMENT = ord('"'), "\N{REPLACEMENT CHARACTER}".encode()
@@ -26,7 +24,7 @@ class CheckedStream(io.RawIOBase):
     """A readable stream of valid UTF-8 without a byte order mark and without NUL.
 
     Args:
-        path: the file, ``.gz`` or plain; ``-`` is standard input.
+        path: the file, plain or compressed; ``-`` is standard input.
         errors: ``strict`` raises on bad bytes, ``replace`` reads them as U+FFFD.
         delimiter: the delimiter of a format with quotes; ``""`` if quotes are ordinary characters.
 
@@ -44,12 +42,9 @@ class CheckedStream(io.RawIOBase):
         self._carriage_return = b""  # held back from the end of the last block
         self._lines_before = 0
         self._quotes = _QuoteCheck(delimiter) if delimiter else None
-        try:
-            self._file: Any = _open(path)
-        except OSError as error:
-            raise open_error(path, error) from None
+        self._file = ByteStream(path)
         # From a pipe, pass on what has arrived without waiting, so each typed line gets an answer.
-        self._read: Any = getattr(self._file, "read1" if str(path) == "-" else "read")
+        self._read = self._file.read1 if str(path) == "-" else self._file.read
 
     @property
     def odd_quotes(self) -> bool:
@@ -73,19 +68,16 @@ class CheckedStream(io.RawIOBase):
         while True:
             try:
                 block = self._read(size)
-            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-                raise self._fail(
-                    f"{self.path}: the gzip data is damaged or cut short: {error}"
-                ) from None
-            except OSError as error:
-                raise self._fail(f"{self.path}: cannot be read: {error.strerror}") from None
+            except DataError as error:
+                self.problem = error
+                raise
             checked = self._check(block)
             if checked or not block:
                 return checked
 
     def close(self) -> None:
         """Close the file, but not standard input."""
-        if not self.closed and self._file is not sys.stdin.buffer:
+        if not self.closed:
             self._file.close()
         super().close()
 
@@ -166,18 +158,3 @@ class _QuoteCheck:
         self.odd = not (fits and self._edges[neighbors].all())
         self._quotes += len(positions)
         self._last = block[-1]
-
-
-def _open(path: Path) -> Any:
-    if str(path) == "-":
-        return sys.stdin.buffer
-    if path.suffix.lower() == ".gz":
-        return gzip.open(path)
-    return path.open("rb")
-
-
-def open_error(path: Path, error: OSError) -> DataError:
-    """Return the error for a file that cannot be opened."""
-    if isinstance(error, FileNotFoundError):
-        return DataError(f"{path}: no such file")
-    return DataError(f"{path}: cannot be opened: {error.strerror}")

@@ -37,7 +37,7 @@ class CsvFile:
     """A CSV or TSV file.
 
     Attributes:
-        path: the file, plain or ``.gz``.
+        path: the file, plain or compressed.
         config: the columns, whether there is a header, whether fields can be quoted.
         delimiter: a comma or a tab.
     """

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from fasttext_app.config.schema import DataConfig
+from fasttext_app.data.byte_stream import without_compression
 from fasttext_app.data.csv import CsvFile
 from fasttext_app.data.fasttext_text import scan_fasttext
 from fasttext_app.data.jsonl import scan_json_lines
@@ -49,7 +50,7 @@ def scan_file(path: Path, config: DataConfig, with_labels: bool) -> Batches:
 
 
 def _suffix(path: Path) -> str:
-    return Path(path.name.lower().removesuffix(".gz")).suffix
+    return Path(without_compression(path.name.lower())).suffix
 
 
 def file_source(path: Path, config: DataConfig) -> Source:
@@ -92,14 +93,14 @@ def pattern_source(pattern: str, config: DataConfig) -> Source:
 
 
 def folder_splits(folder: Path) -> dict[str, Path]:
-    """Return the files of a folder that are named for a split (``train.csv``, ``test.jsonl.gz``).
+    """Return the files of a folder that are named for a split (``train.csv``, ``test.jsonl.zst``).
 
     Raises:
         DataError: two files are named for the same split.
     """
     paths: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        stem = path.name.lower().removesuffix(".gz").rpartition(".")[0]
+        stem = without_compression(path.name.lower()).rpartition(".")[0]
         if stem in SPLIT_NAMES and path.is_file() and _suffix(path) in FORMATS:
             _add_split(paths, SPLIT_NAMES[stem], path, folder)
     return paths

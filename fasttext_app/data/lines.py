@@ -1,7 +1,7 @@
 """Lines of files: blocks of whole lines of any bytes, and checked lines of text.
 
 ``line_blocks`` is the one place where a stream is cut at line feeds. ``scan_lines`` adds what a
-text file needs: valid UTF-8, ``.gz``, line numbers. fastText's own reader (``fasttext/lines.py``)
+text file needs: valid UTF-8 and line numbers. fastText's own reader (``fasttext/lines.py``)
 takes any bytes.
 """
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from fasttext_app.config.schema import DataConfig
-from fasttext_app.data.checked_stream import open_error
+from fasttext_app.data.byte_stream import HEAD_BYTES, compression_of, open_error, what_it_is
 from fasttext_app.data.columns import numbered_rows, required_columns, to_examples
 from fasttext_app.data.source import Batches
 from fasttext_app.errors import DataError
@@ -38,11 +38,20 @@ def scan_parquet(path: Path, config: DataConfig, with_labels: bool) -> Batches:
                 )
                 rows += len(batch)
     except pa.ArrowInvalid as error:
-        raise DataError(f"{path}: not a complete Parquet file: {error}") from None
+        raise _not_parquet(path, error) from None
     except OSError as error:
         if error.errno is None:  # raised by Arrow: the file opens, but its content is damaged
-            raise DataError(f"{path}: not a complete Parquet file: {error}") from None
+            raise _not_parquet(path, error) from None
         raise open_error(path, error) from None
+
+
+def _not_parquet(path: Path, error: Exception) -> DataError:
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    if compression := compression_of(head):
+        return DataError(f"{path}: is {compression.name} data; decompress it to read Parquet")
+    problem = "" if head.startswith(b"PAR1") else what_it_is(head)
+    return DataError(f"{path}: {problem or f'not a complete Parquet file: {error}'}")
 
 
 def parquet_label_names(path: Path, label_column: str) -> Sequence[str] | None:

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from fasttext_app.core.arrays import F32, I64, Array
 from fasttext_app.core.arrow import python_strings, string_array, string_buffers, to_arrow, to_numpy
-from fasttext_app.data.checked_stream import open_error
+from fasttext_app.data.byte_stream import open_error
 from fasttext_app.data.lines import scan_lines
 from fasttext_app.errors import DataError
 from fasttext_app.text.vocabulary import Vocabulary
@@ -69,7 +69,7 @@ def read_vectors(path: str | Path, vocabulary: Vocabulary, dim: int) -> Pretrain
 
     Args:
         path: a ``.npy`` array [words, D] with its word list beside it, under the same name with
-            ``.txt``; or a text file, plain or ``.gz``, with a word and its numbers on each line,
+            ``.txt``; or a text file, plain or compressed, with a word and its numbers on each line,
             and fastText's header line or none.
         vocabulary: the words to look for.
         dim: the embedding dimension of the model.

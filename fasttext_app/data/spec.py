@@ -5,7 +5,7 @@ SPEC                    meaning
 ======================  =======================================================================
 ``ag_news``             the AG_NEWS benchmark (``ag_news.py`` says where it is looked for)
 ``sample``              the embedded sample: Debian package descriptions and their sections
-``PATH``                a ``.csv .tsv .jsonl .parquet`` file or fastText text; ``.gz`` of text
+``PATH``                a ``.csv .tsv .jsonl .parquet`` file or fastText text; text compressed
 ``FOLDER``              files named for their split, or any layout that `datasets` reads
 ``a/{split}.csv``       a pattern; ``{split}`` stands for ``train``, ``validation``, ``test``
 ``owner/name[:config]`` a dataset of the Hugging Face hub

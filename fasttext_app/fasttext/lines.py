@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from fasttext_app.core.arrow import string_array, strings_from_buffers
+from fasttext_app.data.byte_stream import ByteStream
 from fasttext_app.data.lines import line_blocks
 from fasttext_app.data.source import Batches
 from fasttext_app.errors import DataError
@@ -75,22 +76,18 @@ def text_lines(path: str | Path) -> Iterator[list[str]]:
     Raises:
         DataError: the file cannot be read.
     """
-    for block in _blocks(0 if str(path) == "-" else path):
+    for block in _blocks(path):
         lines = _break_after_end(block).removesuffix(b"\n").split(b"\n")
         for start in range(0, len(lines), MAX_LINES):
             batch = lines[start : start + MAX_LINES]
             yield [line.decode("utf-8", "surrogateescape") for line in batch]
 
 
-def _blocks(source: str | Path | int) -> Iterator[bytes]:
-    """Yield blocks of whole lines from a file or an open file descriptor."""
-    try:
-        with open(source, "rb", closefd=not isinstance(source, int)) as file:
-            # Unlike `read`, `read1` does not wait for a pipe to fill the block.
-            yield from line_blocks(lambda: file.read1(BLOCK_BYTES))
-    except OSError as error:
-        name = "standard input" if isinstance(source, int) else source
-        raise DataError(f"{name}: cannot be read: {error.strerror or error}") from None
+def _blocks(path: str | Path) -> Iterator[bytes]:
+    """Yield blocks of whole lines from a file or from standard input."""
+    with ByteStream(path) as stream:
+        # Unlike `read`, `read1` does not wait for a pipe to fill the block.
+        yield from line_blocks(lambda: stream.read1(BLOCK_BYTES))
 
 
 def _break_after_end(block: bytes) -> bytes:

@@ -37,7 +37,7 @@ SUFFIX_FORMATS = {
     ".parquet": "parquet",
 }
 ROW_GROUP = 1 << 16  # rows of a Parquet row group
-UNWRITTEN_SUFFIXES = {".tsv", ".gz", ".xlsx", ".feather", ".arrow"}
+UNWRITTEN_SUFFIXES = {".tsv", ".gz", ".bz2", ".xz", ".zst", ".xlsx", ".feather", ".arrow"}
 
 Rows = Iterable[tuple[str, list[str], list[float]]]
 """A text, its labels and their probabilities."""

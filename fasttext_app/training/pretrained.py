@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from fasttext_app.data.checked_stream import open_error
+from fasttext_app.data.byte_stream import open_error
 from fasttext_app.data.pretrained_vectors import PretrainedVectors, read_vectors, read_words
 from fasttext_app.fasttext import word_vectors
 from fasttext_app.text.vocabulary import Vocabulary

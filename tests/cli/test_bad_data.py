@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pyarrow as pa
 import pytest
 
 import fasttext_app
@@ -209,3 +212,32 @@ def test_a_line_longer_than_a_block_is_read(workdir, model, word):
     run_cli("train", "--data", "long.csv", "--output", "new", *QUICK, *words_only)
     result = run_cli("predict", model, "--input", "long.txt", "--format", "fasttext")
     assert result.stdout.count("\n") == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("errors", ["strict", "replace"])
+def test_data_that_is_not_text_is_named_by_every_command(fails, model, workdir, errors):
+    (workdir / "x.csv").write_bytes((HEADER + GOOD_ROWS).encode("utf-16"))
+    for arguments in (
+        ["data", "x.csv"],
+        ["train", "--data", "x.csv"],
+        ["evaluate", model, "--data", "x.csv"],
+        ["predict", model, "--input", "x.csv"],
+    ):
+        message = fails(*arguments, "--errors", errors)
+        assert message == "x.csv: is UTF-16 text; save it as UTF-8, or pass --encoding utf-16"
+    message = fails("predict", model, "--errors", errors, stdin="a".encode("utf-16"))
+    assert message == "-: is UTF-16 text; save it as UTF-8, or pass --encoding utf-16"
+
+
+@pytest.mark.slow
+def test_compressed_input_gives_the_same_predictions(workdir, model):
+    plain = run_cli("predict", model, "--input", "good.csv").stdout
+    data = Path("good.csv").read_bytes()
+    Path("packed.csv.zst").write_bytes(pa.compress(data, "zstd", asbytes=True))
+    assert run_cli("predict", model, "--input", "packed.csv.zst").stdout == plain
+    lines = b"the team won\n" * 3
+    assert (
+        run_cli("predict", model, stdin=pa.compress(lines, "zstd", asbytes=True)).stdout
+        == run_cli("predict", model, stdin=lines).stdout
+    )

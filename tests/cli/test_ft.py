@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -133,7 +135,7 @@ def test_unwritable_outputs_are_refused_before_training(ft, data, tmp_path):
     _, notes = ft("supervised", "-input", data, "-output", "no/m", code=1)
     assert "no/m: there is no folder no" in notes
     _, notes = ft("supervised", "-input", "no.txt", "-output", "m", code=1)
-    assert notes == "error: no.txt: cannot be read: No such file or directory\n"
+    assert notes == "error: no.txt: no such file\n"
 
 
 # --- quantizing
@@ -404,3 +406,33 @@ def test_vectors_of_another_dimension_are_refused(ft, data, trained):
     flags = ("-dim", "4", "-pretrainedVectors", "m.bin")
     _, notes = ft("supervised", "-input", data, "-output", "n", *QUICK, *flags, code=1)
     assert notes == "error: m.bin: its vectors have dimension 10; set -dim = 10\n"
+
+
+# --- compressed files
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", [".gz", ""])
+def test_compressed_files_are_read(ft, data, suffix):
+    packed = f"packed.txt{suffix}"
+    Path(packed).write_bytes(gzip.compress(data.read_bytes()))
+    ft("supervised", "-input", data, "-output", "plain", *QUICK)
+    ft("supervised", "-input", packed, "-output", "packed", *QUICK)
+    assert Path("packed.bin").read_bytes() == Path("plain.bin").read_bytes()
+    for command in ("test", "predict", "predict-prob"):
+        assert ft(command, "plain.bin", packed) == ft(command, "plain.bin", data)
+
+
+@pytest.mark.slow
+def test_other_kinds_of_files_are_refused(ft, data):
+    ft("supervised", "-input", data, "-output", "m", *QUICK)
+    Path("x.txt").write_bytes("a line\n".encode("utf-16"))
+    for arguments in (
+        ("predict", "m.bin", "x.txt"),
+        ("test", "m.bin", "x.txt"),
+        ("supervised", "-input", "x.txt", "-output", "n"),
+    ):
+        assert ft(*arguments, code=1) == (
+            [],
+            "error: x.txt: is UTF-16 text; save it as UTF-8, or pass --encoding utf-16\n",
+        )

@@ -349,7 +349,7 @@ def test_an_end_of_line_word_ends_a_line_as_in_the_original(both, tmp_path):
 
 
 def test_scoring_a_missing_file_is_an_error(train_original):
-    with pytest.raises(DataError, match=r"none\.txt: cannot be read"):
+    with pytest.raises(DataError, match=r"none\.txt: no such file"):
         compat.load_model(train_original()).test("none.txt")
 
 

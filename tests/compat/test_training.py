@@ -103,7 +103,7 @@ def test_a_file_without_anything_to_learn_is_refused(tmp_path, data, error, mess
     path.write_bytes(data)
     with pytest.raises(error, match=message):
         compat.train_supervised(path, **QUICK)
-    with pytest.raises(DataError, match="cannot be read: Is a directory"):
+    with pytest.raises(DataError, match="cannot be opened: Is a directory"):
         compat.train_supervised(tmp_path, **QUICK)
 
 

@@ -29,7 +29,10 @@ FIXTURES_ARE_FINE = settings(
 Write = Callable[..., Path]
 Rows = list[tuple[str, str]]
 
-TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
+TEXT = st.text(
+    st.characters(exclude_categories=["Cs", "Cc"]) | st.sampled_from("\n\r\t\1\x1f\x85"),
+    max_size=20,
+)
 ODD_TEXT = st.one_of(TEXT, st.text(alphabet='a",\n\r\t é', max_size=12))
 LABEL = st.text(alphabet="abcé, \"'0", min_size=1, max_size=5)
 ROWS = st.lists(st.tuples(ODD_TEXT, LABEL), min_size=1, max_size=8)

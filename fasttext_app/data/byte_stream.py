@@ -1,0 +1,259 @@
+"""``ByteStream``: the bytes of a text file or of standard input, decompressed.
+
+The first bytes of a file tell what it is, whatever its name says. Compressed data is decompressed
+on the way. Formats that are not plain text are refused with what to do, so no reader takes their
+bytes for text.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import re
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fasttext_app.errors import DataError
+
+HEAD_BYTES = 1 << 13  # what is looked at to tell a format
+CONTROL_BYTES = bytes(
+    [*range(9), *range(14, 27), *range(28, 32)]
+)  # without 27, which begins colors
+OTHER_BYTES = bytes(sorted(set(range(256)) - set(CONTROL_BYTES)))
+MIN_CONTROL_BYTES, MIN_CONTROL_SHARE, MIN_CONTROL_KINDS = 16, 0.02, 5  # what text does not reach
+
+
+def _open_arrow(name: str) -> Callable[[Any], Any]:
+    def open_stream(file: Any) -> Any:
+        import pyarrow as pa
+
+        return pa.CompressedInputStream(file, name)
+
+    return open_stream
+
+
+@dataclass(frozen=True)
+class _Compression:
+    """How compressed data is recognized and read."""
+
+    name: str
+    suffix: str
+    begins: re.Pattern[bytes]
+    open: Callable[[Any], Any]
+
+
+COMPRESSIONS = (
+    _Compression("gzip", ".gz", re.compile(rb"\x1f\x8b"), lambda file: gzip.GzipFile(fileobj=file)),
+    _Compression("bzip2", ".bz2", re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)"), bz2.BZ2File),
+    _Compression("xz", ".xz", re.compile(rb"\xfd7zXZ\0"), lzma.LZMAFile),
+    _Compression(  # the second form is a frame without data, which pzstd puts first
+        "zstd",
+        ".zst",
+        re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"),
+        _open_arrow("zstd"),
+    ),
+    _Compression("lz4", ".lz4", re.compile(rb"\x04\x22\x4d\x18"), _open_arrow("lz4")),
+)
+
+_AS_TEXT = "save it as CSV, JSON lines or Parquet"
+KINDS = tuple(
+    (re.compile(begins, re.DOTALL), message)
+    for begins, message in (
+        (
+            rb"(PK\x03\x04.{0,4000})?PK\x03\x04.{26}xl/",
+            "is an Excel workbook; save the sheet as CSV",
+        ),
+        (
+            rb"(PK\x03\x04.{0,4000})?PK\x03\x04.{26}word/",
+            "is a Word document; save it as plain text",
+        ),
+        (rb"PK\x03\x04.{26}mimetypeapplication/vnd", f"is an office document; {_AS_TEXT}"),
+        (rb"PK(\x03\x04|\x05\x06|\x07\x08)", "is a zip archive; extract the files in it"),
+        (rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "is an old Excel or Word file; save it as CSV"),
+        (rb".{257}ustar", "is a tar archive; extract the files in it"),
+        (rb"7z\xbc\xaf\x27\x1c|Rar!\x1a\x07", "is a 7z or rar archive; extract the files in it"),
+        (rb"PAR1[\x15\x19]", "is a Parquet file; give it a name that ends in .parquet"),
+        (rb"ARROW1\0|FEA1\0", f"is an Arrow or Feather file; {_AS_TEXT}"),
+        (rb"\xff{4}.{4}\x10\0\0\0", f"is a stream of Arrow batches; {_AS_TEXT}"),
+        (rb"Obj\x01", f"is an Avro file; {_AS_TEXT}"),
+        (rb"\x89HDF\r\n\x1a\n", f"is an HDF5 file; {_AS_TEXT}"),
+        (rb"SQLite format 3\0", "is an SQLite database; export the table as CSV"),
+        (rb"%PDF-", "is a PDF; extract its text"),
+        (rb"\x80[\x02-\x05][\x28-\x95]", f"is a Python pickle; {_AS_TEXT}"),
+        (rb"\x93NUMPY", f"is a NumPy array; {_AS_TEXT}"),
+        (rb"\xba\x16\x4f\x2f", "is a model of fastText, not data; pass it as MODEL"),
+        (
+            rb"version https://git-lfs\.github\.com/spec/",
+            "is a pointer of Git LFS, not the file itself; run `git lfs pull`",
+        ),
+        (
+            rb"\xff\xfe\0\0|\0\0\xfe\xff",
+            "is UTF-32 text; save it as UTF-8, or pass --encoding utf-32",
+        ),
+        (rb"\xff\xfe|\xfe\xff", "is UTF-16 text; save it as UTF-8, or pass --encoding utf-16"),
+    )
+)
+"""What formats begin with, and what is said of them."""
+
+
+class ByteStream:
+    """The bytes of a file, decompressed.
+
+    Args:
+        path: the file; ``-`` is standard input, which stays open.
+        wide: whether characters of two or four bytes are expected, as in UTF-16.
+
+    Raises:
+        DataError: the file cannot be opened, or holds no text.
+    """
+
+    def __init__(self, path: str | Path, *, wide: bool = False) -> None:
+        self.path = Path(path)
+        try:
+            self._file = _open(self.path)
+        except OSError as error:
+            raise open_error(path, error) from None
+        self._streams = [self._file]  # each decompresses the one before
+        self.compression: _Compression | None = None
+        try:
+            self._decompress(self.path.suffix.lower())
+            problem = what_it_is(self._head(), wide=wide)
+            if problem:
+                raise DataError(f"{self.path}: {problem}")
+        except BaseException:
+            self.close()
+            raise
+
+    def read(self, size: int) -> bytes:
+        """Return ``size`` bytes; fewer only at the end."""
+        with self._errors_explained():
+            block: bytes = self._file.read(size)
+            return block
+
+    def read1(self, size: int) -> bytes:
+        """Return at most ``size`` bytes, those that a pipe already holds; none only at the end."""
+        with self._errors_explained():
+            block: bytes = self._file.read1(size)
+            return block
+
+    def close(self) -> None:
+        """Close the file, but not standard input."""
+        for stream in reversed(self._streams):
+            stream.close()
+
+    def __enter__(self) -> ByteStream:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _decompress(self, suffix: str) -> None:
+        head = self._head()
+        named = next((entry for entry in COMPRESSIONS if entry.suffix == suffix), None)
+        if named and head and compression_of(head) is None:
+            raise DataError(
+                f"{self.path}: is not {named.name} data, though its name ends in {suffix}; "
+                "rename it if it is plain text"
+            )
+        while compression := compression_of(head):
+            self.compression = compression
+            self._file = io.BufferedReader(compression.open(self._file))
+            self._streams.append(self._file)
+            head = self._head()
+
+    def _head(self) -> bytes:
+        with self._errors_explained():
+            head: bytes = self._file.peek(HEAD_BYTES)
+            return head
+
+    @contextmanager
+    def _errors_explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise DataError(f"{self.path}: cannot be read: {error.strerror}") from None
+            assert self.compression is not None
+            raise DataError(
+                f"{self.path}: the {self.compression.name} data is damaged or cut short: {error}"
+            ) from None
+
+
+def compression_of(head: bytes) -> _Compression | None:
+    """Return the compression of data that begins so, if it is compressed."""
+    return next((entry for entry in COMPRESSIONS if entry.begins.match(head)), None)
+
+
+def without_compression(name: str) -> str:
+    """Return a file name without the suffix of a compression.
+
+    >>> without_compression("reviews.csv.zst"), without_compression("reviews.csv")
+    ('reviews.csv', 'reviews.csv')
+    """
+    for compression in COMPRESSIONS:
+        if name.lower().endswith(compression.suffix):
+            return name[: -len(compression.suffix)]
+    return name
+
+
+def what_it_is(head: bytes, *, wide: bool = False) -> str:
+    r"""Return what data is that begins so, and what to do; ``""`` if it may be text.
+
+    >>> what_it_is(b"%PDF-1.7")
+    'is a PDF; extract its text'
+    >>> what_it_is("a\r\nb".encode("utf-16-le"))
+    'looks like UTF-16 text; save it as UTF-8, or pass --encoding utf-16-le'
+
+    Args:
+        head: the first bytes.
+        wide: whether characters of two or four bytes are expected.
+    """
+    if wide:
+        return ""
+    for begins, message in KINDS:
+        if begins.match(head):
+            return message
+    nul = [head[start::2].count(0) for start in (0, 1)]
+    if len(head) >= 4 and sum(nul) > len(head) / 3 and min(nul) == 0:
+        encoding = "utf-16-le" if nul[1] else "utf-16-be"
+        return f"looks like UTF-16 text; save it as UTF-8, or pass --encoding {encoding}"
+    control = head.translate(None, delete=OTHER_BYTES)
+    enough = max(MIN_CONTROL_BYTES, MIN_CONTROL_SHARE * len(head))
+    if len(control) >= enough and len(set(control)) >= MIN_CONTROL_KINDS:
+        return f"is binary data, not text; {_AS_TEXT}"
+    return ""
+
+
+def _open(path: Path) -> Any:
+    if str(path) != "-":
+        return path.open("rb")
+    if sys.stdin is None:
+        raise DataError("standard input is closed; name a file")
+    return io.BufferedReader(_StandardInput())
+
+
+class _StandardInput(io.RawIOBase):
+    """Standard input, which stays open when this is closed."""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        stdin: Any = sys.stdin.buffer
+        block: bytes = stdin.read1(len(buffer))  # what has arrived, without waiting for more
+        buffer[: len(block)] = block
+        return len(block)
+
+
+def open_error(path: object, error: OSError) -> DataError:
+    """Return the error for a file that cannot be opened."""
+    if isinstance(error, FileNotFoundError):
+        return DataError(f"{path}: no such file")
+    return DataError(f"{path}: cannot be opened: {error.strerror}")
