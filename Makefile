@@ -45,7 +45,7 @@ cov: setup
 	$(BIN)/python -m pytest -q --cov --cov-report=term
 
 demo: setup
-	$(BIN)/fasttext-app train --config sample --output models/demo
+	$(BIN)/fasttext-app train --config sample --output models/demo --overwrite
 	$(BIN)/fasttext-app evaluate models/demo
 	$(BIN)/fasttext-app predict models/demo \
 	    "a chess engine with an opening book" \

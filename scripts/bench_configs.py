@@ -47,7 +47,16 @@ def run(name: str, seed: int) -> Run:
     program = [sys.executable, "-m", "fasttext_app"]
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "model"
-        train = ["train", "--config", name, "--seed", str(seed), "--output", str(model)]
+        train = [
+            "train",
+            "--config",
+            name,
+            "--seed",
+            str(seed),
+            "--output",
+            str(model),
+            "--overwrite",
+        ]
         seconds = run_timed(program + train, DATA)["seconds"]
         peak_mb = run_watched(program + train, DATA)["peak_mb"]
         evaluated = subprocess.run(

@@ -16,9 +16,9 @@ from fasttext_app.cli.options import (
     SetOption,
     TextColumnsOption,
     ThreadsOption,
-    check_new_model,
     print_json,
 )
+from fasttext_app.cli.outputs import OverwriteOption, check_new_model
 
 _data = Option(metavar="SPEC", help="Labeled rows the model was not trained on.")
 _thresholds = Option(
@@ -35,6 +35,7 @@ def calibrate(
     split: Annotated[str, Option(help="Split of the data to calibrate on.")] = "validation",
     thresholds: Annotated[str | None, _thresholds] = None,
     temperature: Annotated[bool, _temperature] = True,
+    overwrite: OverwriteOption = False,
     text_column: TextColumnsOption = None,
     label_column: LabelColumnOption = None,
     errors: ErrorsOption = None,
@@ -56,7 +57,7 @@ def calibrate(
     from fasttext_app.model.thresholds import parse_goal
 
     goal = None if thresholds is None else parse_goal(thresholds)
-    check_new_model(model, output)
+    check_new_model(output, overwrite=overwrite, derived_from=model)
     classifier = load_classifier(model, threads=threads or 0)
     reading = Reading(text_column, label_column, errors, settings)
     config = reading.config_for(classifier, data)

@@ -22,6 +22,7 @@ from fasttext_app.cli.options import (
     print_json,
     scored_rows,
 )
+from fasttext_app.cli.outputs import OverwriteOption, check_new_file
 
 _threshold = Option(
     min=0,
@@ -44,6 +45,7 @@ def evaluate(
     settings: SetOption = None,
     threshold: Annotated[float | None, _threshold] = None,
     reliability: Annotated[Path | None, _reliability] = None,
+    overwrite: OverwriteOption = False,
     device: DeviceOption = None,
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
@@ -60,6 +62,7 @@ def evaluate(
         from fasttext_app.cli.render.plots import check_plot_path
 
         check_plot_path(reliability)
+        check_new_file(reliability, overwrite=overwrite)
     classifier = load_classifier(model, device=device or "cpu", threads=threads or 0)
     reading = Reading(text_column, label_column, errors, settings)
     scan, config = scored_rows(classifier, data, split, reading)

@@ -16,17 +16,16 @@ from fasttext_app.cli.options import (
     InputOption,
     LabelColumnOption,
     ModelArgument,
-    OutputFileOption,
     Reading,
     SetOption,
     TextColumnsOption,
     TextsArgument,
     check_choice,
-    check_overwrites_nothing,
     decode_arguments,
     scored_rows,
     texts_or_input,
 )
+from fasttext_app.cli.outputs import OutputFileOption, OverwriteOption, check_new_file
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -56,6 +55,7 @@ def explain(
     form: Annotated[str | None, _format] = None,
     input_path: InputOption = None,
     output: OutputFileOption = None,
+    overwrite: OverwriteOption = False,
     data: Annotated[
         str | None,
         Option(
@@ -81,7 +81,7 @@ def explain(
     check_choice(form, FORMATS, "--format")
     form = form or SUFFIX_FORMATS.get(output.suffix.lower() if output is not None else "", "text")
     _check_options(has_texts, label, data, split, form)
-    check_overwrites_nothing(input_path, output)
+    check_new_file(output, overwrite=overwrite, input_path=input_path)
     classifier = load_classifier(model)
     reading = Reading(text_column, label_column, errors, settings)
     with text_output(output) as file:

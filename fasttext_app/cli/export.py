@@ -8,6 +8,7 @@ from typing import Annotated
 from typer import Argument, BadParameter, Option, echo
 
 from fasttext_app.cli.options import ModelArgument
+from fasttext_app.cli.outputs import OverwriteOption, check_new_file
 
 FORMATS = {".bin": "fasttext-bin", ".ftz": "fasttext-ftz", ".vec": "vec"}
 
@@ -24,6 +25,7 @@ def export(
     file: Annotated[Path, Argument(metavar="FILE", help="File to write.")],
     form: Annotated[str | None, _format] = None,
     seed: Annotated[int, Option(help="Random seed of the codes of an .ftz file.")] = 0,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Export a model to a fastText file with the same labels and probabilities.
 
@@ -38,6 +40,7 @@ def export(
 
     if file.is_dir():
         raise ArtifactError(f"{file}: is a folder; name a file")
+    check_new_file(file, overwrite=overwrite)
     form = form or FORMATS.get(file.suffix)
     if form not in FORMATS.values():
         raise BadParameter(

@@ -8,6 +8,7 @@ from typing import Annotated
 from typer import Argument, Option, echo
 
 from fasttext_app.cli.options import JsonOption, print_json
+from fasttext_app.cli.outputs import OverwriteOption, check_new_model
 
 _label = Option(metavar="PREFIX", help="Label prefix to remove.", show_default="the one they share")
 
@@ -19,14 +20,15 @@ def import_(
     dequantize: Annotated[
         bool, Option("--dequantize", help="Decode a quantized table into floats.")
     ] = False,
+    overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Convert a fastText file into a model directory that gives the same predictions."""
     from fasttext_app.fasttext.convert import from_fasttext
     from fasttext_app.fasttext.file_format import read_file
-    from fasttext_app.model.directory import check_target, save_artifact
+    from fasttext_app.model.directory import save_artifact
 
-    check_target(output)
+    check_new_model(output, overwrite=overwrite)
     artifact = from_fasttext(read_file(file), str(file), prefix=label, dequantize=dequantize)
     save_artifact(artifact, output)
     rows, dim = artifact.table.shape

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, BadParameter, Option, echo
 
-from fasttext_app.errors import ArtifactError, ConfigError, DataError
+from fasttext_app.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from fasttext_app.config.loading import Layer
@@ -39,7 +39,6 @@ ScoredDataOption = Annotated[
 SplitOption = Annotated[str | None, Option(help="Split to score.", show_default="test")]
 InputOption = Annotated[Path | None, _input()]
 RequiredInputOption = Annotated[Path, _input()]
-OutputFileOption = Annotated[Path | None, Option(help="Write to this file instead of stdout.")]
 TextColumnsOption = Annotated[
     list[str] | None,
     _reading("--text-column", metavar="NAME", help="Text column; repeat to join several."),
@@ -177,32 +176,6 @@ def check_choice(value: str | None, choices: Iterable[str], option: str) -> None
     """
     if value is not None and value not in choices:
         raise BadParameter(f"{value!r} is not one of {', '.join(choices)}", param_hint=option)
-
-
-def check_overwrites_nothing(input_path: Path | None, output: Path | None) -> None:
-    """Refuse an output file that is the input file too.
-
-    Raises:
-        typer.BadParameter: it is.
-    """
-    if input_path is None or output is None or not input_path.exists():
-        return
-    if output.is_file() and input_path.samefile(output):
-        raise BadParameter(f"{output} is the input too", param_hint="--output")
-
-
-def check_new_model(model: Path, output: Path) -> None:
-    """Refuse an output directory where a model derived from ``model`` cannot be saved.
-
-    Raises:
-        ArtifactError: it is the model's own directory, or no model can be saved there.
-        CheckpointError: it has the checkpoints of an unfinished run.
-    """
-    from fasttext_app.model.directory import check_target
-
-    check_target(output)
-    if output.exists() and output.resolve() == model.resolve():
-        raise ArtifactError(f"{output}: is the model itself; choose another --output")
 
 
 def size_on_disk(model: Path) -> int:

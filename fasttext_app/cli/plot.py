@@ -7,12 +7,15 @@ from typing import Annotated
 
 from typer import Argument, BadParameter, Option, echo
 
+from fasttext_app.cli.outputs import OverwriteOption, check_new_file
+
 
 def plot(
     runs: Annotated[list[Path], Argument(metavar="RUN", help="Model directories.")],
     output: Annotated[
         Path | None, Option(help="Write a .png or .svg file instead of drawing in the terminal.")
     ] = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Plot the learning curves of one or more runs: loss, accuracy, macro F1."""
     from fasttext_app.cli.render import console
@@ -22,6 +25,7 @@ def plot(
 
     if output is not None and output.suffix.lower() not in FORMATS:
         raise BadParameter(f"{output}: name a .png or .svg file", param_hint="--output")
+    check_new_file(output, overwrite=overwrite)
     curves = panels([load_history(run) for run in runs])
     if output is None:
         show_curves(curves, console.out)

@@ -15,17 +15,16 @@ from fasttext_app.cli.options import (
     ErrorsOption,
     InputOption,
     ModelArgument,
-    OutputFileOption,
     Reading,
     SetOption,
     TextColumnsOption,
     TextsArgument,
     ThreadsOption,
     check_choice,
-    check_overwrites_nothing,
     decode_arguments,
     texts_or_input,
 )
+from fasttext_app.cli.outputs import OutputFileOption, OverwriteOption, check_new_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -52,6 +51,7 @@ def predict(
     texts: TextsArgument = None,
     input_path: InputOption = None,
     output: OutputFileOption = None,
+    overwrite: OverwriteOption = False,
     form: Annotated[str | None, _format] = None,
     top_k: Annotated[int | None, _top_k] = None,
     threshold: Annotated[str | None, _threshold] = None,
@@ -74,7 +74,7 @@ def predict(
 
     check_choice(form, FORMATS, "--format")
     texts, input_path = _texts_or_input(texts, input_path)
-    check_overwrites_nothing(input_path, output)
+    check_new_file(output, overwrite=overwrite, input_path=input_path)
     if label is not None and top_k is not None:
         raise BadParameter("cannot be combined with --label", param_hint="--top-k")
     form, min_probability = format_for(output, form), _parse_threshold(threshold)

@@ -18,11 +18,11 @@ from fasttext_app.cli.options import (
     SplitOption,
     TextColumnsOption,
     ThreadsOption,
-    check_new_model,
     print_json,
     scored_rows,
     size_on_disk,
 )
+from fasttext_app.cli.outputs import OverwriteOption, check_new_model
 
 if TYPE_CHECKING:
     from fasttext_app.config.loading import Layer
@@ -57,6 +57,7 @@ def quantize(
     lr: Annotated[
         float | None, Option(help="Learning rate of --retrain.", show_default="the model's own")
     ] = None,
+    overwrite: OverwriteOption = False,
     data: ScoredDataOption = None,
     split: SplitOption = None,
     text_column: TextColumnsOption = None,
@@ -87,7 +88,7 @@ def quantize(
         raise BadParameter("needs --cutoff", param_hint="--retrain")
     if retrain is None and (epochs is not None or lr is not None):
         raise BadParameter("is needed for --epochs and --lr", param_hint="--retrain")
-    check_new_model(model, output)
+    check_new_model(output, overwrite=overwrite, derived_from=model)
     original = load_classifier(model, threads=threads or 0)
     reading = Reading(text_column, label_column, errors, settings)
     retrainer = None

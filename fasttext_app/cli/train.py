@@ -23,6 +23,7 @@ from fasttext_app.cli.options import (
     ThreadsOption,
     print_json,
 )
+from fasttext_app.cli.outputs import OverwriteOption, refuse_existing_model
 from fasttext_app.core.checksummed_dir import refuse_unfinished_run
 from fasttext_app.core.signals import DeferredInterrupts
 from fasttext_app.errors import CheckpointError
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from fasttext_app.training.prepare import Prepared
 
 _config = Option("--config", help="TOML file, or a shipped config: ag_news, sample, ...")
-_output = Option(help="Model directory.", show_default="models/ and the name of config or data")
+_output = Option(help="Model directory.", show_default="models/ and the name of the data or config")
 _from = Option(
     "--from",
     metavar="MODEL",
@@ -67,6 +68,7 @@ def train(
     start_from: Annotated[Path | None, _from] = None,
     checkpoint_every: Annotated[str | None, _checkpoint_every] = None,
     resume: Annotated[Path | None, _resume] = None,
+    overwrite: OverwriteOption = False,
     tensorboard: Annotated[Path | None, _tensorboard] = None,
     dry_run: Annotated[bool, _dry_run] = False,
     as_json: JsonOption = False,
@@ -92,23 +94,29 @@ def train(
     if resume is not None and start_from is not None:
         raise BadParameter("cannot be combined with --resume", param_hint="--from")
     checkpoint = None if resume is None else _find_checkpoint(resume, output)
+    command_line = [
+        parse_assignments(settings or []),
+        Reading(text_column, label_column, errors).layer(data),
+        flat_layer({name: value for name, value in flags.items() if value is not None}),
+    ]
     config = resolve(
         {} if checkpoint is None else checkpoint.run["config"],
         {} if start_from is None else settings_of_model(start_from),
         {} if config_file is None else load_config_file(config_file),
-        parse_assignments(settings or []),
-        Reading(text_column, label_column, errors).layer(data),
-        flat_layer({name: value for name, value in flags.items() if value is not None}),
+        *command_line,
     )
-    target = resume or output or _default_output(config_file, config.data.source)
+    names_data = any("source" in layer.get("data", {}) for layer in command_line)
+    named = config.data.source if names_data or config_file is None else config_file
+    target = resume or output or _default_output(named)
     if checkpoint is None:
         refuse_unfinished_run(target)
     if dry_run:
-        _check_target(target, replace=True)
+        _check_target(target)
         _dry_run_report(config, as_json)
         return
+    refuse_existing_model(target, overwrite=overwrite or resume is not None)
     with DeferredInterrupts() as interrupts, _preparing(config, interrupts) as prepared:
-        _check_target(target, replace=resume is not None or output is not None)
+        _check_target(target)
         result = _run(config, prepared, target, checkpoint, interrupts, tensorboard)
         _report(result, target, as_json)
         if result.outcome.interrupted:
@@ -128,14 +136,10 @@ def _find_checkpoint(resume: Path, output: Path | None) -> CheckpointRef:
     return checkpoint
 
 
-def _check_target(target: Path, *, replace: bool) -> None:
-    from fasttext_app.core.checksummed_dir import MANIFEST
-    from fasttext_app.errors import ArtifactError
+def _check_target(target: Path) -> None:
     from fasttext_app.model.directory import check_target
 
     check_target(target, ends_run=True)  # `refuse_unfinished_run` has looked for another run
-    if (target / MANIFEST).exists() and not replace:
-        raise ArtifactError(f"{target}: already has a model; pass --output to replace it")
 
 
 @contextmanager
@@ -167,17 +171,21 @@ def _preparing(config: Config, interrupts: DeferredInterrupts) -> Iterator[Calla
             yield interrupts.interruptible(work)
 
 
-def _default_output(config_file: str | None, source: str | None) -> Path:
-    """Return a model directory named for the config file or the data.
+def _default_output(named: str | None) -> Path:
+    """Return a model directory named for a config file or a SPEC of data.
 
-    >>> _default_output(None, "data/my reviews.csv.gz").as_posix()
+    >>> _default_output("data/my reviews.csv.gz").as_posix()
     'models/my_reviews'
+    >>> _default_output("news/{split}.csv").as_posix()
+    'models/news'
     """
     from fasttext_app.data.byte_stream import without_compression
 
-    stem = Path(config_file or without_compression(source or "model")).stem
-    safe = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in stem)
-    return Path("models") / (safe.strip("_") or "model")
+    path = Path(without_compression(named or "model")).absolute()
+    if "{split}" in path.name:
+        path = path.parent
+    safe = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in path.stem)
+    return Path("models") / (safe.strip("-_") or "model")
 
 
 def _dry_run_report(config: Config, as_json: bool) -> None:

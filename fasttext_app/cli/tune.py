@@ -23,6 +23,7 @@ from fasttext_app.cli.options import (
     ThreadsOption,
     print_json,
 )
+from fasttext_app.cli.outputs import OverwriteOption, check_new_model, refuse_existing_file
 from fasttext_app.core.signals import DeferredInterrupts
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from fasttext_app.data.split import Examples
     from fasttext_app.tuning.trial import Budget, TuneResult
 
+RESULTS = ("best.toml", "final.toml", "trials.csv", "search.png")
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 
 
@@ -80,6 +82,7 @@ def tune(
     space: Annotated[Path | None, _space] = None,
     study: Annotated[Path | None, _study] = None,
     train: Annotated[bool, _train] = False,
+    overwrite: OverwriteOption = False,
     seed: Annotated[int | None, Option(help="Random seed of the search and its trials.")] = None,
     device: DeviceOption = None,
     threads: ThreadsOption = None,
@@ -96,7 +99,6 @@ def tune(
     options.
     """
     from fasttext_app.config.loading import flat_layer, load_config_file, parse_assignments, resolve
-    from fasttext_app.model.directory import check_target
     from fasttext_app.tuning.report import write_files
     from fasttext_app.tuning.search import base_for_search
     from fasttext_app.tuning.trial import Budget
@@ -114,7 +116,11 @@ def tune(
     if config.data.validation == 0:
         echo("data.validation is 0; the search holds out validation rows (auto)", err=True)
     if train:
-        check_target(output / "model")
+        check_new_model(output / "model", overwrite=overwrite)
+    study = study or output / "study.jsonl"
+    if not study.exists():  # a new search
+        for name in RESULTS:
+            refuse_existing_file(output / name, overwrite=overwrite)
     with DeferredInterrupts() as interrupts:
         try:
             result = _search(base, output, study, space, Budget(trials, time), max_size, interrupts)
@@ -133,7 +139,7 @@ def tune(
 def _search(
     base: Config,
     output: Path,
-    study: Path | None,
+    study: Path,
     space: Path | None,
     budget: Budget,
     max_bytes: int | None,
@@ -161,7 +167,7 @@ def _search(
                 budget,
                 space=search_space,
                 max_bytes=max_bytes,
-                study=study or output / "study.jsonl",
+                study=study,
                 callback=progress,
                 stop=interrupts,
             )

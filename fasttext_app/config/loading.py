@@ -79,10 +79,12 @@ def load_config_file(name_or_path: str | Path) -> Layer:
 
 
 def parse_assignments(assignments: Iterable[str]) -> Layer:
-    """Parse ``section.key=value`` strings; a value that is not TOML is a plain string.
+    """Parse ``section.key=value`` strings; a value that is not TOML is a string, exactly as it is.
 
     >>> parse_assignments(["text.tokenizer=whitespace", "model.sparse=false"])
     {'text': {'tokenizer': 'whitespace'}, 'model': {'sparse': False}}
+    >>> parse_assignments(["data.label_separator= "])
+    {'data': {'label_separator': ' '}}
     """
     layer: dict[str, dict[str, Any]] = {}
     for assignment in assignments:
@@ -95,7 +97,7 @@ def parse_assignments(assignments: Iterable[str]) -> Layer:
         try:
             parsed = tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:
-            parsed = value.strip()
+            parsed = value.strip() if name.endswith(" ") else value  # "a.b = c" is TOML style
         layer.setdefault(section, {})[key] = parsed
     return layer
 

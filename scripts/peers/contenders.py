@@ -46,7 +46,8 @@ def child(module: str, *arguments: object) -> tuple[str, ...]:
 
 def ours(name: str, data: Path, config: str = "ag_news", *flags: str) -> Contender:
     """Return fasttext_app with a shipped config."""
-    train = (*APP, "train", "--config", config, "--output", MODEL, "--seed", SEED, *flags)
+    train = (*APP, "train", "--config", config, "--output", MODEL, "--seed", SEED)
+    train += ("--overwrite", *flags)
     return Contender(name, train, (*APP, "evaluate", MODEL, "--json"), data)
 
 

@@ -132,7 +132,8 @@ class Session:
                 run_timed([*fill_in(contender.train, model, seed), *flags], contender.data)
                 add(name, model)
             for name, flags in report.QUANTIZINGS.items():
-                command = [*APP, "quantize", str(model), "--output", str(smaller), *flags]
+                command = [*APP, "quantize", str(model), "--output", str(smaller), "--overwrite"]
+                command += flags
                 run_timed(command, contender.data)
                 add(name, smaller)
         self.results.sections["sizes"] = sizes
@@ -181,6 +182,7 @@ class Session:
         names = [name for name in order if name in loaded]
         texts, output = str(data / "texts.csv"), str(self.folder / "out.parquet")
         command = [*APP, "predict", str(loaded[OURS][1]), "--input", texts, "--output", output]
+        command.append("--overwrite")
 
         def measure(name: str, _: int) -> Measurements:
             if name == report.CLI:

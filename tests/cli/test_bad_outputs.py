@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -75,7 +76,8 @@ def test_a_full_disk_keeps_the_earlier_model(workdir, model):
     before, failed = contents(workdir), 0
     for size in (1, 500, 1500, 5000, 5_000_000):
         with limited_file_size(size):
-            result = run_cli("train", "--data", "words.csv", "--output", model, *QUICK, code=None)
+            train = ("train", "--data", "words.csv", "--output", model, "--overwrite", *QUICK)
+            result = run_cli(*train, code=None)
         if result.exit_code == 0:
             break
         failed += 1
@@ -98,7 +100,42 @@ def test_a_full_disk_keeps_the_earlier_predictions(workdir, model):
         before = contents(workdir)
         with limited_file_size(1000):
             result = run_cli("predict", model, "--input", "texts.txt", "--output", "out",
-                             "--format", form, code=1)  # fmt: skip
+                             "--format", form, "--overwrite", code=1)  # fmt: skip
         assert result.stderr.startswith("error: out: cannot be written: ")
         assert "too large" in result.stderr.lower()
         assert contents(workdir) == before
+
+
+@pytest.mark.slow
+def test_no_command_replaces_a_file_or_a_model_unless_overwrite_is_given(fails, workdir, model):
+    """One rule for every command that writes; an empty file holds no result."""
+    bin_file = workdir / "made.bin"
+    run_cli("train", "--config", "fasttext", "--data", "good.csv", "--output", "words", *QUICK)
+    run_cli("export", "words", bin_file)
+    data = ("--data", "good.csv")
+    commands = [
+        ("predict", model, "a text", "--output", "OUT.txt"),
+        ("explain", model, "the team", "--output", "OUT.html"),
+        ("evaluate", model, *data, "--reliability", "OUT.svg"),
+        ("plot", model, "--output", "OUT.png"),
+        ("export", "words", "OUT.bin"),
+        ("import", bin_file, "--output", "OUT"),
+        ("quantize", model, "--output", "OUT"),
+        ("calibrate", model, *data, "--thresholds", "f1", "--no-temperature", "--output", "OUT"),
+    ]
+    for command in commands:
+        place = workdir / next(str(word) for word in command[::-1] if str(word).startswith("OUT"))
+        if place.suffix:
+            place.touch()
+        run_cli(*command)
+        before = contents(workdir)
+        what = "already exists" if place.suffix else "already has a model"
+        assert f"{place.name}: {what}; pass --overwrite" in fails(*command)
+        if place.suffix:
+            place.write_text("earlier")
+        run_cli(*command, "--overwrite")
+        assert contents(workdir).keys() == before.keys()
+        if place.suffix:
+            assert place.read_bytes() != b"earlier"
+        else:
+            shutil.rmtree(place)

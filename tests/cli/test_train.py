@@ -12,7 +12,7 @@ import fasttext_app
 from fasttext_app.config.loading import dump_config, load_config_file, resolve
 from fasttext_app.config.resources import config_names, config_path
 from fasttext_app.config.schema import Config
-from tests.helpers import QUICK, read_json
+from tests.helpers import QUICK, contents, read_json
 
 
 @pytest.mark.slow
@@ -71,7 +71,11 @@ def test_json_has_the_history_metrics_and_data(run, tiny_csv):
     [
         (["--data", "x/my data.csv"], "models/my_data"),
         (["--data", "x/reviews.csv.gz"], "models/reviews"),
+        (["--data", "y/{split}.csv"], "models/y"),
         (["--config", "my.toml"], "models/my"),
+        (["--config", "my.toml", "--data", "x/my data.csv"], "models/my_data"),
+        (["--config", "my.toml", "--set", "data.source=x/reviews.csv.gz"], "models/reviews"),
+        (["--data", "."], "models/HERE"),
     ],
 )
 def test_the_default_output_is_named_after_the_config_or_the_data(
@@ -81,33 +85,40 @@ def test_the_default_output_is_named_after_the_config_or_the_data(
     (workdir / "x").mkdir()
     (workdir / "x" / "my data.csv").write_bytes(rows)
     (workdir / "x" / "reviews.csv.gz").write_bytes(gzip.compress(rows))
+    for folder_of_splits in (workdir, workdir / "y"):
+        folder_of_splits.mkdir(exist_ok=True)
+        (folder_of_splits / "train.csv").write_bytes(rows)
+    folder = folder.replace("HERE", workdir.name)
     (workdir / "my.toml").write_text('[data]\nsource = "x/my data.csv"\n')
     assert f" to {folder} " in run("train", *arguments, *QUICK).stdout
     assert (workdir / folder / "manifest.json").is_file()
 
 
 @pytest.mark.slow
-def test_output_replaces_an_earlier_model(run, tiny_csv, workdir):
-    run("train", "--data", tiny_csv, "--output", "model", *QUICK)
-    run("train", "--data", tiny_csv, "--output", "model", *QUICK, "--dim", "6")
-    assert read_json(run("info", "model", "--json"))["table"][1] == 6
-    assert [path.name for path in workdir.iterdir()] == ["model"]
+@pytest.mark.parametrize("output", [[], ["--output", "model"]])
+def test_an_earlier_model_is_kept_unless_overwrite_is_given(run, tiny_csv, workdir, output):
+    train = ("train", "--data", tiny_csv / "train.csv", *output, *QUICK)
+    folder = output[-1] if output else "models/train"
+    run(*train)
+    before = contents(workdir)
+    refused = run(*train, "--dim", "6", code=1)
+    assert refused.stderr == (
+        f"error: {folder}: already has a model; pass --overwrite to replace it, or choose another "
+        "folder\n"
+    )
+    assert contents(workdir) == before
+    run(*train, "--dim", "6", "--overwrite")
+    assert read_json(run("info", folder, "--json"))["table"][1] == 6
+    assert contents(workdir).keys() == before.keys()
 
 
 @pytest.mark.slow
 def test_training_does_not_delete_a_users_file_in_a_model_directory(run, tiny_csv, workdir):
     run("train", "--data", tiny_csv, "--output", "model", *QUICK)
     (workdir / "model" / "notes.txt").write_text("mine")
-    result = run("train", "--data", tiny_csv, "--output", "model", *QUICK, code=1)
+    result = run("train", "--data", tiny_csv, "--output", "model", *QUICK, "--overwrite", code=1)
     assert "would delete notes.txt" in result.stderr
     assert (workdir / "model" / "notes.txt").read_text() == "mine"
-
-
-@pytest.mark.slow
-def test_a_model_is_replaced_only_if_output_names_it(run, tiny_csv):
-    run("train", "--data", tiny_csv, *QUICK)
-    result = run("train", "--data", tiny_csv, *QUICK, code=1)
-    assert "already has a model; pass --output to replace it" in result.stderr
 
 
 def test_validation_rows_with_unknown_labels_are_left_out(run, workdir):

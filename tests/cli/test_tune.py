@@ -99,7 +99,10 @@ def test_another_search_in_the_same_folder_is_refused(tuned):
     result = tuned("--trials", 2, "--metric", "macro_f1", code=1)
     assert "trainer.monitor was accuracy and is macro_f1" in result.stderr
     assert result.stderr.startswith("error: found/study.jsonl: ")
-    tuned("--trials", 2, "--metric", "macro_f1", "--study", "other.jsonl")
+    other = ("--trials", 2, "--metric", "macro_f1", "--study", "other.jsonl")
+    assert "found/best.toml: already exists; pass --overwrite" in tuned(*other, code=1).stderr
+    tuned(*other, "--overwrite")
+    tuned(*other)  # continues
 
 
 @pytest.mark.slow
@@ -124,7 +127,7 @@ def test_models_above_the_size_limit_are_skipped_and_counted(tuned):
     assert min(int(row["bytes"]) for row in too_large) > 26_000
     assert f"{len(too_large)} too large" in shown.stdout
     assert "too large: 0.0" in shown.stderr
-    refused = tuned("--trials", 2, "--max-size", "1kB", "--study", "s", code=1)
+    refused = tuned("--trials", 2, "--max-size", "1kB", "--study", "s", "--overwrite", code=1)
     assert "none of the 2 models is within 1,000 bytes" in refused.stderr
 
 

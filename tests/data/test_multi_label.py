@@ -221,6 +221,22 @@ def test_the_commands_train_and_evaluate_rows_with_several_labels(files, tmp_pat
     assert figures[1]["micro_recall"] == 0
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("separator", [" ", "\t", " | "])
+def test_set_takes_a_separator_as_it_is(separator, tmp_path):
+    rows = "".join(f"{label}\tgoal match {n}\n" for n in range(6) for label in ("a b", "b c", "c"))
+    rows = "label\ttext\n" + rows.replace(" b", separator + "b").replace(" c", separator + "c")
+    path = tmp_path / "rows.csv"
+    path.write_text("\n".join(",".join(f'"{cell}"' for cell in row.rsplit("\t", 1))
+                              for row in rows.splitlines()))  # fmt: skip
+    setting = ("--set", f"data.label_separator={separator}")
+    train = ("train", "--data", path, "--output", tmp_path / "m", "--epochs", 2, "--dim", 4)
+    run_cli(*train, "--set", "model.loss=ova", *setting)
+    assert set(fasttext_app.load(tmp_path / "m").labels) == {"a", "b", "c"}
+    scores = read_json(run_cli("evaluate", tmp_path / "m", "--data", path, *setting, "--json"))
+    assert (scores["examples"], scores["unknown_labels"]) == (18, {})
+
+
 def test_a_threshold_is_refused_when_rows_have_one_label(tiny_model_dir):
     done = run_cli("evaluate", tiny_model_dir, "--data", "sample", "--threshold", "0.5", code=2)
     assert "needs rows that can have several labels" in done.output

@@ -126,7 +126,7 @@ def test_the_command_shows_size_and_accuracy_before_and_after(place):
         size = sum(path.stat().st_size for path in (place / folder).iterdir())
         assert found[side]["bytes"] == size
         assert found[side]["accuracy"] == ft.load(folder).evaluate(TEXTS, LABELS)["accuracy"]
-    shown = invoke("model", "--output", "small", "--data", "rows.csv").stdout
+    shown = invoke("model", "--output", "small", "--data", "rows.csv", "--overwrite").stdout
     assert "size on disk" in shown
     assert "accuracy" in shown
     assert shown.endswith("saved the smaller model to small\n")

@@ -101,7 +101,7 @@ def test_commands_get_the_path_of_the_model():
     assert command[5:] == ["/m.bin", "0.25", "10000000", "5"]
     flagged = names.ours("own", Path("/w"), "x", "--threads", "1")
     words = " ".join(measure.fill_in(flagged.train, Path("/m"), 3)[2:])
-    assert words == "fasttext_app train --config x --output /m --seed 3 --threads 1"
+    assert words == "fasttext_app train --config x --output /m --seed 3 --overwrite --threads 1"
 
 
 def test_every_recipe_takes_part_once_with_ours_first(tmp_path):

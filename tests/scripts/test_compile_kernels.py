@@ -24,7 +24,7 @@ with event.install_recorder("numba:compile") as compiled:
     run_cli("evaluate", "model")
     run_cli("quantize", "model", "--output", "smaller")
     for path in ("model", "smaller"):
-        run_cli("predict", path, "--input", "texts.txt", "--output", "out.txt")
+        run_cli("predict", path, "--input", "texts.txt", "--output", f"{path}.txt")
 print([entry.data["dispatcher"].py_func.__name__ for _, entry in compiled.buffer])
 """
 

@@ -183,7 +183,7 @@ def test_resuming_without_a_checkpoint_is_refused(place, runs):
 def test_an_earlier_model_stays_until_the_new_one_is_complete(place, expected):
     run_cli(*TRAIN, "--output", "run", "--epochs", "2")
     before = weights("run")
-    interrupt_run("run", 20)
+    interrupt_run("run", 20, "--overwrite")
     assert weights("run") == before
     assert ft.load("run").predict("goal cup").labels == ("sport",)
     run_cli("train", "--resume", "run")
@@ -413,7 +413,7 @@ def test_the_manifest_has_the_git_revision(place):
     head = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
     for rows, revision in ((200, head), (100, f"{head}-dirty")):
         (place / "rows.csv").write_text(rows_of(rows))
-        run_cli(*TRAIN, "--epochs", "1", "--output", "model")
+        run_cli(*TRAIN, "--epochs", "1", "--output", "model", "--overwrite")
         assert json.loads((place / "model" / "run.json").read_text())["git"] == revision
 
 
