@@ -14,14 +14,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fasttext_app.config.loading import Layer, flat_layer, load_config_file, resolve
-from fasttext_app.config.schema import Config
-from fasttext_app.data.in_memory import IN_MEMORY, LabelColumn, labeled_table, refuse_labels
-from fasttext_app.data.source import Source
+from fasttext_app.config.schema import Config, DataConfig
+from fasttext_app.data.in_memory import LabelColumn, ObjectRows, column_settings, refuse_labels
 from fasttext_app.data.split import Examples, load_examples, split_examples
 from fasttext_app.errors import ConfigError, DataError
 from fasttext_app.inference.classifier import TextClassifier
@@ -39,31 +40,38 @@ if TYPE_CHECKING:
 
 __all__ = ["load", "train", "tune"]
 
-Data = str | Path | Sequence[str] | None
-
 
 def train(
-    data: Data = None,
+    rows: Any = None,
+    /,
     labels: LabelColumn | None = None,
     *,
-    weights: Sequence[float] | None = None,
+    data: Any = None,
+    text: str | Sequence[str] | Mapping[str, Any] | None = None,
+    label: str | None = None,
+    weights: Iterable[float] | str | None = None,
     config: str | Path | None = None,
     callback: Callback | None = None,
     checkpoints: str | Path | None = None,
     resume: bool = False,
     **settings: Any,
 ) -> TextClassifier:
-    """Train a classifier on a data SPEC, or on texts with their labels.
+    """Train a classifier on a data SPEC, on a table, or on texts with their labels.
 
     ``training_warnings`` of the model tells what else the run has to report.
 
     Args:
-        data: a SPEC (``"ag_news"``, ``"sample"``, a file, ...; see ``fasttext_app.data.spec``) or a
-            sequence of texts; None if ``config`` names the source.
-        labels: the label of each text, if ``data`` is texts; with ``soft_labels``, a label may be
-            a dict of probabilities.
-        weights: the weight of each text in the loss, if ``data`` is texts; a text of weight 2
-            counts as if it were there twice.
+        rows: a SPEC (``"ag_news"``, ``"sample"``, a file, ...; see ``fasttext_app.data.spec``); a
+            table: a pandas or Polars frame, a Dataset or an Arrow table; or any iterable of texts.
+            None if ``config`` names the source.
+        labels: the label of each text, if ``rows`` is texts: a string, a whole number or a boolean.
+            It can also be a list of labels, or a dict of label probabilities.
+        data: the same as ``rows``; or the section ``data`` of the settings, as a dict.
+        text: the text column of a table or file, or several to join; or the section ``text`` of the
+            settings, as a dict.
+        label: the label column of a table or file.
+        weights: the weight of each text in the loss, or the name of a column of weights; a text of
+            weight 2 counts as if it were there twice.
         config: a TOML file or the name of a shipped config to start from.
         callback: receives the trainer's events; an exception in it ends the run.
         checkpoints: a folder for checkpoints, written at every ``checkpoint_every`` (by default
@@ -71,7 +79,7 @@ def train(
         resume: resume from the newest checkpoint in that folder, with its settings, on the same
             data.
         **settings: any setting by its key (``epochs=3``, ``lr=0.1``), or a whole section
-            (``text={"word_ngrams": 2}``); they take precedence over ``config``.
+            (``model={"dim": 100}``); they take precedence over ``config``.
             ``start_from=MODEL`` starts from a trained model, with its settings.
 
     Raises:
@@ -85,20 +93,25 @@ def train(
         raise ConfigError("resume: name the folder of the run's checkpoints with checkpoints=")
     checkpoint = find_checkpoint(checkpoints) if checkpoints is not None and resume else None
     run_settings = config_of_run(checkpoint.run).model_dump() if checkpoint else {}
-    resolved = _resolve(data, config, settings, run_settings)
+    layers = _layers(config, _call_settings(data, text, label, weights, settings), run_settings)
+    job = _Job.open("train", _rows(rows, data), labels, weights, layers)
+    resolved = job.config
     if checkpoints is not None and resolved.trainer.checkpoint_every is None:
         resolved = resolve(resolved.model_dump(), {"trainer": {"checkpoint_every": "epoch"}})
-    examples = _examples("train", data, labels, resolved, weights)
-    result = run_training(resolved, examples, callback, checkpoints, checkpoint)
+    result = run_training(resolved, job.examples(resolved), callback, checkpoints, checkpoint)
     if checkpoints is not None and not result.outcome.interrupted:
         remove_checkpoints(checkpoints)
     return result.model
 
 
 def tune(
-    data: Data = None,
+    rows: Any = None,
+    /,
     labels: LabelColumn | None = None,
     *,
+    data: Any = None,
+    text: str | Sequence[str] | Mapping[str, Any] | None = None,
+    label: str | None = None,
     trials: int | None = None,
     seconds: float | None = None,
     metric: str | None = None,
@@ -111,11 +124,14 @@ def tune(
 ) -> TuneResult:
     """Search for the settings that score best on validation rows.
 
-    ``ft.train(data, labels, **result.settings)`` trains the best model again.
+    ``ft.train(rows, labels, **result.settings)`` trains the best model again.
 
     Args:
-        data: a SPEC or a sequence of texts; see :func:`train`.
-        labels: the label of each text, if ``data`` is texts.
+        rows: a SPEC, a table or any iterable of texts; see :func:`train`.
+        labels: the label of each text, if ``rows`` is texts.
+        data: the same as ``rows``; or the section ``data`` of the settings, as a dict.
+        text: the text column, or several to join; or the section ``text`` of the settings.
+        label: the label column.
         trials: the number of trials, earlier sessions of the same ``study`` included.
         seconds: the time limit; with ``trials`` too, the first limit that is reached counts.
         metric: the metric to search by (``"macro_f1"``, ``"f1:spam"``); None: ``trainer.monitor``.
@@ -138,7 +154,9 @@ def tune(
     from fasttext_app.tuning.search import base_for_search
     from fasttext_app.tuning.search import tune as run_search
 
-    base = base_for_search(_resolve(data, config, settings), metric)
+    layers = _layers(config, _call_settings(data, text, label, None, settings))
+    job = _Job.open("tune", _rows(rows, data), labels, None, layers)
+    base = base_for_search(job.config, metric)
     search_space = None
     if isinstance(space, str | Path):
         search_space = SearchSpace.load(space)
@@ -146,7 +164,7 @@ def tune(
         search_space = SearchSpace.parse(space)
     return run_search(
         base,
-        lambda trial_config: _examples("tune", data, labels, trial_config),
+        job.examples,
         Budget(trials, seconds),
         space=search_space,
         max_bytes=max_bytes,
@@ -170,43 +188,105 @@ def load(path: str | Path, *, device: str = "cpu", threads: int = 0) -> TextClas
     return load_classifier(path, device=device, threads=threads)
 
 
-def _resolve(
-    data: Data,
-    config: str | Path | None,
+def _rows(rows: Any, data: Any) -> Any:
+    """Return the rows of a call, which ``data=`` may name too.
+
+    Raises:
+        ConfigError: both name rows.
+    """
+    if data is None or isinstance(data, Mapping):
+        return rows
+    if rows is not None:
+        raise ConfigError("data: the rows are given twice; pass them once")
+    return data
+
+
+def _call_settings(
+    data: Any,
+    text: str | Sequence[str] | Mapping[str, Any] | None,
+    label: str | None,
+    weights: Iterable[float] | str | None,
     settings: Mapping[str, Any],
-    run_settings: Layer | None = None,
-) -> Config:
-    """Combine the settings of a resumed run, a model, a config and keyword arguments."""
+) -> dict[str, Any]:
+    """Return the settings of a call, its sections and the columns that it names included."""
+    sections = {
+        name: value
+        for name, value in (("data", data), ("text", text))
+        if isinstance(value, Mapping)
+    }
+    columns = column_settings(None if isinstance(text, Mapping) else text, label)
+    if isinstance(weights, str):
+        columns["weight_column"] = weights
+    return {**settings, **sections, **columns}
+
+
+def _layers(
+    config: str | Path | None, settings: Mapping[str, Any], run_settings: Layer | None = None
+) -> list[Layer]:
+    """Return the settings of a resumed run, a model, a config and a call, in this order."""
     layers = [run_settings or {}]
     if settings.get("start_from") is not None:
         layers.append(settings_of_model(settings["start_from"]))
     if config is not None:
         layers.append(load_config_file(config))
-    layers.append(flat_layer(settings))
-    if isinstance(data, str | Path):
-        layers.append({"data": {"source": str(data)}})
-    return resolve(*layers)
+    return [*layers, flat_layer(settings)]
 
 
-def _examples(
-    job: str,
-    data: Data,
-    labels: LabelColumn | None,
-    config: Config,
-    weights: Sequence[float] | None = None,
-) -> Examples:
-    """Open the rows of a SPEC, or wrap texts that are in memory."""
-    if data is None or isinstance(data, str | Path):
-        refuse_labels(job, data or "the config's source", labels)
-        if weights is not None:
-            raise DataError(
-                f"{job}: weights can only be passed with texts; for a SPEC, set data.weight_column"
-            )
-        return load_examples(config)
-    table = labeled_table(job, data, labels, config.data, weights)
-    if not len(table):
-        raise DataError(f"{job}: there are no texts")
-    if config.data.weight_column is not None:
-        raise ConfigError("data.weight_column: texts have no columns; pass weights=[...]")
-    source = Source(IN_MEMORY, {}, single=True)
-    return split_examples(table, source, config)
+@dataclass(frozen=True)
+class _Job:
+    """The rows of a call and their settings."""
+
+    name: str
+    objects: ObjectRows | None
+    """The rows, if they are in memory."""
+    config: Config
+
+    @classmethod
+    def open(
+        cls,
+        name: str,
+        rows: Any,
+        labels: LabelColumn | None,
+        weights: Iterable[float] | str | None,
+        layers: Sequence[Layer],
+    ) -> _Job:
+        """Read rows that are in memory, and resolve the settings.
+
+        Raises:
+            ConfigError: a setting is unknown or impossible.
+            DataError: the rows are not texts with their labels.
+        """
+        if rows is None or isinstance(rows, str | PathLike):
+            refuse_labels(name, rows or "the config's source", labels)
+            if weights is not None and not isinstance(weights, str):
+                raise DataError(
+                    f"{name}: weights can only be passed with texts; for a SPEC, set "
+                    "data.weight_column"
+                )
+            source: Layer = {} if rows is None else {"data": {"source": str(rows)}}
+            return cls(name, None, resolve(*layers, source))
+        column = None if isinstance(weights, str) else weights
+        reading = _reading_settings(layers)
+        objects = ObjectRows.open(name, rows, labels, column, config=reading)
+        return cls(name, objects, resolve(objects.settings(reading), *layers))
+
+    def examples(self, config: Config) -> Examples:
+        """Open the rows; the settings are those of this job, or of a trial of it."""
+        if self.objects is None:
+            return load_examples(config)
+        source = self.objects.source(config.data, weights=True)
+        return split_examples(source.scan("all"), source, config)
+
+
+def _reading_settings(layers: Sequence[Layer]) -> DataConfig:
+    """Return how rows in memory are read; their labels decide on the rest of the settings.
+
+    Raises:
+        ConfigError: one of these settings is invalid.
+    """
+    names = ("text_columns", "label_column", "errors")
+    settings = {}
+    for layer in layers:
+        section = layer.get("data", {})
+        settings.update({name: section[name] for name in names if name in section})
+    return resolve({"data": settings}).data

@@ -61,7 +61,7 @@ def test_a_pandas_column_with_any_index(model):
     frame = pandas.DataFrame({"text": TEXTS, "label": LABELS}, index=range(100, 124))
     assert same_weights(quick(frame["text"], frame["label"]), model)
     frame.loc[105, "text"] = None
-    with pytest.raises(DataError, match="a text or a label is None"):
+    with pytest.raises(DataError, match="train, row 6: column 'text' has no value"):
         quick(frame["text"], frame["label"])
 
 
@@ -156,16 +156,15 @@ def test_a_model_carries_the_warnings_of_its_training_until_it_is_saved(tmp_path
 @pytest.mark.parametrize(
     ("texts", "labels", "message"),
     [
-        (["a", "b"], ["x"], "train: there must be one label for each text"),
-        (["a", "b"], None, "train: there must be one label for each text"),
+        (["a", "b"], ["x"], "train: got 1 labels for 2 texts; pass one label for each text"),
+        (["a", "b"], None, "train: the texts have no labels; pass one label for each text"),
         ([], [], "train: there are no texts"),
-        (["a", None], ["x", "y"], "train: a text or a label is None"),
-        (["a", "b"], ["x", None], "train: a text or a label is None"),
-        (["a", "b"], [0, 1], "train: texts and labels must be strings"),
-        (["a", "b"], np.array([0, 1]), "train: texts and labels must be strings"),
-        ([1, 2], ["x", "y"], "train: texts and labels must be strings"),
-        (["a", b"\xff"], ["x", "y"], "train: texts and labels must be strings"),
-        (["a", "\ud800"], ["x", "y"], "train: texts and labels must be strings"),
+        (["a", None], ["x", "y"], "train, row 2: column 'text' has no value"),
+        (["a", "b"], ["x", None], "train, row 2: column 'label' has no label"),
+        (["a", "b"], [0, "y"], "train, labels, row 2: got a str where other rows have an int"),
+        ([1, 2], ["x", "y"], "train, row 1: got an int where a text is expected"),
+        (["a", b"\xff"], ["x", "y"], "train, row 2: is not valid Unicode"),
+        (["a", "\ud800"], ["x", "y"], "train, row 2: is not valid Unicode"),
         (None, None, "no data: pass --data SPEC"),
         (
             None,

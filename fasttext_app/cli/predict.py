@@ -38,7 +38,9 @@ _format = Option(
     show_default="by the suffix of --output, else text",
 )
 _top_k = Option(
-    min=1, help="Number of labels per text.", show_default="1; with --threshold fitted: all"
+    min=1,
+    help="Number of labels per text.",
+    show_default="1; all above --threshold if a text can have several, or with fitted",
 )
 _threshold = Option(
     metavar="P|fitted", help="Leave out labels below this probability, or below their fitted one."
@@ -90,10 +92,9 @@ def predict(
 
         predictions = keep_texts(classifier, batches, label, min_probability)
     else:
-        predictions = classifier.predict_batches(batches, top_k, min_probability)
-    if top_k is None:
-        top_k = len(classifier.labels) if label is None and min_probability == "fitted" else 1
-    rows = write_predictions(predictions, output, form, min(top_k, len(classifier.labels)))
+        predictions = classifier.predict_batches(batches, top_k, min_probability, text="text")
+    ranks = classifier.label_limit(top_k, classifier.resolve_threshold(min_probability))
+    rows = write_predictions(predictions, output, form, ranks if label is None else 1)
     if output is not None:
         echo(f"wrote {rows:,} row{'s' * (rows != 1)} to {output}", err=True)
 

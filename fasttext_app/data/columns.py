@@ -35,7 +35,11 @@ def numbered_rows(where: object, rows_before: int) -> Locate:
 
 
 def required_columns(
-    where: object, config: DataConfig, with_labels: bool, existing: Sequence[str]
+    where: object,
+    config: DataConfig,
+    with_labels: bool,
+    existing: Sequence[str],
+    options: str = "--text-column and --label-column",
 ) -> list[str]:
     """Return the columns to read: the texts and, with labels, the label and the weight.
 
@@ -54,9 +58,7 @@ def required_columns(
     for name in required:
         if name not in existing:
             hint = did_you_mean(name, existing)
-            option = "--text-column and --label-column"
-            if name == config.weight_column:
-                option = "data.weight_column"
+            option = "data.weight_column" if name == config.weight_column else options
             raise DataError(
                 f"{where}: there is no column {name!r}{hint or ';'} the columns are "
                 f"{', '.join(map(repr, existing))} (choose with {option})"
@@ -174,7 +176,7 @@ def _label_column(
 def _cells_of_lists(
     column: pa.ListArray, separator: str, name: str, locate: Locate
 ) -> pa.StringArray:
-    """Join the labels of each list with the separator."""
+    """Join the labels of each list with the separator, which alone stands for an empty list."""
     kind = column.type.value_type
     if not (_is_string(kind) or pa.types.is_integer(kind)):
         raise DataError(f"{locate(0)}: column {name!r} holds {column.type}, not labels")
@@ -186,7 +188,8 @@ def _cells_of_lists(
             f"{locate(row)}: a label in column {name!r} contains {separator!r}; "
             "set data.label_separator to a string that no label contains"
         )
-    return pc.binary_join(lists, separator)
+    cells = pc.binary_join(lists, separator)
+    return pc.if_else(pc.equal(cells, EMPTY), string_array([separator])[0], cells)
 
 
 def _cells_of_dicts(column: pa.Array, config: DataConfig, locate: Locate) -> pa.StringArray:

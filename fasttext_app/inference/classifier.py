@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from fasttext_app.config.schema import DataConfig
-from fasttext_app.inference.predictor import Predictor
+from fasttext_app.inference.predictor import Predictor, Texts
 from fasttext_app.model.directory import load_artifact, save_artifact
 from fasttext_app.model.metrics import MultiLabelScores, Scores
-from fasttext_app.text.chunks import TextLike
 
 if TYPE_CHECKING:
+    from fasttext_app.data.in_memory import LabelColumn
     from fasttext_app.inference.explain import Explanation, LabelFeature
     from fasttext_app.model.train_warnings import TrainWarning
 
@@ -81,9 +81,11 @@ class TextClassifier(Predictor):
 
     def calibrate(
         self,
-        data: str | Path | Sequence[str],
-        labels: Sequence[str] | None = None,
+        data: Any,
+        labels: LabelColumn | None = None,
         *,
+        text: str | Sequence[str] | None = None,
+        label: str | None = None,
         split: str = "validation",
         temperature: bool = True,
         thresholds: str | None = None,
@@ -91,8 +93,10 @@ class TextClassifier(Predictor):
         """Return a model with calibrated probabilities, fitted on rows it was not trained on.
 
         Args:
-            data: a SPEC, or texts.
-            labels: one cell per text, if ``data`` is texts.
+            data: a SPEC, a table, or any iterable of texts.
+            labels: the label of each text, if ``data`` is texts.
+            text: the text column, or several to join; None: those of the training.
+            label: the label column; None: that of the training.
             split: the split of the SPEC.
             temperature: fit a temperature, which makes all probabilities more or less confident.
             thresholds: also fit a threshold for each label, for ``f1``, ``precision:0.9`` or
@@ -107,7 +111,7 @@ class TextClassifier(Predictor):
         from fasttext_app.model.thresholds import parse_goal
 
         goal = None if thresholds is None else parse_goal(thresholds)
-        config, source = open_labeled("calibrate", self.config, data, labels)
+        config, source = open_labeled("calibrate", self.config, data, labels, text, label)
         calibrated = calibrate_batches(
             self,
             held_out_rows(self.artifact, config, source, split),
@@ -120,18 +124,22 @@ class TextClassifier(Predictor):
 
     def evaluate(
         self,
-        data: str | Path | Sequence[str],
-        labels: Sequence[str | Mapping[str, float]] | None = None,
+        data: Any,
+        labels: LabelColumn | None = None,
         *,
+        text: str | Sequence[str] | None = None,
+        label: str | None = None,
         split: str = "test",
         threshold: float | None = None,
     ) -> Scores | MultiLabelScores:
         """Score the model on a split of a data SPEC, or on texts with their labels.
 
         Args:
-            data: a SPEC, or texts.
-            labels: one cell per text, if ``data`` is texts; with ``data.soft_labels``, a cell may
-                be a dict from label to probability.
+            data: a SPEC, a table, or any iterable of texts.
+            labels: the label of each text, if ``data`` is texts; or a list of labels, or a dict of
+                their probabilities.
+            text: the text column, or several to join; None: those of the training.
+            label: the label column; None: that of the training.
             split: the split of the SPEC.
             threshold: the smallest probability of a predicted label, if rows may have several
                 labels; None: the fitted one of each label, or 0.5 if there are none.
@@ -141,7 +149,7 @@ class TextClassifier(Predictor):
         """
         from fasttext_app.inference.evaluate import open_labeled
 
-        config, source = open_labeled("evaluate", self.config, data, labels)
+        config, source = open_labeled("evaluate", self.config, data, labels, text, label)
         return self.evaluate_batches(source.scan(split), threshold, config.data)
 
     def evaluate_batches(
@@ -183,7 +191,7 @@ class TextClassifier(Predictor):
         return explain(self, text, label, against)
 
     def label_features(
-        self, label: str, top: int = 10, texts: TextLike | None = None
+        self, label: str, top: int = 10, texts: Texts | None = None
     ) -> list[LabelFeature]:
         """Return the words and n-grams that add most to the logit of a label.
 
@@ -199,4 +207,5 @@ class TextClassifier(Predictor):
         """
         from fasttext_app.inference.explain import label_features
 
-        return label_features(self, label, top, scan=None if texts is None else lambda: [texts])
+        column = [] if texts is None else pa.chunked_array(self.chunks(texts), pa.string())
+        return label_features(self, label, top, scan=None if texts is None else lambda: [column])

@@ -6,8 +6,8 @@ Shapes: **B** texts, **C** classes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import cast
+from os import PathLike
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +15,13 @@ import pyarrow as pa
 from fasttext_app.config.schema import Config, DataConfig
 from fasttext_app.core.arrow import to_numpy
 from fasttext_app.core.ragged import Ragged
-from fasttext_app.data.in_memory import IN_MEMORY, LabelColumn, labeled_table, refuse_labels
+from fasttext_app.data.in_memory import (
+    LabelColumn,
+    ObjectRows,
+    column_settings,
+    refuse_labels,
+    with_data_settings,
+)
 from fasttext_app.data.labels import cell_labels
 from fasttext_app.data.soft_labels import keep_most_likely
 from fasttext_app.data.source import Source
@@ -121,23 +127,35 @@ def _slices(batches: Batches, rows: int) -> Batches:
 
 
 def open_labeled(
-    job: str, config: Config, data: str | Path | Sequence[str], labels: LabelColumn | None
+    job: str,
+    config: Config,
+    data: Any,
+    labels: LabelColumn | None,
+    text: str | Sequence[str] | None = None,
+    label: str | None = None,
 ) -> tuple[Config, Source]:
-    """Open a data SPEC, or texts with their labels; return the settings to read it with, too.
+    """Open a data SPEC, a table, or texts with their labels, and the settings to read it with.
 
     Args:
         job: the name of the caller, for error messages.
         config: settings of the model.
-        data: a SPEC, or texts.
-        labels: one cell per text, if ``data`` is texts.
+        data: a SPEC, a table, or texts.
+        labels: the label of each text, if ``data`` is texts.
+        text: the text column, or several; None: those of the settings.
+        label: the label column; None: that of the settings.
 
     Raises:
+        ConfigError: ``text`` or ``label`` is not the name of a column.
         DataError: the data does not exist, or there is not one label per text.
     """
-    if not isinstance(data, str | Path):
-        table = labeled_table(job, data, labels, config.data)
-        scans = {"": lambda labels: iter(table.to_batches())}
-        return config, Source(IN_MEMORY, scans, single=True)
-    refuse_labels(job, data, labels)
-    settings = DataConfig.model_validate(config.data.model_dump() | {"source": str(data)})
-    return config.model_copy(update={"data": settings}), open_source(settings)
+    settings = column_settings(text, label)
+    if isinstance(data, str | PathLike):
+        refuse_labels(job, data, labels)
+        settings["source"] = str(data)
+        config = with_data_settings(config, settings)
+        return config, open_source(config.data)
+    config = with_data_settings(config, settings)
+    rows = ObjectRows.open(job, data, labels, config=config.data)
+    if config.data.label_separator is None:
+        config = with_data_settings(config, rows.settings(config.data).get("data", {}))
+    return config, rows.source(config.data)

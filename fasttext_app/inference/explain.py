@@ -33,7 +33,7 @@ from fasttext_app.inference.forward import table_rows
 from fasttext_app.inference.predictor import Predictor
 from fasttext_app.model.metrics import top_k_classes
 from fasttext_app.model.product_quantizer import dense
-from fasttext_app.text.chunks import TextLike, as_chunks
+from fasttext_app.text.chunks import TextLike, as_chunks, one_text
 from fasttext_app.text.features import WORD, Kind, TextFeature, text_features
 from fasttext_app.text.spans import Span
 from fasttext_app.text.tfidf import tfidf_weights
@@ -165,6 +165,7 @@ def explain(
     model: Predictor, text: str, label: str | None = None, against: str | None = None
 ) -> Explanation:
     """Split the logit of a label for a text; see :meth:`.TextClassifier.explain`."""
+    text = one_text(text)
     logits = model.logits([text])
     if label is None:
         label = model.labels[top_k_classes(logits, 1)[0, 0]]

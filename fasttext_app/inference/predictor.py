@@ -7,8 +7,9 @@ Shapes: **B** texts, **C** classes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Self, overload
+from collections.abc import Iterator, Sequence
+from numbers import Integral, Real
+from typing import Any, Self, TypeAlias, overload
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,7 @@ import pyarrow as pa
 from fasttext_app.config.schema import Config
 from fasttext_app.core import jit
 from fasttext_app.core.arrays import F32, F64
+from fasttext_app.core.objects import as_table, tables
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.core.threads import map_threads
 from fasttext_app.errors import ConfigError
@@ -25,7 +27,12 @@ from fasttext_app.model.artifact import Artifact
 from fasttext_app.model.calibration import recorded_thresholds
 from fasttext_app.model.heads import texts_at_once
 from fasttext_app.model.metrics import top_k_classes
-from fasttext_app.text.chunks import TextLike, as_chunks
+from fasttext_app.text.chunks import TextLike, as_chunks, one_text
+
+Texts: TypeAlias = TextLike | Any
+"""Texts, or a table with a column of texts."""
+TextColumns: TypeAlias = str | Sequence[str] | None
+"""The text column of a table, or several to join; None: the default."""
 
 
 class Predictor:
@@ -71,31 +78,57 @@ class Predictor:
         self.rank(["a"])
         return self
 
-    def logits(self, texts: TextLike) -> F32:
-        """Return the logits of texts, [B, C]."""
-        parts = list(map_threads(self.chunk_logits, as_chunks(texts), self.threads))
+    def logits(self, texts: Texts, text: TextColumns = None) -> F32:
+        """Return the logits of texts, [B, C]; see :meth:`predict`."""
+        parts = list(map_threads(self.chunk_logits, self.chunks(texts, text), self.threads))
         return np.concatenate(parts) if parts else np.empty((0, len(self.labels)), np.float32)
 
     def chunk_logits(self, texts: pa.StringArray) -> F32:
         """Return the logits of a column without nulls, [B, C], on the calling thread."""
         return self._forward(self.encoder.encode_chunk(texts))
 
-    def predict_proba(self, texts: TextLike) -> F64:
-        """Return the probability of every class for each text, [B, C]."""
-        return self.head.probabilities(self.logits(texts))
+    def predict_proba(self, texts: Texts, text: TextColumns = None) -> F64:
+        """Return the probability of every class for each text, [B, C]; see :meth:`predict`."""
+        return self.head.probabilities(self.logits(texts, text))
 
-    def rank(self, texts: TextLike, top_k: int = 1) -> TopK:
+    def chunks(self, texts: Texts, text: TextColumns = None) -> list[pa.StringArray]:
+        """Return texts as chunks: those of a column, of an iterable, or of a table.
+
+        Args:
+            texts: the texts.
+            text: the text columns of a table; None: those of the training, or else ``text``.
+
+        Raises:
+            ConfigError: ``text`` names columns, and there is no table.
+            DataError: a column is missing, or a text is missing or not a string.
+        """
+        table = as_table(texts)
+        if table is None:
+            if text is not None:
+                raise ConfigError(f"text = {text!r}: names a column, and the texts are no table")
+            return as_chunks(texts)
+        columns = [text] if isinstance(text, str) else text or list(self.config.data.text_columns)
+        if text is None and not set(columns) <= set(table.names) and "text" in table.names:
+            columns = ["text"]
+        if len(columns) == 1 and list(table.names).count(columns[0]) == 1:
+            return as_chunks(table.read(columns).column(0))
+        from fasttext_app.data.in_memory import column_settings, table_texts, with_data_settings
+
+        config = with_data_settings(self.config, column_settings(columns))
+        return as_chunks(table_texts(table, config.data, "texts"))
+
+    def rank(self, texts: Texts, top_k: int = 1, text: TextColumns = None) -> TopK:
         """Return the ``top_k`` best classes of each text, or all if there are fewer.
 
         Raises:
             ConfigError: ``top_k`` is below 1.
         """
-        _check_top_k(top_k)
+        top_k = _checked_top_k(top_k)
 
         def rank(chunk: pa.StringArray) -> TopK:
             return self.rank_bags(self.encoder.encode_chunk(chunk), top_k)
 
-        parts = list(map_threads(rank, as_chunks(texts), self.threads))
+        parts = list(map_threads(rank, self.chunks(texts, text), self.threads))
         if not parts:
             return self._top_k(np.empty((0, len(self.labels)), np.float32), top_k)
         return TopK.concat(parts)
@@ -114,81 +147,99 @@ class Predictor:
         return TopK(classes, self.head.class_probabilities(logits, classes))
 
     @overload
-    def predict(  # type: ignore[overload-overlap]  # str is a Sequence[str] too
-        self, texts: str, top_k: int | None = None, threshold: float | str = 0.0
+    def predict(  # type: ignore[overload-overlap]  # str is an iterable of str too
+        self,
+        texts: str | bytes,
+        top_k: int | None = None,
+        threshold: float | str = 0.0,
+        text: TextColumns = None,
     ) -> Prediction: ...
     @overload
     def predict(
         self,
-        texts: Sequence[str] | pa.Array,
+        texts: Texts,
         top_k: int | None = None,
         threshold: float | str = 0.0,
+        text: TextColumns = None,
     ) -> list[Prediction]: ...
     def predict(
         self,
-        texts: str | Sequence[str] | pa.Array,
+        texts: Texts,
         top_k: int | None = None,
         threshold: float | str = 0.0,
+        text: TextColumns = None,
     ) -> Prediction | list[Prediction]:
         """Return the best labels of one text, or of each of several.
 
         Args:
-            texts: one text, or a list or Arrow array of texts.
-            top_k: at most this many labels per text; None: 1, or all with ``fitted``.
+            texts: one text; any iterable or column of texts; or a table: a pandas or Polars frame,
+                a Dataset or an Arrow table. Bytes are UTF-8.
+            top_k: at most this many labels per text; None: 1, or all that reach the threshold if
+                a text can have several labels, or with ``fitted``.
             threshold: leave out labels with a smaller probability; ``fitted``: the fitted threshold
                 of each label.
+            text: the text column of a table, or several to join; None: those of the training.
 
         Raises:
             ConfigError: ``top_k`` is below 1, or the model has no fitted thresholds.
-            DataError: a text is None or not a string.
+            DataError: a text is missing or not a string, or a table lacks the column.
         """
-        ranks, minimum = self._ranks(top_k, threshold), self.resolve_threshold(threshold)
+        minimum = self.resolve_threshold(threshold)
+        ranks = self.label_limit(top_k, minimum)
+        if isinstance(texts, bytes):
+            texts = one_text(texts)
         ranked = (
             self.rank_bags(self.encoder.encode_text(texts), ranks)
             if isinstance(texts, str)
-            else self.rank(texts, ranks)
+            else self.rank(texts, ranks, text)
         )
         predictions = ranked.predictions(self.labels, minimum, top_k)
         return predictions[0] if isinstance(texts, str) else predictions
 
     def predict_batches(
         self,
-        batches: Iterable[pa.RecordBatch],
+        batches: Any,
         top_k: int | None = None,
         threshold: float | str = 0.0,
+        text: TextColumns = None,
     ) -> Iterator[pa.RecordBatch]:
-        """Predict a stream of batches with a column ``text``, on all threads, in constant memory.
+        """Predict a stream of tables or record batches, on all threads, in constant memory.
 
         Args:
-            batches: the texts.
+            batches: tables of any kind that :meth:`predict` takes, or one of them.
             top_k: as for :meth:`predict`.
             threshold: as for :meth:`predict`.
+            text: the text column, or several to join; None: those of the training, or else
+                ``text``.
 
         Returns:
             Batches with the columns of :data:`PREDICTIONS`, in the order of the texts.
 
         Raises:
             ConfigError: ``top_k`` is below 1, or the model has no fitted thresholds.
-            DataError: a text is None or not a string.
+            DataError: a batch is no table or lacks the column, or a text is missing or not a
+                string.
         """
-        ranks, minimum = self._ranks(top_k, threshold), self.resolve_threshold(threshold)
+        minimum = self.resolve_threshold(threshold)
+        ranks = self.label_limit(top_k, minimum)
 
         def predict(texts: pa.StringArray) -> pa.RecordBatch:
             ranked = self.rank_bags(self.encoder.encode_chunk(texts), ranks)
             columns = [texts, *ranked.columns(self.labels, minimum, top_k)]
             return pa.record_batch(columns, schema=PREDICTIONS)
 
-        chunks = (chunk for batch in batches for chunk in as_chunks(batch.column("text")))
+        chunks = (chunk for batch in tables(batches) for chunk in self.chunks(batch, text))
         return map_threads(predict, chunks, self.threads)
 
     def resolve_threshold(self, threshold: float | str) -> Threshold:
         """Return a threshold as numbers: as it is, or the fitted ones of all classes, [C].
 
         Raises:
-            ConfigError: the model has no fitted thresholds, or it is another string.
+            ConfigError: the model has no fitted thresholds, or it is neither a number nor
+                ``fitted``.
         """
-        if not isinstance(threshold, str):
-            return threshold
+        if isinstance(threshold, Real) and not isinstance(threshold, bool):
+            return float(threshold)
         if threshold != FITTED:
             raise ConfigError(f"threshold = {threshold!r}: must be a number or {FITTED!r}")
         fitted = self.fitted_thresholds
@@ -199,13 +250,23 @@ class Predictor:
             )
         return fitted
 
-    def _ranks(self, top_k: int | None, threshold: float | str) -> int:
-        """Return how many classes of each text to rank: all where the best may be left out."""
+    def label_limit(self, top_k: int | None, threshold: Threshold = 0.0) -> int:
+        """Return how many classes of each text to rank: all where the best may be left out.
+
+        Raises:
+            ConfigError: ``top_k`` is not a whole number of at least 1.
+        """
+        classes = len(self.labels)
         if top_k is not None:
-            _check_top_k(top_k)
-        return len(self.labels) if isinstance(threshold, str) else top_k or 1
+            top_k = _checked_top_k(top_k)
+        if not isinstance(threshold, float):
+            return classes
+        if top_k is None and threshold > 0 and self.config.data.eval_label_separator is not None:
+            return classes
+        return min(top_k or 1, classes)
 
 
-def _check_top_k(top_k: int) -> None:
-    if top_k < 1:
-        raise ConfigError(f"top_k = {top_k}: must be at least 1")
+def _checked_top_k(top_k: Any) -> int:
+    if isinstance(top_k, bool) or not isinstance(top_k, Integral) or top_k < 1:
+        raise ConfigError(f"top_k = {top_k!r}: must be a whole number of at least 1")
+    return int(top_k)

@@ -3,50 +3,137 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from typing import TypeAlias
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeAlias, cast
 
 import pyarrow as pa
 
 from fasttext_app.core.arrow import string_array, string_buffers
+from fasttext_app.core.objects import arrow_column, as_list, as_table, describe, is_missing
 from fasttext_app.core.threads import CORES
 from fasttext_app.errors import DataError
 
 CHUNK_ROWS = 1 << 14  # the larger a chunk, the more of its words are repeats
 CHUNK_BYTES = 1 << 22  # the limit for chunks of long texts
 MIN_ROWS_PER_CORE = 1024  # fewer texts are not worth another core
+MAX_STRING_BYTES = 1 << 31  # of an Arrow string column
 BATCH_BYTES = 1 << 26  # far below the 2 GB that an Arrow string column can hold
 
-TextLike: TypeAlias = pa.Array | pa.ChunkedArray | Sequence[str]
+TextLike: TypeAlias = pa.Array | pa.ChunkedArray | Iterable[str | bytes]
+"""Any column or iterable of texts; bytes are UTF-8."""
 
 
 def as_chunks(texts: TextLike, max_rows: int = sys.maxsize) -> list[pa.StringArray]:
     """Return any number of texts as chunks, in order.
 
     Args:
-        texts: a column or a sequence of strings.
+        texts: a column, or an iterable of strings.
         max_rows: a limit on the texts of a chunk, beside the usual ones.
 
     Raises:
-        DataError: a text is None or not a string, or ``texts`` is a single string.
+        DataError: a text is missing or not a string, or ``texts`` is not a column of texts.
     """
-    if isinstance(texts, str):  # a string is a sequence of strings, too
-        raise DataError("texts: got a single str where a list or column of texts is expected")
-    if not isinstance(texts, pa.Array | pa.ChunkedArray):
-        try:
-            texts = string_array(texts)
-        except (pa.ArrowInvalid, TypeError, UnicodeEncodeError) as error:
-            raise not_a_string(error) from None
-    if texts.null_count:
-        raise DataError("texts: one of them is None")
-    columns = texts.chunks if isinstance(texts, pa.ChunkedArray) else [texts]
+    column = text_column(texts)
+    if column.null_count:
+        row = column.is_null().to_pylist().index(True) + 1
+        raise DataError(f"texts, row {row}: there is no text; fill it in, or leave the row out")
+    columns = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
     max_rows = min(max_rows, CHUNK_ROWS)
     return [chunk for column in columns for chunk in _cut(column, max_rows)]
 
 
-def not_a_string(error: Exception) -> DataError:
-    """Return the error for a text that is not a string, or not valid Unicode."""
-    return DataError(f"texts: each must be a string: {error}")
+def text_column(
+    texts: TextLike, where: str = "texts", errors: str = "strict"
+) -> pa.StringArray | pa.ChunkedArray:
+    """Return texts that are in memory as a column of strings; a missing one is null.
+
+    >>> text_column(["to", b"be", None]).to_pylist()
+    ['to', 'be', None]
+
+    Args:
+        texts: a column, or an iterable of strings.
+        where: what they are, for messages.
+        errors: ``strict`` refuses bytes that are not UTF-8 and lone surrogates, ``replace`` puts
+            U+FFFD in their place.
+
+    Raises:
+        DataError: a text is not a string, or ``texts`` is not a column of texts.
+    """
+    column = arrow_column(texts)
+    if column is None:
+        return _strings(as_list(texts, where), where, errors)
+    if column.type == pa.string():
+        return column
+    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    kind = column.type
+    if pa.types.is_dictionary(kind):  # the categories of a categorical
+        chunks, kind = [chunk.dictionary_decode() for chunk in chunks], kind.value_type
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return _strings([item for chunk in chunks for item in chunk.to_pylist()], where, errors)
+    if not (_is_string(kind) or pa.types.is_null(kind)):
+        if as_table(texts) is not None:
+            raise DataError(f"{where}: got {describe(texts)}; pass one of its columns")
+        raise DataError(f"{where}: the column holds {kind}, not texts; pass another column")
+    return pa.chunked_array([part for chunk in chunks for part in _cast(chunk)], pa.string())
+
+
+def one_text(text: str | bytes) -> str:
+    """Return one text as a valid string.
+
+    Raises:
+        DataError: it is not a string.
+    """
+    string = _text(text, "text", "strict")
+    if string is None:
+        raise DataError(f"text: got {describe(text)}; pass a string")
+    return string
+
+
+def _is_string(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    )
+
+
+def _cast(chunk: pa.Array) -> list[pa.StringArray]:
+    """Return texts of any length in parts that 32-bit offsets can address."""
+    if chunk.nbytes < MAX_STRING_BYTES or len(chunk) < 2:
+        return [chunk.cast(pa.string())]
+    half = len(chunk) // 2
+    return _cast(chunk.slice(0, half)) + _cast(chunk.slice(half))
+
+
+def _strings(items: list[Any], where: str, errors: str) -> pa.StringArray:
+    try:
+        return string_array(items)
+    except (pa.ArrowException, TypeError, UnicodeEncodeError):
+        texts = [_text(item, f"{where}, row {row}", errors) for row, item in enumerate(items, 1)]
+        return string_array(cast("list[str]", texts))
+
+
+def _text(item: object, where: str, errors: str) -> str | None:
+    """Return one text as a valid string; None if it is missing."""
+    if isinstance(item, bytes | str):
+        try:
+            data = item if isinstance(item, bytes) else item.encode()
+            return data.decode(errors=errors)
+        except UnicodeError as error:
+            if isinstance(item, str) and errors == "replace":  # lone surrogates
+                return "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in item)
+            raise not_unicode(where, error) from None
+    if is_missing(item):
+        return None
+    hint = "pass strings"
+    if isinstance(item, tuple | list):
+        hint = "pass the texts as one list, and the labels as another"
+    elif isinstance(item, Mapping):
+        hint = "pass only the texts, such as [row['text'] for row in rows]"
+    raise DataError(f"{where}: got {describe(item)} where a text is expected; {hint}")
+
+
+def not_unicode(where: str, error: UnicodeError) -> DataError:
+    """Return the error for a text that is not valid Unicode."""
+    return DataError(f"{where}: is not valid Unicode ({error}); correct its encoding")
 
 
 def chunk_rows(batch: pa.RecordBatch, max_rows: int) -> Iterator[pa.RecordBatch]:
@@ -62,8 +149,6 @@ def text_bytes(texts: pa.StringArray) -> int:
 
 
 def _cut(column: pa.Array, max_rows: int) -> Iterator[pa.StringArray]:
-    if column.type != pa.string():
-        column = column.cast(pa.string())
     for start, rows in _ranges(column, max_rows, CHUNK_BYTES, CORES):
         yield column.slice(start, rows)
 

@@ -27,7 +27,7 @@ from fasttext_app.core.ragged import Ragged
 from fasttext_app.core.threads import map_threads
 from fasttext_app.errors import ConfigError
 from fasttext_app.text.buckets import Buckets
-from fasttext_app.text.chunks import TextLike, as_chunks, not_a_string, text_bytes
+from fasttext_app.text.chunks import TextLike, as_chunks, not_unicode, text_bytes
 from fasttext_app.text.fasttext_tokenizer import END
 from fasttext_app.text.hashing import (
     reference_char_ngrams,
@@ -165,7 +165,7 @@ class TextEncoder:
         try:
             data = text.encode(errors=errors)
         except UnicodeEncodeError as error:
-            raise not_a_string(error) from None
+            raise not_unicode("text", error) from None
         if errors != "strict":
             text = data.decode(errors=errors)  # escaped bytes may form a character
         if not jit.enabled(len(data) + TEXT_BYTES):

@@ -104,7 +104,7 @@ def test_a_malformed_cell_is_refused_with_its_line(tmp_path, cell, reason):
     assert str(caught.value) == f"{tmp_path}/rows.csv:5: the label {cell!r}: {reason}"
     with pytest.raises(DataError) as caught:
         fasttext_app.train(["x", "y"], ["a", cell], **SOFT)
-    assert str(caught.value) == f"the label {cell!r}: {reason}"
+    assert str(caught.value) == f"train, row 2: the label {cell!r}: {reason}"
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,8 @@ def test_soft_labels_can_be_dicts_in_python():
     tables = [model.artifact.tensors["table"] for model in (of_dicts, of_cells)]
     assert np.array_equal(*tables)
     assert of_dicts.evaluate(["one"], [{"a": 0.9, "b": 0.1}])["labels"] == ["a", "b"]
-    with pytest.raises(DataError, match=r"^train: the label 'a\|b' contains '\|'"):
+    with pytest.raises(DataError, match=r"^train, row 1: .* the label 'a\|b' contains '\|'"):
         fasttext_app.train(texts, [{"a|b": 1.0}, "b"] * 10, **quick)
-    with pytest.raises(DataError, match="texts and labels must be strings"):
-        fasttext_app.train(texts, [{"a": 1.0}, "b"] * 10)
+    del quick["label_separator"], quick["soft_labels"]
+    by_itself = fasttext_app.train(texts, [{"a": 0.75, "b": 0.25}, "b"] * 10, **quick)
+    assert np.array_equal(by_itself.artifact.tensors["table"], tables[0])

@@ -247,10 +247,10 @@ def test_built_in_sources_have_no_weights(spec, request):
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"weights": [1.0]}, "train: there are 1 weights for 2 texts"),
-        ({"weights": [1.0, -1.0]}, "train, text 2: weights has the weight -1"),
-        ({"weights": [1.0, None]}, "train, text 2: weights has no weight"),
-        ({"weights": [1.0, "x"]}, "train: weights must be numbers"),
+        ({"weights": [1.0]}, "train: got 1 weights for 2 texts"),
+        ({"weights": [1.0, -1.0]}, "train, row 2: column 'weight' has the weight -1"),
+        ({"weights": [1.0, None]}, "train, row 2: column 'weight' has no weight"),
+        ({"weights": [1.0, "x"]}, "train, weights, row 2: got a str where other rows have a float"),
         ({"weight_column": "w"}, r"data.weight_column: texts have no columns; pass weights="),
     ],
 )
