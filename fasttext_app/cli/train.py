@@ -31,6 +31,7 @@ from fasttext_app.model.train_warnings import DamagedCheckpoint
 from fasttext_app.training.checkpoints import CheckpointRef, find_checkpoint
 
 if TYPE_CHECKING:
+    from fasttext_app.config.loading import Layer
     from fasttext_app.config.schema import Config
     from fasttext_app.pipeline import TrainResult
     from fasttext_app.training.prepare import Prepared
@@ -79,7 +80,6 @@ def train(
     win.
     """
     from fasttext_app.config.loading import flat_layer, load_config_file, parse_assignments, resolve
-    from fasttext_app.training.run_manifest import settings_of_model
 
     flags = {
         "epochs": epochs,
@@ -101,7 +101,7 @@ def train(
     ]
     config = resolve(
         {} if checkpoint is None else checkpoint.run["config"],
-        {} if start_from is None else settings_of_model(start_from),
+        {} if start_from is None else _settings_of_model(start_from),
         {} if config_file is None else load_config_file(config_file),
         *command_line,
     )
@@ -134,6 +134,12 @@ def _find_checkpoint(resume: Path, output: Path | None) -> CheckpointRef:
     for problem in checkpoint.damaged:
         echo(str(DamagedCheckpoint(problem)), err=True)
     return checkpoint
+
+
+def _settings_of_model(model: Path) -> Layer:
+    from fasttext_app.training.run_manifest import settings_of_model  # starts Arrow's threads
+
+    return settings_of_model(model)
 
 
 def _check_target(target: Path) -> None:

@@ -108,7 +108,7 @@ def test_an_earlier_model_is_kept_unless_overwrite_is_given(run, tiny_csv, workd
     )
     assert contents(workdir) == before
     run(*train, "--dim", "6", "--overwrite")
-    assert read_json(run("info", folder, "--json"))["table"][1] == 6
+    assert read_json(run("info", folder, "--json"))["config"]["model"]["dim"] == 6
     assert contents(workdir).keys() == before.keys()
 
 
