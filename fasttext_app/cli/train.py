@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -177,8 +177,8 @@ def _preparing(config: Config, interrupts: DeferredInterrupts) -> Iterator[Calla
             yield interrupts.interruptible(work)
 
 
-def _default_output(named: str | None) -> Path:
-    """Return a model directory named for a config file or a SPEC of data.
+def _default_output(named: str | Sequence[str] | None) -> Path:
+    """Return a model directory named for a config file or a SPEC of data, the first of several.
 
     >>> _default_output("data/my reviews.csv.gz").as_posix()
     'models/my_reviews'
@@ -187,8 +187,9 @@ def _default_output(named: str | None) -> Path:
     """
     from fasttext_app.data.byte_stream import without_compression
 
-    path = Path(without_compression(named or "model")).absolute()
-    if "{split}" in path.name:
+    first = named if named is None or isinstance(named, str) else named[0]
+    path = Path(without_compression(first or "model")).absolute()
+    if any(letter in path.name for letter in "{*?["):
         path = path.parent
     safe = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in path.stem)
     return Path("models") / (safe.strip("-_") or "model")

@@ -79,8 +79,11 @@ class _Section(BaseModel):
 class DataConfig(_Section):
     """The source of texts and labels, and how its rows are read."""
 
-    source: FileName | None = None
-    """Data SPEC: ``ag_news``, ``sample``, a file, a folder, a ``{split}`` pattern or a hub id."""
+    source: FileName | Annotated[tuple[FileName, ...], Field(min_length=1, strict=False)] | None = (
+        None
+    )
+    """Data SPEC: ``ag_news``, ``sample``, a file, a folder, a glob, a ``{split}`` pattern, a hub id
+    or ``-`` (standard input), or a list of SPECs."""
     text_columns: Annotated[tuple[ColumnName, ...], Field(min_length=1, strict=False)] = ("text",)
     """Columns with the text, joined by a space; 1-based numbers if ``header`` is false."""
     label_column: ColumnName = "label"

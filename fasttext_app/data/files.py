@@ -1,4 +1,4 @@
-"""Files, folders of files and ``{split}`` patterns as sources. A file's name tells its format.
+"""Files, folders, globs and ``{split}`` patterns as sources. A file's name tells its format.
 
 To add a format, write a function from (path, config, with_labels) to batches, and name it in
 ``FORMATS``.
@@ -6,8 +6,11 @@ To add a format, write a function from (path, config, with_labels) to batches, a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from glob import glob, has_magic
+from itertools import chain
 from pathlib import Path
 
 from fasttext_app.config.schema import DataConfig
@@ -39,6 +42,12 @@ FORMATS: dict[str, Callable[[Path, DataConfig, bool], Batches]] = {
 }
 """The reader of each format, by the suffix of the file's name; any other suffix is ``.txt``."""
 
+READ_BY_DATASETS = ("dataset_dict.json", "state.json", "dataset_infos.json")
+"""Files in a folder that only Hugging Face `datasets` understands."""
+
+_SHARD = re.compile(r"(.+?)-\d{5}-of-\d{5}")
+_SPLIT_WORD = re.compile(rf"(?:^|[-._ 0-9/])({'|'.join(SPLIT_NAMES)})(?=[-._ 0-9/]|$)")
+
 
 def scan_file(path: Path, config: DataConfig, with_labels: bool) -> Batches:
     """Read one file in the format that its name tells.
@@ -49,73 +58,171 @@ def scan_file(path: Path, config: DataConfig, with_labels: bool) -> Batches:
     return FORMATS.get(_suffix(path), scan_fasttext)(path, config, with_labels)
 
 
+def scan_files(paths: Sequence[Path], config: DataConfig, with_labels: bool) -> Batches:
+    """Read files one after the other; of several, those without a byte are left out.
+
+    Raises:
+        DataError: a file is missing, or its rows cannot be read.
+    """
+    for path in paths:
+        if len(paths) == 1 or not (path.is_file() and path.stat().st_size == 0):
+            yield from scan_file(path, config, with_labels)
+
+
+def has_known_name(path: Path) -> bool:
+    """Return whether a file's name tells a format."""
+    return _suffix(path) in FORMATS
+
+
 def _suffix(path: Path) -> str:
     return Path(without_compression(path.name.lower())).suffix
 
 
-def file_source(path: Path, config: DataConfig) -> Source:
-    """Return one file as a source; it is whatever split is asked for."""
-    scan: Scan = partial(scan_file, path, config)
-    return Source(str(path), {"all": scan}, _label_names(path, config), single=True)
+def files_source(spec: str, paths: Sequence[Path], config: DataConfig) -> Source:
+    """Return files as one source; together they are whatever split is asked for."""
+    scan: Scan = partial(scan_files, paths, config)
+    return Source(spec, {"all": scan}, _label_names(paths, config), single=True)
 
 
-def splits_source(spec: str, paths: dict[str, Path], config: DataConfig) -> Source:
-    """Return several files as a source, given the path of each split."""
+def splits_source(spec: str, splits: Mapping[str, Sequence[Path]], config: DataConfig) -> Source:
+    """Return files as a source, given the paths of each split."""
     scans: dict[str, Scan] = {
-        split: partial(scan_file, path, config) for split, path in paths.items()
+        split: partial(scan_files, paths, config) for split, paths in splits.items()
     }
-    first = next(iter(paths.values()))
-    return Source(spec, scans, _label_names(first, config))
+    return Source(spec, scans, _label_names([*chain(*splits.values())], config))
+
+
+def _label_names(paths: Sequence[Path], config: DataConfig) -> Sequence[str] | None:
+    """Return the class names of all Parquet files, in the order of the first one that has a name.
+
+    Raises:
+        DataError: labels are numbers that one file has names for and another has not.
+    """
+    parquet = [path for path in paths if _suffix(path) == ".parquet"]
+    names_of = {path: parquet_label_names(path, config.label_column) for path in parquet}
+    named = next((path for path, names in names_of.items() if names), None)
+    bare = next((path for path, names in names_of.items() if names == []), None)
+    if named is not None and bare is not None:
+        raise DataError(
+            f"{bare}: column {config.label_column!r} holds numbers without class names, which "
+            f"{named} has; give both files the names, or neither"
+        )
+    return list(dict.fromkeys(name for names in names_of.values() for name in names or ())) or None
 
 
 def pattern_source(pattern: str, config: DataConfig) -> Source:
     """Return the files that match a path with ``{split}`` in it as a source.
+
+    With ``*`` or ``?`` in it too, a split can have several files.
 
     Raises:
         DataError: ``{split}`` occurs twice, no file matches, or two files are the same split.
     """
     if pattern.count("{split}") != 1:
         raise DataError(f"{pattern}: must contain '{{split}}' exactly once")
-    before, after = pattern.split("{split}")
-    folder = Path(before + "x").parent
+    folder = Path(pattern.partition("{split}")[0] + "x").parent
+    while has_magic(str(folder)) and not folder.is_dir():
+        folder = folder.parent
     if not folder.is_dir():
         raise DataError(f"{pattern}: there is no folder {folder}")
-    before = str(Path(before + "x"))[:-1]  # as pathlib spells the paths in the folder
-    paths: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        name = str(path)
-        if path.is_file() and name.startswith(before) and name.endswith(after):
-            split = name[len(before) : len(name) - len(after)]
-            _add_split(paths, SPLIT_NAMES.get(split, split), path, pattern)
-    if not paths:
+    inner = str(Path(pattern).relative_to(folder))
+    regex = _as_regex(inner)
+    splits: dict[str, list[Path]] = {}
+    for path in sorted(folder.glob(inner.replace("{split}", "*"))):
+        match = regex.fullmatch(str(path.relative_to(folder)))
+        if match and path.is_file():
+            split = SPLIT_NAMES.get(match["split"], match["split"])
+            splits.setdefault(split, []).append(path)
+    if not splits:
         raise DataError(f"{pattern}: no file matches the pattern")
-    return splits_source(pattern, paths, config)
+    if not has_magic(inner):
+        _refuse_two_files(splits, pattern)
+    return splits_source(pattern, splits, config)
 
 
-def folder_splits(folder: Path) -> dict[str, Path]:
+def _as_regex(pattern: str) -> re.Pattern[str]:
+    """Return a regular expression for the paths that a pattern matches."""
+    wild = {"{split}": "(?P<split>[^/]+?)", "**/": "(?:.*/)?", "*": "[^/]*", "?": "[^/]"}
+    parts = re.split(r"(\{split\}|\*\*/|\*|\?|\[[^]]+\])", pattern)
+    return re.compile(
+        "".join(wild.get(part, part if part[:1] == "[" else re.escape(part)) for part in parts)
+    )
+
+
+def glob_files(pattern: str) -> list[Path]:
+    """Return the files that match a glob, by name.
+
+    Raises:
+        DataError: there are none.
+    """
+    names = glob(pattern, recursive=True)  # noqa: PTH207 - Path.glob needs the folder
+    paths = sorted(path for path in map(Path, names) if path.is_file())
+    if not paths:
+        raise DataError(f"{pattern}: no file matches")
+    return paths
+
+
+def folder_splits(folder: Path) -> dict[str, list[Path]]:
     """Return the files of a folder that are named for a split (``train.csv``, ``test.jsonl.zst``).
 
     Raises:
         DataError: two files are named for the same split.
     """
-    paths: dict[str, Path] = {}
+    splits: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()):
         stem = without_compression(path.name.lower()).rpartition(".")[0]
         if stem in SPLIT_NAMES and path.is_file() and _suffix(path) in FORMATS:
-            _add_split(paths, SPLIT_NAMES[stem], path, folder)
-    return paths
+            splits.setdefault(SPLIT_NAMES[stem], []).append(path)
+    _refuse_two_files(splits, folder)
+    return splits
 
 
-def _add_split(paths: dict[str, Path], split: str, path: Path, where: object) -> None:
-    if split in paths:
-        raise DataError(
-            f"{where}: both {paths[split].name} and {path.name} are the split {split!r}; "
-            "name one file, or a pattern such as '{split}.csv' that matches only one of them"
-        )
-    paths[split] = path
+def _refuse_two_files(splits: Mapping[str, Sequence[Path]], where: object) -> None:
+    for split, paths in splits.items():
+        if len(paths) > 1:
+            raise DataError(
+                f"{where}: both {paths[0].name} and {paths[1].name} are the split {split!r}; "
+                "name one file, or a pattern such as '{split}.csv' that matches only one of them"
+            )
 
 
-def _label_names(path: Path, config: DataConfig) -> Sequence[str] | None:
-    if _suffix(path) != ".parquet":
-        return None
-    return parquet_label_names(path, config.label_column)
+def folder_files(folder: Path) -> list[Path]:
+    """Return the data files in a folder and its subfolders, by name; [] if it is not of files.
+
+    Files whose name begins with a dot or an underscore are left out, as are texts beside other
+    formats. A folder in a form of Hugging Face `datasets` is not one of files.
+    """
+    if any((folder / name).is_file() for name in READ_BY_DATASETS):
+        return []
+    inner = ((path, path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    paths = sorted(path for path, name in inner if not any(part[0] in "._" for part in name.parts))
+    suffixes = {path: _suffix(path) for path in paths}
+    if set(suffixes.values()) == {""}:
+        return paths  # fastText text, as Hadoop writes it: part-00000, ...
+    tables = [path for path in paths if suffixes[path] in FORMATS and suffixes[path] != ".txt"]
+    return tables or [path for path in paths if suffixes[path] == ".txt"]
+
+
+def sort_into_splits(paths: Iterable[Path], folder: Path) -> dict[str, list[Path]]:
+    """Return the files of each split, by the rules of Hugging Face `datasets`; {} without splits.
+
+    The first rule that fits any file counts: ``train-00000-of-00002``; a split's name in the name
+    of the file; one in the name of a folder. Files without a split are then left out.
+
+    >>> paths = [Path("x", name) for name in ("dev-1.csv", "train_2.csv", "a.csv")]
+    >>> sort_into_splits(paths, Path("x"))
+    {'validation': [PosixPath('x/dev-1.csv')], 'train': [PosixPath('x/train_2.csv')]}
+    """
+    rules: list[Callable[[Path], re.Match[str] | None]] = [
+        lambda path: _SHARD.match(path.name),
+        lambda path: _SPLIT_WORD.search(path.name.lower()),
+        lambda path: _SPLIT_WORD.search(path.relative_to(folder).parent.as_posix().lower()),
+    ]
+    for split_of in rules:
+        splits: dict[str, list[Path]] = {}
+        for path in paths:
+            if match := split_of(path):
+                splits.setdefault(SPLIT_NAMES.get(match[1], match[1]), []).append(path)
+        if splits:
+            return splits
+    return {}

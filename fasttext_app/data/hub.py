@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from logging import CRITICAL
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,6 +20,7 @@ from fasttext_app.data.source import Batches, Scan, Source
 from fasttext_app.errors import DataError
 
 BATCH_ROWS = 16_384
+MAX_CAUSE = 300  # characters
 
 
 def dataset_source(spec: str, config: DataConfig) -> Source:
@@ -37,11 +39,22 @@ def dataset_source(spec: str, config: DataConfig) -> Source:
     return Source(spec, scans, _class_names(next(iter(splits.values())), config.label_column))
 
 
-def _load(spec: str) -> Any:
-    import datasets
+def configured_files(folder: Path) -> dict[str, list[Path]]:
+    """Return the files of each split that the README.md of a folder names; {} if it names none.
 
-    datasets.disable_progress_bars()
-    try:
+    Raises:
+        DataError: `datasets` cannot read what it says.
+    """
+    readme = folder / "README.md"
+    if not readme.is_file() or "data_files" not in readme.read_text("utf-8", "replace"):
+        return {}
+    with _library(folder) as datasets:
+        files = datasets.load_dataset_builder(str(folder)).config.data_files or {}
+    return {str(split): [Path(path) for path in paths] for split, paths in files.items()}
+
+
+def _load(spec: str) -> Any:
+    with _library(spec) as datasets:
         if Path(spec).is_dir():
             saved = any(
                 (Path(spec) / name).is_file() for name in ("dataset_dict.json", "state.json")
@@ -50,15 +63,34 @@ def _load(spec: str) -> Any:
         name, _, subset = spec.partition(":")
         with _offline_where_unreachable():
             return datasets.load_dataset(name, subset or None)
+
+
+@contextmanager
+def _library(spec: str | Path) -> Iterator[Any]:
+    """Import `datasets`, keep it from printing, and raise its errors as one line."""
+    import datasets
+
+    datasets.disable_progress_bars()
+    verbosity = datasets.logging.get_verbosity()
+    datasets.logging.set_verbosity(CRITICAL)
+    try:
+        yield datasets
     except Exception as error:  # noqa: BLE001 - the library raises many unrelated types
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         problem = "the dataset cannot be loaded"
         if Path(spec).is_dir():
-            problem = (
-                "no file in the folder is named for a split (train.csv, ...), and `datasets` "
-                "cannot load it either"
-            )
-        raise DataError(f"{spec}: {problem}: {reason}") from None
+            problem = "holds no data files, and `datasets` cannot load it either"
+        raise DataError(f"{spec}: {problem}: {_reason(error)}") from None
+    finally:
+        datasets.logging.set_verbosity(verbosity)
+
+
+def _reason(error: BaseException) -> str:
+    """Return what went wrong on one line: the cause too, where the error names none."""
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    if error.__cause__ is None:
+        return reason
+    cause = " ".join(str(error.__cause__).split())
+    return f"{reason}: {cause if len(cause) <= MAX_CAUSE else f'{cause[:MAX_CAUSE]}...'}"
 
 
 @contextmanager

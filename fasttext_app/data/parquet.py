@@ -55,13 +55,21 @@ def _not_parquet(path: Path, error: Exception) -> DataError:
 
 
 def parquet_label_names(path: Path, label_column: str) -> Sequence[str] | None:
-    """Return the class names that Hugging Face `datasets` stores in a file's schema, if any."""
+    """Return the class names that Hugging Face `datasets` stores in a file's schema.
+
+    Returns:
+        The names; [] if the labels are numbers without names, None if they are not numbers.
+    """
     import pyarrow.parquet as pq
 
     try:
-        return _class_names(pq.read_schema(path), label_column)
+        schema = pq.read_schema(path)
     except (pa.ArrowInvalid, OSError):
         return None  # reading the rows will tell what is wrong
+    names = _class_names(schema, label_column)
+    if names is None and schema.get_field_index(label_column) >= 0:
+        return [] if pa.types.is_integer(schema.field(label_column).type) else None
+    return names
 
 
 def _class_names(schema: pa.Schema, label_column: str) -> Sequence[str] | None:

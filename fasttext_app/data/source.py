@@ -19,6 +19,8 @@ SPLIT_NAMES = {
     "dev": "validation",
     "test": "test",
     "testing": "test",
+    "eval": "test",
+    "evaluation": "test",
 }
 """The names that a split goes by elsewhere, with its name here."""
 

@@ -5,11 +5,16 @@ SPEC                    meaning
 ======================  =======================================================================
 ``ag_news``             the AG_NEWS benchmark (``ag_news.py`` says where it is looked for)
 ``sample``              the embedded sample: Debian package descriptions and their sections
-``PATH``                a ``.csv .tsv .jsonl .parquet`` file or fastText text; text compressed
-``FOLDER``              files named for their split, or any layout that `datasets` reads
+``PATH``                a ``.csv .tsv .jsonl .parquet`` file or fastText text, maybe compressed
+``FOLDER``              data files, sorted into splits by their names
+``shards/*.parquet``    a glob: all files that match
 ``a/{split}.csv``       a pattern; ``{split}`` stands for ``train``, ``validation``, ``test``
 ``owner/name[:config]`` a dataset of the Hugging Face hub
+``-``                   standard input
 ======================  =======================================================================
+
+Several SPECs are read one after the other. Files of a folder or a glob are read in the order of
+their names.
 
 The rest of the story: a ``Source`` (``source.py``) reads a split as Arrow batches, in the format of
 its files (``files.py``: ``csv.py``, ``jsonl.py``, ``parquet.py``, ``fasttext_text.py``) or from
@@ -22,23 +27,32 @@ To add a source, write a function from ``DataConfig`` to ``Source``, and a branc
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from functools import partial
+from glob import has_magic
+from itertools import chain
 from pathlib import Path
 
 from fasttext_app.config.resources import sample_dir
 from fasttext_app.config.schema import DataConfig
 from fasttext_app.data.ag_news import ag_news_source
 from fasttext_app.data.files import (
-    file_source,
+    files_source,
+    folder_files,
     folder_splits,
+    glob_files,
+    has_known_name,
     pattern_source,
-    scan_file,
+    scan_files,
+    sort_into_splits,
     splits_source,
 )
-from fasttext_app.data.hub import dataset_source
-from fasttext_app.data.source import Batches, Source
+from fasttext_app.data.hub import configured_files, dataset_source
+from fasttext_app.data.source import Batches, Scan, Source
 from fasttext_app.errors import DataError, did_you_mean
 
 BUILT_IN = ("ag_news", "sample")
+STDIN = "-"
 
 
 def open_source(config: DataConfig, *, weights: bool = False) -> Source:
@@ -51,12 +65,21 @@ def open_source(config: DataConfig, *, weights: bool = False) -> Source:
     Raises:
         DataError: there is no SPEC, or nothing that it could mean, or it cannot be opened.
     """
-    spec = config.source
-    if not spec:
+    if not config.source:
         raise DataError("no data: pass --data SPEC (ag_news, sample, a file, a folder or a hub id)")
     if not weights:
         config = config.model_copy(update={"weight_column": None})
-    elif config.weight_column is not None and spec in BUILT_IN:
+    sources = [_open_spec(spec, config) for spec in _specs(config)]
+    return sources[0] if len(sources) == 1 else _joined(sources)
+
+
+def _specs(config: DataConfig) -> Sequence[str]:
+    assert config.source is not None
+    return [config.source] if isinstance(config.source, str) else config.source
+
+
+def _open_spec(spec: str, config: DataConfig) -> Source:
+    if config.weight_column is not None and spec in BUILT_IN:
         raise DataError(f"{spec}: has no column of weights; leave out data.weight_column")
     if spec == "ag_news":
         return ag_news_source(config)
@@ -66,26 +89,76 @@ def open_source(config: DataConfig, *, weights: bool = False) -> Source:
         return pattern_source(spec, config)
     path = Path(spec)
     if path.is_dir():
-        splits = folder_splits(path)
-        return splits_source(spec, splits, config) if splits else dataset_source(spec, config)
-    if path.exists():
-        return file_source(path, config)
+        return _folder_source(path, config)
+    if path.exists() or spec == STDIN:
+        return files_source(spec, [path], config)
+    if has_magic(spec):
+        return files_source(spec, glob_files(spec), config)
     if re.fullmatch(r"[\w-]+/[\w.-]+(:[\w.-]+)?", spec) and not path.suffix:
         return dataset_source(spec, config)
     hint = did_you_mean(spec, BUILT_IN)
     raise DataError(f"{spec}: no such file, folder or dataset{hint}")
 
 
-def open_texts(config: DataConfig) -> Batches:
-    """Read the texts of one file batch by batch, without labels; ``-`` reads lines from stdin.
+def _folder_source(folder: Path, config: DataConfig) -> Source:
+    splits = folder_splits(folder) or configured_files(folder)
+    if not splits:
+        paths = folder_files(folder)
+        splits = sort_into_splits(paths, folder)
+        if paths and not splits:
+            return files_source(str(folder), paths, config)
+    if splits and all(map(has_known_name, chain(*splits.values()))):
+        return splits_source(str(folder), splits, config)
+    return dataset_source(str(folder), config)
+
+
+def _joined(sources: Sequence[Source]) -> Source:
+    """Return several sources as one: each split is that of the first, then that of the next, ...
 
     Raises:
-        DataError: the file is missing, or its rows cannot be read.
+        DataError: only some have splits.
     """
-    assert config.source is not None
-    path = Path(config.source)
-    if path.is_dir():
-        raise DataError(f"{path}: is a folder; name a file")
-    if config.source != "-" and not path.exists():
-        raise DataError(f"{path}: no such file")
-    return scan_file(path, config, with_labels=False)
+    spec = ", ".join(source.spec for source in sources)
+    single = [source for source in sources if source.single]
+    if single and len(single) < len(sources):
+        (other, *_) = (source for source in sources if not source.single)
+        raise DataError(
+            f"{spec}: {other.spec} has splits ({', '.join(other.splits)}) and {single[0].spec} has "
+            "none; pass only one kind, or a pattern for the files of one split"
+        )
+    scans: dict[str, Scan] = {
+        split: partial(
+            _scan_each, [source.scans[split] for source in sources if split in source.scans]
+        )
+        for split in dict.fromkeys(chain(*(source.splits for source in sources)))
+    }
+    names = dict.fromkeys(chain(*(source.label_names or () for source in sources)))
+    return Source(spec, scans, list(names) or None, single=bool(single))
+
+
+def _scan_each(scans: Sequence[Scan], with_labels: bool) -> Batches:
+    for scan in scans:
+        yield from scan(with_labels)
+
+
+def open_texts(config: DataConfig) -> Batches:
+    """Read the texts of files batch by batch, without labels; ``-`` reads lines from stdin.
+
+    Raises:
+        DataError: a file is missing, or its rows cannot be read.
+    """
+    paths: list[Path] = []
+    for spec in _specs(config):
+        path = Path(spec)
+        if path.is_dir():
+            inner = folder_files(path)
+            if not inner:
+                raise DataError(f"{path}: there are no data files in the folder; name a file")
+            paths += inner
+        elif path.exists() or spec == STDIN:
+            paths.append(path)
+        elif has_magic(spec):
+            paths += glob_files(spec)
+        else:
+            raise DataError(f"{path}: no such file")
+    return scan_files(paths, config, with_labels=False)

@@ -704,7 +704,7 @@ def test_texts_can_come_from_a_named_pipe(tmp_path):
 def test_texts_of_a_missing_file_or_a_folder_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"none\.txt: no such file$"):
         texts_of(tmp_path / "none.txt")
-    with pytest.raises(DataError, match="is a folder; name a file"):
+    with pytest.raises(DataError, match="there are no data files in the folder; name a file"):
         texts_of(tmp_path)
 
 
@@ -782,6 +782,115 @@ def test_a_folder_has_a_split_for_each_file_named_for_one(file, tmp_path, name, 
     file("train.md", "")
     (tmp_path / "test").mkdir()
     assert open_source(DataConfig(source=str(tmp_path))).splits == (split,)
+
+
+def write_each(folder: Path, *names: str) -> None:
+    """Write files of one row each; its text is the name of the file."""
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if ".csv" in name:
+            path.write_text(f"text,label\n{name},x\n")
+        elif ".jsonl" in name:
+            path.write_text(json.dumps({"text": name, "label": "x"}))
+        else:
+            path.write_text(f"__label__x {name}\n")
+
+
+def names_in(spec: Path | str, split: str = "train", **settings: object) -> list[str]:
+    return [text for text, _ in rows_of(spec, split, **settings)]
+
+
+def test_a_folder_of_files_is_read_by_name(tmp_path):
+    names = ["b.csv", "a.jsonl", "sub/c.csv", "part-10.csv", "part-2.csv"]
+    write_each(tmp_path, *names, "_temporary/d.csv", ".e.csv", "notes.txt", "README")
+    assert open_source(DataConfig(source=str(tmp_path))).single
+    assert names_in(tmp_path) == ["a.jsonl", "b.csv", "part-10.csv", "part-2.csv", "sub/c.csv"]
+    config = DataConfig(source=str(tmp_path))
+    assert [row["text"] for batch in open_texts(config) for row in batch.to_pylist()] == names_in(
+        tmp_path
+    )
+
+
+@pytest.mark.parametrize("names", [["b.txt", "a.txt.gz"], ["part-00000", "part-00001"]])
+def test_a_folder_may_hold_fasttext_text(tmp_path, names):
+    write_each(tmp_path, *names)
+    for path in tmp_path.glob("*.gz"):
+        path.write_bytes(gzip.compress(path.read_bytes()))
+    assert names_in(tmp_path) == sorted(names)
+
+
+def test_files_without_a_byte_are_left_out_of_several(tmp_path):
+    write_each(tmp_path, "a.csv", "c.csv")
+    (tmp_path / "b.csv").touch()
+    assert names_in(tmp_path) == ["a.csv", "c.csv"]
+
+
+@pytest.mark.parametrize(
+    ("names", "splits"),
+    [
+        (
+            ["train-00001-of-00002.csv", "train-00000-of-00002.csv", "eval-00000-of-00001.csv"],
+            {
+                "train": ["train-00000-of-00002.csv", "train-00001-of-00002.csv"],
+                "test": ["eval-00000-of-00001.csv"],
+            },
+        ),
+        (
+            ["my_train_1.csv", "my-dev.jsonl", "other.csv"],
+            {"train": ["my_train_1.csv"], "validation": ["my-dev.jsonl"]},
+        ),
+        (
+            ["train/2.csv", "train/1.csv", "test/1.csv"],
+            {"train": ["train/1.csv", "train/2.csv"], "test": ["test/1.csv"]},
+        ),
+    ],
+)
+def test_files_are_sorted_into_splits_by_their_names(tmp_path, names, splits):
+    write_each(tmp_path, *names)
+    assert set(open_source(DataConfig(source=str(tmp_path))).splits) == set(splits)
+    assert {split: names_in(tmp_path, split) for split in splits} == splits
+
+
+def test_a_glob_reads_the_files_that_match_by_name(tmp_path):
+    write_each(tmp_path, "b.csv", "a.csv", "a.jsonl", "sub/c.csv")
+    assert names_in(f"{tmp_path}/*.csv") == ["a.csv", "b.csv"]
+    assert names_in(f"{tmp_path}/**/*.csv") == ["a.csv", "b.csv", "sub/c.csv"]
+    assert names_in(f"{tmp_path}/[b-z].csv") == ["b.csv"]
+    with pytest.raises(DataError, match=r"\*\.tsv: no file matches$"):
+        names_in(f"{tmp_path}/*.tsv")
+    write_each(tmp_path, "[1].csv")
+    assert names_in(f"{tmp_path}/[1].csv") == ["[1].csv"]
+
+
+def test_a_pattern_with_a_glob_has_several_files_for_a_split(tmp_path):
+    write_each(tmp_path, "train-1.csv", "train-0.csv", "dev-0.csv", "x/train/0.csv", "x/test/0.csv")
+    pattern = f"{tmp_path}/{{split}}-*.csv"
+    assert names_in(pattern) == ["train-0.csv", "train-1.csv"]
+    assert names_in(pattern, "validation") == ["dev-0.csv"]
+    assert names_in(f"{tmp_path}/**/{{split}}/*.csv", "test") == ["x/test/0.csv"]
+
+
+def test_several_sources_are_read_in_their_order(tmp_path):
+    write_each(tmp_path, "b.csv", "a.jsonl", "more/1.csv", "more/2.csv")
+    sources = [f"{tmp_path}/{name}" for name in ("b.csv", "a.jsonl", "more", "b.csv")]
+    source = open_source(DataConfig(source=tuple(sources)))
+    assert source.single
+    texts = ["b.csv", "a.jsonl", "more/1.csv", "more/2.csv", "b.csv"]
+    assert source.read("train")["text"].to_pylist() == texts
+    batches = open_texts(DataConfig(source=tuple(sources)))
+    assert [row["text"] for batch in batches for row in batch.to_pylist()] == texts
+
+
+def test_the_splits_of_several_sources_are_joined(tmp_path):
+    write_each(tmp_path, "a/train.csv", "a/test.csv", "b/train.csv", "c.csv")
+    sources = (f"{tmp_path}/a", f"{tmp_path}/b")
+    source = open_source(DataConfig(source=sources))
+    assert source.splits == ("test", "train")
+    assert source.read("train")["text"].to_pylist() == ["a/train.csv", "b/train.csv"]
+    assert source.read("test")["text"].to_pylist() == ["a/test.csv"]
+    with pytest.raises(DataError, match=r"/a has splits \(test, train\) and .*/c\.csv has none; "):
+        open_source(DataConfig(source=(*sources, f"{tmp_path}/c.csv")))
 
 
 def test_a_folder_reads_each_split_in_its_own_format(file, tmp_path):

@@ -132,8 +132,7 @@ def test_a_folder_without_data_is_refused_in_one_line(tmp_path):
         open_source(DataConfig(source=str(tmp_path)))
     assert "\n" not in str(error.value)
     assert str(error.value).startswith(
-        f"{tmp_path}: no file in the folder is named for a split (train.csv, ...), and "
-        "`datasets` cannot load it either: "
+        f"{tmp_path}: holds no data files, and `datasets` cannot load it either: "
     )
 
 
@@ -378,3 +377,89 @@ def test_the_sample_is_the_same_from_any_folder_and_under_any_settings(tmp_path,
     (tmp_path / "sample").mkdir()
     assert rows_of("sample", "test", text_columns=["body"], label_column="class") == plain
     assert rows_of("sample", "test", header=False, quote=False) == plain
+
+
+# --- folders of Parquet shards
+
+
+def write_shard(path: Path, labels: list[object], names: list[str] | None = None, **more: object):
+    """Write a shard in which each text is the name of its class."""
+    import datasets
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    columns = {"label": labels, **{name: [value] * len(labels) for name, value in more.items()}}
+    if names is None:
+        pq.write_table(pa.table({"text": list(map(str, labels)), **columns}), path)
+        return
+    texts = [names[label] for label in labels]
+    features = datasets.Features(
+        {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=names)}
+    )
+    datasets.Dataset.from_dict({"text": texts, **columns}, features=features).to_parquet(str(path))
+
+
+SHARDS = ["data/train-00000-of-00002.parquet", "data/train-00001-of-00002.parquet"]
+
+
+@pytest.mark.parametrize(
+    "names", [SHARDS, ["a.parquet", "b.parquet"], ["x/1.parquet", "y/2.parquet"]]
+)
+@pytest.mark.parametrize("readme", [False, True])
+def test_labels_of_shards_go_by_name(tmp_path, names, readme):
+    write_shard(tmp_path / names[0], [1, 0, 1], ["bad", "good"])
+    write_shard(tmp_path / names[1], [0, 1, 2], ["good", "bad", "odd"])
+    if readme:
+        (tmp_path / "README.md").write_text(
+            "---\nconfigs:\n- config_name: default\n  data_files:\n"
+            "  - split: train\n    path: '**/*.parquet'\n---\n"
+        )
+    rows = rows_of(tmp_path)
+    assert len(rows) == 6
+    assert all(text == label for text, label in rows)
+    assert open_source(DataConfig(source=str(tmp_path))).label_names == ["bad", "good", "odd"]
+    assert rows_of(f"{tmp_path}/**/*.parquet") == rows
+
+
+def test_splits_may_number_their_labels_differently(tmp_path):
+    write_shard(tmp_path / "train.parquet", [1, 0], ["bad", "good"])
+    write_shard(tmp_path / "test.parquet", [1, 0], ["good", "bad"])
+    for split in ("train", "test"):
+        assert all(text == label for text, label in rows_of(tmp_path, split))
+
+
+def test_numbers_are_not_mixed_with_the_names_of_another_shard(tmp_path):
+    write_shard(tmp_path / "a.parquet", [1, 0], ["bad", "good"])
+    write_shard(tmp_path / "b.parquet", [1, 0])
+    with pytest.raises(DataError) as error:
+        rows_of(tmp_path)
+    assert str(error.value) == (
+        f"{tmp_path}/b.parquet: column 'label' holds numbers without class names, which "
+        f"{tmp_path}/a.parquet has; give both files the names, or neither"
+    )
+
+
+def test_shards_may_have_other_columns_or_types(tmp_path):
+    write_shard(tmp_path / SHARDS[0], ["x", "y"])
+    write_shard(tmp_path / SHARDS[1], ["z", "y"], extra=1)
+    write_shard(tmp_path / "data/train-00002-of-00003.parquet", [1, 2], more="m")
+    assert [label for _, label in rows_of(tmp_path)] == ["x", "y", "z", "y", "1", "2"]
+    with pytest.raises(
+        DataError, match=r"train-00000-of-00002\.parquet: there is no column 'extra'"
+    ):
+        rows_of(tmp_path, text_columns=["extra"])
+
+
+def test_an_error_of_datasets_is_one_line_with_its_cause(tmp_path, capfd):
+    (tmp_path / "README.md").write_text(
+        "---\nconfigs:\n- config_name: a\n  data_files: x.png\n---\n"
+    )
+    with pytest.raises(DataError) as error:
+        rows_of(tmp_path)
+    assert "\n" not in str(error.value)
+    assert "x.png" in str(error.value)
+    problem = RuntimeError("An error occurred\nfor some reason")
+    problem.__cause__ = ValueError("Couldn't cast\ntext: string")
+    with pytest.raises(DataError) as error, hub._library(tmp_path):
+        raise problem
+    assert str(error.value).endswith(": An error occurred: Couldn't cast text: string")
+    assert capfd.readouterr() == ("", "")
