@@ -16,6 +16,7 @@ import pyarrow as pa
 from fasttext_app.core.arrays import F32, Array
 from fasttext_app.core.arrow import python_strings
 from fasttext_app.core.atomic_file import atomic_file
+from fasttext_app.core.pickling import state_without_caches
 from fasttext_app.data.pretrained_vectors import PretrainedVectors, no_vector
 from fasttext_app.errors import ArtifactError, DataError
 from fasttext_app.fasttext.convert import input_table, label_prefix, vocabulary_of
@@ -54,6 +55,8 @@ class WordVectors:
     ) -> None:
         self.encoder, self.table = encoder, table
         self._supervised, self._scale = supervised, scale
+
+    __getstate__ = state_without_caches
 
     @property
     def dim(self) -> int:

@@ -29,6 +29,8 @@ from fasttext_app.model.heads import texts_at_once
 from fasttext_app.model.metrics import top_k_classes
 from fasttext_app.text.chunks import TextLike, as_chunks, one_text
 
+SET_UP = ("encoder", "head", "_forward")
+
 Texts: TypeAlias = TextLike | Any
 """Texts, or a table with a column of texts."""
 TextColumns: TypeAlias = str | Sequence[str] | None
@@ -49,9 +51,20 @@ class Predictor:
 
     def __init__(self, artifact: Artifact, *, device: str = "cpu", threads: int = 0) -> None:
         self.artifact = artifact
-        self.threads = threads
-        self.encoder, self.head = artifact.encoder(), artifact.head()
-        self._forward = forward_on(artifact, device)
+        self.device, self.threads = device, threads
+        self._set_up()
+
+    def _set_up(self) -> None:
+        self.encoder, self.head = self.artifact.encoder(), self.artifact.head()
+        self._forward = forward_on(self.artifact, self.device)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A model for another process is its artifact: what `_set_up` makes holds locks and buffers.
+        return {key: value for key, value in vars(self).items() if key not in SET_UP}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._set_up()
 
     @property
     def config(self) -> Config:

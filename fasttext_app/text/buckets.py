@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from fasttext_app.core.arrays import I32, I64, U64, Bool
+from fasttext_app.core.pickling import state_without_caches
 
 
 class Buckets:
@@ -30,6 +31,8 @@ class Buckets:
 
     def __init__(self, count: int, first_row: int, ids: I32 | None = None) -> None:
         self.count, self.first_row, self.ids = count, first_row, ids
+
+    __getstate__ = state_without_caches
 
     def __len__(self) -> int:
         """Return the number of buckets that have a row."""

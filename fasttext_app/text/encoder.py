@@ -14,7 +14,7 @@ Python, which starts faster (see ``core/jit.py``). Both give the same ids.
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -99,6 +99,9 @@ class TextEncoder:
                 "2^31 rows"
             )
         self._words: dict[str, EncodedWord] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_words": {}}
 
     @classmethod
     def from_config(

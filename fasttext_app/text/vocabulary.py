@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from fasttext_app.core.arrays import I32, I64
 from fasttext_app.core.arrow import python_strings, to_arrow, to_numpy
+from fasttext_app.core.pickling import state_without_caches
 from fasttext_app.text.tokens import Tokens, WordList
 
 
@@ -28,6 +29,8 @@ class Vocabulary:
 
     words: pa.StringArray  # [V]
     counts: I64  # [V]
+
+    __getstate__ = state_without_caches
 
     @classmethod
     def build(
