@@ -48,16 +48,18 @@ def fold(artifact: Artifact) -> Artifact:
 
 def fold_if_smaller(artifact: Artifact) -> Artifact:
     """Fold a model that has just been trained, if its settings allow that and it gets no larger."""
-    classes = len(artifact.labels)
-    if columns(artifact.config.model, classes) == classes:
-        return fold(artifact)
-    return artifact
+    folds = _folds(artifact.config.model, len(artifact.labels))
+    return fold(artifact) if folds else artifact
 
 
 def columns(model: ModelConfig, classes: int) -> int:
     """Return the number of columns of the table of a model that has been trained."""
+    return classes if _folds(model, classes) else model.dim
+
+
+def _folds(model: ModelConfig, classes: int) -> bool:
     can_fold = HEADS[model.loss].linear and model.mode != "max" and classes <= model.dim
-    return classes if can_fold and model.fold and model.pretrained is None else model.dim
+    return can_fold and model.fold and model.pretrained is None
 
 
 def average(artifacts: Sequence[Artifact]) -> Artifact:
