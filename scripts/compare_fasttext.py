@@ -23,6 +23,7 @@ from pages import check_markers, write_between_markers
 
 from fasttext_app import compat
 from fasttext_app import train as train_here
+from fasttext_app.compat.model import FastText
 from fasttext_app.config.auto import known
 from fasttext_app.config.loading import load_config_file, resolve
 from fasttext_app.data.spec import open_source
@@ -71,11 +72,11 @@ def compare(seed: int, train: Path, test: Path, folder: Path) -> tuple[float, ..
     imported = largest_difference(theirs, compat.load_model(path), test)
     write_file(to_fasttext(ours.artifact), path)
     exported = largest_difference(fasttext.load_model(str(path)), compat.load_model(path), test)
-    accuracy = compat.FastText(ours).test(test)[1]
+    accuracy = FastText.from_classifier(ours).test(test)[1]
     return theirs.test(str(test))[1], accuracy, imported, exported
 
 
-def largest_difference(theirs: Any, ours: compat.FastText, test: Path) -> float:
+def largest_difference(theirs: Any, ours: FastText, test: Path) -> float:
     """Return the largest difference of a probability; exit if the labels of a row differ."""
     lines = [line.split(" ", 1)[1] for line in test.read_text(encoding="utf-8").splitlines()]
     largest = 0.0

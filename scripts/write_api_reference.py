@@ -18,6 +18,7 @@ from pages import field_docstrings, write_generated_page
 
 import fasttext_app
 from fasttext_app import compat, errors
+from fasttext_app.compat.model import FastText
 from fasttext_app.inference.explain import Contribution, Explanation, LabelFeature
 from fasttext_app.model.metrics import MultiLabelScores, Scores
 from fasttext_app.text.features import TextFeature
@@ -223,7 +224,7 @@ def render() -> str:
         "## `fasttext_app.compat`",
         markdown(compat),
         *compat_functions,
-        class_entry(3, compat.FastText, "model"),
+        class_entry(3, FastText, "model"),
     ]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 

@@ -34,7 +34,7 @@ LAYERS = [
 ]
 SIBLINGS_APART = {("training", "inference")}
 """Pairs of folders of which the second must not import the first either."""
-PUBLIC_MODULES = {"", "api", "compat", "errors"}
+PUBLIC_MODULES = {"", "api", "compat", "compat.FastText", "errors"}
 """Modules with an ``__all__``; in all others a leading underscore says what is private."""
 
 TORCH_AT_THE_TOP = {

@@ -104,7 +104,7 @@ def test_rows_of_unknown_labels_are_left_out(trained, labeled_rows):
 def test_a_quantized_model_is_refused(trained, labeled_rows):
     artifact = trained()
     for smaller in (quantize(artifact), product_quantize(artifact)):
-        with pytest.raises(ConfigError, match="the model is quantized already"):
+        with pytest.raises(ConfigError, match="the model is already quantized"):
             retrain(smaller, [batch_of(labeled_rows)])
 
 
@@ -280,7 +280,7 @@ def test_few_labels_are_not_put_into_codes(original, train_original):
     with pytest.raises(ValueError, match="at least 256 rows"):
         original.load_model(str(path)).quantize(qout=True)
     model = compat.load_model(path)
-    with pytest.raises(ConfigError, match="qout needs 256 labels, and the model has 4"):
+    with pytest.raises(ConfigError, match="it has 4 labels and needs 256"):
         model.quantize(qout=True)
 
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from fasttext_app.compat import FastText
+    from fasttext_app.compat.model import FastText
     from fasttext_app.fasttext.scoring import Meter
 
 
@@ -32,6 +32,9 @@ Threshold = Annotated[
     float, typer.Argument(metavar="TH", min=0, max=1, help="Leave out less likely labels.")
 ]
 SINGLE_DASH_FLAGS = {"ignore_unknown_options": True, "allow_extra_args": True}
+FILE_FLAGS: dict[str, Any] = {"input": "", "output": "", "saveOutput": False}
+QUANTIZE_FLAGS = {"cutoff": 0, "retrain": False, "qnorm": False, "qout": False, "dsub": 2}
+"""Flags beside the options of training, each with a default of the type of its value."""
 NEGATIVE_NUMBERS = {"ignore_unknown_options": True}  # else -1 would be an unknown option
 
 
@@ -45,10 +48,11 @@ def supervised(context: typer.Context) -> None:
     from fasttext_app.fasttext.options import DEFAULTS
     from fasttext_app.fasttext.word_vectors import write_output_vectors, write_vectors
 
-    flags = _parse_flags(context.args, {"input": "", "output": "", "saveOutput": False, **DEFAULTS})
+    flags = _parse_flags(context.args)
     _require(flags, "input", "output")
     path, output = flags.pop("input"), flags.pop("output")
     save_output = flags.pop("saveOutput", False)
+    flags = _only(flags, DEFAULTS, "ft quantize")
     _check_writable(output, ".bin", ".vec", *([".output"] if save_output else []))
     model = train(path, flags, dash="-")
     _note(f"Number of words:  {len(model.words)}")
@@ -64,22 +68,20 @@ def quantize_file(context: typer.Context) -> None:
     """Quantize NAME.bin into product codes: -output NAME [-cutoff N] [-retrain -input FILE -epoch
     -lr -thread] [-qnorm] [-qout] [-dsub N]. Writes NAME.ftz.
     """  # noqa: D205
-    from fasttext_app.compat import FastText
+    from fasttext_app.compat.model import FastText
     from fasttext_app.compat.quantize import DEFAULT_LR, quantize
     from fasttext_app.inference.classifier import TextClassifier
 
-    defaults: dict[str, Any] = {"input": "", "cutoff": 0, "dsub": 2, "qnorm": False, "qout": False}
-    defaults |= {"epoch": 5, "lr": DEFAULT_LR, "thread": 0}
-    others = {"output": "", "retrain": False, "verbose": 2}
-    flags = defaults | _parse_flags(context.args, defaults | others)
-    flags.pop("verbose", None)
+    flags = _parse_flags(context.args)
     retrain = flags.pop("retrain", False)
     _require(flags, "output", *(["input"] if retrain else []))
-    path, output = flags.pop("input"), flags.pop("output")
+    path, output = flags.pop("input", ""), flags.pop("output")
+    defaults = {"epoch": 5, "lr": DEFAULT_LR, "thread": 0}
+    flags = defaults | _only(flags, [*QUANTIZE_FLAGS, *defaults], "ft supervised")
     _check_writable(output, ".ftz")
     model = _load_model(Path(f"{output}.bin"))
     artifact = quantize(model.classifier.artifact, path if retrain else None, **flags, dash="-")
-    quantized = FastText(TextClassifier(artifact))
+    quantized = FastText.from_classifier(TextClassifier(artifact))
     quantized.save_model(f"{output}.ftz")
     before, after = (Path(output + suffix).stat().st_size / 1e6 for suffix in (".bin", ".ftz"))
     _note(f"Size: {before:,.1f} MB, now {after:,.1f} MB")
@@ -248,20 +250,20 @@ def _queries(prompt: str, size: int) -> Iterator[list[str]]:
             typer.echo(prompt, nl=False)
 
 
-def _parse_flags(arguments: list[str], defaults: dict[str, Any]) -> dict[str, Any]:
-    """Parse ``-name value`` pairs, and ``-name`` where the default is a boolean.
+def _parse_flags(arguments: list[str]) -> dict[str, Any]:
+    """Parse the flags of `supervised` and `quantize`: ``-name value``, or ``-name`` alone.
 
     Args:
         arguments: the words of the command line.
-        defaults: the flags, each with a default of the type of its value.
 
     Raises:
         typer.BadParameter: a flag is unknown, or its value is missing or of another type.
         ConfigError: a flag belongs to autotune.
     """
     from fasttext_app.errors import did_you_mean
-    from fasttext_app.fasttext.options import refuse_autotune
+    from fasttext_app.fasttext.options import DEFAULTS, refuse_autotune
 
+    defaults = {**FILE_FLAGS, **QUANTIZE_FLAGS, **DEFAULTS}
     flags: dict[str, Any] = {}
     words = iter(arguments)
     for word in words:
@@ -281,6 +283,17 @@ def _parse_flags(arguments: list[str], defaults: dict[str, Any]) -> dict[str, An
         except ValueError:
             raise typer.BadParameter(f"{word}: {value!r} is not a number") from None
     return flags
+
+
+def _only(flags: dict[str, Any], used: Collection[str], command: str) -> dict[str, Any]:
+    """Return the flags that a command uses; note the others, which another command uses.
+
+    The original accepts all flags with each of its commands.
+    """
+    unused = [name for name in flags if name not in {*used, "verbose"}]
+    if unused:
+        _note(f"without effect here: {', '.join(f'-{name}' for name in unused)} (see {command})")
+    return {name: value for name, value in flags.items() if name in used}
 
 
 def _require(flags: dict[str, Any], *names: str) -> None:

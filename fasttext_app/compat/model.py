@@ -10,22 +10,25 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from fasttext_app.compat.errors import ConfigValueError, built_in_kinds
+from fasttext_app.compat.handle import Handle
 from fasttext_app.compat.words import Words, decode_word
-from fasttext_app.core.arrays import F32, F64, Bool
+from fasttext_app.core.arrays import F32, Array, Bool
 from fasttext_app.core.arrow import strings_from_bytes
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.core.threads import map_threads
-from fasttext_app.errors import ConfigError, DataError
-from fasttext_app.fasttext.convert import label_prefix, to_fasttext
-from fasttext_app.fasttext.file_format import write_file
+from fasttext_app.errors import ConfigError
+from fasttext_app.fasttext.convert import args_of, from_fasttext, label_prefix, to_fasttext
+from fasttext_app.fasttext.file_format import Args, FastTextFile, read_file, write_file
 from fasttext_app.fasttext.lines import text_lines
 from fasttext_app.fasttext.options import DEFAULTS
 from fasttext_app.fasttext.scoring import Meter
-from fasttext_app.fasttext.word_vectors import WordVectors, classifier_vectors
+from fasttext_app.fasttext.word_vectors import classifier_vectors, file_vectors
 from fasttext_app.inference.classifier import TextClassifier
 from fasttext_app.inference.predictions import TopK
 from fasttext_app.model.artifact import Artifact, Tensors
 from fasttext_app.model.heads import FASTTEXT_FLOOR
+from fasttext_app.model.product_quantizer import Coded
 from fasttext_app.text.chunks import as_chunks
 from fasttext_app.text.fasttext_tokenizer import split_words
 
@@ -34,18 +37,53 @@ class FastText(Words):
     """A model with the original's methods; :class:`.Words` has those about words and vectors.
 
     Args:
-        classifier: the classifier; None: the model holds word vectors only.
-        vectors: the word vectors; None: the classifier's.
+        model_path: a ``.bin`` or ``.ftz`` file: a classifier, or word vectors.
+        args: the options of its training; see :meth:`set_args`.
+
+    Raises:
+        ArtifactError: the file is missing or damaged.
     """
 
-    def __init__(
-        self, classifier: TextClassifier | None, vectors: WordVectors | None = None
-    ) -> None:
-        if vectors is None:
-            assert classifier is not None
-            vectors = classifier_vectors(classifier.encoder, classifier.artifact)
-        super().__init__(vectors)
-        self._classifier = classifier
+    _classifier: TextClassifier | None
+    _file: FastTextFile | None
+    """The contents of a file of word vectors; None for a classifier."""
+
+    def __init__(self, model_path: str | Path, args: Any = None) -> None:
+        self.load(model_path)
+        self.set_args(args)
+
+    @classmethod
+    def from_classifier(cls, classifier: TextClassifier) -> FastText:
+        """Return a classifier of this program as a model of the original's."""
+        model = cls.__new__(cls)
+        model._hold(classifier)
+        return model
+
+    @built_in_kinds()
+    def load(self, path: str | Path) -> None:
+        """Become the model of a file.
+
+        Raises:
+            ArtifactError: the file is missing or damaged.
+        """
+        file = read_file(path)
+        if file.supervised:
+            self._hold(TextClassifier(from_fasttext(file, str(path))))
+        else:
+            self._hold_vectors(file)
+
+    def _hold(self, classifier: TextClassifier) -> None:
+        self._classifier, self._file = classifier, None
+        self.vectors = classifier_vectors(classifier.encoder, classifier.artifact)
+
+    def _hold_vectors(self, file: FastTextFile) -> None:
+        self._classifier, self._file = None, file
+        self.vectors = file_vectors(file)
+
+    @property
+    def f(self) -> Handle:
+        """The compiled object of the original."""
+        return Handle(self)
 
     @property
     def classifier(self) -> TextClassifier:
@@ -55,13 +93,14 @@ class FastText(Words):
             ConfigError: the model holds word vectors.
         """
         if self._classifier is None:
-            raise ConfigError("the model holds word vectors; it is not a classifier")
+            raise ConfigValueError("the model holds word vectors; it is not a classifier")
         return self._classifier
 
     @property
     def _artifact(self) -> Artifact:
         return self.classifier.artifact
 
+    @built_in_kinds()
     def predict(
         self,
         text: str | list[str],
@@ -72,22 +111,18 @@ class FastText(Words):
         """Return (labels, probabilities) of a line, or lists of them for a list of lines.
 
         Raises:
+            TypeError: ``text`` is neither a text nor a list of texts.
             ValueError: a text has a line feed, or a lone surrogate that stands for no byte; ``k``
-                is 0; or the model is not a classifier.
+                is neither -1 nor above 0; or the model is not a classifier.
         """
         if self._classifier is None:
             raise ValueError("Model needs to be supervised for prediction!")
-        lines = [text] if isinstance(text, str) else text
-        if any("\n" in line for line in lines):
-            raise ValueError("predict processes one line at a time (remove '\\n')")
+        lines = _as_lines("predict", text)
         if not isinstance(text, str):
-            return self._select(*self._rank_lines(text, k), threshold)
-        try:
-            bag = self.classifier.encoder.encode_text(text, "surrogateescape")
-        except DataError as error:
-            raise ValueError(str(error)) from None
+            return self._select(*self._rank_lines(lines, k), threshold)
+        bag = self.classifier.encoder.encode_text(text, "surrogateescape")
         (labels,), (probabilities,) = self._select(*self._rank(bag, k), threshold)
-        return tuple(labels), probabilities
+        return tuple(labels), probabilities.astype(np.float64)
 
     def _rank_lines(self, lines: list[str], k: int) -> tuple[TopK, Bool]:
         """Return the best classes of each line, and whether the line has any feature."""
@@ -102,7 +137,7 @@ class FastText(Words):
         return TopK.concat(ranked), np.concatenate(has_features)
 
     def _rank(self, bags: Ragged, k: int) -> tuple[TopK, Bool]:
-        if k == 0:
+        if k < -1 or k == 0:
             raise ValueError("k needs to be 1 or higher!")
         classes = len(self.classifier.labels)
         ranked = self.classifier.rank_bags(bags, classes if k < 0 else min(k, classes))
@@ -110,20 +145,21 @@ class FastText(Words):
 
     def _select(
         self, ranked: TopK, has_features: Bool, threshold: float
-    ) -> tuple[list[list[str]], list[F64]]:
+    ) -> tuple[list[list[str]], list[F32]]:
         """Return the labels and probabilities of each line that reach a threshold.
 
-        The original compares the threshold with the 32-bit probability before it adds the floor. A
-        line without features gets no label.
+        As in the original, probabilities are 32-bit numbers, which are compared with the threshold
+        before the floor is added. A line without features gets no label.
         """
         prefix, labels = label_prefix(self._artifact), self.classifier.labels
         floor = FASTTEXT_FLOOR if self.classifier.config.model.probabilities == "fasttext" else 0.0
         probabilities = ranked.probabilities
         before_floor = np.where(probabilities < 1, probabilities - floor, 1).astype(np.float32)
         masks = (before_floor >= np.float32(threshold)) & has_features[:, None]
+        rounded = probabilities.astype(np.float32)
         selected_labels, selected_probabilities = [], []
         for class_ids, scores, mask in zip(
-            ranked.classes.tolist(), probabilities, masks.tolist(), strict=True
+            ranked.classes.tolist(), rounded, masks.tolist(), strict=True
         ):
             selected = [c for c, reaches in zip(class_ids, mask, strict=True) if reaches]
             selected_labels.append([prefix + labels[class_id] for class_id in selected])
@@ -131,6 +167,7 @@ class FastText(Words):
             selected_probabilities.append(scores if all_selected else scores[mask])
         return selected_labels, selected_probabilities
 
+    @built_in_kinds()
     def test(
         self, path: str | Path, k: int = 1, threshold: float = 0.0
     ) -> tuple[int, float, float]:
@@ -142,6 +179,7 @@ class FastText(Words):
         meter = self.measure(path, k, threshold)
         return meter.examples, meter.precision(), meter.recall()
 
+    @built_in_kinds()
     def test_label(
         self, path: str | Path, k: int = 1, threshold: float = 0.0
     ) -> dict[str, dict[str, float]]:
@@ -160,6 +198,7 @@ class FastText(Words):
             for label in self.labels
         }
 
+    @built_in_kinds()
     def get_meter(self, path: str | Path, k: int = -1) -> Meter:
         """Return the scores of a file of labeled lines, with precision-recall curves.
 
@@ -168,6 +207,7 @@ class FastText(Words):
         """
         return self.measure(path, k)
 
+    @built_in_kinds()
     def measure(self, path: str | Path, k: int = 1, threshold: float = 0.0) -> Meter:
         """Return the scores of a file; lines without known labels or features do not count.
 
@@ -187,9 +227,16 @@ class FastText(Words):
                     meter.add(true, predicted, probabilities.tolist())
         return meter
 
+    @property
+    def _known_labels(self) -> set[str]:
+        """The labels that lines can have; those of a file of word vectors are in no prediction."""
+        if self._file is None:
+            return set(self.labels)
+        return {label.decode("utf-8", "surrogateescape") for label in self._file.dictionary.labels}
+
     def _labels_among(self, lines: list[str]) -> list[list[str]]:
         """Return the known labels of each line."""
-        known = set(self.labels)
+        known = self._known_labels
         return [[word for word in split_words(line) if word in known] for line in lines]
 
     @property
@@ -220,29 +267,33 @@ class FastText(Words):
         """Return (words, labels) of a line, or lists of them for a list of lines.
 
         Raises:
+            TypeError: ``text`` is neither a text nor a list of texts.
             ValueError: a text has a line feed.
         """
-        lines = [text] if isinstance(text, str) else text
-        if any("\n" in line for line in lines):
-            raise ValueError("get_line processes one line at a time (remove '\\n')")
-        known = set(self.labels)
+        lines = _as_lines("get_line", text)
+        known = self._known_labels
         words = [
             [decode_word(word, on_unicode_error) for word in tokens if word not in known]
-            for tokens in self.classifier.encoder.tokenizer.split(lines)
+            for tokens in self.vectors.encoder.tokenizer.split(lines)
         ]
         labels = self._labels_among(lines)
         return (words[0], labels[0]) if isinstance(text, str) else (words, labels)
 
     def get_output_matrix(self) -> F32:
-        """Return the weights of the linear layer, [C, D].
+        """Return the weights of the linear layer, [C, D]; for word vectors, their output matrix.
 
         Raises:
             ValueError: the model is quantized.
         """
         if self.is_quantized():
             raise ValueError("Can't get quantized Matrix")
-        return np.array(self._artifact.weight)
+        return np.array(self._output)
 
+    @property
+    def _output(self) -> Array | Coded:
+        return self._artifact.weight if self._file is None else self._file.output
+
+    @built_in_kinds()
     def quantize(
         self,
         input: str | Path | None = None,  # noqa: A002
@@ -285,20 +336,25 @@ class FastText(Words):
         )
         self._replace_artifact(artifact)
 
+    @built_in_kinds()
     def set_matrices(self, input_matrix: npt.ArrayLike, output_matrix: npt.ArrayLike) -> None:
         """Replace the table [V, D] and the weights of the linear layer [C, D]; D may change.
 
         Raises:
-            ConfigError: the shapes do not fit, or the model is not a classifier.
+            ConfigError: the shapes do not fit.
         """
         table, weight = (np.array(m, np.float32) for m in (input_matrix, output_matrix))
-        rows, classes = len(self._artifact.table), len(self.classifier.labels)
+        rows, outputs = len(self.vectors.table), len(self._output)
         dim = table.shape[-1] if table.ndim else 0
-        if (table.shape, weight.shape) != ((rows, dim), (classes, dim)) or not dim:
+        if (table.shape, weight.shape) != ((rows, dim), (outputs, dim)) or not dim:
             raise ConfigError(
                 f"set_matrices: the shapes are {list(table.shape)} and {list(weight.shape)} but "
-                f"should be [{rows}, D] and [{classes}, D]"
+                f"should be [{rows}, D] and [{outputs}, D]"
             )
+        if self._file is not None:
+            args = replace(self._file.args, dim=dim)
+            self._hold_vectors(replace(self._file, args=args, input=table, output=weight))
+            return
         model = self._artifact.config.model.model_copy(update={"dim": dim})
         config = self._artifact.config.model_copy(update={"model": model})
         previous = self._artifact.tensors
@@ -307,8 +363,7 @@ class FastText(Words):
         self._replace_artifact(replace(self._artifact, config=config, tensors=tensors))
 
     def _replace_artifact(self, artifact: Artifact) -> None:
-        self._classifier = TextClassifier(artifact, threads=self.classifier.threads)
-        self.vectors = classifier_vectors(self._classifier.encoder, artifact)
+        self._hold(TextClassifier(artifact, threads=self.classifier.threads))
 
     def set_args(self, args: Any = None) -> None:
         """Copy the options of a training to attributes: ``lr``, ``dim``, ``epoch`` and so on."""
@@ -316,6 +371,7 @@ class FastText(Words):
             if name != "seed":
                 setattr(self, name, getattr(args, name))
 
+    @built_in_kinds()
     def save_model(self, path: str | Path) -> None:
         """Write a file that the original loads: an ``.ftz`` if the model is quantized.
 
@@ -323,4 +379,24 @@ class FastText(Words):
             ArtifactError: it cannot be written.
             ConfigError: fastText's format cannot express the model.
         """
-        write_file(to_fasttext(self._artifact, quantized=self.is_quantized()), path)
+        write_file(self._file or to_fasttext(self._artifact, quantized=self.is_quantized()), path)
+
+    def file_args(self) -> Args:
+        """Return the options that a file of the model stores."""
+        return self._file.args if self._file else args_of(self._artifact, self.get_dimension())
+
+
+def _as_lines(function: str, text: Any) -> list[str]:
+    """Return a text, or a list or column of texts, as a list of lines.
+
+    Raises:
+        TypeError: it is something else.
+        ValueError: a text has a line feed.
+    """
+    lines = text.tolist() if getattr(text, "ndim", 0) == 1 else text  # an array or a Series
+    lines = [lines] if isinstance(lines, str) else lines
+    if not isinstance(lines, list | tuple) or not all(isinstance(line, str) for line in lines):
+        raise TypeError(f"{function}: got {type(text).__name__}; pass a text, or a list of texts")
+    if any("\n" in line for line in lines):
+        raise ValueError(f"{function} processes one line at a time (remove '\\n')")
+    return list(lines)

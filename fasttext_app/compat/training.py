@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from os import PathLike
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,7 +17,13 @@ from fasttext_app.errors import ConfigError, DataError, TrainingError
 from fasttext_app.fasttext.convert import sort_labels
 from fasttext_app.fasttext.file_format import loss_name
 from fasttext_app.fasttext.lines import scan_labeled
-from fasttext_app.fasttext.options import DEFAULTS, complete_options, name_options, train_config
+from fasttext_app.fasttext.options import (
+    DEFAULTS,
+    OptionError,
+    complete_options,
+    name_options,
+    train_config,
+)
 from fasttext_app.inference.classifier import TextClassifier
 from fasttext_app.model.artifact import FASTTEXT
 
@@ -25,18 +32,20 @@ def bind_arguments(values: Sequence[Any], options: Mapping[str, Any]) -> dict[st
     """Name the positional arguments of ``train_supervised``: ``input``, then the options in order.
 
     Raises:
-        ConfigError: there are too many, one is given twice, or ``input`` is missing.
+        OptionError: there are too many, one is given twice, or ``input`` is missing.
     """
     names = ["input", *DEFAULTS]
     if len(values) > len(names):
-        raise ConfigError(f"{len(values)} values for {len(names)} options")
+        raise OptionError(f"{len(values)} values for {len(names)} options")
     bound = dict(zip(names, values, strict=False))
     for name in bound:
         if name in options:
-            raise ConfigError(f"{name}: is given twice")
+            raise OptionError(f"{name}: is given twice")
     bound |= options
     if not bound.get("input"):
-        raise ConfigError("input: name a file to train on")
+        raise OptionError("input: name a file to train on")
+    if not isinstance(bound["input"], str | PathLike):
+        raise OptionError(f"input: must be the path of a file (got {bound['input']!r})")
     return bound
 
 
@@ -61,6 +70,7 @@ def train(path: str, options: Mapping[str, Any], dash: str = "") -> FastText:
         source=path,
         min_label_count=options["minCountLabel"],
         skip_unlabeled=True,
+        one_label=True,
     )
     try:
         result = pipeline.train(config, examples)
@@ -72,7 +82,7 @@ def train(path: str, options: Mapping[str, Any], dash: str = "") -> FastText:
     args = {name: options[name] for name in ("ws", "neg", "t")}
     args["lr_update_rate"] = options["lrUpdateRate"]
     artifact = replace(artifact, data={**artifact.data, FASTTEXT: args})
-    model = FastText(TextClassifier(artifact, threads=config.trainer.threads))
+    model = FastText.from_classifier(TextClassifier(artifact, threads=config.trainer.threads))
     options |= {"bucket": config.text.bucket_count, "loss": loss_name[config.model.loss]}
     model.set_args(SimpleNamespace(**options))
     return model

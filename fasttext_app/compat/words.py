@@ -13,14 +13,10 @@ from fasttext_app.text.hashing import reference_fnv1a
 
 
 class Words:
-    """Looks up words and their vectors.
+    """Looks up words and their vectors."""
 
-    Args:
-        vectors: the table, and the rows of each word.
-    """
-
-    def __init__(self, vectors: WordVectors) -> None:
-        self.vectors = vectors
+    vectors: WordVectors
+    """The table, and the rows of each word."""
 
     @property
     def words(self) -> list[str]:
@@ -49,10 +45,16 @@ class Words:
         return self.vectors.encoder.vocabulary.row(word)
 
     def get_subword_id(self, subword: str) -> int:
-        """Return the row of a character n-gram; -1 if it has none."""
-        ngram_hash = reference_fnv1a(subword.encode("utf-8", "surrogateescape"))
+        """Return the row of a character n-gram; -1 if it has none.
+
+        Raises:
+            ValueError: the model has no rows for n-grams.
+        """
         buckets = self.vectors.encoder.buckets
-        return buckets.find([ngram_hash])[0] if buckets.count else -1
+        if not buckets.count:
+            raise ValueError("get_subword_id: the model has no n-grams, so its bucket is 0")
+        ngram_hash = reference_fnv1a(subword.encode("utf-8", "surrogateescape"))
+        return buckets.find([ngram_hash])[0]
 
     def get_word_vector(self, word: str) -> F32:
         """Return the vector of a word, [D]."""
@@ -74,7 +76,14 @@ class Words:
         return [decode_word(name, on_unicode_error) for name in names], np.array(rows, np.int64)
 
     def get_input_vector(self, ind: int) -> F32:
-        """Return a row of the table, [D]."""
+        """Return a row of the table, [D].
+
+        Raises:
+            ValueError: there is no such row.
+        """
+        rows = len(self.vectors.table)
+        if not 0 <= ind < rows:
+            raise ValueError(f"get_input_vector: row {ind} is out of range; there are {rows} rows")
         return np.array(self.vectors.rows([ind])[0])
 
     def get_input_matrix(self) -> F32:

@@ -250,9 +250,9 @@ class OptimizerConfig(_Section):
 class TrainerConfig(_Section):
     """The training loop."""
 
-    epochs: Annotated[int, Field(ge=1)] | Auto = "auto"
+    epochs: Annotated[int, Field(ge=0)] | Auto = "auto"
     """Passes over the training rows; ``auto``: from 12 to 2, the fewer, the more rows a
-    class has."""
+    class has; 0: the initial weights, as fastText gives with ``-epoch 0``."""
     stop_after: Annotated[int, Field(ge=0)] = 0
     """Stop after this epoch, with the learning rate schedule of all ``epochs``; 0: run all."""
     batch_size: Annotated[int, Field(ge=1)] | Auto = "auto"

@@ -36,6 +36,7 @@ class Examples:
         min_label_count: rarer labels are dropped where rows can have several.
         skip_unlabeled: whether rows without a label only count towards the vocabulary, as in
             fastText; otherwise they are an error.
+        one_label: whether rows that all have the same label can be trained on, as in fastText.
     """
 
     train: Rows
@@ -45,6 +46,7 @@ class Examples:
     validation_fraction: float = 0.0
     min_label_count: int = 1
     skip_unlabeled: bool = False
+    one_label: bool = False
 
 
 def load_examples(config: Config) -> Examples:

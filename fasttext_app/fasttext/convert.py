@@ -179,8 +179,7 @@ def to_fasttext(artifact: Artifact, *, quantized: bool = False, seed: int = 0) -
     obstacle = next(_obstacles(artifact, quantized), None)
     if obstacle is not None:
         raise ConfigError(f"the model cannot be written as a fastText file: {obstacle}")
-    config, tensors = artifact.config, artifact.tensors
-    text, model, vocabulary = config.text, config.model, artifact.vocabulary
+    tensors, vocabulary = artifact.tensors, artifact.vocabulary
     table, weight = artifact.table, artifact.weight
     if not isinstance(table, Coded) and "scale" in tensors:
         table = table * tensors["scale"][:, None]
@@ -188,19 +187,7 @@ def to_fasttext(artifact: Artifact, *, quantized: bool = False, seed: int = 0) -
         table, weight = _fold_bias(table, dense(weight), tensors["bias"])
     if quantized and not isinstance(table, Coded):
         table = encode_rows(table, seed=seed)
-    extra = {"neg": model.negatives, **artifact.data.get(FASTTEXT, {})}
-    args = Args(
-        dim=weight.shape[1],
-        epoch=known(config.trainer.epochs),
-        min_count=text.min_count,
-        word_ngrams=text.word_ngrams,
-        loss=loss_name[model.loss].value,
-        model=model_name.sup.value,
-        bucket=text.bucket_count,
-        minn=text.minn,
-        maxn=text.maxn,
-        **{name: extra[name] for name in ARGS_WITHOUT_SETTING if name in extra},
-    )
+    args = args_of(artifact, weight.shape[1])
     order, prefix = label_order(artifact), label_prefix(artifact)
     buckets = tensors.get("buckets") if quantized else None
     dictionary = Dictionary(
@@ -212,8 +199,26 @@ def to_fasttext(artifact: Artifact, *, quantized: bool = False, seed: int = 0) -
         pruneidx=None if buckets is None else np.stack((buckets, np.arange(len(buckets))), axis=1),
     )
     # With `hs`, the output rows belong to the nodes of the Huffman tree, which is the same there.
-    output = weight if model.loss == "hs" else _take_rows(weight, order)
+    output = weight if artifact.config.model.loss == "hs" else _take_rows(weight, order)
     return FastTextFile(args, dictionary, table, output)
+
+
+def args_of(artifact: Artifact, dim: int) -> Args:
+    """Return the args of a model in a file whose vectors have dimension ``dim``."""
+    text, model = artifact.config.text, artifact.config.model
+    extra = {"neg": model.negatives, **artifact.data.get(FASTTEXT, {})}
+    return Args(
+        dim=dim,
+        epoch=known(artifact.config.trainer.epochs),
+        min_count=text.min_count,
+        word_ngrams=text.word_ngrams,
+        loss=loss_name[model.loss].value,
+        model=model_name.sup.value,
+        bucket=text.bucket_count,
+        minn=text.minn,
+        maxn=text.maxn,
+        **{name: extra[name] for name in ARGS_WITHOUT_SETTING if name in extra},
+    )
 
 
 def _take_rows(matrix: Matrix, rows: I64) -> Matrix:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from typing import Any
+from operator import index
+from os import fspath
+from typing import Any, SupportsFloat
 
 from fasttext_app.config.loading import resolve
 from fasttext_app.config.schema import Config
@@ -78,6 +80,10 @@ updates add up in the rows that they share, so a higher learning rate allows few
 """
 
 
+class OptionError(ConfigError, TypeError):
+    """An option that does not exist or is given twice, or a value of the wrong type."""
+
+
 def complete_options(options: Mapping[str, Any], dash: str = "") -> dict[str, Any]:
     """Return all options under their main names, with defaults for those not in ``options``.
 
@@ -86,7 +92,8 @@ def complete_options(options: Mapping[str, Any], dash: str = "") -> dict[str, An
         dash: what precedes the name of an option in messages: "-" on the command line.
 
     Raises:
-        ConfigError: an option is unknown, given twice, or not supported.
+        OptionError: an option is unknown or given twice, or its value has the wrong type.
+        ConfigError: an option is not supported.
     """
     completed: dict[str, Any] = {}
     for option, value in options.items():
@@ -94,11 +101,28 @@ def complete_options(options: Mapping[str, Any], dash: str = "") -> dict[str, An
         refuse_autotune(name, dash)
         if name not in DEFAULTS:
             hint = did_you_mean(dash + name, [dash + known for known in DEFAULTS])
-            raise ConfigError(f"{dash}{option}: no such option{hint}")
+            raise OptionError(f"{dash}{option}: no such option{hint}")
         if name in completed:
-            raise ConfigError(f"{dash}{option}: is given twice")
-        completed[name] = value
+            raise OptionError(f"{dash}{option}: is given twice")
+        completed[name] = _converted(dash + option, value, DEFAULTS[name])
     return {**DEFAULTS, **completed}
+
+
+def _converted(option: str, value: Any, default: Any) -> Any:
+    """Return a value as the type of the default; numbers may be NumPy's.
+
+    Raises:
+        OptionError: the value has another type.
+    """
+    try:
+        if isinstance(default, int):
+            return index(value)
+        if isinstance(default, float):
+            return float(value) if isinstance(value, SupportsFloat) else index(value)
+        return default if value is None else fspath(value)
+    except TypeError:
+        kind = {int: "an integer", float: "a number", str: "a string"}[type(default)]
+        raise OptionError(f"{option}: must be {kind} (got {value!r})") from None
 
 
 def refuse_autotune(option: str, dash: str = "") -> None:
@@ -149,9 +173,12 @@ def train_config(path: str, options: Mapping[str, Any], dash: str = "") -> Confi
         "threads": options["thread"],
         "device": "auto",
     }
-    lr = _positive(f"{dash}lr", options["lr"])
+    lr = options["lr"]
+    if not 0 <= lr < math.inf:
+        raise ConfigError(f"{dash}lr: must be a number of at least 0 (got {lr!r})")
+    epochs = options["epoch"] if lr else 0  # without learning, the weights stay as they are
     try:
-        return resolve(settings, sgd_settings(lr, options["epoch"]))
+        return resolve(settings, sgd_settings(lr or DEFAULTS["lr"], epochs))
     except ConfigError as error:
         raise ConfigError(name_options(str(error), dash)) from None
 
@@ -225,13 +252,3 @@ def name_options(message: str, dash: str = "") -> str:
     '-dim: must be greater than 0'
     """
     return SETTING.sub(lambda match: dash + OPTION_OF_SETTING[match[0]], message)
-
-
-def _positive(option: str, value: Any) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not 0 < number < math.inf:
-        raise ConfigError(f"{option}: must be a number above 0 (got {value!r})")
-    return number

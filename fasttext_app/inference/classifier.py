@@ -66,7 +66,7 @@ class TextClassifier(Predictor):
             qout: encode the linear layer too; needs 256 labels.
 
         Raises:
-            ConfigError: the model is quantized already, its rows cannot be dropped, or there are
+            ConfigError: the model is already quantized, its rows cannot be dropped, or there are
                 too few rows or labels for product codes.
             MissingDependencyError: product codes need scikit-learn.
         """

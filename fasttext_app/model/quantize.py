@@ -37,7 +37,7 @@ def quantize(artifact: Artifact, cutoff: int = 0, *, retrain: Retrain | None = N
         retrain: trains the model further if rows were dropped.
 
     Raises:
-        ConfigError: the model is quantized already, or its rows cannot be dropped.
+        ConfigError: the model is already quantized, or its rows cannot be dropped.
     """
     check_not_quantized(artifact)
     pruned = keep_largest_rows(artifact, cutoff) if cutoff else artifact
@@ -74,7 +74,7 @@ def product_quantize(
         seed: seed of k-means.
 
     Raises:
-        ConfigError: the model is quantized already, or has fewer rows or labels than codes.
+        ConfigError: the model is already quantized, or has fewer rows or labels than codes.
         MissingDependencyError: scikit-learn is not installed.
     """
     check_not_quantized(artifact)
@@ -83,13 +83,15 @@ def product_quantize(
     pruned = keep_largest_rows(artifact, cutoff) if cutoff else artifact
     rows = len(pruned.tensors["table"])
     if rows < CODES:
-        raise ConfigError(f"product codes need {CODES} rows, and the table has {rows}")
+        raise ConfigError(
+            f"the table is too small for product codes: it has {rows} rows and needs {CODES}"
+        )
     if output and not artifact.is_linear:
         raise ConfigError('qout: model.loss = "adaptive" has no linear layer to encode')
     if output and len(artifact.labels) < CODES:
         raise ConfigError(
-            f"qout needs {CODES} labels, and the model has {len(artifact.labels)}; leave it out: "
-            "codes would be larger than so few rows"
+            f"qout: the linear layer is too small: it has {len(artifact.labels)} labels and needs "
+            f"{CODES}; leave it out"
         )
     if retrain is not None and pruned is not artifact:
         pruned = retrain(pruned)
@@ -110,7 +112,7 @@ def check_not_quantized(artifact: Artifact) -> None:
         ConfigError: the model is quantized.
     """
     if artifact.is_quantized:
-        raise ConfigError("the model is quantized already; start from the original")
+        raise ConfigError("the model is already quantized; start from the original")
 
 
 def quantize_rows(table: F32) -> tuple[I8, F32]:

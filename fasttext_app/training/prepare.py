@@ -177,7 +177,7 @@ def _prepare(
     )
     train_mask = labeled & ~validation_mask
     labels = start.add_counts(label_encoder.count(classes[train_mask]))
-    _check_labels(labels, examples.source)
+    _check_labels(labels, examples)
     config = with_cutoffs(config, labels.counts)
     row_weights = [part.weights for part in parts if part.weights is not None]
     weights = text_weights(
@@ -252,13 +252,13 @@ def _prepare(
     )
 
 
-def _check_labels(labels: Labels, source: str) -> None:
+def _check_labels(labels: Labels, examples: Examples) -> None:
     present = [name for name, count in zip(labels.names, labels.counts, strict=True) if count]
     if not present:
-        raise TrainingError(f"{source}: no row has a label to learn")
-    if len(present) < 2:
+        raise TrainingError(f"{examples.source}: no row has a label to learn")
+    if len(present) < 2 and not examples.one_label:
         raise TrainingError(
-            f"{source}: every training row has the label {present[0]!r}; "
+            f"{examples.source}: every training row has the label {present[0]!r}; "
             "a classifier needs at least two labels"
         )
 

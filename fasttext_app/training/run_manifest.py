@@ -19,7 +19,6 @@ from fasttext_app.config.loading import Layer, resolve
 from fasttext_app.config.schema import Config, ModelConfig
 from fasttext_app.core.checksummed_dir import MANIFEST
 from fasttext_app.errors import ArtifactError, CheckpointError, ConfigError
-from fasttext_app.model.directory import stored_dim
 from fasttext_app.training.data_statistics import DataStatistics
 
 PACKAGES = ("torch", "numpy", "pyarrow", "numba")
@@ -103,6 +102,8 @@ def settings_of_model(path: str | Path) -> Layer:
     Raises:
         ArtifactError: there is no model, or its settings cannot be read.
     """
+    from fasttext_app.model.directory import stored_dim  # which imports NumPy
+
     try:
         text = (Path(path) / "config.toml").read_text(encoding="utf-8")
         config = resolve(tomllib.loads(text))

@@ -59,6 +59,18 @@ def test_a_model_is_trained_evaluated_and_queried(ft, data, original):
 
 
 @pytest.mark.slow
+def test_flags_of_the_other_command_are_accepted_without_effect(ft, data, tmp_path):
+    flags = ("-cutoff", "9", "-retrain", "-qnorm", "-qout", "-dsub", "3", "-verbose", "0")
+    _, notes = ft("supervised", "-input", data, "-output", "m", *QUICK, *flags)
+    unused = "-cutoff, -retrain, -qnorm, -qout, -dsub"
+    assert notes.startswith(f"without effect here: {unused} (see ft quantize)\n")
+    ft("supervised", "-input", data, "-output", "n", *QUICK)
+    assert (tmp_path / "m.bin").read_bytes() == (tmp_path / "n.bin").read_bytes()
+    _, notes = ft("quantize", "-output", "m", "-loss", "ova", "-dim", "7")
+    assert notes.startswith("without effect here: -loss, -dim (see ft supervised)\n")
+
+
+@pytest.mark.slow
 def test_save_output_writes_the_output_vectors(ft, data, original, tmp_path):
     ft("supervised", "-input", data, "-output", "plain", *QUICK)
     ft("supervised", "-input", data, "-output", "m", "-saveOutput", *QUICK)
@@ -95,7 +107,7 @@ def test_rare_labels_and_lines_without_one_are_left_out(ft, tmp_path):
     ("flags", "code", "message"),
     [
         (["-dim", "0"], 1, "error: -dim: must be greater than or equal to 1 (got 0)"),
-        (["-lr", "-1"], 1, "error: -lr: must be a number above 0 (got -1.0)"),
+        (["-lr", "-1"], 1, "error: -lr: must be a number of at least 0 (got -1.0)"),
         (["-lr", "1e20"], 1, "lower -lr (it is 1e+20)"),
         (["-loss", "hinge"], 1, "error: -loss: must be"),
         (["-thread", "-2"], 1, "error: -thread: must be greater than or equal to 0"),
@@ -203,9 +215,13 @@ def test_qout_quantizes_the_output_matrix(ft, tmp_path, labeled_rows, original):
 @pytest.mark.parametrize(
     ("flags", "code", "message"),
     [
-        (["-qout"], 1, "error: qout needs 256 labels, and the model has 4; leave it out"),
+        (["-qout"], 1, "error: qout: the linear layer is too small: it has 4 labels and needs 256"),
         (["-retrain"], 2, "empty input or output path: give -input"),
-        (["-cutoff", "9"], 1, "error: product codes need 256 rows, and the table has 9"),
+        (
+            ["-cutoff", "9"],
+            1,
+            "error: the table is too small for product codes: it has 9 rows",
+        ),
         (["-dsub", "0"], 1, "error: dsub = 0: must be at least 1"),
         (["-qouts"], 2, "unknown argument: -qouts; did you mean '-qout'?"),
     ],

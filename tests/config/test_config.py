@@ -281,7 +281,7 @@ def test_a_config_is_immutable():
         ({"trainer": {"epochs": "3"}}, "trainer.epochs: must be a valid integer (got '3')"),
         ({"trainer": {"epochs": 3.0}}, "trainer.epochs: must be a valid integer (got 3.0)"),
         ({"trainer": {"epochs": True}}, "trainer.epochs: must be a valid integer"),
-        ({"trainer": {"epochs": 0}}, "trainer.epochs: must be greater than or equal to 1"),
+        ({"trainer": {"epochs": -1}}, "trainer.epochs: must be greater than or equal to 0"),
         ({"trainer": {"seed": -1}}, "trainer.seed: must be greater than or equal to 0"),
         ({"trainer": {"seed": 2**63}}, "trainer.seed: must be less than"),
         (
@@ -477,7 +477,7 @@ def test_the_closest_shipped_config_is_suggested(tmp_path):
         (b"epochs = ", "not a TOML file"),
         (b"\xff\xfe", "not a TOML file"),
         (b"epochs = 3", "epochs: no such section; did you mean 'trainer.epochs'"),
-        (b"[trainer]\nepochs = 0", "trainer.epochs: must be greater"),
+        (b"[trainer]\nepochs = -1", "trainer.epochs: must be greater"),
     ],
 )
 def test_an_invalid_config_file_is_named(tmp_path, content, message):

@@ -60,7 +60,7 @@ def test_a_quantized_model_answers_nearly_the_same(tmp_path, text):
 
 
 def test_a_quantized_model_is_not_quantized_again():
-    with pytest.raises(ConfigError, match="the model is quantized already"):
+    with pytest.raises(ConfigError, match="the model is already quantized"):
         trained().quantize().quantize()
 
 
