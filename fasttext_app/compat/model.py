@@ -18,7 +18,7 @@ from fasttext_app.core.arrow import strings_from_bytes
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.core.threads import map_threads
 from fasttext_app.errors import ConfigError
-from fasttext_app.fasttext.convert import args_of, from_fasttext, label_prefix, to_fasttext
+from fasttext_app.fasttext.convert import args_of, from_fasttext, label_words, to_fasttext
 from fasttext_app.fasttext.file_format import Args, FastTextFile, read_file, write_file
 from fasttext_app.fasttext.lines import text_lines
 from fasttext_app.fasttext.options import DEFAULTS
@@ -151,7 +151,7 @@ class FastText(Words):
         As in the original, probabilities are 32-bit numbers, which are compared with the threshold
         before the floor is added. A line without features gets no label.
         """
-        prefix, labels = label_prefix(self._artifact), self.classifier.labels
+        labels = self.labels
         floor = FASTTEXT_FLOOR if self.classifier.config.model.probabilities == "fasttext" else 0.0
         probabilities = ranked.probabilities
         before_floor = np.where(probabilities < 1, probabilities - floor, 1).astype(np.float32)
@@ -162,7 +162,7 @@ class FastText(Words):
             ranked.classes.tolist(), rounded, masks.tolist(), strict=True
         ):
             selected = [c for c, reaches in zip(class_ids, mask, strict=True) if reaches]
-            selected_labels.append([prefix + labels[class_id] for class_id in selected])
+            selected_labels.append([labels[class_id] for class_id in selected])
             all_selected = len(selected) == len(class_ids)
             selected_probabilities.append(scores if all_selected else scores[mask])
         return selected_labels, selected_probabilities
@@ -244,7 +244,7 @@ class FastText(Words):
         """All labels with their prefix; the words, if the model holds word vectors."""
         if self._classifier is None:
             return self.words
-        return [label_prefix(self._artifact) + name for name in self.classifier.labels]
+        return label_words(self._artifact)
 
     def get_labels(self, include_freq: bool = False, on_unicode_error: str = "strict") -> Any:
         """Return :attr:`labels`, and with ``include_freq`` their counts.

@@ -18,6 +18,7 @@ from fasttext_app.data.columns import SEVERAL_LABELS_HINT, Locate, check_soft_la
 from fasttext_app.data.lines import scan_lines
 from fasttext_app.data.source import Batches
 from fasttext_app.errors import DataError
+from fasttext_app.text.fasttext_tokenizer import label_name
 
 
 def scan_fasttext(path: Path, config: DataConfig, with_labels: bool) -> Batches:
@@ -55,7 +56,7 @@ def _locate_lines(path: Path, first: int) -> Locate:
 
 
 def _label_pattern(prefix: str) -> str:
-    return rf"(^|\s){re.escape(prefix)}\S"
+    return rf"(^|\s){re.escape(prefix)}"
 
 
 def _without_labels(lines: pa.StringArray, prefix: str) -> pa.StringArray:
@@ -72,8 +73,11 @@ def _split_labels(
     """Return (label cells, texts) of lines; both are null for a blank line."""
     prefix, separator = config.label_prefix, config.label_separator
     # Nearly every line has one label, in front: such lines are split as a column.
-    leading = pc.extract_regex(lines, rf"^\s*{re.escape(prefix)}(?P<label>\S+)(?P<text>.*)$")
+    leading = pc.extract_regex(lines, rf"^\s*{re.escape(prefix)}(?P<label>\S*)(?P<text>.*)$")
     label, text = leading.field("label"), pc.utf8_trim_whitespace(leading.field("text"))
+    bare = pc.match_substring_regex(label, rf"^({re.escape(prefix)})*$")
+    if pc.any(bare).as_py():
+        label = pc.if_else(bare, pc.binary_join_element_wise(prefix, label, ""), label)
     more = pc.match_substring_regex(text.fill_null(""), _label_pattern(prefix))
     one_in_front = pc.and_(leading.is_valid(), pc.invert(more))
     if pc.all(one_in_front).as_py():
@@ -82,7 +86,7 @@ def _split_labels(
     labels, texts = label.to_pylist(), text.to_pylist()
     for row in pc.indices_nonzero(pc.invert(one_in_front)).to_pylist():
         line = lines[row].as_py()
-        words = [word for word in line.split() if word.startswith(prefix) and word != prefix]
+        words = [word for word in line.split() if word.startswith(prefix)]
         if len(words) > 1 and separator is None:
             raise DataError(
                 f"{locate(row)}: the line has {len(words)} labels ({', '.join(words[:3])}); "
@@ -90,6 +94,6 @@ def _split_labels(
             )
         if not words and line.strip():
             raise DataError(f"{locate(row)}: the line has no word that begins with {prefix}")
-        labels[row] = (separator or "").join(word.removeprefix(prefix) for word in words) or None
+        labels[row] = (separator or "").join(label_name(word, prefix) for word in words) or None
         texts[row] = _without_labels(lines.slice(row, 1), prefix)[0].as_py() if words else None
     return string_array(labels), string_array(texts)

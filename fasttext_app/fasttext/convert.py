@@ -30,7 +30,7 @@ from fasttext_app.fasttext.file_format import (
 from fasttext_app.fasttext.options import DEFAULTS, LABEL_SEPARATOR, model_settings, sgd_settings
 from fasttext_app.model.artifact import FASTTEXT, OUTPUT, Artifact, Tensors
 from fasttext_app.model.product_quantizer import CODES, Coded, dense, encode_rows
-from fasttext_app.text.fasttext_tokenizer import PREFIX, WHITESPACE
+from fasttext_app.text.fasttext_tokenizer import PREFIX, WHITESPACE, label_name, label_word
 from fasttext_app.text.vocabulary import Vocabulary
 
 COMMON_PREFIX = re.compile(r"__[^\W_]+__|[^\w\s]+")
@@ -106,11 +106,9 @@ def _split_labels(
         prefixes = {m[0] if (m := COMMON_PREFIX.match(text)) else "" for text in texts}
         prefix = prefixes.pop() if len(prefixes) == 1 else ""
     for text in texts:
-        if not text.startswith(prefix) or text == prefix:
-            raise ArtifactError(
-                f"{source}: its label {text!r} is not {prefix!r} followed by a name"
-            )
-    names = tuple(text.removeprefix(prefix) for text in texts)
+        if not text.startswith(prefix):
+            raise ArtifactError(f"{source}: its label {text!r} does not begin with {prefix!r}")
+    names = tuple(label_name(text, prefix) for text in texts)
     if len(set(names)) < len(names):
         raise ArtifactError(f"{source}: two of its labels have the same name")
     return prefix, names
@@ -188,12 +186,12 @@ def to_fasttext(artifact: Artifact, *, quantized: bool = False, seed: int = 0) -
     if quantized and not isinstance(table, Coded):
         table = encode_rows(table, seed=seed)
     args = args_of(artifact, weight.shape[1])
-    order, prefix = label_order(artifact), label_prefix(artifact)
+    order, labels = label_order(artifact), label_words(artifact)
     buckets = tensors.get("buckets") if quantized else None
     dictionary = Dictionary(
         words=[w.encode("utf-8", "surrogateescape") for w in python_strings(vocabulary.words)],
         word_counts=vocabulary.counts,
-        labels=[(prefix + artifact.labels.names[index]).encode() for index in order],
+        labels=[labels[index].encode() for index in order],
         label_counts=np.array(artifact.labels.counts, np.int64)[order],
         tokens=int(artifact.data.get("tokens", vocabulary.counts.sum())),
         pruneidx=None if buckets is None else np.stack((buckets, np.arange(len(buckets))), axis=1),
@@ -275,6 +273,12 @@ def label_prefix(artifact: Artifact) -> str:
     prefix = artifact.data.get("label_prefix")
     tokenizer = artifact.config.text.tokenizer
     return prefix if isinstance(prefix, str) else tokenizer.partition(":")[2] or PREFIX
+
+
+def label_words(artifact: Artifact) -> list[str]:
+    """Return the labels of a model as they stand in a fastText file."""
+    prefix = label_prefix(artifact)
+    return [label_word(name, prefix) for name in artifact.labels.names]
 
 
 def label_order(artifact: Artifact) -> I64:

@@ -20,7 +20,7 @@ from fasttext_app.data.lines import line_blocks
 from fasttext_app.data.source import Batches
 from fasttext_app.errors import DataError
 from fasttext_app.fasttext.options import LABEL_SEPARATOR
-from fasttext_app.text.fasttext_tokenizer import END, WORD, whole_word
+from fasttext_app.text.fasttext_tokenizer import END, WORD, label_name, whole_word
 
 BLOCK_BYTES = 1 << 22
 MAX_LINES = 4096  # in a list that `text_lines` yields
@@ -36,7 +36,7 @@ def scan_labeled(path: str | Path, prefix: str) -> Batches:
     Raises:
         DataError: the file cannot be read, is empty, or has a label that is not UTF-8.
     """
-    label_word = re.compile(whole_word(f"{re.escape(prefix)}({WORD.pattern})").encode())
+    label_word = re.compile(whole_word(f"{re.escape(prefix)}(?:{WORD.pattern})?").encode())
     line = 0
     for block in _blocks(path):
         if not line:
@@ -54,7 +54,7 @@ def scan_labeled(path: str | Path, prefix: str) -> Batches:
         rows = (offsets.searchsorted(starts, "right") - 1).tolist()
         for row, match in zip(rows, matches, strict=True):
             try:
-                label = match[1].decode()
+                label = label_name(match[0].decode(), prefix)
             except UnicodeDecodeError:
                 line += block.count(b"\n", 0, block.find(match[0]))
                 raise DataError(f"{path}:{line}: its label {match[0]!r} is not UTF-8") from None

@@ -19,7 +19,7 @@ from fasttext_app.core.atomic_file import atomic_file
 from fasttext_app.core.pickling import state_without_caches
 from fasttext_app.data.pretrained_vectors import PretrainedVectors, no_vector
 from fasttext_app.errors import ArtifactError, DataError
-from fasttext_app.fasttext.convert import input_table, label_prefix, vocabulary_of
+from fasttext_app.fasttext.convert import input_table, label_words, vocabulary_of
 from fasttext_app.fasttext.file_format import FastTextFile, read_file
 from fasttext_app.model.artifact import Artifact
 from fasttext_app.model.product_quantizer import Coded, dense
@@ -208,9 +208,8 @@ def write_output_vectors(artifact: Artifact, path: str | Path) -> None:
     Raises:
         ArtifactError: it cannot be written.
     """
-    prefix, weight = label_prefix(artifact), dense(artifact.weight)
-    labels = (prefix + name for name in artifact.labels.names)
-    _write(path, weight.shape, zip(labels, weight, strict=True))
+    weight = dense(artifact.weight)
+    _write(path, weight.shape, zip(label_words(artifact), weight, strict=True))
 
 
 def _write(path: str | Path, shape: tuple[int, ...], named: Iterable[tuple[str, F32]]) -> None:

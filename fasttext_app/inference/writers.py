@@ -27,6 +27,7 @@ from fasttext_app.core.arrow import to_numpy
 from fasttext_app.core.atomic_file import atomic_file
 from fasttext_app.errors import DataError
 from fasttext_app.inference.predictions import PREDICTIONS
+from fasttext_app.text.fasttext_tokenizer import label_word
 
 FORMATS = ("text", "jsonl", "csv", "parquet", "fasttext")
 SUFFIX_FORMATS = {
@@ -168,7 +169,7 @@ def _csv_lines(rows: Rows, top_k: int) -> str:
 def _fasttext_lines(rows: Rows, top_k: int) -> str:
     return "".join(
         " ".join(
-            f"__label__{'-'.join(name.split())} {value:g}"
+            f"{label_word('-'.join(name.split()))} {value:g}"
             for name, value in zip(labels, values, strict=True)
         )
         + "\n"

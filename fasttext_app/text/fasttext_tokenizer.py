@@ -35,6 +35,28 @@ def whole_word(pattern: str) -> str:
     return f"(?<![^{WHITESPACE}]){pattern}(?![^{WHITESPACE}])"
 
 
+def label_name(word: str, prefix: str = PREFIX) -> str:
+    """Return the name of the label that a word is: what follows the prefix.
+
+    The prefix alone is a label too, as in fastText. Its name is the prefix, because a name is never
+    empty, and so for the prefix twice.
+
+    >>> [label_name(word) for word in ("__label__news", "__label__")]
+    ['news', '__label__']
+    """
+    name = word.removeprefix(prefix)
+    return name if name.replace(prefix, "") else word
+
+
+def label_word(name: str, prefix: str = PREFIX) -> str:
+    """Return the word that :func:`label_name` gives this name.
+
+    >>> [label_word(name) for name in ("news", "__label__")]
+    ['__label__news', '__label__']
+    """
+    return prefix + name if name.replace(prefix, "") else name
+
+
 def fasttext_words(text: str, prefix: str = PREFIX) -> list[str]:
     r"""Return the tokens of one text.
 

@@ -13,7 +13,7 @@ from fasttext_app.compat.model import FastText
 from fasttext_app.errors import ConfigError, DataError, TrainingError
 from fasttext_app.fasttext.file_format import read_file
 from tests.fasttext.cases import LOSSES
-from tests.helpers import WORDS_ONLY
+from tests.helpers import WORDS_ONLY, run_cli
 
 QUICK = {"dim": 4, "epoch": 1, "thread": 1}
 
@@ -56,6 +56,7 @@ LINES = {
     "an end of line word inside": b"__label__a u </s> v\n__label__b w </s> __label__a x\n",
     "an end of line word at the end": b"__label__a u </s>\n__label__b v </s>\n",
     "a word that contains it": b"__label__a u</s> </s>v\n__label__b w\n",
+    "the prefix alone": b"__label__ u\n__label__b __label__ v\n__label____label__ w\n",
     "labels in other scripts": "__label__日本 u\n__label__été v\n".encode(),
 }
 
@@ -134,6 +135,26 @@ def test_no_epoch_leaves_the_initial_weights(original, labeled_file, tmp_path, l
 def test_numbers_may_be_numpys(labeled_file):
     options = {"dim": np.int64(3), "lr": np.float32(0.5), "epoch": True, "thread": 1}
     assert compat.train_supervised(labeled_file, **options).get_dimension() == 3
+
+
+def test_the_prefix_alone_is_a_label_with_the_answers_of_the_original(original, tmp_path):
+    path = tmp_path / "train.txt"
+    path.write_text("__label__ x y\n__label__b z q\n__label__c k l\n" * 30, encoding="utf-8")
+    options = {"dim": 5, "bucket": 10, "epoch": 20, "lr": 0.5, "thread": 1}
+    model = compat.train_supervised(path, **options)
+    model.save_model(tmp_path / "ours.bin")
+    original.train_supervised(str(path), verbose=0, **options).save_model(f"{path}.bin")
+    theirs = original.load_model(str(tmp_path / "ours.bin"))
+    for other in (
+        theirs,
+        compat.load_model(f"{path}.bin"),
+        compat.load_model(tmp_path / "ours.bin"),
+    ):
+        assert other.labels == model.labels == ["__label__", "__label__b", "__label__c"]
+        assert other.predict("x y")[0] == ("__label__",)
+        assert other.test(str(path)) == (90, 1, 1)
+    assert model.get_line("__label__ x")[1] == ["__label__"]
+    assert run_cli("predict", f"{path}.bin", "x y").stdout.startswith("__label__ 0.9")
 
 
 # --- options

@@ -617,7 +617,7 @@ def test_fasttext_keeps_the_spaces_inside_a_text(file):
         ("__label__x __label__y text", "the line has 2 labels (__label__x, __label__y); a row"),
         ("__label__x a __label__y b __label__z __label__w", "the line has 4 labels (__label__x, "),
         ("no label here", "the line has no word that begins with __label__"),
-        ("__label__ text", "the line has no word that begins with __label__"),
+        ("__label__x __label__ text", "the line has 2 labels (__label__x, __label__); a row"),
         ("text__label__x", "the line has no word that begins with __label__"),
     ],
 )
@@ -661,10 +661,20 @@ def test_without_labels_blank_lines_are_texts(file):
     assert texts_of(file("a.txt", "\n")) == [""]
 
 
+def test_the_prefix_alone_is_a_label(file):
+    content = "__label__ a b\nc __label__ d\n__label____label__ e\n__label__x f\n__label__\n"
+    texts, labels = zip(*rows_of(file("a.txt", content)), strict=True)
+    assert labels == ("__label__", "__label__", "__label____label__", "x", "__label__")
+    assert [text.split() for text in texts] == [["a", "b"], ["c", "d"], ["e"], ["f"], []]
+    assert [text.split() for text in texts_of(file("a.txt", content))] == list(
+        map(str.split, texts)
+    )
+
+
 def test_without_labels_only_lines_with_a_label_are_changed(file):
     """A line with a label does not change the lines around it."""
-    path = file("a.txt", " one \n__label__x two\nthree __label__y four\n __label__\n  five")
-    expected = [" one ", "two", "three  four", " __label__", "  five"]
+    path = file("a.txt", " one \n__label__x two\nthree __label__y four\n __label\n  five")
+    expected = [" one ", "two", "three  four", " __label", "  five"]
     assert [" ".join(text.split(" ")) for text in texts_of(path)][:2] == expected[:2]
     texts = texts_of(path)
     assert texts[2].split() == ["three", "four"]

@@ -72,7 +72,7 @@ def test_lines_of_a_pipe_come_before_it_is_closed():
 
 def test_labels_of_a_line_are_joined_by_a_space(path):
     path.write_text("#a #b x\ny #c\n#\nx#d z\n")
-    assert [label for _, label in rows_of(path, "#")] == ["a b", "c", "", ""]
+    assert [label for _, label in rows_of(path, "#")] == ["a b", "c", "#", ""]
 
 
 def test_a_label_that_is_not_utf8_is_refused_with_its_line(path):
