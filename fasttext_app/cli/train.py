@@ -227,7 +227,7 @@ def _run(
     from fasttext_app.training.callbacks import TensorBoard, all_of
     from fasttext_app.training.optim.cpu_kernels import load_kernels
 
-    load_kernels(config.optimizer.name)
+    load_kernels(config.optimizer.name, by_word=config.text.maxn > 0)
     resolve_device(config.trainer.device)  # a missing device ends the run before the work
     try:
         with TrainProgress() as progress:

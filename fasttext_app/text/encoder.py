@@ -190,6 +190,11 @@ class TextEncoder:
         ends = self.tokenizer.ends_lines
         return self._encode(tokens, pc.index(words, END).as_py() if ends else -1)
 
+    def word_lengths(self) -> I32:
+        """Return the number of ids of each word: its row and its character n-grams, [V]."""
+        lengths: I32 = self.encode_words(self.vocabulary.words).lengths.astype(np.int32)
+        return lengths
+
     def _encode(self, tokens: Tokens, end_code: int) -> Ragged:
         """Encode tokenized texts; the word ``end_code`` has no character n-grams."""
         from fasttext_app.text.kernels import char_ngram_hashes, emit_rows

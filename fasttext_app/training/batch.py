@@ -31,6 +31,21 @@ class RowPlan:
 
 
 @dataclass(frozen=True)
+class WordPlan:
+    """The words of a batch whose texts have character n-grams.
+
+    ``Batch.indices`` and ``offsets`` then hold the ids of each of the W distinct words once, with
+    word n-grams as words of one id. A bag is the sum of the vectors of its words.
+    """
+
+    words: I32  # [M], the words of each text, end to end
+    bag_offsets: I32  # [B + 1], bounds of each text in `words`
+    bags: I32  # [M], the texts of each word, end to end
+    starts: I32  # [W + 1], bounds of each word in `bags`
+    scales: F32  # [B], the factor of each bag; [0]: 1
+
+
+@dataclass(frozen=True)
 class Grouping:
     """How to group the ids of a batch by row."""
 
@@ -40,6 +55,8 @@ class Grouping:
     """Whether a bag is the mean of its rows."""
     padding: int = -1
     """The row that takes no part; -1 if there is none."""
+    by_word: bool = False
+    """Whether to cut texts with character n-grams into words; see :class:`WordPlan`."""
     threads: int = 0
     """With 1, batches are cut between the steps; with more, or 0 for all cores, on other threads
     during them."""
@@ -54,6 +71,7 @@ class Batch:
     labels: Tensor  # [B]
     per_sample_weights: Tensor | None = None  # [N]
     plan: RowPlan | None = None  # in batches cut by compiled code
+    words: WordPlan | None = None  # in batches cut into words
     weights: Tensor | None = None  # [B], the weight of each text in the loss; None: 1
 
     def __len__(self) -> int:

@@ -1,8 +1,9 @@
 """Batches in compiled code: texts gathered, cut into batches, and their ids grouped by table row.
 
 ``cut_batches`` does for many batches what ``EncodedDataset.gather`` does for one, and adds what the
-fused step on the CPU needs (``batch.RowPlan``); tests check that both agree. Shapes: **N** ids,
-**B** bags (texts), **U** distinct rows of a batch.
+fused step on the CPU needs (``batch.RowPlan``); tests check that both agree. ``cut_words`` does the
+same for texts with character n-grams, a word at a time. Shapes: **N** ids, **B** bags (texts),
+**U** distinct rows of a batch.
 """
 
 from __future__ import annotations
@@ -175,4 +176,196 @@ def cut_batches(
         bags,
         id_weights,
         group_bounds,
+    )
+
+
+@compiled
+def cut_words(
+    indices: I32,
+    offsets: I64,
+    order: I64,
+    batch_size: int,
+    word_lengths: I32,
+    idf: F32,
+    mean: bool,
+    scratch: I32,
+) -> tuple[Any, ...]:
+    """Gather texts in an order and cut them into batches, each with its ids grouped by word.
+
+    The ids of a text are its words, each followed by its character n-grams, and then its word
+    n-grams. A word has the same n-grams wherever it occurs, so a batch needs each word's ids once.
+    Every other id counts as a word of one id.
+
+    An example: word 0 has the n-gram 8 and word 1 the n-grams 8 and 9. The texts
+    [0, 8, 1, 8, 9] and [1, 8, 9, 7] in one batch, where 7 is a bigram, have the distinct words
+
+        ids [0, 8, 1, 8, 9, 7], id_starts [0, 2, 5, 6]
+
+    which the texts refer to by
+
+        words [0, 1, 1, 2], bag_offsets [0, 2, 4]    the words of each text
+        word_starts [0, 1, 3, 4], bags [0, 0, 1, 1]  the texts of each word
+        rows [0, 8, 1, 9, 7], starts [0, 1, 3, 4, 5, 6], row_words [0, 0, 1, 1, 1, 2]
+
+    With tf-idf, ``weights`` are the idf of ``ids``, and ``row_weights`` that of ``row_words``.
+
+    Args:
+        indices: the ids of all texts, end to end.
+        offsets: bounds of each text in ``indices``.
+        order: the texts to gather, in this order.
+        batch_size: texts in a batch.
+        word_lengths: the number of ids of each word, itself included.
+        idf: the inverse document frequency of each row, for tf-idf weights; empty: no weights.
+        mean: whether a bag is the mean of its rows.
+        scratch: working space with one entry for each table row; its contents do not matter.
+
+    Returns:
+        The arrays of the example, with the batches end to end: ``words`` and ``bags`` cut by
+        ``use_bounds`` [batches + 1], ``ids``, ``row_words`` and their weights by ``id_bounds``, and
+        ``rows`` by ``row_bounds``. Offsets have one entry more for each batch; ``word_bounds`` cuts
+        ``id_starts`` and ``word_starts``. ``scales`` has the factor of each text's sum, with tf-idf
+        or ``mean``.
+    """
+    # Allocate for all batches at once, with room for every id, as if no word occurred twice.
+    batches = (len(order) + batch_size - 1) // batch_size
+    total, longest = 0, 0
+    for batch in range(batches):
+        size = 0
+        for text in order[batch * batch_size : (batch + 1) * batch_size]:
+            size += offsets[text + 1] - offsets[text]
+        total += size
+        longest = max(longest, size)
+    weighted = len(idf) > 0
+    words, bags = np.empty(total, np.int32), np.empty(total, np.int32)
+    ids, row_words, rows = (
+        np.empty(total, np.int32),
+        np.empty(total, np.int32),
+        np.empty(total, np.int32),
+    )
+    bag_offsets = np.empty(len(order) + batches, np.int32)
+    id_starts, word_starts, starts = (
+        np.empty(total + batches, np.int32),
+        np.empty(total + batches, np.int32),
+        np.empty(total + batches, np.int32),
+    )
+    weights = np.empty(total if weighted else 0, np.float32)
+    row_weights = np.empty(total if weighted else 0, np.float32)
+    scales = np.empty(len(order) if weighted or mean else 0, np.float32)
+    use_bounds, id_bounds, word_bounds, row_bounds = (
+        np.zeros(batches + 1, np.int64),
+        np.zeros(batches + 1, np.int64),
+        np.zeros(batches + 1, np.int64),
+        np.zeros(batches + 1, np.int64),
+    )
+    sizes, group_of = np.empty(longest, np.int32), np.empty(longest, np.int32)
+    first_ids, word_idf = np.empty(longest, np.int32), np.empty(longest, np.float32)
+    for batch in range(batches):
+        texts = order[batch * batch_size : (batch + 1) * batch_size]
+        my_words, my_bags = words[use_bounds[batch] :], bags[use_bounds[batch] :]
+        my_ids, my_row_words = ids[id_bounds[batch] :], row_words[id_bounds[batch] :]
+        my_weights, my_row_weights = weights[id_bounds[batch] :], row_weights[id_bounds[batch] :]
+        my_rows, my_starts = rows[row_bounds[batch] :], starts[row_bounds[batch] + batch :]
+        my_id_starts = id_starts[word_bounds[batch] + batch :]
+        my_word_starts = word_starts[word_bounds[batch] + batch :]
+        my_offsets = bag_offsets[batch * batch_size + batch :]
+
+        # Number the distinct words of the batch in order of first appearance, and copy the ids of
+        # each once. `scratch[id]` may hold a stale number, so it counts only if the word with that
+        # number really begins with this id.
+        my_offsets[0] = uses = distinct = count = 0
+        my_id_starts[0] = 0
+        for bag in range(len(texts)):
+            if bag + TEXTS_AHEAD < len(texts):
+                ahead = texts[bag + TEXTS_AHEAD]
+                for i in range(offsets[ahead], offsets[ahead + 1], LINE_IDS):
+                    prefetch_row(indices, i)
+            i, end, sum_idf = offsets[texts[bag]], offsets[texts[bag] + 1], np.float32(0)
+            length = end - i
+            while i < end:
+                first = indices[i]
+                size = word_lengths[first] if first < len(word_lengths) else 1
+                word = scratch[first]
+                if word < 0 or word >= distinct or first_ids[word] != first:
+                    word = distinct
+                    scratch[first], first_ids[word], sizes[word] = word, first, 0
+                    word_idf[word] = 0
+                    for j in range(i, i + size):
+                        my_ids[count] = indices[j]
+                        if weighted:
+                            my_weights[count] = idf[indices[j]]
+                            word_idf[word] += my_weights[count]
+                        count += 1
+                    distinct += 1
+                    my_id_starts[distinct] = count
+                sizes[word] += 1
+                my_words[uses] = word
+                uses += 1
+                sum_idf += word_idf[word]
+                i += size
+            my_offsets[bag + 1] = uses
+            if weighted:
+                scales[batch * batch_size + bag] = 1 / sum_idf if length else 0
+            elif mean:
+                scales[batch * batch_size + bag] = 1 / np.float32(max(length, 1))
+
+        # Counting sort of the uses of words: the texts of each word.
+        position = 0
+        for word in range(distinct):
+            my_word_starts[word] = position
+            position += sizes[word]
+            sizes[word] = my_word_starts[word]
+        my_word_starts[distinct] = position
+        for bag in range(len(texts)):
+            for use in range(my_offsets[bag], my_offsets[bag + 1]):
+                word = my_words[use]
+                my_bags[sizes[word]] = bag
+                sizes[word] += 1
+
+        # Number the distinct rows of the words, and sort in the same way: the words of each row.
+        groups = 0
+        for i in range(count):
+            if i + PREFETCH_DISTANCE < count:
+                prefetch_row_for_write(scratch, my_ids[i + PREFETCH_DISTANCE])
+            row = my_ids[i]
+            group = scratch[row]
+            if group < 0 or group >= groups or my_rows[group] != row:
+                group = groups
+                scratch[row], my_rows[group], sizes[group] = group, row, 0
+                groups += 1
+            sizes[group] += 1
+            group_of[i] = group
+        position = 0
+        for group in range(groups):
+            my_starts[group] = position
+            position += sizes[group]
+            sizes[group] = my_starts[group]
+        my_starts[groups] = position
+        for word in range(distinct):
+            for i in range(my_id_starts[word], my_id_starts[word + 1]):
+                group = group_of[i]
+                my_row_words[sizes[group]] = word
+                if weighted:
+                    my_row_weights[sizes[group]] = my_weights[i]
+                sizes[group] += 1
+        use_bounds[batch + 1] = use_bounds[batch] + uses
+        id_bounds[batch + 1] = id_bounds[batch] + count
+        word_bounds[batch + 1] = word_bounds[batch] + distinct
+        row_bounds[batch + 1] = row_bounds[batch] + groups
+    return (
+        words,
+        bags,
+        use_bounds,
+        bag_offsets,
+        scales,
+        ids,
+        weights,
+        row_words,
+        row_weights,
+        id_bounds,
+        id_starts,
+        word_starts,
+        word_bounds,
+        rows,
+        starts,
+        row_bounds,
     )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from fasttext_app.core.arrays import F32, I64
+from fasttext_app.core.arrays import F32, I32, I64
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.text.tfidf import tfidf_weights
 from fasttext_app.training.batch import Batch, Example, in_form
@@ -24,6 +24,8 @@ class EncodedDataset(torch.utils.data.Dataset[Example]):
         idf: the inverse document frequency of every table row, for tf-idf weights; None: no
             weights.
         text_weights: the weight of each text in the loss, [texts]; None: all 1.
+        word_lengths: the number of ids of each word with its character n-grams, which follow it in
+            ``bags``, [words]; None: there are no character n-grams.
         device: the device that holds the tensors and cuts the batches.
         include_last_offset: whether the offsets of a batch include the end of its last bag.
     """
@@ -34,11 +36,12 @@ class EncodedDataset(torch.utils.data.Dataset[Example]):
         labels: I64,
         idf: F32 | None = None,
         text_weights: F32 | None = None,
+        word_lengths: I32 | None = None,
         *,
         device: torch.device | str = "cpu",
         include_last_offset: bool = True,
     ) -> None:
-        self.bags, self.idf = bags, idf
+        self.bags, self.idf, self.word_lengths = bags, idf, word_lengths
         self.indices = torch.from_numpy(bags.indices).to(device)
         self.offsets = torch.from_numpy(bags.offsets).to(device)
         self.labels = torch.from_numpy(labels).to(device)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fasttext_app.core.arrays import F32, I32, I64
 from fasttext_app.core.threads import map_ahead, thread_count
-from fasttext_app.training.batch import Batch, Grouping, RowPlan
+from fasttext_app.training.batch import Batch, Grouping, RowPlan, WordPlan
 from fasttext_app.training.dataset import EncodedDataset, ShardedDataset
 from fasttext_app.training.optim.cuda_batches import cut_on_cuda
 from fasttext_app.training.token_dropout import TokenDropout
@@ -87,28 +87,31 @@ def _cut_on_cpu(
     pieces = [order[start : start + piece_size] for start in range(0, len(order), piece_size)]
     idf = np.empty(0, np.float32) if data.idf is None else data.idf
     drop = (0, np.uint64(0)) if dropout is None else (dropout.dropped, np.uint64(dropout.key))
+    # Dropout takes single ids out of words.
+    word_lengths = data.word_lengths if grouping.by_word and dropout is None else None
     scratches: SimpleQueue[I32] = SimpleQueue()  # one for each thread, reused
 
     def cut(piece: I64) -> list[Batch]:
-        from fasttext_app.training.batch_kernels import cut_batches
+        from fasttext_app.training.batch_kernels import cut_batches, cut_words
 
         try:
             scratch = scratches.get_nowait()
         except Empty:
             scratch = np.empty(grouping.rows, np.int32)
-        arrays = cut_batches(
-            data.bags.indices,
-            data.bags.offsets,
-            piece,
-            batch_size,
-            idf,
-            grouping.mean,
-            grouping.padding,
-            scratch,
-            *drop,
-        )
+        bags, mean = data.bags, grouping.mean
+        if word_lengths is not None:
+            cut_pieces = cut_words(
+                bags.indices, bags.offsets, piece, batch_size, word_lengths, idf, mean, scratch
+            )
+            batches = _slice_words(data, piece, batch_size, *cut_pieces)
+        else:
+            options = idf, mean, grouping.padding
+            arrays = cut_batches(
+                bags.indices, bags.offsets, piece, batch_size, *options, scratch, *drop
+            )
+            batches = _slice_batches(data, piece, batch_size, *arrays)
         scratches.put(scratch)
-        return _slice_batches(data, piece, batch_size, *arrays)
+        return batches
 
     for batches in map_ahead(cut, pieces, thread_count(grouping.threads) - 1):
         yield from batches
@@ -154,6 +157,66 @@ def _slice_batches(
                     id_weights[first_group:last_group] if len(id_weights) else id_weights,
                 ),
                 weights=None if text_weights is None else text_weights[first_text:last_text],
+            )
+        )
+    return batches
+
+
+def _slice_words(
+    data: EncodedDataset,
+    texts: I64,
+    batch_size: int,
+    words: I32,
+    bags: I32,
+    use_bounds: I64,
+    bag_offsets: I32,
+    scales: F32,
+    ids: I32,
+    weights: F32,
+    row_words: I32,
+    row_weights: F32,
+    id_bounds: I64,
+    id_starts: I32,
+    word_starts: I32,
+    word_bounds: I64,
+    rows: I32,
+    starts: I32,
+    row_bounds: I64,
+) -> list[Batch]:
+    """Slice the arrays of ``cut_words`` into batches, without copies."""
+    all_ids, all_starts = torch.from_numpy(ids), torch.from_numpy(id_starts)
+    all_weights, all_texts = torch.from_numpy(weights), torch.from_numpy(texts)
+    labels, text_weights = data.labels[all_texts], data.weights_of(all_texts)
+    batches = []
+    bounds = np.stack((use_bounds, id_bounds, word_bounds, row_bounds), axis=1).tolist()
+    for batch, (first, last) in enumerate(pairwise(bounds)):
+        uses, of_ids, of_words, of_rows = map(slice, first, last)
+        of_texts = slice(batch * batch_size, min((batch + 1) * batch_size, len(texts)))
+
+        def with_end(part: slice, batch: int = batch) -> slice:
+            """Return the slice of offsets: every batch before has one more of them than parts."""
+            return slice(part.start + batch, part.stop + batch + 1)
+
+        batches.append(
+            Batch(
+                indices=all_ids[of_ids],
+                offsets=all_starts[with_end(of_words)],
+                labels=labels[of_texts],
+                per_sample_weights=all_weights[of_ids] if len(weights) else None,
+                plan=RowPlan(
+                    rows[of_rows],
+                    starts[with_end(of_rows)],
+                    row_words[of_ids],
+                    row_weights[of_ids] if len(weights) else row_weights,
+                ),
+                words=WordPlan(
+                    words[uses],
+                    bag_offsets[with_end(of_texts)],
+                    bags[uses],
+                    word_starts[with_end(of_words)],
+                    scales[of_texts] if len(scales) else scales,
+                ),
+                weights=None if text_weights is None else text_weights[of_texts],
             )
         )
     return batches

@@ -13,7 +13,7 @@ import numpy as np
 
 from fasttext_app.config.interval import Interval
 from fasttext_app.config.schema import Config
-from fasttext_app.core.arrays import F32, I64
+from fasttext_app.core.arrays import F32, I32, I64
 from fasttext_app.core.device import resolve_device, torch_threads
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.core.spill import RaggedLoader
@@ -222,14 +222,15 @@ def _training_data(rows: TrainingSet, device: torch.device) -> EncodedDataset | 
     from fasttext_app.training.dataset import ShardedDataset
 
     train: EncodedSplit = rows.train
+    word_lengths = rows.encoder.word_lengths() if rows.encoder.maxn else None
     if len(train.shards) == 1:
-        return _dataset(rows, device, *train.load())
+        return _dataset(rows, device, *train.load(), word_lengths)
 
     def load(shard: RaggedLoader, classes: I64, weights: F32 | None) -> EncodedDataset:
         bags = shard()
         # A copy reads the file from front to back; batches would read it in random order.
         in_memory = Ragged(bags.indices.copy(), bags.offsets.copy())
-        return _dataset(rows, device, in_memory, classes, weights)
+        return _dataset(rows, device, in_memory, classes, weights, word_lengths)
 
     weights = train.weights or [None] * len(train.shards)
     shards = zip(train.shards, train.classes, weights, strict=True)
@@ -239,7 +240,12 @@ def _training_data(rows: TrainingSet, device: torch.device) -> EncodedDataset | 
 
 
 def _dataset(
-    rows: TrainingSet, device: torch.device, bags: Ragged, classes: I64, weights: F32 | None
+    rows: TrainingSet,
+    device: torch.device,
+    bags: Ragged,
+    classes: I64,
+    weights: F32 | None,
+    word_lengths: I32 | None = None,
 ) -> EncodedDataset:
     from fasttext_app.training.dataset import EncodedDataset
 
@@ -248,6 +254,7 @@ def _dataset(
         classes,
         rows.idf,
         weights,
+        word_lengths,
         device=device,
         include_last_offset=rows.config.model.include_last_offset,
     )

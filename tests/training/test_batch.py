@@ -220,6 +220,62 @@ def test_cut_batches_are_the_gathered_ones_with_their_ids_grouped(
         assert grouped(batch) == pytest.approx(groups_of(batch, kind, padding))
 
 
+WORDS = [[0, 8, 9], [1], [2, 9], [3, 10, 8, 10]]
+"""Rows 0 to 3 are words, and these are their ids, with those of their character n-grams."""
+
+
+@pytest.mark.slow
+@given(
+    st.lists(st.lists(st.sampled_from([*WORDS, [20], [30]]), max_size=5), min_size=1, max_size=8),
+    st.integers(1, 5),
+    st.sampled_from(["plain", "weighted", "mean"]),
+    st.sampled_from([1, 2]),
+)
+@settings(deadline=None, max_examples=30)
+def test_batches_of_words_are_the_gathered_ones(texts, batch_size, kind, threads):
+    bags = [[row for word in text for row in word] for text in texts]
+    dataset = make_dataset(bags, weighted=kind == "weighted", dtype=np.int32)
+    dataset.word_lengths = np.array([len(ids) for ids in WORDS], np.int32)
+    grouping = Grouping(rows=31, mean=kind == "mean", by_word=True, threads=threads)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fasttext_app.training.loader.CUT_IDS", 4)
+        cut = list(epoch(dataset, batch_size, torch.Generator().manual_seed(5), grouping))
+    plain = list(epoch(dataset, batch_size, torch.Generator().manual_seed(5)))
+    assert len(cut) == len(plain)
+    for batch, expected in zip(cut, plain, strict=True):
+        assert batch.labels.tolist() == expected.labels.tolist()
+        words = batch.words
+        ids = cut_at(batch.indices, batch.offsets)
+        assert len({word[0] for word in ids}) == len(ids)
+        of_texts = cut_at(words.words, words.bag_offsets)
+        rows = [[row for word in text for row in ids[word]] for text in of_texts]
+        assert rows == bags_of(expected)
+
+        # The texts of each word, and the words of each row, are the same pairs the other way round.
+        of_words = cut_at(words.bags, words.starts)
+        pairs = Counter((w, bag) for bag, text in enumerate(of_texts) for w in text)
+        assert Counter((w, bag) for w, group in enumerate(of_words) for bag in group) == pairs
+        weight_of = dataset.idf if kind == "weighted" else np.ones(31, np.float32)
+        by_row = Counter(
+            (row, word, float(weight_of[row])) for word, rows in enumerate(ids) for row in rows
+        )
+        weights = batch.plan.id_weights if kind == "weighted" else np.ones(len(batch.indices))
+        groups = np.repeat(batch.plan.rows, np.diff(batch.plan.starts))
+        triples = zip(groups.tolist(), batch.plan.bags.tolist(), weights.tolist(), strict=True)
+        assert Counter(triples) == by_row
+
+        totals = [sum(weight_of[row] for row in bag) for bag in bags_of(expected)]
+        scales = [1 / total if total else 0 for total in totals]
+        if kind != "plain":
+            assert words.scales[np.array(totals) > 0].tolist() == pytest.approx(
+                [scale for scale in scales if scale]
+            )
+
+
+def cut_at(values, offsets) -> Bags:
+    return [values[start:end].tolist() for start, end in pairwise(offsets.tolist())]
+
+
 def grouped(batch: Batch) -> dict[tuple[int, int, int], float]:
     """{(row, place in its group, bag): share}."""
     plan = batch.plan

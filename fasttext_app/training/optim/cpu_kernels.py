@@ -12,8 +12,8 @@ import numpy as np
 
 from fasttext_app.core.arrays import F32, I32
 from fasttext_app.core.jit import compiled
-from fasttext_app.core.prefetch import PREFETCH_DISTANCE, prefetch_row_for_write
-from fasttext_app.training.batch_kernels import NO_F32, cut_batches
+from fasttext_app.core.prefetch import PREFETCH_DISTANCE, prefetch_row, prefetch_row_for_write
+from fasttext_app.training.batch_kernels import NO_F32, cut_batches, cut_words
 from fasttext_app.training.optim.rules import ADAGRAD, OPTIMIZERS, ROWWISE_ADAGRAD, RULES, SGD
 
 NO_WINNERS = np.empty((0, 0), np.int32)
@@ -38,6 +38,37 @@ def find_winners(table: F32, ids: I32, bag_offsets: I32, padding: int) -> I32:
                     if best < 0 or table[row, d] > table[best, d]:
                         winners[bag, d] = row
     return winners
+
+
+@compiled
+def pool_rows(table: F32, ids: I32, offsets: I32, weights: F32) -> F32:
+    """Return the weighted sum of the rows of each bag, [B, D].
+
+    Args:
+        table: [V, D].
+        ids: the rows of the bags, end to end, [N].
+        offsets: bounds of each bag in ``ids``, [B + 1].
+        weights: the weight of each id, [N]; [0] if all are 1.
+
+    >>> table, ids = np.array([[1, 2], [10, 20]], np.float32), np.array([0, 1, 1], np.int32)
+    >>> pool_rows(table, ids, np.array([0, 2, 2, 3], np.int32), np.empty(0, np.float32)).tolist()
+    [[11.0, 22.0], [0.0, 0.0], [10.0, 20.0]]
+    """
+    bags, dim, weighted = len(offsets) - 1, table.shape[1], len(weights) > 0
+    vectors = np.empty((bags, dim), np.float32)
+    total = np.empty(dim, np.float32)
+    for bag in range(bags):
+        for d in range(dim):
+            total[d] = 0
+        for i in range(offsets[bag], offsets[bag + 1]):
+            if i + PREFETCH_DISTANCE < len(ids):
+                prefetch_row(table, ids[i + PREFETCH_DISTANCE])
+            row, weight = ids[i], weights[i] if weighted else np.float32(1)
+            for d in range(dim):
+                total[d] += weight * table[row, d]
+        for d in range(dim):
+            vectors[bag, d] = total[d]
+    return vectors
 
 
 def _compile_step_rows(rule: int) -> Callable[..., None]:
@@ -156,12 +187,17 @@ STEP_ROWS = [_compile_step_rows(rule) for rule in RULES]
 """The kernel of each rule."""
 
 
-def load_kernels(optimizer: str) -> None:
+def load_kernels(optimizer: str, *, by_word: bool = False) -> None:
     """Load the kernels of a training step by a step on one id; takes a tenth of a second."""
     one, ends = np.zeros(1, np.int32), np.array([0, 1], np.int64)
-    cut = cut_batches(one, ends, ends[:1], 1, NO_F32, False, -1, one.copy(), 0, np.uint64(0))
-    groups = cut[4], cut[6], cut[7], cut[8]
     values, first, second, gradient = np.zeros((4, 1, 1), np.float32)
+    if by_word:
+        cut = cut_words(one, ends, ends[:1], 1, one + 1, NO_F32, False, one.copy())
+        groups = cut[13], cut[14], cut[7], NO_F32
+        pool_rows(values, one, cut[3], NO_F32)
+    else:
+        cut = cut_batches(one, ends, ends[:1], 1, NO_F32, False, -1, one.copy(), 0, np.uint64(0))
+        groups = cut[4], cut[6], cut[7], cut[8]
     for rule in set(OPTIMIZERS[optimizer]):
         STEP_ROWS[rule](
             values, first, second, *groups, NO_WINNERS, NO_F32, gradient, np.ones(4, np.float32)

@@ -97,9 +97,7 @@ class FusedStep(Step, Generic[P]):
 
     def _train(self, batch: Batch, lr: float) -> Tensor:
         with torch.no_grad():
-            bags: Tensor = self._model.embedding(
-                batch.indices, batch.offsets, batch.per_sample_weights
-            )
+            bags = self._pool(batch)
         bags.requires_grad_()
         loss = self._loss(self._model.linear, bags, batch.labels, batch.weights)
         loss.backward()
@@ -110,6 +108,11 @@ class FusedStep(Step, Generic[P]):
                 parameter.step_all(weights.grad, lr)
                 weights.grad = None
         return loss
+
+    def _pool(self, batch: Batch) -> Tensor:
+        """Return the vector of each text, [B, D]."""
+        bags: Tensor = self._model.embedding(batch.indices, batch.offsets, batch.per_sample_weights)
+        return bags
 
     @abstractmethod
     def _step_table(self, batch: Batch, gradient: Tensor, lr: float) -> None:

@@ -17,7 +17,7 @@ from fasttext_app.core.ragged import Ragged
 from fasttext_app.errors import ConfigError
 from fasttext_app.model.classifier import FastTextClassifier
 from fasttext_app.training.dataset import EncodedDataset
-from fasttext_app.training.optim.cpu_kernels import STEP_ROWS, load_kernels
+from fasttext_app.training.optim.cpu_kernels import STEP_ROWS, load_kernels, pool_rows
 from fasttext_app.training.optim.cpu_step import CpuStep
 from fasttext_app.training.optim.rules import OPTIMIZERS
 from fasttext_app.training.optim.torch_step import TorchStep
@@ -27,6 +27,12 @@ from tests import helpers
 ROWS, CLASSES = 12, 3
 BAGS = st.lists(st.lists(st.integers(0, ROWS - 1), max_size=6), min_size=1, max_size=7)
 MIXED = [[1, 3, 1], [], [3, 5, 1, 0], [2, 2], [11], [3]]
+WORDS = [[0, 6, 7], [1], [2, 6], [3, 8, 6, 8], [4, 9]]
+"""Rows 0 to 4 are words, and these are their ids, with those of their character n-grams."""
+WORD_LENGTHS = np.array([len(ids) for ids in WORDS], np.int32)
+TEXTS_OF_WORDS = st.lists(
+    st.lists(st.sampled_from([*WORDS, [10], [11]]), max_size=6), min_size=1, max_size=7
+)
 
 RATES = {"sgd": 0.5, "adagrad": 0.1, "rowwise_adagrad": 0.1, "sparse_adam": 0.01}
 KINDS: list[dict[str, Any]] = [
@@ -53,7 +59,9 @@ def make_config(**values: Any) -> Config:
     return helpers.make_config(**(defaults | values))
 
 
-def trained(bags: list[list[int]], **values: Any) -> dict[str, torch.Tensor]:
+def trained(
+    bags: list[list[int]], word_lengths: np.ndarray | None = None, **values: Any
+) -> dict[str, torch.Tensor]:
     config = make_config(**values)
     generator = torch.Generator().manual_seed(3)
     model = FastTextClassifier.from_config(config.model, ROWS, CLASSES, generator)
@@ -63,6 +71,7 @@ def trained(bags: list[list[int]], **values: Any) -> dict[str, torch.Tensor]:
         Ragged.from_lists(bags, np.int32),
         np.arange(len(bags), dtype=np.int64) % CLASSES,
         np.linspace(1, 2, ROWS, dtype=np.float32) if weighted else None,
+        word_lengths=word_lengths,
         include_last_offset=config.model.include_last_offset,
     )
     Trainer(model, config).fit(data)
@@ -87,11 +96,26 @@ def test_the_fused_step_equals_torch_optim(name, kind, bags):
         torch.testing.assert_close(fused[key], value, rtol=2e-4, atol=2e-5)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+@given(texts=TEXTS_OF_WORDS)
+@example(texts=[[WORDS[3], WORDS[0], [10]], [], [WORDS[0], WORDS[3], WORDS[0]], [[11], WORDS[4]]])
+@settings(deadline=None, max_examples=8)
+def test_a_step_by_words_equals_one_by_ids(kind, texts):
+    """Also where the settings rule out steps by words."""
+    bags = [[row for word in text for row in word] for text in texts]
+    values = {"name": "rowwise_adagrad", "lr": 0.1, "implementation": "fused", **kind}
+    by_words = trained(bags, WORD_LENGTHS, **values)
+    for key, value in trained(bags, **values).items():
+        torch.testing.assert_close(by_words[key], value, rtol=2e-4, atol=2e-5)
+
+
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_the_fused_step_is_bit_identical_for_any_number_of_threads(name, monkeypatch):
     monkeypatch.setattr("fasttext_app.training.loader.CUT_IDS", 64)
     rng = np.random.default_rng(0)
     bags = [rng.integers(0, ROWS, rng.integers(0, 9)).tolist() for _ in range(60)]
+    of_words = [[row for word in rng.integers(0, 5, 4) for row in WORDS[word]] for _ in range(60)]
     values = {
         "batch_size": 6,
         "epochs": 1,
@@ -101,12 +125,14 @@ def test_the_fused_step_is_bit_identical_for_any_number_of_threads(name, monkeyp
         "mode": "mean",
     }
     for dropped in ({}, {"token_dropout": 0.3, "bag_dropout": 0.3}):
-        one, two, eight = (
-            trained(bags, threads=threads, **values, **dropped) for threads in (1, 2, 8)
-        )
-        for key, value in one.items():
-            assert torch.equal(value, two[key])
-            assert torch.equal(value, eight[key])
+        for rows, word_lengths in ((bags, None), (of_words, WORD_LENGTHS)):
+            one, two, eight = (
+                trained(rows, word_lengths, threads=threads, **values, **dropped)
+                for threads in (1, 2, 8)
+            )
+            for key, value in one.items():
+                assert torch.equal(value, two[key])
+                assert torch.equal(value, eight[key])
 
 
 @pytest.mark.parametrize("implementation", ["fused", "torch"])
@@ -151,6 +177,8 @@ def test_auto_is_fused_where_it_can_be():
 def test_the_code_of_a_step_is_loaded_before_the_first_one():
     for name, rules in OPTIMIZERS.items():
         load_kernels(name)
+        load_kernels(name, by_word=True)
+        assert pool_rows.signatures
         assert all(STEP_ROWS[rule].signatures for rule in rules), name
 
 
