@@ -12,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import fasttext_app as ft
 from fasttext_app.config.schema import Config, DataConfig
 from fasttext_app.core.spill import SpillBuffer
 from fasttext_app.data.describe import describe_data
@@ -468,6 +469,16 @@ def test_another_error_of_torch_stays_itself(monkeypatch):
 def test_a_device_that_is_not_there_is_found_before_any_work():
     with pytest.raises(DeviceError, match="has no CUDA"):
         run(Examples(table_of([], []), None), device="cuda")
+
+
+@pytest.mark.slow
+def test_training_is_bit_identical_for_any_number_of_threads():
+    """With 15 labels, torch would share the products of the linear layer out."""
+    one, two, four = (ft.train("sample", epochs=1, threads=n).artifact for n in (1, 2, 4))
+    assert one.metrics == two.metrics == four.metrics
+    for name, values in one.tensors.items():
+        np.testing.assert_array_equal(two.tensors[name], values)
+        np.testing.assert_array_equal(four.tensors[name], values)
 
 
 def test_the_threads_of_torch_are_put_back():

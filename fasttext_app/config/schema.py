@@ -262,7 +262,7 @@ class TrainerConfig(_Section):
     device: Annotated[str, AfterValidator(_check_device)] = "auto"
     """``auto`` (CUDA if it is available), ``cpu``, ``cuda`` or ``cuda:i``."""
     threads: Annotated[int, Field(ge=0, le=4096)] = 0
-    """Threads for tokenizing and for torch; 0: all cores for tokenizing, one for torch."""
+    """Threads for tokenizing, encoding and cutting batches; 0: all cores."""
     monitor: Annotated[str, _parsed_by(Metric.parse)] = "accuracy"
     """Validation metric that selects the best epoch: ``accuracy``, ``loss``, ``macro_f1``,
     ``micro_f1``, ``f1:LABEL``, ``precision:LABEL``, ``recall:LABEL``,

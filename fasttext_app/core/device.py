@@ -50,12 +50,13 @@ def resolve_device(name: str) -> torch.device:
 def torch_threads(threads: int) -> Iterator[None]:
     """Run the block with ``threads`` torch threads, then restore the previous number.
 
-    0 stands for one thread: steps are so small that it has the steadiest speed, and often the best.
+    Training uses one: with more, a product of matrices has other bits, and steps are so small that
+    one thread has the steadiest speed, and often the best.
     """
     import torch
 
     previous = torch.get_num_threads()
-    torch.set_num_threads(threads or 1)
+    torch.set_num_threads(threads)
     try:
         yield
     finally:

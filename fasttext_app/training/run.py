@@ -86,7 +86,7 @@ def train_prepared(
     manifest = run_manifest(config, statistics)
     changed = check_same_run(resume.path, resume.run, manifest) if resume else {}
     checkpoints = _checkpoints(config, manifest, output, resume)
-    with torch_threads(config.trainer.threads), _memory_explained(prepared):
+    with torch_threads(1), _memory_explained(prepared):
         model, coverage = _build_model(prepared)
         outcome = _fit(model, prepared, callback, checkpoints, resume, stop)
     if outcome.interrupted and not outcome.steps:
@@ -120,7 +120,7 @@ def retrain_prepared(
     Raises:
         TrainingError: the loss diverged, or memory is too small.
     """
-    with torch_threads(rows.config.trainer.threads), _memory_explained(rows):
+    with torch_threads(1), _memory_explained(rows):
         model = _new_model(rows)
         names = model.export_tensors()
         model.load_tensors({name: np.require(tensors[name], requirements="W") for name in names})

@@ -39,7 +39,7 @@ def test_torch_threads_sets_and_restores_the_number_of_threads():
     before = torch.get_num_threads()
     with torch_threads(2):
         assert torch.get_num_threads() == 2
-        with torch_threads(0):
+        with torch_threads(1):
             assert torch.get_num_threads() == 1
         assert torch.get_num_threads() == 2
     assert torch.get_num_threads() == before
