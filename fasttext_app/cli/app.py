@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import os
 import sys
-from functools import cache
+from collections.abc import Callable
+from functools import cache, wraps
 from importlib import import_module
 from keyword import iskeyword
+from textwrap import dedent, indent
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from fasttext_app._version import __version__
-from fasttext_app.cli.errors import discard_stdout, report_errors
+from fasttext_app.cli.errors import CLOSED_PIPE, report_errors
+from fasttext_app.cli.messages import QuietOption, VerboseOption, verbosity
 from fasttext_app.core import startup
 
 COMMANDS = (
@@ -23,12 +27,41 @@ COMMANDS = (
 )
 
 
-class ReportingGroup(TyperGroup):
+class _PlainTypes:
+    """Shows no type of Python in the help: no ``<bool>`` of a flag, no ``<list[str]>``."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the parameters of the command."""
+        params: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        for param in params:
+            if param.param_type_name == "argument" or param.is_flag:
+                param.display_type_rich = lambda ctx: ""
+        return params
+
+
+class Command(_PlainTypes, TyperCommand):
+    """A command."""
+
+
+class Group(_PlainTypes, TyperGroup):
+    """A group of commands."""
+
+
+class Program(Group):
     """Runs commands, and reports the errors that the user can fix in one line each."""
+
+    def make_context(self, info_name: str | None, args: list[str], *rest: Any, **extra: Any) -> Any:
+        """Parse the arguments up to the command; this also runs ``--help`` and ``--version``."""
+        with report_errors(lambda: str(info_name)):
+            return super().make_context(info_name, args, *rest, **extra)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that the arguments name."""
-        with report_errors():
+
+        def path() -> str:
+            return f"{ctx.command_path} {ctx.invoked_subcommand or ''}".rstrip()
+
+        with report_errors(path):
             return super().invoke(ctx)
 
 
@@ -36,22 +69,59 @@ class ReportingGroup(TyperGroup):
 def make_app(only: str | None = None) -> typer.Typer:
     """Return the program; with ``only``, just that command, which takes less time to import."""
     app = typer.Typer(
-        cls=ReportingGroup,
+        cls=Program,
         name="fasttext-app",
         help="fastText as it would be written today: text classification with bags of n-grams.",
         no_args_is_help=True,
-        add_completion=False,
+        add_completion=only is None,
         pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_options)
     for command in COMMANDS if only is None else [only]:
         name = f"{command}_" if iskeyword(command) else command
         module = import_module(f"fasttext_app.cli.{name}")
         if command == "ft":
-            app.add_typer(module.app)
+            for registered in module.app.registered_commands:
+                registered.cls = Command
+            app.add_typer(module.app, cls=Group)
         else:
-            app.command(command)(getattr(module, name))
+            function = getattr(module, name)
+            shown, examples = _help_texts(function)
+            app.command(command, cls=Command, help=shown, epilog=examples)(
+                _with_verbosity(function)
+            )
     return app
+
+
+def _help_texts(function: Callable[..., None]) -> tuple[str, str]:
+    """Return the help of a command, a line for each paragraph, and its examples."""
+    shown, _, examples = (inspect.getdoc(function) or "").partition("\n\nExamples:\n")
+    paragraphs = (" ".join(paragraph.split()) for paragraph in shown.split("\n\n"))
+    return "\n\n".join(paragraphs), "Examples:\n" + indent(dedent(examples), "  ")
+
+
+def _with_verbosity(function: Callable[..., None]) -> Callable[..., None]:
+    """Add ``--quiet`` and ``--verbose`` to the options of a command."""
+
+    @wraps(function)
+    def run(*, quiet: bool, verbose: bool, **arguments: Any) -> None:
+        with verbosity(quiet=quiet, verbose=verbose):
+            function(**arguments)
+
+    signature = inspect.signature(function, eval_str=True)
+    added = {"quiet": QuietOption, "verbose": VerboseOption}
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    parameters = [
+        inspect.Parameter(name, keyword, default=False, annotation=annotation)
+        for name, annotation in added.items()
+    ]
+    wrapper: Any = run
+    wrapper.__signature__ = signature.replace(
+        parameters=[*signature.parameters.values(), *parameters]
+    )
+    wrapper.__annotations__ = {**function.__annotations__, **added}
+    return run
 
 
 def _show_version(requested: bool) -> None:
@@ -63,7 +133,9 @@ def _show_version(requested: bool) -> None:
 def _options(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+        typer.Option(
+            "--version", "-V", callback=_show_version, is_eager=True, help="Show the version."
+        ),
     ] = False,
 ) -> None: ...
 
@@ -87,14 +159,12 @@ def main() -> None:
         make_app(first if first in COMMANDS else None)()
     except SystemExit as end:
         code = end.code or 0
-    except OSError as error:  # from --version or --help, which run outside of any command
-        discard_stdout()
-        typer.echo(f"error: standard output: {error.strerror or error}", err=True)
-        code = 1
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream is not None and not stream.closed:
                 stream.flush()
+        except BrokenPipeError:  # the reader has exited (`| head`)
+            code = CLOSED_PIPE
         except (OSError, ValueError):  # a full disk
             code = code or 1
     os._exit(code if isinstance(code, int) else 1)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from typer import Option, echo
+from typer import Option
 
+from fasttext_app.cli.messages import note
 from fasttext_app.cli.options import (
+    READING,
     ErrorsOption,
     JsonOption,
     LabelColumnOption,
@@ -20,7 +22,7 @@ from fasttext_app.cli.options import (
 )
 from fasttext_app.cli.outputs import OverwriteOption, check_new_model
 
-_data = Option(metavar="SPEC", help="Labeled rows the model was not trained on.")
+_data = Option("--data", "-d", metavar="SPEC", help="Labeled rows the model was not trained on.")
 _thresholds = Option(
     metavar="f1|precision:P|recall:R",
     help="Choose a threshold per label: for the best F1, or to reach a precision or recall.",
@@ -31,8 +33,13 @@ _temperature = Option("--temperature/--no-temperature", help="Fit a temperature.
 def calibrate(
     model: ModelArgument,
     data: Annotated[str, _data],
-    output: Annotated[Path, Option(help="Directory of the calibrated model.")],
-    split: Annotated[str, Option(help="Split of the data to calibrate on.")] = "validation",
+    output: Annotated[
+        Path, Option("--output", "-o", metavar="FOLDER", help="Directory of the calibrated model.")
+    ],
+    split: Annotated[
+        str,
+        Option(metavar="NAME", help="Split of the data to calibrate on.", rich_help_panel=READING),
+    ] = "validation",
     thresholds: Annotated[str | None, _thresholds] = None,
     temperature: Annotated[bool, _temperature] = True,
     overwrite: OverwriteOption = False,
@@ -40,7 +47,7 @@ def calibrate(
     label_column: LabelColumnOption = None,
     errors: ErrorsOption = None,
     settings: SetOption = None,
-    threads: ThreadsOption = None,
+    threads: ThreadsOption = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Calibrate a model's probabilities on held-out rows.
@@ -48,6 +55,10 @@ def calibrate(
     Fits one temperature, which makes all predictions more or less confident
     without slowing prediction. --thresholds also chooses, for each label, the
     minimum probability at which it is predicted.
+
+    Examples:
+        fasttext-app calibrate models/tickets -d dev.csv -o calibrated
+        fasttext-app calibrate models/tickets -d dev.csv -o fitted --thresholds f1
     """
     from fasttext_app.cli.render.calibration import show_calibrated
     from fasttext_app.data.spec import open_source
@@ -58,7 +69,7 @@ def calibrate(
 
     goal = None if thresholds is None else parse_goal(thresholds)
     check_new_model(output, overwrite=overwrite, derived_from=model)
-    classifier = load_classifier(model, threads=threads or 0)
+    classifier = load_classifier(model, threads=threads)
     reading = Reading(text_column, label_column, errors, settings)
     config = reading.config_for(classifier, data)
     source = open_source(config.data)
@@ -76,5 +87,5 @@ def calibrate(
         return
     show_calibrated(calibrated.calibration)
     if goal is None and classifier.fitted_thresholds is not None:
-        echo("dropped the model's thresholds: they were fitted to its old probabilities")
-    echo(f"saved the calibrated model to {output}")
+        note("dropped the model's thresholds: they were fitted to its old probabilities", err=False)
+    note(f"saved the calibrated model to {output}", err=False)

@@ -7,6 +7,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from fasttext_app.cli.options import (
+    READING,
     SPEC_HELP,
     ErrorsOption,
     JsonOption,
@@ -20,14 +21,21 @@ from fasttext_app.cli.options import (
 
 def data(
     source: Annotated[str, Argument(metavar="SPEC", help=SPEC_HELP)],
-    split: Annotated[str, Option(help="Split to describe.")] = "train",
+    split: Annotated[
+        str, Option(metavar="NAME", help="Split to describe.", rich_help_panel=READING)
+    ] = "train",
     text_column: TextColumnsOption = None,
     label_column: LabelColumnOption = None,
     errors: ErrorsOption = None,
     settings: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show a dataset's size, text lengths, label balance and first rows."""
+    """Show a dataset's size, text lengths, label balance and first rows.
+
+    Examples:
+        fasttext-app data tickets.csv --text-column subject --label-column queue
+        fasttext-app data sample --split test
+    """
     from fasttext_app.cli.render.data import show_data
     from fasttext_app.config.loading import parse_assignments, resolve
     from fasttext_app.data.describe import describe_data

@@ -25,6 +25,9 @@ from fasttext_app.cli.options import (
 from fasttext_app.cli.outputs import OverwriteOption, check_new_file
 
 _threshold = Option(
+    "--threshold",
+    "-t",
+    metavar="P",
     min=0,
     max=1,
     help="For rows with several labels: predict every label with at least this probability.",
@@ -46,14 +49,18 @@ def evaluate(
     threshold: Annotated[float | None, _threshold] = None,
     reliability: Annotated[Path | None, _reliability] = None,
     overwrite: OverwriteOption = False,
-    device: DeviceOption = None,
-    threads: ThreadsOption = None,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Score a model on labeled data: accuracy, F1, P@k, confusions, calibration.
 
     --json adds what the tables leave out: every label, the whole confusion
     matrix and the reliability bins.
+
+    Examples:
+        fasttext-app evaluate models/tickets
+        fasttext-app evaluate models/tickets -d test.csv --json
     """
     from fasttext_app.cli.render.evaluation import show_reliability, show_scores
     from fasttext_app.inference.load import load_classifier
@@ -63,7 +70,7 @@ def evaluate(
 
         check_plot_path(reliability)
         check_new_file(reliability, overwrite=overwrite)
-    classifier = load_classifier(model, device=device or "cpu", threads=threads or 0)
+    classifier = load_classifier(model, device=device, threads=threads)
     reading = Reading(text_column, label_column, errors, settings)
     scan, config = scored_rows(classifier, data, split, reading)
     if threshold is not None and config.eval_label_separator is None:

@@ -9,9 +9,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated
 
-from typer import BadParameter, Option, echo
+from typer import BadParameter, Option
 
+from fasttext_app.cli.messages import note
 from fasttext_app.cli.options import (
+    READING,
     ErrorsOption,
     InputOption,
     LabelColumnOption,
@@ -21,6 +23,7 @@ from fasttext_app.cli.options import (
     TextColumnsOption,
     TextsArgument,
     check_choice,
+    complete,
     decode_arguments,
     scored_rows,
     texts_or_input,
@@ -37,11 +40,15 @@ FORMATS = ("text", "html", "json")
 SUFFIX_FORMATS = {".html": "html", ".htm": "html", ".json": "json", ".jsonl": "json"}
 FILE_WIDTH = 100  # columns of a table in a file
 
-_label = Option(help="Label to explain.", show_default="the predicted one")
+_label = Option(
+    "--label", "-l", metavar="LABEL", help="Label to explain.", show_default="the predicted one"
+)
 _format = Option(
     "--format",
+    "-f",
     metavar="|".join(FORMATS),
     help="Output format.",
+    autocompletion=complete(*FORMATS),
     show_default="by the suffix of --output, else text",
 )
 
@@ -50,8 +57,12 @@ def explain(
     model: ModelArgument,
     texts: TextsArgument = None,
     label: Annotated[str | None, _label] = None,
-    against: Annotated[str | None, Option(help="Compare --label with this label.")] = None,
-    top: Annotated[int, Option(min=1, help="Features to show for and against the label.")] = 10,
+    against: Annotated[
+        str | None, Option(metavar="LABEL", help="Compare --label with this label.")
+    ] = None,
+    top: Annotated[
+        int, Option(metavar="N", min=1, help="Features to show for and against the label.")
+    ] = 10,
     form: Annotated[str | None, _format] = None,
     input_path: InputOption = None,
     output: OutputFileOption = None,
@@ -59,10 +70,18 @@ def explain(
     data: Annotated[
         str | None,
         Option(
-            metavar="SPEC", help="Without texts: also list n-grams, using those found in this data."
+            "--data",
+            "-d",
+            metavar="SPEC",
+            help="Without texts: also list n-grams, using those found in this data.",
         ),
     ] = None,
-    split: Annotated[str | None, Option(help="Split of --data.", show_default="train")] = None,
+    split: Annotated[
+        str | None,
+        Option(
+            metavar="NAME", help="Split of --data.", show_default="train", rich_help_panel=READING
+        ),
+    ] = None,
     text_column: TextColumnsOption = None,
     label_column: LabelColumnOption = None,
     errors: ErrorsOption = None,
@@ -71,6 +90,11 @@ def explain(
     """Show how much each word and n-gram of a text adds to a label's logit.
 
     Without texts, show the features that count most toward --label.
+
+    Examples:
+        fasttext-app explain models/tickets "where is my parcel"
+        fasttext-app explain models/tickets "where is my parcel" -o why.html
+        fasttext-app explain models/tickets --label refund
     """
     from fasttext_app.inference.explain import label_features
     from fasttext_app.inference.load import load_classifier
@@ -99,7 +123,7 @@ def explain(
             has_ngrams = classifier.encoder.bucket > 0
             _write_features(features, file, form, request, has_ngrams=has_ngrams)
     if output is not None:
-        echo(f"wrote {output}", err=True)
+        note(f"wrote {output}")
 
 
 def _check_options(

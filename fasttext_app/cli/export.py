@@ -5,17 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from typer import Argument, BadParameter, Option, echo
+from typer import Argument, BadParameter, Option
 
-from fasttext_app.cli.options import ModelArgument
+from fasttext_app.cli.messages import note
+from fasttext_app.cli.options import ModelArgument, complete
 from fasttext_app.cli.outputs import OverwriteOption, check_new_file
 
 FORMATS = {".bin": "fasttext-bin", ".ftz": "fasttext-ftz", ".vec": "vec"}
 
 _format = Option(
     "--format",
+    "-f",
     metavar="|".join(FORMATS.values()),
     help="File format.",
+    autocompletion=complete(*FORMATS.values()),
     show_default="by the suffix of FILE",
 )
 
@@ -24,14 +27,18 @@ def export(
     model: ModelArgument,
     file: Annotated[Path, Argument(metavar="FILE", help="File to write.")],
     form: Annotated[str | None, _format] = None,
-    seed: Annotated[int, Option(help="Random seed of the codes of an .ftz file.")] = 0,
+    seed: Annotated[int, Option(metavar="N", help="Random seed of the codes of an .ftz file.")] = 0,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Export a model to a fastText file with the same labels and probabilities.
 
     A model that fastText cannot represent is refused; `train --config fasttext`
     trains models that it can.
+
+    Examples:
+        fasttext-app export models/mine model.bin
     """
+    from fasttext_app.cli.render.console import format_size
     from fasttext_app.errors import ArtifactError
     from fasttext_app.fasttext.convert import to_fasttext
     from fasttext_app.fasttext.file_format import write_file
@@ -52,4 +59,4 @@ def export(
         write_vectors(classifier_vectors(artifact.encoder(), artifact), file)
     else:
         write_file(to_fasttext(artifact, quantized=form == "fasttext-ftz", seed=seed), file)
-    echo(f"wrote {file} ({file.stat().st_size / 1e6:,.1f} MB)")
+    note(f"wrote {file} ({format_size(file.stat().st_size)})", err=False)

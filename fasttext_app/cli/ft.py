@@ -31,7 +31,11 @@ Labels = Annotated[int, typer.Argument(metavar="K", help="Labels for each line; 
 Threshold = Annotated[
     float, typer.Argument(metavar="TH", min=0, max=1, help="Leave out less likely labels.")
 ]
-SINGLE_DASH_FLAGS = {"ignore_unknown_options": True, "allow_extra_args": True}
+SINGLE_DASH_FLAGS: dict[str, Any] = {
+    "ignore_unknown_options": True,
+    "allow_extra_args": True,
+    "help_option_names": ["--help"],  # -h would be found in -thread
+}
 FILE_FLAGS: dict[str, Any] = {"input": "", "output": "", "saveOutput": False}
 QUANTIZE_FLAGS = {"cutoff": 0, "retrain": False, "qnorm": False, "qout": False, "dsub": 2}
 """Flags beside the options of training, each with a default of the type of its value."""

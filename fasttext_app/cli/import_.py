@@ -5,17 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from typer import Argument, Option, echo
+from typer import Argument, Option
 
+from fasttext_app.cli.messages import note
 from fasttext_app.cli.options import JsonOption, print_json
 from fasttext_app.cli.outputs import OverwriteOption, check_new_model
 
-_label = Option(metavar="PREFIX", help="Label prefix to remove.", show_default="the one they share")
+_label = Option(
+    "--label",
+    "-l",
+    metavar="PREFIX",
+    help="Label prefix to remove.",
+    show_default="the one they share",
+)
 
 
 def import_(
     file: Annotated[Path, Argument(metavar="FILE", help="A fastText .bin or .ftz file.")],
-    output: Annotated[Path, Option(help="Model directory.")],
+    output: Annotated[Path, Option("--output", "-o", metavar="FOLDER", help="Model directory.")],
     label: Annotated[str | None, _label] = None,
     dequantize: Annotated[
         bool, Option("--dequantize", help="Decode a quantized table into floats.")
@@ -23,7 +30,11 @@ def import_(
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Convert a fastText file into a model directory that gives the same predictions."""
+    """Convert a fastText file into a model directory that gives the same predictions.
+
+    Examples:
+        fasttext-app import lid.176.ftz -o models/lid
+    """
     from fasttext_app.fasttext.convert import from_fasttext
     from fasttext_app.fasttext.file_format import read_file
     from fasttext_app.model.directory import save_artifact
@@ -46,8 +57,9 @@ def import_(
             }
         )
         return
-    echo(
+    note(
         f"imported {file} to {output}: {len(artifact.labels):,} labels, "
         f"{len(artifact.vocabulary):,} words, {rows:,} rows of {dim} "
-        f"{'codes' if quantized else 'floats'}, loss {artifact.config.model.loss}"
+        f"{'codes' if quantized else 'floats'}, loss {artifact.config.model.loss}",
+        err=False,
     )

@@ -6,7 +6,12 @@ from fasttext_app.cli.options import JsonOption, ModelArgument, print_json, size
 
 
 def info(model: ModelArgument, as_json: JsonOption = False) -> None:
-    """Show a model's settings, vocabulary, labels, size, training data and metrics."""
+    """Show a model's settings, vocabulary, labels, size, training data and metrics.
+
+    Examples:
+        fasttext-app info models/tickets
+        fasttext-app info models/tickets --json
+    """
     from fasttext_app.cli.render.model import show_info
     from fasttext_app.inference.inspect import known_settings
     from fasttext_app.inference.load import load_classifier

@@ -8,7 +8,6 @@ from typer import Argument, BadParameter, Option
 
 from fasttext_app.cli.options import (
     JsonOption,
-    SetOption,
     decode_arguments,
     parse_section,
     print_json,
@@ -17,21 +16,26 @@ from fasttext_app.cli.options import (
 if TYPE_CHECKING:
     from fasttext_app.inference.inspect import Inspection
 
+_set = Option("--set", "-s", metavar="text.KEY=VALUE", help="A text setting; repeatable.")
 _without_model = Option(
     "--without-model", help="Take all arguments as texts, and their words as the vocabulary."
 )
 
 
 def inspect(
-    arguments: Annotated[list[str], Argument(metavar="MODEL TEXT")],
+    arguments: Annotated[list[str], Argument(metavar="MODEL TEXT", help="A model, and texts.")],
     without_model: Annotated[bool, _without_model] = False,
-    settings: SetOption = None,
+    settings: Annotated[list[str] | None, _set] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show each stage from a text to its logits: tokens, table rows, the batch.
 
     With --without-model, text settings come from --set (--set
     text.word_ngrams=2).
+
+    Examples:
+        fasttext-app inspect models/tickets "where is my parcel"
+        fasttext-app inspect --without-model "play chess" -s text.word_ngrams=3
     """
     from fasttext_app.cli.render.inspection import show_inspection
     from fasttext_app.config.loading import resolve

@@ -22,42 +22,109 @@ if TYPE_CHECKING:
 STDIN = Path("-")
 SPEC_HELP = "ag_news, sample, a file, a folder, 'a/{split}.csv' or a hub id (owner/name)."
 
-_data = partial(Option, "--data", metavar="SPEC")
-_input = partial(Option, "--input", help="File of texts (a column, or lines); '-': standard input.")
-_reading = partial(Option, rich_help_panel="Reading data")
+READING, RUNNING, SETTINGS = "Reading data", "Running", "Settings"
+"""Panels of options in ``--help``."""
+
+
+def complete(*words: str) -> Callable[[str], list[str]]:
+    """Return a function that completes a value in the shell."""
+
+    def matching(incomplete: str) -> list[str]:
+        return [word for word in words if word.startswith(incomplete)]
+
+    return matching
+
+
+def _complete_config(incomplete: str) -> list[str]:
+    from fasttext_app.config.resources import config_names
+
+    return complete(*config_names())(incomplete)
+
+
+_data = partial(Option, "--data", "-d", metavar="SPEC")
+_input = partial(
+    Option,
+    "--input",
+    "-i",
+    metavar="FILE",
+    help="File of texts (a column, or lines); '-': standard input.",
+)
+_reading = partial(Option, rich_help_panel=READING)
+_running = partial(Option, rich_help_panel=RUNNING)
+_split = partial(_reading, metavar="NAME")
 
 ModelArgument = Annotated[
-    Path, Argument(metavar="MODEL", help="Model directory, or a fastText .bin or .ftz file.")
+    Path,
+    Argument(metavar="MODEL", help="Model directory, or a fastText .bin or .ftz file."),
 ]
 TextsArgument = Annotated[
     list[str] | None, Argument(metavar="TEXT", help="Texts; '-': lines of standard input.")
+]
+ConfigOption = Annotated[
+    str | None,
+    Option(
+        "--config",
+        "-c",
+        metavar="FILE|NAME",
+        help="TOML file, or a shipped config: ag_news, sample, ...",
+        autocompletion=_complete_config,
+    ),
 ]
 DataOption = Annotated[str | None, _data(help=SPEC_HELP)]
 ScoredDataOption = Annotated[
     str | None, _data(help="Labeled data, as for train.", show_default="the model's own data")
 ]
-SplitOption = Annotated[str | None, Option(help="Split to score.", show_default="test")]
+SplitOption = Annotated[str | None, _split(help="Split to score.", show_default="test")]
 InputOption = Annotated[Path | None, _input()]
 RequiredInputOption = Annotated[Path, _input()]
 TextColumnsOption = Annotated[
     list[str] | None,
-    _reading("--text-column", metavar="NAME", help="Text column; repeat to join several."),
+    _reading(
+        "--text-column",
+        metavar="NAME",
+        help="Text column; repeat to join several.",
+        show_default="the model's, else text",
+    ),
 ]
-LabelColumnOption = Annotated[str | None, _reading(metavar="NAME", help="Label column.")]
+LabelColumnOption = Annotated[
+    str | None,
+    _reading(metavar="NAME", help="Label column.", show_default="the model's, else label"),
+]
 ErrorsOption = Annotated[
     str | None,
-    _reading(metavar="strict|replace", help="Reject bad bytes and missing texts, or replace them."),
+    _reading(
+        metavar="strict|replace",
+        autocompletion=complete("strict", "replace"),
+        help="Reject bad bytes and missing texts, or replace them.",
+        show_default="the model's, else strict",
+    ),
 ]
 SetOption = Annotated[
     list[str] | None,
-    Option("--set", metavar="SECTION.KEY=VALUE", help="Any other setting; may be repeated."),
+    _reading("--set", "-s", metavar="data.KEY=VALUE", help="Any other data setting; repeatable."),
 ]
-DeviceOption = Annotated[
-    str | None, Option(metavar="auto|cpu|cuda[:i]", help="Device to compute on.")
+AnySetOption = Annotated[
+    list[str] | None,
+    Option(
+        "--set",
+        "-s",
+        metavar="SECTION.KEY=VALUE",
+        help="Any other setting; repeatable.",
+        rich_help_panel=SETTINGS,
+    ),
 ]
-ThreadsOption = Annotated[
-    int | None, Option(min=0, help="Number of threads; 0: choose automatically.")
-]
+_device = partial(
+    _running,
+    "--device",
+    metavar="auto|cpu|cuda[:i]",
+    help="Device to compute on.",
+    autocompletion=complete("auto", "cpu", "cuda"),
+)
+_threads = partial(_running, "--threads", metavar="N", min=0, help="Threads; 0: one per core.")
+DeviceOption = Annotated[str, _device()]
+ThreadsOption = Annotated[int, _threads()]
+TrainDeviceOption = Annotated[str | None, _device(show_default="auto")]
+TrainThreadsOption = Annotated[int | None, _threads(show_default="0")]
 JsonOption = Annotated[bool, Option("--json", help="Print the result as one JSON object.")]
 
 

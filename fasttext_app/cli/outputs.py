@@ -13,7 +13,10 @@ from fasttext_app.errors import ArtifactError, DataError
 OverwriteOption = Annotated[
     bool, Option("--overwrite", help="Replace the result of an earlier run.")
 ]
-OutputFileOption = Annotated[Path | None, Option(help="Write to this file instead of stdout.")]
+OutputFileOption = Annotated[
+    Path | None,
+    Option("--output", "-o", metavar="FILE", help="Write to this file instead of stdout."),
+]
 
 
 def refuse_existing_model(path: Path, *, overwrite: bool) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from typer import BadParameter, Option, echo
+from typer import BadParameter, Option
 
+from fasttext_app.cli.messages import note
 from fasttext_app.cli.options import (
     STDIN,
     DeviceOption,
@@ -21,6 +22,7 @@ from fasttext_app.cli.options import (
     TextsArgument,
     ThreadsOption,
     check_choice,
+    complete,
     decode_arguments,
     texts_or_input,
 )
@@ -33,19 +35,32 @@ if TYPE_CHECKING:
 
 _format = Option(
     "--format",
+    "-f",
     metavar="text|jsonl|csv|parquet|fasttext",
     help="Output format.",
+    autocompletion=complete("text", "jsonl", "csv", "parquet", "fasttext"),
     show_default="by the suffix of --output, else text",
 )
 _top_k = Option(
+    "--top-k",
+    "-k",
+    metavar="N",
     min=1,
     help="Number of labels per text.",
     show_default="1; all above --threshold if a text can have several, or with fitted",
 )
 _threshold = Option(
-    metavar="P|fitted", help="Leave out labels below this probability, or below their fitted one."
+    "--threshold",
+    "-t",
+    metavar="P|fitted",
+    help="Leave out labels below this probability, or below their fitted one.",
 )
-_label = Option(help="Output only the texts that reach --threshold for this label.")
+_label = Option(
+    "--label",
+    "-l",
+    metavar="LABEL",
+    help="Output only the texts that reach --threshold for this label.",
+)
 
 
 def predict(
@@ -61,14 +76,19 @@ def predict(
     text_column: TextColumnsOption = None,
     errors: ErrorsOption = None,
     settings: SetOption = None,
-    device: DeviceOption = None,
-    threads: ThreadsOption = None,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = 0,
 ) -> None:
     """Predict the labels of texts from arguments, standard input or a file.
 
     Every text gets one row of output, in order, even an empty text. With
     --label, only texts whose probability for that label is at least --threshold
     are output.
+
+    Examples:
+        fasttext-app predict models/tickets "where is my parcel" -k 3
+        fasttext-app predict models/tickets -i new.csv -o labels.jsonl
+        cat lines.txt | fasttext-app predict models/tickets
     """
     from fasttext_app.core.jit import PLAIN_BYTES
     from fasttext_app.inference.load import load_classifier
@@ -80,9 +100,9 @@ def predict(
     if label is not None and top_k is not None:
         raise BadParameter("cannot be combined with --label", param_hint="--top-k")
     form, min_probability = format_for(output, form), _parse_threshold(threshold)
-    if threads is None and input_path == STDIN:
+    if not threads and input_path == STDIN:
         threads = 1  # each line is answered before the next one is read
-    classifier = load_classifier(model, device=device or "cpu", threads=threads or 0)
+    classifier = load_classifier(model, device=device, threads=threads)
     reading = Reading(text_column, None, errors, settings)
     batches = _batches(classifier, texts, input_path, reading)
     if input_path is not None and input_path.is_file() and input_path.stat().st_size > PLAIN_BYTES:
@@ -96,7 +116,7 @@ def predict(
     ranks = classifier.label_limit(top_k, classifier.resolve_threshold(min_probability))
     rows = write_predictions(predictions, output, form, ranks if label is None else 1)
     if output is not None:
-        echo(f"wrote {rows:,} row{'s' * (rows != 1)} to {output}", err=True)
+        note(f"wrote {rows:,} row{'s' * (rows != 1)} to {output}")
 
 
 def _texts_or_input(

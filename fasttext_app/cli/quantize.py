@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from typer import BadParameter, Option, echo
+from typer import BadParameter, Option
 
+from fasttext_app.cli.messages import note
 from fasttext_app.cli.options import (
     ErrorsOption,
     JsonOption,
@@ -30,33 +31,47 @@ if TYPE_CHECKING:
     from fasttext_app.model.artifact import Artifact
     from fasttext_app.model.quantize import Retrain
 
+RETRAINING = "Retraining"
 SCORES = ("examples", "accuracy", "exact_match", "macro_f1")
 
-_cutoff = Option(min=0, help="Number of rows to keep, those with the largest norms; 0: all.")
+_cutoff = Option(
+    metavar="N", min=0, help="Number of rows to keep, those with the largest norms; 0: all."
+)
 _product = Option("--product", help="Use product quantization, as .ftz files do: smaller, lossier.")
 _qout = Option("--qout", help="Quantize the output layer too; needs 256 labels or more.")
 _fold = Option("--fold", help="Fold the output layer into the table first: a column per label.")
-_retrain = Option(metavar="SPEC", help="Data on which to retrain the rows kept by --cutoff.")
+_retrain = Option(
+    metavar="SPEC",
+    help="Data on which to retrain the rows kept by --cutoff.",
+    rich_help_panel=RETRAINING,
+)
+_epochs = Option(
+    metavar="N", help="Epochs.", show_default="the model's own", rich_help_panel=RETRAINING
+)
+_lr = Option(
+    metavar="RATE",
+    help="Learning rate.",
+    show_default="the model's own",
+    rich_help_panel=RETRAINING,
+)
 
 
 def quantize(
     model: ModelArgument,
-    output: Annotated[Path, Option(help="Directory of the smaller model.")],
+    output: Annotated[
+        Path, Option("--output", "-o", metavar="FOLDER", help="Directory of the smaller model.")
+    ],
     cutoff: Annotated[int, _cutoff] = 0,
     product: Annotated[bool, _product] = False,
     dsub: Annotated[
-        int | None, Option(min=1, help="Dimensions per code.", show_default="2")
+        int | None, Option(metavar="N", min=1, help="Dimensions per code.", show_default="2")
     ] = None,
     qnorm: Annotated[bool, Option("--qnorm", help="Quantize row norms separately.")] = False,
     qout: Annotated[bool, _qout] = False,
     fold: Annotated[bool, _fold] = False,
     retrain: Annotated[str | None, _retrain] = None,
-    epochs: Annotated[
-        int | None, Option(help="Epochs of --retrain.", show_default="the model's own")
-    ] = None,
-    lr: Annotated[
-        float | None, Option(help="Learning rate of --retrain.", show_default="the model's own")
-    ] = None,
+    epochs: Annotated[int | None, _epochs] = None,
+    lr: Annotated[float | None, _lr] = None,
     overwrite: OverwriteOption = False,
     data: ScoredDataOption = None,
     split: SplitOption = None,
@@ -64,15 +79,18 @@ def quantize(
     label_column: LabelColumnOption = None,
     errors: ErrorsOption = None,
     settings: SetOption = None,
-    threads: ThreadsOption = None,
+    threads: ThreadsOption = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Shrink a model: store its embedding table as 8-bit numbers or product codes.
 
     Shows the size and, where there is data to score, the accuracy before and
     after.
+
+    Examples:
+        fasttext-app quantize models/tickets -o models/small
+        fasttext-app quantize models/tickets -o models/tiny --cutoff 20000 --product
     """
-    from fasttext_app.cli.render import console
     from fasttext_app.cli.render.model import show_quantized
     from fasttext_app.config.loading import flat_layer
     from fasttext_app.errors import DataError
@@ -89,7 +107,7 @@ def quantize(
     if retrain is None and (epochs is not None or lr is not None):
         raise BadParameter("is needed for --epochs and --lr", param_hint="--retrain")
     check_new_model(output, overwrite=overwrite, derived_from=model)
-    original = load_classifier(model, threads=threads or 0)
+    original = load_classifier(model, threads=threads)
     reading = Reading(text_column, label_column, errors, settings)
     retrainer = None
     if retrain is not None:
@@ -104,7 +122,7 @@ def quantize(
         if product
         else quantize_to_8_bits(unquantized, cutoff, retrain=retrainer)
     )
-    smaller = TextClassifier(artifact, threads=threads or 0)
+    smaller = TextClassifier(artifact, threads=threads)
     before, after = _table_size(original), _table_size(smaller)
     try:
         scan, config = scored_rows(original, data, split, reading)
@@ -114,14 +132,14 @@ def quantize(
     except DataError as error:
         if data is not None or split is not None:
             raise
-        console.err.print(f"accuracy was not measured; pass --data SPEC ({error})")
+        note(f"accuracy was not measured; pass --data SPEC ({error})")
     smaller.save(output)
     before["bytes"], after["bytes"] = size_on_disk(model), size_on_disk(output)
     if as_json:
         print_json({"output": str(output), "before": before, "after": after})
         return
     show_quantized(before, after)
-    echo(f"saved the smaller model to {output}")
+    note(f"saved the smaller model to {output}", err=False)
 
 
 def _retrainer(model: TextClassifier, spec: str, reading: Reading, training: Layer) -> Retrain:

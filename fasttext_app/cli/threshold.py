@@ -23,12 +23,14 @@ from fasttext_app.cli.options import (
 def threshold(
     model: ModelArgument,
     input_path: RequiredInputOption,
-    label: Annotated[str, Option(help="Label to keep texts for.")],
+    label: Annotated[
+        str, Option("--label", "-l", metavar="LABEL", help="Label to keep texts for.")
+    ],
     keep: Annotated[str, Option(metavar="SHARE", help="Share of texts to keep: 10% or 0.1.")],
     text_column: TextColumnsOption = None,
     errors: ErrorsOption = None,
     settings: SetOption = None,
-    threads: ThreadsOption = None,
+    threads: ThreadsOption = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Find the probability threshold that keeps a given share of texts.
@@ -36,6 +38,9 @@ def threshold(
     Then pass it to `predict --label LABEL --threshold P` to output those texts.
     The threshold is exact, and memory does not grow with the texts: their
     probabilities go to a temporary file, 8 bytes each.
+
+    Examples:
+        fasttext-app threshold models/tickets -i new.csv --label refund --keep 10%
     """
     from fasttext_app.cli.render.calibration import show_cut
     from fasttext_app.data.spec import open_texts
@@ -43,7 +48,7 @@ def threshold(
     from fasttext_app.inference.select import find_cut, score_texts
 
     share = _parse_share(keep)
-    classifier = load_classifier(model, threads=threads or 0)
+    classifier = load_classifier(model, threads=threads)
     reading = Reading(text_column, None, errors, settings)
     config = reading.config_for(classifier, str(input_path))
     scored = score_texts(classifier, open_texts(config.data), label)

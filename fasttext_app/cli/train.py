@@ -11,16 +11,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import BadParameter, Exit, Option, echo
 
+from fasttext_app.cli.messages import detail, note, warn
 from fasttext_app.cli.options import (
+    SETTINGS,
+    AnySetOption,
+    ConfigOption,
     DataOption,
-    DeviceOption,
     ErrorsOption,
     JsonOption,
     LabelColumnOption,
     Reading,
-    SetOption,
     TextColumnsOption,
-    ThreadsOption,
+    TrainDeviceOption,
+    TrainThreadsOption,
     print_json,
 )
 from fasttext_app.cli.outputs import OverwriteOption, refuse_existing_model
@@ -36,36 +39,56 @@ if TYPE_CHECKING:
     from fasttext_app.pipeline import TrainResult
     from fasttext_app.training.prepare import Prepared
 
-_config = Option("--config", help="TOML file, or a shipped config: ag_news, sample, ...")
-_output = Option(help="Model directory.", show_default="models/ and the name of the data or config")
+_output = Option(
+    "--output",
+    "-o",
+    metavar="FOLDER",
+    help="Model directory.",
+    show_default="models/ and the name of the data or config",
+)
 _from = Option(
     "--from",
     metavar="MODEL",
     help="Continue from this model and its settings; new words and labels are added.",
 )
-_checkpoint_every = Option(
-    metavar="STEPS|TIME|epoch", help="Interval of checkpoints in --output: 500, 5m or epoch."
+_checkpoint = partial(Option, rich_help_panel="Checkpoints and logs")
+_checkpoint_every = _checkpoint(
+    "--checkpoint-every",
+    metavar="STEPS|TIME|epoch",
+    help="Interval of checkpoints in --output: 500, 5m or epoch.",
 )
-_resume = Option(metavar="OUTPUT", help="Resume an unfinished run from its newest checkpoint.")
-_tensorboard = Option(metavar="FOLDER", help="Write a TensorBoard log to this folder.")
+_resume = _checkpoint(
+    "--resume", metavar="OUTPUT", help="Resume an unfinished run from its newest checkpoint."
+)
+_tensorboard = _checkpoint(
+    "--tensorboard", metavar="FOLDER", help="Write a TensorBoard log to this folder."
+)
+_setting = partial(Option, rich_help_panel=SETTINGS)
+_epochs = _setting(
+    "--epochs", "-e", metavar="N", help="Passes over the training data.", show_default="auto"
+)
+_lr = _setting("--lr", metavar="RATE", help="Learning rate.", show_default="auto")
+_dim = _setting("--dim", metavar="N", help="Embedding dimension.", show_default="16")
+_batch_size = _setting("--batch-size", metavar="N", help="Texts per step.", show_default="auto")
+_seed = _setting("--seed", metavar="N", help="Random seed.", show_default="0")
 _dry_run = Option("--dry-run", help="Show the settings and the data statistics, and stop.")
 
 
 def train(
-    config_file: Annotated[str | None, _config] = None,
+    config_file: ConfigOption = None,
     data: DataOption = None,
     output: Annotated[Path | None, _output] = None,
-    epochs: Annotated[int | None, Option(help="Passes over the training data.")] = None,
-    lr: Annotated[float | None, Option(help="Learning rate.")] = None,
-    dim: Annotated[int | None, Option(help="Embedding dimension.")] = None,
-    batch_size: Annotated[int | None, Option(help="Texts per step.")] = None,
-    seed: Annotated[int | None, Option(help="Random seed.")] = None,
-    device: DeviceOption = None,
-    threads: ThreadsOption = None,
+    epochs: Annotated[int | None, _epochs] = None,
+    lr: Annotated[float | None, _lr] = None,
+    dim: Annotated[int | None, _dim] = None,
+    batch_size: Annotated[int | None, _batch_size] = None,
+    seed: Annotated[int | None, _seed] = None,
+    device: TrainDeviceOption = None,
+    threads: TrainThreadsOption = None,
     text_column: TextColumnsOption = None,
     label_column: LabelColumnOption = None,
     errors: ErrorsOption = None,
-    settings: SetOption = None,
+    settings: AnySetOption = None,
     start_from: Annotated[Path | None, _from] = None,
     checkpoint_every: Annotated[str | None, _checkpoint_every] = None,
     resume: Annotated[Path | None, _resume] = None,
@@ -77,7 +100,12 @@ def train(
     """Train a classifier and save it as a model directory.
 
     Settings come from --config, then --set, then the other options; later ones
-    win.
+    win. The defaults below hold without --config.
+
+    Examples:
+        fasttext-app train -d tickets.csv --text-column body --label-column queue
+        fasttext-app train -d 'data/{split}.jsonl' -o models/tickets --epochs 10
+        fasttext-app train -c sample -s model.loss=ova -o models/sample
     """
     from fasttext_app.config.loading import flat_layer, load_config_file, parse_assignments, resolve
 
@@ -132,7 +160,7 @@ def _find_checkpoint(resume: Path, output: Path | None) -> CheckpointRef:
     checkpoint = find_checkpoint(resume)
     config_of_run(checkpoint.run)  # refuses settings that cannot be read
     for problem in checkpoint.damaged:
-        echo(str(DamagedCheckpoint(problem)), err=True)
+        warn(str(DamagedCheckpoint(problem)))
     return checkpoint
 
 
@@ -220,7 +248,6 @@ def _run(
 ) -> TrainResult:
     """Train, show the progress, and save the model."""
     from fasttext_app import pipeline
-    from fasttext_app.cli.render import console
     from fasttext_app.cli.render.progress import TrainProgress
     from fasttext_app.core.device import resolve_device
     from fasttext_app.model.directory import save_artifact
@@ -234,9 +261,9 @@ def _run(
             listeners: list[Any] = [progress]
             if tensorboard is not None:
                 listeners.append(TensorBoard(tensorboard))
-            result = pipeline.run_prepared(
-                prepared(), all_of(*listeners), target, checkpoint, interrupts
-            )
+            data = prepared()
+            _show_details(config, data)
+            result = pipeline.run_prepared(data, all_of(*listeners), target, checkpoint, interrupts)
     except KeyboardInterrupt:  # a second signal, or one before the first step
         _exit_if_resumable(target, interrupts)
         raise
@@ -244,20 +271,33 @@ def _run(
         _exit_if_resumable(target, interrupts)
     for warning in result.warnings:
         if not isinstance(warning, DamagedCheckpoint):  # reported when the run started
-            console.err.print(str(warning))
+            warn(str(warning))
     save_artifact(result.model.artifact, target, ends_run=True)
     return result
 
 
+def _show_details(config: Config, data: Prepared) -> None:
+    """Show what the data decided, for ``--verbose``."""
+    before, after = config.model_dump(), data.config.model_dump()
+    chosen = [
+        f"{key}={value}"
+        for section, settings in after.items()
+        for key, value in settings.items()
+        if value != before[section][key]
+    ]
+    if chosen:
+        detail(f"chosen for these data: {' '.join(chosen)}")
+    statistics = data.statistics
+    detail(f"{statistics.vocabulary:,} words, {statistics.table_rows:,} rows in the table")
+
+
 def _exit_if_resumable(target: Path, interrupts: DeferredInterrupts) -> None:
     """Exit and say how to resume the run, if it has a checkpoint."""
-    from fasttext_app.cli.render import console
-
     try:
         find_checkpoint(target)
     except CheckpointError:
         return
-    console.err.print(f"interrupted; resume with: fasttext-app train --resume {target}")
+    warn(f"interrupted; resume with: fasttext-app train --resume {target}")
     raise Exit(interrupts.exit_code) from None
 
 
@@ -277,10 +317,13 @@ def _report(result: TrainResult, target: Path, as_json: bool) -> None:
     accuracy, refit_rows = artifact.metrics.get("validation_accuracy"), result.statistics.refit_rows
     score = "" if accuracy is None else f" (validation accuracy {accuracy:.4f})"
     rows = "" if refit_rows is None else f", trained again on all {refit_rows:,} rows,"
-    echo(f"saved the model of epoch {result.outcome.best_epoch}{rows} to {target}{score}")
+    note(
+        f"saved the model of epoch {result.outcome.best_epoch}{rows} to {target}{score}", err=False
+    )
     if "temperature" in artifact.calibration:
         fit = artifact.calibration["temperature"]
-        echo(
+        note(
             f"calibrated on {fit['rows']:,} validation rows: temperature {fit['value']:.4f}, "
-            f"expected calibration error {fit['after']['ece']:.4f}, was {fit['before']['ece']:.4f}"
+            f"expected calibration error {fit['after']['ece']:.4f}, was {fit['before']['ece']:.4f}",
+            err=False,
         )

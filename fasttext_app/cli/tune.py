@@ -9,18 +9,20 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from typer import BadParameter, Exit, Option, echo
+from typer import BadParameter, Exit, Option
 
+from fasttext_app.cli.messages import note, warn
 from fasttext_app.cli.options import (
+    AnySetOption,
+    ConfigOption,
     DataOption,
-    DeviceOption,
     ErrorsOption,
     JsonOption,
     LabelColumnOption,
     Reading,
-    SetOption,
     TextColumnsOption,
-    ThreadsOption,
+    TrainDeviceOption,
+    TrainThreadsOption,
     print_json,
 )
 from fasttext_app.cli.outputs import OverwriteOption, check_new_model, refuse_existing_file
@@ -55,25 +57,32 @@ def _bytes(text: str) -> int:
     return size
 
 
-_config = Option("--config", help="Settings to start from: a TOML file, or a shipped config.")
 _time = Option(metavar="10m", parser=_seconds, help="Time limit of the search.")
-_trials = Option(min=1, help="Number of trials, earlier sessions included.")
+_trials = Option(metavar="N", min=1, help="Number of trials, earlier sessions included.")
 _metric = Option(
+    metavar="METRIC",
     help="Validation metric to optimize: accuracy, macro_f1, f1:LABEL, loss, "
-    "precision@recall:0.9, ... (trainer.monitor)."
+    "precision@recall:0.9, ... (trainer.monitor).",
 )
 _max_size = Option(metavar="5MB", parser=_bytes, help="Size limit of the model directory.")
 _space = Option(
+    metavar="FILE",
     help="TOML file whose table 'space' names the settings to search.",
     show_default="the built-in space",
 )
-_study = Option(help="File that records the trials.", show_default="study.jsonl in --output")
+_study = Option(
+    metavar="FILE", help="File that records the trials.", show_default="study.jsonl in --output"
+)
+_output = Option(
+    "--output", "-o", metavar="FOLDER", help="Folder for the best settings and the study."
+)
+_seed = Option(metavar="N", help="Random seed of the search and its trials.", show_default="0")
 _train = Option("--train", help="Train the best settings on all rows, and save OUTPUT/model.")
 
 
 def tune(
-    output: Annotated[Path, Option(help="Folder for the best settings and the study.")],
-    config_file: Annotated[str | None, _config] = None,
+    output: Annotated[Path, _output],
+    config_file: ConfigOption = None,
     data: DataOption = None,
     time: Annotated[float | None, _time] = None,
     trials: Annotated[int | None, _trials] = None,
@@ -83,13 +92,13 @@ def tune(
     study: Annotated[Path | None, _study] = None,
     train: Annotated[bool, _train] = False,
     overwrite: OverwriteOption = False,
-    seed: Annotated[int | None, Option(help="Random seed of the search and its trials.")] = None,
-    device: DeviceOption = None,
-    threads: ThreadsOption = None,
+    seed: Annotated[int | None, _seed] = None,
+    device: TrainDeviceOption = None,
+    threads: TrainThreadsOption = None,
     text_column: TextColumnsOption = None,
     label_column: LabelColumnOption = None,
     errors: ErrorsOption = None,
-    settings: SetOption = None,
+    settings: AnySetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Search for the settings that score best on the validation rows.
@@ -97,6 +106,10 @@ def tune(
     The search ends after --time or --trials; the same command continues it. The
     first trial is the base: the settings of --config, --set and the other
     options.
+
+    Examples:
+        fasttext-app tune -d tickets.csv -o search --time 10m
+        fasttext-app tune -c ag_news -o search --trials 50 --max-size 5MB
     """
     from fasttext_app.config.loading import flat_layer, load_config_file, parse_assignments, resolve
     from fasttext_app.tuning.report import write_files
@@ -114,7 +127,7 @@ def tune(
     )
     base = base_for_search(config, metric)
     if config.data.validation == 0:
-        echo("data.validation is 0; the search holds out validation rows (auto)", err=True)
+        note("data.validation is 0; the search holds out validation rows (auto)")
     if train:
         check_new_model(output / "model", overwrite=overwrite)
     study = study or output / "study.jsonl"
@@ -192,23 +205,21 @@ def _load_examples(interrupts: DeferredInterrupts, config: Config) -> Examples:
 
 
 def _plot(result: TuneResult, output: Path) -> None:
-    from fasttext_app.cli.render import console
     from fasttext_app.cli.render.plots import draw_search
     from fasttext_app.errors import MissingDependencyError
 
     try:
         draw_search(result, output / "search.png")
     except MissingDependencyError as error:
-        console.err.print(f"search.png was not drawn: {error}")
+        note(f"search.png was not drawn: {error}")
 
 
 def _report(result: TuneResult, output: Path, as_json: bool) -> None:
-    from fasttext_app.cli.render import console
     from fasttext_app.cli.render.tune import show_result
     from fasttext_app.tuning.report import state_counts
 
     if result.interrupted:
-        console.err.print("interrupted; the same command continues the search")
+        warn("interrupted; the same command continues the search")
     if not as_json:
         show_result(result, output)
         return
@@ -226,7 +237,6 @@ def _report(result: TuneResult, output: Path, as_json: bool) -> None:
 
 
 def _train_final(config: Config, target: Path) -> None:
-    from fasttext_app.cli.render import console
     from fasttext_app.cli.render.progress import TrainProgress
     from fasttext_app.pipeline import train
 
@@ -235,4 +245,4 @@ def _train_final(config: Config, target: Path) -> None:
             result = train(config, _load_examples(interrupts, config), progress, stop=interrupts)
         interrupts.raise_pending()
     result.model.save(target)
-    console.err.print(f"saved the model to {target}")
+    note(f"saved the model to {target}")

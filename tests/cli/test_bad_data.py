@@ -79,7 +79,7 @@ def test_predict_names_a_missing_file_or_column(fails, model):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("output", [[], ["--output", "out.csv"]])
+@pytest.mark.parametrize("output", [[], ["--output", "out.csv", "--overwrite"]])
 def test_a_bad_row_leaves_no_predictions_and_no_partial_file(fails, model, workdir, output):
     (workdir / "out.csv").write_text("earlier")
     (workdir / "bad.csv").write_bytes((HEADER + GOOD_ROWS).encode() + b"caf\xe9,x\n")

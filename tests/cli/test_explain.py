@@ -235,7 +235,7 @@ def test_a_model_without_ngrams_has_no_hint_about_them(tmp_path):
         (["--label", "sport", "--split", "test"], "needs --data"),
         (["--label", "sport", "--format", "html"], "html needs texts"),
         (["a", "--format", "pdf"], "'pdf' is not one of text, html, json"),
-        (["a", "--top", "0"], "Invalid value for '--top'"),
+        (["a", "--top", "0"], "error: --top: must be greater than or equal to 1"),
     ],
 )
 def test_wrong_usage_is_refused(run, arguments, reason):

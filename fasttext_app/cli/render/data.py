@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
-from fasttext_app.cli.render.console import new_table, out, pairs_table, readable
+from fasttext_app.cli.render.console import format_size, new_table, out, pairs_table, readable
 
 MAX_TEXT = 200  # characters of a row's text
 
@@ -38,7 +38,7 @@ def show_statistics(statistics: Mapping[str, Any], dim: int) -> None:
     """Show the statistics of prepared training data."""
     values = dict(statistics)
     labels = values.pop("labels")
-    values["table"] = f"{values['table_rows'] * dim * 4 / 1e6:,.1f} MB at dim {dim}"
+    values["table"] = f"{format_size(values['table_rows'] * dim * 4)} at dim {dim}"
     names = {readable(key): value for key, value in values.items()}
     out.print(pairs_table("Training data", names))
     show_balance(labels)

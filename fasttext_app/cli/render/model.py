@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from fasttext_app.cli.render.console import (
+    format_size,
     format_value,
     new_table,
     out,
@@ -31,7 +32,7 @@ def show_info(model: TextClassifier, path: str, size_bytes: int) -> None:
     rows, dim = artifact.table.shape
     words = len(artifact.vocabulary)
     values: dict[str, object] = {
-        "size on disk": f"{size_bytes / 1e6:,.1f} MB",
+        "size on disk": format_size(size_bytes),
         "tokenizer": text.tokenizer,
         "vocabulary": f"{words:,} words",
         "n-grams": f"words up to {text.word_ngrams}, characters {text.minn}-{text.maxn}, "
@@ -64,7 +65,7 @@ def show_quantized(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
     """Show the size and scores of a model before and after quantization."""
     table = new_table("Quantized", "", "before", "after", numeric=("before", "after"))
     for key, name in (("bytes", "size on disk"), ("table_bytes", "table")):
-        table.add_row(name, *(f"{values[key] / 1e6:,.1f} MB" for values in (before, after)))
+        table.add_row(name, *(format_size(values[key]) for values in (before, after)))
     for key in ("rows", "examples", "accuracy", "exact_match", "macro_f1"):
         if key in after:
             table.add_row(readable(key), *(format_value(values[key]) for values in (before, after)))

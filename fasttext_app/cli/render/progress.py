@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 
+from fasttext_app.cli import messages
 from fasttext_app.cli.render.console import err
 
 if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn
+    from rich.text import Text
 
     from fasttext_app.training.events import EpochEnd, Event, TrainBegin
 
@@ -28,8 +30,15 @@ class LiveBar:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def start(self, *columns: str | ProgressColumn, total: float, **fields: Any) -> None:
-        """Show the bar, with ``fields`` for the ``{task.fields[...]}`` of its columns."""
+    def say(self, line: str | Text) -> None:
+        """Print a line above the bar, unless ``--quiet`` is given."""
+        if not messages.is_quiet:
+            self.console.print(line)
+
+    def start(self, *columns: str | ProgressColumn, total: float | None, **fields: Any) -> None:
+        """Show the bar on a terminal, with ``fields`` for ``{task.fields[...]}`` of its columns."""
+        if messages.is_quiet or not self.console.is_terminal:
+            return
         from rich.progress import Progress
 
         self.progress = Progress(*columns, console=self.console, transient=True)
@@ -72,10 +81,10 @@ class TrainProgress(LiveBar):
             )
         elif isinstance(event, EpochEnd):
             if not self._refit:
-                self.console.print(self._epoch_line(event))
+                self.say(self._epoch_line(event))
         elif isinstance(event, CheckpointEnd):
             if event.problem:
-                self.console.print(f"no checkpoint: {event.problem}; training continues")
+                messages.warn(f"no checkpoint: {event.problem}; training continues")
         else:
             self.close()
 
@@ -83,17 +92,15 @@ class TrainProgress(LiveBar):
         self._epochs, self._texts, self._monitor = event.epochs, event.texts, event.monitor
         self._refit = event.refit
         if event.member > 1:
-            self.console.print(f"model {event.member} of the ensemble")
-        self.console.print(
+            self.say(f"model {event.member} of the ensemble")
+        self.say(
             f"training the final model on all {event.texts:,} texts, epochs {event.epochs}"
             if event.refit
             else f"training on {event.texts:,} texts, {event.validation_texts:,} held out for "
             f"validation, device {event.device}"
         )
         if event.resumed_from:
-            self.console.print(f"resuming from {event.resumed_from}")
-        if not self.console.is_terminal:
-            return
+            self.say(f"resuming from {event.resumed_from}")
         from rich.progress import BarColumn, TimeRemainingColumn
 
         self.start(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
-from fasttext_app.cli.render.console import err, new_table, out
+from fasttext_app.cli.render.console import err, format_size, new_table, out
 from fasttext_app.cli.render.progress import LiveBar
 from fasttext_app.tuning.space import flat_settings
 
@@ -48,13 +48,13 @@ class TuneProgress(LiveBar):
             if event.best is not None:
                 self._best = f"{event.best.score:.4f} (trial {event.best.number})"
             outcome = self._outcome(event.trial, event.best)
-            self.console.print(Text(f"trial {event.trial.number:3}  {outcome}"))
+            self.say(Text(f"trial {event.trial.number:3}  {outcome}"))
 
     def _begin(self, event: TrialBegin) -> None:
         self._trial = event.number
         if event.seconds_left is not None:
             self._deadline = time.monotonic() + event.seconds_left
-        if self.console.is_terminal and self.progress is None:
+        if self.progress is None:
             from rich.progress import BarColumn, TimeElapsedColumn
 
             self.start(
@@ -78,7 +78,7 @@ class TuneProgress(LiveBar):
 
     def _outcome(self, trial: Trial, best: Trial | None) -> str:
         settings = _changes(trial.settings, self._base)
-        size = f"{_megabytes(trial)}  " if trial.bytes is not None else ""
+        size = f"{format_size(trial.bytes or 0)}  " if trial.bytes is not None else ""
         if trial.state == "failed":
             return f"failed: {trial.reason}  {settings}"
         if trial.state == "too large":
@@ -106,7 +106,7 @@ def show_result(result: TuneResult, output: Path) -> None:
             str(trial.number),
             f"{trial.score:.4f}",
             f"{trial.epoch}/{trial.epochs_done}",
-            _megabytes(trial),
+            format_size(trial.bytes or 0),
             f"{trial.seconds:.1f}",
             Text(_changes(trial.settings, result.base)),
         )
@@ -149,10 +149,6 @@ def _improvements(result: TuneResult, metric: Metric) -> str:
             best = trial.score
             steps.append(f"{best:.4f} (trial {trial.number})")
     return " → ".join(steps)
-
-
-def _megabytes(trial: Trial) -> str:
-    return f"{(trial.bytes or 0) / 1e6:,.2f} MB"
 
 
 def _changes(settings: Mapping[str, Any], base: Config) -> str:

@@ -1,0 +1,78 @@
+"""What a command says beside its result, and how much of it: ``--quiet`` and ``--verbose``.
+
+Results go to stdout, everything else to stderr. ``--quiet`` drops notes and progress, but neither
+warnings nor errors; ``--verbose`` adds details, and a traceback to an error.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+from typer import BadParameter, Option, echo
+
+from fasttext_app._version import __version__
+from fasttext_app.cli.options import RUNNING
+
+QuietOption = Annotated[
+    bool,
+    Option("--quiet", "-q", help="Show no progress and no notes.", rich_help_panel=RUNNING),
+]
+VerboseOption = Annotated[
+    bool,
+    Option(
+        "--verbose",
+        "-v",
+        help="Show versions, chosen settings, time and memory; with an error, its traceback.",
+        rich_help_panel=RUNNING,
+    ),
+]
+
+is_quiet = is_verbose = False
+
+
+@contextmanager
+def verbosity(*, quiet: bool, verbose: bool) -> Iterator[None]:
+    """Run a command with this much to say.
+
+    Raises:
+        typer.BadParameter: both are asked for.
+    """
+    global is_quiet, is_verbose
+    if quiet and verbose:
+        raise BadParameter("cannot be combined with --verbose", param_hint="--quiet")
+    is_quiet, is_verbose = quiet, verbose
+    start = time.perf_counter()
+    detail(
+        f"fasttext-app {__version__}, Python {platform.python_version()}, {platform.platform()}, "
+        f"{os.cpu_count()} cores"
+    )
+    try:
+        yield
+    finally:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
+        detail(f"{time.perf_counter() - start:.2f} s, peak memory {peak * unit / 1e6:,.0f} MB")
+
+
+def note(message: str, *, err: bool = True) -> None:
+    """Say something that ``--quiet`` drops."""
+    if not is_quiet:
+        echo(message, err=err)
+
+
+def warn(message: str) -> None:
+    """Say on stderr something that the user should know."""
+    echo(message, err=True)
+
+
+def detail(message: str) -> None:
+    """Say on stderr something that only ``--verbose`` shows."""
+    if is_verbose:
+        echo(message, err=True)
