@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fasttext_app.core.arrays import F32, I32
+from fasttext_app.core.arrays import F32, I32, I64
 from fasttext_app.core.jit import compiled
 from fasttext_app.core.prefetch import PREFETCH_DISTANCE, prefetch_row, prefetch_row_for_write
 from fasttext_app.training.batch_kernels import NO_F32, cut_batches, cut_words
@@ -69,6 +69,84 @@ def pool_rows(table: F32, ids: I32, offsets: I32, weights: F32) -> F32:
         for d in range(dim):
             vectors[bag, d] = total[d]
     return vectors
+
+
+@compiled
+def layer_gradients(
+    bags: F32,
+    classes: I64,
+    text_weights: F32,
+    weight: F32,
+    bias: F32,
+    smoothing: float,
+    softmax: bool,
+) -> tuple[np.float64, F32, F32, F32]:
+    """Return the mean loss of a batch and its gradients; see ``losses.Loss``.
+
+    Args:
+        bags: the vector of each text, [B, D].
+        classes: the class of each text, [B].
+        text_weights: the weight of each text in the loss, [B]; [0]: 1.
+        weight: of the linear layer, [C, D].
+        bias: of the linear layer, [C, 1].
+        smoothing: the part of each target that is spread evenly over all classes.
+        softmax: softmax; otherwise one-vs-all.
+
+    Returns:
+        The loss, and its gradients with respect to bags, weight and bias.
+    """
+    texts, dim, outputs = len(bags), bags.shape[1], len(weight)
+    weight_columns = np.ascontiguousarray(weight.T)
+    bag_gradient = np.zeros((texts, dim), np.float32)
+    weight_gradient = np.zeros((outputs, dim), np.float32)
+    bias_gradient = np.zeros((outputs, 1), np.float32)
+    logits, probabilities = np.empty(outputs, np.float32), np.empty(outputs, np.float32)
+    spread = np.float32(smoothing / outputs)
+    right = np.float32(1 - smoothing) + spread
+    mean_loss = np.float64(0)
+    for text in range(texts):
+        for c in range(outputs):
+            logits[c] = bias[c, 0]
+        for d in range(dim):
+            value = bags[text, d]
+            for c in range(outputs):
+                logits[c] += value * weight_columns[d, c]
+
+        # The probabilities, and the loss: minus the sum of target x log probability.
+        loss = np.float32(0)
+        if softmax:
+            largest = logits.max()
+            total = np.float32(0)
+            for c in range(outputs):
+                probabilities[c] = np.exp(logits[c] - largest)
+                total += probabilities[c]
+            log_total = largest + np.log(total)
+            for c in range(outputs):
+                target = right if c == classes[text] else spread
+                probabilities[c] /= total
+                loss += target * (log_total - logits[c])
+        else:
+            for c in range(outputs):
+                target = right if c == classes[text] else spread
+                small = np.exp(-np.abs(logits[c]))
+                probabilities[c] = (np.float32(1) if logits[c] >= 0 else small) / (
+                    np.float32(1) + small
+                )
+                loss += max(logits[c], np.float32(0)) - target * logits[c] + np.log1p(small)
+
+        share = np.float32(1) / np.float32(texts)
+        if len(text_weights):
+            share *= text_weights[text]
+        mean_loss += share * loss
+        for c in range(outputs):
+            target = right if c == classes[text] else spread
+            logit_gradient = share * (probabilities[c] - target)
+            bias_gradient[c, 0] += logit_gradient
+            for d in range(dim):
+                weight_gradient[c, d] += logit_gradient * bags[text, d]
+            for d in range(dim):
+                bag_gradient[text, d] += logit_gradient * weight[c, d]
+    return mean_loss, bag_gradient, weight_gradient, bias_gradient
 
 
 def _compile_step_rows(rule: int) -> Callable[..., None]:
@@ -191,10 +269,11 @@ def load_kernels(optimizer: str, *, by_word: bool = False) -> None:
     """Load the kernels of a training step by a step on one id; takes a tenth of a second."""
     one, ends = np.zeros(1, np.int32), np.array([0, 1], np.int64)
     values, first, second, gradient = np.zeros((4, 1, 1), np.float32)
+    bags = pool_rows(values, one, ends.astype(np.int32), NO_F32)
+    layer_gradients(bags, ends[:1], NO_F32, values, values, 0.0, True)
     if by_word:
         cut = cut_words(one, ends, ends[:1], 1, one + 1, NO_F32, False, one.copy())
         groups = cut[13], cut[14], cut[7], NO_F32
-        pool_rows(values, one, cut[3], NO_F32)
     else:
         cut = cut_batches(one, ends, ends[:1], 1, NO_F32, False, -1, one.copy(), 0, np.uint64(0))
         groups = cut[4], cut[6], cut[7], cut[8]

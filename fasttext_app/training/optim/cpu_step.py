@@ -14,9 +14,16 @@ from fasttext_app.model.classifier import FastTextClassifier
 from fasttext_app.training.batch import Batch, RowPlan, WordPlan
 from fasttext_app.training.batch_kernels import NO_F32
 from fasttext_app.training.losses import Loss
-from fasttext_app.training.optim.cpu_kernels import NO_WINNERS, STEP_ROWS, find_winners, pool_rows
+from fasttext_app.training.optim.cpu_kernels import (
+    NO_WINNERS,
+    STEP_ROWS,
+    find_winners,
+    layer_gradients,
+    pool_rows,
+)
 from fasttext_app.training.optim.fused import FusedStep, Parameter
 
+LARGEST_LAYER = 1 << 13  # numbers of a layer above which torch's products of matrices are faster
 NO_STATE = np.empty((0, 0), np.float32)
 
 
@@ -30,12 +37,12 @@ class CpuParameter(Parameter):
         self._first, self._second = [*states, NO_STATE, NO_STATE][:2]
         if dense:
             numbers = np.arange(len(self.table) + 1, dtype=np.int32)
-            self._all_rows = RowPlan(numbers[:-1], numbers, numbers[:-1], NO_F32)
+            self.all_rows = RowPlan(numbers[:-1], numbers, numbers[:-1], NO_F32)
 
     def step(
         self,
         groups: RowPlan,
-        gradient: Tensor,
+        gradient: F32,
         lr: float,
         winners: I32 = NO_WINNERS,
         trained: F32 = NO_F32,
@@ -51,13 +58,13 @@ class CpuParameter(Parameter):
             groups.id_weights,
             winners,
             trained,
-            gradient.numpy().reshape(len(gradient), self.dim),
+            gradient,
             np.array(self.next_settings(lr), np.float32),
         )
 
     def step_all(self, gradient: Tensor, lr: float) -> None:
         """Update every row by its own row of the gradient."""
-        self.step(self._all_rows, gradient, lr)
+        self.step(self.all_rows, gradient.numpy().reshape(self.table.shape), lr)
 
 
 class CpuStep(FusedStep[CpuParameter]):
@@ -66,40 +73,76 @@ class CpuStep(FusedStep[CpuParameter]):
     def __init__(self, model: FastTextClassifier, config: Config, loss: Loss) -> None:
         super().__init__(model, config, loss, CpuParameter)
         self._mask: F32 = NO_F32 if self._trained is None else self._trained.numpy()
-        is_sum = model.embedding.mode != "max" and model.embedding.max_norm is None
-        by_word = is_sum and self.grouping.padding < 0
-        self.grouping = replace(self.grouping, by_word=by_word)
+        embedding, linear = model.embedding, model.linear
+        is_sum = embedding.mode != "max" and embedding.max_norm is None
+        self.grouping = replace(self.grouping, by_word=is_sum and self.grouping.padding < 0)
+        self.in_one_pass = (
+            loss.plain
+            and self.grouping.by_word
+            and linear.out_features * linear.in_features <= LARGEST_LAYER
+        )
+        """Whether a kernel computes the loss too, without autograd."""
+
+    def _train(self, batch: Batch, lr: float) -> Tensor:
+        if not self.in_one_pass:
+            return super()._train(batch, lr)
+        (_, weight), (_, bias) = self._layer
+        loss, bag_gradient, weight_gradient, bias_gradient = layer_gradients(
+            self._pool_rows(batch),
+            batch.labels.numpy(),
+            NO_F32 if batch.weights is None else batch.weights.numpy(),
+            weight.table,
+            bias.table,
+            self._config.trainer.label_smoothing,
+            self._config.model.loss == "softmax",
+        )
+        self._step_rows(batch, bag_gradient, lr)
+        weight.step(weight.all_rows, weight_gradient, lr)
+        bias.step(bias.all_rows, bias_gradient, lr)
+        return torch.tensor(loss)
 
     def _pool(self, batch: Batch) -> Tensor:
-        """Sum the ids of each word, then the words of each text."""
-        words, weights = batch.words, batch.per_sample_weights
-        if words is None:
+        if batch.words is None:
             return super()._pool(batch)
+        return torch.from_numpy(self._pool_rows(batch))
+
+    def _pool_rows(self, batch: Batch) -> F32:
+        """Sum the rows of each text: those of each word first, if texts are cut into words."""
+        words, weights = batch.words, batch.per_sample_weights
+        ids, offsets = batch.indices.numpy(), self._offsets(batch)
         id_weights = NO_F32 if weights is None else weights.numpy()
-        ids, starts = batch.indices.numpy(), batch.offsets.numpy()
-        vectors = pool_rows(self._table.table, ids, starts, id_weights)
-        bags = torch.from_numpy(pool_rows(vectors, words.words, words.bag_offsets, NO_F32))
-        return _scaled(bags, words)
+        bags = pool_rows(self._table.table, ids, offsets, id_weights)
+        if words is not None:
+            return _scaled(pool_rows(bags, words.words, words.bag_offsets, NO_F32), words)
+        if self.grouping.mean:
+            bags /= np.maximum(np.diff(offsets), 1).astype(np.float32)[:, None]
+        return bags
 
     def _step_table(self, batch: Batch, gradient: Tensor, lr: float) -> None:
+        self._step_rows(batch, gradient.numpy(), lr)
+
+    def _step_rows(self, batch: Batch, gradient: F32, lr: float) -> None:
+        """Update the batch's rows of the table by the gradient of its bags, [B, D]."""
         assert batch.plan is not None
         words = batch.words
         if words is not None:  # from the gradient of the texts to that of their words
-            scaled = _scaled(gradient, words).numpy()
-            gradient = torch.from_numpy(pool_rows(scaled, words.bags, words.starts, NO_F32))
+            gradient = pool_rows(_scaled(gradient, words), words.bags, words.starts, NO_F32)
         self._table.step(batch.plan, gradient, lr, self._winners(batch), self._mask)
 
     def _winners(self, batch: Batch) -> I32:
-        embedding = self._model.embedding
-        if embedding.mode != "max":
+        if self._model.embedding.mode != "max":
             return NO_WINNERS
-        offsets = batch.offsets.numpy()
-        if not embedding.include_last_offset:
-            offsets = np.append(offsets, np.int32(len(batch.indices)))
-        ids: I32 = batch.indices.numpy()
+        ids, offsets = batch.indices.numpy(), self._offsets(batch)
         return find_winners(self._table.table, ids, offsets, self.grouping.padding)
 
+    def _offsets(self, batch: Batch) -> I32:
+        """Return the bounds of the bags, with the end of the last one."""
+        offsets: I32 = batch.offsets.numpy()
+        if batch.words is None and not self._model.embedding.include_last_offset:
+            offsets = np.append(offsets, np.int32(len(batch.indices)))
+        return offsets
 
-def _scaled(vectors: Tensor, words: WordPlan) -> Tensor:
+
+def _scaled(vectors: F32, words: WordPlan) -> F32:
     """Multiply the vector of each text by its scale, [B, D]."""
-    return vectors * torch.from_numpy(words.scales)[:, None] if len(words.scales) else vectors
+    return vectors * words.scales[:, None] if len(words.scales) else vectors

@@ -17,7 +17,13 @@ from fasttext_app.core.ragged import Ragged
 from fasttext_app.errors import ConfigError
 from fasttext_app.model.classifier import FastTextClassifier
 from fasttext_app.training.dataset import EncodedDataset
-from fasttext_app.training.optim.cpu_kernels import STEP_ROWS, load_kernels, pool_rows
+from fasttext_app.training.losses import build_loss
+from fasttext_app.training.optim.cpu_kernels import (
+    STEP_ROWS,
+    layer_gradients,
+    load_kernels,
+    pool_rows,
+)
 from fasttext_app.training.optim.cpu_step import CpuStep
 from fasttext_app.training.optim.rules import OPTIMIZERS
 from fasttext_app.training.optim.torch_step import TorchStep
@@ -42,6 +48,8 @@ KINDS: list[dict[str, Any]] = [
     {"mode": "mean", "padding_idx": 3},
     {"mode": "sum", "max_norm": 0.05},
     {"mode": "mean", "include_last_offset": False},
+    {"mode": "sum", "loss": "ova", "label_smoothing": 0.1},
+    {"mode": "mean", "loss": "ns"},
     {"mode": "max", "sparse": False, "padding_idx": 3},
     {"mode": "mean", "padding_idx": 3, "token_dropout": 0.4},
     {"mode": "sum", "term_weighting": "tfidf", "token_dropout": 0.4, "bag_dropout": 0.3},
@@ -88,8 +96,7 @@ def test_the_fused_step_equals_torch_optim(name, kind, bags):
     if name == "sparse_adam" and kind["mode"] == "max":
         return  # SparseAdam takes no dense gradient, and max has no other
     values = {"name": name, "lr": RATES[name], **kind}
-    if name == "sparse_adam":
-        values["eps"] = 1e-3  # with a small one, Adam makes a step of what is rounding alone
+    values["eps"] = 1e-3  # with a small one, Adam and Adagrad make a step of what is rounding alone
     fused = trained(bags, implementation="fused", **values)
     plain = trained(bags, implementation="torch", **values)
     for key, value in plain.items():
@@ -108,6 +115,34 @@ def test_a_step_by_words_equals_one_by_ids(kind, texts):
     by_words = trained(bags, WORD_LENGTHS, **values)
     for key, value in trained(bags, **values).items():
         torch.testing.assert_close(by_words[key], value, rtol=2e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("loss", ["softmax", "ova"])
+def test_the_gradients_of_the_layer_equal_those_of_autograd(loss, smoothing, weighted):
+    generator = torch.Generator().manual_seed(0)
+    layer = torch.nn.Linear(5, CLASSES)
+    for values in layer.parameters():
+        torch.nn.init.normal_(values, std=3.0, generator=generator)
+    bags = torch.randn(8, 5, generator=generator).requires_grad_()
+    classes = torch.randint(CLASSES, (8,), generator=generator)
+    weights = torch.rand(8, generator=generator) if weighted else None
+    config = make_config(loss=loss, label_smoothing=smoothing)
+    expected = build_loss(config, [1] * CLASSES)(layer, bags, classes, weights)
+    expected.backward()
+    found, *gradients = layer_gradients(
+        bags.detach().numpy(),
+        classes.numpy(),
+        np.empty(0, np.float32) if weights is None else weights.numpy(),
+        layer.weight.detach().numpy(),
+        layer.bias.detach().numpy()[:, None],
+        smoothing,
+        loss == "softmax",
+    )
+    assert found == pytest.approx(expected.item(), rel=1e-5)
+    for gradient, values in zip(gradients, (bags, *layer.parameters()), strict=True):
+        torch.testing.assert_close(torch.from_numpy(gradient).view_as(values), values.grad)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
