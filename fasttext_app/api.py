@@ -173,19 +173,29 @@ def tune(
     )
 
 
-def load(path: str | Path, *, device: str = "cpu", threads: int = 0) -> TextClassifier:
+def load(
+    path: str | Path,
+    *,
+    device: str = "cpu",
+    threads: int = 0,
+    text: Mapping[str, Any] | None = None,
+) -> TextClassifier:
     """Load a model directory, or a ``.bin`` or ``.ftz`` file of fastText; the CPU needs no torch.
 
     Args:
         path: the model.
         device: ``cpu``, ``cuda``, ``cuda:i`` or ``auto``.
         threads: threads for a column of texts; 0: all cores.
+        text: what to do with texts before the model of a fastText file sees them:
+            ``{"lowercase": True, "replace": ["url", "number"]}``.
 
     Raises:
         ArtifactError: the model is missing, damaged, of a newer format, or not a classifier.
+        ConfigError: ``text`` has another setting, or is for a model directory.
         DeviceError: the device is not available.
     """
-    return load_classifier(path, device=device, threads=threads)
+    rewriting = {"text": text} if text else None
+    return load_classifier(path, device=device, threads=threads, rewriting=rewriting)
 
 
 def _rows(rows: Any, data: Any) -> Any:

@@ -22,6 +22,7 @@ SETTINGS: list[dict[str, Any]] = [
     {"config": "sample"},
     {"config": "fasttext", "bucket": 1000},
     {"config": "fasttext", "bucket": 1000, "loss": "hs"},
+    {"tokenizer": "unicode"},
     {"tokenizer": "whitespace", "name": "rowwise_adagrad", "token_dropout": 0.1},
     {"word_ngrams": 2, "bucket": 1000, "mode": "sum", "term_weighting": "tfidf"},
     {"name": "sparse_adam"},

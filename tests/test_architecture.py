@@ -62,6 +62,7 @@ NUMBA_AT_THE_TOP = {
     "model.huffman_kernels",
     "text.kernels",
     "text.token_kernels",
+    "text.word_break_kernels",
     "training.batch_kernels",
     "training.optim.cpu_kernels",
     "training.optim.cpu_step",

@@ -19,6 +19,12 @@ _label = Option(
     show_default="the one they share",
 )
 
+_set = Option(
+    "--set",
+    metavar="KEY=VALUE",
+    help="text.lowercase or text.replace, to put before the model; repeatable.",
+)
+
 
 def import_(
     file: Annotated[Path, Argument(metavar="FILE", help="A fastText .bin or .ftz file.")],
@@ -27,6 +33,7 @@ def import_(
     dequantize: Annotated[
         bool, Option("--dequantize", help="Decode a quantized table into floats.")
     ] = False,
+    settings: Annotated[list[str] | None, _set] = None,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -35,12 +42,19 @@ def import_(
     Examples:
         fasttext-app import lid.176.ftz -o models/lid
     """
+    from fasttext_app.config.loading import parse_assignments
     from fasttext_app.fasttext.convert import from_fasttext
     from fasttext_app.fasttext.file_format import read_file
     from fasttext_app.model.directory import save_artifact
 
     check_new_model(output, overwrite=overwrite)
-    artifact = from_fasttext(read_file(file), str(file), prefix=label, dequantize=dequantize)
+    artifact = from_fasttext(
+        read_file(file),
+        str(file),
+        prefix=label,
+        dequantize=dequantize,
+        rewriting=parse_assignments(settings or []),
+    )
     save_artifact(artifact, output)
     rows, dim = artifact.table.shape
     quantized = "codes" in artifact.tensors

@@ -125,10 +125,10 @@ def flat_layer(settings: Mapping[str, Any]) -> Layer:
 def validate_setting(name: str, value: Any) -> Any:
     """Return the validated value of one setting.
 
-    >>> validate_setting("trainer.epochs", 0)
+    >>> validate_setting("trainer.epochs", -1)
     Traceback (most recent call last):
         ...
-    fasttext_app.errors.ConfigError: trainer.epochs: must be greater than or equal to 1 (got 0)
+    fasttext_app.errors.ConfigError: trainer.epochs: must be greater than or equal to 0 (got -1)
 
     Raises:
         ConfigError: there is no such setting, or the value is invalid.

@@ -127,7 +127,15 @@ class TextConfig(_Section):
     """Tokenization, vocabulary and n-grams: how a text becomes rows of the embedding table."""
 
     tokenizer: FileName = "basic_english"
-    """``basic_english``, ``whitespace``, ``fasttext``, ``torchtext:NAME`` or ``hf:PATH``."""
+    """``basic_english``; ``unicode``, for all scripts, also those without spaces; ``whitespace``;
+    ``fasttext``; ``torchtext:NAME`` or ``hf:PATH``."""
+    lowercase: bool = False
+    """Make letters small before the tokenizer; ``basic_english`` does so anyway."""
+    replace: Annotated[
+        tuple[Literal["url", "email", "emoji", "number"], ...], Field(strict=False)
+    ] = ()
+    """Replace each of these by a word before the tokenizer (``__url__``, ``__email__``,
+    ``__emoji__``, ``__number__``). A number that is part of a word stays."""
     min_count: Annotated[int, Field(ge=1)] = 1
     """Minimum number of times that a word occurs in the training texts to get its own row."""
     max_size: Annotated[int, Field(ge=0)] = 0

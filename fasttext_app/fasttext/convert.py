@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from fasttext_app.config.auto import known
-from fasttext_app.config.loading import resolve
+from fasttext_app.config.loading import Layer, resolve
 from fasttext_app.config.schema import Config
 from fasttext_app.core.arrays import F32, I32, I64, Array
 from fasttext_app.core.arrow import python_strings, strings_from_bytes
@@ -41,7 +41,12 @@ ARGS_WITHOUT_SETTING = "ws", "neg", "lr_update_rate", "t"
 
 
 def from_fasttext(
-    file: FastTextFile, source: str, *, prefix: str | None = None, dequantize: bool = False
+    file: FastTextFile,
+    source: str,
+    *,
+    prefix: str | None = None,
+    dequantize: bool = False,
+    rewriting: Layer | None = None,
 ) -> Artifact:
     """Convert a fastText classifier.
 
@@ -50,9 +55,11 @@ def from_fasttext(
         source: where it came from, for messages; stored with the model.
         prefix: the label prefix, which is removed from labels; None: recognize it.
         dequantize: turn quantized matrices into floats, which is larger and no more exact.
+        rewriting: ``text.lowercase`` and ``text.replace``, to put before the model.
 
     Raises:
         ArtifactError: it is not a classifier, or this program cannot represent it.
+        ConfigError: ``rewriting`` has another setting.
     """
     args, dictionary = file.args, file.dictionary
     if not file.supervised:
@@ -64,6 +71,7 @@ def from_fasttext(
         raise ArtifactError(f"{source}: its input matrix has no rows")
     prefix, names = _split_labels(dictionary.labels, prefix, source)
     config = _config(args, prefix, source, pruned=dictionary.pruneidx is not None)
+    config = _with_rewriting(config, rewriting or {})
     table, buckets = input_table(file, hashed=config.text.bucket_count > 0)
     weight = file.output
     if dequantize:
@@ -139,6 +147,17 @@ def _config(args: Args, prefix: str, source: str, *, pruned: bool) -> Config:
         settings["data"]["label_separator"] = LABEL_SEPARATOR
     # The file does not store the learning rate.
     return resolve(settings, sgd_settings(DEFAULTS["lr"], max(args.epoch, 1)))
+
+
+def _with_rewriting(config: Config, settings: Layer) -> Config:
+    for section, values in settings.items():
+        for key in values:
+            if (section, key) not in {("text", "lowercase"), ("text", "replace")}:
+                raise ConfigError(
+                    f"{section}.{key}: the settings of a fastText file are fixed; only "
+                    "text.lowercase and text.replace can be put before its model"
+                )
+    return resolve(config.model_dump(), settings) if settings else config
 
 
 def input_table(file: FastTextFile, *, hashed: bool) -> tuple[Array | Coded, I32 | None]:
@@ -260,6 +279,8 @@ def _unsupported_settings(config: Config) -> Iterator[str]:
         )
     if text.tokenizer.partition(":")[0] != "fasttext":
         yield f'text.tokenizer = "{text.tokenizer}"; fastText can only tokenize as "fasttext" does'
+    if text.lowercase or text.replace:
+        yield "text.lowercase and text.replace; fastText takes texts as they are"
     if text.term_weighting != "none":
         yield f'text.term_weighting = "{text.term_weighting}"; fastText does not weight its tokens'
     if model.mode != "mean":

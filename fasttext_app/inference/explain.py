@@ -15,9 +15,11 @@ max     sum of ``w[d] * e[d]`` over the dimensions d in which e is the largest; 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain, pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -111,24 +113,28 @@ class Explanation:
     def pieces(self) -> list[Piece]:
         """Return the text as tokens with their values and the text between them.
 
-        Tokens that share a character (such as bytes of an emoji) are one piece. If the positions of
-        the tokens are unknown, they are joined by spaces.
+        Where tokens overlap (such as pairs of letters), the text is cut at all their ends, and each
+        token gives its parts a share by their length. If the positions of the tokens are unknown,
+        they are joined by spaces.
         """
         valued = list(zip(self.tokens, self.token_values(), strict=True))
         if self.spans is None:
             spaced: list[Piece] = [piece for pair in valued for piece in ((" ", None), pair)]
             return spaced[1:]
-        pieces: list[Piece] = []
-        end_of_last = 0
+        bounds = sorted({0, len(self.text), *chain.from_iterable(self.spans)})
+        values: list[float | None] = [None] * len(bounds)  # of the piece that begins at each bound
+        outside: dict[int, list[Piece]] = {}  # tokens that are not in the text, by their place
         for (token, value), (start, end) in zip(valued, self.spans, strict=True):
-            if start < end_of_last:
-                shown, before = pieces.pop()
-                pieces.append((shown + self.text[end_of_last:end], (before or 0.0) + value))
-            else:
-                between = self.text[end_of_last:start]
-                pieces += [(between, None), (self.text[start:end] or token, value)]
-            end_of_last = max(end_of_last, end)
-        return [piece for piece in [*pieces, (self.text[end_of_last:], None)] if piece[0]]
+            if start == end:
+                outside.setdefault(start, []).append((token, value))
+            first, last = (bisect_left(bounds, bound) for bound in (start, end))
+            for index in range(first, last):
+                share = (bounds[index + 1] - bounds[index]) / (end - start)
+                values[index] = (values[index] or 0.0) + value * share
+        pieces: list[Piece] = []
+        for (start, end), total in zip(pairwise([*bounds, bounds[-1]]), values, strict=True):
+            pieces += [*outside.get(start, []), (self.text[start:end], total)]
+        return [piece for piece in pieces if piece[0]]
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; ``docs/explain.md`` lists the keys."""

@@ -14,12 +14,15 @@ from fasttext_app.model.artifact import FASTTEXT, Artifact
 from fasttext_app.text.chunks import as_chunks
 from fasttext_app.text.encoder import TextEncoder
 from fasttext_app.text.features import WORD, text_features
-from fasttext_app.text.tokenizers import load_tokenizer
+from fasttext_app.text.tokenizers import tokenizer_from_config
 from fasttext_app.text.vocabulary import Vocabulary
 
 FASTTEXT_SETTINGS = {
     "data": ("label_prefix", "label_separator"),
-    "text": ("tokenizer", "min_count", "word_ngrams", "minn", "maxn", "bucket", "prune"),
+    "text": (
+        *("tokenizer", "lowercase", "replace"),
+        *("min_count", "word_ngrams", "minn", "maxn", "bucket", "prune"),
+    ),
     "model": ("dim", "mode", "loss", "negatives", "probabilities", "bias"),
     "trainer": ("epochs",),
 }
@@ -80,7 +83,7 @@ def known_settings(artifact: Artifact) -> dict[str, dict[str, Any]]:
 def standalone_encoder(config: Config, texts: Sequence[str]) -> TextEncoder:
     """Return an encoder with a vocabulary built from the texts themselves; it needs no model."""
     text = config.text
-    tokenizer = load_tokenizer(text.tokenizer)
+    tokenizer = tokenizer_from_config(text)
     vocabulary = Vocabulary.build(map(tokenizer, as_chunks(texts)), text.min_count, text.max_size)
     return TextEncoder.from_config(text, tokenizer, vocabulary)
 

@@ -14,7 +14,7 @@ from fasttext_app.data.labels import Labels
 from fasttext_app.model.heads import HEADS, Head, build_head
 from fasttext_app.model.product_quantizer import Coded
 from fasttext_app.text.encoder import TextEncoder
-from fasttext_app.text.tokenizers import load_tokenizer
+from fasttext_app.text.tokenizers import tokenizer_from_config
 from fasttext_app.text.vocabulary import Vocabulary
 
 OUTPUT = "weight_"
@@ -92,7 +92,7 @@ class Artifact:
     def encoder(self) -> TextEncoder:
         """Return the encoder that maps texts to rows of the table."""
         text = self.config.text
-        tokenizer = load_tokenizer(text.tokenizer, self.tokenizer_asset)
+        tokenizer = tokenizer_from_config(text, self.tokenizer_asset)
         return TextEncoder.from_config(
             text, tokenizer, self.vocabulary, self.tensors.get("buckets")
         )

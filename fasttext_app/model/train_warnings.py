@@ -136,6 +136,23 @@ class UnknownTexts(TrainWarning):
 
 
 @dataclass(frozen=True)
+class NoSpaces(TrainWarning):
+    """Texts in a script without spaces, whose sentences the tokenizer takes for words."""
+
+    letters: float
+    """The mean number of letters of such a word."""
+    share: float
+    """The fraction of all characters that are in such words."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.share:.0%} of the training texts is in a script without spaces, such as that "
+            f"of Chinese, Japanese or Thai, and is cut into words of {self.letters:.0f} letters; "
+            'set text.tokenizer = "unicode"'
+        )
+
+
+@dataclass(frozen=True)
 class ContradictingLabels(TrainWarning):
     """Training rows with the same words and different labels."""
 

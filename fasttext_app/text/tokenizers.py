@@ -2,12 +2,16 @@
 
 ==================  ===========================================================================
 ``basic_english``   torchtext's ``basic_english``, compiled; the same tokens for every text
+``unicode``         words by UAX #29; letters and pairs of them for Chinese, Japanese, Thai, Khmer,
+                    ... (``word_break.py``); compiled
 ``whitespace``      splits on Unicode white space; compiled
 ``fasttext``        splits as the original splits a line, with ``</s>`` at its end; compiled.
                     ``fasttext:PREFIX`` if labels do not begin with ``__label__``
 ``torchtext:NAME``  any tokenizer of torchtext's registry (spacy, moses, toktok, revtok, subword)
 ``hf:PATH``         a Hugging Face ``tokenizers`` JSON file, which is copied into the saved model
 ==================  ===========================================================================
+
+Before any of them, a text can be rewritten (``rewriting.py``): lower case, URLs and the like.
 
 To add a tokenizer, write a function from a text to its tokens, and a branch in ``load_tokenizer``.
 """
@@ -16,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from io import StringIO
 from pathlib import Path
@@ -25,12 +29,15 @@ from typing import Any, TypeAlias
 import numpy as np
 import pyarrow as pa
 
+from fasttext_app.config.schema import TextConfig
 from fasttext_app.core.arrays import I32, U8
 from fasttext_app.core.arrow import string_array, string_buffers, to_arrow, utf8_buffers
 from fasttext_app.errors import ConfigError, MissingDependencyError, did_you_mean
 from fasttext_app.text.fasttext_tokenizer import PREFIX, fasttext_words
+from fasttext_app.text.rewriting import Rewriting, rewritten_spans
 from fasttext_app.text.spans import Span, fasttext_spans, replacement_spans, whitespace_spans
 from fasttext_app.text.tokens import Tokens, WordList
+from fasttext_app.text.word_break import class_table, unicode_spans, unicode_words
 
 # torchtext.data.utils._patterns, in its order; each is replaced everywhere, after lower-casing.
 BASIC_ENGLISH_RULES = (
@@ -48,6 +55,8 @@ BASIC_ENGLISH_RULES = (
 )
 REGISTRY_NAMES = ("basic_english", "spacy", "moses", "toktok", "revtok", "subword")
 
+AS_IT_IS = Rewriting()
+
 Split: TypeAlias = Callable[[list[str]], list[list[str]]]
 """A function from texts to the tokens of each."""
 
@@ -60,10 +69,12 @@ class Tokenizer:
         name: the name in the configuration.
         split: the reference implementation in Python, and the only one of most tokenizers.
         asset: the content of the tokenizer's file, which is saved with a model.
-        rules: the rules for the compiled pass, if there is one: a key of ``token_kernels.RULES``.
+        rules: the rules for the compiled pass, if there is one: ``unicode``, or a key of
+            ``token_kernels.RULES``.
         prefix: the prefix of words that are labels, not tokens.
         ends_lines: whether each text ends with the word ``</s>``, which has no character n-grams.
         spans: a function from a text to the spans of its tokens, if the tokenizer can tell them.
+        rewriting: what changes in a text beforehand; ``split`` and ``spans`` do it too.
     """
 
     name: str
@@ -73,14 +84,18 @@ class Tokenizer:
     prefix: str = ""
     ends_lines: bool = False
     spans: Callable[[str], list[Span]] | None = None
+    rewriting: Rewriting = AS_IT_IS
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return load_tokenizer, (self.name, self.asset)  # `split` may not be picklable
+        # `split` may not be picklable.
+        return load_tokenizer, (self.name, self.asset, self.rewriting)
 
     def __call__(self, texts: pa.StringArray) -> Tokens:
         """Tokenize a column of texts without nulls, in one compiled pass if there is one."""
         if self.rules is None:
             return Tokens.from_lists(self.split(texts.to_pylist()))
+        if self.rewriting:
+            texts = self.rewriting.column(texts)
         if self.rules == "basic_english":
             texts = _lower_non_ascii(texts)
         return self._compiled(*string_buffers(texts))
@@ -97,6 +112,7 @@ class Tokenizer:
         """
         if self.rules is None:
             return Tokens.from_lists(self.split([text]))
+        text = self.rewriting.text(text)
         if self.rules == "basic_english" and not text.isascii():
             text = text.lower()
         return self._compiled(*utf8_buffers(text, errors))
@@ -122,7 +138,14 @@ class Tokenizer:
         from fasttext_app.text.token_kernels import RULES, code_column, end_lines
 
         assert self.rules is not None
-        coded = code_column(data, bounds, RULES[self.rules])
+        rules = self.rules
+        if rules == "unicode":
+            from fasttext_app.text.word_break_kernels import spaced_words
+
+            data, bounds = spaced_words(data, bounds, class_table())
+            data.flags.writeable = bounds.flags.writeable = False
+            rules = "fasttext"  # which splits at the spaces
+        coded = code_column(data, bounds, RULES[rules])
         if self.ends_lines:
             coded = end_lines(*coded, self._prefix_bytes)
         codes, offsets, words, word_bounds, hashes = coded
@@ -163,22 +186,57 @@ def _lower_non_ascii(texts: pa.StringArray) -> pa.StringArray:
     return pc.replace_with_mask(texts, non_ascii, lowered)
 
 
-def load_tokenizer(name: str, asset: bytes | None = None) -> Tokenizer:
+def tokenizer_from_config(config: TextConfig, asset: bytes | None = None) -> Tokenizer:
+    """Return the tokenizer that a configuration describes; see :func:`load_tokenizer`."""
+    return load_tokenizer(config.tokenizer, asset, Rewriting(config.lowercase, config.replace))
+
+
+def load_tokenizer(
+    name: str, asset: bytes | None = None, rewriting: Rewriting | None = None
+) -> Tokenizer:
     """Return the tokenizer with this name.
 
     Args:
         name: a name from the table at the top of this module.
         asset: the content of its file, as saved with a model; without it, the file is read.
+        rewriting: what changes in a text before it is cut into tokens.
 
     Raises:
         ConfigError: there is no such tokenizer, or its file cannot be used.
         MissingDependencyError: the package that it needs is not installed.
+
+    >>> load_tokenizer("whitespace", rewriting=Rewriting(lowercase=True)).split(["To Be"])
+    [['to', 'be']]
     """
+    tokenizer = _load(name, asset)
+    return _rewriting_first(tokenizer, rewriting) if rewriting else tokenizer
+
+
+def _rewriting_first(tokenizer: Tokenizer, rewriting: Rewriting) -> Tokenizer:
+    def split(texts: list[str]) -> list[list[str]]:
+        return tokenizer.split([rewriting.text(text) for text in texts])
+
+    def spans(text: str) -> list[Span]:
+        assert tokenizer.spans is not None
+        rewritten, origins = rewriting.traced(text)
+        return rewritten_spans(tokenizer.spans(rewritten), origins, len(text))
+
+    return replace(
+        tokenizer,
+        split=split,
+        spans=None if tokenizer.spans is None else spans,
+        rewriting=rewriting,
+    )
+
+
+def _load(name: str, asset: bytes | None) -> Tokenizer:
     if name == "basic_english":
         spans = partial(replacement_spans, rules=BASIC_ENGLISH_RULES)
         return Tokenizer(name, _one_by_one(basic_english), rules=name, spans=spans)
     if name == "whitespace":
         return Tokenizer(name, _one_by_one(whitespace), rules=name, spans=whitespace_spans)
+    if name == "unicode":
+        return Tokenizer(name, _one_by_one(unicode_words), rules=name, spans=unicode_spans)
     family, _, argument = name.partition(":")
     if family == "fasttext":
         return _fasttext(name, argument or PREFIX)
@@ -188,6 +246,7 @@ def load_tokenizer(name: str, asset: bytes | None = None) -> Tokenizer:
         return _hugging_face(name, asset if asset is not None else _read_tokenizer_file(argument))
     names = [
         "basic_english",
+        "unicode",
         "whitespace",
         "fasttext",
         *(f"torchtext:{known}" for known in REGISTRY_NAMES),

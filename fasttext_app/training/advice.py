@@ -8,20 +8,26 @@ import numpy as np
 
 from fasttext_app.config.auto import known
 from fasttext_app.core.arrays import I64
+from fasttext_app.core.arrow import python_strings, to_arrow
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.model.train_warnings import (
     RARE_ROWS,
     ContradictingLabels,
     FewSteps,
     MajorityAccuracy,
+    NoSpaces,
     RareLabels,
     TrainWarning,
     UnknownTexts,
 )
+from fasttext_app.text.word_break import CODES, class_table
 from fasttext_app.training.events import TrainOutcome
 from fasttext_app.training.prepare import Prepared
 
 MIN_STEPS = 50
+SAMPLED_WORDS = 20_000
+UNSPACED_LETTERS, UNSPACED_SHARE = 8, 0.1
+"""Words of a script without spaces are sentences if they have so many letters on average."""
 MIN_VALIDATION = 20  # the accuracy on fewer rows says little
 
 
@@ -40,10 +46,30 @@ def advice(prepared: Prepared, outcome: TrainOutcome) -> Iterator[TrainWarning]:
     }
     if rare:
         yield RareLabels(rare)
+    yield from _unspaced(prepared)
     if prepared.label_sets is None:
         yield from _contradictions(prepared)
     if prepared.validation is not None:
         yield from _validation_advice(prepared, outcome)
+
+
+def _unspaced(prepared: Prepared) -> Iterator[TrainWarning]:
+    """Look for words with many letters of a script without spaces."""
+    tokenizer, vocabulary = prepared.encoder.tokenizer, prepared.encoder.vocabulary
+    if tokenizer.rules in (None, "unicode") or not len(vocabulary):
+        return
+    sample = np.arange(0, len(vocabulary), -(-len(vocabulary) // SAMPLED_WORDS))
+    words = python_strings(vocabulary.words.take(to_arrow(sample)))
+    lengths = np.array([len(word) for word in words])
+    characters = np.frombuffer("".join(words).encode("utf-32-le", "surrogatepass"), "<u4")
+    is_apart = class_table()[characters] == CODES["Apart"]
+    letters = np.diff(np.concatenate(([0], np.cumsum(is_apart)))[np.cumsum([0, *lengths])])
+    of_script, counts = letters > 0, vocabulary.counts[sample]
+    size = counts * lengths
+    share = size[of_script].sum() / max(size.sum(), 1)
+    mean_letters = (counts * letters).sum() / max(counts[of_script].sum(), 1)
+    if share >= UNSPACED_SHARE and mean_letters >= UNSPACED_LETTERS:
+        yield NoSpaces(float(mean_letters), float(share))
 
 
 def _validation_advice(prepared: Prepared, outcome: TrainOutcome) -> Iterator[TrainWarning]:

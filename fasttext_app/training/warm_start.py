@@ -21,7 +21,7 @@ from fasttext_app.errors import ConfigError
 from fasttext_app.model.artifact import FASTTEXT, Artifact
 from fasttext_app.model.directory import load_artifact, weights_digest
 from fasttext_app.text.encoder import TextEncoder
-from fasttext_app.text.tokenizers import Tokenizer, load_tokenizer
+from fasttext_app.text.tokenizers import Tokenizer, tokenizer_from_config
 from fasttext_app.text.tokens import Tokens
 from fasttext_app.text.vocabulary import Vocabulary
 from fasttext_app.training.pretrained import pretrained_digest, pretrained_words
@@ -29,6 +29,8 @@ from fasttext_app.training.pretrained import pretrained_digest, pretrained_words
 FIXED_SETTINGS = {
     "text": (
         "tokenizer",
+        "lowercase",
+        "replace",
         "word_ngrams",
         "minn",
         "maxn",
@@ -65,7 +67,7 @@ class WarmStart:
     def tokenizer(self) -> Tokenizer:
         """The tokenizer of the run."""
         asset = self.artifact.tokenizer_asset if self.artifact else None
-        return load_tokenizer(self._config.text.tokenizer, asset)
+        return tokenizer_from_config(self._config.text, asset)
 
     @cached_property
     def model_name(self) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -40,7 +40,7 @@ class DataCache:
     def __init__(self, open_examples: Callable[[Config], Examples], limit: int) -> None:
         self._open_examples, self._limit = open_examples, limit
         self._spill_buffers = ExitStack()  # of tokens; encoded rows are dropped one by one
-        self._tokenized: dict[str, tuple[Examples, TokenizedRows]] = {}
+        self._tokenized: dict[Hashable, tuple[Examples, TokenizedRows]] = {}
         self._prepared: OrderedDict[str, tuple[Prepared, SpillBuffer]] = OrderedDict()
 
     def __enter__(self) -> DataCache:
@@ -86,8 +86,9 @@ class DataCache:
 
     def _tokenize(self, config: Config) -> tuple[Examples, TokenizedRows]:
         """Return the tokenized training rows, and the examples with their validation rows."""
-        name = config.text.tokenizer
-        if name not in self._tokenized:
+        text = config.text
+        key = text.tokenizer, text.lowercase, text.replace
+        if key not in self._tokenized:
             spill_buffer = self._spill_buffers.enter_context(
                 SpillBuffer(config.data.in_memory_mb * 2**20)
             )
@@ -98,8 +99,8 @@ class DataCache:
             if validation is not None and not isinstance(validation, pa.Table):
                 batches = list(validation)
                 validation = pa.Table.from_batches(batches) if batches else ()
-            self._tokenized[name] = replace(examples, train=(), validation=validation), tokenized
-        return self._tokenized[name]
+            self._tokenized[key] = replace(examples, train=(), validation=validation), tokenized
+        return self._tokenized[key]
 
     def _shrink_to(self, limit: int) -> None:
         """Drop the least recently used rows until the rest is within a limit."""

@@ -21,7 +21,7 @@ from fasttext_app.model.directory import save_artifact
 from fasttext_app.model.product_quantizer import Coded
 from fasttext_app.model.quantize import product_quantize
 from tests.fasttext.cases import FEATURES, LOSSES, QUANTIZED
-from tests.helpers import WORDS_ONLY
+from tests.helpers import WORDS_ONLY, run_cli
 
 NEAR = 2e-6  # the error of adding 32-bit floats in another order
 FLOOR = 1.1e-5  # what the original adds to a probability, plus the rounding of 32-bit floats
@@ -195,6 +195,32 @@ def with_last(matrix, value):
     changed = np.array(matrix)
     changed[-1, -1] = value
     return changed
+
+
+def test_texts_can_be_rewritten_before_an_imported_model(original, tmp_path):
+    lines = ["__label__a see __url__ now\n", "__label__b call __number__ now\n"] * 20
+    (tmp_path / "t.txt").write_text("".join(lines), encoding="utf-8")
+    options = {"dim": 4, "epoch": 20, "lr": 0.5, "verbose": 0, "thread": 1}
+    model = original.train_supervised(str(tmp_path / "t.txt"), **options)
+    model.save_model(str(tmp_path / "m.bin"))
+    ours = ft.load(tmp_path / "m.bin", text={"lowercase": True, "replace": ["url", "number"]})
+    for text, words in {"SEE http://x.org": "see __url__", "Call 12,5": "call __number__"}.items():
+        (label,), (probability,) = model.predict(words)
+        for answer in (ours.predict(text), ours.predict([text])[0]):
+            assert f"__label__{answer.labels[0]}" == label
+            assert answer.probabilities[0] == pytest.approx(probability, abs=NEAR)
+        assert ours.explain(text).spans[1] == (text.index(" ") + 1, len(text))
+    ours.save(tmp_path / "dir")
+    assert ft.load(tmp_path / "dir").config.text.replace == ("url", "number")
+    options = ("--set", "text.lowercase=true", "--set", 'text.replace=["url", "number"]')
+    run_cli("import", tmp_path / "m.bin", "--output", tmp_path / "by_cli", *options)
+    assert ft.load(tmp_path / "by_cli").config.text == ours.config.text
+    with pytest.raises(ConfigError, match=r"text\.minn: the settings of a fastText file are fixed"):
+        ft.load(tmp_path / "m.bin", text={"minn": 3})
+    with pytest.raises(ConfigError, match="dir: a model directory has its settings"):
+        ft.load(tmp_path / "dir", text={"lowercase": False})
+    with pytest.raises(ConfigError, match=r"text\.lowercase and text\.replace; fastText takes"):
+        to_fasttext(ours.artifact)
 
 
 def with_labels(file, labels):

@@ -215,13 +215,13 @@ def test_the_pieces_are_the_text(text):
     assert values == found.token_values()
 
 
-def test_tokens_that_share_letters_are_one_piece():
+def test_tokens_that_overlap_share_their_letters():
     spans = ((0, 1), (0, 1), (1, 3), (2, 4), (4, 4))
     parts = tuple(
         Contribution(TextFeature(str(n), "word", n, n + 1, n), float(2**n)) for n in range(5)
     )
     found = Explanation("😀abc", "x", None, 0.5, 0.0, 0.0, tuple("01234"), spans, parts)
-    assert found.pieces() == [("😀", 3.0), ("abc", 12.0), ("4", 16.0)]
+    assert found.pieces() == [("😀", 3.0), ("a", 2.0), ("b", 6.0), ("c", 4.0), ("4", 16.0)]
 
 
 def test_the_document_is_plain_and_whole():

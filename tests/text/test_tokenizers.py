@@ -209,7 +209,7 @@ def test_the_torchtext_tokenizer_equals_the_built_in_one(texts):
     ("name", "message"),
     [
         ("basic_englsh", "'basic_englsh' is not a tokenizer; did you mean 'basic_english'?"),
-        ("qqq", "'qqq' is not a tokenizer; known: basic_english, whitespace, fasttext, torchtext:"),
+        ("qqq", "'qqq' is not a tokenizer; known: basic_english, unicode, whitespace, fasttext, "),
         ("torchtext:mosses", "torchtext has no tokenizer 'mosses'; did you mean 'moses'?"),
         ("torchtext:qqq", "torchtext has no tokenizer 'qqq'; known: basic_english, spacy"),
         ("hf:", "'hf:' is not a tokenizer; known: "),

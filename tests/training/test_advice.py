@@ -9,6 +9,7 @@ from fasttext_app.model.train_warnings import (
     ContradictingLabels,
     FewSteps,
     MajorityAccuracy,
+    NoSpaces,
     RareLabels,
     UnknownTexts,
 )
@@ -76,3 +77,36 @@ def test_an_accuracy_that_the_majority_explains_is_reported():
 def test_equal_bags_have_equal_numbers_in_any_order():
     bags = Ragged.from_lists([[5, 9, 5], [9, 5], [5, 5, 9], [], [9, 9, 5], []], np.int32)
     assert bag_groups(bags).tolist() == [0, 1, 0, 2, 3, 2]
+
+
+WITHOUT_SPACES = {
+    "Chinese": ("进球今天的是因为看到今天比赛冠军", "下雨可以大的一个大的温度温度"),
+    "Japanese": ("チームが試合に勝ちましたので嬉しい", "あしたは雨が降るでしょうと言った"),
+    "Thai": ("ทีมชนะการแข่งขันฟุตบอลเมื่อวาน", "พรุ่งนี้ฝนจะตกหนักในภาคเหนือ"),
+    "Khmer": ("ក្រុមបានឈ្នះការប្រកួតកាលពីម្សិលមិញ", "ថ្ងៃស្អែកនឹងមានភ្លៀងធ្លាក់ខ្លាំង"),
+    "Burmese": ("အသင်းသည်ပြိုင်ပွဲတွင်အနိုင်ရခဲ့သည်", "မနက်ဖြန်မိုးသည်းထန်စွာရွာမည်"),
+    "Lao": ("ທີມຊະນະການແຂ່ງຂັນເຕະບານມື້ວານນີ້", "ມື້ອື່ນຝົນຈະຕົກໜັກຢູ່ພາກເໜືອ"),
+}
+
+
+@pytest.mark.parametrize("language", WITHOUT_SPACES)
+@pytest.mark.parametrize("tokenizer", ["basic_english", "whitespace", "fasttext"])
+def test_sentences_without_spaces_are_reported(language, tokenizer):
+    sport, weather = WITHOUT_SPACES[language]
+    texts = [text[n:] + text[:n] for text in (sport, weather) for n in range(6)]
+    texts, labels = texts * 2, (["sport"] * 6 + ["weather"] * 6) * 2
+    (warning,) = [
+        warning
+        for warning in warnings(texts, labels, tokenizer=tokenizer)
+        if isinstance(warning, NoSpaces)
+    ]
+    assert warning.letters >= 8
+    assert warning.share > 0.7
+    assert 'set text.tokenizer = "unicode"' in str(warning)
+    assert warnings(texts, labels, tokenizer="unicode") == ()
+
+
+def test_words_of_such_a_script_with_spaces_are_not_reported():
+    texts = ["进球 今天 的 是 因为 看到", "下雨 可以 大 的 一个 温度"] * 10
+    assert warnings(texts, ["sport", "weather"] * 10) == ()
+    assert warnings([*TEXTS, "进球今天的是因为看到今天"], [*LABELS, "sport"]) == ()
