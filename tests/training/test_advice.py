@@ -1,5 +1,7 @@
 """Warnings about data that no model can be good on."""
 
+import random
+
 import numpy as np
 import pytest
 
@@ -110,3 +112,19 @@ def test_words_of_such_a_script_with_spaces_are_not_reported():
     texts = ["进球 今天 的 是 因为 看到", "下雨 可以 大 的 一个 温度"] * 10
     assert warnings(texts, ["sport", "weather"] * 10) == ()
     assert warnings([*TEXTS, "进球今天的是因为看到今天"], [*LABELS, "sport"]) == ()
+
+
+def test_the_advised_tokenizer_learns_from_them():
+    words = {"sport": ["进球", "比赛", "冠军"], "weather": ["下雨", "温度", "晴天"]}
+    fillers, chance = ["今天", "的", "是", "因为", "看到", "一个", "可以", "大"], random.Random(0)
+
+    def sentence(label):
+        chosen = [*chance.choices(fillers, k=6), *chance.choices(words[label], k=2)]
+        return "".join(chance.sample(chosen, len(chosen)))
+
+    labels = ["sport", "weather"] * 100
+    texts = [sentence(label) for label in labels]
+    settings = {"word_ngrams": 1, "maxn": 0, "validation": 0.0, "threads": 1}
+    model = ft.train(texts[:150], labels[:150], tokenizer="unicode", **settings)
+    found = [prediction.labels[0] for prediction in model.predict(texts[150:])]
+    assert found == labels[150:]
