@@ -27,7 +27,6 @@ from fasttext_app.fasttext.word_vectors import classifier_vectors, file_vectors
 from fasttext_app.inference.classifier import TextClassifier
 from fasttext_app.inference.predictions import TopK
 from fasttext_app.model.artifact import Artifact, Tensors
-from fasttext_app.model.heads import FASTTEXT_FLOOR
 from fasttext_app.model.product_quantizer import Coded
 from fasttext_app.text.chunks import as_chunks
 from fasttext_app.text.fasttext_tokenizer import split_words
@@ -140,7 +139,8 @@ class FastText(Words):
         if k < -1 or k == 0:
             raise ValueError("k needs to be 1 or higher!")
         classes = len(self.classifier.labels)
-        ranked = self.classifier.rank_bags(bags, classes if k < 0 else min(k, classes))
+        head = self.classifier.head.without_floor()
+        ranked = self.classifier.rank_bags(bags, classes if k < 0 else min(k, classes), head)
         return ranked, bags.lengths > 0
 
     def _select(
@@ -152,10 +152,13 @@ class FastText(Words):
         before the floor is added. A line without features gets no label.
         """
         labels = self.labels
-        floor = FASTTEXT_FLOOR if self.classifier.config.model.probabilities == "fasttext" else 0.0
-        probabilities = ranked.probabilities
-        before_floor = np.where(probabilities < 1, probabilities - floor, 1).astype(np.float32)
-        masks = (before_floor >= np.float32(threshold)) & has_features[:, None]
+        head, before_floor = self.classifier.head, ranked.probabilities
+        probabilities = np.minimum(before_floor + head.floor, 1.0)
+        if head.without_floor() is head:  # the floor is in the probabilities
+            probabilities = before_floor
+            before_floor = np.where(probabilities < 1, probabilities - head.floor, 1)
+        masks = before_floor.astype(np.float32) >= np.float32(threshold)
+        masks &= has_features[:, None]
         rounded = probabilities.astype(np.float32)
         selected_labels, selected_probabilities = [], []
         for class_ids, scores, mask in zip(

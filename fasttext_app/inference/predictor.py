@@ -25,7 +25,7 @@ from fasttext_app.inference.forward import forward_on
 from fasttext_app.inference.predictions import FITTED, PREDICTIONS, Prediction, Threshold, TopK
 from fasttext_app.model.artifact import Artifact
 from fasttext_app.model.calibration import recorded_thresholds
-from fasttext_app.model.heads import texts_at_once
+from fasttext_app.model.heads import Head, texts_at_once
 from fasttext_app.model.metrics import top_k_classes
 from fasttext_app.text.chunks import TextLike, as_chunks, one_text
 
@@ -146,18 +146,24 @@ class Predictor:
             return self._top_k(np.empty((0, len(self.labels)), np.float32), top_k)
         return TopK.concat(parts)
 
-    def rank_bags(self, bags: Ragged, top_k: int = 1) -> TopK:
-        """Return the ``top_k`` best classes of texts that :attr:`encoder` has encoded."""
+    def rank_bags(self, bags: Ragged, top_k: int = 1, head: Head | None = None) -> TopK:
+        """Return the ``top_k`` best classes of texts that :attr:`encoder` has encoded.
+
+        Args:
+            bags: the texts.
+            top_k: the number of classes.
+            head: what turns logits into probabilities; None: the model's own.
+        """
         rows = texts_at_once(len(self.labels))
         if len(bags) <= rows:
-            return self._top_k(self._forward(bags), top_k)
+            return self._top_k(self._forward(bags), top_k, head)
         pieces = np.split(np.arange(len(bags)), range(rows, len(bags), rows))
-        return TopK.concat([self.rank_bags(bags.take(piece), top_k) for piece in pieces])
+        return TopK.concat([self.rank_bags(bags.take(piece), top_k, head) for piece in pieces])
 
-    def _top_k(self, logits: F32, top_k: int) -> TopK:
+    def _top_k(self, logits: F32, top_k: int, head: Head | None = None) -> TopK:
         # Ranked by logit: probabilities of large logits all round to 1.
         classes = top_k_classes(logits, top_k)
-        return TopK(classes, self.head.class_probabilities(logits, classes))
+        return TopK(classes, (head or self.head).class_probabilities(logits, classes))
 
     @overload
     def predict(  # type: ignore[overload-overlap]  # str is an iterable of str too

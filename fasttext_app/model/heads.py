@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from copy import copy
 from functools import cached_property
 from typing import ClassVar, TypeVar
 
@@ -56,6 +57,13 @@ class Head(ABC):
     def __init__(self, model: ModelConfig, counts: Sequence[int] = ()) -> None:
         self.counts = counts
         self.as_fasttext = model.probabilities == "fasttext"
+        self.floor = FASTTEXT_FLOOR if self.as_fasttext else 0.0
+
+    def without_floor(self) -> Head:
+        """Return a head whose probabilities are those to which the original adds its floor."""
+        head = copy(self)
+        head.floor = 0.0
+        return head
 
     def logits(self, outputs: F32) -> F32:
         """Return the logit of each class, [B, C], from the outputs of the top layer."""
@@ -93,7 +101,7 @@ class SoftmaxHead(Head):
         proba -= proba.max(axis=1, keepdims=True)
         np.exp(proba, out=proba)
         proba /= proba.sum(axis=1, keepdims=True)
-        return np.minimum(proba + FASTTEXT_FLOOR, 1.0) if self.as_fasttext else proba
+        return np.minimum(proba + self.floor, 1.0) if self.floor else proba
 
     def class_probabilities(self, logits: F32, classes: I64) -> F64:
         """Return the probabilities of some classes, which depend on the logits of all."""
@@ -112,7 +120,7 @@ class SigmoidHead(Head):
     def probabilities(self, logits: F32) -> F64:
         """Return the sigmoid of each logit."""
         if self.as_fasttext:
-            return np.minimum(fasttext_sigmoid(logits) + FASTTEXT_FLOOR, 1.0)
+            return np.minimum(fasttext_sigmoid(logits) + self.floor, 1.0)
         return np.exp(-np.logaddexp(0, -logits.astype(np.float64)))
 
     def slope(self, outputs: F32, true: Ragged) -> Slope:
@@ -134,11 +142,15 @@ class HuffmanHead(Head):
 
     def logits(self, outputs: F32) -> F32:
         """Return the log-probability of each class."""
-        return self.tree.log_probabilities(outputs, FASTTEXT_FLOOR if self.as_fasttext else 0.0)
+        return self.tree.log_probabilities(outputs, self.floor)
 
     def probabilities(self, logits: F32) -> F64:
         """Return the exponential of each log-probability, which includes the original's floor."""
         return np.minimum(np.exp(logits.astype(np.float64)), 1.0)
+
+    def without_floor(self) -> Head:
+        """Return the same head: the floor is added at each node of the tree."""
+        return self
 
     def slope(self, outputs: F32, true: Ragged) -> Slope:
         """Return the slope of the binary cross-entropy over the nodes on the path to each class."""

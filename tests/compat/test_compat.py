@@ -100,6 +100,24 @@ def test_a_threshold_applies_to_the_probability_before_the_floor(both, loss):
             assert set(model.predict("x", k=-1, threshold=value - FLOOR / 2)[0]) == likelier
 
 
+@pytest.mark.parametrize("loss", ["softmax", "ova", "ns"])
+def test_thresholds_are_compared_in_32_bits(original, tmp_path, loss):
+    """A probability that rounds to 1 reaches a threshold of 1, and one below it does not."""
+    lines = ["__label__a u\n", "__label__b v\n", "__label__a u v w w\n"] * 60
+    (tmp_path / "t.txt").write_text("".join(lines), encoding="utf-8")
+    options = {"loss": loss, "dim": 4, "epoch": 50, "lr": 1.0, "verbose": 0, "thread": 1}
+    original.train_supervised(str(tmp_path / "t.txt"), **options).save_model(f"{tmp_path}/m.bin")
+    theirs, ours = original.load_model(f"{tmp_path}/m.bin"), compat.load_model(tmp_path / "m.bin")
+    matrices = theirs.get_input_matrix(), theirs.get_output_matrix()
+    for scale in (1, 2, 4, 8):
+        for model in (theirs, ours):
+            model.set_matrices(matrices[0] * scale, matrices[1])
+        for text in ("u", "v", "u v", "w u"):
+            for threshold in (0.1, 0.5, 0.9, 0.99999, 0.999995, 0.999999, 1.0):
+                expected = theirs.predict(text, k=-1, threshold=threshold)[0]
+                assert ours.predict(text, k=-1, threshold=threshold)[0] == expected
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
