@@ -190,7 +190,7 @@ def test_texts_have_no_split_to_validate_on():
     ("values", "message"),
     [
         ({"epoch": 3}, "epoch: no such setting; did you mean 'epochs'"),
-        ({"epochs": 0}, "trainer.epochs: must be greater than or equal to 1"),
+        ({"epochs": -1}, "trainer.epochs: must be greater than or equal to 0"),
         ({"lr": "high"}, "optimizer.lr: must be a valid number"),
         ({"mode": "max"}, "has no sparse gradient; set model.sparse = false"),
         ({"text": {"word_ngram": 2}}, r"text\.word_ngram: no such setting"),

@@ -137,6 +137,9 @@ class Reading:
     errors: str | None = None
     settings: list[str] | None = None
     """``--set`` assignments."""
+    keep: list[str] | None = None
+    """Names of columns to copy, separated by commas; or ``all``."""
+    nulls: str | None = None
 
     def layer(self, source: str | None) -> Layer:
         """Return the ``data`` settings of the flags, without ``--set``."""
@@ -145,7 +148,11 @@ class Reading:
             "text_columns": self.text_columns or None,
             "label_column": self.label_column,
             "errors": self.errors,
+            "nulls": self.nulls,
         }
+        if self.keep is not None:
+            names = [name for group in self.keep for name in group.split(",")]
+            options["keep"] = "all" if names == ["all"] else names
         return {"data": {key: value for key, value in options.items() if value is not None}}
 
     def config_for(self, model: Predictor, source: str | None) -> Config:

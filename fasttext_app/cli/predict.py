@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import BadParameter, Option
 
@@ -31,7 +31,7 @@ from fasttext_app.cli.outputs import OutputFileOption, OverwriteOption, check_ne
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from fasttext_app.inference.predictor import Predictor
+    from fasttext_app.config.schema import DataConfig
 
 _format = Option(
     "--format",
@@ -61,6 +61,18 @@ _label = Option(
     metavar="LABEL",
     help="Output only the texts that reach --threshold for this label.",
 )
+_keep = Option(
+    metavar="NAME,...|all", help="Columns of the input to copy to the output.", show_default="none"
+)
+_nulls = Option(
+    metavar="error|null|empty",
+    help="Missing texts: stop, answer null, or read an empty text.",
+    show_default="error",
+    rich_help_panel="Reading data",
+)
+_abstain = Option(
+    help="Give no label to a text of which the model knows no word or n-gram.",
+)
 
 
 def predict(
@@ -73,7 +85,10 @@ def predict(
     top_k: Annotated[int | None, _top_k] = None,
     threshold: Annotated[str | None, _threshold] = None,
     label: Annotated[str | None, _label] = None,
+    abstain: Annotated[bool, _abstain] = False,
+    keep: Annotated[list[str] | None, _keep] = None,
     text_column: TextColumnsOption = None,
+    nulls: Annotated[str | None, _nulls] = None,
     errors: ErrorsOption = None,
     settings: SetOption = None,
     device: DeviceOption = "cpu",
@@ -92,27 +107,50 @@ def predict(
     """
     from fasttext_app.core.jit import PLAIN_BYTES
     from fasttext_app.inference.load import load_classifier
-    from fasttext_app.inference.writers import FORMATS, format_for, write_predictions
+    from fasttext_app.inference.predictor import NULLS
+    from fasttext_app.inference.writers import (
+        FORMATS,
+        WITH_KNOWN,
+        format_for,
+        write_predictions,
+    )
 
     check_choice(form, FORMATS, "--format")
+    check_choice(nulls, NULLS, "--nulls")
     texts, input_path = _texts_or_input(texts, input_path)
     check_new_file(output, overwrite=overwrite, input_path=input_path)
     if label is not None and top_k is not None:
         raise BadParameter("cannot be combined with --label", param_hint="--top-k")
     form, min_probability = format_for(output, form), _parse_threshold(threshold)
+    if keep and form == "fasttext":
+        raise BadParameter(
+            "a fastText line has no columns; choose another --format", param_hint="--keep"
+        )
+    if keep and input_path is None:
+        raise BadParameter("needs a file with columns; name it with --input", param_hint="--keep")
     if not threads and input_path == STDIN:
         threads = 1  # each line is answered before the next one is read
     classifier = load_classifier(model, device=device, threads=threads)
-    reading = Reading(text_column, None, errors, settings)
-    batches = _batches(classifier, texts, input_path, reading)
+    reading = Reading(text_column, None, errors, settings, keep, nulls)
+    source = None if input_path is None else str(input_path)
+    config = reading.config_for(classifier, source).data
+    batches = _batches(texts, config)
     if input_path is not None and input_path.is_file() and input_path.stat().st_size > PLAIN_BYTES:
         classifier.warm_up()
+    answers: dict[str, Any] = {
+        "known": form in WITH_KNOWN,
+        "abstain": abstain,
+        "nulls": config.nulls,
+        "keep": "all",  # columns that were read
+    }
     if label is not None:
         from fasttext_app.inference.select import keep_texts
 
-        predictions = keep_texts(classifier, batches, label, min_probability)
+        predictions = keep_texts(classifier, batches, label, min_probability, **answers)
     else:
-        predictions = classifier.predict_batches(batches, top_k, min_probability, text="text")
+        predictions = classifier.predict_batches(
+            batches, top_k, min_probability, text="text", **answers
+        )
     ranks = classifier.label_limit(top_k, classifier.resolve_threshold(min_probability))
     rows = write_predictions(predictions, output, form, ranks if label is None else 1)
     if output is not None:
@@ -144,17 +182,15 @@ def _parse_threshold(text: str | None) -> float | str:
     return threshold
 
 
-def _batches(
-    model: Predictor, texts: list[str] | None, input_path: Path | None, reading: Reading
-) -> Iterator[pa.RecordBatch]:
+def _batches(texts: list[str] | None, config: DataConfig) -> Iterator[pa.RecordBatch]:
     """Return the texts of the command line as one batch, or scan the input."""
     if not texts:
         from fasttext_app.data.spec import open_texts
 
-        return open_texts(reading.config_for(model, str(input_path)).data)
+        return open_texts(config)
     import pyarrow as pa
 
     from fasttext_app.core.arrow import string_array
 
-    texts = decode_arguments(texts, reading.config_for(model, None).data.errors)
+    texts = decode_arguments(texts, config.errors)
     return iter([pa.record_batch({"text": string_array(texts)})])

@@ -52,7 +52,7 @@ def threshold(
     reading = Reading(text_column, None, errors, settings)
     config = reading.config_for(classifier, str(input_path))
     scored = score_texts(classifier, open_texts(config.data), label)
-    cut = find_cut((probabilities for _, probabilities in scored), share)
+    cut = find_cut((ranked.probabilities for _, ranked in scored), share)
     document = {"input": str(input_path), "label": label, "keep": share, **cut}
     if as_json:
         print_json(document)

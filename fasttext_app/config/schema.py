@@ -94,6 +94,11 @@ class DataConfig(_Section):
     """Parse double-quoted fields in a CSV or TSV file."""
     errors: Literal["strict", "replace"] = "strict"
     """Invalid UTF-8 and NUL bytes: ``strict`` raises an error, ``replace`` inserts U+FFFD."""
+    nulls: Literal["error", "null", "empty"] = "error"
+    """Missing texts: an ``error``, an ``empty`` text, or for ``predict`` a ``null`` whose answer is
+    null too. ``errors = "replace"`` reads them as empty as well."""
+    keep: Literal["all"] | Annotated[tuple[ColumnName, ...], Field(strict=False)] = ()
+    """Columns that ``predict`` copies to its output; ``all``: all but the text column."""
     label_separator: Annotated[str, Field(min_length=1)] | None = None
     """Separator between labels when a row can have several. Lists of labels and lines with several
     ``__label__`` words are then accepted too. ``model.loss = "ova"`` trains on all labels of a row;

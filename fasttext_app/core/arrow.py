@@ -18,7 +18,7 @@ MANY_STRINGS = 1 << 20
 """Number of strings from which ``pa.array`` saves more time than the import of pandas takes."""
 
 
-def string_array(strings: Sequence[str]) -> pa.StringArray:
+def string_array(strings: Sequence[str | None]) -> pa.StringArray:
     """Return a string column of Python strings.
 
     Raises:
@@ -33,6 +33,11 @@ def string_array(strings: Sequence[str]) -> pa.StringArray:
     builder = pa.lib.StringBuilder()
     builder.append_values(strings)
     return builder.finish()
+
+
+def without_nulls(strings: pa.StringArray) -> pa.StringArray:
+    """Return a string column with empty strings for missing ones."""
+    return strings.fill_null(string_array([""])[0]) if strings.null_count else strings
 
 
 def python_strings(strings: pa.StringArray) -> list[str]:

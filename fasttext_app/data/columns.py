@@ -7,6 +7,7 @@ strings, weights become 32-bit floats, and an error names the row.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import TypeAlias
 
 import numpy as np
@@ -16,10 +17,12 @@ import pyarrow.compute as pc
 from fasttext_app.config.schema import DataConfig
 from fasttext_app.core.arrow import string_array, to_arrow, to_numpy
 from fasttext_app.data.soft_labels import format_soft_labels, parse_soft_labels
+from fasttext_app.data.source import kept_name
 from fasttext_app.errors import DataError, did_you_mean
 
 SEVERAL_LABELS_HINT = '; for several, set data.label_separator (and model.loss = "ova")'
-EMPTY, SPACE = string_array(["", " "])  # Python strings would make Arrow import pandas
+# Python strings would make Arrow import pandas.
+EMPTY, SPACE, NO_TEXT = string_array(["", " ", None])
 
 Locate: TypeAlias = Callable[[int], str]
 """A function from a row of a batch to its place in the data, such as ``file:line``."""
@@ -51,13 +54,17 @@ def required_columns(
         DataError: a column is missing, or there are several of that name.
     """
     required = list(config.text_columns)
-    if with_labels:
+    if not with_labels:
+        required += kept_columns(config, existing)
+    else:
         required.append(config.label_column)
         if config.weight_column is not None:
             required.append(config.weight_column)
     for name in required:
         if name not in existing:
             hint = did_you_mean(name, existing)
+            if name in config.keep:
+                options = "--keep"
             option = "data.weight_column" if name == config.weight_column else options
             raise DataError(
                 f"{where}: there is no column {name!r}{hint or ';'} the columns are "
@@ -68,6 +75,13 @@ def required_columns(
     return required
 
 
+def kept_columns(config: DataConfig, existing: Sequence[str]) -> list[str]:
+    """Return the columns that ``data.keep`` names; a text column alone is not kept twice."""
+    if config.keep != "all":
+        return list(config.keep)
+    return [name for name in existing if (name,) != config.text_columns]
+
+
 def to_examples(
     batch: pa.RecordBatch | pa.Table,
     config: DataConfig,
@@ -76,7 +90,7 @@ def to_examples(
     with_labels: bool,
     label_names: Sequence[str] | None = None,
 ) -> pa.RecordBatch:
-    """Return the columns ``text``, ``label`` and ``weight`` of a batch.
+    """Return ``text``, ``label`` and ``weight``; without labels, ``text`` and the columns to keep.
 
     Args:
         batch: the columns as they are in the file.
@@ -88,12 +102,21 @@ def to_examples(
     Raises:
         DataError: a value is missing, or a column does not hold texts, labels or weights.
     """
-    texts = [_text_column(batch, name, config, locate) for name in config.text_columns]
+    nullable = config.nulls == "null" and not with_labels
+    texts = [
+        _text_column(batch, name, config, locate, nullable=nullable) for name in config.text_columns
+    ]
     text = texts[0]
     if len(texts) > 1:
-        text = pc.utf8_trim_whitespace(pc.binary_join_element_wise(*texts, SPACE))
+        filled = [column.fill_null(EMPTY) for column in texts]
+        text = pc.utf8_trim_whitespace(pc.binary_join_element_wise(*filled, SPACE))
+        if any(column.null_count for column in texts):
+            is_missing = reduce(pc.and_, (column.is_null() for column in texts))
+            text = pc.if_else(is_missing, NO_TEXT, text)
     if not with_labels:
-        return pa.record_batch({"text": text})
+        kept = kept_columns(config, batch.schema.names)
+        others = [pa.chunked_array(batch.column(name)).combine_chunks() for name in kept]
+        return pa.record_batch([text, *others], ["text", *map(kept_name, kept)])
     columns = {"text": text, "label": _label_column(batch, config, locate, label_names)}
     if config.weight_column is not None:
         columns["weight"] = _weight_column(batch, config.weight_column, locate)
@@ -120,14 +143,19 @@ def _first(mask: pa.BooleanArray) -> int:
 
 
 def _text_column(
-    batch: pa.RecordBatch | pa.Table, name: str, config: DataConfig, locate: Locate
+    batch: pa.RecordBatch | pa.Table,
+    name: str,
+    config: DataConfig,
+    locate: Locate,
+    *,
+    nullable: bool = False,
 ) -> pa.StringArray:
     column = _flat(batch.column(name))
     if not (_is_string(column.type) or pa.types.is_null(column.type)):
         raise DataError(f"{locate(0)}: column {name!r} holds {column.type}, not text")
     column = column.cast(pa.string())
-    if column.null_count:
-        if config.errors == "strict":
+    if column.null_count and not nullable:
+        if config.errors == "strict" and config.nulls != "empty":
             raise DataError(
                 f"{locate(_first(column.is_null()))}: column {name!r} has no value; "
                 "fill it in, or pass --errors replace to read an empty text"

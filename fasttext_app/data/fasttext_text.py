@@ -36,6 +36,8 @@ def scan_fasttext(path: Path, config: DataConfig, with_labels: bool) -> Batches:
             f"{path}: fastText text has no columns, so data.weight_column cannot be read; "
             "use CSV, TSV, JSON lines or Parquet"
         )
+    if not with_labels and config.keep not in ((), "all"):
+        raise DataError(f"{path}: lines of text have no columns, so data.keep names none of them")
     is_empty = True
     for first, lines in scan_lines(path, config.errors):
         is_empty = False

@@ -7,7 +7,7 @@ error with the line (``_objects``, ``_check_object``).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -53,6 +53,8 @@ def scan_json_lines(path: Path, config: DataConfig, with_labels: bool) -> Batche
     texts = len(config.text_columns)
     fields = [(name, pa.string()) for name in columns]
     read = _arrow_batches
+    if not with_labels and columns[texts:]:
+        fields, read = fields[:texts], partial(_batches_with, columns[texts:])
     if with_labels:
         label, weights = columns[texts], columns[texts + 1 :]
         fields[texts:] = [(label, ARROW_TYPES.get(type(first[label]), pa.string()))]
@@ -102,6 +104,28 @@ def _soft_label_batches(path: Path, config: DataConfig, schema: pa.Schema) -> Ba
             rows.append(value)
         columns = [pa.array([row.get(field.name) for row in rows], field.type) for field in schema]
         yield pa.record_batch(columns, schema=schema)
+
+
+def _batches_with(
+    kept: Sequence[str], path: Path, config: DataConfig, schema: pa.Schema
+) -> Batches:
+    """Read the columns of a schema, and others of any type."""
+    objects = _objects(path, config)
+    while chunk := list(islice(objects, SOFT_LABEL_ROWS)):
+        for line, value in chunk:
+            _check_object(path, line, value, schema)
+        rows = [value for _, value in chunk]
+        columns = [pa.array([row.get(field.name) for row in rows], field.type) for field in schema]
+        columns += [_any_column([row.get(name) for row in rows]) for name in kept]
+        yield pa.record_batch(columns, [*schema.names, *kept])
+
+
+def _any_column(values: list[Any]) -> pa.Array:
+    """Return values as a column; those of several types as JSON."""
+    try:
+        return pa.array(values)
+    except (pa.ArrowException, OverflowError):
+        return pa.array([None if value is None else json.dumps(value) for value in values])
 
 
 def _objects(path: Path, config: DataConfig) -> Iterator[tuple[int, Any]]:

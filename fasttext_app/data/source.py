@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -24,11 +25,23 @@ SPLIT_NAMES = {
 }
 """The names that a split goes by elsewhere, with its name here."""
 
+RESULT_NAMES = re.compile(r"(text|known|labels?|probabilit(y|ies))(_\d+)?")
+"""The names of columns of predictions."""
+
 Batches: TypeAlias = Iterator[pa.RecordBatch]
 """Batches of ``text``; with labels, also of ``label``, and ``weight`` if the setting names one."""
 
 Scan: TypeAlias = Callable[[bool], Batches]
 """A function that reads a split from its beginning; its argument says whether to read labels."""
+
+
+def kept_name(name: str) -> str:
+    """Return the name in the predictions of a column that is copied there.
+
+    >>> kept_name("id"), kept_name("label")
+    ('id', 'input_label')
+    """
+    return f"input_{name}" if RESULT_NAMES.fullmatch(name) else name
 
 
 @dataclass(frozen=True)

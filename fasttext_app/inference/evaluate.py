@@ -86,9 +86,10 @@ def evaluate_batches(
         threshold=min_probability if fitted is None else fitted,
     )
     meter = CalibrationMeter(pairs=multi_label or head.independent)
-    rankings, rows = [], 0
+    rankings, rows, unknown_texts = [], 0, 0
     for batch in _slices(with_one_label(batches, data), texts_at_once(classes)):
-        logits = model.logits(batch.column("text"))
+        logits, known = model.scored(batch.column("text"))
+        unknown_texts += int((known == 0).sum())
         proba, true = head.probabilities(logits), to_classes(batch.column("label"))
         scorer.add(true, logits, proba)
         meter.add(proba, multi_hot(true, classes))
@@ -99,7 +100,11 @@ def evaluate_batches(
         raise DataError("there are no rows to evaluate")
     scores = scorer.scores(to_classes.unknown)
     if not multi_label:
-        return {**cast("Scores", scores), "calibration": meter.result()}
+        return {
+            **cast("Scores", scores),
+            "unknown_texts": unknown_texts,
+            "calibration": meter.result(),
+        }
     precision, r_precision = (np.concatenate(part) for part in zip(*rankings, strict=True))
     labeled = ~np.isnan(r_precision)
     return {
@@ -107,6 +112,7 @@ def evaluate_batches(
         "threshold": min_probability if fitted is None else "fitted",
         "ranking_precision": float(precision.mean()),
         "r_precision": float(r_precision[labeled].mean()) if labeled.any() else 0.0,
+        "unknown_texts": unknown_texts,
         "calibration": meter.result(),
     }
 

@@ -6,7 +6,7 @@ Shapes: **B** texts, **C** classes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -31,6 +31,36 @@ PREDICTIONS = pa.schema(
 )
 """Predictions for a batch of texts: the labels of each, best first, and their probabilities."""
 
+KNOWN = pa.field("known", pa.float64())
+"""The share of each text's words and n-grams that have a row."""
+
+
+@dataclass(frozen=True)
+class TextRows:
+    """Texts to predict, with columns to copy to the result.
+
+    Attributes:
+        texts: the texts, [B]; null where one is missing.
+        kept: the columns, [B] rows; None: there are none.
+    """
+
+    texts: pa.StringArray
+    kept: pa.Table | None = None
+
+    @property
+    def missing(self) -> pa.BooleanArray | None:
+        """The texts that are missing, [B]; None if there are none."""
+        return self.texts.is_null() if self.texts.null_count else None
+
+    def with_columns(self, columns: Sequence[pa.Array]) -> pa.RecordBatch:
+        """Return the columns to copy, the texts, and the columns of their predictions."""
+        fields = [*PREDICTIONS, KNOWN][: len(columns) + 1]
+        if self.kept is None:
+            return pa.record_batch([self.texts, *columns], schema=pa.schema(fields))
+        kept = [column.combine_chunks() for column in self.kept.columns]
+        schema = pa.schema([*self.kept.schema, *fields])
+        return pa.record_batch([*kept, self.texts, *columns], schema=schema)
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -38,6 +68,9 @@ class Prediction:
 
     labels: tuple[str, ...]
     probabilities: tuple[float, ...]
+    known: float = field(default=1.0, compare=False)
+    """The share of the text's words and n-grams that have a row; at 0, the model knows nothing of
+    the text, and would predict the same for any such text."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +79,7 @@ class TopK:
 
     classes: I64  # [B, k]
     probabilities: F64  # [B, k]
+    known: F64 | None = None  # [B], the share of the text's words and n-grams that have a row
 
     @classmethod
     def concat(cls, parts: Sequence[TopK]) -> TopK:
@@ -55,41 +89,54 @@ class TopK:
         return cls(
             np.concatenate([part.classes for part in parts]),
             np.concatenate([part.probabilities for part in parts]),
+            None if parts[0].known is None else np.concatenate([part.known for part in parts]),
         )
 
-    def mask(self, threshold: Threshold = 0.0, limit: int | None = None) -> Bool:
+    def mask(
+        self, threshold: Threshold = 0.0, limit: int | None = None, *, abstain: bool = False
+    ) -> Bool:
         """Return which classes are predicted, [B, k].
 
         Args:
             threshold: the smallest probability of a predicted class.
             limit: predict at most this many classes of each text, the best ones.
+            abstain: predict none for a text of which nothing is known.
         """
         minimum = threshold if isinstance(threshold, float | int) else threshold[self.classes]
         mask = self.probabilities >= minimum
+        if abstain:
+            assert self.known is not None
+            mask &= self.known[:, None] > 0
         if limit is None or limit >= mask.shape[1]:
             return mask
         return mask & (np.cumsum(mask, axis=1) <= limit)
 
-    def predictions(
-        self, names: Sequence[str], threshold: Threshold = 0.0, limit: int | None = None
-    ) -> list[Prediction]:
-        """Return one :class:`Prediction` per text; the arguments match :meth:`mask`."""
+    def predictions(self, names: Sequence[str], mask: Bool) -> list[Prediction]:
+        """Return one :class:`Prediction` per text, of the classes in a :meth:`mask`."""
         predictions = []
-        for classes, values, mask in zip(
+        known = np.ones(len(mask)) if self.known is None else self.known
+        for classes, values, selected, share in zip(
             self.classes.tolist(),
             self.probabilities.tolist(),
-            self.mask(threshold, limit).tolist(),
+            mask.tolist(),
+            known.tolist(),
             strict=True,
         ):
-            pairs = [(names[c], p) for c, p, m in zip(classes, values, mask, strict=True) if m]
-            predictions.append(Prediction(tuple(n for n, _ in pairs), tuple(p for _, p in pairs)))
+            pairs = [(names[c], p) for c, p, m in zip(classes, values, selected, strict=True) if m]
+            labels, probabilities = tuple(n for n, _ in pairs), tuple(p for _, p in pairs)
+            predictions.append(Prediction(labels, probabilities, share))
         return predictions
 
     def columns(
-        self, names: Sequence[str], threshold: Threshold = 0.0, limit: int | None = None
-    ) -> tuple[pa.ListArray, pa.ListArray]:
-        """Return Arrow columns of the labels and probabilities; see :meth:`predictions`."""
-        mask = self.mask(threshold, limit)
+        self, names: Sequence[str], mask: Bool, missing: pa.BooleanArray | None = None
+    ) -> list[pa.Array]:
+        """Return Arrow columns of the labels, the probabilities and, if it is set, the known share.
+
+        Args:
+            names: the names of the classes.
+            mask: the predicted classes, from :meth:`mask`.
+            missing: the texts that get a null for an answer, [B]; None: none.
+        """
         ends = np.cumsum(mask.sum(axis=1, dtype=np.int32), dtype=np.int32)
         offsets = to_arrow(np.concatenate((np.zeros(1, np.int32), ends)))
         classes = self.classes[mask]
@@ -98,7 +145,15 @@ class TopK:
         else:
             labels = string_array([names[index] for index in classes.tolist()])
         values = to_arrow(self.probabilities[mask])
-        return (
-            pa.ListArray.from_arrays(offsets, labels),
-            pa.ListArray.from_arrays(offsets, values),
-        )
+        columns = [
+            pa.ListArray.from_arrays(offsets, labels, mask=missing),
+            pa.ListArray.from_arrays(offsets, values, mask=missing),
+        ]
+        if self.known is not None:
+            known = to_arrow(self.known)
+            if missing is not None:
+                import pyarrow.compute as pc
+
+                known = pc.if_else(missing, pa.scalar(None, pa.float64()), known)
+            columns.append(known)
+        return columns

@@ -7,22 +7,27 @@ Shapes: **B** texts, **C** classes.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from numbers import Integral, Real
-from typing import Any, Self, TypeAlias, overload
+from typing import Any, Literal, Self, TypeAlias, overload
 
 import numpy as np
 import pyarrow as pa
 
 from fasttext_app.config.schema import Config
 from fasttext_app.core import jit
-from fasttext_app.core.arrays import F32, F64
-from fasttext_app.core.objects import as_table, tables
+from fasttext_app.core.arrays import F32, F64, I64
+from fasttext_app.core.arrow import string_array, without_nulls
+from fasttext_app.core.objects import ObjectTable, as_table, tables
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.core.threads import map_threads
-from fasttext_app.errors import ConfigError
+from fasttext_app.data.source import kept_name
+from fasttext_app.errors import ConfigError, DataError, did_you_mean
 from fasttext_app.inference.forward import forward_on
-from fasttext_app.inference.predictions import FITTED, PREDICTIONS, Prediction, Threshold, TopK
+from fasttext_app.inference.predictions import FITTED, Prediction, TextRows, Threshold, TopK
 from fasttext_app.model.artifact import Artifact
 from fasttext_app.model.calibration import recorded_thresholds
 from fasttext_app.model.heads import Head, texts_at_once
@@ -30,6 +35,9 @@ from fasttext_app.model.metrics import top_k_classes
 from fasttext_app.text.chunks import TextLike, as_chunks, one_text
 
 SET_UP = ("encoder", "head", "_forward")
+
+NULLS = ("error", "null", "empty")
+"""What a missing text can be."""
 
 Texts: TypeAlias = TextLike | Any
 """Texts, or a table with a column of texts."""
@@ -100,35 +108,64 @@ class Predictor:
         """Return the logits of a column without nulls, [B, C], on the calling thread."""
         return self._forward(self.encoder.encode_chunk(texts))
 
+    def scored(self, texts: pa.StringArray) -> tuple[F32, I64]:
+        """Return the logits of texts, [B, C], and how many words and n-grams of each are known."""
+
+        def score(chunk: pa.StringArray) -> tuple[F32, I64]:
+            bags = self.encoder.encode_chunk(chunk)
+            return self._forward(bags), self.encoder.count_known(bags)
+
+        logits, known = zip(*map_threads(score, as_chunks(texts), self.threads), strict=True)
+        return np.concatenate(logits), np.concatenate(known)
+
     def predict_proba(self, texts: Texts, text: TextColumns = None) -> F64:
         """Return the probability of every class for each text, [B, C]; see :meth:`predict`."""
         return self.head.probabilities(self.logits(texts, text))
 
-    def chunks(self, texts: Texts, text: TextColumns = None) -> list[pa.StringArray]:
+    def chunks(
+        self,
+        texts: Texts,
+        text: TextColumns = None,
+        nulls: str = "error",
+        max_rows: int = sys.maxsize,
+    ) -> list[pa.StringArray]:
         """Return texts as chunks: those of a column, of an iterable, or of a table.
 
         Args:
             texts: the texts.
             text: the text columns of a table; None: those of the training, or else ``text``.
+            nulls: as for :meth:`predict`.
+            max_rows: a limit on the texts of a chunk, beside the usual ones.
 
         Raises:
-            ConfigError: ``text`` names columns, and there is no table.
+            ConfigError: ``text`` names columns, and there is no table; or ``nulls`` is unknown.
             DataError: a column is missing, or a text is missing or not a string.
         """
+        if nulls not in NULLS:
+            raise ConfigError(f"nulls = {nulls!r}: must be {', '.join(NULLS[:-1])} or {NULLS[-1]}")
         table = as_table(texts)
-        if table is None:
-            if text is not None:
-                raise ConfigError(f"text = {text!r}: names a column, and the texts are no table")
-            return as_chunks(texts)
-        columns = [text] if isinstance(text, str) else text or list(self.config.data.text_columns)
-        if text is None and not set(columns) <= set(table.names) and "text" in table.names:
-            columns = ["text"]
+        if table is not None:
+            texts = self._read_texts(table, self._text_columns(table, text), nulls)
+        elif text is not None:
+            raise ConfigError(f"text = {text!r}: names a column, and the texts are no table")
+        chunks = as_chunks(texts, max_rows, "error" if nulls == "error" else "null")
+        return [without_nulls(chunk) for chunk in chunks] if nulls == "empty" else chunks
+
+    def _text_columns(self, table: ObjectTable, text: TextColumns) -> list[str]:
+        """Return the text columns of a table."""
+        if text is not None:
+            return [text] if isinstance(text, str) else list(text)
+        columns = list(self.config.data.text_columns)
+        is_own = set(columns) <= set(table.names) or "text" not in table.names
+        return columns if is_own else ["text"]
+
+    def _read_texts(self, table: ObjectTable, columns: list[str], nulls: str) -> TextLike:
         if len(columns) == 1 and list(table.names).count(columns[0]) == 1:
-            return as_chunks(table.read(columns).column(0))
+            return table.read(columns).column(0)
         from fasttext_app.data.in_memory import column_settings, table_texts, with_data_settings
 
-        config = with_data_settings(self.config, column_settings(columns))
-        return as_chunks(table_texts(table, config.data, "texts"))
+        settings = column_settings(columns) | {"nulls": nulls, "keep": ()}
+        return table_texts(table, with_data_settings(self.config, settings).data, "texts")
 
     def rank(self, texts: Texts, top_k: int = 1, text: TextColumns = None) -> TopK:
         """Return the ``top_k`` best classes of each text, or all if there are fewer.
@@ -136,15 +173,48 @@ class Predictor:
         Raises:
             ConfigError: ``top_k`` is below 1.
         """
-        top_k = _checked_top_k(top_k)
+        return self._rank_chunks(self.chunks(texts, text), _checked_top_k(top_k))
 
-        def rank(chunk: pa.StringArray) -> TopK:
-            return self.rank_bags(self.encoder.encode_chunk(chunk), top_k)
-
-        parts = list(map_threads(rank, self.chunks(texts, text), self.threads))
-        if not parts:
-            return self._top_k(np.empty((0, len(self.labels)), np.float32), top_k)
+    def _rank_chunks(
+        self, chunks: list[pa.StringArray], top_k: int, *, known: bool = False
+    ) -> TopK:
+        rank = partial(self.rank_chunk, top_k=top_k, known=known)
+        parts = list(map_threads(rank, chunks or [string_array([])], self.threads))
         return TopK.concat(parts)
+
+    def rank_chunk(
+        self, texts: pa.StringArray | str, top_k: int = 1, *, known: bool = False
+    ) -> TopK:
+        """Return the ``top_k`` best classes of a column or of one text, on the calling thread.
+
+        Args:
+            texts: the texts; a missing one counts as empty.
+            top_k: the number of classes.
+            known: whether to tell how much of each text is known.
+        """
+        bags, shares = self.encode_rows(texts, known=known)
+        return replace(self.rank_bags(bags, top_k), known=shares)
+
+    def encode_rows(
+        self, texts: pa.StringArray | str, *, known: bool = False
+    ) -> tuple[Ragged, F64 | None]:
+        """Encode a column or one text, and tell how much of each text is known, if that is asked.
+
+        Args:
+            texts: the texts; a missing one counts as empty.
+            known: whether to return the share of each text's words and n-grams that have a row.
+        """
+        encoder = self.encoder
+        if isinstance(texts, str):
+            tokens = encoder.tokenize_text(texts)
+        else:
+            tokens = encoder.tokenize(without_nulls(texts))
+        bags = encoder.encode_tokens(tokens)
+        return bags, encoder.known_shares(tokens, bags) if known else None
+
+    def bag_logits(self, bags: Ragged) -> F32:
+        """Return the logits of texts that :attr:`encoder` has encoded, [B, C]."""
+        return self._forward(bags)
 
     def rank_bags(self, bags: Ragged, top_k: int = 1, head: Head | None = None) -> TopK:
         """Return the ``top_k`` best classes of texts that :attr:`encoder` has encoded.
@@ -172,6 +242,9 @@ class Predictor:
         top_k: int | None = None,
         threshold: float | str = 0.0,
         text: TextColumns = None,
+        *,
+        abstain: bool = False,
+        nulls: Literal["error", "null", "empty"] = "error",
     ) -> Prediction: ...
     @overload
     def predict(
@@ -180,14 +253,31 @@ class Predictor:
         top_k: int | None = None,
         threshold: float | str = 0.0,
         text: TextColumns = None,
+        *,
+        abstain: bool = False,
+        nulls: Literal["error", "empty"] = "error",
     ) -> list[Prediction]: ...
+    @overload
     def predict(
         self,
         texts: Texts,
         top_k: int | None = None,
         threshold: float | str = 0.0,
         text: TextColumns = None,
-    ) -> Prediction | list[Prediction]:
+        *,
+        abstain: bool = False,
+        nulls: str,
+    ) -> list[Prediction | None]: ...
+    def predict(
+        self,
+        texts: Texts,
+        top_k: int | None = None,
+        threshold: float | str = 0.0,
+        text: TextColumns = None,
+        *,
+        abstain: bool = False,
+        nulls: str = "error",
+    ) -> Prediction | list[Prediction] | list[Prediction | None]:
         """Return the best labels of one text, or of each of several.
 
         Args:
@@ -198,6 +288,9 @@ class Predictor:
             threshold: leave out labels with a smaller probability; ``fitted``: the fitted threshold
                 of each label.
             text: the text column of a table, or several to join; None: those of the training.
+            abstain: predict no label for a text of which no word or n-gram has a row.
+            nulls: what a missing text (None, NaN) is: an ``error``, an ``empty`` text, or ``null``:
+                its prediction is None.
 
         Raises:
             ConfigError: ``top_k`` is below 1, or the model has no fitted thresholds.
@@ -205,15 +298,18 @@ class Predictor:
         """
         minimum = self.resolve_threshold(threshold)
         ranks = self.label_limit(top_k, minimum)
-        if isinstance(texts, bytes):
-            texts = one_text(texts)
-        ranked = (
-            self.rank_bags(self.encoder.encode_text(texts), ranks)
-            if isinstance(texts, str)
-            else self.rank(texts, ranks, text)
-        )
-        predictions = ranked.predictions(self.labels, minimum, top_k)
-        return predictions[0] if isinstance(texts, str) else predictions
+        if isinstance(texts, str | bytes):
+            ranked = self.rank_chunk(one_text(texts), ranks, known=True)
+            mask = ranked.mask(minimum, top_k, abstain=abstain)
+            return ranked.predictions(self.labels, mask)[0]
+        chunks = self.chunks(texts, text, nulls)
+        ranked = self._rank_chunks(chunks, ranks, known=True)
+        mask = ranked.mask(minimum, top_k, abstain=abstain)
+        predictions = ranked.predictions(self.labels, mask)
+        if not any(chunk.null_count for chunk in chunks):
+            return predictions
+        is_text = [value is not None for chunk in chunks for value in chunk.to_pylist()]
+        return [p if has_text else None for p, has_text in zip(predictions, is_text, strict=True)]
 
     def predict_batches(
         self,
@@ -221,6 +317,11 @@ class Predictor:
         top_k: int | None = None,
         threshold: float | str = 0.0,
         text: TextColumns = None,
+        *,
+        known: bool = False,
+        abstain: bool = False,
+        nulls: str = "error",
+        keep: str | Sequence[str] = (),
     ) -> Iterator[pa.RecordBatch]:
         """Predict a stream of tables or record batches, on all threads, in constant memory.
 
@@ -230,25 +331,61 @@ class Predictor:
             threshold: as for :meth:`predict`.
             text: the text column, or several to join; None: those of the training, or else
                 ``text``.
+            known: whether to add a column ``known``, the share of each text's words and n-grams
+                that have a row.
+            abstain: as for :meth:`predict`.
+            nulls: as for :meth:`predict`.
+            keep: columns to copy to the result, before its own; ``all``: all but the text column.
+                One whose name the result has too gets the prefix ``input_``.
 
         Returns:
             Batches with the columns of :data:`PREDICTIONS`, in the order of the texts.
 
         Raises:
             ConfigError: ``top_k`` is below 1, or the model has no fitted thresholds.
-            DataError: a batch is no table or lacks the column, or a text is missing or not a
-                string.
+            DataError: a batch is no table or lacks a column, or a text is missing or not a string.
         """
         minimum = self.resolve_threshold(threshold)
         ranks = self.label_limit(top_k, minimum)
 
-        def predict(texts: pa.StringArray) -> pa.RecordBatch:
-            ranked = self.rank_bags(self.encoder.encode_chunk(texts), ranks)
-            columns = [texts, *ranked.columns(self.labels, minimum, top_k)]
-            return pa.record_batch(columns, schema=PREDICTIONS)
+        def predict(rows: TextRows) -> pa.RecordBatch:
+            ranked = self.rank_chunk(rows.texts, ranks, known=known or abstain)
+            mask = ranked.mask(minimum, top_k, abstain=abstain)
+            if not known:
+                ranked = replace(ranked, known=None)
+            return rows.with_columns(ranked.columns(self.labels, mask, rows.missing))
 
-        chunks = (chunk for batch in tables(batches) for chunk in self.chunks(batch, text))
-        return map_threads(predict, chunks, self.threads)
+        return map_threads(predict, self.rows(batches, text, nulls, keep), self.threads)
+
+    def rows(
+        self,
+        batches: Any,
+        text: TextColumns = None,
+        nulls: str = "error",
+        keep: str | Sequence[str] = (),
+        max_rows: int = sys.maxsize,
+    ) -> Iterator[TextRows]:
+        """Yield the texts of a stream of tables, with columns to keep; see :meth:`predict_batches`.
+
+        Raises:
+            DataError: a batch is no table or lacks a column, or a text is missing or not a string.
+        """
+        for table in tables(batches):
+            columns = self._text_columns(table, text)
+            if keep == "all":
+                kept = [name for name in table.names if columns != [name]]
+            else:
+                kept = [keep] if isinstance(keep, str) else list(keep)
+            for name in kept:
+                if name not in table.names:
+                    hint = did_you_mean(name, table.names)
+                    raise DataError(f"keep: there is no column {name!r}{hint}")
+            others, start = None, 0
+            if kept:
+                others = table.read(kept).rename_columns([kept_name(name) for name in kept])
+            for chunk in self.chunks(table, columns, nulls, max_rows):
+                yield TextRows(chunk, None if others is None else others.slice(start, len(chunk)))
+                start += len(chunk)
 
     def resolve_threshold(self, threshold: float | str) -> Threshold:
         """Return a threshold as numbers: as it is, or the fitted ones of all classes, [C].

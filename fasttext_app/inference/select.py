@@ -6,8 +6,9 @@ Shapes: **B** texts, **C** classes.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TypedDict
 
 import numpy as np
@@ -18,10 +19,9 @@ from fasttext_app.core.arrow import to_arrow
 from fasttext_app.core.threads import map_threads
 from fasttext_app.data.labels import find_label
 from fasttext_app.errors import DataError
-from fasttext_app.inference.predictions import PREDICTIONS, TopK
+from fasttext_app.inference.predictions import TextRows, TopK
 from fasttext_app.inference.predictor import Predictor
 from fasttext_app.model.heads import texts_at_once
-from fasttext_app.text.chunks import as_chunks
 
 BLOCK = 1 << 20  # probabilities that are compared at a time
 
@@ -45,14 +45,23 @@ class Cut(TypedDict):
 
 
 def score_texts(
-    model: Predictor, batches: Iterable[pa.RecordBatch], label: str
-) -> Iterator[tuple[pa.StringArray, F64]]:
+    model: Predictor,
+    batches: Iterable[pa.RecordBatch],
+    label: str,
+    *,
+    known: bool = False,
+    nulls: str = "error",
+    keep: str | Sequence[str] = (),
+) -> Iterator[tuple[TextRows, TopK]]:
     """Yield the texts of a stream with the probability of one label, in their order.
 
     Args:
         model: the model.
         batches: batches with a column ``text``.
         label: a label of the model.
+        known: whether to tell how much of each text is known.
+        nulls: as for :meth:`.Predictor.predict`.
+        keep: columns to copy to the result.
 
     Raises:
         ConfigError: the model does not have this label.
@@ -60,13 +69,14 @@ def score_texts(
     """
     column = find_label(label, model.labels)
 
-    def score(texts: pa.StringArray) -> tuple[pa.StringArray, F64]:
-        proba = model.head.probabilities(model.chunk_logits(texts))
-        return texts, proba[:, column].copy()
+    def score(rows: TextRows) -> tuple[TextRows, TopK]:
+        bags, shares = model.encode_rows(rows.texts, known=known)
+        proba = model.head.probabilities(model.bag_logits(bags))[:, column, None].copy()
+        return rows, TopK(np.full((len(proba), 1), column), proba, shares)
 
-    rows = texts_at_once(len(model.labels))
-    chunks = (chunk for batch in batches for chunk in as_chunks(batch.column("text"), rows))
-    return map_threads(score, chunks, model.threads)
+    at_once = texts_at_once(len(model.labels))
+    rows = model.rows(batches, "text", nulls, keep, at_once)
+    return map_threads(score, rows, model.threads)
 
 
 def keep_texts(
@@ -74,6 +84,11 @@ def keep_texts(
     batches: Iterable[pa.RecordBatch],
     label: str,
     threshold: float | str = 0.0,
+    *,
+    known: bool = False,
+    abstain: bool = False,
+    nulls: str = "error",
+    keep: str | Sequence[str] = (),
 ) -> Iterator[pa.RecordBatch]:
     """Yield the texts of a stream that reach a threshold for one label.
 
@@ -82,6 +97,10 @@ def keep_texts(
         batches: batches with a column ``text``.
         label: a label of the model.
         threshold: the smallest probability; ``fitted``: the fitted threshold of the label.
+        known: as for :meth:`.Predictor.predict_batches`.
+        abstain: leave out the texts of which nothing is known.
+        nulls: as for :meth:`.Predictor.predict`; a missing text is left out.
+        keep: columns to copy to the result.
 
     Returns:
         Batches with the columns of :data:`.PREDICTIONS`: the texts, the label, its probability.
@@ -91,16 +110,17 @@ def keep_texts(
         DataError: a text is None or not a string.
     """
     minimum = model.resolve_threshold(threshold)
-    column = find_label(label, model.labels)
 
-    def keep(scored: tuple[pa.StringArray, F64]) -> pa.RecordBatch:
-        texts, proba = scored
-        ranked = TopK(np.full((len(proba), 1), column), proba[:, None])
-        columns = [texts, *ranked.columns(model.labels, minimum)]
-        mask = to_arrow(ranked.mask(minimum)[:, 0])
-        return pa.record_batch(columns, schema=PREDICTIONS).filter(mask)
+    def select(scored: tuple[TextRows, TopK]) -> pa.RecordBatch:
+        rows, ranked = scored
+        mask = ranked.mask(minimum, abstain=abstain)
+        if not known:
+            ranked = replace(ranked, known=None)
+        batch = rows.with_columns(ranked.columns(model.labels, mask)).filter(to_arrow(mask[:, 0]))
+        return batch.filter(batch.column("text").is_valid()) if rows.texts.null_count else batch
 
-    return map(keep, score_texts(model, batches, label))
+    scored = score_texts(model, batches, label, known=known or abstain, nulls=nulls, keep=keep)
+    return map(select, scored)
 
 
 def find_cut(parts: Iterable[F64], share: float) -> Cut:

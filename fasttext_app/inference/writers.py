@@ -2,31 +2,35 @@
 
 ============  ================================================================================
 ``text``      ``label probability[, ...]``, a tab, the text on one line; for reading
-``jsonl``     ``{"text": ..., "labels": [...], "probabilities": [...]}`` a line
+``jsonl``     ``{"text": ..., "labels": [...], "probabilities": [...], "known": 1.0}`` a line
 ``csv``       ``text,label,probability``; with ``top_k > 1``: ``text,label_1,probability_1,...``
-``parquet``   columns ``text`` (string), ``labels`` (list), ``probabilities`` (list); to a file only
+``parquet``   columns ``text`` (string), ``labels`` and ``probabilities`` (lists), ``known``; to a
+              file only
 ``fasttext``  ``__label__x p ...`` a line, as fastText's ``predict-prob`` prints it
 ============  ================================================================================
+
+Columns of the input that are kept come before the text. A missing text has a null for an answer.
 """
 
 from __future__ import annotations
 
 import csv
 import json
+import math
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from itertools import pairwise
+from itertools import islice, pairwise, repeat
 from pathlib import Path
 from types import SimpleNamespace
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import pyarrow as pa
 
 from fasttext_app.core.arrow import to_numpy
 from fasttext_app.core.atomic_file import atomic_file
 from fasttext_app.errors import DataError
-from fasttext_app.inference.predictions import PREDICTIONS
+from fasttext_app.inference.predictions import KNOWN, PREDICTIONS
 from fasttext_app.text.fasttext_tokenizer import label_word
 
 FORMATS = ("text", "jsonl", "csv", "parquet", "fasttext")
@@ -40,8 +44,19 @@ SUFFIX_FORMATS = {
 ROW_GROUP = 1 << 16  # rows of a Parquet row group
 UNWRITTEN_SUFFIXES = {".tsv", ".gz", ".bz2", ".xz", ".zst", ".xlsx", ".feather", ".arrow"}
 
-Rows = Iterable[tuple[str, list[str], list[float]]]
-"""A text, its labels and their probabilities."""
+WITH_KNOWN = ("jsonl", "parquet")
+"""The formats that tell how much of each text is known."""
+
+
+class Row(NamedTuple):
+    """A prediction as Python values; of a missing text, all but the kept values are None."""
+
+    text: str | None
+    labels: list[str] | None
+    probabilities: list[float] | None
+    known: float | None
+    kept: tuple[Any, ...]
+    """The values of the kept columns."""
 
 
 def format_for(output: Path | None, chosen: str | None) -> str:
@@ -103,91 +118,156 @@ def text_output(output: Path | None) -> Iterator[IO[str]]:
 
 
 def _write_text(batches: Iterable[pa.RecordBatch], file: IO[str], form: str, top_k: int) -> int:
-    lines: Callable[[Rows, int], str] = {
+    lines: Callable[[Iterable[Row], list[str], int], str] = {
         "text": _text_lines,
         "jsonl": _json_lines,
         "csv": _csv_lines,
         "fasttext": _fasttext_lines,
     }[form]
-    if form == "csv":
-        file.write(_csv_header(top_k))
-    rows = 0
+    rows, kept = 0, None
     for batch in batches:
-        file.write(lines(_rows(batch), top_k))
+        if kept is None:
+            kept = _kept_names(batch.schema)
+            if form == "csv":
+                file.write(_csv_header(kept, top_k))
+        file.write(lines(_rows(batch, len(kept)), kept, top_k))
         file.flush()
         rows += len(batch)
+    if kept is None and form == "csv":
+        file.write(_csv_header([], top_k))
     return rows
 
 
-def _rows(batch: pa.RecordBatch) -> Rows:
-    """Return a batch as Python values; converting list by list is far slower in Arrow."""
-    texts, labels, values = batch.columns
+def _kept_names(schema: pa.Schema) -> list[str]:
+    names: list[str] = schema.names
+    return names[: names.index("text")]
+
+
+def _rows(batch: pa.RecordBatch, kept: int) -> Iterator[Row]:
+    """Yield a batch as Python values; converting list by list is far slower in Arrow."""
+    texts, labels, values, *known = batch.columns[kept:]
     offsets = to_numpy(labels.offsets).tolist()
     names = labels.values.to_pylist()
     numbers = to_numpy(values.values).tolist()
-    ranges = [slice(start, end) for start, end in pairwise(offsets)]
-    return zip(
-        texts.to_pylist(), [names[r] for r in ranges], [numbers[r] for r in ranges], strict=True
-    )
+    shares = known[0].to_pylist() if known else repeat(None)
+    columns = [column.to_pylist() for column in batch.columns[:kept]]
+    kept_rows = zip(*columns, strict=True) if columns else repeat(())
+    for text, (start, end), share, others in zip(
+        texts.to_pylist(), pairwise(offsets), shares, kept_rows, strict=False
+    ):
+        if text is None:
+            yield Row(None, None, None, None, others)
+        else:
+            yield Row(text, names[start:end], numbers[start:end], share, others)
 
 
-def _text_lines(rows: Rows, top_k: int) -> str:
+def _text_lines(rows: Iterable[Row], kept: list[str], top_k: int) -> str:
     return "".join(
-        f"{', '.join(f'{n} {p:.4f}' for n, p in zip(labels, values, strict=True)) or '-'}"
-        f"\t{' '.join(text.split())}\n"
-        for text, labels, values in rows
+        "\t".join(
+            [
+                ", ".join(f"{n} {p:.4f}" for n, p in _pairs(row)) or "-",
+                *(" ".join(_cell(value).split()) for value in row.kept),
+                " ".join((row.text or "").split()),
+            ]
+        )
+        + "\n"
+        for row in rows
     )
 
 
-def _json_lines(rows: Rows, top_k: int) -> str:
-    documents = (
-        {"text": text, "labels": labels, "probabilities": [round(value, 6) for value in values]}
-        for text, labels, values in rows
-    )
-    return "".join(json.dumps(document, ensure_ascii=False) + "\n" for document in documents)
+def _pairs(row: Row) -> Iterator[tuple[str, float]]:
+    return zip(row.labels or (), row.probabilities or (), strict=True)
 
 
-def _csv_header(top_k: int) -> str:
-    if top_k == 1:
-        return "text,label,probability\n"
-    names = [f"label_{rank},probability_{rank}" for rank in range(1, top_k + 1)]
-    return ",".join(["text", *names]) + "\n"
+def _cell(value: object) -> str:
+    """Return a kept value as text: as in JSON, but a string as it is, and nothing for null."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    if isinstance(value, bool | int | float | list | dict):
+        return _json(value)
+    return str(value)
 
 
-def _csv_lines(rows: Rows, top_k: int) -> str:
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _json_lines(rows: Iterable[Row], kept: list[str], top_k: int) -> str:
+    lines = []
+    for row in rows:
+        document = dict(zip(kept, map(_valid_json, row.kept), strict=True))
+        document |= {"text": row.text, "labels": row.labels}
+        values = row.probabilities
+        document["probabilities"] = values and [round(value, 6) for value in values]
+        if row.known is not None or row.text is None:
+            document["known"] = row.known and round(row.known, 6)
+        lines.append(_json(document) + "\n")
+    return "".join(lines)
+
+
+def _valid_json(value: object) -> object:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _csv_header(kept: list[str], top_k: int) -> str:
+    names = ["label", "probability"]
+    if top_k > 1:
+        names = [f"{name}_{rank}" for rank in range(1, top_k + 1) for name in names]
+    return _as_csv([[*kept, "text", *names]])
+
+
+def _csv_lines(rows: Iterable[Row], kept: list[str], top_k: int) -> str:
+    records = []
+    for row in rows:
+        record = [*map(_cell, row.kept), row.text or ""]
+        for name, value in _pairs(row):
+            record += [name, f"{value:.6f}"]
+        records.append(record + [""] * (len(kept) + 1 + 2 * top_k - len(record)))
+    return _as_csv(records)
+
+
+def _as_csv(records: list[list[str]]) -> str:
     lines: list[str] = []
     # Python 3.11 quotes "\r" only if the line terminator has it, so that is cut off again.
-    writer = csv.writer(SimpleNamespace(write=lines.append), lineterminator="\r\n")
-    for text, labels, values in rows:
-        row: list[Any] = [text]
-        for name, value in zip(labels, values, strict=True):
-            row += [name, f"{value:.6f}"]
-        writer.writerow(row + [""] * (1 + 2 * top_k - len(row)))
+    csv.writer(SimpleNamespace(write=lines.append), lineterminator="\r\n").writerows(records)
     return "".join(line.removesuffix("\r\n") + "\n" for line in lines)
 
 
-def _fasttext_lines(rows: Rows, top_k: int) -> str:
+def _fasttext_lines(rows: Iterable[Row], kept: list[str], top_k: int) -> str:
     return "".join(
-        " ".join(
-            f"{label_word('-'.join(name.split()))} {value:g}"
-            for name, value in zip(labels, values, strict=True)
-        )
+        " ".join(f"{label_word('-'.join(name.split()))} {value:g}" for name, value in _pairs(row))
         + "\n"
-        for _, labels, values in rows
+        for row in rows
     )
 
 
 def _write_parquet(batches: Iterable[pa.RecordBatch], path: Path) -> int:
     import pyarrow.parquet as pq
 
-    waiting: list[pa.RecordBatch] = []
-    rows = 0
-    with pq.ParquetWriter(path, PREDICTIONS) as writer:
-        for batch in batches:
-            waiting.append(batch)
+    stream = iter(batches)
+    waiting = list(islice(stream, 1))
+    schema = waiting[0].schema if waiting else pa.schema([*PREDICTIONS, KNOWN])
+    rows = sum(map(len, waiting))
+    with pq.ParquetWriter(path, schema) as writer:
+        for batch in stream:
+            waiting.append(_with_schema(batch, schema))
             rows += len(batch)
             if sum(map(len, waiting)) >= ROW_GROUP:
                 writer.write_table(pa.Table.from_batches(waiting))
                 waiting.clear()
-        writer.write_table(pa.Table.from_batches(waiting, PREDICTIONS))
+        writer.write_table(pa.Table.from_batches(waiting, schema))
     return rows
+
+
+def _with_schema(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """Return a batch with the types of the first one: those of JSON are known batch by batch.
+
+    Raises:
+        DataError: a value is of another type.
+    """
+    if batch.schema == schema:
+        return batch
+    try:
+        return batch.cast(schema)
+    except (pa.ArrowException, ValueError) as error:
+        raise DataError(f"a kept column changes its type ({error}); pass --format jsonl") from None

@@ -44,6 +44,8 @@ class Scores(TypedDict):
     precision_at_k: dict[str, float]
     recall_at_k: dict[str, float]
     unknown_labels: dict[str, int]
+    unknown_texts: NotRequired[int]
+    """Texts of which the model knows no word or n-gram."""
     calibration: NotRequired[Calibration]
 
 
@@ -66,6 +68,8 @@ class MultiLabelScores(TypedDict):
     """The smallest probability of a predicted label; ``fitted``: one for each label."""
     ranking_precision: NotRequired[float]
     r_precision: NotRequired[float]
+    unknown_texts: NotRequired[int]
+    """Texts of which the model knows no word or n-gram."""
     calibration: NotRequired[Calibration]
 
 

@@ -123,15 +123,16 @@ class MajorityAccuracy(TrainWarning):
 
 @dataclass(frozen=True)
 class UnknownTexts(TrainWarning):
-    """Validation texts without a single id, which all get the same prediction."""
+    """Validation texts of which no word or n-gram has a row; all get the same prediction."""
 
     texts: int
     validation_rows: int
 
     def __str__(self) -> str:
         return (
-            f"{self.texts} of {self.validation_rows} validation texts have no word that training "
-            "saw; lower text.min_count, or set text.minn and text.maxn for character n-grams"
+            f"{self.texts} of {self.validation_rows} validation texts "
+            f"({self.texts / self.validation_rows:.1%}) have no word or n-gram that training saw; "
+            "lower text.min_count, or set text.minn and text.maxn for character n-grams"
         )
 
 

@@ -23,18 +23,21 @@ TextLike: TypeAlias = pa.Array | pa.ChunkedArray | Iterable[str | bytes]
 """Any column or iterable of texts; bytes are UTF-8."""
 
 
-def as_chunks(texts: TextLike, max_rows: int = sys.maxsize) -> list[pa.StringArray]:
+def as_chunks(
+    texts: TextLike, max_rows: int = sys.maxsize, nulls: str = "error"
+) -> list[pa.StringArray]:
     """Return any number of texts as chunks, in order.
 
     Args:
         texts: a column, or an iterable of strings.
         max_rows: a limit on the texts of a chunk, beside the usual ones.
+        nulls: ``error`` refuses a missing text, ``null`` leaves it null.
 
     Raises:
         DataError: a text is missing or not a string, or ``texts`` is not a column of texts.
     """
     column = text_column(texts)
-    if column.null_count:
+    if column.null_count and nulls == "error":
         row = column.is_null().to_pylist().index(True) + 1
         raise DataError(f"texts, row {row}: there is no text; fill it in, or leave the row out")
     columns = column.chunks if isinstance(column, pa.ChunkedArray) else [column]

@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from fasttext_app.config.schema import TextConfig
 from fasttext_app.core import jit
-from fasttext_app.core.arrays import I32
+from fasttext_app.core.arrays import F64, I32, I64
 from fasttext_app.core.arrow import python_strings
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.core.threads import map_threads
@@ -43,8 +43,12 @@ TEXT_BYTES = 64  # the overhead of a text in plain Python, as bytes of text
 NO_CHAR_NGRAMS = np.empty(0, np.uint32), np.zeros(1, np.int64)
 CACHED_WORDS = 1 << 16
 
-EncodedWord: TypeAlias = tuple[list[int], int]
-"""The rows of a word and of its character n-grams, and the word's hash as a signed number."""
+EncodedWord: TypeAlias = tuple[list[int], int, int]
+"""The rows of a word and of its character n-grams, the word's hash as a signed number, and how many
+features they are, those without a row included."""
+
+TokenizedTexts: TypeAlias = Tokens | list[list[str]]
+"""Texts as tokens, for compiled code or for plain Python."""
 
 
 class TextEncoder:
@@ -151,12 +155,20 @@ class TextEncoder:
 
     def encode_chunk(self, texts: pa.StringArray) -> Ragged:
         """Encode one column of texts without nulls."""
+        return self.encode_tokens(self.tokenize(texts))
+
+    def tokenize(self, texts: pa.StringArray) -> TokenizedTexts:
+        """Tokenize a column of texts without nulls; the first few of a process in plain Python."""
         if not jit.enabled(text_bytes(texts) + TEXT_BYTES * len(texts)):
-            return self.encode_plain(python_strings(texts))
-        return self.encode_tokens(self.tokenizer(texts))
+            return self.tokenizer.split(python_strings(texts))
+        return self.tokenizer(texts)
 
     def encode_text(self, text: str, errors: str = "strict") -> Ragged:
-        """Encode a single text, faster than a column of one.
+        """Encode a single text, faster than a column of one; see :meth:`tokenize_text`."""
+        return self.encode_tokens(self.tokenize_text(text, errors))
+
+    def tokenize_text(self, text: str, errors: str = "strict") -> TokenizedTexts:
+        """Tokenize a single text.
 
         Args:
             text: the text.
@@ -172,14 +184,68 @@ class TextEncoder:
         if errors != "strict":
             text = data.decode(errors=errors)  # escaped bytes may form a character
         if not jit.enabled(len(data) + TEXT_BYTES):
-            return Ragged.single(self._bag(self.tokenizer.split([text])[0]))
-        return self.encode_tokens(self.tokenizer.tokenize_text(text, errors))
+            return self.tokenizer.split([text])
+        return self.tokenizer.tokenize_text(text, errors)
 
-    def encode_tokens(self, tokens: Tokens) -> Ragged:
-        """Encode tokenized texts in compiled code."""
-        # Each text ends with the word </s>, which has no character n-grams.
-        ends = self.tokenizer.ends_lines and len(tokens.codes)
-        return self._encode(tokens, int(tokens.codes[-1]) if ends else -1)
+    def encode_tokens(self, tokens: TokenizedTexts) -> Ragged:
+        """Encode tokenized texts."""
+        if isinstance(tokens, Tokens):
+            return self._encode(tokens, self._end_code(tokens))
+        if len(tokens) == 1:
+            return Ragged.single(self._bag(tokens[0]))
+        return Ragged.from_lists([self._bag(text) for text in tokens], np.int32)
+
+    def count_features(self, tokens: TokenizedTexts) -> I64:
+        """Return how many words and n-grams each text has, with or without a row, [B].
+
+        The word that ends each line is not one of the text's.
+        """
+        if isinstance(tokens, Tokens):
+            from fasttext_app.text.kernels import count_features
+
+            return count_features(
+                tokens.codes,
+                tokens.offsets,
+                tokens.words.data,
+                tokens.words.bounds,
+                self.minn,
+                self.maxn,
+                self.word_ngrams,
+                self._end_code(tokens),
+            )
+        return np.array(
+            [
+                sum((self._words.get(token) or self._encode_word(token))[2] for token in text)
+                + sum(max(len(text) - length + 1, 0) for length in range(2, self.word_ngrams + 1))
+                for text in tokens
+            ],
+            np.int64,
+        )
+
+    def count_known(self, bags: Ragged) -> I64:
+        """Return how many words and n-grams of each text have a row, [B]; 0: nothing is known.
+
+        Args:
+            bags: the encoded texts.
+        """
+        has_end = self.tokenizer.ends_lines and self.vocabulary.row(END) >= 0
+        return bags.lengths - 1 if has_end else bags.lengths
+
+    def known_shares(self, tokens: TokenizedTexts, bags: Ragged) -> F64:
+        """Return the share of each text's words and n-grams that have a row, [B]; 0 if it has none.
+
+        Args:
+            tokens: the texts.
+            bags: the same texts, encoded.
+        """
+        return self.count_known(bags) / np.maximum(self.count_features(tokens), 1)
+
+    def _end_code(self, tokens: Tokens) -> int:
+        """Return the code of the word ``</s>``, with which each text ends; -1 if none does.
+
+        It has no character n-grams.
+        """
+        return int(tokens.codes[-1]) if self.tokenizer.ends_lines and len(tokens.codes) else -1
 
     def encode_words(self, words: pa.StringArray) -> Ragged:
         """Return a bag for each of some distinct words: its row, and its character n-grams."""
@@ -219,7 +285,7 @@ class TextEncoder:
 
     def encode_plain(self, texts: list[str]) -> Ragged:
         """Encode texts in plain Python: the reference implementation, and fast for a few texts."""
-        return Ragged.from_lists([self._bag(t) for t in self.tokenizer.split(texts)], np.int32)
+        return self.encode_tokens(self.tokenizer.split(texts))
 
     def char_ngrams(self, token: str) -> list[tuple[str, int]]:
         """Return the character n-grams of a token with their hashes."""
@@ -229,15 +295,18 @@ class TextEncoder:
 
     def _bag(self, tokens: list[str]) -> list[int]:
         words = [self._words.get(token) or self._encode_word(token) for token in tokens]
-        rows = [row for word_rows, _ in words for row in word_rows]
-        hashes = word_ngram_hashes([word_hash for _, word_hash in words], self.word_ngrams)
+        rows = [row for word_rows, _, _ in words for row in word_rows]
+        hashes = word_ngram_hashes([word_hash for _, word_hash, _ in words], self.word_ngrams)
         return rows + self.buckets.rows(hashes)
 
     def _encode_word(self, token: str) -> EncodedWord:
         row = self.vocabulary.row(token)
         rows = [row] if row >= 0 else []
-        rows += self.buckets.rows([ngram_hash for _, ngram_hash in self.char_ngrams(token)])
-        word = rows, signed(reference_fnv1a(token.encode("utf-8", "surrogateescape")))
+        ngrams = self.char_ngrams(token)
+        rows += self.buckets.rows([ngram_hash for _, ngram_hash in ngrams])
+        features = 0 if self.tokenizer.ends_lines and token == END else 1 + len(ngrams)
+        word_hash = signed(reference_fnv1a(token.encode("utf-8", "surrogateescape")))
+        word = rows, word_hash, features
         if len(self._words) >= CACHED_WORDS:
             self._words.clear()
         self._words[token] = word

@@ -7,6 +7,7 @@ Each kernel has a reference implementation, and tests check that both agree:
 ``find_words``         ``Vocabulary.row``
 ``char_ngram_hashes``  ``hashing.reference_char_ngrams``
 ``emit_rows``          ``TextEncoder.encode_plain``
+``count_features``     ``TextEncoder.count_features``, in plain Python
 =====================  =========================================================================
 
 Shapes: **N** tokens, **B** texts, **W** distinct words, **V** table rows. Words are in Arrow's
@@ -234,6 +235,57 @@ def _bucket_row(bucket: Any, first_row: int, bits: U64, ranks: I32) -> Any:
     below = (below + (below >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
     count = (below * np.uint64(0x0101010101010101)) >> np.uint64(56)
     return first_row + ranks[bucket >> 6] + np.int64(count)
+
+
+@compiled
+def count_features(
+    codes: I32,
+    offsets: I64,
+    data: U8,
+    bounds: I32,
+    minn: int,
+    maxn: int,
+    longest: int,
+    excluded: int,
+) -> I64:
+    """Count the words, character n-grams and word n-grams of each text, with or without a row.
+
+    Args:
+        codes: the code of every token, [N].
+        offsets: the offsets of each text's tokens, [B + 1].
+        data: the bytes of the distinct words.
+        bounds: the bounds of the distinct words, [W + 1].
+        minn: the minimum length of character n-grams, in characters.
+        maxn: the maximum length of character n-grams; 0: none.
+        longest: the maximum length of word n-grams; 1: none.
+        excluded: the code of the word that is not counted, nor its character n-grams; -1: none.
+
+    >>> from fasttext_app.text.tokens import Tokens
+    >>> tokens = Tokens.from_lists([["ab", "c"], [], ["c"]])
+    >>> words = tokens.words.data, tokens.words.bounds
+    >>> count_features(tokens.codes, tokens.offsets, *words, 3, 3, 2, -1).tolist()
+    [6, 0, 2]
+    """
+    # Of each distinct word: itself, and its n-grams as in char_ngram_hashes().
+    of_word = np.zeros(len(bounds) - 1, dtype=np.int64)
+    for word in range(len(bounds) - 1):
+        if word == excluded:
+            continue
+        characters = 2
+        for index in range(bounds[word], bounds[word + 1]):
+            characters += (data[index] & 0xC0) != 0x80
+        of_word[word] = 1
+        for length in range(max(minn, 1), maxn + 1):
+            of_word[word] += max(characters - 2 if length == 1 else characters - length + 1, 0)
+    # Of each text: those of its words, and the n-grams of 2 to `longest` words.
+    counts = np.zeros(len(offsets) - 1, dtype=np.int64)
+    for text in range(len(offsets) - 1):
+        for token in range(offsets[text], offsets[text + 1]):
+            counts[text] += of_word[codes[token]]
+        words = offsets[text + 1] - offsets[text]
+        for length in range(2, longest + 1):
+            counts[text] += max(words - length + 1, 0)
+    return counts
 
 
 @compiled

@@ -75,9 +75,9 @@ def _unspaced(prepared: Prepared) -> Iterator[TrainWarning]:
 def _validation_advice(prepared: Prepared, outcome: TrainOutcome) -> Iterator[TrainWarning]:
     assert prepared.validation is not None
     bags, classes, _ = prepared.validation.load()
-    empty = int((bags.lengths == 0).sum())
-    if empty:
-        yield UnknownTexts(empty, len(classes))
+    unknown = int((prepared.encoder.count_known(bags) == 0).sum())
+    if unknown:
+        yield UnknownTexts(unknown, len(classes))
     if prepared.label_sets is None and outcome.best_epoch:
         accuracy = outcome.history[outcome.best_epoch - 1].validation_accuracy
         counts = np.bincount(classes, minlength=len(prepared.labels))

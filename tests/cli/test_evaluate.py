@@ -17,7 +17,7 @@ def test_json_scores_are_consistent(run, tiny_model_dir, tiny_csv, tiny_examples
     assert list(scores) == [
         *("examples", "accuracy", "macro_f1", "micro_f1", "labels", "per_label"),
         *("confusion_matrix", "precision_at_k", "recall_at_k", "unknown_labels"),
-        "calibration",
+        *("unknown_texts", "calibration"),
     ]
     assert scores["examples"] == len(tiny_examples[::3]) == 7
     assert scores["labels"] == ["money", "sport"]

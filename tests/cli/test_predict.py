@@ -98,7 +98,7 @@ def test_a_jsonl_row_has_the_text_and_labels_by_probability(run, tiny_model_dir)
     rows = [json.loads(line) for line in result.stdout.splitlines()]
     assert [row["text"] for row in rows] == TEXTS
     for row in rows:
-        assert list(row) == ["text", "labels", "probabilities"]
+        assert list(row) == ["text", "labels", "probabilities", "known"]
         assert sorted(row["labels"]) == ["money", "sport"]
         assert sum(row["probabilities"]) == pytest.approx(1, abs=1e-5)
         assert row["probabilities"] == sorted(row["probabilities"], reverse=True)

@@ -322,7 +322,7 @@ def test_labels_below_the_threshold_are_left_out():
 def test_ranked_columns_filter_row_by_row():
     classes = np.array([[0, 1], [1, 0], [0, 1]])
     ranked = TopK(classes, np.array([[0.9, 0.1], [0.6, 0.4], [0.3, 0.3]]))
-    labels, values = ranked.columns(["a", "b"], threshold=0.4)
+    labels, values = ranked.columns(["a", "b"], ranked.mask(0.4))
     assert labels.to_pylist() == [["a"], ["b", "a"], []]
     assert values.to_pylist() == [[0.9], [0.6, 0.4], []]
 

@@ -120,8 +120,8 @@ def test_scores_and_kept_texts_agree_with_predict(tiny_model_dir, tiny_examples)
     texts = [text for text, _ in tiny_examples]
     batches = [pa.record_batch({"text": pa.array(part)}) for part in (texts[:7], [], texts[7:])]
     scored = list(score_texts(model, batches, "money"))
-    assert [text for part, _ in scored for text in part.to_pylist()] == texts
-    values = np.concatenate([values for _, values in scored])
+    assert [text for rows, _ in scored for text in rows.texts.to_pylist()] == texts
+    values = np.concatenate([ranked.probabilities[:, 0] for _, ranked in scored])
     expected = model.predict_proba(texts)[:, 0]
     np.testing.assert_allclose(values, expected, rtol=1e-5)
     kept = pa.Table.from_batches(list(keep_texts(model, batches, "money", 0.5)))

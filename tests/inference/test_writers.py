@@ -112,7 +112,8 @@ def test_parquet_gives_every_row_back(tmp_path_factory, batches):
     path = tmp_path_factory.mktemp("out") / "rows.parquet"
     rows = write_predictions(iter(batches), path, "parquet", 3)
     table = pq.read_table(path)
-    assert table.schema.names == ["text", "labels", "probabilities"]
+    known = [] if batches else ["known"]
+    assert table.schema.names == ["text", "labels", "probabilities", *known]
     assert len(table) == rows
     assert list(zip(*table.to_pydict().values(), strict=True)) == joined(batches)
 
@@ -313,3 +314,49 @@ def test_parquet_types(tmp_path):
         pa.list_(pa.string()),
         pa.list_(pa.float64()),
     ]
+
+
+# --- kept columns, missing texts, and what is known
+
+
+def kept_batch() -> pa.RecordBatch:
+    """A text and a missing one, with kept columns of several types."""
+    columns = {
+        "id": pa.array([7, None]),
+        "note": pa.array(["a,b\tc", None]),
+        "list": pa.array([[1, 2], None]),
+        "flag": pa.array([True, False]),
+        "score": pa.array([0.5, float("nan")]),
+        "text": pa.array(["to be", None]),
+        "labels": pa.array([["x"], None]),
+        "probabilities": pa.array([[0.75], None]),
+        "known": pa.array([0.5, None]),
+    }
+    return pa.record_batch(list(columns.values()), list(columns))
+
+
+def test_kept_columns_and_a_missing_text(tmp_path):
+    rows = kept_batch()
+    assert as_text([rows], "text") == "x 0.7500\t7\ta,b c\t[1, 2]\ttrue\t0.5\tto be\n-\t" + (
+        "\t\t\tfalse\tNaN\t\n"
+    )
+    first, second = map(json.loads, as_text([rows], "jsonl").splitlines())
+    assert first == rows.to_pylist()[0]
+    assert second == dict.fromkeys(rows.schema.names) | {"flag": False}
+    header, *records = csv.reader(io.StringIO(as_text([rows], "csv", top_k=1)))
+    assert header == ["id", "note", "list", "flag", "score", "text", "label", "probability"]
+    assert records == [
+        ["7", "a,b\tc", "[1, 2]", "true", "0.5", "to be", "x", "0.750000"],
+        ["", "", "", "false", "NaN", "", "", ""],
+    ]
+    assert as_text([rows], "fasttext") == "__label__x 0.75\n\n"
+    write_predictions([rows], tmp_path / "rows.parquet", "parquet", 1)
+    assert pq.read_table(tmp_path / "rows.parquet").drop("score") == pa.table(rows).drop("score")
+
+
+def test_a_column_whose_type_changes_needs_a_text_format(tmp_path):
+    first, second = kept_batch(), kept_batch()
+    second = second.set_column(0, "id", pa.array(["x", "y"]))
+    with pytest.raises(DataError, match=r"a kept column changes its type .*; pass --format jsonl"):
+        write_predictions([first, second], tmp_path / "rows.parquet", "parquet", 1)
+    assert len(as_text([first, second], "jsonl").splitlines()) == 4

@@ -30,6 +30,11 @@ def show_scores(scores: Scores | MultiLabelScores) -> None:
     if unknown:
         names = ", ".join(f"{name} ({count})" for name, count in unknown.items())
         out.print(Text(f"Labels the model does not know, whose rows are all errors: {names}"))
+    if count := scores.get("unknown_texts"):
+        out.print(
+            f"Texts without a word or n-gram that the model knows: {count:,}; "
+            "they all get the same prediction"
+        )
 
 
 def _summary(scores: Scores | MultiLabelScores) -> dict[str, object]:
