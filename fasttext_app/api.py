@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -29,12 +30,13 @@ from fasttext_app.inference.classifier import TextClassifier
 from fasttext_app.inference.load import load_classifier
 from fasttext_app.pipeline import train as run_training
 from fasttext_app.training.checkpoints import find_checkpoint, remove_checkpoints
+from fasttext_app.training.progress import PrintedProgress
 from fasttext_app.training.run_manifest import config_of_run, settings_of_model
 from fasttext_app.tuning.space import SearchSpace
 from fasttext_app.tuning.trial import Budget
 
 if TYPE_CHECKING:
-    from fasttext_app.training.events import Callback
+    from fasttext_app.training.events import Callback, Event
     from fasttext_app.tuning.trial import Callback as TuneCallback
     from fasttext_app.tuning.trial import TuneResult
 
@@ -52,6 +54,7 @@ def train(
     weights: Iterable[float] | str | None = None,
     config: str | Path | None = None,
     callback: Callback | None = None,
+    verbose: bool | None = None,
     checkpoints: str | Path | None = None,
     resume: bool = False,
     **settings: Any,
@@ -74,6 +77,8 @@ def train(
             weight 2 counts as if it were there twice.
         config: a TOML file or the name of a shipped config to start from.
         callback: receives the trainer's events; an exception in it ends the run.
+        verbose: whether to write the progress to standard error; None: in a notebook or another
+            interactive session, without a ``callback``.
         checkpoints: a folder for checkpoints, written at every ``checkpoint_every`` (by default
             every epoch) and removed when the run is finished.
         resume: resume from the newest checkpoint in that folder, with its settings, on the same
@@ -98,7 +103,8 @@ def train(
     resolved = job.config
     if checkpoints is not None and resolved.trainer.checkpoint_every is None:
         resolved = resolve(resolved.model_dump(), {"trainer": {"checkpoint_every": "epoch"}})
-    result = run_training(resolved, job.examples(resolved), callback, checkpoints, checkpoint)
+    shown = _with_progress(callback, verbose)
+    result = run_training(resolved, job.examples(resolved), shown, checkpoints, checkpoint)
     if checkpoints is not None and not result.outcome.interrupted:
         remove_checkpoints(checkpoints)
     return result.model
@@ -196,6 +202,25 @@ def load(
     """
     rewriting = {"text": text} if text else None
     return load_classifier(path, device=device, threads=threads, rewriting=rewriting)
+
+
+def _with_progress(callback: Callback | None, verbose: bool | None) -> Callback | None:
+    """Return a callback that also writes the progress, if it is to be seen."""
+    if verbose is None:
+        ipython = sys.modules.get("IPython")
+        in_notebook = ipython is not None and ipython.get_ipython() is not None
+        verbose = callback is None and (in_notebook or hasattr(sys, "ps1"))
+    if not verbose:
+        return callback
+    show = PrintedProgress()
+    if callback is None:
+        return show
+
+    def both(event: Event) -> None:
+        show(event)
+        callback(event)
+
+    return both
 
 
 def _rows(rows: Any, data: Any) -> Any:

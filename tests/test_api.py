@@ -242,3 +242,34 @@ def test_every_public_name_is_there():
     assert all(getattr(ft, name) is not None for name in ft.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = ft.nothing
+
+
+# ---------------------------------------------------------------------------------------- progress
+
+
+def test_verbose_writes_a_line_for_each_epoch(capsys):
+    quick(epochs=2, validation=0.5, refit=True, verbose=True)
+    shown = capsys.readouterr().err
+    lines = [line.rpartition("\r")[2].rstrip() for line in shown.split("\n")]
+    assert lines[0] == "training on 12 texts, 12 held out for validation, device cpu"
+    assert lines[1].startswith("epoch 1/2  loss ")
+    assert "accuracy" in lines[1]
+    assert lines[2].startswith("epoch 2/2  loss ")
+    assert lines[3].startswith("training the final model on all 24 texts, epochs ")
+    assert lines[4:] == [""]
+    assert "100%" in shown
+
+
+def test_progress_is_shown_in_an_interactive_session_only(capsys, monkeypatch):
+    quick(epochs=1)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("sys.ps1", ">>> ", raising=False)
+    quick(epochs=1)
+    assert "epoch 1/1" in capsys.readouterr().err
+    seen: list[object] = []
+    quick(epochs=1, callback=seen.append)
+    quick(epochs=1, verbose=False)
+    assert capsys.readouterr().err == ""
+    quick(epochs=1, callback=seen.append, verbose=True)
+    assert "epoch 1/1" in capsys.readouterr().err
+    assert len(seen) == 2 * len(seen[: len(seen) // 2])

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn
     from rich.text import Text
 
-    from fasttext_app.training.events import EpochEnd, Event, TrainBegin
+    from fasttext_app.training.events import Event, TrainBegin
 
 
 class LiveBar:
@@ -63,25 +63,28 @@ class TrainProgress(LiveBar):
 
     def __init__(self, console: Console = err) -> None:
         super().__init__(console)
-        self._epochs, self._texts, self._monitor, self._refit = 0, 0, "", False
+        self._run: TrainBegin | None = None
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
         from fasttext_app.training.events import CheckpointEnd, EpochEnd, StepEnd, TrainBegin
+        from fasttext_app.training.progress import epoch_line
 
         if isinstance(event, TrainBegin):
             self._begin(event)
         elif isinstance(event, StepEnd):
+            assert self._run is not None
             self.update(
-                (event.epoch - 1) * self._texts + event.texts,
-                epoch=f"{event.epoch}/{self._epochs}",
+                (event.epoch - 1) * self._run.texts + event.texts,
+                epoch=f"{event.epoch}/{self._run.epochs}",
                 loss=event.loss,
                 lr=event.lr,
                 speed=event.texts_per_second,
             )
         elif isinstance(event, EpochEnd):
-            if not self._refit:
-                self.say(self._epoch_line(event))
+            assert self._run is not None
+            if not self._run.refit:
+                self.say(epoch_line(event, self._run))
         elif isinstance(event, CheckpointEnd):
             if event.problem:
                 messages.warn(f"no checkpoint: {event.problem}; training continues")
@@ -89,20 +92,13 @@ class TrainProgress(LiveBar):
             self.close()
 
     def _begin(self, event: TrainBegin) -> None:
-        self._epochs, self._texts, self._monitor = event.epochs, event.texts, event.monitor
-        self._refit = event.refit
-        if event.member > 1:
-            self.say(f"model {event.member} of the ensemble")
-        self.say(
-            f"training the final model on all {event.texts:,} texts, epochs {event.epochs}"
-            if event.refit
-            else f"training on {event.texts:,} texts, {event.validation_texts:,} held out for "
-            f"validation, device {event.device}"
-        )
-        if event.resumed_from:
-            self.say(f"resuming from {event.resumed_from}")
         from rich.progress import BarColumn, TimeRemainingColumn
 
+        from fasttext_app.training.progress import begin_lines
+
+        self._run = event
+        for line in begin_lines(event):
+            self.say(line)
         self.start(
             "epoch {task.fields[epoch]}",
             BarColumn(),
@@ -115,19 +111,3 @@ class TrainProgress(LiveBar):
             lr=0.0,
             speed=0.0,
         )
-
-    def _epoch_line(self, event: EpochEnd) -> str:
-        record = event.record
-        parts = [f"epoch {record.epoch}/{self._epochs}", f"loss {record.train_loss:.4f}"]
-        if record.validation_loss is not None:
-            parts += [
-                f"validation loss {record.validation_loss:.4f}",
-                f"accuracy {record.validation_accuracy:.4f}",
-                f"macro F1 {record.validation_macro_f1:.4f}",
-            ]
-        if record.validation_score is not None:
-            parts.append(f"{self._monitor} {record.validation_score:.4f}")
-        parts.append(f"{record.texts_per_second:,.0f} texts/s")
-        if event.best and record.validation_loss is not None:
-            parts.append("(best)")
-        return "  ".join(parts)
