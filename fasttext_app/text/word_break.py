@@ -14,8 +14,9 @@ The functions here are the reference implementation, and encode single texts;
 
 from __future__ import annotations
 
+import re
 from functools import cache
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import numpy as np
 
@@ -23,51 +24,65 @@ from fasttext_app.core.arrays import U8
 from fasttext_app.text.spans import Span
 from fasttext_app.text.unicode_data import WORD_BREAK
 
-CODES = {name: code for code, name in enumerate(["Other", *WORD_BREAK])}
-"""The code of each class of characters."""
+CLASSES = {
+    "Other": "o",
+    "CR": "r",
+    "LF": "n",
+    "Newline": "l",
+    "Extend": "e",
+    "Format": "f",
+    "ZWJ": "z",
+    "Katakana": "k",
+    "Hebrew_Letter": "h",
+    "ALetter": "a",
+    "ALetterPict": "m",
+    "Single_Quote": "'",
+    "Double_Quote": '"',
+    "MidNumLet": ".",
+    "MidLetter": ":",
+    "MidNum": ",",
+    "Numeric": "1",
+    "ExtendNumLet": "_",
+    "Regional_Indicator": "g",
+    "WSegSpace": " ",
+    "Space": "t",
+    "Apart": "c",
+    "Pict": "p",
+}
+"""A letter for each class of characters, by the names of ``unicode_data.py``."""
 
-LETTERS = ("ALetter", "ALetterPict", "Hebrew_Letter")
-WORDS = (*LETTERS, "Numeric", "Katakana")
-NEWLINES = ("CR", "LF", "Newline")
-IGNORED = ("Extend", "Format", "ZWJ")
-DROPPED = (*NEWLINES, *IGNORED, "WSegSpace", "Space")
+IGNORED, NEWLINES, PICTOGRAPHS = b"efz", b"rnl", b"pm"
+DROPPED = b"rnlefz t"
 """Classes of the first character of a segment that is no token."""
+APART = ord(CLASSES["Apart"])
 
-JOINED = (
-    (("CR",), ("LF",)),  # WB3
-    (LETTERS, LETTERS),  # WB5
-    (("Hebrew_Letter",), ("Single_Quote",)),  # WB7a
-    (("Numeric",), ("Numeric",)),  # WB8
-    (LETTERS, ("Numeric",)),  # WB9
-    (("Numeric",), LETTERS),  # WB10
-    (("Katakana",), ("Katakana",)),  # WB13
-    ((*WORDS, "ExtendNumLet"), ("ExtendNumLet",)),  # WB13a
-    (("ExtendNumLet",), WORDS),  # WB13b
+SEGMENT = re.compile(
+    rb"""[ahm1]+ (?=[ tcop]) | [ ]+ (?![PM])  # most words, which is faster; WB3d: spaces
+    | (?: [ahmM1]+ | rn | gg? | . )     # WB3: a line end; WB15, WB16: two letters are a flag
+    (?: (?<=[ahmM1_]) [ahmM1]+          # WB5, WB8, WB9, WB10, WB13b: letters and digits
+      | (?<=[ahmM]) [.:'] [ahmM]        # WB6, WB7: an apostrophe in a word
+      | (?<=1) [.,'] 1                  # WB11, WB12: a decimal point
+      | (?<=[k_]) k                     # WB13, WB13b: Katakana
+      | (?<=[ahmM1k_]) _                # WB13a: an underscore
+      | (?<=h) "h | (?<=h) '            # WB7a, WB7b, WB7c: Hebrew quotation marks
+      | [PM]                            # WB3c: see `_cut`
+    )*""",
+    re.VERBOSE | re.DOTALL,
 )
-"""Classes of neighbors that belong together."""
-BRIDGED = (
-    (LETTERS, ("MidLetter", "MidNumLet", "Single_Quote")),  # WB6, WB7
-    (("Hebrew_Letter",), ("Double_Quote",)),  # WB7b, WB7c
-    (("Numeric",), ("MidNum", "MidNumLet", "Single_Quote")),  # WB11, WB12
-)
-"""Ends that belong together with the one character between them."""
+"""A segment in the classes of its characters."""
+HAS_IGNORED = re.compile(rb"[efz]")
 
 
 @cache
 def class_table() -> U8:
-    """Return the code of the class of each character, [0x110000]."""
-    table = np.zeros(0x110000, np.uint8)
+    """Return the letter of the class of each character, [0x110000]."""
+    table = np.full(0x110000, ord(CLASSES["Other"]), np.uint8)
     for name, members in WORD_BREAK.items():
         for member in members.split():
             first, _, last = member.partition("-")
-            table[int(first, 16) : int(last or first, 16) + 1] = CODES[name]
+            table[int(first, 16) : int(last or first, 16) + 1] = ord(CLASSES[name])
     table.flags.writeable = False
     return table
-
-
-@cache
-def _class_names() -> tuple[list[str], bytes]:
-    return ["Other", *WORD_BREAK], class_table().tobytes()
 
 
 def segments(text: str) -> list[Span]:
@@ -77,50 +92,56 @@ def segments(text: str) -> list[Span]:
     >>> [text[start:end] for start, end in segments(text)]
     ['a.b', ' ', '3.5']
     """
-    names, table = _class_names()
-    classes = [names[table[ord(letter)]] for letter in text]
+    pieces, places = _cut(text)
+    bounds = accumulate(map(len, pieces), initial=0)
+    return list(pairwise(bounds if places is None else (places[bound] for bound in bounds)))
+
+
+def _cut(text: str) -> tuple[list[bytes], list[int] | None]:
+    """Cut a text into segments.
+
+    Returns:
+        The classes of the characters of each segment, without ignored ones; and the place in the
+        text of each of these characters, and of its end; None if none is ignored.
+    """
+    code_points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
+    classes: bytes = class_table()[code_points].tobytes()
+    if not HAS_IGNORED.search(classes):
+        return SEGMENT.findall(classes), None
     # WB4: marks and invisible characters belong to the character before them, unless that ends a
-    # line. The other rules see only the characters that remain.
-    bases = [
-        index
-        for index, name in enumerate(classes)
-        if name not in IGNORED or index == 0 or classes[index - 1] in NEWLINES
+    # line. The other rules see only the characters that remain. But WB3c joins a pictograph to the
+    # joiner just before it, so it becomes a class of its own, and WB3d joins spaces without marks.
+    places = [
+        place
+        for place, code in enumerate(classes)
+        if code not in IGNORED or place == 0 or classes[place - 1] in NEWLINES
     ]
-    around = ["", *(classes[index] for index in bases), ""]
-    bounds, flags = [0], 0
-    for number, (left, right) in enumerate(pairwise(around[1:-1])):
-        start, before, after = bases[number + 1], around[number], around[number + 3]
-        flags = flags + 1 if left == "Regional_Indicator" else 0
-        joined = (
-            any(left in one and right in other for one, other in JOINED)
-            or any(
-                (left in ends and right in middle and after in ends)
-                or (before in ends and left in middle and right in ends)
-                for ends, middle in BRIDGED
-            )
-            or (classes[start - 1] == "ZWJ" and right in ("Pict", "ALetterPict"))  # WB3c
-            or (left == right == "WSegSpace" and start == bases[number] + 1)  # WB3d
-            or (right == "Regional_Indicator" and flags % 2 == 1)  # WB15, WB16
-        )
-        if not joined:
-            bounds.append(start)
-    return list(pairwise([*bounds, len(text)])) if text else []
+    remaining = bytearray(classes[place] for place in places)
+    for index, place in enumerate(places[1:], start=1):
+        code, before = classes[place], classes[place - 1]
+        if before == ord("z") and code in PICTOGRAPHS:
+            remaining[index] = ord(chr(code).upper())
+        elif before in IGNORED and code == ord(" "):
+            remaining[index] = ord("t")
+    return SEGMENT.findall(bytes(remaining)), [*places, len(text)]
 
 
 def unicode_spans(text: str) -> list[Span]:
     """Return the spans of :func:`unicode_words`."""
-    names, table = _class_names()
+    pieces, places = _cut(text)
     spans: list[Span] = []
-    letter = (0, -1)  # the last span, if it was a letter that stands apart
-    for start, end in segments(text):
-        first = names[table[ord(text[start])]]
-        if first == "Apart":
-            if letter[1] == start:
-                spans.append((letter[0], end))
-            letter = (start, end)
+    letter_start, letter_end = 0, -1  # of the last letter that stands apart
+    start = 0
+    for piece in pieces:
+        end, first = start + len(piece), piece[0]
         if first not in DROPPED:
+            if first == APART:
+                if letter_end == start:
+                    spans.append((letter_start, end))
+                letter_start, letter_end = start, end
             spans.append((start, end))
-    return spans
+        start = end
+    return spans if places is None else [(places[start], places[end]) for start, end in spans]
 
 
 def unicode_words(text: str) -> list[str]:

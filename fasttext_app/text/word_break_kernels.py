@@ -5,47 +5,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from fasttext_app.core.arrays import I32, U8
 from fasttext_app.core.jit import compiled
-from fasttext_app.text.word_break import BRIDGED, CODES, DROPPED, IGNORED, JOINED, NEWLINES
+from fasttext_app.text.word_break import APART, DROPPED, IGNORED, NEWLINES, PICTOGRAPHS
 
+LETTERS, WORDS = b"ahm", b"ahm1k"
+JOINED = (
+    (b"r", b"n"),  # WB3
+    (LETTERS + b"1", LETTERS + b"1"),  # WB5, WB8, WB9, WB10
+    (b"h", b"'"),  # WB7a
+    (b"k", b"k"),  # WB13
+    (WORDS + b"_", b"_"),  # WB13a
+    (b"_", WORDS),  # WB13b
+)
+"""Classes of neighbors that belong together; ``word_break.CLASSES`` has the letters."""
+BRIDGED = (
+    (LETTERS, b".:'"),  # WB6, WB7
+    (b"h", b'"'),  # WB7b, WB7c
+    (b"1", b".,'"),  # WB11, WB12
+)
+"""Ends that belong together with the one character between them."""
 JOIN = 1
 AFTER, BEFORE = 2, 5
 """Added to the number of a rule of ``BRIDGED``: joined if one of its ends comes after or before."""
 
 
 def _pair_rules() -> U8:
-    """Return what to do between a character of one class and one of another, [classes, classes]."""
-    rules = np.zeros((len(CODES), len(CODES)), np.uint8)
+    """Return what to do between a character of one class and one of another, [128, 128]."""
+    rules = np.zeros((128, 128), np.uint8)
     for number, (ends, middle) in enumerate(BRIDGED):
-        rules[np.ix_(_codes(ends), _codes(middle))] = AFTER + number
-        rules[np.ix_(_codes(middle), _codes(ends))] = BEFORE + number
+        rules[np.ix_([*ends], [*middle])] = AFTER + number
+        rules[np.ix_([*middle], [*ends])] = BEFORE + number
     for left, right in JOINED:
-        rules[np.ix_(_codes(left), _codes(right))] = JOIN
+        rules[np.ix_([*left], [*right])] = JOIN
     return rules
 
 
-def _codes(names: Iterable[str]) -> list[int]:
-    return [CODES[name] for name in names]
-
-
-def _mask(names: Iterable[str]) -> U8:
-    """Return 1 for each class in ``names``, [classes]."""
-    mask = np.zeros(len(CODES), np.uint8)
-    mask[_codes(names)] = 1
+def _mask(classes: bytes) -> U8:
+    """Return 1 for each of these classes, [128]."""
+    mask = np.zeros(128, np.uint8)
+    mask[[*classes]] = 1
     return mask
 
 
 PAIR_RULES = _pair_rules()
-IS_END = np.stack([_mask(ends) for ends, _ in BRIDGED])  # [rules, classes]
+IS_END = np.stack([_mask(ends) for ends, _ in BRIDGED])  # [rules, 128]
 IS_IGNORED, IS_NEWLINE, IS_DROPPED = _mask(IGNORED), _mask(NEWLINES), _mask(DROPPED)
-IS_PICTOGRAPH = _mask(["Pict", "ALetterPict"])
-APART, FLAG, ZWJ = CODES["Apart"], CODES["Regional_Indicator"], CODES["ZWJ"]
+IS_PICTOGRAPH = _mask(PICTOGRAPHS)
+FLAG, ZWJ = ord("g"), ord("z")
 NOT_UTF8 = 0xDC80  # has no class
 SPACE = 32
 

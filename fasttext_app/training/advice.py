@@ -20,7 +20,7 @@ from fasttext_app.model.train_warnings import (
     TrainWarning,
     UnknownTexts,
 )
-from fasttext_app.text.word_break import CODES, class_table
+from fasttext_app.text.word_break import APART, class_table
 from fasttext_app.training.events import TrainOutcome
 from fasttext_app.training.prepare import Prepared
 
@@ -62,7 +62,7 @@ def _unspaced(prepared: Prepared) -> Iterator[TrainWarning]:
     words = python_strings(vocabulary.words.take(to_arrow(sample)))
     lengths = np.array([len(word) for word in words])
     characters = np.frombuffer("".join(words).encode("utf-32-le", "surrogatepass"), "<u4")
-    is_apart = class_table()[characters] == CODES["Apart"]
+    is_apart = class_table()[characters] == APART
     letters = np.diff(np.concatenate(([0], np.cumsum(is_apart)))[np.cumsum([0, *lengths])])
     of_script, counts = letters > 0, vocabulary.counts[sample]
     size = counts * lengths

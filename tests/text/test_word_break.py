@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from fasttext_app.core.arrow import strings_from_bytes
 from fasttext_app.text.encoder import TextEncoder
 from fasttext_app.text.tokenizers import load_tokenizer
-from fasttext_app.text.unicode_data import VERSION
+from fasttext_app.text.unicode_data import VERSION, WORD_BREAK
 from fasttext_app.text.vocabulary import Vocabulary
-from fasttext_app.text.word_break import DROPPED, segments, unicode_spans, unicode_words
+from fasttext_app.text.word_break import CLASSES, segments, unicode_spans, unicode_words
 from tests.helpers import DATA, SCRIPTS, code_path
 from tests.text.test_tokenizers import checked, column
 
@@ -128,8 +128,9 @@ def byte_lists(tokens):
     return [[names[code] for code in tokens.codes[start:end]] for start, end in bounds]
 
 
-def test_classes_of_dropped_segments_are_known():
-    assert len(set(DROPPED)) == 8
+def test_each_class_has_a_letter_of_its_own():
+    assert CLASSES.keys() == {"Other", *WORD_BREAK}
+    assert len(set(CLASSES.values())) == len(CLASSES)
 
 
 def test_the_table_is_that_of_the_unicode_data():
