@@ -19,6 +19,7 @@ from typer.core import TyperCommand, TyperGroup
 from fasttext_app._version import __version__
 from fasttext_app.cli.errors import CLOSED_PIPE, report_errors
 from fasttext_app.cli.messages import QuietOption, VerboseOption, verbosity
+from fasttext_app.cli.reading import reading_shown
 from fasttext_app.core import startup
 
 COMMANDS = (
@@ -84,6 +85,7 @@ def make_app(only: str | None = None) -> typer.Typer:
         if command == "ft":
             for registered in module.app.registered_commands:
                 registered.cls = Command
+                registered.callback = _announcing_compilation(registered.callback)
             app.add_typer(module.app, cls=Group)
         else:
             function = getattr(module, name)
@@ -101,12 +103,21 @@ def _help_texts(function: Callable[..., None]) -> tuple[str, str]:
     return "\n\n".join(paragraphs), "Examples:\n" + indent(dedent(examples), "  ")
 
 
+def _announcing_compilation(function: Callable[..., None]) -> Callable[..., None]:
+    @wraps(function)
+    def run(*arguments: Any, **named: Any) -> None:
+        with verbosity():
+            function(*arguments, **named)
+
+    return run
+
+
 def _with_verbosity(function: Callable[..., None]) -> Callable[..., None]:
     """Add ``--quiet`` and ``--verbose`` to the options of a command."""
 
     @wraps(function)
     def run(*, quiet: bool, verbose: bool, **arguments: Any) -> None:
-        with verbosity(quiet=quiet, verbose=verbose):
+        with verbosity(quiet=quiet, verbose=verbose), reading_shown():
             function(**arguments)
 
     signature = inspect.signature(function, eval_str=True)

@@ -29,6 +29,7 @@ from fasttext_app.cli.options import (
     texts_or_input,
 )
 from fasttext_app.cli.outputs import OutputFileOption, OverwriteOption, check_new_file
+from fasttext_app.cli.reading import hide_reading_from_a_terminal
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -104,6 +105,8 @@ def explain(
     has_texts = bool(texts) or input_path is not None
     check_choice(form, FORMATS, "--format")
     form = form or SUFFIX_FORMATS.get(output.suffix.lower() if output is not None else "", "text")
+    if output is None:
+        hide_reading_from_a_terminal()
     _check_options(has_texts, label, data, split, form)
     check_new_file(output, overwrite=overwrite, input_path=input_path)
     classifier = load_classifier(model)

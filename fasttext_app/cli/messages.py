@@ -6,6 +6,7 @@ warnings nor errors; ``--verbose`` adds details, and a traceback to an error.
 
 from __future__ import annotations
 
+import mmap
 import os
 import platform
 import resource
@@ -19,6 +20,7 @@ from typer import BadParameter, Option, echo
 
 from fasttext_app._version import __version__
 from fasttext_app.cli.options import RUNNING
+from fasttext_app.core import jit
 
 QuietOption = Annotated[
     bool,
@@ -35,10 +37,11 @@ VerboseOption = Annotated[
 ]
 
 is_quiet = is_verbose = False
+_compiling = mmap.mmap(-1, 1)  # shared with forked processes: only one of them says it
 
 
 @contextmanager
-def verbosity(*, quiet: bool, verbose: bool) -> Iterator[None]:
+def verbosity(*, quiet: bool = False, verbose: bool = False) -> Iterator[None]:
     """Run a command with this much to say.
 
     Raises:
@@ -48,6 +51,7 @@ def verbosity(*, quiet: bool, verbose: bool) -> Iterator[None]:
     if quiet and verbose:
         raise BadParameter("cannot be combined with --verbose", param_hint="--quiet")
     is_quiet, is_verbose = quiet, verbose
+    jit.on_compile = note_compilation
     start = time.perf_counter()
     detail(
         f"fasttext-app {__version__}, Python {platform.python_version()}, {platform.platform()}, "
@@ -65,6 +69,13 @@ def note(message: str, *, err: bool = True) -> None:
     """Say something that ``--quiet`` drops."""
     if not is_quiet:
         echo(message, err=err)
+
+
+def note_compilation() -> None:
+    """Say once that the kernels are being compiled."""
+    if not _compiling[0]:
+        _compiling[0] = 1
+        note("compiling kernels, once per machine; this can take a minute")
 
 
 def warn(message: str) -> None:

@@ -27,6 +27,7 @@ from fasttext_app.cli.options import (
     texts_or_input,
 )
 from fasttext_app.cli.outputs import OutputFileOption, OverwriteOption, check_new_file
+from fasttext_app.cli.reading import hide_reading_from_a_terminal
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -121,6 +122,8 @@ def predict(
     check_new_file(output, overwrite=overwrite, input_path=input_path)
     if label is not None and top_k is not None:
         raise BadParameter("cannot be combined with --label", param_hint="--top-k")
+    if output is None:
+        hide_reading_from_a_terminal()
     form, min_probability = format_for(output, form), _parse_threshold(threshold)
     if keep and form == "fasttext":
         raise BadParameter(

@@ -27,6 +27,7 @@ from fasttext_app.cli.options import (
     print_json,
 )
 from fasttext_app.cli.outputs import OverwriteOption, refuse_existing_model
+from fasttext_app.cli.reading import reading_shown
 from fasttext_app.core.checksummed_dir import refuse_unfinished_run
 from fasttext_app.core.signals import DeferredInterrupts
 from fasttext_app.errors import CheckpointError
@@ -190,7 +191,8 @@ def _preparing(config: Config, interrupts: DeferredInterrupts) -> Iterator[Calla
     def prepare(folder: str, *, prefer_files: bool) -> Prepared:
         from fasttext_app.training.prepare import prepare_source
 
-        return prepare_source(config, folder, prefer_files=prefer_files)
+        with reading_shown(then="building the vocabulary and encoding the texts"):
+            return prepare_source(config, folder, prefer_files=prefer_files)
 
     tune_malloc()
     with TemporaryDirectory(prefix="fasttext_app-") as folder:

@@ -8,12 +8,16 @@ whole process. Numba is imported with the first compiled function, not with this
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, TypeVar, cast
 
 PLAIN_BYTES = 1 << 20
 """Bytes of text that a process handles in plain Python before it loads compiled code."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+on_compile: Callable[[], None] | None = None
+"""Called before a function is compiled whose machine code is in no cache."""
 
 _enabled = False
 _plain_bytes = 0
@@ -53,9 +57,26 @@ def compiled(function: Function) -> Function:
     from fasttext_app.core.startup import hide_scipy_linalg
 
     hide_scipy_linalg()
+    if on_compile is not None:
+        _announce_compilation()
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
     try:
         dispatcher = numba.njit(cache=True, **options)(function)
     except RuntimeError:  # numba found no folder for the cache
         dispatcher = numba.njit(**options)(function)
     return cast("Function", dispatcher)
+
+
+@cache
+def _announce_compilation() -> None:
+    from numba.core import event
+
+    class Announcer(event.Listener):
+        def on_start(self, event: Any) -> None:
+            if on_compile is not None:
+                on_compile()
+
+        def on_end(self, event: Any) -> None:
+            pass
+
+    event.register("numba:compile", Announcer())

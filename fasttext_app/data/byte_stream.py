@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fasttext_app.core import meter
 from fasttext_app.errors import DataError
 
 HEAD_BYTES = 1 << 13  # what is looked at to tell a format
@@ -121,6 +122,10 @@ class ByteStream:
         except OSError as error:
             raise open_error(path, error) from None
         self._streams = [self._file]  # each decompresses the one before
+        size = self.path.stat().st_size if self.path.is_file() else None
+        self._input = meter.opened(str(path), "bytes", size)
+        self._size = 0  # of the blocks that have been read, decompressed
+        self._reads_ahead = False
         self.compression: _Compression | None = None
         try:
             self._decompress(self.path.suffix.lower())
@@ -135,13 +140,13 @@ class ByteStream:
         """Return ``size`` bytes; fewer only at the end."""
         with self._errors_explained():
             block: bytes = self._file.read(size)
-            return block
+            return self._counted(block)
 
     def read1(self, size: int) -> bytes:
         """Return at most ``size`` bytes, those that a pipe already holds; none only at the end."""
         with self._errors_explained():
             block: bytes = self._file.read1(size)
-            return block
+            return self._counted(block)
 
     def close(self) -> None:
         """Close the file, but not standard input."""
@@ -153,6 +158,19 @@ class ByteStream:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+    def parsed(self, size: int) -> None:
+        """Say how many bytes a parser that reads ahead has gone through; progress follows them."""
+        self._reads_ahead = True
+        if self._input.total is not None and self._size:
+            share = min(size / self._size, 1)
+            self._input.position = int(share * self._streams[0].tell())
+
+    def _counted(self, block: bytes) -> bytes:
+        self._size += len(block)
+        if self._input.total is not None and not self._reads_ahead:
+            self._input.position = self._streams[0].tell()
+        return block
 
     def _decompress(self, suffix: str) -> None:
         head = self._head()

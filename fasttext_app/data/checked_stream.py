@@ -75,6 +75,10 @@ class CheckedStream(io.RawIOBase):
             if checked or not block:
                 return checked
 
+    def parsed(self, size: int) -> None:
+        """Say how many bytes the parser has gone through; see :meth:`ByteStream.parsed`."""
+        self._file.parsed(size)
+
     def close(self) -> None:
         """Close the file, but not standard input."""
         if not self.closed:

@@ -139,9 +139,11 @@ class _ArrowReader:
         quotes_checked = False
         delimiter = self.file.delimiter if config.quote else ""
         with CheckedStream(path, config.errors, delimiter) as stream:
+            stream.parsed(0)
             try:
                 with self._open(stream, block_bytes) as reader:
-                    for batch in reader:
+                    for number, batch in enumerate(reader):
+                        stream.parsed(number * block_bytes)
                         if stream.odd_quotes and not quotes_checked:
                             # Arrow reads past a quote that does not pair. If Python's reader finds
                             # every row well-formed, the odd quotes are inside unquoted fields,

@@ -14,6 +14,7 @@ from itertools import chain
 from pathlib import Path
 
 from fasttext_app.config.schema import DataConfig
+from fasttext_app.core import meter
 from fasttext_app.data.byte_stream import without_compression
 from fasttext_app.data.csv import CsvFile
 from fasttext_app.data.fasttext_text import scan_fasttext
@@ -64,9 +65,15 @@ def scan_files(paths: Sequence[Path], config: DataConfig, with_labels: bool) -> 
     Raises:
         DataError: a file is missing, or its rows cannot be read.
     """
-    for path in paths:
-        if len(paths) == 1 or not (path.is_file() and path.stat().st_size == 0):
+    if len(paths) == 1:
+        yield from scan_file(paths[0], config, with_labels)
+        return
+    sizes = [path.stat().st_size if path.is_file() else 0 for path in paths]
+    for number, path in enumerate(paths):
+        if sizes[number] or not path.is_file():
+            meter.span = sum(sizes[:number]), sum(sizes)
             yield from scan_file(path, config, with_labels)
+    meter.span = None
 
 
 def has_known_name(path: Path) -> bool:

@@ -15,6 +15,7 @@ from urllib.request import getproxies
 import pyarrow as pa
 
 from fasttext_app.config.schema import DataConfig
+from fasttext_app.core import meter
 from fasttext_app.data.columns import numbered_rows, required_columns, to_examples
 from fasttext_app.data.source import Batches, Scan, Source
 from fasttext_app.errors import DataError
@@ -125,11 +126,13 @@ def _scan(spec: str, split: str, dataset: Any, config: DataConfig, with_labels: 
     label_names = _class_names(dataset, config.label_column)
     selected = dataset.select_columns(list(dict.fromkeys(columns))).with_format("arrow")
     rows = 0
+    reading = meter.opened(where, "rows", len(dataset))
     for table in selected.iter(batch_size=BATCH_ROWS):
         assert isinstance(table, pa.Table)
         locate = numbered_rows(where, rows)
         yield to_examples(table, config, locate, with_labels=with_labels, label_names=label_names)
         rows += len(table)
+        reading.position = rows
 
 
 def _class_names(dataset: Any, label_column: str) -> Sequence[str] | None:

@@ -25,7 +25,7 @@ from fasttext_app.data.source import Batches
 from fasttext_app.errors import DataError
 
 BLOCK_BYTES = 1 << 26  # a line must fit into a block
-SOFT_LABEL_ROWS = 16_384
+BATCH_ROWS = 16_384
 ARROW_TYPES = {
     str: pa.string(),
     bool: pa.bool_(),
@@ -70,13 +70,17 @@ def scan_json_lines(path: Path, config: DataConfig, with_labels: bool) -> Batche
 
 def _arrow_batches(path: Path, config: DataConfig, schema: pa.Schema) -> Batches:
     with CheckedStream(path, config.errors) as stream:
+        stream.parsed(0)
         try:
             with arrow_json.open_json(
                 stream,
                 read_options=arrow_json.ReadOptions(block_size=BLOCK_BYTES),
                 parse_options=_parse_options(schema),
             ) as reader:
-                yield from reader
+                for number, block in enumerate(reader):
+                    for start in range(0, len(block), BATCH_ROWS):
+                        stream.parsed(int((number + start / len(block)) * BLOCK_BYTES))
+                        yield block.slice(start, BATCH_ROWS)
         except pa.ArrowInvalid as error:
             if stream.problem:
                 raise stream.problem from None
@@ -90,7 +94,7 @@ def _soft_label_batches(path: Path, config: DataConfig, schema: pa.Schema) -> Ba
     """Read rows whose label is an object of probabilities: Arrow would need to know its keys."""
     assert config.label_separator is not None
     objects = _objects(path, config)
-    while chunk := list(islice(objects, SOFT_LABEL_ROWS)):
+    while chunk := list(islice(objects, BATCH_ROWS)):
         rows = []
         for line, value in chunk:
             label = value.get(config.label_column) if isinstance(value, dict) else None

@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from fasttext_app.config.schema import DataConfig
+from fasttext_app.core import meter
 from fasttext_app.data.byte_stream import HEAD_BYTES, compression_of, open_error, what_it_is
 from fasttext_app.data.columns import numbered_rows, required_columns, to_examples
 from fasttext_app.data.source import Batches
@@ -29,7 +30,8 @@ def scan_parquet(path: Path, config: DataConfig, with_labels: bool) -> Batches:
         with pq.ParquetFile(path) as file:
             columns = required_columns(path, config, with_labels, file.schema_arrow.names)
             label_names = _class_names(file.schema_arrow, config.label_column)
-            rows = 0
+            rows, size = 0, path.stat().st_size
+            reading = meter.opened(str(path), "bytes", size)
             distinct = list(dict.fromkeys(columns))
             for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=distinct):
                 locate = numbered_rows(path, rows)
@@ -37,6 +39,7 @@ def scan_parquet(path: Path, config: DataConfig, with_labels: bool) -> Batches:
                     batch, config, locate, with_labels=with_labels, label_names=label_names
                 )
                 rows += len(batch)
+                reading.position = size * rows // file.metadata.num_rows
     except pa.ArrowInvalid as error:
         raise _not_parquet(path, error) from None
     except OSError as error:

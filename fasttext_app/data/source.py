@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 import pyarrow as pa
 
+from fasttext_app.core.meter import followed
 from fasttext_app.errors import DataError, did_you_mean
 
 SPLIT_NAMES = {
@@ -79,12 +80,12 @@ class Source:
             DataError: there is no such split, or its rows cannot be read.
         """
         if self.single:
-            return next(iter(self.scans.values()))(with_labels)
+            return followed(next(iter(self.scans.values()))(with_labels))
         split = self._resolve(split)
         if split not in self.scans:
             hint = did_you_mean(split, self.scans) or f"; it has: {', '.join(self.scans)}"
             raise DataError(f"{self.spec}: no split {split!r}{hint}")
-        return self.scans[split](with_labels)
+        return followed(self.scans[split](with_labels))
 
     def read(self, split: str, *, with_labels: bool = True) -> pa.Table:
         """Read a whole split into memory.

@@ -35,6 +35,7 @@ from pathlib import Path
 
 from fasttext_app.config.resources import sample_dir
 from fasttext_app.config.schema import DataConfig
+from fasttext_app.core.meter import followed
 from fasttext_app.data.ag_news import ag_news_source
 from fasttext_app.data.files import (
     files_source,
@@ -161,4 +162,4 @@ def open_texts(config: DataConfig) -> Batches:
             paths += glob_files(spec)
         else:
             raise DataError(f"{path}: no such file")
-    return scan_files(paths, config, with_labels=False)
+    return followed(scan_files(paths, config, with_labels=False))

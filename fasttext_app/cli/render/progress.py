@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 
 from fasttext_app.cli import messages
-from fasttext_app.cli.render.console import err
+from fasttext_app.cli.render.console import err, format_size
 
 if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn
     from rich.text import Text
 
+    from fasttext_app.core.meter import Input
     from fasttext_app.training.events import Event, TrainBegin
 
 
 class LiveBar:
     """A progress bar, shown from :meth:`start` to the end of the ``with`` block."""
+
+    is_shown = False
+    """Whether any bar is shown: a terminal has room for one."""
 
     def __init__(self, console: Console = err) -> None:
         self.console = console
@@ -41,12 +46,15 @@ class LiveBar:
             return
         from rich.progress import Progress
 
-        self.progress = Progress(*columns, console=self.console, transient=True)
+        self.progress = Progress(
+            *columns, console=self.console, transient=True, redirect_stdout=False
+        )
         self.progress.add_task("", total=total, **fields)
         self.progress.start()
+        LiveBar.is_shown = True
 
     def update(self, completed: float, **fields: Any) -> None:
-        """Change what the bar shows, if it is there."""
+        """Change what the bar shows, if it is there; ``fields`` may set its ``total``."""
         if self.progress is not None:
             task = self.progress.tasks[0]
             self.progress.update(task.id, completed=completed, **fields)
@@ -56,6 +64,32 @@ class LiveBar:
         if self.progress is not None:
             self.progress.stop()
             self.progress = None
+            LiveBar.is_shown = False
+
+
+def show_reading(bar: LiveBar, entry: Input, rows: int, seconds: float) -> None:
+    """Show how far an input is read, with the rate so far.
+
+    Args:
+        bar: the bar, shown or not.
+        entry: the input.
+        rows: the rows read from it.
+        seconds: the time since reading began.
+    """
+    from rich.progress import BarColumn, TimeRemainingColumn
+
+    position = entry.before + entry.position
+    done = f"{rows:,} rows"
+    if entry.total is not None and entry.unit == "bytes":
+        done = f"{format_size(position)} of {format_size(entry.total)}"
+    fields = {
+        "name": f"reading {Path(entry.name).name}",
+        "done": f"{done}  {rows / seconds:,.0f} rows/s",
+    }
+    if bar.progress is None:
+        columns = "{task.fields[name]}", BarColumn(20), "{task.fields[done]}", TimeRemainingColumn()
+        bar.start(*columns, total=entry.total, **fields)
+    bar.update(position, total=entry.total, **fields)
 
 
 class TrainProgress(LiveBar):
