@@ -54,7 +54,11 @@ class Program(Group):
     def make_context(self, info_name: str | None, args: list[str], *rest: Any, **extra: Any) -> Any:
         """Parse the arguments up to the command; this also runs ``--help`` and ``--version``."""
         with report_errors(lambda: str(info_name)):
-            return super().make_context(info_name, args, *rest, **extra)
+            try:
+                return super().make_context(info_name, args, *rest, **extra)
+            except OSError as error:
+                error.filename = "standard output"  # no other file is touched here
+                raise
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that the arguments name."""

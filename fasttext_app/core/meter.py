@@ -37,7 +37,9 @@ follow: Callable[[Iterator[Any]], Iterator[Any]] | None = None
 def opened(name: str, unit: Literal["bytes", "rows"], total: int | None) -> Input:
     """Announce an input; the reader updates its position."""
     global current  # noqa: PLW0603 - readers and display meet here
-    before, total = span if span is not None and unit == "bytes" else (0, total)
+    before = 0
+    if span is not None and unit == "bytes" and total is not None:
+        before, total = span
     current = Input(name, unit, total, before)
     return current
 

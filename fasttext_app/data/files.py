@@ -69,11 +69,13 @@ def scan_files(paths: Sequence[Path], config: DataConfig, with_labels: bool) -> 
         yield from scan_file(paths[0], config, with_labels)
         return
     sizes = [path.stat().st_size if path.is_file() else 0 for path in paths]
-    for number, path in enumerate(paths):
-        if sizes[number] or not path.is_file():
-            meter.span = sum(sizes[:number]), sum(sizes)
-            yield from scan_file(path, config, with_labels)
-    meter.span = None
+    try:
+        for number, path in enumerate(paths):
+            if sizes[number] or not path.is_file():
+                meter.span = sum(sizes[:number]), sum(sizes)
+                yield from scan_file(path, config, with_labels)
+    finally:
+        meter.span = None
 
 
 def has_known_name(path: Path) -> bool:

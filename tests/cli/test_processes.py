@@ -153,7 +153,7 @@ def test_interrupting_before_training_saves_nothing(workdir, tiny_model_dir, ear
         shutil.copytree(tiny_model_dir, workdir / "new")
     os.mkfifo(workdir / "pipe")
     with (
-        started("train", "--data", "pipe", "--output", "new") as process,
+        started("train", "--data", "pipe", "--output", "new", "--overwrite") as process,
         (workdir / "pipe").open("w") as pipe,  # waits until the program opens it
     ):
         pipe.write("__label__x one\n")
