@@ -115,7 +115,7 @@ def _batches_with(
 ) -> Batches:
     """Read the columns of a schema, and others of any type."""
     objects = _objects(path, config)
-    while chunk := list(islice(objects, SOFT_LABEL_ROWS)):
+    while chunk := list(islice(objects, BATCH_ROWS)):
         for line, value in chunk:
             _check_object(path, line, value, schema)
         rows = [value for _, value in chunk]
