@@ -167,6 +167,12 @@ class TextConfig(_Section):
     weight of the words and word n-grams; 1: both weigh the same."""
 
     @property
+    def tokenizing(self) -> str:
+        """The tokenizer and what comes before it, for people."""
+        before = ["lower case"] * self.lowercase + [f"words for {name}s" for name in self.replace]
+        return f"{self.tokenizer} after {', '.join(before)}" if before else self.tokenizer
+
+    @property
     def bucket_count(self) -> int:
         """The number of hash buckets: ``bucket``, or 0 without n-grams."""
         return self.bucket if self.word_ngrams > 1 or self.maxn > 0 else 0

@@ -46,7 +46,7 @@ def model_card(artifact: Artifact, manifest: str) -> str:
 A bag of embeddings ({model.mode}) of words, word n-grams up to {text.word_ngrams} and character
 n-grams {text.minn}-{text.maxn}, under an output layer (`{model.loss}`).
 
-- tokenizer: `{text.tokenizer}`
+- tokenizer: {text.tokenizing}
 - vocabulary: {words:,} words, {len(table) - words:,} rows of n-grams
 - table: {table.shape[0]:,} rows of {table.shape[1]} numbers ({table.nbytes / 1e6:,.1f} MB)
 - {from_where}: {origin}{fitted}

@@ -33,7 +33,7 @@ def show_info(model: TextClassifier, path: str, size_bytes: int) -> None:
     words = len(artifact.vocabulary)
     values: dict[str, object] = {
         "size on disk": format_size(size_bytes),
-        "tokenizer": text.tokenizer,
+        "tokenizer": text.tokenizing,
         "vocabulary": f"{words:,} words",
         "n-grams": f"words up to {text.word_ngrams}, characters {text.minn}-{text.maxn}, "
         f"{rows - words:,} rows",
