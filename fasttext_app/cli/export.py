@@ -38,7 +38,7 @@ def export(
     Examples:
         fasttext-app export models/mine model.bin
     """
-    from fasttext_app.cli.render.console import format_size
+    from fasttext_app.core.sizes import format_size
     from fasttext_app.errors import ArtifactError
     from fasttext_app.fasttext.convert import to_fasttext
     from fasttext_app.fasttext.file_format import write_file

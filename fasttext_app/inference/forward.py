@@ -176,7 +176,8 @@ def torch_forward(artifact: Artifact, device_name: str) -> Callable[[Ragged], F3
 
     device = resolve_device(device_name)
     rows = len(artifact.table)
-    config = artifact.config.model.model_copy(update={"include_last_offset": True})
+    update = {"include_last_offset": True, "dim": artifact.dim}
+    config = artifact.config.model.model_copy(update=update)
     model = FastTextClassifier.from_config(config, rows, len(artifact.labels))
     table, scale = dense(artifact.table), artifact.tensors.get("scale")
     if scale is not None:

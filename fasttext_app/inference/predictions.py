@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from fasttext_app.core.arrays import F64, I64, Bool
 from fasttext_app.core.arrow import string_array, to_arrow
+from fasttext_app.inference.display import html_table
 
 FITTED = "fitted"
 """As a threshold: the one that calibration fitted for each label."""
@@ -71,6 +72,20 @@ class Prediction:
     known: float = field(default=1.0, compare=False)
     """The share of the text's words and n-grams that have a row; at 0, the model knows nothing of
     the text, and would predict the same for any such text."""
+
+    def __repr__(self) -> str:
+        """Return the fields, rounded."""
+        probabilities = ", ".join(f"{value:.4f}" for value in self.probabilities)
+        comma = "," if len(self.probabilities) == 1 else ""
+        return (
+            f"Prediction(labels={self.labels!r}, probabilities=({probabilities}{comma}), "
+            f"known={self.known:.2f})"
+        )
+
+    def _repr_html_(self) -> str:
+        pairs = zip(self.labels, self.probabilities, strict=True)
+        facts = {label: f"{value:.4f}" for label, value in pairs}
+        return html_table(f"Prediction, {self.known:.0%} of the text known", facts)
 
 
 @dataclass(frozen=True)

@@ -19,14 +19,15 @@ import pyarrow as pa
 
 from fasttext_app.config.schema import Config
 from fasttext_app.core import jit
-from fasttext_app.core.arrays import F32, F64, I64
+from fasttext_app.core.arrays import F32, F64, I64, Array
 from fasttext_app.core.arrow import string_array, without_nulls
 from fasttext_app.core.objects import ObjectTable, as_table, tables
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.core.threads import map_threads
 from fasttext_app.data.source import kept_name
 from fasttext_app.errors import ConfigError, DataError, did_you_mean
-from fasttext_app.inference.forward import forward_on
+from fasttext_app.inference.display import html_table, model_facts, one_line
+from fasttext_app.inference.forward import CpuForward, forward_on
 from fasttext_app.inference.predictions import FITTED, Prediction, TextRows, Threshold, TopK
 from fasttext_app.model.artifact import Artifact
 from fasttext_app.model.calibration import recorded_thresholds
@@ -89,6 +90,23 @@ class Predictor:
         """The fitted threshold of each class, [C]; None if calibration fitted none."""
         return recorded_thresholds(self.artifact.calibration, self.labels)
 
+    @property
+    def classes_(self) -> Array:
+        """The names of the C classes as an array, under scikit-learn's name."""
+        return np.array(self.labels)
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """The loss, the scores and the speed of each epoch; empty for an imported model."""
+        return [dict(epoch) for epoch in self.artifact.history.get("epochs", ())]
+
+    def __repr__(self) -> str:
+        """Return the labels, the size and the scores of the model."""
+        return one_line(type(self).__name__, model_facts(self.artifact))
+
+    def _repr_html_(self) -> str:
+        return html_table(type(self).__name__, model_facts(self.artifact))
+
     def warm_up(self) -> Self:
         """Load the compiled code now, so that no later prediction waits for it; return the model.
 
@@ -117,6 +135,27 @@ class Predictor:
 
         logits, known = zip(*map_threads(score, as_chunks(texts), self.threads), strict=True)
         return np.concatenate(logits), np.concatenate(known)
+
+    def embed(self, texts: Texts, text: TextColumns = None) -> F32:
+        """Return the vectors of texts, [B, D]: the weighted sum or mean of the rows of each.
+
+        D is the number of columns of the table: ``model.dim``, or the number of labels if the
+        linear layer is folded into the table (``model.fold = false`` keeps it apart). A text of
+        which nothing is known is the zero vector.
+
+        Args:
+            texts: as for :meth:`predict`.
+            text: as for :meth:`predict`.
+        """
+        forward = self._forward
+        if not isinstance(forward, CpuForward):
+            forward = CpuForward(self.artifact)
+
+        def embed(chunk: pa.StringArray) -> F32:
+            return forward.vectors(self.encoder.encode_chunk(chunk))
+
+        parts = list(map_threads(embed, self.chunks(texts, text), self.threads))
+        return np.concatenate(parts) if parts else np.empty((0, self.artifact.dim), np.float32)
 
     def predict_proba(self, texts: Texts, text: TextColumns = None) -> F64:
         """Return the probability of every class for each text, [B, C]; see :meth:`predict`."""

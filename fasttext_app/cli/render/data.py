@@ -7,7 +7,8 @@ from typing import Any
 
 from rich.text import Text
 
-from fasttext_app.cli.render.console import format_size, new_table, out, pairs_table, readable
+from fasttext_app.cli.render.console import new_table, out, pairs_table, readable
+from fasttext_app.core.sizes import format_size
 
 MAX_TEXT = 200  # characters of a row's text
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from fasttext_app.cli.render.console import (
-    format_size,
     format_value,
     new_table,
     out,
@@ -16,6 +15,7 @@ from fasttext_app.cli.render.console import (
     readable,
 )
 from fasttext_app.cli.render.data import show_balance
+from fasttext_app.core.sizes import format_size
 from fasttext_app.model.calibration import describe
 
 if TYPE_CHECKING:
