@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Self
 from rich.console import Console
 
 from fasttext_app.cli import messages
-from fasttext_app.cli.render.console import err, format_size
+from fasttext_app.cli.render.console import err
+from fasttext_app.core.sizes import format_size
 
 if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn
