@@ -6,6 +6,7 @@ import gc
 import inspect
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable
 from functools import cache, wraps
 from importlib import import_module
@@ -40,11 +41,32 @@ class _PlainTypes:
         return params
 
 
-class Command(_PlainTypes, TyperCommand):
+class _EachOptionOnce:
+    """Refuses an option that is given twice, of which Typer would take the last value."""
+
+    def make_parser(self, ctx: Any) -> Any:
+        """Return the parser of the command's arguments."""
+        parser: Any = super().make_parser(ctx)  # type: ignore[misc]
+        parse = parser.parse_args
+
+        def parse_args(args: list[str]) -> tuple[Any, list[str], list[Any]]:
+            values, rest, order = parse(args=args)
+            for param, count in Counter(order).items():
+                takes_one = param.param_type_name == "option" and not param.multiple
+                if takes_one and not param.is_flag and count > 1:
+                    problem = f"is given {count} times; give it once"
+                    raise typer.BadParameter(problem, ctx=ctx, param=param)
+            return values, rest, order
+
+        parser.parse_args = parse_args
+        return parser
+
+
+class Command(_PlainTypes, _EachOptionOnce, TyperCommand):
     """A command."""
 
 
-class Group(_PlainTypes, TyperGroup):
+class Group(_PlainTypes, _EachOptionOnce, TyperGroup):
     """A group of commands."""
 
 

@@ -22,7 +22,12 @@ from fasttext_app.cli.options import (
 )
 from fasttext_app.cli.outputs import OverwriteOption, check_new_model
 
-_data = Option("--data", "-d", metavar="SPEC", help="Labeled rows the model was not trained on.")
+_data = Option(
+    "--data",
+    "-d",
+    metavar="SPEC",
+    help="Labeled rows the model was not trained on; repeatable.",
+)
 _thresholds = Option(
     metavar="f1|precision:P|recall:R",
     help="Choose a threshold per label: for the best F1, or to reach a precision or recall.",
@@ -32,7 +37,7 @@ _temperature = Option("--temperature/--no-temperature", help="Fit a temperature.
 
 def calibrate(
     model: ModelArgument,
-    data: Annotated[str, _data],
+    data: Annotated[list[str], _data],
     output: Annotated[
         Path, Option("--output", "-o", metavar="FOLDER", help="Directory of the calibrated model.")
     ],
@@ -72,7 +77,7 @@ def calibrate(
     classifier = load_classifier(model, threads=threads)
     reading = Reading(text_column, label_column, errors, settings)
     config = reading.config_for(classifier, data)
-    source = open_source(config.data)
+    source = open_source(config.data, bad_rows=reading.bad_rows)
     calibrated = calibrate_batches(
         classifier,
         held_out_rows(classifier.artifact, config, source, split),
@@ -82,6 +87,7 @@ def calibrate(
         origin=origin_of(source, split),
     )
     TextClassifier(calibrated).save(output)
+    reading.report_skipped()
     if as_json:
         print_json({"output": str(output), **calibrated.calibration})
         return

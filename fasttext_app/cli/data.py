@@ -9,24 +9,30 @@ from typer import Argument, Option
 from fasttext_app.cli.options import (
     READING,
     SPEC_HELP,
+    DelimiterOption,
+    EncodingOption,
     ErrorsOption,
     JsonOption,
     LabelColumnOption,
     Reading,
     SetOption,
+    SkipBadOption,
     TextColumnsOption,
     print_json,
 )
 
 
 def data(
-    source: Annotated[str, Argument(metavar="SPEC", help=SPEC_HELP)],
+    sources: Annotated[list[str], Argument(metavar="SPEC...", help=SPEC_HELP)],
     split: Annotated[
         str, Option(metavar="NAME", help="Split to describe.", rich_help_panel=READING)
     ] = "train",
     text_column: TextColumnsOption = None,
     label_column: LabelColumnOption = None,
     errors: ErrorsOption = None,
+    delimiter: DelimiterOption = None,
+    encoding: EncodingOption = None,
+    skip_bad: SkipBadOption = False,
     settings: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -41,11 +47,13 @@ def data(
     from fasttext_app.data.describe import describe_data
     from fasttext_app.data.spec import open_source
 
-    reading = Reading(text_column, label_column, errors)
-    config = resolve(parse_assignments(settings or []), reading.layer(source)).data
-    description = describe_data(
-        open_source(config), split, config.label_separator, soft=config.soft_labels
-    )
+    reading = Reading(text_column, label_column, errors, None, delimiter, encoding, skip_bad)
+    config = resolve(parse_assignments(settings or []), reading.layer(sources)).data
+    source = open_source(config, bad_rows=reading.bad_rows)
+    try:
+        description = describe_data(source, split, config.label_separator, soft=config.soft_labels)
+    finally:
+        reading.report_skipped()
     if as_json:
         print_json(description)
     else:

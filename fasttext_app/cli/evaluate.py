@@ -8,7 +8,9 @@ from typing import Annotated
 from typer import BadParameter, Option
 
 from fasttext_app.cli.options import (
+    DelimiterOption,
     DeviceOption,
+    EncodingOption,
     ErrorsOption,
     JsonOption,
     LabelColumnOption,
@@ -16,6 +18,7 @@ from fasttext_app.cli.options import (
     Reading,
     ScoredDataOption,
     SetOption,
+    SkipBadOption,
     SplitOption,
     TextColumnsOption,
     ThreadsOption,
@@ -45,6 +48,9 @@ def evaluate(
     text_column: TextColumnsOption = None,
     label_column: LabelColumnOption = None,
     errors: ErrorsOption = None,
+    delimiter: DelimiterOption = None,
+    encoding: EncodingOption = None,
+    skip_bad: SkipBadOption = False,
     settings: SetOption = None,
     threshold: Annotated[float | None, _threshold] = None,
     reliability: Annotated[Path | None, _reliability] = None,
@@ -71,7 +77,7 @@ def evaluate(
         check_plot_path(reliability)
         check_new_file(reliability, overwrite=overwrite)
     classifier = load_classifier(model, device=device, threads=threads)
-    reading = Reading(text_column, label_column, errors, settings)
+    reading = Reading(text_column, label_column, errors, settings, delimiter, encoding, skip_bad)
     scan, config = scored_rows(classifier, data, split, reading)
     if threshold is not None and config.eval_label_separator is None:
         raise BadParameter(
@@ -79,7 +85,10 @@ def evaluate(
             "--set data.label_separator=...",
             param_hint="--threshold",
         )
-    scores = classifier.evaluate_batches(scan(), threshold, config)
+    try:
+        scores = classifier.evaluate_batches(scan(), threshold, config)
+    finally:
+        reading.report_skipped()
     if reliability is not None:
         from fasttext_app.cli.render.plots import draw_reliability
 

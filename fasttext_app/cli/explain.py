@@ -6,7 +6,6 @@ import json
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated
 
 from typer import BadParameter, Option
@@ -65,7 +64,7 @@ def explain(
         int, Option(metavar="N", min=1, help="Features to show for and against the label.")
     ] = 10,
     form: Annotated[str | None, _format] = None,
-    input_path: InputOption = None,
+    inputs: InputOption = None,
     output: OutputFileOption = None,
     overwrite: OverwriteOption = False,
     data: Annotated[
@@ -101,21 +100,21 @@ def explain(
     from fasttext_app.inference.load import load_classifier
     from fasttext_app.inference.writers import text_output
 
-    texts, input_path = texts_or_input(texts, input_path)
-    has_texts = bool(texts) or input_path is not None
+    texts, inputs = texts_or_input(texts, inputs)
+    has_texts = bool(texts) or inputs is not None
     check_choice(form, FORMATS, "--format")
     form = form or SUFFIX_FORMATS.get(output.suffix.lower() if output is not None else "", "text")
     if output is None:
         hide_reading_from_a_terminal()
     _check_options(has_texts, label, data, split, form)
-    check_new_file(output, overwrite=overwrite, input_path=input_path)
+    check_new_file(output, overwrite=overwrite, inputs=inputs)
     classifier = load_classifier(model)
     reading = Reading(text_column, label_column, errors, settings)
     with text_output(output) as file:
         if has_texts:
             explanations = (
                 classifier.explain(text, label, against)
-                for text in _texts(classifier, texts, input_path, reading)
+                for text in _texts(classifier, texts, inputs, reading)
             )
             _write_explanations(explanations, file, form, top, f"Explanations by {model}")
         else:
@@ -125,6 +124,7 @@ def explain(
             request = {"label": label, "against": against, "data": data}
             has_ngrams = classifier.encoder.bucket > 0
             _write_features(features, file, form, request, has_ngrams=has_ngrams)
+    reading.report_skipped()
     if output is not None:
         note(f"wrote {output}")
 
@@ -147,7 +147,7 @@ def _check_options(
 
 
 def _texts(
-    model: TextClassifier, texts: list[str] | None, input_path: Path | None, reading: Reading
+    model: TextClassifier, texts: list[str] | None, inputs: list[str] | None, reading: Reading
 ) -> Iterable[str]:
     """Return the texts of the command line, or read them from the input."""
     from fasttext_app.core.arrow import python_strings
@@ -155,7 +155,7 @@ def _texts(
 
     if texts:
         return decode_arguments(texts, reading.config_for(model, None).data.errors)
-    batches = open_texts(reading.config_for(model, str(input_path)).data)
+    batches = open_texts(reading.config_for(model, inputs).data, reading.bad_rows)
     return (text for batch in batches for text in python_strings(batch.column("text")))
 
 
@@ -165,7 +165,7 @@ def _text_scan(
     """Return a function that reads the texts of a SPEC from the start at each call."""
     if data is None:
         return None
-    scan, _ = scored_rows(model, data, split or model.config.data.train_split, reading)
+    scan, _ = scored_rows(model, [data], split or model.config.data.train_split, reading)
     return lambda: (batch.column("text") for batch in scan())
 
 

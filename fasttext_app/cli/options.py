@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,11 +16,15 @@ from fasttext_app.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from fasttext_app.config.loading import Layer
     from fasttext_app.config.schema import Config, DataConfig
+    from fasttext_app.data.bad_rows import BadRows
     from fasttext_app.data.source import Batches
     from fasttext_app.inference.predictor import Predictor
 
-STDIN = Path("-")
-SPEC_HELP = "ag_news, sample, a file, a folder, 'a/{split}.csv' or a hub id (owner/name)."
+STDIN = ["-"]
+SPEC_HELP = (
+    "ag_news, sample, a file, a folder, 'a/*.csv', 'a/{split}.csv', a hub id (owner/name), or '-': "
+    "standard input; repeatable."
+)
 
 READING, RUNNING, SETTINGS = "Reading data", "Running", "Settings"
 """Panels of options in ``--help``."""
@@ -46,8 +50,9 @@ _input = partial(
     Option,
     "--input",
     "-i",
-    metavar="FILE",
-    help="File of texts (a column, or lines); '-': standard input.",
+    metavar="PATH",
+    help="Texts (a column, or lines): a file, a folder, 'a/*.csv', or '-': standard input; "
+    "repeatable.",
 )
 _reading = partial(Option, rich_help_panel=READING)
 _running = partial(Option, rich_help_panel=RUNNING)
@@ -70,13 +75,13 @@ ConfigOption = Annotated[
         autocompletion=_complete_config,
     ),
 ]
-DataOption = Annotated[str | None, _data(help=SPEC_HELP)]
+DataOption = Annotated[list[str] | None, _data(help=SPEC_HELP)]
 ScoredDataOption = Annotated[
-    str | None, _data(help="Labeled data, as for train.", show_default="the model's own data")
+    list[str] | None, _data(help="Labeled data, as for train.", show_default="the model's own data")
 ]
 SplitOption = Annotated[str | None, _split(help="Split to score.", show_default="test")]
-InputOption = Annotated[Path | None, _input()]
-RequiredInputOption = Annotated[Path, _input()]
+InputOption = Annotated[list[str] | None, _input()]
+RequiredInputOption = Annotated[list[str], _input()]
 TextColumnsOption = Annotated[
     list[str] | None,
     _reading(
@@ -97,6 +102,32 @@ ErrorsOption = Annotated[
         autocompletion=complete("strict", "replace"),
         help="Reject bad bytes and missing texts, or replace them.",
         show_default="the model's, else strict",
+    ),
+]
+DelimiterOption = Annotated[
+    str | None,
+    _reading(
+        metavar="CHAR|tab", help="Delimiter of CSV files.", show_default="guessed by the header"
+    ),
+]
+EncodingOption = Annotated[
+    str | None,
+    _reading(
+        metavar="NAME",
+        help="Encoding of text files: cp1252, utf-16, shift_jis, ...",
+        show_default="utf-8",
+    ),
+]
+SkipBadOption = Annotated[
+    bool, _reading("--skip-bad", help="Skip rows that cannot be read; count and list them.")
+]
+ValidationOption = Annotated[
+    str | None,
+    Option(
+        "--validation",
+        metavar="SPEC|SPLIT|FRACTION",
+        help="Validation rows: a file, a split of the data, or a fraction of the training rows.",
+        show_default="the split validation, else 0.1",
     ),
 ]
 SetOption = Annotated[
@@ -137,36 +168,68 @@ class Reading:
     errors: str | None = None
     settings: list[str] | None = None
     """``--set`` assignments."""
+    delimiter: str | None = None
+    encoding: str | None = None
+    skip_bad: bool = False
     keep: list[str] | None = None
     """Names of columns to copy, separated by commas; or ``all``."""
     nulls: str | None = None
 
-    def layer(self, source: str | None) -> Layer:
+    @cached_property
+    def bad_rows(self) -> BadRows:
+        """The rows that were skipped."""
+        from fasttext_app.data.bad_rows import BadRows
+
+        return BadRows()
+
+    def layer(self, sources: Sequence[str] | None, validation: str | None = None) -> Layer:
         """Return the ``data`` settings of the flags, without ``--set``."""
         options = {
-            "source": source,
+            "source": sources[0] if sources and len(sources) == 1 else sources or None,
             "text_columns": self.text_columns or None,
             "label_column": self.label_column,
             "errors": self.errors,
             "nulls": self.nulls,
+            "delimiter": self.delimiter,
+            "encoding": self.encoding,
+            "skip_bad": self.skip_bad or None,
+            "validation": None if validation is None else _number_or_name(validation),
         }
         if self.keep is not None:
             names = [name for group in self.keep for name in group.split(",")]
             options["keep"] = "all" if names == ["all"] else names
         return {"data": {key: value for key, value in options.items() if value is not None}}
 
-    def config_for(self, model: Predictor, source: str | None) -> Config:
+    def config_for(self, model: Predictor, sources: Sequence[str] | None) -> Config:
         """Return the config of a model with these ``data`` settings on top.
 
         Raises:
             ConfigError: a setting is invalid, or ``--set`` names another section than ``data``.
         """
         from fasttext_app.config.loading import resolve
+        from fasttext_app.config.schema import FILE_SETTINGS
 
-        layers = [parse_section("data", self.settings), self.layer(source)]
+        layers = [parse_section("data", self.settings), self.layer(sources)]
         if not any(layer.get("data") for layer in layers):
             return model.config
-        return resolve(model.config.model_dump(), *layers)
+        own = {} if sources is None else {"data": FILE_SETTINGS}
+        return resolve(model.config.model_dump(), own, *layers)
+
+    def report_skipped(self) -> None:
+        """Print how many rows were skipped, and the problems of the first ones."""
+        count, problems = self.bad_rows.count, self.bad_rows.problems
+        if count:
+            echo(f"skipped {count:,} bad row{'s' * (count != 1)}:", err=True)
+            more = [f"and {count - len(problems):,} more"] if count > len(problems) else []
+            for line in (*problems, *more):
+                echo(f"  {line}", err=True)
+
+
+def _number_or_name(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def parse_section(section: str, assignments: list[str] | None) -> Layer:
@@ -185,13 +248,13 @@ def parse_section(section: str, assignments: list[str] | None) -> Layer:
 
 
 def scored_rows(
-    model: Predictor, data: str | None, split: str | None, reading: Reading
+    model: Predictor, data: Sequence[str] | None, split: str | None, reading: Reading
 ) -> tuple[Callable[[], Batches], DataConfig]:
     """Open the rows to score a model on.
 
     Args:
         model: the model; its data settings hold unless an option overrides them.
-        data: the SPEC; None: the data the model was trained on.
+        data: the SPECs; None: the data the model was trained on.
         split: the split; None: the test split.
         reading: how rows are read.
 
@@ -204,28 +267,28 @@ def scored_rows(
     from fasttext_app.data.spec import open_source
 
     config = reading.config_for(model, data).data
-    source = open_source(config)
+    source = open_source(config, bad_rows=reading.bad_rows)
     if source.single and data is None:
         raise DataError(
-            f"{source.spec}: the model was trained on this very file; pass --data SPEC to score it "
+            f"{source.spec}: the model was trained on this very data; pass --data SPEC to score it "
             "on other rows"
         )
     return partial(source.scan, split or config.test_split), config
 
 
 def texts_or_input(
-    texts: list[str] | None, input_path: Path | None
-) -> tuple[list[str] | None, Path | None]:
-    """Return texts or the file to read them from; the one text ``-`` is standard input.
+    texts: list[str] | None, inputs: list[str] | None
+) -> tuple[list[str] | None, list[str] | None]:
+    """Return texts or the files to read them from; the one text ``-`` is standard input.
 
     Raises:
         typer.BadParameter: there are both.
     """
-    if texts == [str(STDIN)] and input_path is None:
+    if texts == STDIN and not inputs:
         return None, STDIN
-    if texts and input_path is not None:
+    if texts and inputs:
         raise BadParameter("give texts or --input, not both", param_hint="TEXT")
-    return texts, input_path
+    return texts, inputs or None
 
 
 def decode_arguments(texts: list[str], errors: str = "strict") -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -43,13 +44,15 @@ def refuse_existing_file(path: Path, *, overwrite: bool) -> None:
         )
 
 
-def check_new_file(path: Path | None, *, overwrite: bool, input_path: Path | None = None) -> None:
+def check_new_file(
+    path: Path | None, *, overwrite: bool, inputs: Sequence[str] | None = None
+) -> None:
     """Refuse a file that cannot be the output of a command.
 
     Args:
         path: the output file; None: standard output.
         overwrite: whether it may replace an earlier one.
-        input_path: the file that the command reads.
+        inputs: the files that the command reads.
 
     Raises:
         typer.BadParameter: the file is the input too.
@@ -57,8 +60,8 @@ def check_new_file(path: Path | None, *, overwrite: bool, input_path: Path | Non
     """
     if path is None:
         return
-    reads_file = input_path is not None and input_path.is_file()
-    if reads_file and path.is_file() and path.samefile(str(input_path)):
+    files = [file for file in map(Path, inputs or ()) if file.is_file()]
+    if path.is_file() and any(map(path.samefile, files)):
         raise BadParameter(f"{path} is the input too", param_hint="--output")
     refuse_existing_file(path, overwrite=overwrite)
 

@@ -12,12 +12,15 @@ from typer import BadParameter, Option
 from fasttext_app.cli.messages import note
 from fasttext_app.cli.options import (
     STDIN,
+    DelimiterOption,
     DeviceOption,
+    EncodingOption,
     ErrorsOption,
     InputOption,
     ModelArgument,
     Reading,
     SetOption,
+    SkipBadOption,
     TextColumnsOption,
     TextsArgument,
     ThreadsOption,
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from fasttext_app.config.schema import DataConfig
+    from fasttext_app.data.bad_rows import BadRows
 
 _format = Option(
     "--format",
@@ -79,7 +83,7 @@ _abstain = Option(
 def predict(
     model: ModelArgument,
     texts: TextsArgument = None,
-    input_path: InputOption = None,
+    inputs: InputOption = None,
     output: OutputFileOption = None,
     overwrite: OverwriteOption = False,
     form: Annotated[str | None, _format] = None,
@@ -91,6 +95,9 @@ def predict(
     text_column: TextColumnsOption = None,
     nulls: Annotated[str | None, _nulls] = None,
     errors: ErrorsOption = None,
+    delimiter: DelimiterOption = None,
+    encoding: EncodingOption = None,
+    skip_bad: SkipBadOption = False,
     settings: SetOption = None,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = 0,
@@ -118,8 +125,8 @@ def predict(
 
     check_choice(form, FORMATS, "--format")
     check_choice(nulls, NULLS, "--nulls")
-    texts, input_path = _texts_or_input(texts, input_path)
-    check_new_file(output, overwrite=overwrite, input_path=input_path)
+    texts, inputs = _texts_or_input(texts, inputs)
+    check_new_file(output, overwrite=overwrite, inputs=inputs)
     if label is not None and top_k is not None:
         raise BadParameter("cannot be combined with --label", param_hint="--top-k")
     if output is None:
@@ -129,16 +136,18 @@ def predict(
         raise BadParameter(
             "a fastText line has no columns; choose another --format", param_hint="--keep"
         )
-    if keep and input_path is None:
+    if keep and inputs is None:
         raise BadParameter("needs a file with columns; name it with --input", param_hint="--keep")
-    if not threads and input_path == STDIN:
+    if not threads and inputs == STDIN:
         threads = 1  # each line is answered before the next one is read
     classifier = load_classifier(model, device=device, threads=threads)
-    reading = Reading(text_column, None, errors, settings, keep, nulls)
-    source = None if input_path is None else str(input_path)
-    config = reading.config_for(classifier, source).data
-    batches = _batches(texts, config)
-    if input_path is not None and input_path.is_file() and input_path.stat().st_size > PLAIN_BYTES:
+    reading = Reading(
+        text_column, None, errors, settings, delimiter, encoding, skip_bad, keep, nulls
+    )
+    config = reading.config_for(classifier, inputs).data
+    batches = _batches(texts, config, reading.bad_rows)
+    files = [path for path in map(Path, inputs or ()) if path.is_file()]
+    if sum(path.stat().st_size for path in files) > PLAIN_BYTES:
         classifier.warm_up()
     answers: dict[str, Any] = {
         "known": form in WITH_KNOWN,
@@ -156,19 +165,20 @@ def predict(
         )
     ranks = classifier.label_limit(top_k, classifier.resolve_threshold(min_probability))
     rows = write_predictions(predictions, output, form, ranks if label is None else 1)
+    reading.report_skipped()
     if output is not None:
         note(f"wrote {rows:,} row{'s' * (rows != 1)} to {output}")
 
 
 def _texts_or_input(
-    texts: list[str] | None, input_path: Path | None
-) -> tuple[list[str] | None, Path | None]:
-    texts, input_path = texts_or_input(texts, input_path)
-    if not texts and input_path is None:
+    texts: list[str] | None, inputs: list[str] | None
+) -> tuple[list[str] | None, list[str] | None]:
+    texts, inputs = texts_or_input(texts, inputs)
+    if not texts and inputs is None:
         if sys.stdin is None or sys.stdin.isatty():
             raise BadParameter("give texts, --input FILE, or lines on stdin", param_hint="TEXT")
-        input_path = STDIN
-    return texts, input_path
+        inputs = STDIN
+    return texts, inputs
 
 
 def _parse_threshold(text: str | None) -> float | str:
@@ -185,12 +195,14 @@ def _parse_threshold(text: str | None) -> float | str:
     return threshold
 
 
-def _batches(texts: list[str] | None, config: DataConfig) -> Iterator[pa.RecordBatch]:
+def _batches(
+    texts: list[str] | None, config: DataConfig, bad_rows: BadRows
+) -> Iterator[pa.RecordBatch]:
     """Return the texts of the command line as one batch, or scan the input."""
     if not texts:
         from fasttext_app.data.spec import open_texts
 
-        return open_texts(config)
+        return open_texts(config, bad_rows)
     import pyarrow as pa
 
     from fasttext_app.core.arrow import string_array

@@ -134,6 +134,7 @@ def quantize(
             raise
         note(f"accuracy was not measured; pass --data SPEC ({error})")
     smaller.save(output)
+    reading.report_skipped()
     before["bytes"], after["bytes"] = size_on_disk(model), size_on_disk(output)
     if as_json:
         print_json({"output": str(output), "before": before, "after": after})
@@ -148,8 +149,9 @@ def _retrainer(model: TextClassifier, spec: str, reading: Reading, training: Lay
     from fasttext_app.data.spec import open_source
     from fasttext_app.pipeline import retrain
 
-    config = reading.config_for(model, spec).data
-    source = open_source(config, weights=config.weight_column is not None)
+    config = reading.config_for(model, [spec]).data
+    weights = config.weight_column is not None
+    source = open_source(config, weights=weights, bad_rows=reading.bad_rows)
     labels = {"label_separator": config.label_separator, "soft_labels": config.soft_labels}
 
     def retrain_on_rows(artifact: Artifact) -> Artifact:

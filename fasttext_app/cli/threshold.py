@@ -22,7 +22,7 @@ from fasttext_app.cli.options import (
 
 def threshold(
     model: ModelArgument,
-    input_path: RequiredInputOption,
+    inputs: RequiredInputOption,
     label: Annotated[
         str, Option("--label", "-l", metavar="LABEL", help="Label to keep texts for.")
     ],
@@ -50,10 +50,11 @@ def threshold(
     share = _parse_share(keep)
     classifier = load_classifier(model, threads=threads)
     reading = Reading(text_column, None, errors, settings)
-    config = reading.config_for(classifier, str(input_path))
-    scored = score_texts(classifier, open_texts(config.data), label)
+    config = reading.config_for(classifier, inputs)
+    scored = score_texts(classifier, open_texts(config.data, reading.bad_rows), label)
     cut = find_cut((ranked.probabilities for _, ranked in scored), share)
-    document = {"input": str(input_path), "label": label, "keep": share, **cut}
+    reading.report_skipped()
+    document = {"input": ", ".join(inputs), "label": label, "keep": share, **cut}
     if as_json:
         print_json(document)
     else:

@@ -17,13 +17,17 @@ from fasttext_app.cli.options import (
     AnySetOption,
     ConfigOption,
     DataOption,
+    DelimiterOption,
+    EncodingOption,
     ErrorsOption,
     JsonOption,
     LabelColumnOption,
     Reading,
+    SkipBadOption,
     TextColumnsOption,
     TrainDeviceOption,
     TrainThreadsOption,
+    ValidationOption,
     print_json,
 )
 from fasttext_app.cli.outputs import OverwriteOption, refuse_existing_model
@@ -78,6 +82,7 @@ _dry_run = Option("--dry-run", help="Show the settings and the data statistics, 
 def train(
     config_file: ConfigOption = None,
     data: DataOption = None,
+    validation: ValidationOption = None,
     output: Annotated[Path | None, _output] = None,
     epochs: Annotated[int | None, _epochs] = None,
     lr: Annotated[float | None, _lr] = None,
@@ -89,6 +94,9 @@ def train(
     text_column: TextColumnsOption = None,
     label_column: LabelColumnOption = None,
     errors: ErrorsOption = None,
+    delimiter: DelimiterOption = None,
+    encoding: EncodingOption = None,
+    skip_bad: SkipBadOption = False,
     settings: AnySetOption = None,
     start_from: Annotated[Path | None, _from] = None,
     checkpoint_every: Annotated[str | None, _checkpoint_every] = None,
@@ -123,9 +131,10 @@ def train(
     if resume is not None and start_from is not None:
         raise BadParameter("cannot be combined with --resume", param_hint="--from")
     checkpoint = None if resume is None else _find_checkpoint(resume, output)
+    reading = Reading(text_column, label_column, errors, None, delimiter, encoding, skip_bad)
     command_line = [
         parse_assignments(settings or []),
-        Reading(text_column, label_column, errors).layer(data),
+        reading.layer(data, validation),
         flat_layer({name: value for name, value in flags.items() if value is not None}),
     ]
     config = resolve(

@@ -16,13 +16,17 @@ from fasttext_app.cli.options import (
     AnySetOption,
     ConfigOption,
     DataOption,
+    DelimiterOption,
+    EncodingOption,
     ErrorsOption,
     JsonOption,
     LabelColumnOption,
     Reading,
+    SkipBadOption,
     TextColumnsOption,
     TrainDeviceOption,
     TrainThreadsOption,
+    ValidationOption,
     print_json,
 )
 from fasttext_app.cli.outputs import OverwriteOption, check_new_model, refuse_existing_file
@@ -84,6 +88,7 @@ def tune(
     output: Annotated[Path, _output],
     config_file: ConfigOption = None,
     data: DataOption = None,
+    validation: ValidationOption = None,
     time: Annotated[float | None, _time] = None,
     trials: Annotated[int | None, _trials] = None,
     metric: Annotated[str | None, _metric] = None,
@@ -98,6 +103,9 @@ def tune(
     text_column: TextColumnsOption = None,
     label_column: LabelColumnOption = None,
     errors: ErrorsOption = None,
+    delimiter: DelimiterOption = None,
+    encoding: EncodingOption = None,
+    skip_bad: SkipBadOption = False,
     settings: AnySetOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -119,10 +127,11 @@ def tune(
     if time is None and trials is None:
         raise BadParameter("limit the search", param_hint="--time or --trials")
     flags = {"seed": seed, "device": device, "threads": threads}
+    reading = Reading(text_column, label_column, errors, None, delimiter, encoding, skip_bad)
     config = resolve(
         {} if config_file is None else load_config_file(config_file),
         parse_assignments(settings or []),
-        Reading(text_column, label_column, errors).layer(data),
+        reading.layer(data, validation),
         flat_layer({name: value for name, value in flags.items() if value is not None}),
     )
     base = base_for_search(config, metric)

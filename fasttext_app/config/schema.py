@@ -6,6 +6,7 @@ The docstring under a field is its description in ``docs/configuration.md``, whi
 
 from __future__ import annotations
 
+import codecs
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +33,22 @@ def _path_to_str(value: object) -> object:
 
 def _int_to_str(value: object) -> object:
     return str(value) if type(value) is int else value
+
+
+def _check_encoding(name: str) -> str:
+    try:
+        "".encode(name)
+        codecs.getincrementaldecoder(name)
+    except (LookupError, UnicodeError):
+        raise ValueError("must be a text encoding that Python knows, such as cp1252") from None
+    return name
+
+
+def _named_delimiter(value: object) -> object:
+    value = {"tab": "\t", "\\t": "\t"}.get(value, value) if isinstance(value, str) else value
+    if isinstance(value, str) and (len(value) != 1 or not value.isascii() or value in '"\r\n'):
+        raise ValueError("must be one ASCII character, or tab")
+    return value
 
 
 def _check_class_weights(value: object) -> object:
@@ -88,6 +105,16 @@ class DataConfig(_Section):
     """Columns with the text, joined by a space; 1-based numbers if ``header`` is false."""
     label_column: ColumnName = "label"
     """Column with the label; a 1-based number if ``header`` is false."""
+    format: Literal["auto", "csv", "tsv", "jsonl", "parquet", "fasttext"] = "auto"
+    """Format of the files; ``auto``: by their names, and fastText text on standard input. ``jsonl``
+    also reads arrays of objects."""
+    encoding: Annotated[str, AfterValidator(_check_encoding)] = "utf-8"
+    """Encoding of text files: ``cp1252``, ``utf-16``, ``shift_jis``, or another one of Python. A
+    byte order mark takes precedence."""
+    delimiter: Annotated[str, BeforeValidator(_named_delimiter)] | None = None
+    """Delimiter of CSV files, one character or ``tab``. By default a comma, in TSV files a tab, or
+    another one with which the header has the columns. Set it to read files as CSV whose names tell
+    no format."""
     header: bool = True
     """Read column names from the first row of a CSV or TSV file."""
     quote: bool = True
@@ -99,6 +126,8 @@ class DataConfig(_Section):
     null too. ``errors = "replace"`` reads them as empty as well."""
     keep: Literal["all"] | Annotated[tuple[ColumnName, ...], Field(strict=False)] = ()
     """Columns that ``predict`` copies to its output; ``all``: all but the text column."""
+    skip_bad: bool = False
+    """Skip rows that cannot be read, and report how many and why, instead of raising an error."""
     label_separator: Annotated[str, Field(min_length=1)] | None = None
     """Separator between labels when a row can have several. Lists of labels and lines with several
     ``__label__`` words are then accepted too. ``model.loss = "ova"`` trains on all labels of a row;
@@ -114,8 +143,9 @@ class DataConfig(_Section):
     train_split: str = "train"
     """Split to train on."""
     validation: str | Fraction = "auto"
-    """Validation rows: the name of a split, a fraction of the training rows (0: none), or ``auto``:
-    the split ``validation`` if the source has one, otherwise a tenth of the training rows."""
+    """Validation rows: the name of a split, a file or other SPEC, a fraction of the training rows
+    (0: none), or ``auto``: the split ``validation`` if the source has one, otherwise a tenth of the
+    training rows."""
     in_memory_mb: Annotated[int, Field(ge=0)] = 1024
     """Megabytes of encoded training texts to hold in memory. The rest goes to memory-mapped files
     in the temporary folder (``TMPDIR``), and training proceeds shard by shard."""
@@ -126,6 +156,13 @@ class DataConfig(_Section):
     def eval_label_separator(self) -> str | None:
         """Separator between the true labels of a row; None with soft labels, which have one."""
         return None if self.soft_labels else self.label_separator
+
+
+FILE_SETTINGS = {
+    name: DataConfig.model_fields[name].default
+    for name in ("format", "encoding", "delimiter", "skip_bad")
+}
+"""Defaults of the settings that a model's own files had, which say nothing about other files."""
 
 
 class TextConfig(_Section):

@@ -12,13 +12,14 @@ from __future__ import annotations
 import os
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from fasttext_app.config.schema import DataConfig
 from fasttext_app.core.arrow import rows_containing, string_array, to_arrow
-from fasttext_app.data.columns import Locate
+from fasttext_app.data.bad_rows import BadRows, Locate
 from fasttext_app.data.csv import CsvFile
 from fasttext_app.data.hub import dataset_source
 from fasttext_app.data.source import Batches, Scan, Source
@@ -28,7 +29,7 @@ CLASSES = ("World", "Sports", "Business", "Sci/Tech")
 HUB_ID = "fancyzhx/ag_news"
 
 
-def ag_news_source(config: DataConfig) -> Source:
+def ag_news_source(config: DataConfig, bad_rows: BadRows) -> Source:
     """Find AG_NEWS in ``$FASTTEXT_APP_DATA/ag_news``, in ``data/ag_news``, or on the hub.
 
     Raises:
@@ -37,17 +38,17 @@ def ag_news_source(config: DataConfig) -> Source:
     folder = find_folder()
     if folder is not None:
         csv_config = DataConfig(
-            header=False, text_columns=("2", "3"), label_column="1", errors=config.errors
+            header=False, text_columns=("2", "3"), label_column="1", **_on_bad_rows(config)
         )
         scans: dict[str, Scan] = {
-            split: partial(_scan, CsvFile(folder / f"{split}.csv", csv_config, ","))
+            split: partial(_scan, CsvFile(folder / f"{split}.csv", csv_config, ","), bad_rows)
             for split in ("train", "test")
             if (folder / f"{split}.csv").is_file()
         }
         return Source("ag_news", scans, CLASSES)
-    hub_config = DataConfig(text_columns=("text",), label_column="label", errors=config.errors)
+    hub_config = DataConfig(**_on_bad_rows(config))
     try:
-        source = dataset_source(HUB_ID, hub_config)
+        source = dataset_source(HUB_ID, hub_config, bad_rows)
     except DataError as error:
         raise DataError(
             "ag_news: the data was not found. Put train.csv and test.csv in their original form in "
@@ -55,6 +56,10 @@ def ag_news_source(config: DataConfig) -> Source:
             f"or pass --data PATH, or connect to the hub ({error})"
         ) from None
     return Source("ag_news", source.scans, source.label_names)
+
+
+def _on_bad_rows(config: DataConfig) -> dict[str, Any]:
+    return {"errors": config.errors, "skip_bad": config.skip_bad}
 
 
 def find_folder() -> Path | None:
@@ -67,9 +72,9 @@ def find_folder() -> Path | None:
     return None
 
 
-def _scan(file: CsvFile, with_labels: bool) -> Batches:
+def _scan(file: CsvFile, bad_rows: BadRows, with_labels: bool) -> Batches:
     rows = 0
-    for batch in file.scan(with_labels):
+    for batch in file.scan(with_labels, bad_rows.begin(file.path)):
         columns = {"text": _line_breaks_to_spaces(batch.column("text"))}
         if with_labels:
             columns["label"] = _class_names(batch.column("label"), partial(file.locate, rows))

@@ -8,17 +8,21 @@ bytes for text.
 from __future__ import annotations
 
 import bz2
+import codecs
 import gzip
 import io
 import lzma
+import os
 import re
+import shutil
 import sys
+import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from fasttext_app.core import meter
 from fasttext_app.errors import DataError
@@ -64,6 +68,13 @@ COMPRESSIONS = (
 )
 
 _AS_TEXT = "save it as CSV, JSON lines or Parquet"
+BYTE_ORDER_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 KINDS = tuple(
     (re.compile(begins, re.DOTALL), message)
     for begins, message in (
@@ -94,11 +105,7 @@ KINDS = tuple(
             rb"version https://git-lfs\.github\.com/spec/",
             "is a pointer of Git LFS, not the file itself; run `git lfs pull`",
         ),
-        (
-            rb"\xff\xfe\0\0|\0\0\xfe\xff",
-            "is UTF-32 text; save it as UTF-8, or pass --encoding utf-32",
-        ),
-        (rb"\xff\xfe|\xfe\xff", "is UTF-16 text; save it as UTF-8, or pass --encoding utf-16"),
+        (rb"\xff\xfe|\xfe\xff|\0\0\xfe\xff", "is UTF-16 or UTF-32 text; save it as UTF-8"),
     )
 )
 """What formats begin with, and what is said of them."""
@@ -109,27 +116,34 @@ class ByteStream:
 
     Args:
         path: the file; ``-`` is standard input, which stays open.
-        wide: whether characters of two or four bytes are expected, as in UTF-16.
+        encoding: the encoding of the text; None: any in which a line feed is one byte.
+
+    Attributes:
+        encoding: the encoding that a byte order mark tells, else the argument.
 
     Raises:
-        DataError: the file cannot be opened, or holds no text.
+        DataError: the file cannot be opened, or is not text.
     """
 
-    def __init__(self, path: str | Path, *, wide: bool = False) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | InputFile, encoding: str | None = None) -> None:
+        self.path = Path(path) if isinstance(path, str) else path
         try:
             self._file = _open(self.path)
         except OSError as error:
             raise open_error(path, error) from None
         self._streams = [self._file]  # each decompresses the one before
-        size = self.path.stat().st_size if self.path.is_file() else None
+        size = None
+        if isinstance(self.path, Path) and self.path.is_file():
+            size = self.path.stat().st_size
         self._input = meter.opened(str(path), "bytes", size)
         self._size = 0  # of the blocks that have been read, decompressed
         self._reads_ahead = False
         self.compression: _Compression | None = None
         try:
             self._decompress(self.path.suffix.lower())
-            problem = what_it_is(self._head(), wide=wide)
+            head = self._head()
+            self.encoding = encoding and (marked_encoding(head) or encoding)
+            problem = what_it_is(head, wide=is_wide(self.encoding or "utf-8"))
             if problem:
                 raise DataError(f"{self.path}: {problem}")
         except BaseException:
@@ -209,6 +223,20 @@ def compression_of(head: bytes) -> _Compression | None:
     return next((entry for entry in COMPRESSIONS if entry.begins.match(head)), None)
 
 
+def marked_encoding(head: bytes) -> str | None:
+    """Return the encoding that a byte order mark tells."""
+    return next((name for mark, name in BYTE_ORDER_MARKS if head.startswith(mark)), None)
+
+
+def is_wide(encoding: str) -> bool:
+    """Return whether every character of an encoding has at least two bytes.
+
+    >>> is_wide("UTF-16LE"), is_wide("shift_jis")
+    (True, False)
+    """
+    return "\n".encode(encoding) != b"\n"
+
+
 def without_compression(name: str) -> str:
     """Return a file name without the suffix of a compression.
 
@@ -249,8 +277,66 @@ def what_it_is(head: bytes, *, wide: bool = False) -> str:
     return ""
 
 
-def _open(path: Path) -> Any:
-    if str(path) != "-":
+class PipeCopy:
+    """A temporary copy of what a pipe carries, for formats that are read more than once.
+
+    Args:
+        path: the pipe; ``-`` is standard input.
+
+    Raises:
+        DataError: it cannot be read, or not copied.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.suffix = path, path.suffix
+        self._file: Any = tempfile.TemporaryFile(prefix="fasttext_app-")  # noqa: SIM115
+        try:
+            with _open(path) as pipe:
+                shutil.copyfileobj(pipe, self._file)
+            self._file.flush()
+        except OSError as error:
+            raise DataError(
+                f"{path}: cannot be copied to {tempfile.gettempdir()} ({error.strerror}); "
+                "set TMPDIR to another directory"
+            ) from None
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def __enter__(self) -> PipeCopy:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def open(self, mode: str) -> io.BufferedReader:
+        """Open the copy, to be read from its beginning."""
+        assert mode == "rb"
+        return io.BufferedReader(_CopyReader(self._file))
+
+
+class _CopyReader(io.RawIOBase):
+    """One reading of a copy; others have positions of their own."""
+
+    def __init__(self, file: Any) -> None:
+        self._file, self._position = file, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        block = os.pread(self._file.fileno(), len(buffer), self._position)
+        buffer[: len(block)] = block
+        self._position += len(block)
+        return len(block)
+
+
+InputFile: TypeAlias = Path | PipeCopy
+"""A file that readers can open more than once, or the path of a pipe, which they can only once."""
+
+
+def _open(path: InputFile) -> Any:
+    if path != Path("-"):
         return path.open("rb")
     if sys.stdin is None:
         raise DataError("standard input is closed; name a file")

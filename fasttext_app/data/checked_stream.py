@@ -9,15 +9,28 @@ from __future__ import annotations
 
 import codecs
 import io
-from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
-from fasttext_app.data.byte_stream import ByteStream
+from fasttext_app.config.schema import DataConfig
+from fasttext_app.data.byte_stream import ByteStream, InputFile
 from fasttext_app.errors import DataError
 
-QUOTE, REPLACEMENT = ord('"'), "\N{REPLACEMENT CHARACTER}".encode()
+QUOTE = ord('"')
+
+
+MARK = "\ufdd0"
+"""What stands for bad bytes in rows that are to be skipped; it is no character of any text."""
+
+
+def _mark(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeDecodeError)
+    return MARK, error.end
+
+
+codecs.register_error("fasttext_app.mark", _mark)
+REPLACEMENTS = {"replace": "\N{REPLACEMENT CHARACTER}", "fasttext_app.mark": MARK}
 
 
 class CheckedStream(io.RawIOBase):
@@ -25,26 +38,45 @@ class CheckedStream(io.RawIOBase):
 
     Args:
         path: the file, plain or compressed; ``-`` is standard input.
-        errors: ``strict`` raises on bad bytes, ``replace`` reads them as U+FFFD.
+        errors: ``strict`` raises on bad bytes, ``replace`` reads them as U+FFFD, and
+            ``fasttext_app.mark`` as ``MARK``.
         delimiter: the delimiter of a format with quotes; ``""`` if quotes are ordinary characters.
+        encoding: the encoding of the file, unless a byte order mark tells it.
 
     Attributes:
         problem: the error that ended the stream, kept because a parser may hide it.
     """
 
-    def __init__(self, path: Path, errors: str = "strict", delimiter: str = "") -> None:
+    def __init__(
+        self,
+        path: InputFile,
+        errors: str = "strict",
+        delimiter: str = "",
+        encoding: str = "utf-8",
+    ) -> None:
         super().__init__()
         self.path = path
         self.problem: DataError | None = None
         self._errors = errors
-        self._decoder = codecs.getincrementaldecoder("utf-8")(errors)
         self._at_start = True
         self._carriage_return = b""  # held back from the end of the last block
         self._lines_before = 0
         self._quotes = _QuoteCheck(delimiter) if delimiter else None
-        self._file = ByteStream(path)
+        self._file = ByteStream(path, encoding)
+        encoding = self._file.encoding or encoding
+        self._is_utf8 = codecs.lookup(encoding).name in ("utf-8", "utf-8-sig", "ascii")
+        self._encoding = "utf-8" if self._is_utf8 else encoding
+        self._decoder: Any = codecs.getincrementaldecoder(self._encoding)(errors)
+        self._keeps_bytes = self._is_utf8 and errors == "strict"
         # From a pipe, pass on what has arrived without waiting, so each typed line gets an answer.
         self._read = self._file.read1 if str(path) == "-" else self._file.read
+
+    @classmethod
+    def of(cls, path: InputFile, config: DataConfig, delimiter: str = "") -> Self:
+        """Open a file as the settings say."""
+        marks = config.skip_bad and config.errors == "strict"
+        errors = "fasttext_app.mark" if marks else config.errors
+        return cls(path, errors, delimiter, config.encoding)
 
     @property
     def odd_quotes(self) -> bool:
@@ -63,8 +95,8 @@ class CheckedStream(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         """Return at most ``size`` (> 8) checked bytes, and ``b""`` only at the end."""
-        if size > 0:  # leave room for bytes held back, and for U+FFFD, three bytes for one
-            size = max(size - 4 if self._errors == "strict" else size // 3 - 4, 1)
+        if size > 0:  # leave room for bytes held back, and for characters of three bytes for one
+            size = max(size - 4 if self._keeps_bytes else size // 3 - 4, 1)
         while True:
             try:
                 block = self._read(size)
@@ -92,7 +124,7 @@ class CheckedStream(io.RawIOBase):
         if b"\0" in checked:
             if self._errors == "strict":
                 raise self._bad_byte(checked[: checked.index(b"\0")], "NUL byte")
-            checked = checked.replace(b"\0", REPLACEMENT)
+            checked = checked.replace(b"\0", REPLACEMENTS[self._errors].encode())
         if self._carriage_return:
             checked, self._carriage_return = self._carriage_return + checked, b""
         if block and checked.endswith(b"\r"):
@@ -106,24 +138,30 @@ class CheckedStream(io.RawIOBase):
 
     def _whole_characters(self, block: bytes) -> bytes:
         """Return the whole characters so far; the decoder keeps the bytes of a cut one."""
-        pending, _ = self._decoder.getstate()
-        if block.isascii() and not pending:
+        state = self._decoder.getstate()
+        pending, _ = state
+        if self._is_utf8 and block.isascii() and not pending:
             return block
         try:
-            text = self._decoder.decode(block, not block)
+            text: str = self._decoder.decode(block, not block)
         except UnicodeDecodeError as error:
-            good, bad = error.object[: error.start], error.object[error.start]
-            raise self._bad_byte(good, f"byte 0x{bad:02x} is not UTF-8") from None
-        if self._errors != "strict":
-            return text.encode()
-        data, (cut, _) = pending + block, self._decoder.getstate()
+            bad = f"byte 0x{error.object[error.start]:02x} is not {self._encoding.upper()}"
+            self._decoder.setstate(state)
+            good = self._decoder.decode(block[: max(error.start - len(pending), 0)])
+            if "\0" in good:
+                good, bad = good[: good.index("\0")], "NUL byte"
+            raise self._bad_byte(good.encode(), bad) from None
+        if not self._keeps_bytes:
+            return text.encode(errors="replace")
+        data: bytes = pending + block
+        cut, _ = self._decoder.getstate()
         return data[: len(data) - len(cut)]
 
     def _bad_byte(self, before: bytes, problem: str) -> DataError:
         line = self._lines_before + before.count(b"\n") + 1
         return self._fail(
-            f"{self.path}:{line}: {problem}; save the file as UTF-8 text, "
-            "or pass --errors replace to read bad bytes as U+FFFD"
+            f"{self.path}:{line}: {problem}; name the encoding of the file with --encoding "
+            "(cp1252, shift_jis, ...), or pass --errors replace to read bad bytes as U+FFFD"
         )
 
     def _fail(self, message: str) -> DataError:

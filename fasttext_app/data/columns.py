@@ -6,9 +6,8 @@ strings, weights become 32-bit floats, and an error names the row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import reduce
-from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -16,16 +15,16 @@ import pyarrow.compute as pc
 
 from fasttext_app.config.schema import DataConfig
 from fasttext_app.core.arrow import string_array, to_arrow, to_numpy
+from fasttext_app.data.bad_rows import ColumnError, FileErrors, Locate, convert_rows
+from fasttext_app.data.checked_stream import MARK
 from fasttext_app.data.soft_labels import format_soft_labels, parse_soft_labels
 from fasttext_app.data.source import kept_name
 from fasttext_app.errors import DataError, did_you_mean
 
+WHOLE_FLOATS = 2.0**53  # floats up to here are whole numbers one by one
 SEVERAL_LABELS_HINT = '; for several, set data.label_separator (and model.loss = "ova")'
 # Python strings would make Arrow import pandas.
 EMPTY, SPACE, NO_TEXT = string_array(["", " ", None])
-
-Locate: TypeAlias = Callable[[int], str]
-"""A function from a row of a batch to its place in the data, such as ``file:line``."""
 
 
 def numbered_rows(where: object, rows_before: int) -> Locate:
@@ -37,14 +36,42 @@ def numbered_rows(where: object, rows_before: int) -> Locate:
     return lambda row: f"{where}, row {rows_before + row + 1}"
 
 
+def rows_on_lines(where: object, lines: Sequence[int]) -> Locate:
+    """Return a function that locates rows by their lines.
+
+    >>> rows_on_lines("a.csv", [2, 3, 5])(2)
+    'a.csv:5'
+    """
+    return lambda row: f"{where}:{lines[row]}"
+
+
+def needed_columns(config: DataConfig, with_labels: bool) -> list[str]:
+    """Return the columns that the settings name."""
+    columns = list(config.text_columns)
+    if with_labels:
+        columns.append(config.label_column)
+        if config.weight_column is not None:
+            columns.append(config.weight_column)
+    return columns
+
+
 def required_columns(
     where: object,
     config: DataConfig,
     with_labels: bool,
     existing: Sequence[str],
     options: str = "--text-column and --label-column",
+    inner: Sequence[str] = (),
 ) -> list[str]:
     """Return the columns to read: the texts and, with labels, the label and the weight.
+
+    Args:
+        where: the file, for messages.
+        config: the settings that name the columns.
+        with_labels: whether labels and weights are read.
+        existing: the columns there are.
+        options: what chooses columns, for messages.
+        inner: the paths there are: ``doc.text`` is the field ``text`` of the objects in ``doc``.
 
     >>> config = DataConfig(text_columns=("title", "body"), weight_column="votes")
     >>> required_columns("a.csv", config, True, ["body", "label", "title", "votes"])
@@ -53,22 +80,18 @@ def required_columns(
     Raises:
         DataError: a column is missing, or there are several of that name.
     """
-    required = list(config.text_columns)
+    required = needed_columns(config, with_labels)
     if not with_labels:
         required += kept_columns(config, existing)
-    else:
-        required.append(config.label_column)
-        if config.weight_column is not None:
-            required.append(config.weight_column)
     for name in required:
-        if name not in existing:
-            hint = did_you_mean(name, existing)
+        if name not in existing and name not in inner:
+            hint = did_you_mean(name, [*existing, *inner])
             if name in config.keep:
                 options = "--keep"
             option = "data.weight_column" if name == config.weight_column else options
-            raise DataError(
+            raise ColumnError(
                 f"{where}: there is no column {name!r}{hint or ';'} the columns are "
-                f"{', '.join(map(repr, existing))} (choose with {option})"
+                f"{', '.join(map(repr, [*existing, *inner]))} (choose with {option})"
             )
         if list(existing).count(name) > 1:
             raise DataError(f"{where}: there are several columns {name!r}; rename all but one")
@@ -82,6 +105,42 @@ def kept_columns(config: DataConfig, existing: Sequence[str]) -> list[str]:
     return [name for name in existing if (name,) != config.text_columns]
 
 
+def inner_paths(schema: pa.Schema | pa.StructType) -> list[str]:
+    """Return the paths of the fields of objects in columns.
+
+    >>> inner_paths(pa.schema({"id": pa.int64(), "doc": pa.struct({"text": pa.string()})}))
+    ['doc.text']
+    """
+    return [
+        f"{field.name}.{name}"
+        for field in schema
+        if pa.types.is_struct(field.type)
+        for name in [*(inner.name for inner in field.type), *inner_paths(field.type)]
+    ]
+
+
+def column_with(name: str, columns: Sequence[str]) -> str:
+    """Return the column that holds a name or a path.
+
+    >>> column_with("doc.text", ["id", "doc"]), column_with("doc.text", ["doc.text", "doc"])
+    ('doc', 'doc.text')
+    """
+    if name in columns:
+        return name
+    return next(column for column in columns if name.startswith(f"{column}."))
+
+
+def _column(batch: pa.RecordBatch, name: str) -> pa.Array | pa.ChunkedArray:
+    """Return a column, or a field of its objects."""
+    top = column_with(name, batch.schema.names)
+    column = batch.column(top)
+    while name != top:
+        name = name.removeprefix(f"{top}.")
+        top = column_with(name, [field.name for field in column.type])
+        column = pc.struct_field(column, [top])
+    return column
+
+
 def to_examples(
     batch: pa.RecordBatch | pa.Table,
     config: DataConfig,
@@ -89,6 +148,7 @@ def to_examples(
     *,
     with_labels: bool,
     label_names: Sequence[str] | None = None,
+    errors: FileErrors | None = None,
 ) -> pa.RecordBatch:
     """Return ``text``, ``label`` and ``weight``; without labels, ``text`` and the columns to keep.
 
@@ -98,10 +158,26 @@ def to_examples(
         locate: tells where a row of the batch is, for errors.
         with_labels: whether to read labels and weights.
         label_names: the names of integer labels.
+        errors: counts the bad rows, if they are to be left out.
 
     Raises:
         DataError: a value is missing, or a column does not hold texts, labels or weights.
     """
+
+    def convert(rows: pa.RecordBatch | pa.Table, locate: Locate) -> pa.RecordBatch:
+        return _to_examples(rows, config, locate, label_names, with_labels=with_labels)
+
+    return convert_rows(batch, convert, locate, errors or FileErrors(skip=False))
+
+
+def _to_examples(
+    batch: pa.RecordBatch | pa.Table,
+    config: DataConfig,
+    locate: Locate,
+    label_names: Sequence[str] | None,
+    *,
+    with_labels: bool,
+) -> pa.RecordBatch:
     nullable = config.nulls == "null" and not with_labels
     texts = [
         _text_column(batch, name, config, locate, nullable=nullable) for name in config.text_columns
@@ -115,7 +191,7 @@ def to_examples(
             text = pc.if_else(is_missing, NO_TEXT, text)
     if not with_labels:
         kept = kept_columns(config, batch.schema.names)
-        others = [pa.chunked_array(batch.column(name)).combine_chunks() for name in kept]
+        others = [pa.chunked_array(_column(batch, name)).combine_chunks() for name in kept]
         return pa.record_batch([text, *others], ["text", *map(kept_name, kept)])
     columns = {"text": text, "label": _label_column(batch, config, locate, label_names)}
     if config.weight_column is not None:
@@ -126,7 +202,7 @@ def to_examples(
 def _flat(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if isinstance(column, pa.ChunkedArray):  # more than one chunk can hold
-        raise DataError("a batch of texts is larger than 2 GB; use smaller row groups")
+        raise ColumnError("a batch of texts is larger than 2 GB; use smaller row groups")
     return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
 
 
@@ -150,10 +226,11 @@ def _text_column(
     *,
     nullable: bool = False,
 ) -> pa.StringArray:
-    column = _flat(batch.column(name))
+    column = _flat(_column(batch, name))
     if not (_is_string(column.type) or pa.types.is_null(column.type)):
-        raise DataError(f"{locate(0)}: column {name!r} holds {column.type}, not text")
+        raise ColumnError(f"{locate(0)}: column {name!r} holds {column.type}, not text")
     column = column.cast(pa.string())
+    refuse_marks(column, f"column {name!r}", config, locate)
     if column.null_count and not nullable:
         if config.errors == "strict" and config.nulls != "empty":
             raise DataError(
@@ -171,10 +248,12 @@ def _label_column(
     label_names: Sequence[str] | None,
 ) -> pa.StringArray:
     name = config.label_column
-    column = _flat(batch.column(name))
+    column = _flat(_column(batch, name))
+    if pa.types.is_floating(column.type):
+        column = _whole_numbers(column, name, locate)
     if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
         if config.label_separator is None:
-            raise DataError(
+            raise ColumnError(
                 f"{locate(0)}: column {name!r} holds lists; a row must have exactly one label"
                 f"{SEVERAL_LABELS_HINT}"
             )
@@ -183,7 +262,7 @@ def _label_column(
         column = _cells_of_dicts(column, config, locate)
     is_integer = pa.types.is_integer(column.type)
     if not (is_integer or _is_string(column.type) or pa.types.is_boolean(column.type)):
-        raise DataError(f"{locate(0)}: column {name!r} holds {column.type}, not labels")
+        raise ColumnError(f"{locate(0)}: column {name!r} holds {column.type}, not labels")
     missing = pc.equal(column.cast(pa.string()).fill_null(EMPTY), EMPTY)
     if pc.any(missing).as_py():
         raise DataError(f"{locate(_first(missing))}: column {name!r} has no label")
@@ -197,8 +276,40 @@ def _label_column(
             )
         return pc.take(string_array(label_names), column)
     column = column.cast(pa.string())
+    refuse_marks(column, f"column {name!r}", config, locate)
     check_soft_labels(column, config, locate)
     return column
+
+
+def refuse_marks(column: pa.StringArray, what: str, config: DataConfig, locate: Locate) -> None:
+    """Raise for the first value with bad bytes, if such rows are to be skipped.
+
+    Raises:
+        DataError: a value has bad bytes.
+    """
+    if config.skip_bad and config.errors == "strict":
+        marked = pc.match_substring(column, MARK)
+        if pc.any(marked).as_py():
+            raise DataError(
+                f"{locate(_first(marked))}: {what} has bytes that are not {config.encoding.upper()}"
+            )
+
+
+def _whole_numbers(column: pa.Array, name: str, locate: Locate) -> pa.Array:
+    """Return labels that are whole numbers in a column of floats, as pandas writes it for gaps."""
+    column = column.cast(pa.float64())
+    column = pc.if_else(pc.is_nan(column), pa.scalar(None, pa.float64()), column)
+    other = pc.fill_null(
+        pc.or_(pc.not_equal(column, pc.trunc(column)), pc.greater(pc.abs(column), WHOLE_FLOATS)),
+        False,
+    )
+    if pc.any(other).as_py():
+        row = _first(other)
+        raise DataError(
+            f"{locate(row)}: column {name!r} holds the number {column[row].as_py():g}; a label is "
+            "a string or a whole number"
+        )
+    return column.cast(pa.int64())
 
 
 def _cells_of_lists(
@@ -207,7 +318,7 @@ def _cells_of_lists(
     """Join the labels of each list with the separator, which alone stands for an empty list."""
     kind = column.type.value_type
     if not (_is_string(kind) or pa.types.is_integer(kind)):
-        raise DataError(f"{locate(0)}: column {name!r} holds {column.type}, not labels")
+        raise ColumnError(f"{locate(0)}: column {name!r} holds {column.type}, not labels")
     lists = column.cast(pa.list_(pa.string()))
     ambiguous = pc.match_substring(lists.flatten(), separator)
     if pc.any(ambiguous).as_py():
@@ -249,7 +360,7 @@ def check_soft_labels(cells: pa.StringArray, config: DataConfig, locate: Locate)
 
 
 def _weight_column(batch: pa.RecordBatch | pa.Table, name: str, locate: Locate) -> pa.Array:
-    column = _flat(batch.column(name))
+    column = _flat(_column(batch, name))
     if _is_string(column.type):
         column = pc.utf8_trim_whitespace(column.cast(pa.string()))
         column = pc.if_else(pc.equal(column, EMPTY), pa.scalar(None, pa.string()), column)
@@ -258,7 +369,7 @@ def _weight_column(batch: pa.RecordBatch | pa.Table, name: str, locate: Locate) 
         except pa.ArrowInvalid:  # float() reads more forms of a number
             column = _parse_numbers(column.to_pylist(), name, locate)
     if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
-        raise DataError(f"{locate(0)}: column {name!r} holds {column.type}, not weights")
+        raise ColumnError(f"{locate(0)}: column {name!r} holds {column.type}, not weights")
     return checked_weights(column, f"column {name!r}", locate)
 
 

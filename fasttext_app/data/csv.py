@@ -1,29 +1,45 @@
 """CSV and TSV files (RFC 4180), and the errors in them.
 
 Arrow reads the rows. Where it fails, or where a quote does not pair, Python's strict reader goes
-through the file once more and raises an error with the line (``_records``).
+through the file once more and raises an error with the line (``_records``). If bad rows are to be
+skipped, Python reads all.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import math
 import sys
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv as arrow_csv
 
 from fasttext_app.config.schema import DataConfig
+from fasttext_app.core.arrow import string_array
+from fasttext_app.data.bad_rows import FileErrors
+from fasttext_app.data.byte_stream import InputFile
 from fasttext_app.data.checked_stream import CheckedStream
-from fasttext_app.data.columns import required_columns, to_examples
+from fasttext_app.data.columns import (
+    needed_columns,
+    required_columns,
+    rows_on_lines,
+    to_examples,
+)
 from fasttext_app.data.source import Batches
 from fasttext_app.errors import DataError
 
+DELIMITERS = ",;\t|"
+"""The delimiters that are tried if the header lacks a column."""
+NO_HEADER = "; if the file has no header, with --set data.header=false"
+SKIPPING_ROWS = 16_384
+MAX_RECORD_LINES = 10_000  # a quote that never ends must not take in the whole file
 BLOCK_BYTES = 1 << 22  # Arrow parses block by block, and small blocks stay in the cache
 LARGEST_BLOCK_BYTES = 1 << 26  # a row must fit into a block, so blocks grow to this for long rows
 
@@ -39,14 +55,46 @@ class CsvFile:
     Attributes:
         path: the file, plain or compressed.
         config: the columns, whether there is a header, whether fields can be quoted.
-        delimiter: a comma or a tab.
+        delimiter: the character between the fields of a row.
     """
 
-    path: Path
+    path: InputFile
     config: DataConfig
     delimiter: str
 
-    def scan(self, with_labels: bool) -> Batches:
+    @classmethod
+    def open(
+        cls, path: InputFile, config: DataConfig, default: str, *, with_labels: bool = True
+    ) -> CsvFile:
+        """Find out the delimiter: that of the settings, or else the one that suits the header.
+
+        That is the default if the columns are in the header, then another one with which they are.
+        Without any, it is the default if it splits the header, then the one that splits it most.
+
+        Raises:
+            DataError: the file is missing or empty, or no delimiter suits its header.
+        """
+        if config.delimiter is not None or not config.header:
+            return cls(path, config, config.delimiter or default)
+        needed = set(needed_columns(config, with_labels))
+        others = [delimiter for delimiter in DELIMITERS if delimiter != default]
+        headers: dict[str, list[str]] = {}
+        problem: DataError | None = None
+        for delimiter in (default, *others):
+            try:
+                headers[delimiter] = cls(path, config, delimiter)._first_record()[1]
+            except DataError as error:  # its quotes suit another delimiter
+                problem = problem or error
+                continue
+            if needed <= set(headers[delimiter]):
+                return cls(path, config, delimiter)
+        if default in headers and len(headers[default]) > 1:
+            return cls(path, config, default)
+        if problem is not None and max(map(len, headers.values()), default=1) == 1:
+            raise problem
+        return cls(path, config, max(headers, key=lambda delimiter: len(headers[delimiter])))
+
+    def scan(self, with_labels: bool, errors: FileErrors) -> Batches:
         """Read the file batch by batch.
 
         Raises:
@@ -55,12 +103,17 @@ class CsvFile:
         line, first = self._first_record()
         header = self.config.header
         names = first if header else [str(number + 1) for number in range(len(first))]
-        columns = required_columns(self.path, self.config, with_labels, names)
+        options = f"--text-column and --label-column{NO_HEADER * header}"
+        columns = required_columns(self.path, self.config, with_labels, names, options)
+        convert = partial(to_examples, config=self.config, with_labels=with_labels, errors=errors)
+        if errors.skip:
+            for batch, lines in self._good_rows(names, columns, errors):
+                yield convert(batch, locate=rows_on_lines(self.path, lines))
+            return
         reader = _ArrowReader(self, names, columns, skipped_lines=line - 1 if header else 0)
         rows = 0
         for batch in reader.batches():
-            locate = partial(self.locate, rows)
-            yield to_examples(batch, self.config, locate, with_labels=with_labels)
+            yield convert(batch, locate=partial(self.locate, rows))
             rows += len(batch)
 
     def locate(self, rows_before: int, row: int) -> str:
@@ -79,10 +132,10 @@ class CsvFile:
         """Raise for the first record with a quoting error or another number of fields."""
         for line, record in self._records():
             if record and len(record) != fields:
-                raise DataError(
-                    f"{self.path}:{line}: the row has {len(record)} fields "
-                    f"where {fields} are expected"
-                )
+                raise DataError(self._wrong_number(line, record, fields))
+
+    def _wrong_number(self, line: int, record: list[str], fields: int) -> str:
+        return f"{self.path}:{line}: the row has {len(record)} fields where {fields} are expected"
 
     def _first_record(self) -> tuple[int, list[str]]:
         for line, record in self._records():
@@ -90,23 +143,92 @@ class CsvFile:
                 return line, record
         raise DataError(f"{self.path}: the file is empty")
 
-    def _records(self) -> Iterator[tuple[int, list[str]]]:
-        """Yield (first line, fields) of each record, read by Python's strict reader."""
+    def _good_rows(
+        self, names: list[str], columns: list[str], errors: FileErrors
+    ) -> Iterator[tuple[pa.RecordBatch, list[int]]]:
+        """Yield columns with the line of each row, read by Python; malformed rows are refused."""
+        places = {name: names.index(name) for name in columns}
+
+        def well_formed() -> Iterator[tuple[int, list[str]]]:
+            is_header = self.config.header
+            for line, record in self._records(errors):
+                if not record and (len(names) > 1 or is_header):
+                    continue
+                if is_header:
+                    is_header = False
+                elif len(record or [""]) != len(names):
+                    errors.refuse(self._wrong_number(line, record, len(names)))
+                else:
+                    yield line, record or [""]
+
+        rows = well_formed()
+        while chunk := list(islice(rows, SKIPPING_ROWS)):
+            batch = {
+                name: string_array([record[place] for _, record in chunk])
+                for name, place in places.items()
+            }
+            yield pa.record_batch(batch), [line for line, _ in chunk]
+
+    def _records(self, errors: FileErrors | None = None) -> Iterator[tuple[int, list[str]]]:
+        """Yield (first line, fields) of each record, read by Python's strict reader.
+
+        After a record that is refused, reading goes on with its second line.
+        """
         csv.field_size_limit(sys.maxsize)
-        with CheckedStream(self.path, self.config.errors) as stream:
+        with CheckedStream.of(self.path, self.config) as stream:
             text = io.TextIOWrapper(io.BufferedReader(stream), encoding="utf-8", newline="")
+            lines = _Lines(text, MAX_RECORD_LINES if errors is not None else math.inf)
             quoting: Any = csv.QUOTE_MINIMAL if self.config.quote else csv.QUOTE_NONE
-            reader = csv.reader(text, delimiter=self.delimiter, quoting=quoting, strict=True)
-            line = 1
-            try:
-                for record in reader:
-                    yield line, record
-                    line = reader.line_num + 1
-            except csv.Error as error:
-                raise DataError(
-                    f"{self.path}:{line}: a quoted field does not end as it should ({error}); "
-                    "double the quotes inside it, or pass --set data.quote=false"
-                ) from None
+            while True:
+                reader = csv.reader(lines, delimiter=self.delimiter, quoting=quoting, strict=True)
+                try:
+                    for record in reader:
+                        yield lines.first, record
+                        lines.begin_record()
+                except csv.Error as error:
+                    problem = (
+                        f"{self.path}:{lines.first}: a quoted field does not end as it should "
+                        f"({error}); double the quotes inside it, or pass --set data.quote=false"
+                    )
+                    if errors is None:
+                        raise DataError(problem) from None
+                    errors.refuse(problem)
+                    lines.return_all_but_first()
+                else:
+                    return
+
+
+class _Lines:
+    """Lines of text that can be read again from the second line of a record on.
+
+    Attributes:
+        first: the number of the line with which the record begins.
+    """
+
+    def __init__(self, text: Iterator[str], most: float) -> None:
+        self.first = 1
+        self._text, self._most = text, most
+        self._record: list[str] = []  # its lines so far
+        self._returned: deque[str] = deque()
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self._returned.popleft() if self._returned else next(self._text)
+        self._record.append(line)
+        if len(self._record) > self._most:
+            raise csv.Error(f"it has more than {self._most:,} lines")
+        return line
+
+    def begin_record(self) -> None:
+        self.first += len(self._record)
+        self._record.clear()
+
+    def return_all_but_first(self) -> None:
+        self._returned.extendleft(reversed(self._record[1:]))
+        self.first += 1
+        self._record.clear()
 
 
 @dataclass(frozen=True)
@@ -138,7 +260,7 @@ class _ArrowReader:
         path, config = self.file.path, self.file.config
         quotes_checked = False
         delimiter = self.file.delimiter if config.quote else ""
-        with CheckedStream(path, config.errors, delimiter) as stream:
+        with CheckedStream.of(path, config, delimiter) as stream:
             stream.parsed(0)
             try:
                 with self._open(stream, block_bytes) as reader:

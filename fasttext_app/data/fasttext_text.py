@@ -7,21 +7,26 @@ Checked as text like any other file. Lines of any bytes, as the original reads t
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from fasttext_app.config.schema import DataConfig
 from fasttext_app.core.arrow import string_array
-from fasttext_app.data.columns import SEVERAL_LABELS_HINT, Locate, check_soft_labels
-from fasttext_app.data.lines import scan_lines
+from fasttext_app.data.bad_rows import FileErrors, Locate, convert_rows
+from fasttext_app.data.byte_stream import InputFile
+from fasttext_app.data.checked_stream import CheckedStream
+from fasttext_app.data.columns import SEVERAL_LABELS_HINT, check_soft_labels, refuse_marks
+from fasttext_app.data.lines import lines_of
 from fasttext_app.data.source import Batches
 from fasttext_app.errors import DataError
 from fasttext_app.text.fasttext_tokenizer import label_name
 
 
-def scan_fasttext(path: Path, config: DataConfig, with_labels: bool) -> Batches:
+def scan_fasttext(
+    path: InputFile, config: DataConfig, with_labels: bool, errors: FileErrors
+) -> Batches:
     """Read a file in which words that begin with the label prefix are labels.
 
     With labels, a line must have exactly one, or with ``data.label_separator`` one or more, and
@@ -38,22 +43,31 @@ def scan_fasttext(path: Path, config: DataConfig, with_labels: bool) -> Batches:
         )
     if not with_labels and config.keep not in ((), "all"):
         raise DataError(f"{path}: lines of text have no columns, so data.keep names none of them")
+    convert = partial(_to_examples, config=config, with_labels=with_labels)
     is_empty = True
-    for first, lines in scan_lines(path, config.errors):
-        is_empty = False
-        if not with_labels:
-            yield pa.record_batch({"text": _without_labels(lines, config.label_prefix)})
-            continue
-        blank = pc.equal(pc.utf8_trim_whitespace(lines), "")
-        locate = _locate_lines(path, first)
-        label, text = _split_labels(lines, config, locate)
-        check_soft_labels(label, config, locate)
-        yield pa.record_batch({"text": text, "label": label}).filter(pc.invert(blank))
+    with CheckedStream.of(path, config) as stream:
+        for first, lines in lines_of(stream):
+            is_empty = False
+            rows = pa.record_batch({"line": lines})
+            yield convert_rows(rows, convert, _locate_lines(path, first), errors)
     if is_empty and str(path) != "-":  # a pipe may carry nothing
         raise DataError(f"{path}: the file is empty")
 
 
-def _locate_lines(path: Path, first: int) -> Locate:
+def _to_examples(
+    rows: pa.RecordBatch, locate: Locate, config: DataConfig, with_labels: bool
+) -> pa.RecordBatch:
+    lines = rows.column("line")
+    refuse_marks(lines, "the line", config, locate)
+    if not with_labels:
+        return pa.record_batch({"text": _without_labels(lines, config.label_prefix)})
+    blank = pc.equal(pc.utf8_trim_whitespace(lines), "")
+    label, text = _split_labels(lines, config, locate)
+    check_soft_labels(label, config, locate)
+    return pa.record_batch({"text": text, "label": label}).filter(pc.invert(blank))
+
+
+def _locate_lines(path: InputFile, first: int) -> Locate:
     return lambda row: f"{path}:{first + row}"
 
 
@@ -95,7 +109,10 @@ def _split_labels(
                 f"a row must have exactly one{SEVERAL_LABELS_HINT}"
             )
         if not words and line.strip():
-            raise DataError(f"{locate(row)}: the line has no word that begins with {prefix}")
+            raise DataError(
+                f"{locate(row)}: the line has no word that begins with {prefix}; "
+                "for another format than fastText's, set data.format"
+            )
         labels[row] = (separator or "").join(label_name(word, prefix) for word in words) or None
         texts[row] = _without_labels(lines.slice(row, 1), prefix)[0].as_py() if words else None
     return string_array(labels), string_array(texts)

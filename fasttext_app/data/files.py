@@ -1,47 +1,61 @@
 """Files, folders, globs and ``{split}`` patterns as sources. A file's name tells its format.
 
-To add a format, write a function from (path, config, with_labels) to batches, and name it in
-``FORMATS``.
+To add a format, write a function of the type ``Read``, and name it in ``FORMATS`` and ``SUFFIXES``.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from glob import glob, has_magic
 from itertools import chain
 from pathlib import Path
+from typing import TypeAlias
 
 from fasttext_app.config.schema import DataConfig
 from fasttext_app.core import meter
-from fasttext_app.data.byte_stream import without_compression
+from fasttext_app.core.checksummed_dir import MANIFEST
+from fasttext_app.data.bad_rows import BadRows, FileErrors
+from fasttext_app.data.byte_stream import InputFile, PipeCopy, without_compression
 from fasttext_app.data.csv import CsvFile
 from fasttext_app.data.fasttext_text import scan_fasttext
-from fasttext_app.data.jsonl import scan_json_lines
+from fasttext_app.data.jsonl import scan_json
 from fasttext_app.data.parquet import parquet_label_names, scan_parquet
 from fasttext_app.data.source import SPLIT_NAMES, Batches, Scan, Source
 from fasttext_app.errors import DataError
 
-
-def _scan_csv(path: Path, config: DataConfig, with_labels: bool) -> Batches:
-    return CsvFile(path, config, ",").scan(with_labels)
-
-
-def _scan_tsv(path: Path, config: DataConfig, with_labels: bool) -> Batches:
-    return CsvFile(path, config, "\t").scan(with_labels)
+Read: TypeAlias = Callable[[InputFile, DataConfig, bool, FileErrors], Batches]
+"""A function that reads a file: its path, the settings, whether to read labels, its bad rows."""
 
 
-FORMATS: dict[str, Callable[[Path, DataConfig, bool], Batches]] = {
-    ".csv": _scan_csv,
-    ".tsv": _scan_tsv,
-    ".jsonl": scan_json_lines,
-    ".ndjson": scan_json_lines,
-    ".json": scan_json_lines,
-    ".parquet": scan_parquet,
-    ".txt": scan_fasttext,
+def _scan_csv(
+    path: InputFile, config: DataConfig, with_labels: bool, errors: FileErrors, default: str = ","
+) -> Batches:
+    file = CsvFile.open(path, config, default, with_labels=with_labels)
+    return file.scan(with_labels, errors)
+
+
+FORMATS: dict[str, Read] = {
+    "csv": _scan_csv,
+    "tsv": partial(_scan_csv, default="\t"),
+    "jsonl": scan_json,
+    "parquet": scan_parquet,
+    "fasttext": scan_fasttext,
 }
-"""The reader of each format, by the suffix of the file's name; any other suffix is ``.txt``."""
+"""The reader of each format, by its name in ``data.format``."""
+
+SUFFIXES = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".parquet": "parquet",
+    ".txt": "fasttext",
+}
+"""The format of a file by the suffix of its name; any other suffix is like ``.txt``."""
 
 READ_BY_DATASETS = ("dataset_dict.json", "state.json", "dataset_infos.json")
 """Files in a folder that only Hugging Face `datasets` understands."""
@@ -50,53 +64,73 @@ _SHARD = re.compile(r"(.+?)-\d{5}-of-\d{5}")
 _SPLIT_WORD = re.compile(rf"(?:^|[-._ 0-9/])({'|'.join(SPLIT_NAMES)})(?=[-._ 0-9/]|$)")
 
 
-def scan_file(path: Path, config: DataConfig, with_labels: bool) -> Batches:
-    """Read one file in the format that its name tells.
-
-    Raises:
-        DataError: the file is missing, or its rows cannot be read.
-    """
-    return FORMATS.get(_suffix(path), scan_fasttext)(path, config, with_labels)
-
-
-def scan_files(paths: Sequence[Path], config: DataConfig, with_labels: bool) -> Batches:
+def scan_files(
+    paths: Sequence[Path],
+    config: DataConfig,
+    with_labels: bool,
+    bad_rows: BadRows | None = None,
+) -> Batches:
     """Read files one after the other; of several, those without a byte are left out.
 
     Raises:
         DataError: a file is missing, or its rows cannot be read.
     """
+    bad_rows = BadRows(config.skip_bad) if bad_rows is None else bad_rows
     if len(paths) == 1:
-        yield from scan_file(paths[0], config, with_labels)
+        yield from _scan_file(paths[0], config, with_labels, bad_rows)
         return
     sizes = [path.stat().st_size if path.is_file() else 0 for path in paths]
     try:
         for number, path in enumerate(paths):
             if sizes[number] or not path.is_file():
                 meter.span = sum(sizes[:number]), sum(sizes)
-                yield from scan_file(path, config, with_labels)
+                yield from _scan_file(path, config, with_labels, bad_rows)
     finally:
         meter.span = None
 
 
+def _scan_file(path: Path, config: DataConfig, with_labels: bool, bad_rows: BadRows) -> Batches:
+    form = _format(path, config)
+    with ExitStack() as stack:
+        file: InputFile = path
+        if form != "fasttext" and _is_pipe(path):
+            file = stack.enter_context(PipeCopy(path))
+        yield from FORMATS[form](file, config, with_labels, bad_rows.begin(path))
+
+
+def _format(path: Path, config: DataConfig) -> str:
+    if config.format != "auto":
+        return config.format
+    form = SUFFIXES.get(_suffix(path), "fasttext")
+    return "csv" if form == "fasttext" and config.delimiter is not None else form
+
+
+def _is_pipe(path: Path) -> bool:
+    return str(path) == "-" or (path.exists() and not path.is_file())
+
+
 def has_known_name(path: Path) -> bool:
     """Return whether a file's name tells a format."""
-    return _suffix(path) in FORMATS
+    return _suffix(path) in SUFFIXES
 
 
 def _suffix(path: Path) -> str:
     return Path(without_compression(path.name.lower())).suffix
 
 
-def files_source(spec: str, paths: Sequence[Path], config: DataConfig) -> Source:
+def files_source(spec: str, paths: Sequence[Path], config: DataConfig, bad_rows: BadRows) -> Source:
     """Return files as one source; together they are whatever split is asked for."""
-    scan: Scan = partial(scan_files, paths, config)
+    scan: Scan = partial(scan_files, paths, config, bad_rows=bad_rows)
     return Source(spec, {"all": scan}, _label_names(paths, config), single=True)
 
 
-def splits_source(spec: str, splits: Mapping[str, Sequence[Path]], config: DataConfig) -> Source:
+def splits_source(
+    spec: str, splits: Mapping[str, Sequence[Path]], config: DataConfig, bad_rows: BadRows
+) -> Source:
     """Return files as a source, given the paths of each split."""
     scans: dict[str, Scan] = {
-        split: partial(scan_files, paths, config) for split, paths in splits.items()
+        split: partial(scan_files, paths, config, bad_rows=bad_rows)
+        for split, paths in splits.items()
     }
     return Source(spec, scans, _label_names([*chain(*splits.values())], config))
 
@@ -119,7 +153,7 @@ def _label_names(paths: Sequence[Path], config: DataConfig) -> Sequence[str] | N
     return list(dict.fromkeys(name for names in names_of.values() for name in names or ())) or None
 
 
-def pattern_source(pattern: str, config: DataConfig) -> Source:
+def pattern_source(pattern: str, config: DataConfig, bad_rows: BadRows) -> Source:
     """Return the files that match a path with ``{split}`` in it as a source.
 
     With ``*`` or ``?`` in it too, a split can have several files.
@@ -146,7 +180,7 @@ def pattern_source(pattern: str, config: DataConfig) -> Source:
         raise DataError(f"{pattern}: no file matches the pattern")
     if not has_magic(inner):
         _refuse_two_files(splits, pattern)
-    return splits_source(pattern, splits, config)
+    return splits_source(pattern, splits, config, bad_rows)
 
 
 def _as_regex(pattern: str) -> re.Pattern[str]:
@@ -180,7 +214,7 @@ def folder_splits(folder: Path) -> dict[str, list[Path]]:
     splits: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()):
         stem = without_compression(path.name.lower()).rpartition(".")[0]
-        if stem in SPLIT_NAMES and path.is_file() and _suffix(path) in FORMATS:
+        if stem in SPLIT_NAMES and path.is_file() and _suffix(path) in SUFFIXES:
             splits.setdefault(SPLIT_NAMES[stem], []).append(path)
     _refuse_two_files(splits, folder)
     return splits
@@ -198,17 +232,22 @@ def _refuse_two_files(splits: Mapping[str, Sequence[Path]], where: object) -> No
 def folder_files(folder: Path) -> list[Path]:
     """Return the data files in a folder and its subfolders, by name; [] if it is not of files.
 
-    Files whose name begins with a dot or an underscore are left out, as are texts beside other
-    formats. A folder in a form of Hugging Face `datasets` is not one of files.
+    Files whose name begins with a dot or an underscore are left out, as are models, and ``.txt``
+    files beside other formats. A folder in a form of Hugging Face `datasets` is not one of files.
     """
     if any((folder / name).is_file() for name in READ_BY_DATASETS):
         return []
     inner = ((path, path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-    paths = sorted(path for path, name in inner if not any(part[0] in "._" for part in name.parts))
+    models = {manifest.parent for manifest in folder.rglob(MANIFEST)}
+    paths = sorted(
+        path
+        for path, name in inner
+        if not any(part[0] in "._" for part in name.parts) and models.isdisjoint(path.parents)
+    )
     suffixes = {path: _suffix(path) for path in paths}
     if set(suffixes.values()) == {""}:
         return paths  # fastText text, as Hadoop writes it: part-00000, ...
-    tables = [path for path in paths if suffixes[path] in FORMATS and suffixes[path] != ".txt"]
+    tables = [path for path in paths if suffixes[path] in SUFFIXES and suffixes[path] != ".txt"]
     return tables or [path for path in paths if suffixes[path] == ".txt"]
 
 

@@ -16,7 +16,14 @@ import pyarrow as pa
 
 from fasttext_app.config.schema import DataConfig
 from fasttext_app.core import meter
-from fasttext_app.data.columns import numbered_rows, required_columns, to_examples
+from fasttext_app.data.bad_rows import BadRows
+from fasttext_app.data.columns import (
+    column_with,
+    inner_paths,
+    numbered_rows,
+    required_columns,
+    to_examples,
+)
 from fasttext_app.data.source import Batches, Scan, Source
 from fasttext_app.errors import DataError
 
@@ -24,7 +31,7 @@ BATCH_ROWS = 16_384
 MAX_CAUSE = 300  # characters
 
 
-def dataset_source(spec: str, config: DataConfig) -> Source:
+def dataset_source(spec: str, config: DataConfig, bad_rows: BadRows) -> Source:
     """Load a dataset by its hub id, ``owner/name`` or ``owner/name:config``, or from a folder.
 
     Raises:
@@ -35,7 +42,8 @@ def dataset_source(spec: str, config: DataConfig) -> Source:
     if not splits:
         raise DataError(f"{spec}: the dataset has no splits")
     scans: dict[str, Scan] = {
-        split: partial(_scan, spec, split, table, config) for split, table in splits.items()
+        split: partial(_scan, f"{spec}, split {split!r}", table, config, bad_rows)
+        for split, table in splits.items()
     }
     return Source(spec, scans, _class_names(next(iter(splits.values())), config.label_column))
 
@@ -120,17 +128,29 @@ def _has_address(url: str) -> bool:
     return True
 
 
-def _scan(spec: str, split: str, dataset: Any, config: DataConfig, with_labels: bool) -> Batches:
-    where = f"{spec}, split {split!r}"
-    columns = required_columns(where, config, with_labels, dataset.column_names)
+def _scan(
+    where: str, dataset: Any, config: DataConfig, bad_rows: BadRows, with_labels: bool
+) -> Batches:
+    errors = bad_rows.begin(where)
+    inner = inner_paths(dataset.features.arrow_schema)
+    columns = required_columns(where, config, with_labels, dataset.column_names, inner=inner)
     label_names = _class_names(dataset, config.label_column)
-    selected = dataset.select_columns(list(dict.fromkeys(columns))).with_format("arrow")
+    whole = dict.fromkeys(column_with(name, dataset.column_names) for name in columns)
+    selected = dataset.select_columns(list(whole)).with_format("arrow")
     rows = 0
     reading = meter.opened(where, "rows", len(dataset))
     for table in selected.iter(batch_size=BATCH_ROWS):
         assert isinstance(table, pa.Table)
         locate = numbered_rows(where, rows)
-        yield to_examples(table, config, locate, with_labels=with_labels, label_names=label_names)
+        for batch in table.combine_chunks().to_batches():
+            yield to_examples(
+                batch,
+                config,
+                locate,
+                with_labels=with_labels,
+                label_names=label_names,
+                errors=errors,
+            )
         rows += len(table)
         reading.position = rows
 

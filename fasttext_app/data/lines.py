@@ -42,17 +42,26 @@ def line_blocks(read: Callable[[], bytes]) -> Iterator[bytes]:
 
 
 def scan_lines(path: Path, errors: str = "strict") -> Iterator[tuple[int, pa.StringArray]]:
-    r"""Yield (number of the first line, lines) block by block; ``\n`` or ``\r\n`` ends a line.
+    """Yield the lines of a UTF-8 file; see :func:`lines_of`.
 
     Raises:
         DataError: the file is missing, or its bytes are not text.
     """
-    first = 1
     with CheckedStream(path, errors) as stream:
-        for block in line_blocks(lambda: stream.read(BLOCK_BYTES)):
-            lines = _split(block.removesuffix(b"\n"))
-            yield first, lines
-            first += len(lines)
+        yield from lines_of(stream)
+
+
+def lines_of(stream: CheckedStream) -> Iterator[tuple[int, pa.StringArray]]:
+    r"""Yield (number of the first line, lines) block by block; ``\n`` or ``\r\n`` ends a line.
+
+    Raises:
+        DataError: the bytes of the stream are not text.
+    """
+    first = 1
+    for block in line_blocks(lambda: stream.read(BLOCK_BYTES)):
+        lines = _split(block.removesuffix(b"\n"))
+        yield first, lines
+        first += len(lines)
 
 
 def _split(block: bytes) -> pa.StringArray:

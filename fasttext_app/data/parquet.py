@@ -10,15 +10,24 @@ import pyarrow as pa
 
 from fasttext_app.config.schema import DataConfig
 from fasttext_app.core import meter
-from fasttext_app.data.byte_stream import HEAD_BYTES, compression_of, open_error, what_it_is
-from fasttext_app.data.columns import numbered_rows, required_columns, to_examples
+from fasttext_app.data.bad_rows import FileErrors
+from fasttext_app.data.byte_stream import (
+    HEAD_BYTES,
+    InputFile,
+    compression_of,
+    open_error,
+    what_it_is,
+)
+from fasttext_app.data.columns import inner_paths, numbered_rows, required_columns, to_examples
 from fasttext_app.data.source import Batches
 from fasttext_app.errors import DataError
 
 BATCH_ROWS = 65_536
 
 
-def scan_parquet(path: Path, config: DataConfig, with_labels: bool) -> Batches:
+def scan_parquet(
+    path: InputFile, config: DataConfig, with_labels: bool, errors: FileErrors
+) -> Batches:
     """Read a Parquet file batch by batch.
 
     Raises:
@@ -26,9 +35,14 @@ def scan_parquet(path: Path, config: DataConfig, with_labels: bool) -> Batches:
     """
     import pyarrow.parquet as pq
 
+    if not isinstance(path, Path):
+        raise DataError(f"{path}: Parquet cannot be read from a pipe; save it to a file")
     try:
         with pq.ParquetFile(path) as file:
-            columns = required_columns(path, config, with_labels, file.schema_arrow.names)
+            schema = file.schema_arrow
+            columns = required_columns(
+                path, config, with_labels, schema.names, inner=inner_paths(schema)
+            )
             label_names = _class_names(file.schema_arrow, config.label_column)
             rows, size = 0, path.stat().st_size
             reading = meter.opened(str(path), "bytes", size)
@@ -36,7 +50,12 @@ def scan_parquet(path: Path, config: DataConfig, with_labels: bool) -> Batches:
             for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=distinct):
                 locate = numbered_rows(path, rows)
                 yield to_examples(
-                    batch, config, locate, with_labels=with_labels, label_names=label_names
+                    batch,
+                    config,
+                    locate,
+                    with_labels=with_labels,
+                    label_names=label_names,
+                    errors=errors,
                 )
                 rows += len(batch)
                 reading.position = size * rows // file.metadata.num_rows

@@ -37,6 +37,7 @@ from fasttext_app.config.resources import sample_dir
 from fasttext_app.config.schema import DataConfig
 from fasttext_app.core.meter import followed
 from fasttext_app.data.ag_news import ag_news_source
+from fasttext_app.data.bad_rows import BadRows
 from fasttext_app.data.files import (
     files_source,
     folder_files,
@@ -56,12 +57,15 @@ BUILT_IN = ("ag_news", "sample")
 STDIN = "-"
 
 
-def open_source(config: DataConfig, *, weights: bool = False) -> Source:
+def open_source(
+    config: DataConfig, *, weights: bool = False, bad_rows: BadRows | None = None
+) -> Source:
     """Open the source that ``data.source`` names; its rows are read when it is scanned.
 
     Args:
         config: the SPEC, the columns to read, and how to read them.
         weights: whether to read ``data.weight_column``, which only training rows need to have.
+        bad_rows: counts the rows that are skipped; None: nobody asks.
 
     Raises:
         DataError: there is no SPEC, or nothing that it could mean, or it cannot be opened.
@@ -70,7 +74,9 @@ def open_source(config: DataConfig, *, weights: bool = False) -> Source:
         raise DataError("no data: pass --data SPEC (ag_news, sample, a file, a folder or a hub id)")
     if not weights:
         config = config.model_copy(update={"weight_column": None})
-    sources = [_open_spec(spec, config) for spec in _specs(config)]
+    bad_rows = BadRows() if bad_rows is None else bad_rows
+    bad_rows.skip = config.skip_bad
+    sources = [_open_spec(spec, config, bad_rows) for spec in _specs(config)]
     return sources[0] if len(sources) == 1 else _joined(sources)
 
 
@@ -79,38 +85,39 @@ def _specs(config: DataConfig) -> Sequence[str]:
     return [config.source] if isinstance(config.source, str) else config.source
 
 
-def _open_spec(spec: str, config: DataConfig) -> Source:
+def _open_spec(spec: str, config: DataConfig, bad_rows: BadRows) -> Source:
     if config.weight_column is not None and spec in BUILT_IN:
         raise DataError(f"{spec}: has no column of weights; leave out data.weight_column")
     if spec == "ag_news":
-        return ag_news_source(config)
+        return ag_news_source(config, bad_rows)
     if spec == "sample":
-        return splits_source(spec, folder_splits(sample_dir()), DataConfig(errors=config.errors))
+        on_bad_rows = DataConfig(errors=config.errors, skip_bad=config.skip_bad)
+        return splits_source(spec, folder_splits(sample_dir()), on_bad_rows, bad_rows)
     if "{split}" in spec:
-        return pattern_source(spec, config)
+        return pattern_source(spec, config, bad_rows)
     path = Path(spec)
     if path.is_dir():
-        return _folder_source(path, config)
+        return _folder_source(path, config, bad_rows)
     if path.exists() or spec == STDIN:
-        return files_source(spec, [path], config)
+        return files_source(spec, [path], config, bad_rows)
     if has_magic(spec):
-        return files_source(spec, glob_files(spec), config)
+        return files_source(spec, glob_files(spec), config, bad_rows)
     if re.fullmatch(r"[\w-]+/[\w.-]+(:[\w.-]+)?", spec) and not path.suffix:
-        return dataset_source(spec, config)
+        return dataset_source(spec, config, bad_rows)
     hint = did_you_mean(spec, BUILT_IN)
     raise DataError(f"{spec}: no such file, folder or dataset{hint}")
 
 
-def _folder_source(folder: Path, config: DataConfig) -> Source:
+def _folder_source(folder: Path, config: DataConfig, bad_rows: BadRows) -> Source:
     splits = folder_splits(folder) or configured_files(folder)
     if not splits:
         paths = folder_files(folder)
         splits = sort_into_splits(paths, folder)
         if paths and not splits:
-            return files_source(str(folder), paths, config)
+            return files_source(str(folder), paths, config, bad_rows)
     if splits and all(map(has_known_name, chain(*splits.values()))):
-        return splits_source(str(folder), splits, config)
-    return dataset_source(str(folder), config)
+        return splits_source(str(folder), splits, config, bad_rows)
+    return dataset_source(str(folder), config, bad_rows)
 
 
 def _joined(sources: Sequence[Source]) -> Source:
@@ -142,8 +149,12 @@ def _scan_each(scans: Sequence[Scan], with_labels: bool) -> Batches:
         yield from scan(with_labels)
 
 
-def open_texts(config: DataConfig) -> Batches:
+def open_texts(config: DataConfig, bad_rows: BadRows | None = None) -> Batches:
     """Read the texts of files batch by batch, without labels; ``-`` reads lines from stdin.
+
+    Args:
+        config: the files, and how to read them.
+        bad_rows: counts the rows that are skipped; None: nobody asks.
 
     Raises:
         DataError: a file is missing, or its rows cannot be read.
@@ -162,4 +173,6 @@ def open_texts(config: DataConfig) -> Batches:
             paths += glob_files(spec)
         else:
             raise DataError(f"{path}: no such file")
-    return followed(scan_files(paths, config, with_labels=False))
+    bad_rows = BadRows() if bad_rows is None else bad_rows
+    bad_rows.skip = config.skip_bad
+    return followed(scan_files(paths, config, False, bad_rows))

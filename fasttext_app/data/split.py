@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from glob import has_magic
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -12,8 +14,9 @@ import pyarrow as pa
 from fasttext_app.config.schema import Config
 from fasttext_app.core.arrays import I64, Bool
 from fasttext_app.core.ragged import Ragged
+from fasttext_app.data.bad_rows import BadRows
 from fasttext_app.data.in_memory import IN_MEMORY
-from fasttext_app.data.source import Source
+from fasttext_app.data.source import Batches, Source
 from fasttext_app.data.spec import open_source
 from fasttext_app.errors import DataError
 
@@ -36,6 +39,7 @@ class Examples:
         min_label_count: rarer labels are dropped where rows can have several.
         skip_unlabeled: whether rows without a label only count towards the vocabulary, as in
             fastText; otherwise they are an error.
+        bad_rows: counts the rows that are skipped, as they are read.
         one_label: whether rows that all have the same label can be trained on, as in fastText.
     """
 
@@ -47,6 +51,7 @@ class Examples:
     min_label_count: int = 1
     skip_unlabeled: bool = False
     one_label: bool = False
+    bad_rows: BadRows = field(default_factory=BadRows)
 
 
 def load_examples(config: Config) -> Examples:
@@ -55,29 +60,53 @@ def load_examples(config: Config) -> Examples:
     Raises:
         DataError: there is no such source or split.
     """
-    source = training = open_source(config.data)
+    bad_rows = BadRows()
+    source = training = open_source(config.data, bad_rows=bad_rows)
     if config.data.weight_column is not None:
-        training = open_source(config.data, weights=True)
-    return split_examples(training.scan(config.data.train_split), source, config)
+        training = open_source(config.data, weights=True, bad_rows=bad_rows)
+    rows = training.scan(config.data.train_split)
+    return split_examples(rows, source, config, bad_rows)
 
 
-def split_examples(rows: Rows, source: Source, config: Config) -> Examples:
+def split_examples(
+    rows: Rows, source: Source, config: Config, bad_rows: BadRows | None = None
+) -> Examples:
     """Add the validation rows that ``data.validation`` asks for to these training rows.
 
+    Args:
+        rows: the training rows.
+        source: where they are from, with the other splits.
+        config: the settings.
+        bad_rows: counts the rows of the source that are skipped.
+
     Raises:
-        DataError: the source has no such split.
+        DataError: there is no such split or file.
     """
+    bad_rows = bad_rows or BadRows()
     validation = config.data.validation
     if validation == "auto":
         validation = "validation" if source.has("validation") else AUTO_FRACTION
+    held_out, fraction = None, 0.0
     if not isinstance(validation, str):
-        return Examples(rows, None, source.label_names, source.spec, validation)
-    if source.single:
+        fraction = validation
+    elif source.has(validation):
+        held_out = source.scan(validation)
+    else:
+        held_out = _validation_rows(validation, source, config, bad_rows)
+    return Examples(rows, held_out, source.label_names, source.spec, fraction, bad_rows=bad_rows)
+
+
+def _validation_rows(spec: str, source: Source, config: Config, bad_rows: BadRows) -> Batches:
+    """Read the rows of a SPEC that is no split of the source."""
+    if not (Path(spec).exists() or has_magic(spec)):
+        if not source.single:
+            return source.scan(spec)  # raises, and suggests a split
         raise DataError(
-            f"data.validation: {source.spec} has no splits, so there is no {validation!r}; "
-            "give a fraction"
+            f"data.validation: {spec}: no such file, and {source.spec} has no splits; "
+            "name a file, or give a fraction"
         )
-    return Examples(rows, source.scan(validation), source.label_names, source.spec)
+    own = open_source(config.data.model_copy(update={"source": spec}), bad_rows=bad_rows)
+    return own.scan("validation")
 
 
 def choose_validation_rows(

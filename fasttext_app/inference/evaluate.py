@@ -12,7 +12,7 @@ from typing import Any, cast
 import numpy as np
 import pyarrow as pa
 
-from fasttext_app.config.schema import Config, DataConfig
+from fasttext_app.config.schema import FILE_SETTINGS, Config, DataConfig
 from fasttext_app.core.arrow import to_numpy
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.data.in_memory import (
@@ -157,7 +157,7 @@ def open_labeled(
     settings = column_settings(text, label)
     if isinstance(data, str | PathLike):
         refuse_labels(job, data, labels)
-        settings["source"] = str(data)
+        settings |= {**FILE_SETTINGS, "source": str(data)}
         config = with_data_settings(config, settings)
         return config, open_source(config.data)
     config = with_data_settings(config, settings)

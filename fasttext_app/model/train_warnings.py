@@ -66,6 +66,20 @@ class UnknownValidationLabels(TrainWarning):
 
 
 @dataclass(frozen=True)
+class SkippedRows(TrainWarning):
+    """Rows that could not be read and were skipped."""
+
+    rows: int
+    problems: tuple[str, ...]
+    """What was wrong with the first ones."""
+
+    def __str__(self) -> str:
+        more = f"; and {self.rows - SHOWN:,} more" if self.rows > SHOWN else ""
+        plural = "s" * (self.rows != 1)
+        return f"skipped {self.rows:,} bad row{plural}: {'; '.join(self.problems[:SHOWN])}{more}"
+
+
+@dataclass(frozen=True)
 class NotCalibrated(TrainWarning):
     """A model that no temperature could be fitted to, although ``trainer.calibrate`` is set."""
 

@@ -17,6 +17,7 @@ from fasttext_app.model.train_warnings import (
     MajorityAccuracy,
     NoSpaces,
     RareLabels,
+    SkippedRows,
     TrainWarning,
     UnknownTexts,
 )
@@ -34,6 +35,8 @@ MIN_VALIDATION = 20  # the accuracy on fewer rows says little
 def advice(prepared: Prepared, outcome: TrainOutcome) -> Iterator[TrainWarning]:
     """Yield what keeps the model of a run from being good."""
     trainer, labels = prepared.config.trainer, prepared.labels
+    if prepared.statistics.skipped_rows:
+        yield SkippedRows(prepared.statistics.skipped_rows, prepared.skipped)
     planned = -(-len(prepared.train) // known(trainer.batch_size)) * known(trainer.epochs)
     if planned < MIN_STEPS:
         yield FewSteps(planned)

@@ -27,6 +27,8 @@ class DataStatistics:
     validation_rows_of_unknown_labels: int
     fingerprint: str
     """A digest of all rows, by which a resumed run recognizes its data."""
+    skipped_rows: int | None = None
+    """The rows that could not be read and were skipped."""
     refit_rows: int | None = None
     """The rows that the final model was trained on, held-out ones included; the scores are of the
     model before."""

@@ -85,6 +85,8 @@ class Prepared(TrainingSet):
     statistics: DataStatistics
     row_map: I64 | None
     """The row of the table for each row of the model that the run starts from, if any."""
+    skipped: tuple[str, ...] = ()
+    """The problems of the first rows that were skipped."""
     all_rows: Prepared | None = None
     """The same data without validation rows, for ``trainer.refit``."""
 
@@ -243,12 +245,14 @@ def _prepare(
             table_rows=encoder.rows,
             validation_rows=len(validation) if validation else 0,
             validation_rows_of_unknown_labels=unknown,
+            skipped_rows=examples.bad_rows.count or None,
             fingerprint=fingerprint.digest(),
             started_from=start.model_name,
             pretrained=start.vectors_name,
             imported=start.imported,
         ),
         row_map=row_map,
+        skipped=examples.bad_rows.problems,
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from fasttext_app._version import __version__
 from fasttext_app.config.loading import Layer, resolve
-from fasttext_app.config.schema import Config, ModelConfig
+from fasttext_app.config.schema import FILE_SETTINGS, Config, ModelConfig
 from fasttext_app.core.checksummed_dir import MANIFEST
 from fasttext_app.errors import ArtifactError, CheckpointError, ConfigError
 from fasttext_app.training.data_statistics import DataStatistics
@@ -120,7 +120,8 @@ def settings_of_model(path: str | Path) -> Layer:
     settings = config.model_dump()
     for key in NOT_INHERITED:
         del settings["trainer"][key]
-    settings["data"]["weight_column"] = None  # the new rows need not have that column
+    # The new rows are in other files, and need not have weights.
+    settings["data"] |= {**FILE_SETTINGS, "weight_column": None}
     settings["model"] |= {
         "start_from": str(path),
         "dim": max(config.model.dim, stored_dim(path, config)),  # an ensemble can have more

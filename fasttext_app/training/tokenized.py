@@ -106,7 +106,7 @@ def tokenize(
         for rows, tokens in map_threads(with_tokens, chunks, config.trainer.threads)
     )
     if not parts:
-        raise DataError(f"{examples.source}: there are no rows")
+        raise DataError(f"{examples.source}: there are no rows{examples.bad_rows.note}")
     return TokenizedRows(parts, fingerprint)
 
 

@@ -73,7 +73,7 @@ def test_a_model_is_not_scored_on_the_file_it_was_trained_on(run, tiny_csv):
     run("train", "--data", path, "--output", "model", *QUICK)
     result = run("evaluate", "model", code=1)
     assert result.stderr == (
-        f"error: {path}: the model was trained on this very file; pass --data SPEC to score it "
+        f"error: {path}: the model was trained on this very data; pass --data SPEC to score it "
         "on other rows\n"
     )
     assert read_json(run("evaluate", "model", "--data", path, "--json"))["examples"] == 20

@@ -450,5 +450,5 @@ def test_other_kinds_of_files_are_refused(ft, data):
     ):
         assert ft(*arguments, code=1) == (
             [],
-            "error: x.txt: is UTF-16 text; save it as UTF-8, or pass --encoding utf-16\n",
+            "error: x.txt: is UTF-16 or UTF-32 text; save it as UTF-8\n",
         )

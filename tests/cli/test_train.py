@@ -17,8 +17,8 @@ from tests.helpers import QUICK, contents, read_json
 
 @pytest.mark.slow
 def test_a_trained_model_serves_every_other_command(run, tiny_csv, workdir):
-    trained = run("train", "--data", tiny_csv, "--output", "model", *QUICK, "--lr", "0.5",
-                  "--epochs", "12", "--batch-size", "4")  # fmt: skip
+    trained = run("train", "--data", tiny_csv, "--output", "model", *QUICK[2:],
+                  "--lr", "0.5", "--epochs", "12", "--batch-size", "4")  # fmt: skip
     assert trained.stdout.startswith("saved the model of epoch ")
     assert trained.stdout.endswith(")\n")
     assert " to model (validation accuracy " in trained.stdout
@@ -101,14 +101,14 @@ def test_an_earlier_model_is_kept_unless_overwrite_is_given(run, tiny_csv, workd
     folder = output[-1] if output else "models/train"
     run(*train)
     before = contents(workdir)
-    refused = run(*train, "--dim", "6", code=1)
+    refused = run(*train, "--seed", "6", code=1)
     assert refused.stderr == (
         f"error: {folder}: already has a model; pass --overwrite to replace it, or choose another "
         "folder\n"
     )
     assert contents(workdir) == before
-    run(*train, "--dim", "6", "--overwrite")
-    assert read_json(run("info", folder, "--json"))["config"]["model"]["dim"] == 6
+    run(*train, "--seed", "6", "--overwrite")
+    assert read_json(run("info", folder, "--json"))["config"]["trainer"]["seed"] == 6
     assert contents(workdir).keys() == before.keys()
 
 

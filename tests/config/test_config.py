@@ -445,6 +445,7 @@ def test_the_written_config_has_every_setting_except_unset_ones():
     written = tomllib.loads(dump_config(Config()))
     unset = {"source", "label_separator", "max_norm", "padding_idx", "pretrained"}
     unset |= {"clip_grad_norm", "checkpoint_every", "cutoffs", "weight_column", "start_from"}
+    unset |= {"delimiter"}
     assert {name for section in written.values() for name in section} == {
         name for fields in SECTIONS.values() for name in fields
     } - unset

@@ -110,8 +110,8 @@ def test_a_bad_byte_is_named_with_its_line(file, before, size):
     with pytest.raises(DataError) as error:
         read_all(path, "strict", size)
     assert str(error.value) == (
-        f"{path}:{before + 1}: byte 0xe9 is not UTF-8; save the file as UTF-8 text, "
-        "or pass --errors replace to read bad bytes as U+FFFD"
+        f"{path}:{before + 1}: byte 0xe9 is not UTF-8; name the encoding of the file with "
+        "--encoding (cp1252, shift_jis, ...), or pass --errors replace to read bad bytes as U+FFFD"
     )
 
 
@@ -141,7 +141,7 @@ def test_every_kind_of_invalid_utf8_is_refused(file, bad):
 @pytest.mark.parametrize("size", [9, 16, 1 << 20])
 def test_nul_is_named_with_its_line_or_replaced(file, size):
     path = file(b"one\ntwo\nth\x00ree\n")
-    with pytest.raises(DataError, match=r":3: NUL byte; save the file as UTF-8 text"):
+    with pytest.raises(DataError, match=r":3: NUL byte; name the encoding of the file"):
         read_all(path, "strict", size)
     assert read_all(path, "replace", size).decode() == "one\ntwo\nth\N{REPLACEMENT CHARACTER}ree\n"
 

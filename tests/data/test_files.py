@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from fasttext_app.config.schema import DataConfig
 from fasttext_app.data import csv as delimited
 from fasttext_app.data import jsonl, lines, parquet
-from fasttext_app.data.files import scan_file
 from fasttext_app.data.spec import open_source, open_texts
 from fasttext_app.errors import DataError
 
@@ -182,7 +181,6 @@ def test_csv_and_tsv_read_what_the_csv_module_wrote(file, rows, delimiter, end):
 )
 def test_csv_is_read_or_refused_like_python_s_strict_reader(file, body, quote):
     path = file("a.csv", "text,label\n" + body)
-    config = DataConfig(quote=quote)
     quoting = csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE
     reader = csv.reader(io.StringIO(body, newline=""), quoting=quoting, strict=True)
     try:
@@ -190,9 +188,9 @@ def test_csv_is_read_or_refused_like_python_s_strict_reader(file, body, quote):
         assert all(len(row) == 2 for row in expected)
     except (csv.Error, AssertionError):
         with pytest.raises(DataError, match=rf"^{path}:\d+: "):
-            list(scan_file(path, config, False))
+            texts_of(path, quote=quote)
         return
-    got = [text for batch in scan_file(path, config, False) for text in batch["text"].to_pylist()]
+    got = texts_of(path, quote=quote)
     assert got == [row[0] for row in expected]
 
 
@@ -272,7 +270,8 @@ def test_a_missing_column_is_refused_with_a_list_of_columns(file):
         rows_of(path)
     assert str(error.value) == (
         f"{path}: there is no column 'text'; did you mean 'texts'? the columns are "
-        "'texts', 'class' (choose with --text-column and --label-column)"
+        "'texts', 'class' (choose with --text-column and --label-column; if the file has "
+        "no header, with --set data.header=false)"
     )
 
 
@@ -380,7 +379,7 @@ GOOD_JSON = '{"text":"a","label":"x"}\n'
         ("[1]", "expected one JSON object a line"),
         ("5", "expected one JSON object a line"),
         ('{"text":"b","text":"c","label":"x"}', "JSON parse error: Column(/text) was specified"),
-        ('{"text":"\\ud83d","label":"x"}', "JSON parse error: The surrogate pair in string"),
+        ('{"text":"\\ud83d","label":"x"}', "field 'text' has half of a surrogate pair; "),
         ('{"text":5,"label":' + "9" * 5000 + "}", "the line is not one JSON object: Exceeds"),
         ('{"text":5,"z":' + "[" * 100_000, "the line is not one JSON object: maximum recursion"),
     ],
@@ -415,9 +414,8 @@ def test_a_json_label_of_another_type_is_refused(file):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('[{"text":"a","label":"x"}]', ":1: expected one JSON object a line"),
-        ('[\n{"text":"a","label":"x"}\n]', ":1: the line is not one JSON object"),
-        ('{\n"text": "a",\n"label": "x"\n}\n', ":1: the line is not one JSON object"),
+        ('["text"]', ":1: expected objects, in an array or one after the other"),
+        ("5", ":1: expected one JSON object a line"),
         ("\n\n", ": the file is empty"),
         ('{"texts":"a","label":"x"}', ": there is no column 'text'; did you mean 'texts'?"),
     ],
@@ -505,7 +503,7 @@ def test_parquet_metadata_without_class_names_is_ignored(tmp_path, metadata):
     ("text", "label", "message"),
     [
         (pa.array(["a"]), pa.array([["x"]]), "row 1: column 'label' holds lists; a row must have"),
-        (pa.array(["a"]), pa.array([1.5]), "row 1: column 'label' holds double, not labels"),
+        (pa.array(["a"]), pa.array([1.5]), "row 1: column 'label' holds the number 1.5; "),
         (pa.array([1]), pa.array(["x"]), "row 1: column 'text' holds int64, not text"),
         (pa.array([b"a"]), pa.array(["x"]), "row 1: column 'text' holds binary, not text"),
         (pa.array(["a", None]), pa.array(["x", "y"]), "row 2: column 'text' has no value"),
