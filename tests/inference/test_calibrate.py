@@ -541,7 +541,8 @@ def test_the_command_refuses_to_lose_a_model_or_to_be_flattered(folder):
 @pytest.mark.slow
 def test_training_calibrates_on_its_validation_rows(tmp_path):
     texts, labels = noisy_rows(1, 600)
-    settings_ = {"lr": 0.5, "epochs": 8, "dim": 8, "validation": 0.3, "threads": 1, "refit": False}
+    settings_ = {"lr": 0.5, "epochs": 8, "dim": 8, "validation": 0.3, "threads": 1}
+    settings_ |= {"refit": False, "fold": False}
     plain = fasttext_app.train(texts, labels, calibrate=False, **settings_)
     model = fasttext_app.train(texts, labels, calibrate=True, **settings_)
     record = model.artifact.calibration["temperature"]

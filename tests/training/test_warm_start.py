@@ -28,7 +28,7 @@ KINDS = [
 
 def trained(texts=OLD, labels=OLD_LABELS, **values):
     values = {"dim": 4, "epochs": 10, "lr": 0.5, "validation": 0.0, "batch_size": 4} | values
-    values = {**WORDS_ONLY, **values}
+    values = {**WORDS_ONLY, "fold": False, **values}
     return ft.train(texts, labels, **values)
 
 
@@ -46,7 +46,7 @@ def row_vectors(model):
 def test_without_learning_the_predictions_of_the_model_are_unchanged(tmp_path, kind):
     old = trained(**kind)
     old.save(tmp_path / "old")
-    settings = {"epochs": 1, "lr": 1e-30, "name": "sgd", "validation": 0.0}
+    settings = {"epochs": 1, "lr": 1e-30, "name": "sgd", "validation": 0.0, "fold": False}
     new = ft.train(NEW, NEW_LABELS, start_from=tmp_path / "old", **settings)
     assert new.labels == ("money", "sport", "weather")
     vectors, before = row_vectors(new), row_vectors(old)
