@@ -10,6 +10,7 @@ from typer import Option
 from fasttext_app.cli.messages import note
 from fasttext_app.cli.options import (
     READING,
+    AllOption,
     ErrorsOption,
     JsonOption,
     LabelColumnOption,
@@ -53,6 +54,7 @@ def calibrate(
     errors: ErrorsOption = None,
     settings: SetOption = None,
     threads: ThreadsOption = 0,
+    show_all: AllOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Calibrate a model's probabilities on held-out rows.
@@ -91,7 +93,7 @@ def calibrate(
     if as_json:
         print_json({"output": str(output), **calibrated.calibration})
         return
-    show_calibrated(calibrated.calibration)
+    show_calibrated(calibrated.calibration, show_all=show_all)
     if goal is None and classifier.fitted_thresholds is not None:
         note("dropped the model's thresholds: they were fitted to its old probabilities", err=False)
     note(f"saved the calibrated model to {output}", err=False)

@@ -9,6 +9,7 @@ from typer import Argument, Option
 from fasttext_app.cli.options import (
     READING,
     SPEC_HELP,
+    AllOption,
     DelimiterOption,
     EncodingOption,
     ErrorsOption,
@@ -34,6 +35,7 @@ def data(
     encoding: EncodingOption = None,
     skip_bad: SkipBadOption = False,
     settings: SetOption = None,
+    show_all: AllOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show a dataset's size, text lengths, label balance and first rows.
@@ -57,4 +59,4 @@ def data(
     if as_json:
         print_json(description)
     else:
-        show_data(description)
+        show_data(description, show_all=show_all)

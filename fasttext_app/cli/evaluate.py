@@ -8,6 +8,7 @@ from typing import Annotated
 from typer import BadParameter, Option
 
 from fasttext_app.cli.options import (
+    AllOption,
     DelimiterOption,
     DeviceOption,
     EncodingOption,
@@ -57,12 +58,13 @@ def evaluate(
     overwrite: OverwriteOption = False,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = 0,
+    show_all: AllOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Score a model on labeled data: accuracy, F1, P@k, confusions, calibration.
 
-    --json adds what the tables leave out: every label, the whole confusion
-    matrix and the reliability bins.
+    --all shows every label; --json has everything, with the confusion matrix
+    and the reliability bins.
 
     Examples:
         fasttext-app evaluate models/tickets
@@ -96,6 +98,6 @@ def evaluate(
     if as_json:
         print_json(scores)
         return
-    show_scores(scores)
+    show_scores(scores, show_all=show_all)
     if reliability is not None:
         show_reliability(scores["calibration"])

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from fasttext_app.cli.options import JsonOption, ModelArgument, print_json, size_on_disk
+from fasttext_app.cli.options import AllOption, JsonOption, ModelArgument, print_json, size_on_disk
 
 
-def info(model: ModelArgument, as_json: JsonOption = False) -> None:
+def info(model: ModelArgument, show_all: AllOption = False, as_json: JsonOption = False) -> None:
     """Show a model's settings, vocabulary, labels, size, training data and metrics.
 
     Examples:
@@ -19,7 +19,7 @@ def info(model: ModelArgument, as_json: JsonOption = False) -> None:
     classifier = load_classifier(model)
     size = size_on_disk(model)
     if not as_json:
-        show_info(classifier, str(model), size)
+        show_info(classifier, str(model), size, show_all=show_all)
         return
     artifact = classifier.artifact
     print_json(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Argument, BadParameter, Option
 
 from fasttext_app.cli.options import (
+    AllOption,
     JsonOption,
     decode_arguments,
     parse_section,
@@ -26,6 +27,7 @@ def inspect(
     arguments: Annotated[list[str], Argument(metavar="MODEL TEXT", help="A model, and texts.")],
     without_model: Annotated[bool, _without_model] = False,
     settings: Annotated[list[str] | None, _set] = None,
+    show_all: AllOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show each stage from a text to its logits: tokens, table rows, the batch.
@@ -57,7 +59,7 @@ def inspect(
     if as_json:
         print_json(_document(inspection))
     else:
-        show_inspection(inspection)
+        show_inspection(inspection, show_all=show_all)
 
 
 def _document(inspection: Inspection) -> dict[str, Any]:

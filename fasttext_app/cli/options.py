@@ -156,6 +156,9 @@ DeviceOption = Annotated[str, _device()]
 ThreadsOption = Annotated[int, _threads()]
 TrainDeviceOption = Annotated[str | None, _device(show_default="auto")]
 TrainThreadsOption = Annotated[int | None, _threads(show_default="0")]
+AllOption = Annotated[
+    bool, Option("--all", help="Show whole tables, not only as much as fits on a screen.")
+]
 JsonOption = Annotated[bool, Option("--json", help="Print the result as one JSON object.")]
 
 

@@ -21,6 +21,9 @@ from fasttext_app.model.calibration import Calibration
 MANY_CLASSES = 1000  # above this, nothing of size C x C is built and no ranking of all C sorted
 
 
+MAX_CONFUSIONS = 1000
+
+
 class LabelScores(TypedDict):
     """Scores of one label."""
 
@@ -28,6 +31,14 @@ class LabelScores(TypedDict):
     recall: float
     f1: float
     support: int
+
+
+class Confusion(TypedDict):
+    """Rows of one label for which another is predicted."""
+
+    true: str
+    predicted: str
+    rows: int
 
 
 class Scores(TypedDict):
@@ -41,6 +52,8 @@ class Scores(TypedDict):
     per_label: dict[str, LabelScores]
     confusion_matrix: list[list[int]]
     """Rows are true labels; empty for more than :data:`MANY_CLASSES` labels."""
+    confusions: list[Confusion]
+    """The most frequent confusions, most frequent first, at most :data:`MAX_CONFUSIONS`."""
     precision_at_k: dict[str, float]
     recall_at_k: dict[str, float]
     unknown_labels: dict[str, int]
@@ -81,6 +94,17 @@ def confusion_matrix(true: I64, predicted: I64, classes: int) -> I64:
     """
     cells = np.bincount(true * classes + predicted, minlength=classes * classes)
     return cells.reshape(classes, classes)
+
+
+def _confusions(true: I64, predicted: I64, names: Sequence[str]) -> list[Confusion]:
+    """Return the most frequent pairs of a true and another predicted class."""
+    wrong = true != predicted
+    pairs, counts = np.unique(true[wrong] * len(names) + predicted[wrong], return_counts=True)
+    order = np.argsort(-counts, kind="stable")[:MAX_CONFUSIONS]
+    return [
+        {"true": names[pair // len(names)], "predicted": names[pair % len(names)], "rows": count}
+        for pair, count in zip(pairs[order].tolist(), counts[order].tolist(), strict=True)
+    ]
 
 
 def top_k_classes(scores: npt.NDArray[np.floating], k: int) -> I64:
@@ -145,6 +169,7 @@ def classification_scores(
         "labels": names,
         "per_label": _per_label(names, hits, predictions, support),
         "confusion_matrix": matrix,
+        "confusions": _confusions(true, predicted, names),
         "precision_at_k": {str(k): value for k, value in at_k.items()},
         "recall_at_k": {str(k): value * k for k, value in at_k.items()},
         "unknown_labels": _unknown_labels(support, labels, unknown),

@@ -7,6 +7,8 @@ from typing import TextIO
 
 from fasttext_app.training.events import EpochEnd, Event, StepEnd, TrainBegin
 
+WIDTH = 80
+
 
 class PrintedProgress:
     """Write the events of a training run to a stream; the lines read well in a notebook too.
@@ -64,18 +66,21 @@ def begin_lines(event: TrainBegin) -> list[str]:
 
 
 def epoch_line(event: EpochEnd, begin: TrainBegin) -> str:
-    """Return the scores of an epoch in one line."""
+    """Return the scores of an epoch in one line, as many as fit on a terminal of 80 columns."""
     record = event.record
     parts = [f"epoch {record.epoch}/{begin.epochs}", f"loss {record.train_loss:.4f}"]
-    if record.validation_loss is not None:
-        parts += [
-            f"validation loss {record.validation_loss:.4f}",
-            f"accuracy {record.validation_accuracy:.4f}",
-            f"macro F1 {record.validation_macro_f1:.4f}",
-        ]
     if record.validation_score is not None:
         parts.append(f"{begin.monitor} {record.validation_score:.4f}")
-    parts.append(f"{record.texts_per_second:,.0f} texts/s")
-    if event.best and record.validation_loss is not None:
-        parts.append("(best)")
-    return "  ".join(parts)
+    more, mark = [f"{record.texts_per_second:,.0f} texts/s"], ""
+    if record.validation_loss is not None:
+        scores = (
+            f"val loss {record.validation_loss:.4f}",
+            f"accuracy {record.validation_accuracy:.4f}",
+            f"F1 {record.validation_macro_f1:.4f}",
+        )
+        more = [*scores, *more]
+        mark = "  (best)" if event.best else ""
+    for part in more:
+        if len("  ".join([*parts, part])) + len("  (best)") <= WIDTH:
+            parts.append(part)
+    return "  ".join(parts) + mark

@@ -7,7 +7,8 @@ import csv
 import numpy as np
 import pytest
 
-from fasttext_app.cli.render.evaluation import MAX_LABELS, show_scores
+from fasttext_app.cli.render.console import SCREEN_ROWS
+from fasttext_app.cli.render.evaluation import show_scores
 from fasttext_app.model.metrics import classification_scores
 from tests.helpers import QUICK, read_json
 
@@ -16,7 +17,7 @@ def test_json_scores_are_consistent(run, tiny_model_dir, tiny_csv, tiny_examples
     scores = read_json(run("evaluate", tiny_model_dir, "--data", tiny_csv, "--json"))
     assert list(scores) == [
         *("examples", "accuracy", "macro_f1", "micro_f1", "labels", "per_label"),
-        *("confusion_matrix", "precision_at_k", "recall_at_k", "unknown_labels"),
+        *("confusion_matrix", "confusions", "precision_at_k", "recall_at_k", "unknown_labels"),
         *("unknown_texts", "calibration"),
     ]
     assert scores["examples"] == len(tiny_examples[::3]) == 7
@@ -96,12 +97,30 @@ def test_scores_of_nine_labels_fit_on_a_screen(capsys):
     assert lines[-3:] == ["  label3 → label1: 3", "  label0 → label2: 2", "  label5 → label4: 1"]
 
 
-def test_many_labels_are_shown_by_their_most_frequent(capsys):
-    scores = scores_of(40, [])
-    scores["per_label"]["label33"]["support"] = 99
+@pytest.mark.parametrize("classes", [40, 2000])
+def test_of_many_labels_the_worst_are_shown_and_all_on_request(capsys, classes):
+    confusions = [(33, 7), (33, 7), (33, 8), (21, 7)]
+    scores = scores_of(classes, confusions)
     show_scores(scores)
     shown = capsys.readouterr().out
-    assert f"the {MAX_LABELS} most frequent of 40; --json has all" in shown
-    assert "label33" in shown
-    assert "label39" not in shown
-    assert "confusions" not in shown
+    rows = [line for line in shown.splitlines() if "│ label" in line]
+    assert len(rows) == SCREEN_ROWS
+    assert [row.split()[1] for row in rows[:3]] == ["label33", "label7", "label21"]
+    assert f"and {classes - SCREEN_ROWS:,} more labels; --all shows them" in shown
+    assert "label33 → label7: 2" in shown
+    assert len(shown.splitlines()) < 45
+    show_scores(scores, show_all=True)
+    shown = capsys.readouterr().out
+    assert sum("│ label" in line for line in shown.splitlines()) == classes
+    assert "more labels" not in shown
+    assert scores["confusions"][0] == {"true": "label33", "predicted": "label7", "rows": 2}
+    assert sum(entry["rows"] for entry in scores["confusions"]) == len(confusions)
+
+
+def test_labels_without_rows_come_last(capsys):
+    scores = scores_of(6, [(1, 2)])
+    scores["per_label"]["label0"] |= {"support": 0, "f1": 0.0}
+    show_scores(scores)
+    rows = [line.split()[1] for line in capsys.readouterr().out.splitlines() if "│ label" in line]
+    assert rows[0] in ("label1", "label2")
+    assert rows[-1] == "label0"

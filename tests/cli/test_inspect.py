@@ -83,7 +83,7 @@ def test_info_json_describes_the_model(run, tiny_model_dir, tiny_examples):
 
 
 def test_info_shows_the_settings(run, tiny_model_dir):
-    shown = run("info", tiny_model_dir).stdout
+    shown = run("info", tiny_model_dir, "--all").stdout
     for part in ("text.word_ngrams", "words up to 2, characters", "sport", "texts given in Python"):
         assert part in shown
 

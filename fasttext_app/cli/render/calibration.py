@@ -7,7 +7,14 @@ from typing import Any
 
 from rich.text import Text
 
-from fasttext_app.cli.render.console import new_table, out, pairs_table
+from fasttext_app.cli.render.console import (
+    new_table,
+    on_a_screen,
+    out,
+    pairs_table,
+    say_rest,
+    some_names,
+)
 
 MEASURES = {
     "ece": "expected calibration error",
@@ -17,7 +24,7 @@ MEASURES = {
 }
 
 
-def show_calibrated(record: Mapping[str, Any]) -> None:
+def show_calibrated(record: Mapping[str, Any], *, show_all: bool = False) -> None:
     """Show the calibration record of a model: the effect of its temperature, its thresholds."""
     if "temperature" in record:
         fit = record["temperature"]
@@ -28,21 +35,23 @@ def show_calibrated(record: Mapping[str, Any]) -> None:
             table.add_row(name, f"{fit['before'][key]:.4f}", f"{fit['after'][key]:.4f}")
         out.print(table)
     if "thresholds" in record:
-        _show_thresholds(record["thresholds"])
+        _show_thresholds(record["thresholds"], show_all=show_all)
 
 
-def _show_thresholds(fit: Mapping[str, Any]) -> None:
+def _show_thresholds(fit: Mapping[str, Any], *, show_all: bool) -> None:
     title = f"Thresholds for {fit['goal']}, on {fit['rows']:,} rows of {fit['source']}"
     table = new_table(title, "label", "threshold", numeric=("threshold",))
-    for name, value in fit["values"].items():
+    rows = list(fit["values"].items())
+    for name, value in on_a_screen(rows, show_all=show_all):
         table.add_row(Text(name), f"{value:.4f}")
     out.print(table)
+    say_rest(rows, "labels", show_all=show_all)
     for key, reason in (
         ("without_positives", "no row has this label; its threshold is 0.5"),
         ("unreached", f"no threshold reaches {fit['goal']}; the nearest one is used"),
     ):
         if fit[key]:
-            out.print(Text(f"{', '.join(fit[key])}: {reason}"))
+            out.print(Text(f"{some_names(fit[key], show_all=show_all)}: {reason}"))
 
 
 def show_cut(cut: Mapping[str, Any]) -> None:

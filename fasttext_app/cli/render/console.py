@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 from rich.console import Console
 from rich.table import Table
@@ -10,6 +11,36 @@ from rich.text import Text
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+MAX_NAMES = 10
+SCREEN_ROWS = 20
+"""Rows of a table that fit on a screen, with what is around it."""
+
+Item = TypeVar("Item")
+
+
+def on_a_screen(items: Sequence[Item], *, show_all: bool) -> Sequence[Item]:
+    """Return as many items as fit on a screen, or all."""
+    return items if show_all else items[:SCREEN_ROWS]
+
+
+def say_rest(items: Sequence[object], what: str, *, show_all: bool, option: str = "--all") -> None:
+    """Say how many of the items are not shown, if any."""
+    rest = len(items) - len(on_a_screen(items, show_all=show_all))
+    if rest:
+        out.print(Text(f"and {rest:,} more {what}; {option} shows them"))
+
+
+def some_names(names: Sequence[str], *, show_all: bool) -> str:
+    """Return names in a row, and how many there are beyond those that fit on a line or two.
+
+    >>> some_names([str(number) for number in range(300)], show_all=False)
+    '0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 290 others'
+    """
+    shown = names if show_all else names[:MAX_NAMES]
+    rest = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {rest:,} others" if rest else "")
 
 
 def new_table(title: str, *columns: str, numeric: Sequence[str] = ()) -> Table:

@@ -1,34 +1,42 @@
 """The scores of ``evaluate``: summary, per-label table, confusions, reliability table.
 
-Everything is capped to fit a screen; ``--json`` has everything.
+What fits on a screen comes first: the labels with the lowest F1, the most frequent confusions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import cast
 
 from rich.text import Text
 
-from fasttext_app.cli.render.console import new_table, out, pairs_table
+from fasttext_app.cli.render.console import (
+    new_table,
+    on_a_screen,
+    out,
+    pairs_table,
+    say_rest,
+    some_names,
+)
 from fasttext_app.model.calibration import Calibration
 from fasttext_app.model.metrics import LabelScores, MultiLabelScores, Scores
 
-MAX_LABELS = 20  # rows of the per-label table
 MAX_MATRIX = 5  # labels of a confusion matrix that is shown whole
-MAX_CONFUSIONS = 5
+MAX_CONFUSIONS = 5  # that are shown of a larger one
 BAR_WIDTH = 20
 
 
-def show_scores(scores: Scores | MultiLabelScores) -> None:
-    """Show the scores of an evaluation."""
+def show_scores(scores: Scores | MultiLabelScores, *, show_all: bool = False) -> None:
+    """Show the scores of an evaluation: as much as fits on a screen, or all."""
     out.print(pairs_table("Evaluation", _summary(scores), columns=2))
-    _show_labels(scores["per_label"])
-    if "confusion_matrix" in scores:
-        _show_confusions(scores["labels"], cast("Scores", scores)["confusion_matrix"])
+    _show_labels(scores["per_label"], show_all=show_all)
+    if "confusions" in scores:
+        _show_confusions(cast("Scores", scores), show_all=show_all)
     unknown = scores["unknown_labels"]
     if unknown:
-        names = ", ".join(f"{name} ({count})" for name, count in unknown.items())
+        names = some_names(
+            [f"{name} ({count:,})" for name, count in unknown.items()], show_all=show_all
+        )
         out.print(Text(f"Labels the model does not know, whose rows are all errors: {names}"))
     if count := scores.get("unknown_texts"):
         out.print(
@@ -64,37 +72,36 @@ def _summary(scores: Scores | MultiLabelScores) -> dict[str, object]:
     return summary
 
 
-def _show_labels(per_label: Mapping[str, LabelScores]) -> None:
-    title, rows = "Per label", list(per_label.items())
-    if len(rows) > MAX_LABELS:
-        title += f" (the {MAX_LABELS} most frequent of {len(rows)}; --json has all)"
-        rows = sorted(rows, key=lambda row: -row[1]["support"])[:MAX_LABELS]
+def _show_labels(per_label: Mapping[str, LabelScores], *, show_all: bool) -> None:
+    def badness(row: tuple[str, LabelScores]) -> tuple[bool, float, int]:
+        return row[1]["support"] == 0, row[1]["f1"], -row[1]["support"]
+
+    rows = sorted(per_label.items(), key=badness)
     numeric = ("precision", "recall", "F1", "support")
-    table = new_table(title, "label", *numeric, numeric=numeric)
-    for name, row in rows:
+    table = new_table("Per label, the lowest F1 first", "label", *numeric, numeric=numeric)
+    for name, row in on_a_screen(rows, show_all=show_all):
         ratios = (row["precision"], row["recall"], row["f1"])
         table.add_row(Text(name), *(f"{ratio:.4f}" for ratio in ratios), f"{row['support']:,}")
     out.print(table)
+    say_rest(rows, "labels", show_all=show_all)
 
 
-def _show_confusions(labels: Sequence[str], matrix: Sequence[Sequence[int]]) -> None:
+def _show_confusions(scores: Scores, *, show_all: bool) -> None:
     """Show a small confusion matrix whole, and the most frequent confusions of a large one."""
+    labels, confusions = scores["labels"], scores["confusions"]
     if len(labels) > MAX_MATRIX:
-        confusions = sorted(
-            (-count, row, column)
-            for row, counts in enumerate(matrix)
-            for column, count in enumerate(counts)
-            if count and row != column
-        )
         if confusions:
             out.print(Text("Most frequent confusions (true → predicted: rows)", style="bold"))
-        for count, row, column in confusions[:MAX_CONFUSIONS]:
-            out.print(Text(f"  {labels[row]} → {labels[column]}: {-count:,}"))
+        shown = confusions if show_all else confusions[:MAX_CONFUSIONS]
+        for confusion in shown:
+            out.print(
+                Text(f"  {confusion['true']} → {confusion['predicted']}: {confusion['rows']:,}")
+            )
         return
     table = new_table("Confusion matrix (rows: true, columns: predicted)", "")
     for label in labels:
         table.add_column(Text(label), justify="right")
-    for row, counts in enumerate(matrix):
+    for row, counts in enumerate(scores["confusion_matrix"]):
         cells = (
             Text(f"{count:,}", style="bold" if row == column else "")
             for column, count in enumerate(counts)

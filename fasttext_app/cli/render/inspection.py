@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from fasttext_app.cli.render.console import new_table, out, pairs_table
+from fasttext_app.cli.render.console import new_table, on_a_screen, out, pairs_table, say_rest
 
 if TYPE_CHECKING:
     from fasttext_app.inference.inspect import Inspection, TextStages
@@ -16,7 +16,7 @@ MAX_ITEMS = 60  # tokens or n-grams of a text
 MAX_IDS = 120
 
 
-def show_inspection(inspection: Inspection) -> None:
+def show_inspection(inspection: Inspection, *, show_all: bool = False) -> None:
     """Show every stage from the texts to their logits."""
     for number, stages in enumerate(inspection.texts):
         _show_stages(number, stages, has_ngrams=inspection.bucket > 0)
@@ -32,15 +32,19 @@ def show_inspection(inspection: Inspection) -> None:
         return
     columns = [f"text {number}" for number in range(len(inspection.texts))]
     table = new_table("Logits (probability)", "label", *columns, numeric=columns)
-    for column, label in enumerate(inspection.labels):
+    ranked = list(range(len(inspection.labels)))
+    if len(on_a_screen(ranked, show_all=show_all)) < len(ranked):
+        ranked = (-inspection.probabilities.max(axis=0)).argsort(kind="stable").tolist()
+    for column in on_a_screen(ranked, show_all=show_all):
         cells = (
             f"{logits[column]:+.3f} ({probabilities[column]:.3f})"
             for logits, probabilities in zip(
                 inspection.logits, inspection.probabilities, strict=True
             )
         )
-        table.add_row(Text(label), *cells)
+        table.add_row(Text(inspection.labels[column]), *cells)
     out.print(table)
+    say_rest(ranked, "labels", show_all=show_all)
 
 
 def _show_stages(number: int, stages: TextStages, *, has_ngrams: bool) -> None:

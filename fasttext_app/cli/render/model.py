@@ -15,6 +15,7 @@ from fasttext_app.cli.render.console import (
     readable,
 )
 from fasttext_app.cli.render.data import show_balance
+from fasttext_app.config.schema import Config
 from fasttext_app.core.sizes import format_size
 from fasttext_app.model.calibration import describe
 
@@ -24,8 +25,15 @@ if TYPE_CHECKING:
 FREQUENT_WORDS = 10
 
 
-def show_info(model: TextClassifier, path: str, size_bytes: int) -> None:
-    """Show what a model consists of, and the settings it was trained with."""
+def show_info(model: TextClassifier, path: str, size_bytes: int, *, show_all: bool = False) -> None:
+    """Show what a model consists of, and the settings it was trained with.
+
+    Args:
+        model: the model.
+        path: its path.
+        size_bytes: its size on disk.
+        show_all: whether to show all labels, and settings that are as by default.
+    """
     from fasttext_app.inference.inspect import known_settings, origin
 
     artifact, text = model.artifact, model.config.text
@@ -44,7 +52,8 @@ def show_info(model: TextClassifier, path: str, size_bytes: int) -> None:
         **{readable(key): value for key, value in artifact.metrics.items()},
     }
     out.print(pairs_table(f"Model {path}", values))
-    show_balance(dict(zip(model.labels, artifact.labels.counts, strict=True)), "Training labels")
+    counts = dict(zip(model.labels, artifact.labels.counts, strict=True))
+    show_balance(counts, "Training labels", show_all=show_all)
     frequent = zip(
         artifact.vocabulary.words.slice(0, FREQUENT_WORDS).to_pylist(),
         artifact.vocabulary.counts[:FREQUENT_WORDS].tolist(),
@@ -52,13 +61,17 @@ def show_info(model: TextClassifier, path: str, size_bytes: int) -> None:
     )
     shown = ", ".join(f"{word} ({count:,})" for word, count in frequent)
     out.print(Text(f"most frequent words: {shown}"))
+    defaults = Config().model_dump(mode="json")
     settings = {
-        f"{section}.{key}": str(value)
+        f"{section}.{key}": (value, value == defaults[section][key])
         for section, values in known_settings(artifact).items()
         for key, value in values.items()
         if value is not None
     }
-    out.print(pairs_table("Configuration", settings))
+    rows = {name: str(value) for name, (value, same) in settings.items() if show_all or not same}
+    out.print(pairs_table("Settings" if show_all else "Settings that are not the default", rows))
+    if len(rows) < len(settings):
+        out.print(f"and {len(settings) - len(rows)} defaults; --all shows them")
 
 
 def show_quantized(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
