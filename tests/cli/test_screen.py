@@ -15,8 +15,8 @@ LONG = 60  # lines, which fit on a screen with a little scrolling
 
 
 def count_labels(shown):
-    """Return how many rows of tables begin with the name of a label."""
-    return len(re.findall(r"│ label\d", shown))
+    """Return how many rows of tables are a label and numbers."""
+    return len(re.findall(r"│ label\d+ +│ +[-+\d]", shown))
 
 
 @pytest.fixture
