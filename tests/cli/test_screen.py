@@ -23,7 +23,8 @@ def count_labels(shown):
 def many_labels(run, workdir):
     """A file with many labels, ``many.csv``, and a model of it."""
     rows = "".join(f"word{n} and text,label{n}\n" * (LABELS - n + 1) for n in range(LABELS))
-    (workdir / "many.csv").write_text("text,label\n" + rows)
+    for name in ("many.csv", "copy.csv"):
+        (workdir / name).write_text("text,label\n" + rows)
     run("train", "--data", "many.csv", "--output", "many", *QUICK)
     return "many"
 
@@ -35,7 +36,7 @@ def test_tables_stop_at_a_screen(run, many_labels):
         ("data", "many.csv"),
         ("evaluate", "many", "--data", "many.csv"),
         ("inspect", "many", "word3 and text"),
-        ("calibrate", "many", "--data", "many.csv", "--thresholds", "f1", "--no-temperature",
+        ("calibrate", "many", "--data", "copy.csv", "--thresholds", "f1", "--no-temperature",
          "--output", "calibrated", "--overwrite"),
     ]  # fmt: skip
     rest = "and 10 more labels; --all shows them"
