@@ -46,8 +46,8 @@ def child(module: str, *arguments: object) -> tuple[str, ...]:
 
 def ours(name: str, data: Path, config: str = "ag_news", *flags: str) -> Contender:
     """Return fasttext_app with a shipped config."""
-    train = (*APP, "train", "--config", config, "--output", MODEL, "--seed", SEED)
-    train += ("--overwrite", *flags)
+    options = ("--config", config, "--output", MODEL, "--seed", SEED, "--overwrite", *flags)
+    train = (*APP, "train", *options)
     return Contender(name, train, (*APP, "evaluate", MODEL, "--json"), data)
 
 
