@@ -63,6 +63,23 @@ class TrainingError(FastTextAppError):
     """Data or settings with which training cannot start or continue."""
 
 
+def missing_package(user: str, package: str, extra: str | None = None) -> MissingDependencyError:
+    """Return the error for a package that is not installed, with the command that installs it.
+
+    >>> missing_package("tune", "optuna", "tune").args[0]
+    "tune needs the package optuna; pip install -c constraints.txt '.[tune]', or pip install optuna"
+
+    Args:
+        user: what needs the package.
+        package: its name on PyPI.
+        extra: the extra of this project that contains it, if one does.
+    """
+    in_clone = f"pip install -c constraints.txt '.[{extra}]', or " if extra else ""
+    return MissingDependencyError(
+        f"{user} needs the package {package}; {in_clone}pip install {package}"
+    )
+
+
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the closest choice, or ``""`` if none is close.
 

@@ -39,7 +39,8 @@ def report_errors(command: Callable[[], str]) -> Iterator[None]:
         command: returns the names of the program and its command.
     """
     try:
-        yield
+        with _closed_pipe():
+            yield
     except UsageError as error:
         if type(error).__name__ == "NoArgsIsHelpError":  # Typer has shown the help
             raise
@@ -52,9 +53,6 @@ def report_errors(command: Callable[[], str]) -> Iterator[None]:
         _fail("terminated; nothing was saved", TERMINATED)
     except KeyboardInterrupt:
         _fail("interrupted; nothing was saved", INTERRUPTED)
-    except BrokenPipeError:  # the reader has exited (`| head`)
-        discard_stdout()
-        raise typer.Exit(CLOSED_PIPE) from None
     except UnicodeEncodeError as error:
         _fail(
             f"standard output cannot encode {error.object[error.start]!a} in {error.encoding}; "
@@ -66,6 +64,20 @@ def report_errors(command: Callable[[], str]) -> Iterator[None]:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else _stdout_if_unwritable()
         _fail(f"{where}{error.strerror or error}", 1)
+
+
+@contextlib.contextmanager
+def _closed_pipe() -> Iterator[None]:
+    """Exit quietly once the reader of standard output has (``| head``)."""
+    try:
+        yield
+    except BrokenPipeError:
+        discard_stdout()
+        raise typer.Exit(CLOSED_PIPE) from None
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # Rich has discarded standard output
+            raise typer.Exit(CLOSED_PIPE) from None
+        raise
 
 
 def _stdout_if_unwritable() -> str:

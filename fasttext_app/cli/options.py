@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -285,13 +287,27 @@ def texts_or_input(
     """Return texts or the files to read them from; the one text ``-`` is standard input.
 
     Raises:
-        typer.BadParameter: there are both.
+        typer.BadParameter: there are both, or a text is the path of a file.
     """
     if texts == STDIN and not inputs:
         return None, STDIN
+    for text in texts or []:
+        _refuse_file_as_text(text)
     if texts and inputs:
         raise BadParameter("give texts or --input, not both", param_hint="TEXT")
     return texts, inputs or None
+
+
+def _refuse_file_as_text(text: str) -> None:
+    """Refuse a text that is the path of a file; a file named by a plain word is not taken for one.
+
+    Raises:
+        typer.BadParameter: it is.
+    """
+    if ("." in text or "/" in text) and os.path.isfile(text):  # noqa: PTH113 - takes any text
+        raise BadParameter(
+            f"{text} is a file; did you mean --input {shlex.quote(text)}?", param_hint="TEXT"
+        )
 
 
 def decode_arguments(texts: list[str], errors: str = "strict") -> list[str]:

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fasttext_app.core.arrays import F32, U8, Array
-from fasttext_app.errors import MissingDependencyError
+from fasttext_app.errors import missing_package
 
 CODES = 256  # centroids per part
 SAMPLES = 65_536  # rows that k-means runs on, as in the original
@@ -149,9 +149,7 @@ def _code(values: F32, seed: int) -> tuple[U8, F32]:
     try:
         from sklearn.cluster import KMeans
     except ImportError:
-        raise MissingDependencyError(
-            "product quantization needs scikit-learn; pip install scikit-learn"
-        ) from None
+        raise missing_package("product quantization", "scikit-learn", "fasttext") from None
     sample = values
     if len(values) > SAMPLES:
         rows = np.random.default_rng(seed).choice(len(values), SAMPLES, replace=False)

@@ -32,7 +32,7 @@ import pyarrow as pa
 from fasttext_app.config.schema import TextConfig
 from fasttext_app.core.arrays import I32, U8
 from fasttext_app.core.arrow import string_array, string_buffers, to_arrow, utf8_buffers
-from fasttext_app.errors import ConfigError, MissingDependencyError, did_you_mean
+from fasttext_app.errors import ConfigError, MissingDependencyError, did_you_mean, missing_package
 from fasttext_app.text.fasttext_tokenizer import PREFIX, fasttext_words
 from fasttext_app.text.rewriting import Rewriting, rewritten_spans
 from fasttext_app.text.spans import Span, fasttext_spans, replacement_spans, whitespace_spans
@@ -282,9 +282,7 @@ def _torchtext_function(name: str) -> Callable[[str], list[str]]:
             function: Callable[[str], list[str]] = get_tokenizer(name, language=language)
     except ImportError as error:
         package = (error.name or name).partition(".")[0]
-        raise MissingDependencyError(
-            f"text.tokenizer: torchtext:{name} needs the package {package!r}; pip install it"
-        ) from None
+        raise missing_package(f"text.tokenizer: torchtext:{name}", package) from None
     except OSError as error:  # spaCy's error for a language model that is not installed
         raise MissingDependencyError(f"text.tokenizer: torchtext:{name}: {error}") from None
     return function
@@ -303,9 +301,7 @@ def _hugging_face(name: str, asset: bytes) -> Tokenizer:
     try:
         from tokenizers import Tokenizer as HuggingFaceTokenizer
     except ImportError:
-        raise MissingDependencyError(
-            f"text.tokenizer: {name} needs the package 'tokenizers'; pip install tokenizers"
-        ) from None
+        raise missing_package(f"text.tokenizer: {name}", "tokenizers", "hf") from None
     try:
         backend: Any = HuggingFaceTokenizer.from_str(asset.decode("utf-8"))
     except Exception as error:  # noqa: BLE001 - the library raises bare Exception for a bad file

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fasttext_app.errors import MissingDependencyError
+from fasttext_app.errors import missing_package
 from fasttext_app.training.events import Callback, EpochEnd, Event, StepEnd, TrainBegin, TrainEnd
 
 
@@ -45,10 +45,7 @@ class TensorBoard:
         try:
             from torch.utils.tensorboard.writer import SummaryWriter
         except ImportError:
-            raise MissingDependencyError(
-                "a TensorBoard log needs the package tensorboard; "
-                "pip install 'fasttext-app[tensorboard]'"
-            ) from None
+            raise missing_package("a TensorBoard log", "tensorboard", "tensorboard") from None
         self._writer = SummaryWriter(str(folder))
         self._texts, self._ended = 0, False
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
-from fasttext_app.errors import ConfigError, MissingDependencyError
+from fasttext_app.errors import ConfigError, missing_package
 from fasttext_app.tuning.space import Choice, Dimension
 
 if TYPE_CHECKING:
@@ -40,9 +40,7 @@ def quiet_optuna() -> Iterator[Any]:
     try:
         import optuna
     except ImportError:
-        raise MissingDependencyError(
-            "tune needs Optuna; pip install 'fasttext-app[tune]', or pip install optuna"
-        ) from None
+        raise missing_package("tune", "optuna", "tune") from None
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:

@@ -286,8 +286,8 @@ def test_without_matplotlib_the_error_says_what_to_install(
         draw_curves([Panel("x", ())], tmp_path / "a.png")
     result = run(tiny_model_dir, "--output", "a.png", code=1)
     assert result.stderr == (
-        "error: plots need matplotlib; "
-        "pip install 'fasttext-app[plots]', or pip install matplotlib\n"
+        "error: a plot needs the package matplotlib; "
+        "pip install -c constraints.txt '.[plots]', or pip install matplotlib\n"
     )
     assert list(tmp_path.iterdir()) == []
     run(tiny_model_dir)  # characters need none

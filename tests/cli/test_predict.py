@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shlex
 from pathlib import Path
 
 import pyarrow as pa
@@ -159,3 +160,17 @@ def test_predictions_do_not_overwrite_their_input(run, tiny_model_dir, workdir):
     path.write_text("text\nthe only copy\n")
     run("predict", tiny_model_dir, "--input", path, "--output", path, code=2)
     assert path.read_text() == "text\nthe only copy\n"
+
+
+@pytest.mark.parametrize("command", ["predict", "explain"])
+def test_the_path_of_a_file_is_not_taken_for_a_text(run, tiny_model_dir, workdir, command):
+    for name in ("new rows.csv", "inner/rows"):
+        (workdir / name).parent.mkdir(exist_ok=True)
+        (workdir / name).write_text("text\nthe team won\n")
+        refused = run(command, tiny_model_dir, name, code=2)
+        assert refused.stderr.startswith(
+            f"error: TEXT: {name} is a file; did you mean --input {shlex.quote(name)}?"
+        )
+    (workdir / "team").write_text("")
+    for text in ("team", "a.csv and more", "no.csv", "x" * 5000 + ".csv", "a/b"):
+        assert run(command, tiny_model_dir, text).stdout

@@ -257,4 +257,6 @@ def test_without_scikit_learn_it_is_asked_for(monkeypatch, norms):
     monkeypatch.setitem(sys.modules, "sklearn.cluster", None)
     with pytest.raises(MissingDependencyError) as caught:
         encode_rows(table_of(), norms=norms)
-    assert str(caught.value) == "product quantization needs scikit-learn; pip install scikit-learn"
+    assert "needs the package scikit-learn; pip install -c constraints.txt '.[fasttext]'" in str(
+        caught.value
+    )

@@ -235,7 +235,7 @@ def test_an_unknown_name_is_refused_with_a_suggestion(name, message):
 def test_a_missing_package_of_a_torchtext_tokenizer_is_named(monkeypatch, capsys, name, package):
     monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
     with pytest.raises(
-        MissingDependencyError, match=f"torchtext:{name} needs the package '{package}'"
+        MissingDependencyError, match=f"torchtext:{name} needs the package {package}; pip"
     ):
         load_tokenizer(f"torchtext:{name}")
     assert capsys.readouterr().out == ""  # stdout belongs to the data that a command writes
@@ -319,7 +319,7 @@ def test_a_file_that_is_not_a_tokenizer_is_refused(tmp_path, content):
 def test_a_missing_tokenizers_package_is_named(monkeypatch, word_level_file):
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     with pytest.raises(
-        MissingDependencyError, match=r"package 'tokenizers'; pip install tokenizers"
+        MissingDependencyError, match=r"tokenizers; pip install -c constraints.txt '\.\[hf\]'"
     ):
         load_tokenizer(f"hf:{word_level_file}")
 

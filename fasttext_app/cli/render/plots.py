@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fasttext_app.config.metric_name import Metric
 from fasttext_app.core.atomic_file import atomic_file
-from fasttext_app.errors import DataError, MissingDependencyError
+from fasttext_app.errors import DataError, missing_package
 from fasttext_app.tuning.space import Dimension, Range, flat_settings
 
 if TYPE_CHECKING:
@@ -220,7 +220,5 @@ def _new_figure(width: float, height: float) -> Figure:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise MissingDependencyError(
-            "plots need matplotlib; pip install 'fasttext-app[plots]', or pip install matplotlib"
-        ) from None
+        raise missing_package("a plot", "matplotlib", "plots") from None
     return Figure(figsize=(width, height), layout="constrained")
