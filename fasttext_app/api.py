@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from fasttext_app.config.loading import Layer, flat_layer, load_config_file, resolve
 from fasttext_app.config.schema import Config, DataConfig
+from fasttext_app.core import arguments
 from fasttext_app.data.in_memory import LabelColumn, ObjectRows, column_settings, refuse_labels
 from fasttext_app.data.split import Examples, load_examples, split_examples
 from fasttext_app.errors import ConfigError, DataError
@@ -94,8 +95,10 @@ def train(
         CheckpointError: there is no checkpoint to resume from, or it belongs to other settings or
             data.
     """
-    if resume and checkpoints is None:
+    if arguments.flag("resume", resume) and checkpoints is None:
         raise ConfigError("resume: name the folder of the run's checkpoints with checkpoints=")
+    if checkpoints is not None:
+        checkpoints = arguments.path("checkpoints", checkpoints)
     checkpoint = find_checkpoint(checkpoints) if checkpoints is not None and resume else None
     run_settings = config_of_run(checkpoint.run).model_dump() if checkpoint else {}
     layers = _layers(config, _call_settings(data, text, label, weights, settings), run_settings)
@@ -166,15 +169,20 @@ def tune(
     search_space = None
     if isinstance(space, str | Path):
         search_space = SearchSpace.load(space)
-    elif space is not None:
+    elif isinstance(space, Mapping):
         search_space = SearchSpace.parse(space)
+    elif space is not None:
+        raise ConfigError("space: must be a file, or a dict of settings and their values")
     return run_search(
         base,
         job.examples,
-        Budget(trials, seconds),
+        Budget(
+            None if trials is None else arguments.whole_number("trials", trials, 1),
+            None if seconds is None else arguments.number("seconds", seconds),
+        ),
         space=search_space,
-        max_bytes=max_bytes,
-        study=study,
+        max_bytes=None if max_bytes is None else arguments.whole_number("max_bytes", max_bytes, 1),
+        study=None if study is None else arguments.path("study", study),
         callback=callback,
     )
 
@@ -200,17 +208,22 @@ def load(
         ConfigError: ``text`` has another setting, or is for a model directory.
         DeviceError: the device is not available.
     """
+    if text is not None and not isinstance(text, Mapping):
+        raise ConfigError("text: must be a dict of settings")
     rewriting = {"text": text} if text else None
-    return load_classifier(path, device=device, threads=threads, rewriting=rewriting)
+    model = arguments.path("path", path)
+    return load_classifier(model, device=device, threads=threads, rewriting=rewriting)
 
 
 def _with_progress(callback: Callback | None, verbose: bool | None) -> Callback | None:
     """Return a callback that also writes the progress, if it is to be seen."""
+    if callback is not None and not callable(callback):
+        raise ConfigError("callback: must be a function of an event")
     if verbose is None:
         ipython = sys.modules.get("IPython")
         in_notebook = ipython is not None and ipython.get_ipython() is not None
         verbose = callback is None and (in_notebook or hasattr(sys, "ps1"))
-    if not verbose:
+    if not arguments.flag("verbose", verbose):
         return callback
     show = PrintedProgress()
     if callback is None:
@@ -261,9 +274,9 @@ def _layers(
     """Return the settings of a resumed run, a model, a config and a call, in this order."""
     layers = [run_settings or {}]
     if settings.get("start_from") is not None:
-        layers.append(settings_of_model(settings["start_from"]))
+        layers.append(settings_of_model(arguments.path("start_from", settings["start_from"])))
     if config is not None:
-        layers.append(load_config_file(config))
+        layers.append(load_config_file(arguments.path("config", config)))
     return [*layers, flat_layer(settings)]
 
 

@@ -182,7 +182,7 @@ def test_data_that_cannot_be_used(texts, labels, message):
 
 
 def test_texts_have_no_split_to_validate_on():
-    with pytest.raises(DataError, match="texts given in Python has no splits, so there is no 'x'"):
+    with pytest.raises(DataError, match="texts given in Python has no splits; name a file"):
         quick(validation="x")
 
 

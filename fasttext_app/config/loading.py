@@ -24,6 +24,7 @@ from fasttext_app.config.auto import dependent_defaults
 from fasttext_app.config.resources import config_names, config_path
 from fasttext_app.config.rules import check_combinations
 from fasttext_app.config.schema import Config
+from fasttext_app.core.arguments import shown_value
 from fasttext_app.errors import ConfigError, did_you_mean
 
 Layer = Mapping[str, Mapping[str, Any]]
@@ -192,7 +193,7 @@ def _first_problem(error: ValidationError, section: str | None = None) -> str:
     if first["type"] == "extra_forbidden":
         return _unknown(*location[:2])
     key, reason = ".".join(location[:2]), _plain_words(first["type"], first["msg"])
-    return f"{key}: {reason} (got {first['input']!r})" if key else reason
+    return f"{key}: {reason} (got {shown_value(first['input'])})" if key else reason
 
 
 def _unknown(section: str, key: str | None = None) -> str:

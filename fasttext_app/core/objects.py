@@ -14,6 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from fasttext_app.core.arguments import describe
 from fasttext_app.errors import DataError
 
 STREAM_ROWS = 16_384  # of a `datasets.IterableDataset` that are read at a time
@@ -264,17 +265,3 @@ def as_list(values: Any, where: str) -> list[Any]:
 
 def _has_items(values: object) -> bool:
     return hasattr(values, "__getitem__") and hasattr(values, "__len__")
-
-
-def describe(value: object) -> str:
-    """Return what a value is, for a message.
-
-    >>> describe({}), describe(None), describe(3), describe(pa.table({}))
-    ('a dict', 'None', 'an int', 'a pyarrow Table')
-    """
-    if value is None:
-        return "None"
-    kind = type(value)
-    library = kind.__module__.partition(".")[0]
-    name = kind.__name__ if library in ("builtins", "__main__") else f"{library} {kind.__name__}"
-    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"

@@ -15,13 +15,13 @@ import pyarrow as pa
 
 from fasttext_app.config.loading import Layer, resolve
 from fasttext_app.config.schema import Config, DataConfig
+from fasttext_app.core import arguments
 from fasttext_app.core.objects import (
     ObjectTable,
     arrow_column,
     as_column,
     as_list,
     as_table,
-    describe,
     is_missing,
 )
 from fasttext_app.data.columns import numbered_rows, required_columns, to_examples
@@ -228,7 +228,9 @@ def _pairs(item: Any, where: str) -> list[tuple[str, str | None]] | None:
         return None
     if isinstance(item, str | int):
         return [(str(item), "1")]
-    raise DataError(f"{where}: got {describe(item)} where other rows have a dict; pass a dict")
+    raise DataError(
+        f"{where}: got {arguments.describe(item)} where other rows have a dict; pass a dict"
+    )
 
 
 def column_settings(
@@ -241,9 +243,9 @@ def column_settings(
     """
     settings: dict[str, Any] = {}
     if text is not None:
-        settings["text_columns"] = [text] if isinstance(text, str) else text
+        settings["text_columns"] = arguments.columns("text", text)
     if label is not None:
-        settings["label_column"] = label
+        settings["label_column"] = arguments.column("label", label)
     return settings
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from fasttext_app.core.arguments import string
 from fasttext_app.core.arrays import I64
 from fasttext_app.core.arrow import string_array, to_numpy
 from fasttext_app.core.ragged import Ragged
@@ -82,7 +83,7 @@ def find_label(label: str, names: Sequence[str], setting: str = "") -> int:
     >>> find_label("sport", ["money", "sport"])
     1
     """
-    if label in names:
+    if string(setting or "label", label) in names:
         return names.index(label)
     more = f" and {len(names) - SHOWN_LABELS:,} more" if len(names) > SHOWN_LABELS else ""
     known = f"; the labels are {', '.join(names[:SHOWN_LABELS])}{more}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from fasttext_app.config.schema import DataConfig
+from fasttext_app.core import arguments
 from fasttext_app.inference.predictor import Predictor, Texts
 from fasttext_app.model.directory import load_artifact, save_artifact
 from fasttext_app.model.metrics import MultiLabelScores, Scores
@@ -36,7 +37,7 @@ class TextClassifier(Predictor):
             ArtifactError: it is missing, damaged, or of a newer format.
             DeviceError: the device is not available.
         """
-        return cls(load_artifact(path), device=device, threads=threads)
+        return cls(load_artifact(arguments.path("path", path)), device=device, threads=threads)
 
     def save(self, path: str | Path) -> None:
         """Write a model directory; see ``docs/model_format.md``.
@@ -45,7 +46,7 @@ class TextClassifier(Predictor):
             ArtifactError: it cannot be written there.
             CheckpointError: the directory has the checkpoints of an unfinished run.
         """
-        save_artifact(self.artifact, path)
+        save_artifact(self.artifact, arguments.path("path", path))
 
     def quantize(
         self,
@@ -72,6 +73,8 @@ class TextClassifier(Predictor):
         """
         from fasttext_app.model.quantize import product_quantize, quantize
 
+        cutoff = arguments.whole_number("cutoff", cutoff, 0)
+        dsub = arguments.whole_number("dsub", dsub, 1)
         smaller = (
             product_quantize(self.artifact, cutoff, width=dsub, norms=qnorm, output=qout)
             if product
@@ -110,7 +113,10 @@ class TextClassifier(Predictor):
         from fasttext_app.inference.evaluate import open_labeled
         from fasttext_app.model.thresholds import parse_goal
 
-        goal = None if thresholds is None else parse_goal(thresholds)
+        goal = None
+        if thresholds is not None:
+            goal = parse_goal(arguments.string("thresholds", thresholds))
+        split = arguments.string("split", split)
         config, source = open_labeled("calibrate", self.config, data, labels, text, label)
         calibrated = calibrate_batches(
             self,
@@ -149,6 +155,7 @@ class TextClassifier(Predictor):
         """
         from fasttext_app.inference.evaluate import open_labeled
 
+        split = arguments.string("split", split)
         config, source = open_labeled("evaluate", self.config, data, labels, text, label)
         return self.evaluate_batches(source.scan(split), threshold, config.data)
 
@@ -170,6 +177,8 @@ class TextClassifier(Predictor):
         """
         from fasttext_app.inference.evaluate import evaluate_batches
 
+        if threshold is not None:
+            threshold = arguments.number("threshold", threshold)
         return evaluate_batches(self, batches, threshold, data or self.config.data)
 
     def explain(
@@ -207,5 +216,6 @@ class TextClassifier(Predictor):
         """
         from fasttext_app.inference.explain import label_features
 
+        top = arguments.whole_number("top", top, 1)
         column = [] if texts is None else pa.chunked_array(self.chunks(texts), pa.string())
         return label_features(self, label, top, scan=None if texts is None else lambda: [column])

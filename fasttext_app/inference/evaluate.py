@@ -14,7 +14,9 @@ import pyarrow as pa
 
 from fasttext_app.config.schema import FILE_SETTINGS, Config, DataConfig
 from fasttext_app.core.arrow import to_numpy
+from fasttext_app.core.objects import tables
 from fasttext_app.core.ragged import Ragged
+from fasttext_app.data.columns import numbered_rows, required_columns, to_examples
 from fasttext_app.data.in_memory import (
     LabelColumn,
     ObjectRows,
@@ -87,7 +89,8 @@ def evaluate_batches(
     )
     meter = CalibrationMeter(pairs=multi_label or head.independent)
     rankings, rows, unknown_texts = [], 0, 0
-    for batch in _slices(with_one_label(batches, data), texts_at_once(classes)):
+    examples = with_one_label(_examples(batches, data), data)
+    for batch in _slices(examples, texts_at_once(classes)):
         logits, known = model.scored(batch.column("text"))
         unknown_texts += int((known == 0).sum())
         proba, true = head.probabilities(logits), to_classes(batch.column("label"))
@@ -115,6 +118,23 @@ def evaluate_batches(
         "unknown_texts": unknown_texts,
         "calibration": meter.result(),
     }
+
+
+def _examples(batches: Any, data: DataConfig) -> Batches:
+    """Return batches of texts and labels; those of other tables are read as in a file."""
+    config = data.model_copy(
+        update={"text_columns": ("text",), "label_column": "label", "weight_column": None}
+    )
+    rows = 0
+    for table in tables(batches):
+        columns = table.read(required_columns("batches", config, True, table.names))
+        for batch in columns.to_batches():
+            if batch.schema.types == [pa.string(), pa.string()]:
+                yield batch
+            else:
+                locate = numbered_rows("batches", rows)
+                yield to_examples(batch, config, locate, with_labels=True)
+            rows += len(batch)
 
 
 def with_one_label(batches: Batches, data: DataConfig) -> Batches:

@@ -11,14 +11,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from numbers import Integral, Real
 from typing import Any, Literal, Self, TypeAlias, overload
 
 import numpy as np
 import pyarrow as pa
 
 from fasttext_app.config.schema import Config
-from fasttext_app.core import jit
+from fasttext_app.core import arguments, jit
 from fasttext_app.core.arrays import F32, F64, I64, Array
 from fasttext_app.core.arrow import string_array, without_nulls
 from fasttext_app.core.objects import ObjectTable, as_table, tables
@@ -60,7 +59,8 @@ class Predictor:
 
     def __init__(self, artifact: Artifact, *, device: str = "cpu", threads: int = 0) -> None:
         self.artifact = artifact
-        self.device, self.threads = device, threads
+        self.device = arguments.string("device", device)
+        self.threads = arguments.whole_number("threads", threads, 0)
         self._set_up()
 
     def _set_up(self) -> None:
@@ -180,7 +180,7 @@ class Predictor:
             ConfigError: ``text`` names columns, and there is no table; or ``nulls`` is unknown.
             DataError: a column is missing, or a text is missing or not a string.
         """
-        if nulls not in NULLS:
+        if arguments.string("nulls", nulls) not in NULLS:
             raise ConfigError(f"nulls = {nulls!r}: must be {', '.join(NULLS[:-1])} or {NULLS[-1]}")
         table = as_table(texts)
         if table is not None:
@@ -193,7 +193,7 @@ class Predictor:
     def _text_columns(self, table: ObjectTable, text: TextColumns) -> list[str]:
         """Return the text columns of a table."""
         if text is not None:
-            return [text] if isinstance(text, str) else list(text)
+            return arguments.columns("text", text)
         columns = list(self.config.data.text_columns)
         is_own = set(columns) <= set(table.names) or "text" not in table.names
         return columns if is_own else ["text"]
@@ -212,7 +212,8 @@ class Predictor:
         Raises:
             ConfigError: ``top_k`` is below 1.
         """
-        return self._rank_chunks(self.chunks(texts, text), _checked_top_k(top_k))
+        top_k = arguments.whole_number("top_k", top_k, 1)
+        return self._rank_chunks(self.chunks(texts, text), top_k)
 
     def _rank_chunks(
         self, chunks: list[pa.StringArray], top_k: int, *, known: bool = False
@@ -337,6 +338,7 @@ class Predictor:
         """
         minimum = self.resolve_threshold(threshold)
         ranks = self.label_limit(top_k, minimum)
+        abstain = arguments.flag("abstain", abstain)
         if isinstance(texts, str | bytes):
             ranked = self.rank_chunk(one_text(texts), ranks, known=True)
             mask = ranked.mask(minimum, top_k, abstain=abstain)
@@ -386,6 +388,7 @@ class Predictor:
         """
         minimum = self.resolve_threshold(threshold)
         ranks = self.label_limit(top_k, minimum)
+        known, abstain = arguments.flag("known", known), arguments.flag("abstain", abstain)
 
         def predict(rows: TextRows) -> pa.RecordBatch:
             ranked = self.rank_chunk(rows.texts, ranks, known=known or abstain)
@@ -411,10 +414,10 @@ class Predictor:
         """
         for table in tables(batches):
             columns = self._text_columns(table, text)
-            if keep == "all":
+            if isinstance(keep, str) and keep == "all":
                 kept = [name for name in table.names if columns != [name]]
             else:
-                kept = [keep] if isinstance(keep, str) else list(keep)
+                kept = arguments.columns("keep", keep)
             for name in kept:
                 if name not in table.names:
                     hint = did_you_mean(name, table.names)
@@ -433,8 +436,8 @@ class Predictor:
             ConfigError: the model has no fitted thresholds, or it is neither a number nor
                 ``fitted``.
         """
-        if isinstance(threshold, Real) and not isinstance(threshold, bool):
-            return float(threshold)
+        if not isinstance(threshold, str):
+            return arguments.number("threshold", threshold)
         if threshold != FITTED:
             raise ConfigError(f"threshold = {threshold!r}: must be a number or {FITTED!r}")
         fitted = self.fitted_thresholds
@@ -453,15 +456,9 @@ class Predictor:
         """
         classes = len(self.labels)
         if top_k is not None:
-            top_k = _checked_top_k(top_k)
+            top_k = arguments.whole_number("top_k", top_k, 1)
         if not isinstance(threshold, float):
             return classes
         if top_k is None and threshold > 0 and self.config.data.eval_label_separator is not None:
             return classes
         return min(top_k or 1, classes)
-
-
-def _checked_top_k(top_k: Any) -> int:
-    if isinstance(top_k, bool) or not isinstance(top_k, Integral) or top_k < 1:
-        raise ConfigError(f"top_k = {top_k!r}: must be a whole number of at least 1")
-    return int(top_k)

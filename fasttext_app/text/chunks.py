@@ -8,8 +8,9 @@ from typing import Any, TypeAlias, cast
 
 import pyarrow as pa
 
+from fasttext_app.core.arguments import describe
 from fasttext_app.core.arrow import string_array, string_buffers
-from fasttext_app.core.objects import arrow_column, as_list, as_table, describe, is_missing
+from fasttext_app.core.objects import arrow_column, as_list, as_table, is_missing
 from fasttext_app.core.threads import CORES
 from fasttext_app.errors import DataError
 

@@ -27,7 +27,7 @@ from fasttext_app.core.ragged import Ragged
 from fasttext_app.core.threads import map_threads
 from fasttext_app.errors import ConfigError
 from fasttext_app.text.buckets import Buckets
-from fasttext_app.text.chunks import TextLike, as_chunks, not_unicode, text_bytes
+from fasttext_app.text.chunks import TextLike, as_chunks, not_unicode, one_text, text_bytes
 from fasttext_app.text.fasttext_tokenizer import END
 from fasttext_app.text.hashing import (
     reference_char_ngrams,
@@ -177,6 +177,8 @@ class TextEncoder:
         Raises:
             DataError: the text has a lone surrogate, and ``errors`` is ``strict``.
         """
+        if not isinstance(text, str):
+            text = one_text(text)
         try:
             data = text.encode(errors=errors)
         except UnicodeEncodeError as error:

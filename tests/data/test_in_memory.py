@@ -346,7 +346,7 @@ def test_a_top_k_that_is_no_number_of_labels(model, top_k):
 
 @pytest.mark.parametrize("threshold", ["half", None, [0.5], True])
 def test_a_threshold_that_is_no_number(model, threshold):
-    with pytest.raises(ConfigError, match="must be a number or 'fitted'"):
+    with pytest.raises(ConfigError, match="must be a number"):
         model.predict("a", threshold=threshold)
     assert model.predict("a", threshold=np.float32(0.0)) == model.predict("a")
 
