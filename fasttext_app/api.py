@@ -51,7 +51,7 @@ def train(
     *,
     data: Any = None,
     text: str | Sequence[str] | Mapping[str, Any] | None = None,
-    label: str | None = None,
+    label: str | Sequence[str] | None = None,
     weights: Iterable[float] | str | None = None,
     config: str | Path | None = None,
     callback: Callback | None = None,
@@ -73,7 +73,8 @@ def train(
         data: the same as ``rows``; or the section ``data`` of the settings, as a dict.
         text: the text column of a table or file, or several to join; or the section ``text`` of the
             settings, as a dict.
-        label: the label column of a table or file.
+        label: the label column of a table or file, or several columns of 0 and 1, one for each
+            label.
         weights: the weight of each text in the loss, or the name of a column of weights; a text of
             weight 2 counts as if it were there twice.
         config: a TOML file or the name of a shipped config to start from.
@@ -120,7 +121,7 @@ def tune(
     *,
     data: Any = None,
     text: str | Sequence[str] | Mapping[str, Any] | None = None,
-    label: str | None = None,
+    label: str | Sequence[str] | None = None,
     trials: int | None = None,
     seconds: float | None = None,
     metric: str | None = None,
@@ -140,7 +141,7 @@ def tune(
         labels: the label of each text, if ``rows`` is texts.
         data: the same as ``rows``; or the section ``data`` of the settings, as a dict.
         text: the text column, or several to join; or the section ``text`` of the settings.
-        label: the label column.
+        label: the label column, or several of 0 and 1.
         trials: the number of trials, earlier sessions of the same ``study`` included.
         seconds: the time limit; with ``trials`` too, the first limit that is reached counts.
         metric: the metric to search by (``"macro_f1"``, ``"f1:spam"``); None: ``trainer.monitor``.
@@ -252,7 +253,7 @@ def _rows(rows: Any, data: Any) -> Any:
 def _call_settings(
     data: Any,
     text: str | Sequence[str] | Mapping[str, Any] | None,
-    label: str | None,
+    label: str | Sequence[str] | None,
     weights: Iterable[float] | str | None,
     settings: Mapping[str, Any],
 ) -> dict[str, Any]:
@@ -332,7 +333,7 @@ def _reading_settings(layers: Sequence[Layer]) -> DataConfig:
     Raises:
         ConfigError: one of these settings is invalid.
     """
-    names = ("text_columns", "label_column", "errors")
+    names = ("text_columns", "label_column", "label_columns", "errors")
     settings = {}
     for layer in layers:
         section = layer.get("data", {})

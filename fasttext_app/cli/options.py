@@ -94,8 +94,13 @@ TextColumnsOption = Annotated[
     ),
 ]
 LabelColumnOption = Annotated[
-    str | None,
-    _reading(metavar="NAME", help="Label column.", show_default="the model's, else label"),
+    list[str] | None,
+    _reading(
+        "--label-column",
+        metavar="NAME",
+        help="Label column; repeat for columns of 0 and 1, one for each label.",
+        show_default="the model's, else label",
+    ),
 ]
 ErrorsOption = Annotated[
     str | None,
@@ -169,7 +174,7 @@ class Reading:
     """How rows are read, as given on the command line; None leaves a setting as it is."""
 
     text_columns: list[str] | None = None
-    label_column: str | None = None
+    label_columns: list[str] | None = None
     errors: str | None = None
     settings: list[str] | None = None
     """``--set`` assignments."""
@@ -192,7 +197,6 @@ class Reading:
         options = {
             "source": sources[0] if sources and len(sources) == 1 else sources or None,
             "text_columns": self.text_columns or None,
-            "label_column": self.label_column,
             "errors": self.errors,
             "nulls": self.nulls,
             "delimiter": self.delimiter,
@@ -200,6 +204,10 @@ class Reading:
             "skip_bad": self.skip_bad or None,
             "validation": None if validation is None else _number_or_name(validation),
         }
+        if self.label_columns and len(self.label_columns) == 1:
+            options |= {"label_column": self.label_columns[0], "label_columns": ()}
+        elif self.label_columns:
+            options["label_columns"] = self.label_columns
         if self.keep is not None:
             names = [name for group in self.keep for name in group.split(",")]
             options["keep"] = "all" if names == ["all"] else names

@@ -16,6 +16,10 @@ from fasttext_app.config.schema import Auto, Config, TextConfig
 
 T = TypeVar("T")
 
+SEPARATORS = "|", "\x1f"
+"""Separators between the labels of a row, where nobody named one; the second is for labels that
+contain the first."""
+
 LR = {"rowwise_adagrad": 0.2, "adagrad": 0.1, "sparse_adam": 0.01, "sgd": 4.0}
 """Learning rate for four classes of equal size."""
 MIN_LR_FACTOR, MAX_LR_FACTOR = 0.75, 2.0
@@ -51,9 +55,18 @@ def dependent_defaults(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, d
     {'model': {'mode': 'mean'}}
     >>> dependent_defaults({"text": {"maxn": 0}})
     {'text': {'minn': 0}}
+    >>> dependent_defaults({"data": {"label_columns": ["toxic", "insult"]}})
+    {'model': {'loss': 'ova'}, 'data': {'label_separator': '|'}}
     """
     text, model = settings.get("text", {}), settings.get("model", {})
-    defaults: dict[str, dict[str, Any]] = {"text": {}, "model": {}}
+    defaults: dict[str, dict[str, Any]] = {"text": {}, "model": {}, "data": {}}
+    data = settings.get("data", {})
+    if columns := data.get("label_columns"):
+        if data.get("label_separator") is None:
+            free = (mark for mark in SEPARATORS if not any(mark in str(name) for name in columns))
+            defaults["data"]["label_separator"] = next(free, None)
+        if "loss" not in model:
+            defaults["model"]["loss"] = "ova"
     if "term_weighting" not in text and model.get("mode", "sum") != "sum":
         defaults["text"]["term_weighting"] = "none"
     if "mode" not in model and text.get("term_weighting") == "none":

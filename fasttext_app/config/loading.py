@@ -45,7 +45,8 @@ def resolve(*layers: Layer) -> Config:
                 raise ConfigError(_not_a_section(section))
             merged.setdefault(section, {}).update(values)
     for section, values in dependent_defaults(merged).items():
-        merged[section] = {**values, **merged.get(section, {})}
+        given = merged.setdefault(section, {})
+        merged[section] = given | {k: v for k, v in values.items() if given.get(k) is None}
     try:
         config = Config.model_validate(merged)
     except ValidationError as error:

@@ -215,6 +215,20 @@ def _target_rules(config: Config) -> Iterator[Rule]:
             f"trainer.focal_gamma needs hard targets and cannot be combined with {setting}; "
             "set one of them",
         )
+    columns, separator = data.label_columns, data.label_separator or ""
+    yield (
+        len(columns) == 1,
+        "data.label_columns needs two columns or more; for one, set data.label_column",
+    )
+    yield (
+        bool(columns) and data.soft_labels,
+        "data.label_columns hold 0 and 1 and cannot be combined with data.soft_labels; remove one",
+    )
+    yield (
+        any(separator in name for name in columns),
+        f"data.label_columns: a name contains {separator!r}; set data.label_separator to a string "
+        "that no name contains",
+    )
     yield (
         data.soft_labels and data.label_separator is None,
         "data.soft_labels needs data.label_separator between the labels of a cell; set it",

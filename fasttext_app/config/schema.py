@@ -105,6 +105,9 @@ class DataConfig(_Section):
     """Columns with the text, joined by a space; 1-based numbers if ``header`` is false."""
     label_column: ColumnName = "label"
     """Column with the label; a 1-based number if ``header`` is false."""
+    label_columns: Annotated[tuple[ColumnName, ...], Field(strict=False)] = ()
+    """Columns of 0 and 1 in place of ``label_column``: a row has the labels in whose columns it has
+    a 1. ``label_separator`` is then set, and ``model.loss`` is ``ova`` by default."""
     format: Literal["auto", "csv", "tsv", "jsonl", "parquet", "fasttext"] = "auto"
     """Format of the files; ``auto``: by their names, and fastText text on standard input. ``jsonl``
     also reads arrays of objects."""
@@ -132,6 +135,9 @@ class DataConfig(_Section):
     """Separator between labels when a row can have several. Lists of labels and lines with several
     ``__label__`` words are then accepted too. ``model.loss = "ova"`` trains on all labels of a row;
     other losses use one of them, drawn at random for each step."""
+    whole_labels: bool = False
+    """Read labels such as ``news|sport`` as they are, though their parts are labels too. Without
+    this, ``train`` asks for ``label_separator``."""
     soft_labels: bool = False
     """Read a probability for each label (``news=0.7,sport=0.3``, separated by ``label_separator``)
     and train on them; the probabilities of a row must sum to 1."""

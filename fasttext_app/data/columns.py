@@ -6,6 +6,7 @@ strings, weights become 32-bit floats, and an error names the row.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import reduce
 
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fasttext_app.config.schema import DataConfig
+from fasttext_app.core.arrays import Bool
 from fasttext_app.core.arrow import string_array, to_arrow, to_numpy
 from fasttext_app.data.bad_rows import ColumnError, FileErrors, Locate, convert_rows
 from fasttext_app.data.checked_stream import MARK
@@ -21,6 +23,7 @@ from fasttext_app.data.soft_labels import format_soft_labels, parse_soft_labels
 from fasttext_app.data.source import kept_name
 from fasttext_app.errors import DataError, did_you_mean
 
+FLAGS = ["0", "1", "false", "true", "0.0", "1.0"]  # no and yes in turn
 WHOLE_FLOATS = 2.0**53  # floats up to here are whole numbers one by one
 SEVERAL_LABELS_HINT = '; for several, set data.label_separator (and model.loss = "ova")'
 # Python strings would make Arrow import pandas.
@@ -49,7 +52,7 @@ def needed_columns(config: DataConfig, with_labels: bool) -> list[str]:
     """Return the columns that the settings name."""
     columns = list(config.text_columns)
     if with_labels:
-        columns.append(config.label_column)
+        columns += config.label_columns or [config.label_column]
         if config.weight_column is not None:
             columns.append(config.weight_column)
     return columns
@@ -193,7 +196,11 @@ def _to_examples(
         kept = kept_columns(config, batch.schema.names)
         others = [pa.chunked_array(_column(batch, name)).combine_chunks() for name in kept]
         return pa.record_batch([text, *others], ["text", *map(kept_name, kept)])
-    columns = {"text": text, "label": _label_column(batch, config, locate, label_names)}
+    if config.label_columns:
+        label = _cells_of_columns(batch, config, locate)
+    else:
+        label = _label_column(batch, config, locate, label_names)
+    columns = {"text": text, "label": label}
     if config.weight_column is not None:
         columns["weight"] = _weight_column(batch, config.weight_column, locate)
     return pa.record_batch(columns)
@@ -257,7 +264,7 @@ def _label_column(
                 f"{locate(0)}: column {name!r} holds lists; a row must have exactly one label"
                 f"{SEVERAL_LABELS_HINT}"
             )
-        column = _cells_of_lists(column, config.label_separator, name, locate)
+        column = _cells_of_lists(column, config.label_separator, name, locate, label_names)
     elif config.soft_labels and (pa.types.is_struct(column.type) or pa.types.is_map(column.type)):
         column = _cells_of_dicts(column, config, locate)
     is_integer = pa.types.is_integer(column.type)
@@ -267,17 +274,10 @@ def _label_column(
     if pc.any(missing).as_py():
         raise DataError(f"{locate(_first(missing))}: column {name!r} has no label")
     if is_integer and label_names:
-        outside = pc.or_(pc.less(column, 0), pc.greater_equal(column, len(label_names)))
-        if pc.any(outside).as_py():
-            row = _first(outside)
-            raise DataError(
-                f"{locate(row)}: label {column[row]} has no name; "
-                f"the names go from 0 to {len(label_names) - 1}"
-            )
-        return pc.take(string_array(label_names), column)
+        return _named(column, label_names, locate)
     column = column.cast(pa.string())
     refuse_marks(column, f"column {name!r}", config, locate)
-    check_soft_labels(column, config, locate)
+    check_label_cells(column, config, locate)
     return column
 
 
@@ -312,23 +312,120 @@ def _whole_numbers(column: pa.Array, name: str, locate: Locate) -> pa.Array:
     return column.cast(pa.int64())
 
 
-def _cells_of_lists(
-    column: pa.ListArray, separator: str, name: str, locate: Locate
-) -> pa.StringArray:
-    """Join the labels of each list with the separator, which alone stands for an empty list."""
-    kind = column.type.value_type
-    if not (_is_string(kind) or pa.types.is_integer(kind)):
-        raise ColumnError(f"{locate(0)}: column {name!r} holds {column.type}, not labels")
-    lists = column.cast(pa.list_(pa.string()))
-    ambiguous = pc.match_substring(lists.flatten(), separator)
-    if pc.any(ambiguous).as_py():
-        row = int(pc.list_parent_indices(lists)[_first(ambiguous)].as_py())
+def _named(numbers: pa.IntegerArray, names: Sequence[str], locate: Locate) -> pa.StringArray:
+    """Return the names of numbered labels."""
+    outside = pc.or_(pc.less(numbers, 0), pc.greater_equal(numbers, len(names)))
+    if pc.any(outside).as_py():
+        row = _first(outside)
         raise DataError(
-            f"{locate(row)}: a label in column {name!r} contains {separator!r}; "
-            "set data.label_separator to a string that no label contains"
+            f"{locate(row)}: label {numbers[row]} has no name; "
+            f"the names go from 0 to {len(names) - 1}"
         )
-    cells = pc.binary_join(lists, separator)
-    return pc.if_else(pc.equal(cells, EMPTY), string_array([separator])[0], cells)
+    return pc.take(string_array(names), numbers)
+
+
+def _cells_of_lists(
+    column: pa.ListArray,
+    separator: str,
+    name: str,
+    locate: Locate,
+    label_names: Sequence[str] | None,
+) -> pa.StringArray:
+    """Join the labels of each list with the separator, which alone stands for an empty list.
+
+    A list may also hold 0 or 1 for each label, if the labels have names.
+    """
+    values, parents = column.flatten(), pc.list_parent_indices(column)
+
+    def locate_value(index: int) -> str:
+        return locate(parents[index].as_py())
+
+    if not _is_string(values.type):
+        flags = _multi_hot(column)
+        if flags is not None and label_names and len(label_names) == flags.shape[1]:
+            return _cells_of_flags(flags, label_names, separator)
+        if flags is not None and not label_names:
+            raise ColumnError(
+                f"{locate(0)}: column {name!r} holds lists of 0 and 1 without the names of their "
+                "labels; write a column for each label (and name them with --label-column), or "
+                "lists of names"
+            )
+        if pa.types.is_floating(values.type):
+            values = _whole_numbers(values, name, locate_value)
+        if not pa.types.is_integer(values.type):
+            raise ColumnError(f"{locate(0)}: column {name!r} holds {column.type}, not labels")
+        if label_names:
+            values = _named(values, label_names, locate_value)
+    values = values.cast(pa.string())
+    ambiguous = pc.match_substring(values, separator)
+    if pc.any(ambiguous).as_py():
+        raise DataError(
+            f"{locate_value(_first(ambiguous))}: a label in column {name!r} contains "
+            f"{separator!r}; set data.label_separator to a string that no label contains"
+        )
+    lengths = to_numpy(column.value_lengths().fill_null(0))
+    offsets = to_arrow(np.concatenate(([0], np.cumsum(lengths))).astype(np.int32))
+    cells = pc.binary_join(pa.ListArray.from_arrays(offsets, values), separator)
+    cells = pc.if_else(pc.equal(cells, EMPTY), string_array([separator])[0], cells)
+    return pc.if_else(column.is_null(), NO_TEXT, cells)
+
+
+def _multi_hot(lists: pa.ListArray) -> Bool | None:
+    """Return lists of one length that hold 0 and 1 as a matrix; None for other lists."""
+    lengths, values = lists.value_lengths(), lists.flatten()
+    if not len(lists) or lists.null_count or values.null_count:
+        return None
+    length = lengths[0].as_py()
+    if length < 2 or pc.any(pc.not_equal(lengths, lengths[0])).as_py():
+        return None
+    kind = values.type
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
+        return None
+    numbers = to_numpy(values.cast(pa.float64()))
+    return (numbers == 1).reshape(-1, length) if np.isin(numbers, (0, 1)).all() else None
+
+
+def _cells_of_columns(
+    batch: pa.RecordBatch | pa.Table, config: DataConfig, locate: Locate
+) -> pa.StringArray:
+    """Return the labels in whose columns a row has a 1."""
+    assert config.label_separator is not None
+    columns = [_flags(_column(batch, name), name, locate) for name in config.label_columns]
+    return _cells_of_flags(np.stack(columns, axis=1), config.label_columns, config.label_separator)
+
+
+def _flags(column: pa.Array | pa.ChunkedArray, name: str, locate: Locate) -> Bool:
+    """Return a column of 0 and 1 as a mask."""
+    column = _flat(column)
+    kind = column.type
+    if pa.types.is_nested(kind) or pa.types.is_temporal(kind):
+        raise ColumnError(f"{locate(0)}: column {name!r} holds {kind}; it must hold 0 or 1")
+    text = pc.utf8_lower(pc.utf8_trim_whitespace(column.cast(pa.string())))
+    codes = pc.index_in(text, value_set=string_array(FLAGS))
+    if codes.null_count:
+        row = _first(codes.is_null())
+        raise DataError(
+            f"{locate(row)}: column {name!r} holds {column[row].as_py()!r}; it must hold 0 or 1"
+        )
+    flags: Bool = to_numpy(codes) % 2 == 1
+    return flags
+
+
+def _cells_of_flags(flags: Bool, names: Sequence[str], separator: str) -> pa.StringArray:
+    """Return the cell of the labels of each row, [B]; the separator alone if it has none.
+
+    >>> flags = np.array([[True, False, True], [False, False, False]])
+    >>> _cells_of_flags(flags, ["a", "b", "c"], "|").to_pylist()
+    ['a|c', '|']
+    """
+    packed = np.packbits(flags, axis=1)
+    _, first, cell_of_row = np.unique(packed, axis=0, return_index=True, return_inverse=True)
+    cells = [
+        separator.join(name for name, flag in zip(names, flags[row], strict=True) if flag)
+        for row in first.tolist()
+    ]
+    filled = string_array([cell or separator for cell in cells])
+    return filled.take(to_arrow(cell_of_row.ravel().astype(np.int64)))
 
 
 def _cells_of_dicts(column: pa.Array, config: DataConfig, locate: Locate) -> pa.StringArray:
@@ -343,20 +440,30 @@ def _cells_of_dicts(column: pa.Array, config: DataConfig, locate: Locate) -> pa.
     return string_array(cells)
 
 
-def check_soft_labels(cells: pa.StringArray, config: DataConfig, locate: Locate) -> None:
-    """Raise for the first malformed cell, if ``data.soft_labels`` is set.
+def check_label_cells(cells: pa.StringArray, config: DataConfig, locate: Locate) -> None:
+    """Check the cells of rows that can have several labels.
 
     Raises:
-        DataError: the probabilities of a cell are malformed.
+        DataError: a cell has a label twice, or with ``data.soft_labels`` malformed probabilities.
     """
-    if not config.soft_labels:
+    separator = config.label_separator
+    if separator is None:
         return
-    assert config.label_separator is not None
     for cell in cells.dictionary_encode().dictionary.to_pylist():
         try:
-            parse_soft_labels(cell, config.label_separator)
+            if config.soft_labels:
+                parse_soft_labels(cell, separator)
+            else:
+                _refuse_repeated(cell, separator)
         except DataError as error:
             raise DataError(f"{locate(cells.to_pylist().index(cell))}: {error}") from None
+
+
+def _refuse_repeated(cell: str, separator: str) -> None:
+    labels = [label.strip() for label in cell.split(separator)]
+    for label, count in Counter(labels).items():
+        if label and count > 1:
+            raise DataError(f"the row has the label {label!r} {count} times; give it once")
 
 
 def _weight_column(batch: pa.RecordBatch | pa.Table, name: str, locate: Locate) -> pa.Array:

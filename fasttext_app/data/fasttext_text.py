@@ -17,7 +17,7 @@ from fasttext_app.core.arrow import string_array
 from fasttext_app.data.bad_rows import FileErrors, Locate, convert_rows
 from fasttext_app.data.byte_stream import InputFile
 from fasttext_app.data.checked_stream import CheckedStream
-from fasttext_app.data.columns import SEVERAL_LABELS_HINT, check_soft_labels, refuse_marks
+from fasttext_app.data.columns import SEVERAL_LABELS_HINT, check_label_cells, refuse_marks
 from fasttext_app.data.lines import lines_of
 from fasttext_app.data.source import Batches
 from fasttext_app.errors import DataError
@@ -36,11 +36,12 @@ def scan_fasttext(
         DataError: the file is missing or not text, a line has no label or too many, or
             ``data.weight_column`` is set.
     """
-    if with_labels and config.weight_column is not None:
-        raise DataError(
-            f"{path}: fastText text has no columns, so data.weight_column cannot be read; "
-            "use CSV, TSV, JSON lines or Parquet"
-        )
+    for name in ("weight_column", "label_columns"):
+        if with_labels and getattr(config, name):
+            raise DataError(
+                f"{path}: fastText text has no columns, so data.{name} cannot be read; "
+                "use CSV, TSV, JSON lines or Parquet"
+            )
     if not with_labels and config.keep not in ((), "all"):
         raise DataError(f"{path}: lines of text have no columns, so data.keep names none of them")
     convert = partial(_to_examples, config=config, with_labels=with_labels)
@@ -63,7 +64,7 @@ def _to_examples(
         return pa.record_batch({"text": _without_labels(lines, config.label_prefix)})
     blank = pc.equal(pc.utf8_trim_whitespace(lines), "")
     label, text = _split_labels(lines, config, locate)
-    check_soft_labels(label, config, locate)
+    check_label_cells(label, config, locate)
     return pa.record_batch({"text": text, "label": label}).filter(pc.invert(blank))
 
 

@@ -156,5 +156,7 @@ def _scan(
 
 
 def _class_names(dataset: Any, label_column: str) -> Sequence[str] | None:
-    names: Sequence[str] | None = getattr(dataset.features.get(label_column), "names", None)
+    feature = dataset.features.get(label_column)
+    feature = getattr(feature, "feature", feature)  # of a list of classes
+    names: Sequence[str] | None = getattr(feature, "names", None)
     return names

@@ -13,9 +13,11 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 
+from fasttext_app.config.auto import SEPARATORS
 from fasttext_app.config.loading import Layer, resolve
 from fasttext_app.config.schema import Config, DataConfig
 from fasttext_app.core import arguments
+from fasttext_app.core.arrow import to_numpy
 from fasttext_app.core.objects import (
     ObjectTable,
     arrow_column,
@@ -31,10 +33,6 @@ from fasttext_app.text.chunks import text_column
 
 IN_MEMORY = "texts given in Python"
 """The SPEC of rows that were passed as Python objects."""
-
-SEPARATORS = "|", "\x1f"
-"""Separators between the labels of a row that is given a list or a dict; the first is the default,
-the second is for labels that contain it."""
 
 BATCH_ROWS = 65_536
 OPTIONS = "text= and label="  # that choose columns
@@ -91,7 +89,11 @@ class ObjectRows:
         if labels is None:
             raise DataError(f"{job}: the texts have no labels; pass one label for each text")
         given = {"text": texts, "label": _label_column(labels, f"{job}, labels")}
-        columns: dict[str, Any] = {"text_columns": ("text",), "label_column": "label"}
+        columns: dict[str, Any] = {
+            "text_columns": ("text",),
+            "label_column": "label",
+            "label_columns": (),
+        }
         if weights is not None:
             given["weight"] = as_column(weights, f"{job}, weights")
             columns["weight_column"] = "weight"
@@ -108,7 +110,7 @@ class ObjectRows:
     def settings(self, config: DataConfig) -> Layer:
         """Return the settings that follow from labels that are lists or dicts."""
         column = "label" if self.columns else config.label_column
-        if self.table.streamed or column not in self.table.names:
+        if self.table.streamed or column not in self.table.names or config.label_columns:
             return {}
         labels = self.table.read([column]).column(0)
         names = _labels_in_cells(labels)
@@ -119,6 +121,8 @@ class ObjectRows:
         settings: dict[str, Any] = {"label_separator": other if contains_default else default}
         if pa.types.is_map(labels.type) or pa.types.is_struct(labels.type):
             settings["soft_labels"] = True
+        elif any((to_numpy(chunk.value_lengths()) != 1).any() for chunk in labels.chunks):
+            return {"data": settings, "model": {"loss": "ova"}}
         return {"data": settings}
 
     def source(self, config: DataConfig, *, weights: bool = False) -> Source:
@@ -141,7 +145,7 @@ class ObjectRows:
         table = _read(self.table, config, self.job, with_labels=True)
         if not len(table):
             raise DataError(f"{self.job}: there are no texts")
-        label_names = self.table.class_names.get(config.label_column)
+        label_names = config.label_columns or self.table.class_names.get(config.label_column)
 
         def scan(with_labels: bool) -> Batches:
             rows = 0
@@ -234,18 +238,22 @@ def _pairs(item: Any, where: str) -> list[tuple[str, str | None]] | None:
 
 
 def column_settings(
-    text: str | Sequence[str] | None = None, label: str | None = None
+    text: str | Sequence[str] | None = None, label: str | Sequence[str] | None = None
 ) -> dict[str, Any]:
     """Return the settings of the section ``data`` that name these columns.
 
     >>> column_settings("body", "topic")
-    {'text_columns': ['body'], 'label_column': 'topic'}
+    {'text_columns': ['body'], 'label_column': 'topic', 'label_columns': ()}
+    >>> column_settings(label=["toxic", "insult"])
+    {'label_columns': ['toxic', 'insult']}
     """
     settings: dict[str, Any] = {}
     if text is not None:
         settings["text_columns"] = arguments.columns("text", text)
-    if label is not None:
-        settings["label_column"] = arguments.column("label", label)
+    if isinstance(label, list | tuple):
+        settings["label_columns"] = arguments.columns("label", label)
+    elif label is not None:
+        settings |= {"label_column": arguments.column("label", label), "label_columns": ()}
     return settings
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -69,13 +69,17 @@ def scan_json(
     fields += [_Field(name, _keys(name, first)) for name in columns[texts:]]
     soft_label = None
     if with_labels:
-        label, *weights = fields[texts:]
-        item = label.of(first)
-        if config.soft_labels and isinstance(item, dict):
-            soft_label = label
+        items = {field.name: field.of(first) for field in fields[texts:]}
+        if config.soft_labels and isinstance(items[config.label_column], dict):
+            soft_label = fields[texts]
         fields[texts:] = [
-            _Field(label.name, label.keys, _type_of_label(item)),
-            *(_Field(weight.name, weight.keys, pa.float64()) for weight in weights),
+            replace(
+                field,
+                type=pa.float64()
+                if field.name == config.weight_column
+                else _type_of_label(items[field.name]),
+            )
+            for field in fields[texts:]
         ]
     convert = partial(to_examples, config=config, with_labels=with_labels, errors=errors)
     has_types = soft_label is None and all(field.type is not None for field in fields)

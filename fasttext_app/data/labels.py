@@ -8,7 +8,7 @@ The classes of a set can have probabilities (:mod:`fasttext_app.data.soft_labels
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,7 @@ from fasttext_app.data.soft_labels import SoftLabels, parse_soft_labels
 from fasttext_app.errors import ConfigError, did_you_mean
 
 SHOWN_LABELS = 20  # in an error message
+MIN_JOINED_SHARE = 0.01  # of the rows
 INT_DIGITS = 640  # int() reads a string of this many digits under any limit that Python is run with
 
 
@@ -67,6 +68,54 @@ class Labels:
         ids = ids.fill_null(-1) if ids.null_count else ids
         class_ids: I64 = to_numpy(ids).astype(np.int64)
         return class_ids
+
+
+@dataclass(frozen=True)
+class JoinedCells:
+    """Cells that seem to hold several labels.
+
+    Attributes:
+        separator: what seems to separate the labels.
+        example: one of the cells.
+        rows: the number of rows with such a cell.
+        are_labels: whether the parts of a cell are labels of other rows; otherwise they are only
+            parts of other cells too.
+    """
+
+    separator: str
+    example: str
+    rows: int
+    are_labels: bool
+
+
+def joined_cells(rows_of: Mapping[str, int]) -> JoinedCells | None:
+    """Return the cells that seem to hold several labels, if they are 1 in 100 rows or more.
+
+    >>> joined_cells({"sport": 5, "money": 3, "sport|money": 2})
+    JoinedCells(separator='|', example='sport|money', rows=2, are_labels=True)
+    >>> joined_cells({"arts, crafts": 5, "sport": 5})
+
+    Args:
+        rows_of: the number of rows of each cell.
+    """
+    total = sum(rows_of.values())
+    for separator in "|;,":
+        parts_of = {
+            cell: parts
+            for cell in rows_of
+            if len(parts := [part.strip() for part in cell.split(separator)]) > 1 and all(parts)
+        }
+        cells_of = Counter(part for parts in parts_of.values() for part in set(parts))
+        for are_labels in (True, False):
+            joined = [
+                cell
+                for cell, parts in parts_of.items()
+                if all(part in rows_of if are_labels else cells_of[part] > 1 for part in parts)
+            ]
+            rows = sum(rows_of[cell] for cell in joined)
+            if joined and rows >= MIN_JOINED_SHARE * total:
+                return JoinedCells(separator, joined[0], rows, are_labels)
+    return None
 
 
 def find_label(label: str, names: Sequence[str], setting: str = "") -> int:

@@ -99,7 +99,8 @@ def _class_names(schema: pa.Schema, label_column: str) -> Sequence[str] | None:
     if not metadata:
         return None
     try:
-        names = json.loads(metadata)["info"]["features"][label_column]["names"]
-    except (ValueError, KeyError, TypeError):
+        feature = json.loads(metadata)["info"]["features"][label_column]
+        names = feature.get("feature", feature)["names"]  # of a class, or of a list of classes
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None  # another kind of feature, or metadata of another form
     return names if isinstance(names, list) else None

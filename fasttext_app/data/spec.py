@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from glob import has_magic
 from itertools import chain
@@ -77,7 +78,8 @@ def open_source(
     bad_rows = BadRows() if bad_rows is None else bad_rows
     bad_rows.skip = config.skip_bad
     sources = [_open_spec(spec, config, bad_rows) for spec in _specs(config)]
-    return sources[0] if len(sources) == 1 else _joined(sources)
+    source = sources[0] if len(sources) == 1 else _joined(sources)
+    return replace(source, label_names=config.label_columns) if config.label_columns else source
 
 
 def _specs(config: DataConfig) -> Sequence[str]:

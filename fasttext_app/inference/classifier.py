@@ -88,7 +88,7 @@ class TextClassifier(Predictor):
         labels: LabelColumn | None = None,
         *,
         text: str | Sequence[str] | None = None,
-        label: str | None = None,
+        label: str | Sequence[str] | None = None,
         split: str = "validation",
         temperature: bool = True,
         thresholds: str | None = None,
@@ -99,7 +99,7 @@ class TextClassifier(Predictor):
             data: a SPEC, a table, or any iterable of texts.
             labels: the label of each text, if ``data`` is texts.
             text: the text column, or several to join; None: those of the training.
-            label: the label column; None: that of the training.
+            label: the label column, or several of 0 and 1; None: those of the training.
             split: the split of the SPEC.
             temperature: fit a temperature, which makes all probabilities more or less confident.
             thresholds: also fit a threshold for each label, for ``f1``, ``precision:0.9`` or
@@ -134,7 +134,7 @@ class TextClassifier(Predictor):
         labels: LabelColumn | None = None,
         *,
         text: str | Sequence[str] | None = None,
-        label: str | None = None,
+        label: str | Sequence[str] | None = None,
         split: str = "test",
         threshold: float | None = None,
     ) -> Scores | MultiLabelScores:
@@ -145,7 +145,7 @@ class TextClassifier(Predictor):
             labels: the label of each text, if ``data`` is texts; or a list of labels, or a dict of
                 their probabilities.
             text: the text column, or several to join; None: those of the training.
-            label: the label column; None: that of the training.
+            label: the label column, or several of 0 and 1; None: those of the training.
             split: the split of the SPEC.
             threshold: the smallest probability of a predicted label, if rows may have several
                 labels; None: the fitted one of each label, or 0.5 if there are none.

@@ -158,7 +158,7 @@ def open_labeled(
     data: Any,
     labels: LabelColumn | None,
     text: str | Sequence[str] | None = None,
-    label: str | None = None,
+    label: str | Sequence[str] | None = None,
 ) -> tuple[Config, Source]:
     """Open a data SPEC, a table, or texts with their labels, and the settings to read it with.
 
@@ -168,7 +168,7 @@ def open_labeled(
         data: a SPEC, a table, or texts.
         labels: the label of each text, if ``data`` is texts.
         text: the text column, or several; None: those of the settings.
-        label: the label column; None: that of the settings.
+        label: the label column, or several of 0 and 1; None: those of the settings.
 
     Raises:
         ConfigError: ``text`` or ``label`` is not the name of a column.

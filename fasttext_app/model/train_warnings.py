@@ -186,6 +186,36 @@ class ContradictingLabels(TrainWarning):
 
 
 @dataclass(frozen=True)
+class JoinedLabels(TrainWarning):
+    """Labels that look like several labels in one cell."""
+
+    rows: int
+    example: str
+    separator: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.rows:,} training rows have labels such as {self.example!r}; "
+            f"if these are several labels, set data.label_separator = {self.separator!r}"
+        )
+
+
+@dataclass(frozen=True)
+class OneLabelAtATime(TrainWarning):
+    """Rows with several labels, and a loss that learns one of them at a time."""
+
+    rows: int
+    train_rows: int
+    loss: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.rows:,} of {self.train_rows:,} training rows have several labels, of which "
+            f'model.loss = "{self.loss}" learns one at a time; set model.loss = "ova" to learn all'
+        )
+
+
+@dataclass(frozen=True)
 class PretrainedCoverage(TrainWarning):
     """The share of the training words, and of their occurrences, that has a pretrained vector."""
 

@@ -10,12 +10,16 @@ from fasttext_app.config.auto import known
 from fasttext_app.core.arrays import I64
 from fasttext_app.core.arrow import python_strings, to_arrow
 from fasttext_app.core.ragged import Ragged
+from fasttext_app.data.labels import joined_cells
+from fasttext_app.data.soft_labels import SoftLabels
 from fasttext_app.model.train_warnings import (
     RARE_ROWS,
     ContradictingLabels,
     FewSteps,
+    JoinedLabels,
     MajorityAccuracy,
     NoSpaces,
+    OneLabelAtATime,
     RareLabels,
     SkippedRows,
     TrainWarning,
@@ -52,6 +56,7 @@ def advice(prepared: Prepared, outcome: TrainOutcome) -> Iterator[TrainWarning]:
     yield from _unspaced(prepared)
     if prepared.label_sets is None:
         yield from _contradictions(prepared)
+    yield from _several_labels(prepared)
     if prepared.validation is not None:
         yield from _validation_advice(prepared, outcome)
 
@@ -88,6 +93,20 @@ def _validation_advice(prepared: Prepared, outcome: TrainOutcome) -> Iterator[Tr
         if accuracy is not None and accuracy <= share < 1 and len(classes) >= MIN_VALIDATION:
             label = prepared.labels.names[int(counts.argmax())]
             yield MajorityAccuracy(accuracy, label, float(share))
+
+
+def _several_labels(prepared: Prepared) -> Iterator[TrainWarning]:
+    """Warn of labels that may be several, and of several that are not all learned."""
+    data, loss, labels = prepared.config.data, prepared.config.model.loss, prepared.labels
+    sets = prepared.label_sets
+    if sets is None:
+        joined = joined_cells(dict(zip(labels.names, labels.counts, strict=True)))
+        if joined is not None and not data.whole_labels:
+            yield JoinedLabels(joined.rows, joined.example, joined.separator)
+    elif loss != "ova" and not isinstance(sets, SoftLabels):
+        rows = sum(int((sets.lengths[classes] > 1).sum()) for classes in prepared.train.classes)
+        if rows:
+            yield OneLabelAtATime(rows, len(prepared.train), loss)
 
 
 def _contradictions(prepared: Prepared) -> Iterator[TrainWarning]:

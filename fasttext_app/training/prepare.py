@@ -21,7 +21,7 @@ from fasttext_app.core.arrays import F32, I64, Bool
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.core.spill import SpillBuffer
 from fasttext_app.data.fingerprint import Fingerprint
-from fasttext_app.data.labels import LabelEncoder, Labels
+from fasttext_app.data.labels import LabelEncoder, Labels, joined_cells
 from fasttext_app.data.split import Examples, choose_validation_rows, load_examples
 from fasttext_app.data.weights import text_weights
 from fasttext_app.errors import ConfigError, DataError, TrainingError
@@ -161,6 +161,8 @@ def _prepare(
         soft=config.data.soft_labels,
         min_count=examples.min_label_count,
     )
+    if config.data.label_separator is None and not config.data.whole_labels:
+        _refuse_joined_labels(label_encoder.labels, examples.source)
     classes = np.concatenate([label_encoder.encode(part.labels) for part in parts])
     labeled = classes >= 0
     if not (labeled.all() or examples.skip_unlabeled):
@@ -254,6 +256,19 @@ def _prepare(
         row_map=row_map,
         skipped=examples.bad_rows.problems,
     )
+
+
+def _refuse_joined_labels(labels: Labels, source: str) -> None:
+    joined = joined_cells(
+        {name: rows for name, rows in zip(labels.names, labels.counts, strict=True) if rows}
+    )
+    if joined is not None and joined.are_labels:
+        raise TrainingError(
+            f"{source}: {joined.rows:,} rows have labels such as {joined.example!r}, whose parts "
+            f"are labels too; set data.label_separator = {joined.separator!r} "
+            '(and model.loss = "ova") to learn the parts, or data.whole_labels = true to learn '
+            "them as they are"
+        )
 
 
 def _check_labels(labels: Labels, examples: Examples) -> None:

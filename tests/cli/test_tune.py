@@ -38,14 +38,16 @@ def run(workdir: Path) -> Run:
 @pytest.fixture
 def tuned(run: Run, labeled_file: Path) -> Run:
     """Search over the invented rows, with the output in the folder ``found``."""
-    common = ["tune", "--data", labeled_file, "--output", "found", "--space", "space.toml", *QUICK]
+    common = ["tune", "--data", labeled_file, *QUICK]
+    files = {"--output": "found", "--space": "space.toml"}
 
     def tune(*arguments, code=0, plot=False, splits=1):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("fasttext_app.tuning.search.MAX_SPLITS", splits)
             if not plot:
                 patch.setattr("fasttext_app.cli.render.plots.draw_search", lambda *given: None)
-            return run(*common, *arguments, code=code)
+            defaults = [word for pair in files.items() if pair[0] not in arguments for word in pair]
+            return run(*common, *defaults, *arguments, code=code)
 
     return tune
 

@@ -181,7 +181,7 @@ def test_resuming_without_a_checkpoint_is_refused(place, runs):
 
 
 def test_an_earlier_model_stays_until_the_new_one_is_complete(place, expected):
-    run_cli(*TRAIN, "--output", "run", "--epochs", "2")
+    run_cli(*TRAIN[:-2], "--output", "run", "--epochs", "2")
     before = weights("run")
     interrupt_run("run", 20, "--overwrite")
     assert weights("run") == before
@@ -295,7 +295,7 @@ def test_sigterm_without_checkpoints_saves_the_best_weights_so_far(place, monkey
             send(signal.SIGTERM)
 
     monkeypatch.setattr(TrainProgress, "__call__", show_and_interrupt)
-    done = run_cli(*TRAIN, "--epochs", "100000", "--output", "run", code=143)
+    done = run_cli(*TRAIN[:-2], "--epochs", "100000", "--output", "run", code=143)
     assert done.stderr.splitlines()[-1] == "interrupted; the best weights so far are kept"
     assert done.stdout.startswith("saved the model of epoch ")
     assert ft.load("run").artifact.history["interrupted"]
@@ -400,7 +400,7 @@ def test_the_manifest_of_the_run_is_saved_with_the_model(place, runs):
     assert run["data"]["train_rows"] == 180
     assert run["git"] is None
     (place / "rows.csv").write_text(rows_of(200).replace("goal", "gaol", 1))
-    run_cli(*TRAIN, "--epochs", "1", "--seed", "7", "--output", "other")
+    run_cli(*TRAIN[:-2], "--epochs", "1", "--seed", "7", "--output", "other")
     other = json.loads((place / "other" / "run.json").read_text())
     assert other["seed"] == 7
     assert other["data"]["fingerprint"] != run["data"]["fingerprint"]
@@ -415,7 +415,7 @@ def test_the_manifest_has_the_git_revision(place):
     head = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
     for rows, revision in ((200, head), (100, f"{head}-dirty")):
         (place / "rows.csv").write_text(rows_of(rows))
-        run_cli(*TRAIN, "--epochs", "1", "--output", "model", "--overwrite")
+        run_cli(*TRAIN[:-2], "--epochs", "1", "--output", "model", "--overwrite")
         assert json.loads((place / "model" / "run.json").read_text())["git"] == revision
 
 
