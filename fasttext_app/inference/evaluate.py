@@ -123,7 +123,12 @@ def evaluate_batches(
 def _examples(batches: Any, data: DataConfig) -> Batches:
     """Return batches of texts and labels; those of other tables are read as in a file."""
     config = data.model_copy(
-        update={"text_columns": ("text",), "label_column": "label", "weight_column": None}
+        update={
+            "text_columns": ("text",),
+            "label_column": "label",
+            "label_columns": (),
+            "weight_column": None,
+        }
     )
     rows = 0
     for table in tables(batches):
