@@ -14,6 +14,7 @@ Python, which starts faster (see ``core/jit.py``). Both give the same ids.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -23,6 +24,7 @@ from fasttext_app.config.schema import TextConfig
 from fasttext_app.core import jit
 from fasttext_app.core.arrays import F64, I32, I64
 from fasttext_app.core.arrow import python_strings
+from fasttext_app.core.pickling import state_without_caches
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.core.threads import map_threads
 from fasttext_app.errors import ConfigError
@@ -105,7 +107,7 @@ class TextEncoder:
         self._words: dict[str, EncodedWord] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_words": {}}
+        return {**state_without_caches(self), "_words": {}}
 
     @classmethod
     def from_config(
@@ -230,8 +232,12 @@ class TextEncoder:
         Args:
             bags: the encoded texts.
         """
-        has_end = self.tokenizer.ends_lines and self.vocabulary.row(END) >= 0
-        return bags.lengths - 1 if has_end else bags.lengths
+        return bags.lengths - 1 if self._has_end else bags.lengths
+
+    @cached_property
+    def _has_end(self) -> bool:
+        """Whether each bag ends with the row of the word ``</s>``."""
+        return self.tokenizer.ends_lines and self.vocabulary.row(END) >= 0
 
     def known_shares(self, tokens: TokenizedTexts, bags: Ragged) -> F64:
         """Return the share of each text's words and n-grams that have a row, [B]; 0 if it has none.
@@ -240,7 +246,10 @@ class TextEncoder:
             tokens: the texts.
             bags: the same texts, encoded.
         """
-        return self.count_known(bags) / np.maximum(self.count_features(tokens), 1)
+        features = self.count_features(tokens)
+        if len(features) == 1:  # much faster than arrays
+            return np.array([(len(bags.indices) - self._has_end) / max(int(features[0]), 1)])
+        return self.count_known(bags) / np.maximum(features, 1)
 
     def _end_code(self, tokens: Tokens) -> int:
         """Return the code of the word ``</s>``, with which each text ends; -1 if none does.
