@@ -250,10 +250,12 @@ def column_settings(
     settings: dict[str, Any] = {}
     if text is not None:
         settings["text_columns"] = arguments.columns("text", text)
-    if isinstance(label, list | tuple):
-        settings["label_columns"] = arguments.columns("label", label)
-    elif label is not None:
-        settings |= {"label_column": arguments.column("label", label), "label_columns": ()}
+    if label is not None:
+        columns = arguments.columns("label", label)
+        if len(columns) == 1:
+            settings |= {"label_column": columns[0], "label_columns": ()}
+        else:
+            settings["label_columns"] = columns
     return settings
 
 

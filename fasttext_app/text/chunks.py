@@ -40,7 +40,9 @@ def as_chunks(
     column = text_column(texts)
     if column.null_count and nulls == "error":
         row = column.is_null().to_pylist().index(True) + 1
-        raise DataError(f"texts, row {row}: there is no text; fill it in, or pass nulls= to predict")
+        raise DataError(
+            f"texts, row {row}: there is no text; fill it in, or pass nulls= to predict"
+        )
     columns = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
     max_rows = min(max_rows, CHUNK_ROWS)
     return [chunk for column in columns for chunk in _cut(column, max_rows)]

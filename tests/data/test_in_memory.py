@@ -260,6 +260,7 @@ def test_the_names_of_a_class_label():
     assert train(rows).labels == ("pos", "neg")
 
 
+LISTS_OF_TWO = [["a"], ["a", "b"], ["b"], []] * 6
 LISTS = [["a"], ["a", "b"], ["b", "c"], []] * 6
 
 
@@ -316,6 +317,19 @@ def test_dicts_of_probabilities(kind):
 def test_labels_that_are_refused_with_their_row(labels, reason):
     with pytest.raises(DataError, match=f"train.*{reason}"):
         train(["a", "b"], labels)
+
+
+@pytest.mark.parametrize("make", [pa.table, lambda c: pytest.importorskip("pandas").DataFrame(c)])
+def test_a_column_of_zeros_and_ones_for_each_label(make):
+    columns = {"text": TEXTS, "a": [1, 1, 0, 0] * 6, "b": [0, 1, 1, 0] * 6}
+    trained = train(make(columns), label=["a", "b"])
+    by_lists = train(TEXTS, LISTS_OF_TWO, loss="ova")
+    assert same_weights(trained, by_lists)
+    assert (
+        trained.evaluate(make(columns))["exact_match"]
+        == (by_lists.evaluate(make(columns), label=("a", "b"))["exact_match"])
+    )
+    assert train(make({"text": TEXTS, "a": LABELS}), label=["a"]).labels == ("bad", "good")
 
 
 def test_weights_from_a_column_or_a_list():
