@@ -1,0 +1,293 @@
+"""Every code block of the README and of the documents runs, in the order of its page.
+
+The blocks run in this process, on a few rows: ``sample`` and ``ag_news`` are cut down, and the
+files that a document takes for the reader's own are made here. The README names only files of a
+clone.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import runpy
+import shlex
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import fasttext_app as ft
+from fasttext_app.config.loading import resolve
+from fasttext_app.tuning.space import SearchSpace
+from tests.helpers import ROOT, run_cli
+
+pytestmark = pytest.mark.slow
+
+GENERATED = ("api.md", "configuration.md", "how_it_works.md")  # tested by test_docs.py and doctest
+PAGES = [
+    ROOT / "README.md",
+    *(page for page in sorted((ROOT / "docs").glob("*.md")) if page.name not in GENERATED),
+    ROOT / "data" / "sample" / "README.md",
+    ROOT / "data" / "langid" / "README.md",
+]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+
+NOT_RUN = (
+    *("make setup", "source ", "pip install"),  # the installation itself
+    *("python scripts/bench_", "python scripts/build_"),  # minutes, or the network
+    *("python scripts/kill_and_resume.py", "python scripts/compare_threads.py"),  # minutes
+)
+FINISHED = "the run is finished"  # what --resume says of a run that was not interrupted
+
+NEWS = {
+    "World": "minister election treaty president",
+    "Sports": "goal cup team coach",
+    "Business": "shares profit bank oil",
+    "Sci/Tech": "software nasa chip internet",
+}
+TICKETS = {"login": "password access", "shipping": "parcel late", "refund": "money back"}
+TEXTS = [f"{word} and {other}" for words in TICKETS.values() for word in words.split()
+         for other in words.split()]  # fmt: skip
+LABELS = [name for name, words in TICKETS.items() for _ in range(len(words.split()) ** 2)]
+
+
+# --- the rows
+
+
+def write_csv(path: str, columns: dict[str, list[str]], times: int = 5) -> None:
+    """Write a CSV file whose rows are repeated, each time with a word more."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with Path(path).open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        for number in range(times):
+            for row in zip(*columns.values(), strict=True):
+                writer.writerow([row[0] + f" word{number}", *row[1:]])
+
+
+def write_lines(path: str, prefix: str = "__label__") -> None:
+    """Write the tickets as fastText text."""
+    lines = (f"{prefix}{label} {text}\n" for text, label in zip(TEXTS, LABELS, strict=True))
+    Path(path).write_text("".join(lines) * 3)
+
+
+def write_news(split: str) -> None:
+    """Write rows as in the files of AG_NEWS, of which some are hard."""
+    rows = []
+    for number in range(120):
+        names = list(NEWS)
+        words = [NEWS[names[(number + step) % 4]].split() for step in (0, 0, 0, number % 3)]
+        text = " ".join(choice[(number // 4 + step) % 4] for step, choice in enumerate(words))
+        rows.append((number % 4 + 1, text, f"{text} today {number}"))
+    with Path("ag_news", f"{split}.csv").open("w", newline="") as file:
+        csv.writer(file, quoting=csv.QUOTE_ALL).writerows(rows)
+
+
+def cut(folder: Path, target: Path, rows: int) -> None:
+    """Copy the first rows of each CSV file of a folder."""
+    target.mkdir(parents=True)
+    for path in folder.glob("*.csv"):
+        with path.open(encoding="utf-8", newline="") as file:
+            records = [record for record, _ in zip(csv.reader(file), range(rows), strict=False)]
+        with (target / path.name).open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows(records)
+
+
+def files_for_calibration() -> None:
+    """Write rows for the model of ag_news."""
+    news = [(word, name) for name, words in NEWS.items() for word in words.split()]
+    labels = ["World" if number % 5 == 0 else name for number, (_, name) in enumerate(news)]
+    write_csv("held_out.csv", {"text": [word for word, _ in news], "label": labels})
+
+
+def files_for_data() -> None:
+    """Write tickets with one label or two, and reviews."""
+    several = [f"{label}|billing" if number % 2 else label for number, label in enumerate(LABELS)]
+    for name in ("tickets.csv", "more.csv"):
+        write_csv(name, {"text": TEXTS, "label": several})
+    write_csv("reviews.csv", {"title": TEXTS, "body": TEXTS, "topic": LABELS})
+
+
+def files_for_fasttext() -> None:
+    """Write lines, and a model file."""
+    for name in ("train.txt", "test.txt"):
+        write_lines(name)
+    Path("lines.txt").write_text("\n".join(TEXTS) + "\n")
+    run_cli("ft", "supervised", "-input", "train.txt", "-output", "model", "-dim", "4")
+
+
+def files_for_imbalance() -> None:
+    """Write rows with weights, and rows with soft labels."""
+    labels = ["spam" if label == "login" else "ham" for label in LABELS]
+    write_csv("mail.csv", {"text": TEXTS, "label": labels, "votes": ["2"] * len(labels)})
+    soft = ["spam=0.7|ham=0.3" if label == "spam" else "ham=1" for label in labels]
+    write_csv("annotated.csv", {"text": TEXTS, "label": soft})
+
+
+def files_for_langid() -> None:
+    """Cut the data set that the script of the page builds."""
+    cut(ROOT / "data" / "langid", Path("langid"), 200)
+
+
+def files_for_losses() -> None:
+    """Write rows of more than a thousand labels."""
+    numbers = [str(number) for number in range(1100)]
+    write_csv("tags.csv", {"text": [f"word{n} text" for n in numbers], "label": numbers}, 2)
+
+
+def files_for_plots() -> None:
+    """Train the two models that are compared."""
+    for name in ("small", "large"):
+        run_cli("train", "--config", "sample", "--epochs", "2", "--output", f"models/{name}")
+
+
+def files_for_training() -> None:
+    """Write rows and vectors."""
+    for name in ("new.csv", "train.csv", "reviews/train.csv"):
+        write_csv(name, {"text": TEXTS, "label": LABELS})
+    Path("vectors.vec").write_text("1 300\nparcel " + "0.1 " * 300 + "\n")
+
+
+PREPARE: dict[str, Callable[[], None]] = {
+    "calibration.md": files_for_calibration,
+    "data.md": files_for_data,
+    "fasttext.md": files_for_fasttext,
+    "imbalance.md": files_for_imbalance,
+    "language_identification.md": files_for_langid,
+    "losses.md": files_for_losses,
+    "plots.md": files_for_plots,
+    "training.md": files_for_training,
+}
+
+
+def names_for(page: Path) -> dict[str, Any]:
+    """Return what the Python of a document takes for given; the README's takes nothing."""
+    if page.name == "README.md":
+        return {}
+    names: dict[str, Any] = {"ft": ft, "texts": TEXTS * 5, "labels": LABELS * 5}
+    if page.name == "data.md":
+        import pandas as pd
+
+        names["df"] = pd.DataFrame({"body": TEXTS, "topic": LABELS, "title": TEXTS})
+        names["model"] = ft.train(names["df"], text=["title", "body"], label="topic", epochs=1)
+    return names
+
+
+# --- a small shell
+
+
+def commands(block: str) -> Iterator[str]:
+    """Yield the commands of a block, those after ``$`` if there are any."""
+    lines = re.sub(r"\\\n\s*", "", block).splitlines()
+    shown = [line[2:] for line in lines if line.startswith("$ ")]
+    yield from (line for line in shown or lines if line.strip() and not line.startswith("#"))
+
+
+def run_line(line: str) -> None:
+    """Run a line: commands parted by ``;``, each a pipe whose ends may be files."""
+    lexer = shlex.shlex(line, posix=True, punctuation_chars="|;<>")
+    lexer.whitespace_split = True
+    command: list[str] = []
+    stdin, output, words = None, "", [*lexer, ";"]
+    while words:
+        word = words.pop(0)
+        if word == "<":
+            stdin = Path(words.pop(0)).read_text()
+        elif word == ">":
+            output = words.pop(0)
+        elif word in ("|", ";"):
+            shown = run_command(command, stdin)
+            if output:
+                Path(output).write_text(shown)
+            stdin, output, command = (shown if word == "|" else None), "", []
+        else:
+            command.append(word)
+
+
+def quicker(arguments: list[str]) -> list[str]:
+    """Return the arguments of a command that takes less time."""
+    if arguments[0] == "train" and "--epochs" not in arguments:
+        return [*arguments, "--epochs", "2"]
+    if arguments[0] == "tune":
+        at = arguments.index("--time")
+        shorter = ["--trials", "1", "--set", "trainer.epochs=2"]
+        return [*arguments[:at], *shorter, *arguments[at + 2 :]]
+    if arguments[:2] == ["ft", "supervised"]:
+        return [*arguments, "-dim", "8", "-bucket", "500"]
+    return arguments
+
+
+def run_command(words: list[str], stdin: str | None) -> str:
+    """Run one command in this process; return its standard output."""
+    program, *arguments = words
+    if program == "fasttext-app":
+        done = run_cli(*quicker(arguments), stdin=stdin, code=None)
+        assert done.exit_code == 0 or FINISHED in done.stderr, (words, done.output)
+        return done.stdout
+    if program == "printf":
+        return arguments[0].encode().decode("unicode_escape")
+    if program == "head":
+        count, path = arguments
+        return "".join(Path(path).read_text().splitlines(keepends=True)[: int(count[1:])])
+    assert program == "python", f"{program}: the small shell does not know it"
+    shown = io.StringIO()
+    with redirect_stdout(shown), pytest.MonkeyPatch.context() as patch:
+        if arguments[0] == "-c":
+            exec(arguments[1], {})
+        else:
+            patch.setattr(sys, "argv", arguments)
+            runpy.run_path(str(ROOT / arguments[0]), run_name="__main__")
+    return shown.getvalue()
+
+
+def run_block(language: str, block: str, names: dict[str, Any]) -> None:
+    """Run a block of any language."""
+    if language in ("sh", "console"):
+        for line in commands(block):
+            if not line.startswith(NOT_RUN):
+                run_line(line)
+    elif language == "python":
+        quick = re.sub(r"trials=\d+", "trials=1, epochs=2", block)
+        exec(quick.replace("wordNgrams=2", "wordNgrams=2, bucket=500"), names)
+    else:
+        assert language == "toml", f"{language}: no block of this language is expected"
+        document = tomllib.loads(block)
+        if "space" in document:
+            Path("space.toml").write_text(block)
+            SearchSpace.load("space.toml")
+        else:
+            resolve(document)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_block_runs(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cut(ROOT / "data" / "sample", Path("data", "sample"), 120)
+    monkeypatch.setattr("fasttext_app.data.spec.sample_dir", lambda: Path("data", "sample"))
+    Path("ag_news").mkdir()
+    for split in ("train", "test"):
+        write_news(split)
+    monkeypatch.setenv("FASTTEXT_APP_DATA", str(tmp_path))
+    if page.name in PREPARE:
+        PREPARE[page.name]()
+    names = names_for(page)
+    for language, block in BLOCK.findall(page.read_text(encoding="utf-8")):
+        run_block(language, block, names)
+
+
+def test_the_small_shell_runs_pipes_and_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run_line("printf 'a\\nb\\n' > x.txt; head -1 x.txt > y.txt  # a comment")
+    assert Path("y.txt").read_text() == "a\n"
+    assert list(commands("$ one \\\n  two\nshown\n$ three\n")) == ["one two", "three"]
+
+
+def test_scripts_that_are_not_run_exist():
+    for page in PAGES:
+        for name in re.findall(r"python (scripts/\w+\.py)", page.read_text(encoding="utf-8")):
+            assert (ROOT / name).is_file(), (page, name)
