@@ -142,8 +142,11 @@ def arrow_column(values: Any) -> pa.Array | pa.ChunkedArray | None:
         if hasattr(values, "__arrow_c_stream__"):
             return _without_view_categories(pa.chunked_array(values))
         module = type(values).__module__.partition(".")[0]
-        is_numeric = getattr(getattr(values, "dtype", None), "kind", None) in tuple("biuf")
-        if module == "pandas" or (module == "numpy" and is_numeric and values.ndim == 1):
+        dtype = getattr(values, "dtype", None)
+        is_numeric = getattr(dtype, "kind", None) in tuple("biuf")
+        if (module == "pandas" and dtype is not None) or (
+            module == "numpy" and is_numeric and values.ndim == 1
+        ):
             return pa.array(values, from_pandas=True)
         if hasattr(values, "__arrow_c_array__") or hasattr(values, "__arrow_array__"):
             return pa.array(values)
@@ -245,7 +248,8 @@ def as_list(values: Any, where: str) -> list[Any]:
     if isinstance(values, str | bytes | bytearray):
         raise DataError(f"{problem} where a list or a column is expected")
     if isinstance(values, Mapping):
-        hint = "a list of texts, such as one of its values"
+        column = next((key for key in ("text", *values) if key in values), "text")
+        hint = f"a list, such as its value of {column!r}"
         if any(as_table(value) is not None for value in values.values()):  # a DatasetDict
             hint = f"one of its tables: {', '.join(map(repr, values))}"
         raise DataError(f"{problem}; pass {hint}")

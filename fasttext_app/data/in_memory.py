@@ -193,6 +193,11 @@ def _is_binary(kind: pa.DataType) -> bool:
 
 def _label_column(labels: LabelColumn, where: str) -> pa.Array | pa.ChunkedArray:
     """Return labels as a column: of lists if one is a list, of maps if one is a dict."""
+    table = as_table(labels)
+    if table is not None:
+        if len(table.names) != 1:
+            raise DataError(f"{where}: got {arguments.describe(labels)}; pass one of its columns")
+        labels = table.read(table.names).column(0)
     column = arrow_column(labels)
     if column is not None:
         return text_column(column, where) if _is_binary(column.type) else column

@@ -145,7 +145,7 @@ def test_bytes_are_utf8_in_training_and_in_prediction(model):
 # --------------------------------------------------------------------------------- what is refused
 
 NO_TEXTS = [
-    ({"text": TEXTS}, "got a dict; pass a list of texts"),
+    ({"text": TEXTS}, "got a dict; pass a list, such as its value of 'text'"),
     ({"train": pa.table({})}, "got a dict; pass one of its tables: 'train'"),
     ({"a", "b"}, "got a set, which has no order; pass a list"),
     (None, "got None; pass a text, a list of texts"),
@@ -311,6 +311,7 @@ def test_dicts_of_probabilities(kind):
         ([{"a": 1.0}, 1.5], "labels, row 2: got a float where other rows have a dict"),
         ("ab", "labels: got a str where a list or a column is expected"),
         ({"x", "y"}, "labels: got a set, which has no order"),
+        (pa.table({"a": [1, 0], "b": [0, 1]}), "labels: got a pyarrow Table; pass one of its col"),
         (["x"] * 3, "got 3 labels for 2 texts; pass one label for each text"),
     ],
 )
