@@ -147,7 +147,7 @@ def test_an_unknown_split_is_refused(folder):
 
 
 def test_a_single_file_has_no_named_split(folder):
-    with pytest.raises(DataError, match=r"train\.csv has no splits, .* give a fraction"):
+    with pytest.raises(DataError, match=r"train\.csv has no splits; name a file"):
         load_examples(make_config(source=str(folder / "train.csv"), validation="test"))
 
 

@@ -53,7 +53,13 @@ def data(
     config = resolve(parse_assignments(settings or []), reading.layer(sources)).data
     source = open_source(config, bad_rows=reading.bad_rows)
     try:
-        description = describe_data(source, split, config.label_separator, soft=config.soft_labels)
+        description = describe_data(
+            source,
+            split,
+            config.label_separator,
+            soft=config.soft_labels,
+            whole_labels=config.whole_labels,
+        )
     finally:
         reading.report_skipped()
     if as_json:

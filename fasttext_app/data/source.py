@@ -68,9 +68,10 @@ class Source:
 
     def has(self, split: str) -> bool:
         """Return whether there is such a split; ``valid`` and ``dev`` mean ``validation``."""
-        return not self.single and self._resolve(split) in self.scans
+        return not self.single and self.name_of(split) in self.scans
 
-    def _resolve(self, split: str) -> str:
+    def name_of(self, split: str) -> str:
+        """Return the name that a split has here."""
         return split if split in self.scans else SPLIT_NAMES.get(split, split)
 
     def scan(self, split: str, *, with_labels: bool = True) -> Batches:
@@ -81,7 +82,7 @@ class Source:
         """
         if self.single:
             return followed(next(iter(self.scans.values()))(with_labels))
-        split = self._resolve(split)
+        split = self.name_of(split)
         if split not in self.scans:
             hint = did_you_mean(split, self.scans) or f"; it has: {', '.join(self.scans)}"
             raise DataError(f"{self.spec}: no split {split!r}{hint}")

@@ -10,6 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fasttext_app.data.findings import Finding
 
 RARE_ROWS = 5
 SHOWN = 3  # labels in a message
@@ -186,17 +190,26 @@ class ContradictingLabels(TrainWarning):
 
 
 @dataclass(frozen=True)
-class JoinedLabels(TrainWarning):
-    """Labels that look like several labels in one cell."""
+class DataFinding(TrainWarning):
+    """Something about the training rows that ``fasttext-app data`` names too."""
+
+    finding: Finding
+
+    def __str__(self) -> str:
+        return str(self.finding)
+
+
+@dataclass(frozen=True)
+class SharedTexts(TrainWarning):
+    """Validation texts with the same words and n-grams as a training text."""
 
     rows: int
-    example: str
-    separator: str
+    validation_rows: int
 
     def __str__(self) -> str:
         return (
-            f"{self.rows:,} training rows have labels such as {self.example!r}; "
-            f"if these are several labels, set data.label_separator = {self.separator!r}"
+            f"{self.rows:,} of {self.validation_rows:,} validation texts have the same words as a "
+            "training text; the validation scores are too good, so remove the copies"
         )
 
 

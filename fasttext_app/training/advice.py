@@ -10,17 +10,23 @@ from fasttext_app.config.auto import known
 from fasttext_app.core.arrays import I64
 from fasttext_app.core.arrow import python_strings, to_arrow
 from fasttext_app.core.ragged import Ragged
-from fasttext_app.data.labels import joined_cells
+from fasttext_app.data.findings import (
+    MissingTexts,
+    conflict_example,
+    conflicting_rows,
+    label_findings,
+)
 from fasttext_app.data.soft_labels import SoftLabels
 from fasttext_app.model.train_warnings import (
     RARE_ROWS,
     ContradictingLabels,
+    DataFinding,
     FewSteps,
-    JoinedLabels,
     MajorityAccuracy,
     NoSpaces,
     OneLabelAtATime,
     RareLabels,
+    SharedTexts,
     SkippedRows,
     TrainWarning,
     UnknownTexts,
@@ -33,6 +39,7 @@ MIN_STEPS = 50
 SAMPLED_WORDS = 20_000
 UNSPACED_LETTERS, UNSPACED_SHARE = 8, 0.1
 """Words of a script without spaces are sentences if they have so many letters on average."""
+MIN_SHARED = 0.01  # of the validation texts
 MIN_VALIDATION = 20  # the accuracy on fewer rows says little
 
 
@@ -54,9 +61,10 @@ def advice(prepared: Prepared, outcome: TrainOutcome) -> Iterator[TrainWarning]:
     if rare:
         yield RareLabels(rare)
     yield from _unspaced(prepared)
-    if prepared.label_sets is None:
-        yield from _contradictions(prepared)
+    yield from _repeated_texts(prepared)
     yield from _several_labels(prepared)
+    if prepared.missing_texts:
+        yield DataFinding(MissingTexts(prepared.missing_texts))
     if prepared.validation is not None:
         yield from _validation_advice(prepared, outcome)
 
@@ -99,39 +107,43 @@ def _several_labels(prepared: Prepared) -> Iterator[TrainWarning]:
     """Warn of labels that may be several, and of several that are not all learned."""
     data, loss, labels = prepared.config.data, prepared.config.model.loss, prepared.labels
     sets = prepared.label_sets
+    rows_of = dict(zip(labels.names, labels.counts, strict=True))
+    for finding in label_findings(rows_of, joined=sets is None and not data.whole_labels):
+        yield DataFinding(finding)
     if sets is None:
-        joined = joined_cells(dict(zip(labels.names, labels.counts, strict=True)))
-        if joined is not None and not data.whole_labels:
-            yield JoinedLabels(joined.rows, joined.example, joined.separator)
-    elif loss != "ova" and not isinstance(sets, SoftLabels):
+        return
+    if loss != "ova" and not isinstance(sets, SoftLabels):
         rows = sum(int((sets.lengths[classes] > 1).sum()) for classes in prepared.train.classes)
         if rows:
             yield OneLabelAtATime(rows, len(prepared.train), loss)
 
 
-def _contradictions(prepared: Prepared) -> Iterator[TrainWarning]:
-    """Compare the labels of texts that have the same bag of ids.
+def _repeated_texts(prepared: Prepared) -> Iterator[TrainWarning]:
+    """Compare the labels of texts with the same bag of ids, and held-out texts with the others.
 
     Data that is too large for memory is not compared.
     """
     if len(prepared.train.shards) > 1:
         return
     bags, classes, _ = prepared.train.load()
-    texts = bag_groups(bags)
-    pairs, pair_of_row, pair_rows = np.unique(
-        np.stack((texts, classes), 1), axis=0, return_inverse=True, return_counts=True
+    held_out = (
+        Ragged.from_lists([], np.int32)
+        if prepared.validation is None
+        else prepared.validation.load()[0]
     )
-    # Of each text, the label that most of its rows have is taken for the right one.
-    order = np.lexsort((-pair_rows, pairs[:, 0]))
-    is_right = np.zeros(len(pairs), bool)
-    _, first = np.unique(pairs[order, 0], return_index=True)
-    is_right[order[first]] = True
-    wrong = np.flatnonzero(~is_right[pair_of_row.ravel()] & (bags.lengths > 0))
-    if len(wrong):
-        same_text = np.flatnonzero(texts == texts[wrong[0]])
-        other = same_text[classes[same_text] != classes[wrong[0]]][0]
-        first_row, second_row = prepared.source_rows(sorted((int(other), int(wrong[0]))))
-        yield ContradictingLabels(len(wrong), (first_row, second_row))
+    groups = bag_groups(Ragged.concat([bags, held_out]))
+    texts, others = groups[: len(bags)], groups[len(bags) :]
+    has_ids = bags.lengths > 0
+    if prepared.label_sets is None:
+        wrong = conflicting_rows(texts, classes)
+        wrong = wrong[has_ids[wrong]]
+        if len(wrong):
+            first, second = conflict_example(texts, classes, int(wrong[0]))
+            first_row, second_row = prepared.source_rows([first - 1, second - 1])
+            yield ContradictingLabels(len(wrong), (first_row, second_row))
+    shared = int((np.isin(others, texts) & (held_out.lengths > 0)).sum())
+    if shared and shared >= MIN_SHARED * len(others):
+        yield SharedTexts(shared, len(others))
 
 
 def bag_groups(bags: Ragged) -> I64:

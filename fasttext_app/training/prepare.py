@@ -8,8 +8,8 @@ Rows are read as a stream and tokenized as they come, on all threads. Tokens and
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -85,6 +85,8 @@ class Prepared(TrainingSet):
     statistics: DataStatistics
     row_map: I64 | None
     """The row of the table for each row of the model that the run starts from, if any."""
+    missing_texts: Mapping[str, int] = field(default_factory=dict)
+    """The number of texts that are what programs write for a missing value."""
     skipped: tuple[str, ...] = ()
     """The problems of the first rows that were skipped."""
     all_rows: Prepared | None = None
@@ -254,6 +256,7 @@ def _prepare(
             imported=start.imported,
         ),
         row_map=row_map,
+        missing_texts=tokenized.missing_texts,
         skipped=examples.bad_rows.problems,
     )
 

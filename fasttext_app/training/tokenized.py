@@ -10,8 +10,8 @@ prepared within a bound of memory.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,7 @@ from fasttext_app.core.arrow import to_arrow, to_numpy
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.core.spill import RaggedLoader, SpillBuffer
 from fasttext_app.core.threads import map_threads
+from fasttext_app.data.findings import missing_texts
 from fasttext_app.data.fingerprint import Fingerprint
 from fasttext_app.data.labels import LabelEncoder
 from fasttext_app.data.split import Examples, Rows
@@ -84,6 +85,8 @@ class TokenizedRows:
 
     parts: tuple[TokenizedPart, ...]
     fingerprint: Fingerprint
+    missing_texts: Mapping[str, int]
+    """The number of texts that are what programs write for a missing value."""
 
 
 def tokenize(
@@ -96,18 +99,25 @@ def tokenize(
     """
     tokenizer, fingerprint = (start or WarmStart(config)).tokenizer, Fingerprint()
 
+    missing: Counter[str] = Counter()
+
     def with_tokens(rows: pa.RecordBatch) -> tuple[pa.RecordBatch, Tokens]:
         return rows, tokenizer(rows.column("text"))
 
     batches = fingerprinted(batches_of(examples.train), fingerprint)
     chunks = (chunk for batch in batches for chunk in chunk_rows(batch, PART_ROWS))
+
+    def noted(rows: pa.RecordBatch) -> pa.RecordBatch:
+        missing.update(missing_texts(rows.column("text")))
+        return rows
+
     parts = tuple(
         _part(rows, tokens, spill_buffer)
-        for rows, tokens in map_threads(with_tokens, chunks, config.trainer.threads)
+        for rows, tokens in map_threads(with_tokens, map(noted, chunks), config.trainer.threads)
     )
     if not parts:
         raise DataError(f"{examples.source}: there are no rows{examples.bad_rows.note}")
-    return TokenizedRows(parts, fingerprint)
+    return TokenizedRows(parts, fingerprint, missing)
 
 
 def _part(rows: pa.RecordBatch, tokens: Tokens, spill_buffer: SpillBuffer) -> TokenizedPart:

@@ -15,10 +15,11 @@ import fasttext_app
 from fasttext_app.config.loading import resolve
 from fasttext_app.config.schema import Config
 from fasttext_app.data.bad_rows import BadRows
+from fasttext_app.data.findings import JoinedLabels
 from fasttext_app.data.labels import joined_cells
 from fasttext_app.data.spec import open_source
 from fasttext_app.errors import ConfigError, DataError, TrainingError
-from fasttext_app.model.train_warnings import JoinedLabels, OneLabelAtATime
+from fasttext_app.model.train_warnings import DataFinding, OneLabelAtATime
 from tests.helpers import WORDS_ONLY, run_cli
 
 NAMES = ["toxic", "insult", "threat"]
@@ -240,6 +241,11 @@ def test_a_label_that_is_given_twice_is_refused(tmp_path, name, content, where):
 # --- several labels that would be learned as one
 
 
+def joined_labels(model: fasttext_app.TextClassifier) -> list[JoinedLabels]:
+    findings = [w.finding for w in model.training_warnings if isinstance(w, DataFinding)]
+    return [finding for finding in findings if isinstance(finding, JoinedLabels)]
+
+
 @pytest.mark.parametrize("separator", ["|", ";", ",", ", "])
 def test_joined_labels_are_refused_by_train(tmp_path, separator):
     path = tmp_path / "rows.csv"
@@ -255,7 +261,7 @@ def test_joined_labels_are_refused_by_train(tmp_path, separator):
     )
     model = fasttext_app.train(path, **WORDS_ONLY, whole_labels=True)
     assert set(model.labels) == set(labels)
-    assert not [w for w in model.training_warnings if isinstance(w, JoinedLabels)]
+    assert not joined_labels(model)
 
 
 @pytest.mark.parametrize(
@@ -286,10 +292,8 @@ def test_what_looks_like_several_labels_is_named(tmp_path):
     path = tmp_path / "rows.csv"
     path.write_text("text,label\n" + "a,en|de\nb,de|en\nc,en|fr\nd,fr|de\n" * 5)
     model = fasttext_app.train(path, **WORDS_ONLY)
-    (warning,) = [w for w in model.training_warnings if isinstance(w, JoinedLabels)]
-    assert str(warning).startswith(
-        " training rows have labels such as 'de|en'; if these are several", 2
-    )
+    (warning,) = joined_labels(model)
+    assert str(warning).startswith(" rows have labels such as 'de|en'; if these are several", 2)
 
 
 def test_a_loss_that_learns_one_label_at_a_time_is_named():

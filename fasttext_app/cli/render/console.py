@@ -78,6 +78,15 @@ def format_value(value: object) -> str:
     return f"{value:,.4f}" if isinstance(value, float) else str(value)
 
 
+def quoted(name: str) -> str:
+    """Return a name as it is; one with blanks around it, or with no letters to see, in quotes.
+
+    >>> quoted("sci-fi"), quoted("sci-fi ")
+    ('sci-fi', "'sci-fi '")
+    """
+    return name if name == name.strip() and name.isprintable() else repr(name)
+
+
 def readable(key: str) -> str:
     """Return the name of a value by its key.
 

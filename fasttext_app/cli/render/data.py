@@ -12,6 +12,7 @@ from fasttext_app.cli.render.console import (
     on_a_screen,
     out,
     pairs_table,
+    quoted,
     readable,
     say_rest,
 )
@@ -38,8 +39,10 @@ def show_data(description: Mapping[str, Any], *, show_all: bool = False) -> None
     for row in description["first_rows"]:
         text = " ".join(row["text"].split())
         shown = text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
-        table.add_row(Text(row["label"]), Text(shown))
+        table.add_row(Text(quoted(row["label"])), Text(shown))
     out.print(table)
+    for finding in description["findings"]:
+        out.print(Text(f"• {finding['message']}"))
 
 
 def show_statistics(statistics: Mapping[str, Any], dim: int) -> None:
@@ -73,6 +76,6 @@ def show_balance(
     if len(on_a_screen(rows, show_all=show_all)) < len(rows):
         rows.sort(key=lambda row: -row[1])
     for name, count in on_a_screen(rows, show_all=show_all):
-        table.add_row(Text(name), f"{count:,}", f"{count / total:.1%}")
+        table.add_row(Text(quoted(name)), f"{count:,}", f"{count / total:.1%}")
     out.print(table)
     say_rest(rows, "labels", show_all=show_all, option=option)

@@ -15,6 +15,7 @@ from fasttext_app.cli.render.console import (
     on_a_screen,
     out,
     pairs_table,
+    quoted,
     say_rest,
     some_names,
 )
@@ -81,7 +82,9 @@ def _show_labels(per_label: Mapping[str, LabelScores], *, show_all: bool) -> Non
     table = new_table("Per label, the lowest F1 first", "label", *numeric, numeric=numeric)
     for name, row in on_a_screen(rows, show_all=show_all):
         ratios = (row["precision"], row["recall"], row["f1"])
-        table.add_row(Text(name), *(f"{ratio:.4f}" for ratio in ratios), f"{row['support']:,}")
+        table.add_row(
+            Text(quoted(name)), *(f"{ratio:.4f}" for ratio in ratios), f"{row['support']:,}"
+        )
     out.print(table)
     say_rest(rows, "labels", show_all=show_all)
 
