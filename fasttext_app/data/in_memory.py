@@ -87,7 +87,10 @@ class ObjectRows:
         else:
             texts = text_column(data, job, config.errors)
         if labels is None:
-            raise DataError(f"{job}: the texts have no labels; pass one label for each text")
+            raise DataError(
+                f"{job}: the texts have no labels; pass one label for each text, or several files "
+                "as source=[...]"
+            )
         given = {"text": texts, "label": _label_column(labels, f"{job}, labels")}
         columns: dict[str, Any] = {
             "text_columns": ("text",),
