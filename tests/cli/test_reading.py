@@ -94,14 +94,14 @@ def console(monkeypatch):
 
 
 def test_a_bar_shows_bytes_and_rate_and_leaves(console, tmp_path):
-    path = tmp_path / "texts.txt"
+    path = tmp_path / "texts [red].txt"
     path.write_text("a text\n" * 200_000)
     with reading.reading_shown():
         for _ in meter.followed(scan_files([path], DataConfig(), False)):
             assert progress.LiveBar.is_shown
     assert not progress.LiveBar.is_shown
     shown = console.export_text()
-    assert "reading texts.txt" in shown
+    assert "reading texts [red].txt" in shown
     assert " of 1.4 MB" in shown
     assert " rows/s" in shown
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
+from rich.markup import escape
 
 from fasttext_app.cli import messages
 from fasttext_app.cli.render.console import err
@@ -39,7 +40,7 @@ class LiveBar:
     def say(self, line: str | Text) -> None:
         """Print a line above the bar, unless ``--quiet`` is given."""
         if not messages.is_quiet:
-            self.console.print(line)
+            self.console.print(line, markup=False, emoji=False)
 
     def start(self, *columns: str | ProgressColumn, total: float | None, **fields: Any) -> None:
         """Show the bar on a terminal, with ``fields`` for ``{task.fields[...]}`` of its columns."""
@@ -83,8 +84,9 @@ def show_reading(bar: LiveBar, entry: Input, rows: int, seconds: float) -> None:
     done = f"{rows:,} rows"
     if entry.total is not None and entry.unit == "bytes":
         done = f"{format_size(position)} of {format_size(entry.total)}"
+    name = "standard input" if entry.name == "-" else Path(entry.name).name
     fields = {
-        "name": f"reading {Path(entry.name).name}",
+        "name": f"reading {escape(name)}",
         "done": f"{done}  {rows / seconds:,.0f} rows/s",
     }
     if bar.progress is None:
