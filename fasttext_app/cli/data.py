@@ -24,7 +24,7 @@ from fasttext_app.cli.options import (
 
 
 def data(
-    sources: Annotated[list[str], Argument(metavar="SPEC...", help=SPEC_HELP)],
+    sources: Annotated[list[str], Argument(metavar="SPEC", help=SPEC_HELP)],
     split: Annotated[
         str, Option(metavar="NAME", help="Split to describe.", rich_help_panel=READING)
     ] = "train",
