@@ -568,7 +568,7 @@ def test_predict_batches_takes_any_column_of_strings(kind):
     rows = pa.Table.from_batches(model.predict_batches([batch]))
     assert rows["text"].to_pylist() == texts
     assert rows["labels"].to_pylist()[:8] == [[label] for label in ["good"] * 4 + ["bad"] * 4]
-    with pytest.raises(DataError, match="one of them is None"):
+    with pytest.raises(DataError, match="there is no text"):
         list(model.predict_batches([pa.record_batch({"text": pa.array(["a", None], kind)})]))
 
 

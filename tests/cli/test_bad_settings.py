@@ -27,7 +27,7 @@ from tests.helpers import contents, run_cli
             "type.toml: text.tokenizer: must be a valid string (go",
         ),
         (["--set", "model.dim=0"], "model.dim: must be greater than or equal to 1 (got 0)"),
-        (["--epochs", "0"], "trainer.epochs: must be greater than or equal to 1 (got 0)"),
+        (["--epochs", "-1"], "trainer.epochs: must be greater than or equal to 0 (got -1)"),
         (["--lr", "-1"], "optimizer.lr: must be greater than 0 (got -1.0)"),
         (["--lr", "nan"], "optimizer.lr: must be a finite number (got nan)"),
         (["--lr", "inf"], "optimizer.lr: must be a finite number (got inf)"),
