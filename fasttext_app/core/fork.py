@@ -86,6 +86,8 @@ def _run(
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     receiver.close()
+    if sys.stdin is not None:
+        sys.stdin = open(0, closefd=False)  # noqa: SIM115 - `Process` put /dev/null there
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # the parent died before the line above
         os._exit(1)

@@ -32,7 +32,7 @@ CONTROL_BYTES = bytes(
     [*range(9), *range(14, 27), *range(28, 32)]
 )  # without 27, which begins colors
 OTHER_BYTES = bytes(sorted(set(range(256)) - set(CONTROL_BYTES)))
-MIN_CONTROL_BYTES, MIN_CONTROL_SHARE, MIN_CONTROL_KINDS = 16, 0.02, 5  # what text does not reach
+MIN_CONTROL_BYTES, MIN_CONTROL_SHARE, MIN_CONTROL_KINDS = 8, 0.02, 5  # what text does not reach
 
 
 def _open_arrow(name: str) -> Callable[[Any], Any]:

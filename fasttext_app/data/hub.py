@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import chain
 from logging import CRITICAL
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from fasttext_app.data.columns import (
     required_columns,
     to_examples,
 )
+from fasttext_app.data.parquet import parquet_label_names
 from fasttext_app.data.source import Batches, Scan, Source
 from fasttext_app.errors import DataError
 
@@ -48,18 +50,36 @@ def dataset_source(spec: str, config: DataConfig, bad_rows: BadRows) -> Source:
     return Source(spec, scans, _class_names(next(iter(splits.values())), config.label_column))
 
 
-def configured_files(folder: Path) -> dict[str, list[Path]]:
-    """Return the files of each split that the README.md of a folder names; {} if it names none.
+def is_configured(folder: Path) -> bool:
+    """Return whether the README.md of a folder says how to read its files."""
+    readme = folder / "README.md"
+    if not readme.is_file():
+        return False
+    text = readme.read_text("utf-8", "replace")
+    return any(key in text for key in ("data_files:", "dataset_info:"))
+
+
+def configured_files(folder: Path, label_column: str) -> dict[str, list[Path]]:
+    """Return the files of each split, as the README.md of a folder says.
+
+    Returns:
+        The files; {} if it has names for labels that the files have not, so that only `datasets`
+        can read them.
 
     Raises:
         DataError: `datasets` cannot read what it says.
     """
-    readme = folder / "README.md"
-    if not readme.is_file() or "data_files" not in readme.read_text("utf-8", "replace"):
-        return {}
     with _library(folder) as datasets:
-        files = datasets.load_dataset_builder(str(folder)).config.data_files or {}
-    return {str(split): [Path(path) for path in paths] for split, paths in files.items()}
+        builder = datasets.load_dataset_builder(str(folder))
+    files = {
+        str(split): [Path(path) for path in paths]
+        for split, paths in (builder.config.data_files or {}).items()
+    }
+    if builder.info.features and _class_names(builder.info, label_column):
+        for path in chain(*files.values()):
+            if path.suffix != ".parquet" or not parquet_label_names(path, label_column):
+                return {}
+    return files
 
 
 def _load(spec: str) -> Any:

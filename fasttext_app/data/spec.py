@@ -50,7 +50,7 @@ from fasttext_app.data.files import (
     sort_into_splits,
     splits_source,
 )
-from fasttext_app.data.hub import configured_files, dataset_source
+from fasttext_app.data.hub import configured_files, dataset_source, is_configured
 from fasttext_app.data.source import Batches, Scan, Source
 from fasttext_app.errors import DataError, did_you_mean
 
@@ -111,8 +111,10 @@ def _open_spec(spec: str, config: DataConfig, bad_rows: BadRows) -> Source:
 
 
 def _folder_source(folder: Path, config: DataConfig, bad_rows: BadRows) -> Source:
-    splits = folder_splits(folder) or configured_files(folder)
-    if not splits:
+    splits = folder_splits(folder)
+    if not splits and is_configured(folder):
+        splits = configured_files(folder, config.label_column)
+    elif not splits:
         paths = folder_files(folder)
         splits = sort_into_splits(paths, folder)
         if paths and not splits:

@@ -22,6 +22,7 @@ import numpy as np
 from fasttext_app.config.loading import resolve
 from fasttext_app.config.metric_name import Metric
 from fasttext_app.config.schema import Config
+from fasttext_app.data.spec import STDIN
 from fasttext_app.data.split import Examples
 from fasttext_app.errors import ConfigError, TrainingError
 from fasttext_app.training.events import EpochEnd, EpochRecord, Event, StepEnd, TrainOutcome
@@ -73,8 +74,14 @@ def base_for_search(config: Config, metric: str | None = None) -> Config:
     """Return a configuration with validation rows, the metric to search by, and no checkpoints.
 
     Raises:
-        ConfigError: there is no such metric.
+        ConfigError: there is no such metric, or the data can be read only once.
     """
+    source = config.data.source or ()
+    if STDIN in ([source] if isinstance(source, str) else source):
+        raise ConfigError(
+            "data.source: a search may read its data more than once, and standard input can be "
+            "read only once; save it to a file"
+        )
     layer: dict[str, dict[str, Any]] = {}
     if config.data.validation == 0:
         layer["data"] = {"validation": "auto"}

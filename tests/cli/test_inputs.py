@@ -105,6 +105,11 @@ def test_a_model_is_trained_on_standard_input(workdir, content, arguments, packe
     assert weights("stdin") == weights("file")
 
 
+def test_a_search_does_not_read_standard_input(fails):
+    message = fails("tune", "--data", "-", "--trials", "1", "--output", "found")
+    assert message.startswith("data.source: a search may read its data more than once")
+
+
 # --- delimiters and encodings
 
 

@@ -46,6 +46,19 @@ def test_a_result_is_returned_from_another_process():
     assert printed == "True 1000000\n"
 
 
+def test_the_fork_reads_standard_input():
+    printed = run("""
+        import os, sys
+        reader, writer = os.pipe()
+        os.write(writer, b"a line")
+        os.close(writer)
+        os.dup2(reader, 0)
+        with ForkedCall(lambda: sys.stdin.buffer.read()) as call:
+            print(call.result())
+    """)
+    assert printed == "b'a line'\n"
+
+
 def test_result_raises_the_exception_of_the_function():
     printed = run("""
         from fasttext_app.errors import DataError

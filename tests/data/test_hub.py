@@ -463,3 +463,27 @@ def test_an_error_of_datasets_is_one_line_with_its_cause(tmp_path, capfd):
         raise problem
     assert str(error.value).endswith(": An error occurred: Couldn't cast text: string")
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_readme_may_name_the_labels(tmp_path):
+    front = """---
+dataset_info:
+  features:
+  - name: text
+    dtype: string
+  - name: label
+    dtype:
+      class_label:
+        names:
+          '0': bad
+          '1': good
+---
+"""
+    (tmp_path / "README.md").write_text(front)
+    (tmp_path / "data.csv").write_text("text,label\none,1\ntwo,0\n")
+    assert rows_of(tmp_path) == [("one", "good"), ("two", "bad")]
+    (tmp_path / "data.csv").unlink()
+    write_shard(tmp_path / "data.parquet", [1, 0])
+    assert [label for _, label in rows_of(tmp_path)] == ["good", "bad"]
+    write_shard(tmp_path / "data.parquet", [1, 0], ["good", "bad"])
+    assert all(text == label for text, label in rows_of(tmp_path))
