@@ -7,8 +7,9 @@ strings, weights become 32-bit floats, and an error names the row.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -131,6 +132,19 @@ def column_with(name: str, columns: Sequence[str]) -> str:
     if name in columns:
         return name
     return next(column for column in columns if name.startswith(f"{column}."))
+
+
+def feature_at(name: str, features: Mapping[str, Any]) -> Any:
+    """Return the feature of Hugging Face `datasets` at a name or a path; None if there is none.
+
+    >>> feature_at("meta.label", {"meta": {"label": {"names": ["bad", "good"]}}})
+    {'names': ['bad', 'good']}
+    """
+    if name in features:
+        return features[name]
+    top, _, rest = name.partition(".")
+    inner = features.get(top)
+    return feature_at(rest, inner) if rest and isinstance(inner, Mapping) else None
 
 
 def _column(batch: pa.RecordBatch, name: str) -> pa.Array | pa.ChunkedArray:
@@ -256,6 +270,8 @@ def _label_column(
 ) -> pa.StringArray:
     name = config.label_column
     column = _flat(_column(batch, name))
+    if pa.types.is_fixed_size_list(column.type):
+        column = column.cast(pa.list_(column.type.value_type))
     if pa.types.is_floating(column.type):
         column = _whole_numbers(column, name, locate)
     if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):

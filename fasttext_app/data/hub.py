@@ -20,6 +20,7 @@ from fasttext_app.core import meter
 from fasttext_app.data.bad_rows import BadRows
 from fasttext_app.data.columns import (
     column_with,
+    feature_at,
     inner_paths,
     numbered_rows,
     required_columns,
@@ -176,7 +177,7 @@ def _scan(
 
 
 def _class_names(dataset: Any, label_column: str) -> Sequence[str] | None:
-    feature = dataset.features.get(label_column)
+    feature = feature_at(label_column, dataset.features)
     feature = getattr(feature, "feature", feature)  # of a list of classes
     names: Sequence[str] | None = getattr(feature, "names", None)
     return names

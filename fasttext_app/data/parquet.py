@@ -18,7 +18,13 @@ from fasttext_app.data.byte_stream import (
     open_error,
     what_it_is,
 )
-from fasttext_app.data.columns import inner_paths, numbered_rows, required_columns, to_examples
+from fasttext_app.data.columns import (
+    feature_at,
+    inner_paths,
+    numbered_rows,
+    required_columns,
+    to_examples,
+)
 from fasttext_app.data.source import Batches
 from fasttext_app.errors import DataError
 
@@ -99,7 +105,7 @@ def _class_names(schema: pa.Schema, label_column: str) -> Sequence[str] | None:
     if not metadata:
         return None
     try:
-        feature = json.loads(metadata)["info"]["features"][label_column]
+        feature = feature_at(label_column, json.loads(metadata)["info"]["features"])
         names = feature.get("feature", feature)["names"]  # of a class, or of a list of classes
     except (ValueError, KeyError, TypeError, AttributeError):
         return None  # another kind of feature, or metadata of another form

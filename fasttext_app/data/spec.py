@@ -66,7 +66,7 @@ def open_source(
     Args:
         config: the SPEC, the columns to read, and how to read them.
         weights: whether to read ``data.weight_column``, which only training rows need to have.
-        bad_rows: counts the rows that are skipped; None: nobody asks.
+        bad_rows: counts the rows that are skipped, if that is asked for.
 
     Raises:
         DataError: there is no SPEC, or nothing that it could mean, or it cannot be opened.
@@ -158,7 +158,7 @@ def open_texts(config: DataConfig, bad_rows: BadRows | None = None) -> Batches:
 
     Args:
         config: the files, and how to read them.
-        bad_rows: counts the rows that are skipped; None: nobody asks.
+        bad_rows: counts the rows that are skipped, if that is asked for.
 
     Raises:
         DataError: a file is missing, or its rows cannot be read.

@@ -171,6 +171,21 @@ def test_a_column_can_be_a_path(file, tmp_path, form):
         rows_of(path, text_columns=["doc.txt"], label_column="meta.label.name")
 
 
+def test_class_names_of_an_inner_field_are_read(tmp_path):
+    import datasets
+
+    features = datasets.Features(
+        {"doc": {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["n", "p"])}}
+    )
+    rows = [{"doc": {"text": "good", "label": 1}}, {"doc": {"text": "bad", "label": 0}}]
+    dataset = datasets.Dataset.from_list(rows, features=features)
+    dataset.save_to_disk(str(tmp_path / "saved"))
+    dataset.to_parquet(str(tmp_path / "a.parquet"))
+    for name in ("saved", "a.parquet"):
+        paths = {"text_columns": ["doc.text"], "label_column": "doc.label"}
+        assert rows_of(tmp_path / name, **paths) == [("good", "p"), ("bad", "n")]
+
+
 def test_a_name_with_a_dot_precedes_a_path(file, tmp_path):
     rows = [{"doc.text": "a", "doc": {"text": "b"}, "label": "x"}]
     path = tmp_path / "a.parquet"

@@ -183,6 +183,8 @@ def test_lists_of_0_and_1_are_read_if_the_labels_have_names(tmp_path, kind):
     path = tmp_path / "rows.parquet"
     write_lists(path, pa.array(FLAGS), NAMES, kind)
     assert cells_of(path, label_columns=(), label_separator="|") == CELLS
+    write_lists(path, pa.array(FLAGS, pa.list_(pa.int64(), 3)), NAMES, kind)
+    assert cells_of(path, label_columns=(), label_separator="|") == CELLS
     source = open_source(config_of(path, label_columns=(), label_separator="|").data)
     assert source.label_names == NAMES
 
