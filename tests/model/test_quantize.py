@@ -89,7 +89,7 @@ def test_the_rows_of_the_largest_norms_stay(text, rows):
 def test_a_cutoff_of_all_rows_changes_nothing():
     model = trained()
     assert keep_largest_rows(model.artifact, 10_000) is model.artifact
-    with pytest.raises(ConfigError, match="cutoff = -1: must be at least 1"):
+    with pytest.raises(ConfigError, match="cutoff = -1: must be a whole number of at least 0"):
         model.quantize(cutoff=-1)
 
 

@@ -163,7 +163,7 @@ def test_a_search_around_a_model_to_begin_with_and_with_checkpoints(tmp_path):
                      calibrate=True, epochs=2)  # fmt: skip
     assert {trial.state for trial in result.trials} <= {"finished", "pruned"}
     assert result.config.trainer.calibrate
-    with pytest.raises(ConfigError, match="trials = 0: must be at least 1"):
+    with pytest.raises(ConfigError, match="trials = 0: must be a whole number of at least 1"):
         ft.tune(texts, labels, trials=0)
 
 
