@@ -91,7 +91,8 @@ def test_info_shows_the_settings(run, tiny_model_dir):
 def test_data_json_counts_rows_labels_and_words(run, tiny_csv):
     document = read_json(run("data", tiny_csv, "--json"))
     assert list(document) == [
-        *("source", "split", "splits", "rows", "words", "empty_texts", "labels", "first_rows")
+        *("source", "split", "splits", "rows", "words", "empty_texts", "labels", "first_rows"),
+        "findings",
     ]
     assert document["rows"] == 20
     assert document["labels"] == {"money": 10, "sport": 10}
