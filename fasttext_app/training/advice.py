@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from fasttext_app.config.auto import known
-from fasttext_app.core.arrays import I64
+from fasttext_app.core.arrays import I64, U64
 from fasttext_app.core.arrow import python_strings, to_arrow
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.data.findings import (
@@ -36,6 +36,7 @@ from fasttext_app.training.events import TrainOutcome
 from fasttext_app.training.prepare import Prepared
 
 MIN_STEPS = 50
+BLOCK = 4096  # bags that are hashed at a time
 SAMPLED_WORDS = 20_000
 UNSPACED_LETTERS, UNSPACED_SHARE = 8, 0.1
 """Words of a script without spaces are sentences if they have so many letters on average."""
@@ -131,7 +132,7 @@ def _repeated_texts(prepared: Prepared) -> Iterator[TrainWarning]:
         if prepared.validation is None
         else prepared.validation.load()[0]
     )
-    groups = bag_groups(Ragged.concat([bags, held_out]))
+    groups = bag_groups(bags, held_out)
     texts, others = groups[: len(bags)], groups[len(bags) :]
     has_ids = bags.lengths > 0
     if prepared.label_sets is None:
@@ -146,8 +147,8 @@ def _repeated_texts(prepared: Prepared) -> Iterator[TrainWarning]:
         yield SharedTexts(shared, len(others))
 
 
-def bag_groups(bags: Ragged) -> I64:
-    """Return the same number for bags with the same ids in any order, [B].
+def bag_groups(*parts: Ragged) -> I64:
+    """Return the same number for bags with the same ids in any order, [bags of all parts].
 
     A bag is hashed as the sum of a random 64-bit number for each id.
 
@@ -155,11 +156,21 @@ def bag_groups(bags: Ragged) -> I64:
     >>> bag_groups(bags).tolist()
     [0, 1, 0, 2]
     """
-    rows = int(bags.indices.max(initial=0)) + 1
+    rows = max(int(bags.indices.max(initial=0)) for bags in parts) + 1
     codes = np.random.default_rng(0).integers(0, 2**64, rows, np.uint64)
-    sums = np.concatenate((np.zeros(1, np.uint64), np.cumsum(codes[bags.indices])))
-    hashes = sums[bags.offsets[1:]] - sums[bags.offsets[:-1]]  # modulo 2^64
+    hashes = np.concatenate([_bag_hashes(bags, codes) for bags in parts])
     _, first, groups = np.unique(hashes, return_index=True, return_inverse=True)
     rank = np.empty(len(first), np.int64)
     rank[np.argsort(first)] = np.arange(len(first))
     return rank[groups]
+
+
+def _bag_hashes(bags: Ragged, codes: U64) -> U64:
+    """Return the sum of the codes of each bag's ids, [B], modulo 2^64."""
+    hashes = np.empty(len(bags), np.uint64)
+    for start in range(0, len(bags), BLOCK):  # a few at a time: a sum takes 16 bytes for each id
+        bounds = bags.offsets[start : start + BLOCK + 1]
+        ids = bags.indices[bounds[0] : bounds[-1]]
+        sums = np.concatenate((np.zeros(1, np.uint64), np.cumsum(codes[ids])))
+        hashes[start : start + BLOCK] = np.diff(sums[bounds - bounds[0]])
+    return hashes

@@ -222,7 +222,8 @@ def _training_data(rows: TrainingSet, device: torch.device) -> EncodedDataset | 
     from fasttext_app.training.dataset import ShardedDataset
 
     train: EncodedSplit = rows.train
-    word_lengths = rows.encoder.word_lengths() if rows.encoder.maxn else None
+    by_word = rows.encoder.maxn > 0 and device.type == "cpu"  # only its step cuts texts into words
+    word_lengths = rows.encoder.word_lengths() if by_word else None
     if len(train.shards) == 1:
         return _dataset(rows, device, *train.load(), word_lengths)
 
