@@ -23,6 +23,70 @@ LINE_IDS = 16  # ids in a cache line
 
 
 @compiled
+def _count_ids(offsets: I64, order: I64, batch_size: int) -> tuple[int, int, int]:
+    """Return the number of batches, of all their ids, and of the ids of the largest batch."""
+    batches = (len(order) + batch_size - 1) // batch_size
+    total, longest = 0, 0
+    for batch in range(batches):
+        size = 0
+        for text in order[batch * batch_size : (batch + 1) * batch_size]:
+            size += offsets[text + 1] - offsets[text]
+        total += size
+        longest = max(longest, size)
+    return batches, total, longest
+
+
+@compiled
+def _group_by_row(
+    ids: I32, padding: int, scratch: I32, rows: I32, sizes: I32, group_of: I32
+) -> int:
+    """Number the distinct rows in order of first appearance; return how many there are.
+
+    Args:
+        ids: the ids of a batch, [N].
+        padding: the row that takes no part; -1 if there is none.
+        scratch: one entry for each table row. It may hold a stale number from an earlier batch, so
+            a number counts only if that group really belongs to this row.
+        rows: receives the row of each group.
+        sizes: receives the number of ids in each group.
+        group_of: receives the group of each id, -1 for padding.
+    """
+    groups = 0
+    for i in range(len(ids)):
+        if i + PREFETCH_DISTANCE < len(ids):
+            prefetch_row_for_write(scratch, ids[i + PREFETCH_DISTANCE])
+        row = ids[i]
+        if row == padding:
+            group_of[i] = -1
+            continue
+        group = scratch[row]
+        if group < 0 or group >= groups or rows[group] != row:
+            group = groups
+            scratch[row], rows[group], sizes[group] = group, row, 0
+            groups += 1
+        sizes[group] += 1
+        group_of[i] = group
+    return groups
+
+
+@compiled
+def _start_groups(sizes: I32, groups: int, starts: I32) -> None:
+    """Turn the sizes of groups into their start positions; copy them to ``starts``, [groups + 1].
+
+    >>> sizes, starts = np.array([2, 1], np.int32), np.empty(3, np.int32)
+    >>> _start_groups(sizes, 2, starts)
+    >>> sizes.tolist(), starts.tolist()
+    ([0, 2], [0, 2, 3])
+    """
+    position = 0
+    for group in range(groups):
+        starts[group] = position
+        position += sizes[group]
+        sizes[group] = starts[group]
+    starts[groups] = position
+
+
+@compiled
 def cut_batches(
     indices: I32,
     offsets: I64,
@@ -62,14 +126,7 @@ def cut_batches(
         grouped ids with their weights, ``id_weights``, cut by ``group_bounds``.
     """
     # Allocate for all batches at once, with room for every id, as if no row occurred twice.
-    batches = (len(order) + batch_size - 1) // batch_size
-    total, longest = 0, 0
-    for batch in range(batches):
-        size = 0
-        for text in order[batch * batch_size : (batch + 1) * batch_size]:
-            size += offsets[text + 1] - offsets[text]
-        total += size
-        longest = max(longest, size)
+    batches, total, longest = _count_ids(offsets, order, batch_size)
     weighted = len(idf) > 0
     ids, rows = np.empty(total, np.int32), np.empty(total, np.int32)
     bags, starts = np.empty(total, np.int32), np.empty(total + batches, np.int32)
@@ -106,32 +163,14 @@ def cut_batches(
                 )
             my_offsets[bag + 1] = count
 
-        # Number the distinct rows in order of first appearance. `scratch[row]` may hold a stale
-        # number from an earlier batch, so it counts only if that group really belongs to this row.
-        my_ids, my_rows, groups = ids[first_id : first_id + count], rows[first_row:], 0
-        for i in range(count):
-            if i + PREFETCH_DISTANCE < count:
-                prefetch_row_for_write(scratch, my_ids[i + PREFETCH_DISTANCE])
-            row = my_ids[i]
-            if row == padding:
-                group_of[i] = -1
-                continue
-            group = scratch[row]
-            if group < 0 or group >= groups or my_rows[group] != row:
-                group = groups
-                scratch[row], my_rows[group], sizes[group] = group, row, 0
-                groups += 1
-            sizes[group] += 1
-            group_of[i] = group
+        # Number the distinct rows in order of first appearance.
+        my_ids, my_rows = ids[first_id : first_id + count], rows[first_row:]
+        groups = _group_by_row(my_ids, padding, scratch, my_rows, sizes, group_of)
 
-        # Counting sort, first half: group sizes become start positions. From here on,
-        # `sizes[group]` is the position of the group's next id.
-        my_starts, position = starts[first_row + batch :], 0
-        for group in range(groups):
-            my_starts[group] = position
-            position += sizes[group]
-            sizes[group] = my_starts[group]
-        my_starts[groups] = position
+        # Counting sort, first half: from here on, `sizes[group]` is the position of the group's
+        # next id.
+        my_starts = starts[first_row + batch :]
+        _start_groups(sizes, groups, my_starts)
 
         # Second half: weigh the ids of each text, by tf-idf or by 1 / length without padding, and
         # place each id into the group of its row.
@@ -227,14 +266,7 @@ def cut_words(
         or ``mean``.
     """
     # Allocate for all batches at once, with room for every id, as if no word occurred twice.
-    batches = (len(order) + batch_size - 1) // batch_size
-    total, longest = 0, 0
-    for batch in range(batches):
-        size = 0
-        for text in order[batch * batch_size : (batch + 1) * batch_size]:
-            size += offsets[text + 1] - offsets[text]
-        total += size
-        longest = max(longest, size)
+    batches, total, longest = _count_ids(offsets, order, batch_size)
     weighted = len(idf) > 0
     words, bags = np.empty(total, np.int32), np.empty(total, np.int32)
     ids, row_words, rows = (
@@ -309,12 +341,7 @@ def cut_words(
                 scales[batch * batch_size + bag] = 1 / np.float32(max(length, 1))
 
         # Counting sort of the uses of words: the texts of each word.
-        position = 0
-        for word in range(distinct):
-            my_word_starts[word] = position
-            position += sizes[word]
-            sizes[word] = my_word_starts[word]
-        my_word_starts[distinct] = position
+        _start_groups(sizes, distinct, my_word_starts)
         for bag in range(len(texts)):
             for use in range(my_offsets[bag], my_offsets[bag + 1]):
                 word = my_words[use]
@@ -322,24 +349,8 @@ def cut_words(
                 sizes[word] += 1
 
         # Number the distinct rows of the words, and sort in the same way: the words of each row.
-        groups = 0
-        for i in range(count):
-            if i + PREFETCH_DISTANCE < count:
-                prefetch_row_for_write(scratch, my_ids[i + PREFETCH_DISTANCE])
-            row = my_ids[i]
-            group = scratch[row]
-            if group < 0 or group >= groups or my_rows[group] != row:
-                group = groups
-                scratch[row], my_rows[group], sizes[group] = group, row, 0
-                groups += 1
-            sizes[group] += 1
-            group_of[i] = group
-        position = 0
-        for group in range(groups):
-            my_starts[group] = position
-            position += sizes[group]
-            sizes[group] = my_starts[group]
-        my_starts[groups] = position
+        groups = _group_by_row(my_ids[:count], -1, scratch, my_rows, sizes, group_of)
+        _start_groups(sizes, groups, my_starts)
         for word in range(distinct):
             for i in range(my_id_starts[word], my_id_starts[word + 1]):
                 group = group_of[i]
