@@ -27,6 +27,7 @@ from build_sample import (
     BuildError,
     SeenTexts,
     in_test,
+    keep_frequent,
     squeeze,
     stable_hash,
     summary,
@@ -340,14 +341,7 @@ def build(debs: Path | None, cap: int, minimum: int) -> tuple[list[Row], list[Ro
         rows = make_rows(read_pages(tree / "usr" / "share" / "man"), cap)
     train = [row for row in rows if not in_test(row.family)]
     test = [row for row in rows if in_test(row.family)]
-    counts = Counter(row.label for row in train)
-    languages = {row.label for row in test if counts[row.label] >= minimum}
-    if len(languages) < 2:
-        raise BuildError(f"fewer than two languages have {minimum} training rows and a test row")
-    return (
-        [row for row in train if row.label in languages],
-        [row for row in test if row.label in languages],
-    )
+    return keep_frequent(train, test, minimum, "languages")
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:

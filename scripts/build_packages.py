@@ -15,7 +15,6 @@ import argparse
 import re
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from build_sample import (
     Row,
     Stanza,
     cap_labels,
+    keep_frequent,
     parse_stanzas,
     read_stanzas,
     source_name,
@@ -107,15 +107,7 @@ def build(packages: Path | None, cap: int, minimum: int) -> tuple[list[Row], lis
     """Read the index; return the rows of the train and of the test file."""
     stanzas = read_stanzas(packages) if packages else read_available()
     train, test = split_rows(cap_labels(make_rows(stanzas), cap))
-    train_counts, test_counts = (Counter(row.label for row in rows) for rows in (train, test))
-    labels = {name for name, count in train_counts.items() if count >= minimum}
-    labels &= set(test_counts)
-    if len(labels) < 2:
-        raise BuildError(f"fewer than two classes have {minimum} training rows and a test row")
-    return (
-        [row for row in train if row.label in labels],
-        [row for row in test if row.label in labels],
-    )
+    return keep_frequent(train, test, minimum, "classes")
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:

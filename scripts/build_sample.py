@@ -31,7 +31,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 SECTIONS = (
     "database",
@@ -411,6 +411,41 @@ def build(
 # ---------------------------------------------------------------------------------------------
 
 
+class Labeled(Protocol):
+    """A row of any data set."""
+
+    @property
+    def label(self) -> str:
+        """Return the label."""
+
+
+L = TypeVar("L", bound=Labeled)
+
+
+def keep_frequent(
+    train: Sequence[L], test: Sequence[L], minimum: int, labels: str
+) -> tuple[list[L], list[L]]:
+    """Return the rows whose label has ``minimum`` training rows and a test row.
+
+    Args:
+        train: the training rows.
+        test: the test rows.
+        minimum: the minimum number of training rows.
+        labels: what the labels are, for the message.
+
+    Raises:
+        BuildError: fewer than two labels are left.
+    """
+    counts = Counter(row.label for row in train)
+    frequent = {row.label for row in test if counts[row.label] >= minimum}
+    if len(frequent) < 2:
+        raise BuildError(f"fewer than two {labels} have {minimum} training rows and a test row")
+    return (
+        [row for row in train if row.label in frequent],
+        [row for row in test if row.label in frequent],
+    )
+
+
 def to_csv(rows: Iterable[object], header: Sequence[str] = HEADER) -> bytes:
     """Return the fields of the rows that the header names as CSV with a header line."""
     buffer = io.StringIO(newline="")
@@ -445,14 +480,6 @@ def write_files(output: Path, train: bytes, test: bytes) -> None:
         write_atomically(files)
     except OSError as error:
         raise BuildError(f"cannot write to {output}: {error.strerror or error}") from error
-
-
-class Labeled(Protocol):
-    """A row of any data set."""
-
-    @property
-    def label(self) -> str:
-        """Return the label."""
 
 
 def summary(train: Sequence[Labeled], test: Sequence[Labeled], title: str = "section") -> str:
