@@ -37,18 +37,6 @@ COMPRESS: dict[str, Callable[[bytes], bytes]] = {
 every_compression = pytest.mark.parametrize("suffix", COMPRESS)
 
 
-@pytest.fixture
-def file(tmp_path: Path) -> Callable[..., Path]:
-    """Write bytes to a file, and return its path."""
-
-    def write(data: bytes, name: str = "file.txt") -> Path:
-        path = tmp_path / name
-        path.write_bytes(data)
-        return path
-
-    return write
-
-
 def read_all(path: Path, size: int = 1 << 16) -> bytes:
     with ByteStream(path) as stream:
         return b"".join(iter(lambda: stream.read(size), b""))

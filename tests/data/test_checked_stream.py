@@ -6,7 +6,6 @@ import codecs
 import csv
 import io
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -31,18 +30,6 @@ MOSTLY_TEXT = st.lists(
 
 def may_be_text(data: bytes) -> bool:
     return not (what_it_is(data) or compression_of(data))
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Callable[..., Path]:
-    """Write bytes to a file, and return its path."""
-
-    def write(data: bytes, name: str = "file.txt") -> Path:
-        path = tmp_path / name
-        path.write_bytes(data)
-        return path
-
-    return write
 
 
 def read_all(path: Path, errors: str = "strict", size: int = 1 << 16, delimiter: str = "") -> bytes:
