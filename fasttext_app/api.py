@@ -320,7 +320,7 @@ class _Job:
         return cls(name, objects, resolve(objects.settings(reading), *layers))
 
     def examples(self, config: Config) -> Examples:
-        """Open the rows; the settings are those of this job, or of a trial of it."""
+        """Open the rows for the settings of this job or of one of its trials."""
         if self.objects is None:
             return load_examples(config)
         source = self.objects.source(config.data, weights=True)

@@ -52,7 +52,7 @@ def test_it_is_the_same_on_every_run():
 
 
 def test_the_latest_epoch_within_a_standard_error_is_chosen():
-    # All epochs are right on all 12 rows, or within the error of it: the last one is chosen.
+    # All epochs are right on all 12 rows, or nearly so: the last one is chosen.
     assert train(epochs=6).artifact.history["best_epoch"] == 6
 
 

@@ -1,4 +1,4 @@
-"""What a command says beside its result, and how much of it: ``--quiet`` and ``--verbose``.
+"""Notes, warnings and details beside the result of a command: ``--quiet`` and ``--verbose``.
 
 Results go to stdout, everything else to stderr. ``--quiet`` drops notes and progress, but neither
 warnings nor errors; ``--verbose`` adds details, and a traceback to an error.
@@ -37,7 +37,7 @@ VerboseOption = Annotated[
 ]
 
 is_quiet = is_verbose = False
-_compiling = mmap.mmap(-1, 1)  # shared with forked processes: only one of them says it
+_compiling = mmap.mmap(-1, 1)  # shared with forked processes, so that only one says it
 
 
 @contextmanager

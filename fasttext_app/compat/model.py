@@ -232,7 +232,7 @@ class FastText(Words):
 
     @property
     def _known_labels(self) -> set[str]:
-        """The labels that lines can have; those of a file of word vectors are in no prediction."""
+        """The labels that lines can have; a file of word vectors predicts none."""
         if self._file is None:
             return set(self.labels)
         return {label.decode("utf-8", "surrogateescape") for label in self._file.dictionary.labels}

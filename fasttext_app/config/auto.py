@@ -26,7 +26,7 @@ MIN_LR_FACTOR, MAX_LR_FACTOR = 0.75, 2.0
 MIN_EPOCHS, MAX_EPOCHS = 2, 12
 MIN_BATCH, MAX_BATCH = 32, 256
 ROWS_PER_BATCH = 200
-"""Batches get one text larger for each of so many rows, in powers of two."""
+"""A batch has one text for every 200 training rows, rounded to a power of two."""
 EPS_IDS = 5.0
 SMALL_EPS = 1e-8
 REFIT_ROWS = 50_000

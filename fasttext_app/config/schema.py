@@ -271,7 +271,7 @@ class ModelConfig(_Section):
     word list, or a fastText ``.bin`` or ``.ftz`` file."""
     pretrained_words: Literal["all", "training"] = "all"
     """Words of ``pretrained`` that get a row: ``all``, as in fastText, so that predictions can use
-    words that no training text has; or ``training``, only those of the training texts, which makes
+    words that no training text has; or ``training``, only words of the training texts, which makes
     a small model. Rows of ``text.max_size`` go to the words of the training texts first."""
     start_from: FileName | None = None
     """Model directory to continue training from (``train --from``); new words and labels are added
@@ -347,7 +347,7 @@ class TrainerConfig(_Section):
     writes no checkpoints of its own."""
     calibrate: bool | Auto = "auto"
     """Fit a temperature on the validation rows after training, to calibrate the probabilities.
-    ``auto``: if there are at least 20 of them, and the loss allows it."""
+    ``auto``: if there are at least 20, and the loss allows it."""
     clip_grad_norm: Annotated[float, Field(gt=0)] | None = None
     """Maximum norm of the gradients; dense gradients only."""
     class_weights: ClassWeights = "none"

@@ -28,7 +28,7 @@ class ObjectTable:
         names: the names of the columns, in order.
         read: returns some of the columns as an Arrow table, in this order.
         class_names: the names of the classes of an integer column, by the name of the column.
-        streamed: whether the rows are read anew by each call of ``read``, in Python.
+        streamed: whether every call of ``read`` reads the rows again, in Python.
     """
 
     names: Sequence[str]

@@ -108,7 +108,7 @@ KINDS = tuple(
         (rb"\xff\xfe|\xfe\xff|\0\0\xfe\xff", "is UTF-16 or UTF-32 text; save it as UTF-8"),
     )
 )
-"""What formats begin with, and what is said of them."""
+"""The first bytes of formats that are not text, and the message for each."""
 
 
 class ByteStream:

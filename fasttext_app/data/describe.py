@@ -102,7 +102,7 @@ def describe_data(
 
 
 def _shared_with_other_splits(source: Source, split: str, texts: I64) -> Iterator[SharedTexts]:
-    """Compare the texts with those of the other splits that can be read."""
+    """Look for texts that other readable splits have too."""
     if source.single:
         return
     for other in source.splits:

@@ -358,7 +358,7 @@ class _JsonFile:
 
 
 def _column(values: list[Any], kind: pa.DataType | None) -> pa.Array:
-    """Return values as a column; without a type, those of several types as JSON."""
+    """Return values as a column; without a type, values of mixed types become JSON text."""
     try:
         return pa.array(values, kind)
     except (pa.ArrowException, OverflowError, UnicodeEncodeError):

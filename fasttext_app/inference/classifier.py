@@ -98,8 +98,8 @@ class TextClassifier(Predictor):
         Args:
             data: a SPEC, a table, or any iterable of texts.
             labels: the label of each text, if ``data`` is texts.
-            text: the text column, or several to join; None: those of the training.
-            label: the label column, or several of 0 and 1; None: those of the training.
+            text: the text column, or several to join; None: as in training.
+            label: the label column, or several of 0 and 1; None: as in training.
             split: the split of the SPEC.
             temperature: fit a temperature, which makes all probabilities more or less confident.
             thresholds: also fit a threshold for each label, for ``f1``, ``precision:0.9`` or
@@ -144,8 +144,8 @@ class TextClassifier(Predictor):
             data: a SPEC, a table, or any iterable of texts.
             labels: the label of each text, if ``data`` is texts; or a list of labels, or a dict of
                 their probabilities.
-            text: the text column, or several to join; None: those of the training.
-            label: the label column, or several of 0 and 1; None: those of the training.
+            text: the text column, or several to join; None: as in training.
+            label: the label column, or several of 0 and 1; None: as in training.
             split: the split of the SPEC.
             threshold: the smallest probability of a predicted label, if rows may have several
                 labels; None: the fitted one of each label, or 0.5 if there are none.

@@ -121,7 +121,7 @@ def evaluate_batches(
 
 
 def _examples(batches: Any, data: DataConfig) -> Batches:
-    """Return batches of texts and labels; those of other tables are read as in a file."""
+    """Return batches of texts and labels; other tables are read as a file is."""
     config = data.model_copy(
         update={
             "text_columns": ("text",),
@@ -172,8 +172,8 @@ def open_labeled(
         config: settings of the model.
         data: a SPEC, a table, or texts.
         labels: the label of each text, if ``data`` is texts.
-        text: the text column, or several; None: those of the settings.
-        label: the label column, or several of 0 and 1; None: those of the settings.
+        text: the text column, or several; None: as in the settings.
+        label: the label column, or several of 0 and 1; None: as in the settings.
 
     Raises:
         ConfigError: ``text`` or ``label`` is not the name of a column.

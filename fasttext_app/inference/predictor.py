@@ -168,11 +168,11 @@ class Predictor:
         nulls: str = "error",
         max_rows: int = sys.maxsize,
     ) -> list[pa.StringArray]:
-        """Return texts as chunks: those of a column, of an iterable, or of a table.
+        """Return the texts of a column, an iterable or a table as chunks.
 
         Args:
             texts: the texts.
-            text: the text columns of a table; None: those of the training, or else ``text``.
+            text: the text columns of a table; None: as in training, or else ``text``.
             nulls: as for :meth:`predict`.
             max_rows: a limit on the texts of a chunk, beside the usual ones.
 
@@ -327,7 +327,7 @@ class Predictor:
                 a text can have several labels, or with ``fitted``.
             threshold: leave out labels with a smaller probability; ``fitted``: the fitted threshold
                 of each label.
-            text: the text column of a table, or several to join; None: those of the training.
+            text: the text column of a table, or several to join; None: as in training.
             abstain: predict no label for a text of which no word or n-gram has a row.
             nulls: what a missing text (None, NaN) is: an ``error``, an ``empty`` text, or ``null``:
                 its prediction is None.
@@ -370,8 +370,7 @@ class Predictor:
             batches: tables of any kind that :meth:`predict` takes, or one of them.
             top_k: as for :meth:`predict`.
             threshold: as for :meth:`predict`.
-            text: the text column, or several to join; None: those of the training, or else
-                ``text``.
+            text: the text column, or several to join; None: as in training, or else ``text``.
             known: whether to add a column ``known``, the share of each text's words and n-grams
                 that have a row.
             abstain: as for :meth:`predict`.

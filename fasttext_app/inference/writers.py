@@ -260,7 +260,7 @@ def _write_parquet(batches: Iterable[pa.RecordBatch], path: Path) -> int:
 
 
 def _with_schema(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """Return a batch with the types of the first one: those of JSON are known batch by batch.
+    """Return a batch with the types of the first one: JSON shows its types batch by batch.
 
     Raises:
         DataError: a value is of another type.

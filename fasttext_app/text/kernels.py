@@ -277,7 +277,7 @@ def count_features(
         of_word[word] = 1
         for length in range(max(minn, 1), maxn + 1):
             of_word[word] += max(characters - 2 if length == 1 else characters - length + 1, 0)
-    # Of each text: those of its words, and the n-grams of 2 to `longest` words.
+    # Add them up for each text, and add the n-grams of 2 to `longest` words.
     counts = np.zeros(len(offsets) - 1, dtype=np.int64)
     for text in range(len(offsets) - 1):
         for token in range(offsets[text], offsets[text + 1]):

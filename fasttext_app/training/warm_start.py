@@ -2,7 +2,7 @@
 
 A run extends a model: known words and labels keep their places, and all rows keep their vectors;
 new words and labels come after them. Rows of hashed n-grams follow the words, so new words shift
-them as one block. The words of pretrained vectors come after those of the training texts.
+them as one block. Words that only pretrained vectors have come last.
 """
 
 from __future__ import annotations

@@ -372,7 +372,7 @@ def test_a_run_is_resumed_in_python(place, extra):
     again = ft.train(checkpoints="run", resume=True, callback=seen.append)
     assert again.artifact.tensors["table"].tobytes() == whole.artifact.tensors["table"].tobytes()
     steps = [event.epoch for event in seen if isinstance(event, StepEnd)]
-    assert (set(steps) == {2, 3}) is not bool(extra["refit"])  # a refit and its members start anew
+    assert (set(steps) == {2, 3}) is not bool(extra["refit"])  # a refit starts from epoch 1
     assert not (place / "run" / "checkpoints").exists()
     with pytest.raises(ConfigError, match="resume: name the folder"):
         ft.train("rows.csv", resume=True)

@@ -146,7 +146,7 @@ def trial(number: int, scores: list[float], size: int = 100) -> Trial:
         ([trial(0, [0.88]), trial(1, [0.9], 10)], 0),
         ([trial(0, [0.86]), trial(1, [0.9]), trial(2, [0.89], 50)], 2),
         ([trial(0, [0.86]), trial(1, [0.9]), trial(2, [0.86], 50)], 1),
-        # several splits: a difference that is the same on all of them is no chance
+        # several splits: an equal difference on all is not due to chance
         ([trial(0, [0.5, 0.7, 0.9]), trial(1, [0.51, 0.71, 0.91])], 1),
         ([trial(0, [0.5, 0.7, 0.9]), trial(1, [0.6, 0.6, 0.93])], 0),
         ([Trial(0, {}, "failed"), trial(1, [0.9])], 1),

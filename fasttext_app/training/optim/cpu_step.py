@@ -107,7 +107,7 @@ class CpuStep(FusedStep[CpuParameter]):
         return torch.from_numpy(self._pool_rows(batch))
 
     def _pool_rows(self, batch: Batch) -> F32:
-        """Sum the rows of each text: those of each word first, if texts are cut into words."""
+        """Sum the rows of each text; if texts are cut into words, sum the rows of a word first."""
         words, weights = batch.words, batch.per_sample_weights
         ids, offsets = batch.indices.numpy(), self._offsets(batch)
         id_weights = NO_F32 if weights is None else weights.numpy()
