@@ -19,8 +19,6 @@ from fasttext_app.errors import ConfigError
 SHOWN_CHARACTERS = 100  # of a value in a message
 PLAIN = (str, bytes, int, float, bool, list, tuple, dict)
 
-SHOWN_CHARACTERS = 100  # of a value in a message
-
 
 def whole_number(name: str, value: Any, minimum: int) -> int:
     """Return a whole number of at least ``minimum``.

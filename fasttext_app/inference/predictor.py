@@ -233,7 +233,8 @@ class Predictor:
             known: whether to tell how much of each text is known.
         """
         bags, shares = self.encode_rows(texts, known=known)
-        return replace(self.rank_bags(bags, top_k), known=shares)
+        ranked = self.rank_bags(bags, top_k)
+        return TopK(ranked.classes, ranked.probabilities, shares) if known else ranked
 
     def encode_rows(
         self, texts: pa.StringArray | str, *, known: bool = False
@@ -340,7 +341,8 @@ class Predictor:
         ranks = self.label_limit(top_k, minimum)
         abstain = arguments.flag("abstain", abstain)
         if isinstance(texts, str | bytes):
-            ranked = self.rank_chunk(one_text(texts), ranks, known=True)
+            one = texts if isinstance(texts, str) else one_text(texts)
+            ranked = self.rank_chunk(one, ranks, known=True)
             mask = ranked.mask(minimum, top_k, abstain=abstain)
             return ranked.predictions(self.labels, mask)[0]
         chunks = self.chunks(texts, text, nulls)
