@@ -73,7 +73,7 @@ def run(name: str, seed: int) -> Run:
         seconds=seconds,
         peak_mb=peak_mb,
         model_mb=size / 1e6,
-        train_rows=data["train_rows"] + data["validation_rows"],
+        train_rows=data["train_rows"],
     )
 
 
