@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -91,3 +93,20 @@ def contents(folder: Path) -> dict[str, bytes | None]:
         str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
         for path in folder.rglob("*")
     }
+
+
+@contextmanager
+def installs_undone() -> Iterator[None]:
+    """Undo ``compat.install()`` at the end of the block: later tests compare with the original."""
+
+    def take_modules() -> dict[str, ModuleType]:
+        names = [name for name in sys.modules if name.partition(".")[0] == "fasttext"]
+        return {name: sys.modules.pop(name) for name in names}
+
+    finders, modules = [*sys.meta_path], take_modules()
+    try:
+        yield
+    finally:
+        take_modules()
+        sys.modules.update(modules)
+        sys.meta_path[:] = finders

@@ -16,22 +16,20 @@ import pytest
 
 from fasttext_app import compat
 from fasttext_app.errors import ArtifactError, ConfigError, DataError, TrainingError
+from tests.helpers import installs_undone
 
 QUICK = {"dim": 4, "epoch": 5, "lr": 0.5, "thread": 1}
 
 
 @pytest.fixture
-def installed(monkeypatch):
+def installed():
     """Put compat in place of fasttext for a test; forget what the test imports."""
-    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
-    with monkeypatch.context() as patch:
+    with installs_undone():
         before = set(sys.modules)
-        for name in [name for name in before if name.split(".")[0] == "fasttext"]:
-            patch.delitem(sys.modules, name)
         compat.install()
         yield
         for name in set(sys.modules) - before:
-            if name.split(".")[0] in {"fasttext", "ftlangdetect", "datatrove"}:
+            if name.split(".")[0] in {"ftlangdetect", "datatrove"}:
                 del sys.modules[name]
 
 
