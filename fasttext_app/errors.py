@@ -18,6 +18,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from fasttext_app.foreign_text import for_terminal
+
 __all__ = [
     "ArtifactError",
     "CheckpointError",
@@ -33,6 +35,10 @@ __all__ = [
 
 class FastTextAppError(Exception):
     """Base class of all errors that the caller can fix; the message is complete by itself."""
+
+    def __str__(self) -> str:
+        """Return the message on one line; names in it cannot control a terminal."""
+        return for_terminal(super().__str__().replace("\n", " "))
 
 
 class ConfigError(FastTextAppError):

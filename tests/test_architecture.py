@@ -16,7 +16,7 @@ ROOT = Path(fasttext_app.__file__).parent
 
 # A module imports only from its own row or from a row above it. A name is a folder or a module.
 LAYERS = [
-    ["_version", "errors"],
+    ["_version", "errors", "foreign_text"],
     ["core"],
     ["config"],
     ["text"],
@@ -256,6 +256,35 @@ def test_every_exception_to_the_rules_is_a_module(name):
 def test_nothing_prints(name):
     calls = [node.func for node in ast.walk(tree_of(name)) if isinstance(node, ast.Call)]
     assert not [call.lineno for call in calls if isinstance(call, ast.Name) and call.id == "print"]
+
+
+PRINTS_TEXT = {"rich", "rich.console", "rich.markup", "rich.text", "typer.echo", "sys.stdout"}
+MAY_PRINT = {
+    "cli.messages": {"typer.echo", "sys.stdout"},
+    "cli.render.console": {"rich.console", "rich.text"},
+    "cli.ft": {"typer.echo"},  # bytes that are no UTF-8
+    "inference.writers": {"sys.stdout"},
+    "cli.explain": {"sys.stdout"},
+    "cli.errors": {"sys.stdout"},
+    "cli.reading": {"sys.stdout"},
+    "cli.app": {"sys.stdout"},
+    "cli.terminal": {"sys.stdout"},
+}
+"""Modules that print, or ask what the stream is."""
+
+
+@every_module
+def test_text_is_printed_where_it_is_made_safe(name):
+    """A command that prints in another way would show foreign text as it is."""
+    used = set()
+    for node in ast.walk(tree_of(name)):
+        if isinstance(node, ast.Import):
+            used |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            used |= {str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            used.add(f"{node.value.id}.{node.attr}")
+    assert used & PRINTS_TEXT <= MAY_PRINT.get(name, set())
 
 
 @pytest.mark.slow

@@ -19,8 +19,9 @@ from typer.core import TyperCommand, TyperGroup
 
 from fasttext_app._version import __version__
 from fasttext_app.cli.errors import CLOSED_PIPE, report_errors
-from fasttext_app.cli.messages import QuietOption, VerboseOption, verbosity
+from fasttext_app.cli.messages import QuietOption, VerboseOption, result, verbosity
 from fasttext_app.cli.reading import reading_shown
+from fasttext_app.cli.terminal import guarded_streams
 from fasttext_app.core import startup
 
 COMMANDS = (
@@ -88,7 +89,7 @@ class Program(Group):
         def path() -> str:
             return f"{ctx.command_path} {ctx.invoked_subcommand or ''}".rstrip()
 
-        with report_errors(path):
+        with guarded_streams(), report_errors(path):
             return super().invoke(ctx)
 
 
@@ -163,7 +164,7 @@ def _with_verbosity(function: Callable[..., None]) -> Callable[..., None]:
 
 def _show_version(requested: bool) -> None:
     if requested:
-        typer.echo(f"fasttext-app {__version__}")
+        result(f"fasttext-app {__version__}")
         raise typer.Exit
 
 

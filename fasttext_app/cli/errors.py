@@ -107,5 +107,5 @@ def _usage_message(error: Any) -> str:
 def _fail(message: str, code: int) -> None:
     if messages.is_verbose:
         traceback.print_exc()
-    typer.echo(f"error: {' '.join(message.split())}", err=True)
+    messages.say(f"error: {' '.join(message.split())}")
     raise typer.Exit(code) from None

@@ -31,8 +31,7 @@ from fasttext_app.cli.outputs import OutputFileOption, OverwriteOption, check_ne
 from fasttext_app.cli.reading import hide_reading_from_a_terminal
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from fasttext_app.cli.render.console import Console
     from fasttext_app.inference.classifier import TextClassifier
     from fasttext_app.inference.explain import Explanation, LabelFeature, TextScan
 
@@ -215,6 +214,4 @@ def _console(file: IO[str]) -> Console:
 
     if file is sys.stdout:
         return console.out
-    from rich.console import Console
-
-    return Console(file=file, width=FILE_WIDTH, highlight=False, soft_wrap=True)
+    return console.Console(file=file, width=FILE_WIDTH)

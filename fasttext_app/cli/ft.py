@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fasttext_app.cli import messages
+
 if TYPE_CHECKING:
     from fasttext_app.compat.model import FastText
     from fasttext_app.fasttext.scoring import Meter
@@ -114,21 +116,21 @@ def evaluate_labels(model: ModelFile, file: TextFile, k: Labels = 1, th: Thresho
             f"{name} : {'--------' if math.isnan(score) else format(score, '.6f')}  "
             for name, score in scores.items()
         )
-        typer.echo(f"{columns} {label}")
+        _print(f"{columns} {label}")
     _print_scores(meter, k, ".3f")
 
 
 def _print_scores(meter: Meter, k: int, number_format: str = ".3g") -> None:
-    typer.echo(f"N\t{meter.examples}")
-    typer.echo(f"P@{k}\t{meter.precision():{number_format}}")
-    typer.echo(f"R@{k}\t{meter.recall():{number_format}}")
+    _print(f"N\t{meter.examples}")
+    _print(f"P@{k}\t{meter.precision():{number_format}}")
+    _print(f"R@{k}\t{meter.recall():{number_format}}")
 
 
 @app.command(context_settings=NEGATIVE_NUMBERS)
 def predict(model: ModelFile, file: TextFile, k: Labels = 1, th: Threshold = 0.0) -> None:
     """Print the K most likely labels of each line."""
     for labels, _ in _predictions(model, file, k, th):
-        typer.echo(" ".join(labels))
+        _print(" ".join(labels))
 
 
 @app.command("predict-prob", context_settings=NEGATIVE_NUMBERS)
@@ -136,7 +138,7 @@ def predict_prob(model: ModelFile, file: TextFile, k: Labels = 1, th: Threshold 
     """Print the K most likely labels of each line, with their probabilities."""
     for labels, probabilities in _predictions(model, file, k, th):
         pairs = zip(labels, probabilities, strict=True)
-        typer.echo(" ".join(f"{label} {probability:.6g}" for label, probability in pairs))
+        _print(" ".join(f"{label} {probability:.6g}" for label, probability in pairs))
 
 
 def _predictions(model: Path, file: str, k: int, th: float) -> Iterator[tuple[list[str], Any]]:
@@ -171,7 +173,7 @@ def print_sentence_vectors(model: ModelFile) -> None:
     vectors = _load_model(model).vectors
     for lines in text_lines("-"):
         for line in lines:
-            typer.echo(vector_line(vectors.sentence(line)))
+            _print(vector_line(vectors.sentence(line)))
 
 
 @app.command("print-ngrams")
@@ -245,13 +247,13 @@ def analogies(model: ModelFile, k: Neighbors = 10) -> None:
 def _queries(prompt: str, size: int) -> Iterator[list[str]]:
     """Yield the words of standard input in groups of ``size``, with a prompt before each."""
     words: list[str] = []
-    typer.echo(prompt, nl=False)
+    _print(prompt, end="")
     for line in sys.stdin.buffer:  # a word may have any bytes
         words += line.decode("utf-8", "surrogateescape").split()
         while len(words) >= size:
             yield words[:size]
             words = words[size:]
-            typer.echo(prompt, nl=False)
+            _print(prompt, end="")
 
 
 def _parse_flags(arguments: list[str]) -> dict[str, Any]:
@@ -332,10 +334,10 @@ def _load_classifier(path: Path, k: int) -> FastText:
     return model
 
 
-def _print(line: str) -> None:
+def _print(line: str, end: str = "\n") -> None:
     """Print a line; bytes that are not UTF-8 leave as they came."""
-    typer.echo(line.encode("utf-8", "surrogateescape"))
+    typer.echo(f"{line}{end}".encode("utf-8", "surrogateescape"), nl=False)
 
 
 def _note(line: str) -> None:
-    typer.echo(line, err=True)
+    messages.say(line)

@@ -19,8 +19,11 @@ from typing import Annotated
 from typer import BadParameter, Option, echo
 
 from fasttext_app._version import __version__
-from fasttext_app.cli.options import RUNNING
 from fasttext_app.core import jit
+from fasttext_app.foreign_text import for_terminal
+
+RUNNING = "Running"
+"""A panel of options in ``--help``."""
 
 QuietOption = Annotated[
     bool,
@@ -65,10 +68,22 @@ def verbosity(*, quiet: bool = False, verbose: bool = False) -> Iterator[None]:
         detail(f"{time.perf_counter() - start:.2f} s, peak memory {peak * unit / 1e6:,.0f} MB")
 
 
+def result(line: str) -> None:
+    """Print a line of output for programs, with every character as it is (but on a terminal)."""
+    if sys.stdout is not None:
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+
+
+def say(message: str, *, err: bool = True) -> None:
+    """Print a message for a person in one line, whatever names are in it."""
+    echo(for_terminal(message), err=err)
+
+
 def note(message: str, *, err: bool = True) -> None:
     """Say something that ``--quiet`` drops."""
     if not is_quiet:
-        echo(message, err=err)
+        say(message, err=err)
 
 
 def note_compilation() -> None:
@@ -80,10 +95,10 @@ def note_compilation() -> None:
 
 def warn(message: str) -> None:
     """Say on stderr something that the user should know."""
-    echo(message, err=True)
+    say(message)
 
 
 def detail(message: str) -> None:
     """Say on stderr something that only ``--verbose`` shows."""
     if is_verbose:
-        echo(message, err=True)
+        say(message)

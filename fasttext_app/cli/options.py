@@ -11,8 +11,10 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from typer import Argument, BadParameter, Option, echo
+from typer import Argument, BadParameter, Option
 
+from fasttext_app.cli import messages
+from fasttext_app.cli.messages import RUNNING
 from fasttext_app.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ SPEC_HELP = (
     "standard input; repeatable."
 )
 
-READING, RUNNING, SETTINGS = "Reading data", "Running", "Settings"
+READING, SETTINGS = "Reading data", "Settings"
 """Panels of options in ``--help``."""
 
 
@@ -232,10 +234,10 @@ class Reading:
         """Print how many rows were skipped, and the problems of the first ones."""
         count, problems = self.bad_rows.count, self.bad_rows.problems
         if count:
-            echo(f"skipped {count:,} bad row{'s' * (count != 1)}:", err=True)
+            messages.say(f"skipped {count:,} bad row{'s' * (count != 1)}:")
             more = [f"and {count - len(problems):,} more"] if count > len(problems) else []
             for line in (*problems, *more):
-                echo(f"  {line}", err=True)
+                messages.say(f"  {line}")
 
 
 def _number_or_name(text: str) -> float | str:
@@ -350,4 +352,4 @@ def size_on_disk(model: Path) -> int:
 
 def print_json(document: Any) -> None:
     """Print one JSON object on stdout."""
-    echo(json.dumps(document, ensure_ascii=False))
+    messages.result(json.dumps(document, ensure_ascii=False))

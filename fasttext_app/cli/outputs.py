@@ -14,6 +14,10 @@ from fasttext_app.errors import ArtifactError, DataError
 OverwriteOption = Annotated[
     bool, Option("--overwrite", help="Replace the result of an earlier run.")
 ]
+SafeCsvOption = Annotated[
+    bool,
+    Option("--safe-csv", help="Put ' before cells of CSV that a spreadsheet would run (=1+1)."),
+]
 OutputFileOption = Annotated[
     Path | None,
     Option("--output", "-o", metavar="FILE", help="Write to this file instead of stdout."),

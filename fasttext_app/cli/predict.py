@@ -29,7 +29,12 @@ from fasttext_app.cli.options import (
     decode_arguments,
     texts_or_input,
 )
-from fasttext_app.cli.outputs import OutputFileOption, OverwriteOption, check_new_file
+from fasttext_app.cli.outputs import (
+    OutputFileOption,
+    OverwriteOption,
+    SafeCsvOption,
+    check_new_file,
+)
 from fasttext_app.cli.reading import hide_reading_from_a_terminal
 
 if TYPE_CHECKING:
@@ -92,6 +97,7 @@ def predict(
     label: Annotated[str | None, _label] = None,
     abstain: Annotated[bool, _abstain] = False,
     keep: Annotated[list[str] | None, _keep] = None,
+    safe_csv: SafeCsvOption = False,
     text_column: TextColumnsOption = None,
     nulls: Annotated[str | None, _nulls] = None,
     errors: ErrorsOption = None,
@@ -132,6 +138,8 @@ def predict(
     if output is None:
         hide_reading_from_a_terminal()
     form, min_probability = format_for(output, form), _parse_threshold(threshold)
+    if safe_csv and form != "csv":
+        raise BadParameter("needs --format csv", param_hint="--safe-csv")
     if keep and form == "fasttext":
         raise BadParameter(
             "a fastText line has no columns; choose another --format", param_hint="--keep"
@@ -164,7 +172,8 @@ def predict(
             batches, top_k, min_probability, text="text", **answers
         )
     ranks = classifier.label_limit(top_k, classifier.resolve_threshold(min_probability))
-    rows = write_predictions(predictions, output, form, ranks if label is None else 1)
+    top = ranks if label is None else 1
+    rows = write_predictions(predictions, output, form, top, safe_csv=safe_csv)
     reading.report_skipped()
     if output is not None:
         note(f"wrote {rows:,} row{'s' * (rows != 1)} to {output}")

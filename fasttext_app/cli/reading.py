@@ -35,7 +35,8 @@ def reading_shown(then: str = "") -> Iterator[None]:
     try:
         yield
     except BaseException:
-        sys.stderr.write(RESTORE)  # a forked process that was killed may have left its bar
+        # A forked process that was killed may have left its bar.
+        getattr(sys.stderr, "rich_proxied_file", sys.stderr).write(RESTORE)
         raise
     finally:
         meter.follow = before

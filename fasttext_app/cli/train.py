@@ -9,9 +9,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
-from typer import BadParameter, Exit, Option, echo
+from typer import BadParameter, Exit, Option
 
-from fasttext_app.cli.messages import detail, note, warn
+from fasttext_app.cli.messages import detail, note, result, warn
 from fasttext_app.cli.options import (
     SETTINGS,
     AnySetOption,
@@ -245,7 +245,7 @@ def _dry_run_report(config: Config, as_json: bool) -> None:
     if as_json:
         print_json({"config": config.model_dump(mode="json"), "data": statistics})
         return
-    echo(dump_config(config))
+    result(dump_config(config))
     show_statistics(statistics, config.model.dim)
 
 

@@ -29,7 +29,12 @@ from fasttext_app.cli.options import (
     ValidationOption,
     print_json,
 )
-from fasttext_app.cli.outputs import OverwriteOption, check_new_model, refuse_existing_file
+from fasttext_app.cli.outputs import (
+    OverwriteOption,
+    SafeCsvOption,
+    check_new_model,
+    refuse_existing_file,
+)
 from fasttext_app.core.signals import DeferredInterrupts
 
 if TYPE_CHECKING:
@@ -97,6 +102,7 @@ def tune(
     study: Annotated[Path | None, _study] = None,
     train: Annotated[bool, _train] = False,
     overwrite: OverwriteOption = False,
+    safe_csv: SafeCsvOption = False,
     seed: Annotated[int | None, _seed] = None,
     device: TrainDeviceOption = None,
     threads: TrainThreadsOption = None,
@@ -149,7 +155,7 @@ def tune(
         except KeyboardInterrupt:
             interrupts.raise_pending()
             raise
-    write_files(result, output)
+    write_files(result, output, safe_csv=safe_csv)
     _plot(result, output)
     _report(result, output, as_json)
     if result.interrupted:

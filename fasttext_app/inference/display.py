@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
 
 from fasttext_app.core.sizes import format_size
+from fasttext_app.foreign_text import for_html, for_terminal
 from fasttext_app.model.artifact import Artifact
 
 SHOWN_LABELS = 5
@@ -35,7 +35,7 @@ def one_line(kind: str, facts: Mapping[str, str]) -> str:
     >>> one_line("Model", {"labels": "2 labels (a, b)", "size": "8 kB"})
     '<Model: 2 labels (a, b), 8 kB>'
     """
-    return f"<{kind}: {', '.join(facts.values())}>"
+    return for_terminal(f"<{kind}: {', '.join(facts.values())}>")
 
 
 def _shown_labels(names: Sequence[str]) -> str:
@@ -53,6 +53,7 @@ def html_table(title: str, facts: Mapping[str, str]) -> str:
     '<table><caption>Model</caption><tr><th>labels</th><td>a&lt;b</td></tr></table>'
     """
     rows = (
-        f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in facts.items()
+        f"<tr><th>{for_html(name)}</th><td>{for_html(value)}</td></tr>"
+        for name, value in facts.items()
     )
-    return f"<table><caption>{escape(title)}</caption>{''.join(rows)}</table>"
+    return f"<table><caption>{for_html(title)}</caption>{''.join(rows)}</table>"

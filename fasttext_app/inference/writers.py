@@ -1,7 +1,8 @@
 """Writers of predictions: one row out for every text in, in five formats.
 
 ============  ================================================================================
-``text``      ``label probability[, ...]``, a tab, the text on one line; for reading
+``text``      ``label probability[, ...]``, a tab, the text on one line; for reading: control
+              characters in labels and texts are escaped
 ``jsonl``     ``{"text": ..., "labels": [...], "probabilities": [...], "known": 1.0}`` a line
 ``csv``       ``text,label,probability``; with ``top_k > 1``: ``text,label_1,probability_1,...``
 ``parquet``   columns ``text`` (string), ``labels`` and ``probabilities`` (lists), ``known``; to a
@@ -20,6 +21,7 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice, pairwise, repeat
 from pathlib import Path
 from types import SimpleNamespace
@@ -30,6 +32,7 @@ import pyarrow as pa
 from fasttext_app.core.arrow import to_numpy
 from fasttext_app.core.atomic_file import atomic_file
 from fasttext_app.errors import DataError
+from fasttext_app.foreign_text import for_spreadsheet, for_terminal
 from fasttext_app.inference.predictions import KNOWN, PREDICTIONS
 from fasttext_app.text.fasttext_tokenizer import label_word
 
@@ -75,7 +78,12 @@ def format_for(output: Path | None, chosen: str | None) -> str:
 
 
 def write_predictions(
-    batches: Iterable[pa.RecordBatch], output: Path | None, form: str, top_k: int
+    batches: Iterable[pa.RecordBatch],
+    output: Path | None,
+    form: str,
+    top_k: int,
+    *,
+    safe_csv: bool = False,
 ) -> int:
     """Write predictions to a file, or to standard output; return the number of rows.
 
@@ -86,16 +94,17 @@ def write_predictions(
         output: the file; None: standard output.
         form: one of ``FORMATS``.
         top_k: the largest number of labels in a row.
+        safe_csv: whether to guard cells of CSV that a spreadsheet would run as formulas.
 
     Raises:
         DataError: the file cannot be written.
     """
     if form == "parquet":
         assert output is not None, "format_for() checks it"
-        with atomic_file(output, DataError) as partial:
-            return _write_parquet(batches, partial)
+        with atomic_file(output, DataError) as partial_file:
+            return _write_parquet(batches, partial_file)
     with text_output(output) as file:
-        return _write_text(batches, file, form, top_k)
+        return _write_text(batches, file, form, top_k, safe_csv=safe_csv)
 
 
 @contextmanager
@@ -111,17 +120,19 @@ def text_output(output: Path | None) -> Iterator[IO[str]]:
         yield sys.stdout
         return
     with (
-        atomic_file(output, DataError) as partial,
-        partial.open("w", encoding="utf-8", newline="") as file,
+        atomic_file(output, DataError) as partial_file,
+        partial_file.open("w", encoding="utf-8", newline="") as file,
     ):
         yield file
 
 
-def _write_text(batches: Iterable[pa.RecordBatch], file: IO[str], form: str, top_k: int) -> int:
+def _write_text(
+    batches: Iterable[pa.RecordBatch], file: IO[str], form: str, top_k: int, *, safe_csv: bool
+) -> int:
     lines: Callable[[Iterable[Row], list[str], int], str] = {
         "text": _text_lines,
         "jsonl": _json_lines,
-        "csv": _csv_lines,
+        "csv": partial(_csv_lines, safe=safe_csv),
         "fasttext": _fasttext_lines,
     }[form]
     rows, kept = 0, None
@@ -129,12 +140,12 @@ def _write_text(batches: Iterable[pa.RecordBatch], file: IO[str], form: str, top
         if kept is None:
             kept = _kept_names(batch.schema)
             if form == "csv":
-                file.write(_csv_header(kept, top_k))
+                file.write(_csv_header(kept, top_k, safe=safe_csv))
         file.write(lines(_rows(batch, len(kept)), kept, top_k))
         file.flush()
         rows += len(batch)
     if kept is None and form == "csv":
-        file.write(_csv_header([], top_k))
+        file.write(_csv_header([], top_k, safe=safe_csv))
     return rows
 
 
@@ -165,14 +176,18 @@ def _text_lines(rows: Iterable[Row], kept: list[str], top_k: int) -> str:
     return "".join(
         "\t".join(
             [
-                ", ".join(f"{n} {p:.4f}" for n, p in _pairs(row)) or "-",
-                *(" ".join(_cell(value).split()) for value in row.kept),
-                " ".join((row.text or "").split()),
+                ", ".join(f"{for_terminal(n)} {p:.4f}" for n, p in _pairs(row)) or "-",
+                *(_one_line(_cell(value)) for value in row.kept),
+                _one_line(row.text or ""),
             ]
         )
         + "\n"
         for row in rows
     )
+
+
+def _one_line(text: str) -> str:
+    return for_terminal(" ".join(text.split()))
 
 
 def _pairs(row: Row) -> Iterator[tuple[str, float]]:
@@ -209,25 +224,27 @@ def _valid_json(value: object) -> object:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _csv_header(kept: list[str], top_k: int) -> str:
+def _csv_header(kept: list[str], top_k: int, *, safe: bool) -> str:
     names = ["label", "probability"]
     if top_k > 1:
         names = [f"{name}_{rank}" for rank in range(1, top_k + 1) for name in names]
-    return _as_csv([[*kept, "text", *names]])
+    return _as_csv([[*kept, "text", *names]], safe=safe)
 
 
-def _csv_lines(rows: Iterable[Row], kept: list[str], top_k: int) -> str:
+def _csv_lines(rows: Iterable[Row], kept: list[str], top_k: int, *, safe: bool) -> str:
     records = []
     for row in rows:
         record = [*map(_cell, row.kept), row.text or ""]
         for name, value in _pairs(row):
             record += [name, f"{value:.6f}"]
         records.append(record + [""] * (len(kept) + 1 + 2 * top_k - len(record)))
-    return _as_csv(records)
+    return _as_csv(records, safe=safe)
 
 
-def _as_csv(records: list[list[str]]) -> str:
+def _as_csv(records: list[list[str]], *, safe: bool) -> str:
     lines: list[str] = []
+    if safe:
+        records = [list(map(for_spreadsheet, record)) for record in records]
     # Python 3.11 quotes "\r" only if the line terminator has it, so that is cut off again.
     csv.writer(SimpleNamespace(write=lines.append), lineterminator="\r\n").writerows(records)
     return "".join(line.removesuffix("\r\n") + "\n" for line in lines)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fasttext_app._version import __version__
+from fasttext_app.foreign_text import for_markdown
 from fasttext_app.model.calibration import describe
 
 if TYPE_CHECKING:
@@ -21,16 +22,16 @@ def model_card(artifact: Artifact, manifest: str) -> str:
     text, model = artifact.config.text, artifact.config.model
     table, words = artifact.table, len(artifact.vocabulary)
     labels = "\n".join(
-        f"| {name} | {count:,} |"
+        f"| {for_markdown(name)} | {count:,} |"
         for name, count in zip(artifact.labels.names, artifact.labels.counts, strict=True)
     )
-    origin = artifact.data.get("source", "texts given in Python")
+    origin = for_markdown(str(artifact.data.get("source", "texts given in Python")))
     if "train_rows" in artifact.data:
         origin += f", {artifact.data['train_rows']:,} rows"
     metrics = "\n".join(
-        f"- {name.replace('_', ' ')}: {value:.4f}"
+        f"- {for_markdown(name.replace('_', ' '))}: {value:.4f}"
         if isinstance(value, float)
-        else f"- {name}: {value}"
+        else f"- {for_markdown(f'{name}: {value}')}"
         for name, value in artifact.metrics.items()
     )
     if metrics and "refit_rows" in artifact.data:
@@ -38,7 +39,9 @@ def model_card(artifact: Artifact, manifest: str) -> str:
             "Of the model before it was trained again on all rows, the "
             f"{artifact.data['validation_rows']:,} validation rows included:\n\n{metrics}"
         )
-    fitted = "".join(f"\n- {name}: {line}" for name, line in describe(artifact.calibration).items())
+    fitted = "".join(
+        f"\n- {name}: {for_markdown(line)}" for name, line in describe(artifact.calibration).items()
+    )
     from_where = "imported from" if artifact.imported else "trained on"
     how = "imported from a fastText file" if artifact.imported else "trained"
     return f"""# Text classifier {how} with fasttext_app {__version__}
@@ -46,7 +49,7 @@ def model_card(artifact: Artifact, manifest: str) -> str:
 A bag of embeddings ({model.mode}) of words, word n-grams up to {text.word_ngrams} and character
 n-grams {text.minn}-{text.maxn}, under an output layer (`{model.loss}`).
 
-- tokenizer: {text.tokenizing}
+- tokenizer: {for_markdown(text.tokenizing)}
 - vocabulary: {words:,} words, {len(table) - words:,} rows of n-grams
 - table: {table.shape[0]:,} rows of {table.shape[1]} numbers ({table.nbytes / 1e6:,.1f} MB)
 - {from_where}: {origin}{fitted}

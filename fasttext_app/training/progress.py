@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TextIO
 
+from fasttext_app.foreign_text import for_terminal
 from fasttext_app.training.events import EpochEnd, Event, StepEnd, TrainBegin
 
 WIDTH = 80
@@ -41,6 +42,7 @@ class PrintedProgress:
                 self._write(epoch_line(event, self._begin))
 
     def _rewrite(self, line: str) -> None:
+        line = for_terminal(line)
         self._stream.write("\r" + line.ljust(self._width) + ("" if line else "\r"))
         self._stream.flush()
         self._width = len(line)

@@ -11,6 +11,7 @@ from fasttext_app.config.loading import dump_config
 from fasttext_app.config.schema import Config
 from fasttext_app.core.atomic_file import atomic_file
 from fasttext_app.errors import DataError
+from fasttext_app.foreign_text import for_spreadsheet, for_terminal
 from fasttext_app.tuning.space import flat_settings
 from fasttext_app.tuning.study import as_param
 from fasttext_app.tuning.trial import TuneResult
@@ -18,8 +19,13 @@ from fasttext_app.tuning.trial import TuneResult
 COLUMNS = ("number", "state", "figure", "epoch", "epochs_done", "seconds", "bytes", "reason")
 
 
-def write_files(result: TuneResult, folder: Path) -> None:
+def write_files(result: TuneResult, folder: Path, *, safe_csv: bool = False) -> None:
     """Write the settings and the trials of a search.
+
+    Args:
+        result: the search.
+        folder: the folder to write to.
+        safe_csv: whether to guard cells of CSV that a spreadsheet would run as formulas.
 
     Raises:
         DataError: a file cannot be written.
@@ -27,7 +33,7 @@ def write_files(result: TuneResult, folder: Path) -> None:
     files = {
         "best.toml": best_toml(result),
         "final.toml": final_toml(result),
-        "trials.csv": trials_csv(result),
+        "trials.csv": trials_csv(result, safe=safe_csv),
     }
     for name, content in files.items():
         with atomic_file(folder / name, DataError) as partial_file:
@@ -67,8 +73,7 @@ def final_toml(result: TuneResult) -> str:
 
 def _with_comment(lines: list[str], config: Config) -> str:
     # A path or a label may hold characters that TOML does not allow in a comment.
-    printable = ("".join(filter(str.isprintable, line)) for line in lines)
-    comment = "".join(f"# {line}\n" for line in printable)
+    comment = "".join(f"# {for_terminal(line)}\n" for line in lines)
     return f"{comment}\n{dump_config(config)}"
 
 
@@ -78,7 +83,7 @@ def state_counts(result: TuneResult) -> dict[str, int]:
     return {state: states.count(state) for state in dict.fromkeys(states)}
 
 
-def trials_csv(result: TuneResult) -> str:
+def trials_csv(result: TuneResult, *, safe: bool = False) -> str:
     """Return all trials as CSV: their outcome, then every searched setting."""
     base, text = flat_settings(result.base), io.StringIO()
     searched = result.space.settings
@@ -87,5 +92,8 @@ def trials_csv(result: TuneResult) -> str:
     for trial in result.trials:
         outcome = trial.as_dict()
         settings = [trial.settings.get(name, base[name]) for name in searched]
-        writer.writerow([*(outcome[name] for name in COLUMNS), *map(as_param, settings)])
+        cells = [*(outcome[name] for name in COLUMNS), *map(as_param, settings)]
+        if safe:
+            cells = [for_spreadsheet(cell) if isinstance(cell, str) else cell for cell in cells]
+        writer.writerow(cells)
     return text.getvalue()

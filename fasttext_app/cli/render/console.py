@@ -2,15 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
-from rich.console import Console
+import rich.console
+import rich.text
+from rich.segment import Segment
 from rich.table import Table
-from rich.text import Text
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+from fasttext_app.foreign_text import for_terminal
+
+
+class Text(rich.text.Text):
+    """A line of text; no name in it can control a terminal or begin another line."""
+
+    def __init__(self, text: str = "", *arguments: Any, **named: Any) -> None:
+        super().__init__(for_terminal(text), *arguments, **named)
+
+
+class Console(rich.console.Console):
+    """A console that shows every string as it is: no markup, no emoji codes, no control characters.
+
+    Strings become :class:`Text`; whatever reaches the console in another way is escaped too.
+    """
+
+    def __init__(self, **named: Any) -> None:
+        super().__init__(highlight=False, soft_wrap=True, markup=False, emoji=False, **named)
+
+    def render_str(self, text: str, *, style: Any = "", **named: Any) -> rich.text.Text:
+        """Return a string as text without markup."""
+        layout = {name: named.get(name) for name in ("justify", "overflow")}
+        return Text(text, style, **layout)
+
+    def render(self, renderable: Any, options: Any = None) -> Iterable[Segment]:
+        """Render an object into pieces of text, each of which is safe."""
+        for segment in super().render(renderable, options):
+            text = for_terminal(segment.text, lines=True)
+            if segment.control or text == segment.text:
+                yield segment
+            else:
+                yield Segment(text, segment.style)
+
+
+out = Console()
+err = Console(stderr=True)
 
 
 MAX_NAMES = 10

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from rich.console import Console
-from rich.text import Text
+
+from fasttext_app.cli.render.console import Console, Text
 
 if TYPE_CHECKING:
     from fasttext_app.training.history import Curve, Panel

@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import cast
 
-from rich.text import Text
-
 from fasttext_app.cli.render.console import (
+    Text,
     new_table,
     on_a_screen,
     out,

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from html import escape
 
 from rich.color import Color
-from rich.console import Console
 from rich.style import Style
 from rich.table import Table
-from rich.text import Text
 
+from fasttext_app.cli.render.console import Console, Text
+from fasttext_app.foreign_text import for_html
 from fasttext_app.inference.explain import Explanation, LabelFeature
 
 RGB = tuple[int, int, int]
@@ -88,12 +87,12 @@ def show_explanation(explanation: Explanation, top: int, console: Console) -> No
     table = _table(_title(explanation), "feature", "kind", "times", "adds")
     *parts, logit = _rows(explanation, top)
     for name, *cells in parts:
-        table.add_row(_printable(name), *cells)
+        table.add_row(_one_line(name), *cells)
     table.add_section()
     table.add_row(*logit)
     console.print(table)
     if unknown := _unknown(explanation):
-        console.print(_printable(unknown))
+        console.print(_one_line(unknown))
     console.print()
 
 
@@ -105,27 +104,24 @@ def show_label_features(
     table = _table(title, "feature", "kind", "times", "adds alone", *(["sharing"] * shared))
     for feature in features:
         cells = [f"{feature.count:,}", f"{feature.value:+.3f}", f"{feature.sharing:,}"]
-        table.add_row(_printable(feature.name), feature.kind, *cells[: 2 + shared])
+        table.add_row(_one_line(feature.name), feature.kind, *cells[: 2 + shared])
     console.print(table)
     console.print(Text(counted))
 
 
 def _table(title: str, *columns: str) -> Table:
-    table = Table(
-        title=_printable(title), title_justify="left", title_style="bold", header_style="bold"
-    )
+    table = Table(title=Text(title), title_justify="left", title_style="bold", header_style="bold")
     for index, column in enumerate(columns):
         table.add_column(column, justify="right" if index > 1 else "left", overflow="fold")
     return table
 
 
-def _printable(text: str) -> Text:
-    """Replace what is not printable by spaces, so that a text cannot control the terminal."""
-    return Text("".join(letter if letter.isprintable() else " " for letter in text))
+def _one_line(text: str) -> Text:
+    return Text("".join(" " if letter.isspace() else letter for letter in text))
 
 
 def _colored(piece: str, strength: float) -> Text:
-    text = _printable(piece)
+    text = _one_line(piece)
     if strength:
         color = FOR if strength > 0 else AGAINST
         paled = (round(255 + (part - 255) * abs(strength)) for part in color)
@@ -141,8 +137,10 @@ def html_page(explanations: Iterable[Explanation], title: str, top: int) -> Iter
     yield (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
-        f"<h1>{escape(title)}</h1>\n"
+        '<meta http-equiv="Content-Security-Policy" '
+        "content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
+        f"<title>{for_html(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
+        f"<h1>{for_html(title)}</h1>\n"
         f'<p class="key">Words in <span style="{_css(1)}">blue</span> speak for the label, words '
         f'in <span style="{_css(-1)}">orange</span> against it; an n-gram counts for its words '
         "in equal parts.</p>\n"
@@ -156,25 +154,25 @@ def _html_section(explanation: Explanation, top: int) -> str:
     pieces = "".join(_html_piece(*piece) for piece in _strengths(explanation))
     *parts, (name, _, _, logit) = _rows(explanation, top)
     rows = "".join(
-        f"<tr><td>{escape(feature)}</td><td>{kind}</td>"
+        f"<tr><td>{for_html(feature)}</td><td>{kind}</td>"
         f'<td class="number">{count}</td><td class="number">{value}</td></tr>\n'
         for feature, kind, count, value in parts
     )
     unknown = _unknown(explanation)
     return (
-        f'<section>\n<p class="text">{pieces}</p>\n<p>{escape(_title(explanation))}</p>\n'
+        f'<section>\n<p class="text">{pieces}</p>\n<p>{for_html(_title(explanation))}</p>\n'
         '<table>\n<tr><th>feature</th><th>kind</th><th class="number">times</th>'
         f'<th class="number">adds</th></tr>\n{rows}'
         f'<tr class="sum"><td colspan="3">{name}</td><td class="number">{logit}</td></tr>\n'
-        "</table>\n" + (f"<p>{escape(unknown)}</p>\n" if unknown else "") + "</section>\n"
+        "</table>\n" + (f"<p>{for_html(unknown)}</p>\n" if unknown else "") + "</section>\n"
     )
 
 
 def _html_piece(text: str, value: float | None, strength: float) -> str:
     if value is None:
-        return escape(text)
+        return for_html(text)
     style = f' style="{_css(strength)}"' if strength else ""
-    return f'<span title="{value:+.4f}"{style}>{escape(text)}</span>'
+    return f'<span title="{value:+.4f}"{style}>{for_html(text)}</span>'
 
 
 def _css(strength: float) -> str:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.text import Text
-
-from fasttext_app.cli.render.console import new_table, on_a_screen, out, pairs_table, say_rest
+from fasttext_app.cli.render.console import Text, new_table, on_a_screen, out, pairs_table, say_rest
 
 if TYPE_CHECKING:
     from fasttext_app.inference.inspect import Inspection, TextStages

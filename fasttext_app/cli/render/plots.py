@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fasttext_app.config.metric_name import Metric
 from fasttext_app.core.atomic_file import atomic_file
 from fasttext_app.errors import DataError, missing_package
+from fasttext_app.foreign_text import for_terminal
 from fasttext_app.tuning.space import Dimension, Range, flat_settings
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
 
     for curve in panel.curves:
         marker = "o" if len(curve.epochs) <= MAX_MARKED_EPOCHS else ""
-        label = _escape(curve.name)
+        label = _legend_name(curve.name)
         (line,) = axes.plot(curve.epochs, curve.values, marker=marker, markersize=3, label=label)
         if curve.best_epoch in curve.epochs:
             score = curve.values[curve.epochs.index(curve.best_epoch)]
@@ -77,9 +78,9 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
     axes.legend()
 
 
-def _escape(name: str) -> str:
-    """Return a name that matplotlib shows as is: not as a formula, and not left out of a legend."""
-    return (" " if name.startswith("_") else "") + name.replace("$", r"\$")
+def _legend_name(name: str) -> str:
+    """Return a name that matplotlib does not leave out of a legend."""
+    return f" {name}" if name.startswith("_") else name
 
 
 def draw_reliability(calibration: Calibration, path: Path) -> None:
@@ -179,7 +180,8 @@ def _draw_setting(axes: Axes, result: TuneResult, dimension: Dimension) -> None:
 
 
 def _choice_name(choice: Any) -> str:
-    return ", ".join(map(str, choice.values())) if isinstance(choice, dict) else str(choice)
+    name = ", ".join(map(str, choice.values())) if isinstance(choice, dict) else str(choice)
+    return for_terminal(name)
 
 
 def _zoom_to_better_half(axes: Axes, result: TuneResult) -> None:
@@ -202,18 +204,19 @@ def _saved_figure(path: Path, width: float, height: float) -> Iterator[Figure]:
         MissingDependencyError: matplotlib is not installed.
     """
     figure = _new_figure(width, height)
-    yield figure
     import matplotlib
+    from matplotlib.text import Text
 
     form = path.suffix.lower().removeprefix(".")
     metadata = {"Date": None} if form == "svg" else None
-    with (
-        atomic_file(path, DataError) as partial,
-        matplotlib.rc_context({"svg.hashsalt": "fasttext_app"}),  # the same ids each time
-        warnings.catch_warnings(),
-    ):
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure.savefig(partial, format=form, dpi=DPI, metadata=metadata)
+    # The same ids each time, and a dollar sign in a name begins no formula.
+    with matplotlib.rc_context({"svg.hashsalt": "fasttext_app", "text.parse_math": False}):
+        yield figure
+        for text in figure.findobj(Text):
+            text.set_text(for_terminal(text.get_text()))
+        with atomic_file(path, DataError) as partial, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+            figure.savefig(partial, format=form, dpi=DPI, metadata=metadata)
 
 
 def _new_figure(width: float, height: float) -> Figure:

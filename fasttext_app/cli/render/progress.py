@@ -5,16 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from rich.console import Console
-from rich.markup import escape
-
 from fasttext_app.cli import messages
-from fasttext_app.cli.render.console import err
+from fasttext_app.cli.render.console import Console, Text, err
 from fasttext_app.core.sizes import format_size
+from fasttext_app.foreign_text import for_terminal
 
 if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn
-    from rich.text import Text
 
     from fasttext_app.core.meter import Input
     from fasttext_app.training.events import Event, TrainBegin
@@ -40,18 +37,22 @@ class LiveBar:
     def say(self, line: str | Text) -> None:
         """Print a line above the bar, unless ``--quiet`` is given."""
         if not messages.is_quiet:
-            self.console.print(line, markup=False, emoji=False)
+            self.console.print(line)
 
     def start(self, *columns: str | ProgressColumn, total: float | None, **fields: Any) -> None:
         """Show the bar on a terminal, with ``fields`` for ``{task.fields[...]}`` of its columns."""
         if messages.is_quiet or not self.console.is_terminal:
             return
-        from rich.progress import Progress
+        from rich.progress import Progress, TextColumn
 
-        self.progress = Progress(
-            *columns, console=self.console, transient=True, redirect_stdout=False
+        plain = (
+            TextColumn(column, markup=False) if isinstance(column, str) else column
+            for column in columns
         )
-        self.progress.add_task("", total=total, **fields)
+        self.progress = Progress(
+            *plain, console=self.console, transient=True, redirect_stdout=False
+        )
+        self.progress.add_task("", total=total, **_shown(fields))
         self.progress.start()
         LiveBar.is_shown = True
 
@@ -59,7 +60,7 @@ class LiveBar:
         """Change what the bar shows, if it is there; ``fields`` may set its ``total``."""
         if self.progress is not None:
             task = self.progress.tasks[0]
-            self.progress.update(task.id, completed=completed, **fields)
+            self.progress.update(task.id, completed=completed, **_shown(fields))
 
     def close(self) -> None:
         """Remove the bar."""
@@ -67,6 +68,13 @@ class LiveBar:
             self.progress.stop()
             self.progress = None
             LiveBar.is_shown = False
+
+
+def _shown(fields: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: for_terminal(value) if isinstance(value, str) else value
+        for name, value in fields.items()
+    }
 
 
 def show_reading(bar: LiveBar, entry: Input, rows: int, seconds: float) -> None:
@@ -86,7 +94,7 @@ def show_reading(bar: LiveBar, entry: Input, rows: int, seconds: float) -> None:
         done = f"{format_size(position)} of {format_size(entry.total)}"
     name = "standard input" if entry.name == "-" else Path(entry.name).name
     fields = {
-        "name": f"reading {escape(name)}",
+        "name": f"reading {name}",
         "done": f"{done}  {rows / seconds:,.0f} rows/s",
     }
     if bar.progress is None:

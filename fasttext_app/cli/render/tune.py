@@ -8,10 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.text import Text
-
-from fasttext_app.cli.render.console import err, new_table, out
+from fasttext_app.cli.render.console import Console, Text, err, new_table, out
 from fasttext_app.cli.render.progress import LiveBar
 from fasttext_app.core.sizes import format_size
 from fasttext_app.tuning.space import flat_settings
