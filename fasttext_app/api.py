@@ -195,10 +195,13 @@ def load(
     threads: int = 0,
     text: Mapping[str, Any] | None = None,
 ) -> TextClassifier:
-    """Load a model directory, or a ``.bin`` or ``.ftz`` file of fastText; the CPU needs no torch.
+    """Load a model directory, a fastText ``.bin`` or ``.ftz`` file, or a model of the hub.
+
+    Prediction on the CPU needs no torch.
 
     Args:
-        path: the model.
+        path: the model: a path, or ``owner/name`` or ``owner/name@revision`` on the Hugging Face
+            hub; a path that exists takes precedence.
         device: ``cpu``, ``cuda``, ``cuda:i`` or ``auto``.
         threads: threads for a column of texts; 0: all cores.
         text: what to do with texts before the model of a fastText file sees them:
@@ -208,6 +211,7 @@ def load(
         ArtifactError: the model is missing, damaged, of a newer format, or not a classifier.
         ConfigError: ``text`` has another setting, or is for a model directory.
         DeviceError: the device is not available.
+        MissingDependencyError: the model is on the hub, and huggingface_hub is not installed.
     """
     if text is not None and not isinstance(text, Mapping):
         raise ConfigError("text: must be a dict of settings")

@@ -43,7 +43,7 @@ def export(
     from fasttext_app.fasttext.convert import to_fasttext
     from fasttext_app.fasttext.file_format import write_file
     from fasttext_app.fasttext.word_vectors import classifier_vectors, write_vectors
-    from fasttext_app.inference.load import load_artifact_or_fasttext
+    from fasttext_app.inference.artifacts import load_artifact_or_fasttext
 
     if file.is_dir():
         raise ArtifactError(f"{file}: is a folder; name a file")

@@ -19,7 +19,7 @@ from typing import Annotated
 from typer import BadParameter, Option, echo
 
 from fasttext_app._version import __version__
-from fasttext_app.core import jit
+from fasttext_app.core import jit, meter
 from fasttext_app.foreign_text import for_terminal
 
 RUNNING = "Running"
@@ -54,6 +54,7 @@ def verbosity(*, quiet: bool = False, verbose: bool = False) -> Iterator[None]:
     if quiet and verbose:
         raise BadParameter("cannot be combined with --verbose", param_hint="--quiet")
     is_quiet, is_verbose = quiet, verbose
+    meter.bars = not quiet
     jit.on_compile = note_compilation
     start = time.perf_counter()
     detail(

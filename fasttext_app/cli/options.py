@@ -64,7 +64,11 @@ _split = partial(_reading, metavar="NAME")
 
 ModelArgument = Annotated[
     Path,
-    Argument(metavar="MODEL", help="Model directory, or a fastText .bin or .ftz file."),
+    Argument(
+        metavar="MODEL",
+        help="Model directory, fastText .bin or .ftz file, or a hub id: owner/name, "
+        "owner/name@revision.",
+    ),
 ]
 TextsArgument = Annotated[
     list[str] | None, Argument(metavar="TEXT", help="Texts; '-': lines of standard input.")
@@ -345,8 +349,11 @@ def check_choice(value: str | None, choices: Iterable[str], option: str) -> None
 
 
 def size_on_disk(model: Path) -> int:
-    """Return the bytes of a model directory or file."""
-    files = [model] if model.is_file() else model.iterdir()
+    """Return the bytes of a model directory or file, or of the download of a model of the hub."""
+    from fasttext_app.hub import local_model
+
+    path = local_model(model)
+    files = [path] if path.is_file() else path.iterdir()
     return sum(file.stat().st_size for file in files)
 
 

@@ -24,6 +24,7 @@ from fasttext_app.fasttext.lines import text_lines
 from fasttext_app.fasttext.options import DEFAULTS
 from fasttext_app.fasttext.scoring import Meter
 from fasttext_app.fasttext.word_vectors import classifier_vectors, file_vectors
+from fasttext_app.hub import local_model
 from fasttext_app.inference.classifier import TextClassifier
 from fasttext_app.inference.predictions import TopK
 from fasttext_app.model.artifact import Artifact, Tensors
@@ -65,7 +66,7 @@ class FastText(Words):
         Raises:
             ArtifactError: the file is missing or damaged.
         """
-        file = read_file(path)
+        file = read_file(local_model(path))
         if file.supervised:
             self._hold(TextClassifier(from_fasttext(file, str(path))))
         else:

@@ -33,6 +33,9 @@ span: tuple[int, int] | None = None
 follow: Callable[[Iterator[Any]], Iterator[Any]] | None = None
 """The display: it yields the batches that it is given, and shows how far they go."""
 
+bars = True
+"""Whether libraries that download or upload may draw bars of their own on a terminal."""
+
 
 def opened(name: str, unit: Literal["bytes", "rows"], total: int | None) -> Input:
     """Announce an input; the reader updates its position."""

@@ -91,7 +91,7 @@ def _load(spec: str) -> Any:
             )
             return datasets.load_from_disk(spec) if saved else datasets.load_dataset(spec)
         name, _, subset = spec.partition(":")
-        with _offline_where_unreachable():
+        with offline_where_unreachable():
             return datasets.load_dataset(name, subset or None)
 
 
@@ -124,7 +124,7 @@ def _reason(error: BaseException) -> str:
 
 
 @contextmanager
-def _offline_where_unreachable() -> Iterator[None]:
+def offline_where_unreachable() -> Iterator[None]:
     """Use only the local cache if the hub's address cannot be resolved.
 
     The library would otherwise try six times, for over half a minute, and print each failure.

@@ -37,6 +37,7 @@ from fasttext_app.errors import ArtifactError
 from fasttext_app.model.product_quantizer import CODES, Coded, Quantizer
 
 MAGIC = 793712314
+MAGIC_BYTES = struct.pack("<i", MAGIC)
 VERSION, OLDEST_VERSION = 12, 11
 MAX_INT32 = 2**31 - 1
 MAX_DIM = 65_536
@@ -104,7 +105,7 @@ def is_fasttext(path: str | Path) -> bool:
     """
     try:
         with Path(path).open("rb") as file:
-            return file.read(4) == struct.pack("<i", MAGIC)
+            return file.read(len(MAGIC_BYTES)) == MAGIC_BYTES
     except OSError as error:
         raise ArtifactError(f"{path}: cannot be read: {error.strerror or error}") from None
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from fasttext_app.config.schema import DataConfig
 from fasttext_app.core import arguments
+from fasttext_app.inference.artifacts import load_artifact_or_fasttext
 from fasttext_app.inference.predictor import Predictor, Texts
 from fasttext_app.model.directory import load_artifact, save_artifact
 from fasttext_app.model.metrics import MultiLabelScores, Scores
@@ -38,6 +39,35 @@ class TextClassifier(Predictor):
             DeviceError: the device is not available.
         """
         return cls(load_artifact(arguments.path("path", path)), device=device, threads=threads)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: str | Path,
+        *,
+        revision: str | None = None,
+        token: str | None = None,
+        device: str = "cpu",
+        threads: int = 0,
+    ) -> TextClassifier:
+        """Load a model of the Hugging Face hub, or one at a local path.
+
+        Args:
+            model: ``owner/name`` or ``owner/name@revision``; a path that exists takes precedence.
+            revision: a branch, a tag or a commit, if ``model`` names none.
+            token: an access token; None: the one you are logged in with.
+            device: ``cpu``, ``cuda``, ``cuda:i`` or ``auto``.
+            threads: threads for a column of texts; 0: all cores.
+
+        Raises:
+            ArtifactError: the hub has no such model, or it cannot be downloaded or read.
+            ConfigError: the revision is given twice, or for a path.
+            DeviceError: the device is not available.
+            MissingDependencyError: huggingface_hub is not installed.
+        """
+        path = arguments.path("model", model)
+        artifact = load_artifact_or_fasttext(path, revision=revision, token=token)
+        return cls(artifact, device=device, threads=threads)
 
     def save(self, path: str | Path) -> None:
         """Write a model directory; see ``docs/model_format.md``.

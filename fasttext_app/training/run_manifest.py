@@ -102,8 +102,10 @@ def settings_of_model(path: str | Path) -> Layer:
     Raises:
         ArtifactError: there is no model, or its settings cannot be read.
     """
-    from fasttext_app.model.directory import stored_dim  # which imports NumPy
+    from fasttext_app.hub import local_model  # these import NumPy
+    from fasttext_app.model.directory import stored_dim
 
+    path = local_model(path)
     try:
         text = (Path(path) / "config.toml").read_text(encoding="utf-8")
         config = resolve(tomllib.loads(text))

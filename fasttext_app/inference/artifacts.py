@@ -1,0 +1,47 @@
+"""The artifact of a MODEL: a model directory, a fastText file, or a model of the hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fasttext_app.config.loading import Layer
+from fasttext_app.errors import ArtifactError, ConfigError
+from fasttext_app.hub import local_model
+from fasttext_app.model.artifact import Artifact
+from fasttext_app.model.directory import load_artifact
+
+
+def load_artifact_or_fasttext(
+    model: str | Path,
+    rewriting: Layer | None = None,
+    revision: str | None = None,
+    token: str | None = None,
+) -> Artifact:
+    """Load a model directory, or convert a ``.bin`` or ``.ftz`` file in memory.
+
+    Args:
+        model: the path, or the id of a model of the hub.
+        rewriting: ``text.lowercase`` and ``text.replace``, to put before the model of a file.
+        revision: the revision of an id that names none.
+        token: the access token; see ``hub.local_model``.
+
+    Raises:
+        ArtifactError: it is missing, damaged, of a newer format, or not a classifier.
+        ConfigError: ``rewriting`` has another setting, or is for a model directory; or
+            ``revision`` is for a path.
+        MissingDependencyError: it is on the hub, and huggingface_hub is not installed.
+    """
+    path = local_model(model, revision, token)
+    if not path.is_file():
+        if rewriting:
+            raise ConfigError(
+                f"{model}: a model directory has its settings, with which it was trained; "
+                "only the model of a fastText file can be given text.lowercase and text.replace"
+            )
+        return load_artifact(path)
+    from fasttext_app.fasttext.convert import from_fasttext
+    from fasttext_app.fasttext.file_format import is_fasttext, read_file
+
+    if not is_fasttext(path):
+        raise ArtifactError(f"{path}: is neither a model directory nor a fastText file")
+    return from_fasttext(read_file(path), str(model), rewriting=rewriting)
