@@ -28,6 +28,7 @@ LAYERS = [
     ["inference"],
     ["tuning"],
     ["pipeline"],
+    ["onnx"],
     ["compat"],
     ["api"],
     ["cli"],
@@ -35,7 +36,7 @@ LAYERS = [
 ]
 SIBLINGS_APART = {("training", "inference")}
 """Pairs of folders of which the second must not import the first either."""
-PUBLIC_MODULES = {"", "api", "compat", "compat.FastText", "errors"}
+PUBLIC_MODULES = {"", "api", "compat", "compat.FastText", "errors", "onnx"}
 """Modules with an ``__all__``; in all others a leading underscore says what is private."""
 
 TORCH_AT_THE_TOP = {
@@ -83,6 +84,7 @@ HEAVY = {
     "matplotlib",
     "optuna",
     "tokenizers",
+    "onnxruntime",
 }
 RUNS_CODE_ON_LOADING = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, BadParameter, Option
 
 from fasttext_app.cli.messages import note
-from fasttext_app.cli.options import ModelArgument, complete
+from fasttext_app.cli.options import ModelArgument, Reading, complete
 from fasttext_app.cli.outputs import OverwriteOption, check_new_file
 
-FORMATS = {".bin": "fasttext-bin", ".ftz": "fasttext-ftz", ".vec": "vec"}
+if TYPE_CHECKING:
+    from fasttext_app.model.artifact import Artifact
+
+FORMATS = {".bin": "fasttext-bin", ".ftz": "fasttext-ftz", ".vec": "vec", ".onnx": "onnx"}
 
 _format = Option(
     "--format",
@@ -21,22 +25,32 @@ _format = Option(
     autocompletion=complete(*FORMATS.values()),
     show_default="by the suffix of FILE",
 )
+_input = Option(
+    "--input",
+    "-i",
+    metavar="FILE",
+    help="Texts to check an ONNX export on.",
+    show_default="the sample",
+)
 
 
 def export(
     model: ModelArgument,
     file: Annotated[Path, Argument(metavar="FILE", help="File to write.")],
     form: Annotated[str | None, _format] = None,
+    inputs: Annotated[list[str] | None, _input] = None,
     seed: Annotated[int, Option(metavar="N", help="Random seed of the codes of an .ftz file.")] = 0,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Export a model to a fastText file with the same labels and probabilities.
+    """Export a model to a fastText file or to ONNX, with the same labels and probabilities.
 
     A model that fastText cannot represent is refused; `train --config fasttext`
-    trains models that it can.
+    trains models that it can. An .onnx file comes with its encoder (.json) and with
+    scorers in Python and JavaScript; it is checked before it is written.
 
     Examples:
         fasttext-app export models/mine model.bin
+        fasttext-app export models/mine model.onnx
     """
     from fasttext_app.core.sizes import format_size
     from fasttext_app.errors import ArtifactError
@@ -51,12 +65,38 @@ def export(
     form = form or FORMATS.get(file.suffix)
     if form not in FORMATS.values():
         raise BadParameter(
-            f"name FILE with .bin, .ftz or .vec, or choose one of {', '.join(FORMATS.values())}",
+            f"name FILE with {', '.join(FORMATS)}, or choose one of {', '.join(FORMATS.values())}",
             param_hint="--format",
         )
+    if inputs and form != "onnx":
+        raise BadParameter("needs --format onnx", param_hint="--input")
+    if form == "onnx":
+        _export_onnx(load_artifact_or_fasttext(model), file, inputs, overwrite=overwrite)
+        return
     artifact = load_artifact_or_fasttext(model)
     if form == "vec":
         write_vectors(classifier_vectors(artifact.encoder(), artifact), file)
     else:
         write_file(to_fasttext(artifact, quantized=form == "fasttext-ftz", seed=seed), file)
     note(f"wrote {file} ({format_size(file.stat().st_size)})", err=False)
+
+
+def _export_onnx(
+    artifact: Artifact, file: Path, inputs: list[str] | None, *, overwrite: bool
+) -> None:
+    from fasttext_app.core.arrow import python_strings
+    from fasttext_app.core.sizes import format_size
+    from fasttext_app.data.spec import open_texts
+    from fasttext_app.inference.classifier import TextClassifier
+    from fasttext_app.onnx.export import CHECKED_TEXTS, export_onnx, exported_files, is_scorer
+
+    for target in exported_files(file):
+        if not is_scorer(target):  # the same for every model
+            check_new_file(target, overwrite=overwrite)
+    model, texts = TextClassifier(artifact), None
+    if inputs:
+        batches = open_texts(Reading().config_for(model, inputs).data)
+        columns = (python_strings(batch.column("text")) for batch in batches)
+        texts = list(islice((text for column in columns for text in column), CHECKED_TEXTS))
+    for written in export_onnx(model, file, texts):
+        note(f"wrote {written} ({format_size(written.stat().st_size)})", err=False)

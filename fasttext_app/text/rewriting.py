@@ -46,7 +46,8 @@ PATTERNS = {
 
 
 @cache
-def _pattern(name: str) -> re.Pattern[str]:
+def compiled_pattern(name: str) -> re.Pattern[str]:
+    """Return the pattern of one of :data:`PATTERNS`."""
     members = "".join(
         "-".join(f"\\U{int(end, 16):08x}" for end in member.split("-"))
         for member in PICTOGRAPHS.split()
@@ -73,7 +74,7 @@ class Rewriting:
     def text(self, text: str) -> str:
         """Return a text, rewritten."""
         for name, pattern in self._patterns(text):
-            text = pattern.sub(_word(name), text)
+            text = pattern.sub(word_for(name), text)
         return text.lower() if self.lowercase else text
 
     def column(self, texts: pa.StringArray) -> pa.StringArray:
@@ -93,10 +94,10 @@ class Rewriting:
             end = 0
             for match in pattern.finditer(text):
                 whole = origins[match.start()][0], origins[match.end() - 1][1]
-                parts += origins[end : match.start()] + [whole] * len(_word(name))
+                parts += origins[end : match.start()] + [whole] * len(word_for(name))
                 end = match.end()
             origins = parts + origins[end:]
-            text = pattern.sub(_word(name), text)
+            text = pattern.sub(word_for(name), text)
         if self.lowercase:
             origins = [
                 origin for letter, origin in zip(text, origins, strict=True) for _ in letter.lower()
@@ -106,9 +107,12 @@ class Rewriting:
 
     def _patterns(self, text: str) -> list[tuple[str, re.Pattern[str]]]:
         """Return the patterns that may match in a text."""
-        return [
-            (name, _pattern(name)) for name in PATTERNS if name in self.replace and _may(name, text)
-        ]
+        return [(name, compiled_pattern(name)) for name in self.names if _may(name, text)]
+
+    @property
+    def names(self) -> list[str]:
+        """What is replaced, in the order in which that happens."""
+        return [name for name in PATTERNS if name in self.replace]
 
 
 def _may(name: str, text: str) -> bool:
@@ -120,7 +124,8 @@ def _may(name: str, text: str) -> bool:
     return name != "email" or "@" in text
 
 
-def _word(name: str) -> str:
+def word_for(name: str) -> str:
+    """Return what stands in place of a match, with a space on either side."""
     return f" __{name}__ "
 
 

@@ -1,0 +1,195 @@
+"""``export_onnx`` and ``fasttext-app export --format onnx``: files, checks, refusals, scorers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import fasttext_app as ft
+from fasttext_app.errors import ArtifactError, ConfigError, MissingDependencyError
+from fasttext_app.onnx import export, export_onnx
+from fasttext_app.onnx.encoder import encoder_document
+from fasttext_app.onnx.fasttext_onnx import Encoder, Scorer
+from fasttext_app.text.rewriting import PATTERNS
+from tests.helpers import contents, run_cli
+from tests.onnx.models import random_model
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+NGRAMS = {"word_ngrams": 3, "minn": 2, "maxn": 4, "bucket": 500}
+REWRITING = {"lowercase": True, "replace": list(PATTERNS)}
+TOKENIZERS = "basic_english", "unicode", "whitespace", "fasttext", "fasttext:__class__"
+REWRITTEN = [
+    "see https://example.org/a?b=c. and WWW.x.com! xhttp://no, http://日本.jp café ftp://É1",
+    "mail a.b+c@d-e.co.uk, @no, a@b a@b.c9",
+    "1.5,3. x1 1x 12345 ٣٤ 3٤ _1 1_ 1.a 五5 é5 5é -7 \U0001d7ce\U0001d7cf",
+    "😀😀 1\ufe0f\u20e3 #\ufe0f\u20e3 🇩🇪🇫🇷🇩 👩🏽\u200d🚀 © ❤\ufe0f 0 #",
+]
+FILES = ["fasttext_onnx.mjs", "fasttext_onnx.py", "model.json", "model.onnx"]
+
+
+@pytest.fixture
+def texts(odd_texts):
+    """Texts of all kinds, and random ones of the characters that rules look at."""
+    draw = np.random.default_rng(0)
+    signs = list("aB1.,:'\"<>_ \t\n\r☃字カא\u0301\u200d\ufe0f😀🇩éİΣ\u2028\u3000\0\x1c/br@#w")
+    mixed = ["".join(draw.choice(signs, draw.integers(1, 40))) for _ in range(300)]
+    return [*odd_texts, *REWRITTEN, *export.ODD_TEXTS, *mixed]
+
+
+@pytest.fixture
+def model(tiny_model_dir):
+    return ft.load(tiny_model_dir)
+
+
+@pytest.mark.parametrize("prune", [False, True])
+@pytest.mark.parametrize("tokenizer", TOKENIZERS)
+def test_the_scorer_gives_every_text_our_ids(tokenizer, prune, texts):
+    artifact = random_model(tokenizer=tokenizer, prune=prune, **NGRAMS)
+    encoder = Encoder(json.loads(json.dumps(encoder_document(artifact))))
+    assert [encoder.row_ids(text) for text in texts] == artifact.encoder().encode(texts).to_lists()
+
+
+@pytest.mark.parametrize("tokenizer", ["unicode", "whitespace"])
+def test_the_scorer_rewrites_texts_as_we_do(tokenizer, texts):
+    artifact = random_model(tokenizer=tokenizer, **NGRAMS, **REWRITING)
+    encoder = Encoder(encoder_document(artifact))
+    ours = artifact.encoder().tokenizer
+    assert [encoder.tokens(text) for text in texts] == ours.split(texts)
+
+
+def test_the_scorer_refuses_half_a_character_as_we_do():
+    encoder = Encoder(encoder_document(random_model()))
+    with pytest.raises(UnicodeEncodeError):
+        encoder.row_ids("half \ud83d")
+
+
+def test_the_scorer_refuses_a_newer_document():
+    document = encoder_document(random_model()) | {"format_version": 2}
+    with pytest.raises(ValueError, match="this scorer reads version 1"):
+        Encoder(document)
+
+
+def test_the_files_of_an_export(model, tmp_path, tiny_examples):
+    files = export_onnx(model, tmp_path / "model.onnx", [text for text, _ in tiny_examples])
+    assert sorted(file.name for file in files) == FILES == sorted(contents(tmp_path))
+    texts = ["the team won", "", "shares fell 😀"]
+    near = pytest.approx(model.predict_proba(texts), abs=1e-5)
+    assert Scorer(tmp_path / "model.onnx").probabilities(texts) == near
+    export_onnx(model, tmp_path / "model.onnx")  # as `save` does, it replaces an earlier one
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("quantized", [None, {"qnorm": True}])
+@pytest.mark.parametrize("loss", ["softmax", "ova", "hs"])
+def test_a_model_of_fasttext_can_be_exported(train_original, tmp_path, loss, quantized, texts):
+    path = train_original(quantized, loss=loss, wordNgrams=2, minn=2, maxn=4, bucket=2000)
+    run_cli("export", path, tmp_path / "model.onnx")
+    model, scorer = ft.load(path), Scorer(tmp_path / "model.onnx")
+    ids, offsets = scorer.encoder.encode(texts)
+    bags = model.encoder.encode(texts)
+    assert np.array_equal(ids, bags.indices)
+    assert np.array_equal(offsets, bags.offsets)
+    if loss != "ova":  # whose probabilities go in steps
+        assert scorer.probabilities(texts) == pytest.approx(model.predict_proba(texts), abs=1e-5)
+
+
+@pytest.mark.slow
+def test_the_scorer_runs_without_this_package(model, tmp_path):
+    export_onnx(model, tmp_path / "model.onnx")
+    code = (
+        "import sys\n"
+        "sys.modules['fasttext_app'] = None\n"  # importing it is an error
+        "sys.path.insert(0, '.')\n"
+        "from fasttext_onnx import Scorer\n"
+        "print(Scorer('model.onnx').probabilities(['the team won']).argmax())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert model.labels[int(done.stdout)] == model.predict("the team won").labels[0]
+
+
+def test_an_export_that_differs_is_refused_and_leaves_nothing_behind(model, tmp_path, monkeypatch):
+    """A graph of other weights, and a document of other words."""
+    path = tmp_path / "model.onnx"
+    export_onnx(model, path)
+    before = contents(tmp_path)
+    other = replace(model.artifact, tensors=model.artifact.tensors | {"bias": np.ones(2, "f4")})
+    other.tensors["bias"][0] = 1.001
+    with monkeypatch.context() as patch:
+        graph = export.build_graph(other)
+        patch.setattr(export, "build_graph", lambda artifact: graph)
+        with pytest.raises(ArtifactError, match=r"not written: its probabilities differ by up to"):
+            export_onnx(model, path)
+    document = encoder_document(model.artifact) | {"words": ["x"] * len(model.artifact.vocabulary)}
+    monkeypatch.setattr(export, "encoder_document", lambda artifact: document)
+    with pytest.raises(ArtifactError, match=r"not written: the text .* gets other ids"):
+        export_onnx(model, path)
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["torchtext:toktok", "hf:tokenizer.json"])
+def test_a_tokenizer_that_is_a_program_is_refused_by_name(name, tmp_path):
+    with pytest.raises(ConfigError, match=f'text.tokenizer = "{name}".*cannot be exported'):
+        encoder_document(random_model(tokenizer=name))
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
+def test_a_package_that_is_missing_is_named(package, model, tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "find_spec", lambda name: None if name == package else name)
+    with pytest.raises(MissingDependencyError, match=rf"needs the package {package}; .*\[onnx\]"):
+        export_onnx(model, tmp_path / "model.onnx")
+    assert contents(tmp_path) == {}
+
+
+def test_words_that_no_text_can_have_are_left_out():
+    """A fastText file may have words that are not valid Unicode."""
+    from fasttext_app.core.arrow import strings_from_bytes
+    from fasttext_app.text.vocabulary import Vocabulary
+
+    vocabulary = Vocabulary(strings_from_bytes([b"a\xff", "é\\udc80".encode(), b"\xe2\x98\x83"]),
+                            np.ones(3, np.int64))  # fmt: skip
+    document = encoder_document(replace(random_model(), vocabulary=vocabulary))
+    assert document["words"] == [None, "é\\udc80", "☃"]
+
+
+def test_the_command_keeps_earlier_files_unless_overwrite_is_given(
+    tiny_model_dir, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "texts.txt").write_text("the team won\n\nshares fell\n")
+    written = run_cli("export", tiny_model_dir, "model.onnx", "--input", "texts.txt").stdout
+    assert [line.split()[1] for line in written.splitlines()] == [
+        *("model.onnx", "model.json", "fasttext_onnx.py", "fasttext_onnx.mjs"),
+    ]
+    before = contents(tmp_path)
+    for name in ("model.onnx", "model.json"):
+        (tmp_path / name).unlink()
+        failed = run_cli("export", tiny_model_dir, "model.onnx", code=1)
+        assert "already exists; pass --overwrite" in failed.stderr
+        (tmp_path / name).write_bytes(before[name])
+    assert contents(tmp_path) == before
+    run_cli("export", tiny_model_dir, "other.onnx")  # the scorers are those that it would write
+    (tmp_path / "fasttext_onnx.py").write_text("my own")
+    failed = run_cli("export", tiny_model_dir, "third.onnx", code=1)
+    assert "fasttext_onnx.py: already exists; pass --overwrite" in failed.stderr
+    run_cli("export", tiny_model_dir, "model.onnx", "--overwrite")
+    assert (tmp_path / "fasttext_onnx.py").read_bytes() == before["fasttext_onnx.py"]
+
+
+def test_wrong_options_of_the_command(tiny_model_dir, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    failed = run_cli("export", tiny_model_dir, "model.pt", "--format", "onnx", code=1)
+    assert "model.pt: the name of an ONNX file must end with .onnx" in failed.stderr
+    failed = run_cli("export", tiny_model_dir, "model.bin", "--input", "texts.txt", code=2)
+    assert "needs --format onnx" in failed.stderr
+    failed = run_cli("export", tiny_model_dir, "model.onnx", "--input", "none.txt", code=1)
+    assert "none.txt: no such file" in failed.stderr
+    assert contents(tmp_path) == {}
