@@ -273,6 +273,7 @@ MAY_PRINT = {
     "cli.reading": {"sys.stdout"},
     "cli.app": {"sys.stdout"},
     "cli.terminal": {"sys.stdout"},
+    "onnx.fasttext_onnx": {"sys.stdout"},  # JSON in ASCII
 }
 """Modules that print, or ask what the stream is."""
 

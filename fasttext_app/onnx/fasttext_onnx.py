@@ -164,4 +164,5 @@ def hash32(data: bytes) -> int:
 if __name__ == "__main__":
     scorer = Scorer(sys.argv[1])
     for row in scorer.probabilities(sys.argv[2:]):
-        sys.stdout.write(f"{scorer.labels[row.argmax()]} {row.max():.4f}\n")
+        answer = {"label": scorer.labels[row.argmax()], "probability": round(float(row.max()), 4)}
+        sys.stdout.write(json.dumps(answer) + "\n")
