@@ -21,7 +21,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fasttext_app.config.loading import Layer, flat_layer, load_config_file, resolve
+from fasttext_app.config.loading import Layer, resolve
 from fasttext_app.config.schema import Config, DataConfig
 from fasttext_app.core import arguments
 from fasttext_app.data.in_memory import LabelColumn, ObjectRows, column_settings, refuse_labels
@@ -32,7 +32,7 @@ from fasttext_app.inference.load import load_classifier
 from fasttext_app.pipeline import train as run_training
 from fasttext_app.training.checkpoints import find_checkpoint, remove_checkpoints
 from fasttext_app.training.progress import PrintedProgress
-from fasttext_app.training.run_manifest import config_of_run, settings_of_model
+from fasttext_app.training.run_manifest import config_of_run, setting_layers
 from fasttext_app.tuning.space import SearchSpace
 from fasttext_app.tuning.trial import Budget
 
@@ -102,7 +102,9 @@ def train(
         checkpoints = arguments.path("checkpoints", checkpoints)
     checkpoint = find_checkpoint(checkpoints) if checkpoints is not None and resume else None
     run_settings = config_of_run(checkpoint.run).model_dump() if checkpoint else {}
-    layers = _layers(config, _call_settings(data, text, label, weights, settings), run_settings)
+    layers = setting_layers(
+        config, _call_settings(data, text, label, weights, settings), run_settings
+    )
     job = _Job.open("train", _rows(rows, data), labels, weights, layers)
     resolved = job.config
     if checkpoints is not None and resolved.trainer.checkpoint_every is None:
@@ -164,7 +166,7 @@ def tune(
     from fasttext_app.tuning.search import base_for_search
     from fasttext_app.tuning.search import tune as run_search
 
-    layers = _layers(config, _call_settings(data, text, label, None, settings))
+    layers = setting_layers(config, _call_settings(data, text, label, None, settings))
     job = _Job.open("tune", _rows(rows, data), labels, None, layers)
     base = base_for_search(job.config, metric)
     search_space = None
@@ -271,18 +273,6 @@ def _call_settings(
     if isinstance(weights, str):
         columns["weight_column"] = weights
     return {**settings, **sections, **columns}
-
-
-def _layers(
-    config: str | Path | None, settings: Mapping[str, Any], run_settings: Layer | None = None
-) -> list[Layer]:
-    """Return the settings of a resumed run, a model, a config and a call, in this order."""
-    layers = [run_settings or {}]
-    if settings.get("start_from") is not None:
-        layers.append(settings_of_model(arguments.path("start_from", settings["start_from"])))
-    if config is not None:
-        layers.append(load_config_file(arguments.path("config", config)))
-    return [*layers, flat_layer(settings)]
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ LAYERS = [
     ["inference"],
     ["tuning"],
     ["pipeline"],
-    ["onnx"],
+    ["onnx", "sklearn"],
     ["compat"],
     ["api"],
     ["cli"],
@@ -36,7 +36,7 @@ LAYERS = [
 ]
 SIBLINGS_APART = {("training", "inference")}
 """Pairs of folders of which the second must not import the first either."""
-PUBLIC_MODULES = {"", "api", "compat", "compat.FastText", "errors", "onnx"}
+PUBLIC_MODULES = {"", "api", "compat", "compat.FastText", "errors", "onnx", "sklearn"}
 """Modules with an ``__all__``; in all others a leading underscore says what is private."""
 
 TORCH_AT_THE_TOP = {
@@ -71,7 +71,7 @@ NUMBA_AT_THE_TOP = {
     "training.token_dropout_kernels",
 }
 TRITON = "training.optim.triton_kernels"
-ONLY_AT_THE_TOP_OF = {"core.prefetch": {"numba"}, TRITON: {"triton"}}
+ONLY_AT_THE_TOP_OF = {"core.prefetch": {"numba"}, TRITON: {"triton"}, "sklearn": {"sklearn"}}
 HEAVY = {
     "numba",
     "torch",

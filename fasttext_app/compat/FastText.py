@@ -6,9 +6,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NoReturn
 
-from fasttext_app.compat.errors import ConfigValueError, built_in_kinds
 from fasttext_app.compat.handle import model_name
 from fasttext_app.compat.model import FastText
+from fasttext_app.core.built_in_errors import ConfigValueError, built_in_kinds
 from fasttext_app.fasttext.file_format import loss_name
 from fasttext_app.fasttext.scoring import Meter
 from fasttext_app.text.fasttext_tokenizer import END, split_words

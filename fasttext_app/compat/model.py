@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from fasttext_app.compat.errors import ConfigValueError, built_in_kinds
 from fasttext_app.compat.handle import Handle
 from fasttext_app.compat.words import Words, decode_word
 from fasttext_app.core.arrays import F32, Array, Bool
 from fasttext_app.core.arrow import strings_from_bytes
+from fasttext_app.core.built_in_errors import ConfigValueError, built_in_kinds
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.core.threads import map_threads
 from fasttext_app.errors import ConfigError

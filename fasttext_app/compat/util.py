@@ -8,9 +8,9 @@ from typing import Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from fasttext_app.compat.errors import ConfigValueError
 from fasttext_app.compat.model import FastText
 from fasttext_app.core.arrays import F32
+from fasttext_app.core.built_in_errors import ConfigValueError
 
 PCA_ROWS = 100_000
 """The rows of the table that decide which dimensions :func:`reduce_model` keeps."""

@@ -113,6 +113,8 @@ def flat_layer(settings: Mapping[str, Any]) -> Layer:
     sections = _sections_by_key()
     layer: dict[str, dict[str, Any]] = {}
     for key, value in settings.items():
+        if getattr(value, "ndim", None) == 0:
+            value = value.item()  # a scalar of NumPy, from a grid of values
         if key in Config.model_fields and isinstance(value, Mapping):
             layer.setdefault(key, {}).update(value)
         elif key in sections:

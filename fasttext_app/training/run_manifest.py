@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from fasttext_app._version import __version__
-from fasttext_app.config.loading import Layer, resolve
+from fasttext_app.config.loading import Layer, flat_layer, load_config_file, resolve
 from fasttext_app.config.schema import FILE_SETTINGS, Config, ModelConfig
+from fasttext_app.core import arguments
 from fasttext_app.core.checksummed_dir import MANIFEST
 from fasttext_app.errors import ArtifactError, CheckpointError, ConfigError
 from fasttext_app.training.data_statistics import DataStatistics
@@ -130,6 +131,28 @@ def settings_of_model(path: str | Path) -> Layer:
         **WITHOUT_PRETRAINED,
     }
     return settings
+
+
+def setting_layers(
+    config: str | Path | None, settings: Mapping[str, Any], run_settings: Layer | None = None
+) -> list[Layer]:
+    """Return the settings of a resumed run, a model, a config and a call, in this order.
+
+    Args:
+        config: a TOML file, or the name of a shipped config.
+        settings: settings by their keys; ``start_from`` names the model.
+        run_settings: the settings of a run that is resumed.
+
+    Raises:
+        ArtifactError: the settings of the model cannot be read.
+        ConfigError: there is no such config or setting.
+    """
+    layers = [run_settings or {}]
+    if settings.get("start_from") is not None:
+        layers.append(settings_of_model(arguments.path("start_from", settings["start_from"])))
+    if config is not None:
+        layers.append(load_config_file(arguments.path("config", config)))
+    return [*layers, flat_layer(settings)]
 
 
 def differences(config: Config, other: Config) -> dict[str, tuple[Any, Any]]:

@@ -1,7 +1,7 @@
-"""Errors of this program that are also of the built-in kind that the original raises.
+"""Errors of this program that are also of a built-in kind, for callers that expect that kind.
 
-Code that was written for the original catches ``ValueError``, or ``RuntimeError`` for a loss that
-diverges. :class:`~fasttext_app.fasttext.options.OptionError` is a ``TypeError``.
+Code that was written for the original fastText or for scikit-learn catches ``ValueError``; the
+original raises a ``RuntimeError`` if the loss diverges.
 """
 
 from __future__ import annotations
