@@ -1,9 +1,12 @@
-"""Train on millions of synthetic texts, and report the peak memory of all processes of the run.
+"""Peak memory of whole commands, with all their child processes, on few and on many rows.
 
-Words follow a Zipf distribution, so vocabulary and n-grams grow with the data as in real text; one
-word of each text gives its label away. The texts are written once, as a CSV file.
+    python scripts/bench_memory.py predict [--rows 1000000 20000000] [--formats csv jsonl ...]
+    python scripts/bench_memory.py train [--rows 5000000] [--formats csv jsonl] [--set KEY=VALUE]
 
-    python scripts/bench_memory.py [--rows 5000000] [--folder DIR] [--set KEY=VALUE ...]
+``predict`` classifies short texts from files of each format and from standard input, and compares
+the peak of the most rows with that of the fewest. ``train`` trains on texts of about 15 words, and
+compares the peak of each format with that of the first. Words follow a Zipf distribution, so the
+vocabulary and the n-grams grow with the data as in real text.
 """
 
 from __future__ import annotations
@@ -12,65 +15,160 @@ import argparse
 import json
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from peers.measure import run_watched, size_mb
 
-WORDS, LENGTH, CLASSES = 400_000, 20, 4
+WORDS, CLASSES = 400_000, 4
+LONG, SHORT = 20, 6
+"""The most words of a text, for training and for prediction."""
 CHUNK = 50_000
-BOUND_MB = 4000
+SUFFIXES = {"csv": "csv", "jsonl": "jsonl", "parquet": "parquet", "stdin": "txt"}
+GROWTH = 1.1
+"""How much more memory the prediction of the most rows may take."""
+FORMAT_GROWTH = 1.1
+"""How much more memory training may take with another format than the first."""
+
+Rows = tuple[list[str], list[int]]
 
 
-def write_rows(path: Path, rows: int) -> None:
-    """Write labeled texts of about ``LENGTH`` words, the same ones at each call."""
+def texts(rows: int, words: int) -> Iterator[Rows]:
+    """Yield chunks of texts of at most ``words`` words, with their labels, the same at each call.
+
+    One word of each text tells its label.
+    """
     generator = np.random.default_rng(0)
-    words = np.array([f"w{number:x}" for number in range(WORDS)], dtype=object)
+    names = np.array([f"w{number:x}" for number in range(WORDS)], dtype=object)
     frequencies = 1 / np.arange(1, WORDS + 1)
     cumulative = np.cumsum(frequencies / frequencies.sum())
+    for start in range(0, rows, CHUNK):
+        count = min(CHUNK, rows - start)
+        chosen = names[np.searchsorted(cumulative, generator.random((count, words)))]
+        labels = generator.integers(0, CLASSES, count).tolist()
+        lengths = generator.integers(words // 2, words + 1, count)
+        yield (
+            [
+                f"{' '.join(chosen[row, : lengths[row]])} topic{label}"
+                for row, label in enumerate(labels)
+            ],
+            labels,
+        )
+
+
+def write_rows(path: Path, chunks: Iterator[Rows]) -> None:
+    """Write texts with their labels in the format of the file's suffix."""
+    if path.suffix == ".parquet":
+        schema = pa.schema({"text": pa.string(), "label": pa.string()})
+        with pq.ParquetWriter(path, schema) as writer:
+            for lines, labels in chunks:
+                names = [str(label) for label in labels]
+                writer.write_table(pa.table({"text": lines, "label": names}, schema))
+        return
+    forms = {
+        ".csv": lambda text, label: f"{text},{label}\n",
+        ".jsonl": lambda text, label: f'{{"text": "{text}", "label": "{label}"}}\n',
+        ".txt": lambda text, label: f"{text}\n",
+    }
+    form = forms[path.suffix]
     with path.open("w", encoding="ascii") as file:
-        file.write("text,label\n")
-        for start in range(0, rows, CHUNK):
-            count = min(CHUNK, rows - start)
-            rows_of_words = words[np.searchsorted(cumulative, generator.random((count, LENGTH)))]
-            labels = generator.integers(0, CLASSES, count)
-            lengths = generator.integers(LENGTH // 2, LENGTH + 1, count)
-            file.writelines(
-                f"{' '.join(rows_of_words[row, : lengths[row]])} topic{label},{label}\n"
-                for row, label in enumerate(labels.tolist())
-            )
+        file.write("text,label\n" if path.suffix == ".csv" else "")
+        for lines, labels in chunks:
+            file.writelines(map(form, lines, labels))
 
 
-def main() -> None:
-    """Write the rows, train on them, and print the measurements."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=5_000_000)
-    parser.add_argument("--folder", type=Path, help="keep the rows in this folder")
-    parser.add_argument("--set", action="append", default=[], dest="settings", metavar="KEY=VALUE")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = options.folder or Path(scratch)
-        path, model = folder / f"rows{options.rows}.csv", Path(scratch) / "model"
-        if not path.exists():
-            write_rows(path, options.rows)
+def repeated(rows: int) -> Iterator[Rows]:
+    """Yield short texts; after the first hundred thousand, they are repeated."""
+    chunks = [*texts(min(rows, 2 * CHUNK), SHORT)]
+    for number, start in enumerate(range(0, rows, CHUNK)):
+        lines, labels = chunks[number % len(chunks)]
+        yield lines[: rows - start], labels[: rows - start]
+
+
+def command_of(*words: str) -> list[str]:
+    """Return a command of the program."""
+    return [sys.executable, "-m", "fasttext_app", *words]
+
+
+def bench_predict(folder: Path, formats: Sequence[str], row_counts: Sequence[int]) -> None:
+    """Print the peak of predicting each number of rows in each format."""
+    model, train = folder / "model", folder / "train.csv"
+    write_rows(train, texts(min(CHUNK, *row_counts), SHORT))
+    flags = ["--set", "trainer.epochs=1", "--set", "trainer.ensemble=1", "--quiet"]
+    run_watched(command_of("train", "-d", str(train), "-o", str(model), *flags), folder)
+    print("| input | " + " | ".join(f"{rows:,} rows" for rows in row_counts) + " | ratio |")
+    print("| --- |" + " ---: |" * (len(row_counts) + 1))
+    for form in formats:
+        peaks = []
+        for rows in row_counts:
+            path = folder / f"rows.{SUFFIXES[form]}"
+            write_rows(path, repeated(rows))
+            command = command_of("predict", str(model), "--output", str(folder / "out.jsonl"))
+            if form == "stdin":
+                with path.open("rb") as file:
+                    measured = run_watched(command, folder, file)
+            else:
+                measured = run_watched([*command, "--input", str(path)], folder)
+            peaks.append(measured["peak_mb"])
+            path.unlink()
+            (folder / "out.jsonl").unlink()
+        ratio = peaks[-1] / peaks[0]
+        verdict = "" if ratio <= GROWTH else f", OVER {GROWTH}"
+        print(
+            f"| {form} | {' | '.join(f'{peak:,.0f} MB' for peak in peaks)} | {ratio:.2f}{verdict} |"
+        )
+
+
+def bench_train(folder: Path, formats: Sequence[str], rows: int, settings: Sequence[str]) -> None:
+    """Print the peak of training on rows of each format."""
+    first = 0.0
+    for form in formats:
+        path, model = folder / f"rows.{SUFFIXES[form]}", folder / f"model-{form}"
+        write_rows(path, texts(rows, LONG))
         settings = [
             *("text.word_ngrams=2", "text.bucket=2000000", "trainer.epochs=1"),
             *("optimizer.name=adagrad", "optimizer.lr=0.1", "data.validation=0.05"),
-            *options.settings,
+            *settings,
         ]
         flags = [word for setting in settings for word in ("--set", setting)]
-        command = [sys.executable, "-m", "fasttext_app", "train", "--data", str(path)]
-        measured = run_watched([*command, "--output", str(model), *flags], folder)
+        command = command_of("train", "--data", str(path), "--output", str(model), *flags)
+        measured = run_watched(command, folder)
         data = json.loads((model / "data.json").read_text(encoding="utf-8"))
         metrics = json.loads((model / "metrics.json").read_text(encoding="utf-8"))
-        verdict = "under" if measured["peak_mb"] < BOUND_MB else "OVER"
+        first = first or measured["peak_mb"]
+        ratio = measured["peak_mb"] / first
+        verdict = "" if ratio <= FORMAT_GROWTH else f", OVER {FORMAT_GROWTH} times {formats[0]}"
         print(
-            f"{options.rows:,} texts ({path.stat().st_size / 1e6:,.0f} MB of CSV, "
+            f"{rows:,} texts ({path.stat().st_size / 1e6:,.0f} MB of {form}, "
             f"{data['tokens']:,} words, {data['ids']:,} ids, {data['table_rows']:,} table rows): "
-            f"peak {measured['peak_mb']:,.0f} MB, {verdict} {BOUND_MB:,} MB; "
+            f"peak {measured['peak_mb']:,.0f} MB{verdict}; "
             f"{measured['seconds']:.0f} s; model {size_mb(model):,.0f} MB; "
             f"validation accuracy {metrics['validation_accuracy']:.4f}"
         )
+        path.unlink()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the rows, run the commands on them, and print the measurements."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    predict, train = commands.add_parser("predict"), commands.add_parser("train")
+    predict.add_argument("--rows", type=int, nargs="+", default=[1_000_000, 20_000_000])
+    predict.add_argument("--formats", nargs="+", choices=SUFFIXES, default=[*SUFFIXES])
+    train.add_argument("--rows", type=int, default=5_000_000)
+    train.add_argument("--formats", nargs="+", choices=SUFFIXES, default=["csv", "jsonl"])
+    train.add_argument("--set", action="append", default=[], dest="settings", metavar="KEY=VALUE")
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as scratch:
+        if options.command == "predict":
+            bench_predict(Path(scratch), options.formats, options.rows)
+        else:
+            bench_train(Path(scratch), options.formats, options.rows, options.settings)
 
 
 if __name__ == "__main__":

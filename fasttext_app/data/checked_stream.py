@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import codecs
 import io
-from typing import Any, Self
+import threading
+from collections.abc import Iterator
+from typing import Any, Self, TypeVar
 
 import numpy as np
 
@@ -17,7 +19,13 @@ from fasttext_app.config.schema import DataConfig
 from fasttext_app.data.byte_stream import ByteStream, InputFile
 from fasttext_app.errors import DataError
 
+Batch = TypeVar("Batch")
+
 QUOTE = ord('"')
+READ_AHEAD = 1 << 23
+"""Bytes that a parser may read while a batch of :meth:`CheckedStream.paced` is used."""
+PATIENCE = 1.0
+"""Seconds after which a parser may read on nevertheless; it has a limit of its own."""
 
 
 MARK = "\ufdd0"
@@ -61,6 +69,7 @@ class CheckedStream(io.RawIOBase):
         self._at_start = True
         self._carriage_return = b""  # held back from the end of the last block
         self._lines_before = 0
+        self._turn, self._is_wanted, self._ahead = threading.Condition(), True, 0
         self._quotes = _QuoteCheck(delimiter) if delimiter else None
         self._file = ByteStream(path, encoding)
         encoding = self._file.encoding or encoding
@@ -95,6 +104,9 @@ class CheckedStream(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         """Return at most ``size`` (> 8) checked bytes, and ``b""`` only at the end."""
+        with self._turn:
+            self._turn.wait_for(lambda: self._is_wanted or self._ahead < READ_AHEAD, PATIENCE)
+            self._ahead += size
         if size > 0:  # leave room for bytes held back, and for characters of three bytes for one
             size = max(size - 4 if self._keeps_bytes else size // 3 - 4, 1)
         while True:
@@ -106,6 +118,28 @@ class CheckedStream(io.RawIOBase):
             checked = self._check(block)
             if checked or not block:
                 return checked
+
+    def paced(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """Yield the batches that a parser makes of this stream, and hold back its reading.
+
+        A parser that reads on another thread would otherwise fill its queue, of 32 blocks in
+        Arrow, while a batch is used. Close this iterator before the parser.
+        """
+        try:
+            while True:
+                self._set_wanted(True)
+                batch = next(batches, None)
+                self._set_wanted(False)
+                if batch is None:
+                    return
+                yield batch
+        finally:
+            self._set_wanted(True)
+
+    def _set_wanted(self, is_wanted: bool) -> None:
+        with self._turn:
+            self._is_wanted, self._ahead = is_wanted, 0
+            self._turn.notify_all()
 
     def parsed(self, size: int) -> None:
         """Say how many bytes the parser has gone through; see :meth:`ByteStream.parsed`."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 import sys
 from collections import deque
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -23,6 +23,7 @@ import pyarrow.csv as arrow_csv
 
 from fasttext_app.config.schema import DataConfig
 from fasttext_app.core.arrow import string_array
+from fasttext_app.data import lines
 from fasttext_app.data.bad_rows import FileErrors
 from fasttext_app.data.byte_stream import InputFile
 from fasttext_app.data.checked_stream import CheckedStream
@@ -40,8 +41,7 @@ DELIMITERS = ",;\t|"
 NO_HEADER = "; if the file has no header, with --set data.header=false"
 SKIPPING_ROWS = 16_384
 MAX_RECORD_LINES = 10_000  # a quote that never ends must not take in the whole file
-BLOCK_BYTES = 1 << 22  # Arrow parses block by block, and small blocks stay in the cache
-LARGEST_BLOCK_BYTES = 1 << 26  # a row must fit into a block, so blocks grow to this for long rows
+BLOCK_BYTES = 1 << 22  # at first; a row must fit into a block, so blocks grow for long rows
 
 
 class _LongRowError(Exception):
@@ -107,8 +107,8 @@ class CsvFile:
         columns = required_columns(self.path, self.config, with_labels, names, options)
         convert = partial(to_examples, config=self.config, with_labels=with_labels, errors=errors)
         if errors.skip:
-            for batch, lines in self._good_rows(names, columns, errors):
-                yield convert(batch, locate=rows_on_lines(self.path, lines))
+            for batch, numbers in self._good_rows(names, columns, errors):
+                yield convert(batch, locate=rows_on_lines(self.path, numbers))
             return
         reader = _ArrowReader(self, names, columns, skipped_lines=line - 1 if header else 0)
         rows = 0
@@ -177,58 +177,71 @@ class CsvFile:
         csv.field_size_limit(sys.maxsize)
         with CheckedStream.of(self.path, self.config) as stream:
             text = io.TextIOWrapper(io.BufferedReader(stream), encoding="utf-8", newline="")
-            lines = _Lines(text, MAX_RECORD_LINES if errors is not None else math.inf)
+            source = _Lines(text, self.path, MAX_RECORD_LINES if errors is not None else None)
             quoting: Any = csv.QUOTE_MINIMAL if self.config.quote else csv.QUOTE_NONE
             while True:
-                reader = csv.reader(lines, delimiter=self.delimiter, quoting=quoting, strict=True)
+                reader = csv.reader(source, delimiter=self.delimiter, quoting=quoting, strict=True)
                 try:
                     for record in reader:
-                        yield lines.first, record
-                        lines.begin_record()
+                        yield source.first, record
+                        source.begin_record()
                 except csv.Error as error:
                     problem = (
-                        f"{self.path}:{lines.first}: a quoted field does not end as it should "
+                        f"{self.path}:{source.first}: a quoted field does not end as it should "
                         f"({error}); double the quotes inside it, or pass --set data.quote=false"
                     )
                     if errors is None:
                         raise DataError(problem) from None
                     errors.refuse(problem)
-                    lines.return_all_but_first()
+                    source.return_all_but_first()
                 else:
                     return
 
 
 class _Lines:
-    """Lines of text that can be read again from the second line of a record on.
+    """Lines of text; if ``most`` is set, they can be read again from a record's second line on.
 
     Attributes:
         first: the number of the line with which the record begins.
     """
 
-    def __init__(self, text: Iterator[str], most: float) -> None:
+    def __init__(self, text: io.TextIOBase, path: object, most: int | None) -> None:
         self.first = 1
-        self._text, self._most = text, most
-        self._record: list[str] = []  # its lines so far
+        self._text, self._path, self._most = text, path, most
+        self._record: list[str] = []  # its lines so far, if they can be read again
+        self._lines, self._size = 0, 0  # of the record, the size in characters
         self._returned: deque[str] = deque()
 
     def __iter__(self) -> Iterator[str]:
         return self
 
     def __next__(self) -> str:
-        line = self._returned.popleft() if self._returned else next(self._text)
-        self._record.append(line)
-        if len(self._record) > self._most:
-            raise csv.Error(f"it has more than {self._most:,} lines")
+        limit = lines.MAX_ROW_BYTES
+        line = self._returned.popleft() if self._returned else self._text.readline(limit + 1)
+        if not line:
+            raise StopIteration
+        self._lines += 1
+        self._size += len(line)
+        if self._size > limit:
+            raise lines.too_long(f"{self._path}:{self.first}")
+        if self._most is not None:
+            self._record.append(line)
+            if self._lines > self._most:
+                raise csv.Error(f"it has more than {self._most:,} lines")
         return line
 
     def begin_record(self) -> None:
-        self.first += len(self._record)
-        self._record.clear()
+        self.first += self._lines
+        self._begin()
 
     def return_all_but_first(self) -> None:
         self._returned.extendleft(reversed(self._record[1:]))
         self.first += 1
+        self._begin()
+
+    def _begin(self) -> None:
         self._record.clear()
+        self._lines, self._size = 0, 0
 
 
 @dataclass(frozen=True)
@@ -242,19 +255,18 @@ class _ArrowReader:
 
     def batches(self) -> Batches:
         """Yield the columns; every row up to there is well-formed."""
-        rows = 0
-        try:
-            for batch in self._read(BLOCK_BYTES):
-                yield batch
-                rows += len(batch)
-            return
-        except _LongRowError:
-            pass
-        # Start again with larger blocks, and skip the rows that have been yielded.
-        for batch in self._read(LARGEST_BLOCK_BYTES):
-            if rows < len(batch):
-                yield batch.slice(rows)
-            rows = max(rows - len(batch), 0)
+        rows, block_bytes = 0, BLOCK_BYTES
+        while True:
+            skipped = rows  # have been yielded from smaller blocks
+            try:
+                for batch in self._read(block_bytes):
+                    if skipped < len(batch):
+                        yield batch.slice(skipped)
+                        rows += len(batch) - skipped
+                    skipped = max(skipped - len(batch), 0)
+                return
+            except _LongRowError:
+                block_bytes = min(4 * block_bytes, lines.MAX_ROW_BYTES)
 
     def _read(self, block_bytes: int) -> Batches:
         path, config = self.file.path, self.file.config
@@ -263,8 +275,11 @@ class _ArrowReader:
         with CheckedStream.of(path, config, delimiter) as stream:
             stream.parsed(0)
             try:
-                with self._open(stream, block_bytes) as reader:
-                    for number, batch in enumerate(reader):
+                with (
+                    self._open(stream, block_bytes) as reader,
+                    closing(stream.paced(iter(reader))) as batches,
+                ):
+                    for number, batch in enumerate(batches):
                         stream.parsed(number * block_bytes)
                         if stream.odd_quotes and not quotes_checked:
                             # Arrow reads past a quote that does not pair. If Python's reader finds
@@ -277,11 +292,12 @@ class _ArrowReader:
                 if stream.problem:
                     raise stream.problem from None
                 too_long = "straddling" in str(error)
-                if too_long and block_bytes < LARGEST_BLOCK_BYTES:
+                if too_long and block_bytes < lines.MAX_ROW_BYTES:
                     raise _LongRowError from None
                 self.file.raise_if_malformed(len(self.names))
-                problem = f"a row is longer than {block_bytes >> 20} MB" if too_long else error
-                raise DataError(f"{path}: {problem}") from None
+                raise (
+                    lines.too_long(path) if too_long else DataError(f"{path}: {error}")
+                ) from None
 
     def _open(self, stream: CheckedStream, block_bytes: int) -> arrow_csv.CSVStreamingReader:
         config = self.file.config

@@ -9,6 +9,7 @@ from typing import Any
 
 SPACE = re.compile(r"\s*")
 LONGEST_TOKEN = 16  # besides strings: a decoder may fail this far before the end of a cut text
+MAX_CHARACTERS = 1 << 26  # of a value; as many bytes as `lines.MAX_ROW_BYTES`, or more
 
 
 class JsonError(Exception):
@@ -92,6 +93,9 @@ class _Document:
                 is_cut = error.pos >= len(self._text) - LONGEST_TOKEN
                 is_cut |= error.msg.startswith("Unterminated string")
                 length = error.pos - self._at
+                if is_cut and len(self._text) - self._at > MAX_CHARACTERS:
+                    problem = f"a value is longer than {MAX_CHARACTERS >> 20} MB"
+                    raise JsonError(line, problem) from None
                 if is_cut and self._read_more(at_least=len(self._text) - self._at):
                     continue
                 self._advance(self._at + length)

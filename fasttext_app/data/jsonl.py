@@ -19,17 +19,18 @@ import pyarrow as pa
 import pyarrow.json as arrow_json
 
 from fasttext_app.config.schema import DataConfig
+from fasttext_app.core.threads import map_ahead
 from fasttext_app.data.bad_rows import FileErrors
 from fasttext_app.data.byte_stream import InputFile
 from fasttext_app.data.checked_stream import CheckedStream
 from fasttext_app.data.columns import required_columns, rows_on_lines, to_examples
 from fasttext_app.data.json_values import JsonError, json_values
-from fasttext_app.data.lines import lines_of
+from fasttext_app.data.lines import line_blocks, lines_of
 from fasttext_app.data.soft_labels import format_soft_labels
 from fasttext_app.data.source import Batches
 from fasttext_app.errors import DataError
 
-BLOCK_BYTES = 1 << 26  # a line must fit into a block
+BLOCK_BYTES, PARSERS = 1 << 22, 2
 BATCH_ROWS, PYTHON_BLOCK_BYTES = 16_384, 1 << 16
 ARROW_TYPES = {str: pa.string(), bool: pa.bool_(), int: pa.int64(), float: pa.float64()}
 PYTHON_TYPES: dict[str, tuple[type, ...]] = {
@@ -209,9 +210,9 @@ class _JsonFile:
         """Tell the layout by the first line that is not blank."""
         start = b""
         with _JsonStream.of(path, config) as stream:
-            while not start.strip() and (block := stream.read(PYTHON_BLOCK_BYTES)):
-                start += block
-        line, *_ = start.strip().splitlines() or [b""]
+            while not start and (block := stream.read(PYTHON_BLOCK_BYTES)):
+                start = block.lstrip()
+        line, *_ = start.splitlines() or [b""]
         return cls(path, config, not (line.startswith(b"[") or line.strip() == b"{"))
 
     def first_object(self) -> dict[str, Any]:
@@ -263,23 +264,22 @@ class _JsonFile:
                     yield line, value
 
     def arrow_batches(self, fields: Sequence[_Field]) -> Batches:
-        """Yield batches of objects on lines."""
+        """Yield batches of objects on lines.
+
+        The file is parsed block by block, as far as the batches are used. Arrow's own reader would
+        read up to 32 blocks ahead of them.
+        """
         schema = _schema(fields)
         with _JsonStream.of(self.path, self.config) as stream:
-            stream.parsed(0)
+            parsed = 0
+            stream.parsed(parsed)
+            blocks = line_blocks(lambda: stream.read(BLOCK_BYTES), self.path)
             try:
-                with arrow_json.open_json(
-                    stream,
-                    read_options=arrow_json.ReadOptions(block_size=BLOCK_BYTES),
-                    parse_options=_parse_options(schema),
-                ) as reader:
-                    for number, block in enumerate(reader):
-                        for start in range(0, len(block), BATCH_ROWS):
-                            stream.parsed(int((number + start / len(block)) * BLOCK_BYTES))
-                            yield block.slice(start, BATCH_ROWS)
+                for table, size in map_ahead(partial(_parse, schema=schema), blocks, PARSERS):
+                    yield from table.to_batches(max_chunksize=BATCH_ROWS)
+                    parsed += size
+                    stream.parsed(parsed)
             except pa.ArrowInvalid as error:
-                if stream.problem:
-                    raise stream.problem from None
                 strict = FileErrors(skip=False)
                 for line, value in self.objects(strict):
                     self._row(line, value, fields, None, strict)
@@ -332,18 +332,11 @@ class _JsonFile:
 
     def _raise_if_refused_by_arrow(self, schema: pa.Schema) -> None:
         """Raise for the first line that only Arrow refuses, for a duplicate key."""
-        one_block = arrow_json.ReadOptions(block_size=BLOCK_BYTES, use_threads=False)
         with _JsonStream.of(self.path, self.config) as stream:
             for first, lines in lines_of(stream):
                 for line, text in enumerate(lines.to_pylist(), start=first):
-                    data = text.encode()
-                    if len(data) >= BLOCK_BYTES:
-                        size = f"longer than {BLOCK_BYTES >> 20} MB"
-                        raise DataError(f"{self.path}:{line}: the line is {size}")
                     try:
-                        if data.strip():
-                            buffer = pa.BufferReader(data)
-                            arrow_json.read_json(buffer, one_block, _parse_options(schema))
+                        _parse(text.encode(), schema)
                     except pa.ArrowInvalid as error:
                         reason = str(error).removesuffix(" in row 0")
                         raise DataError(f"{self.path}:{line}: {reason}") from None
@@ -367,8 +360,20 @@ def _column(values: list[Any], kind: pa.DataType | None) -> pa.Array:
         return pa.array([None if value is None else json.dumps(value) for value in values])
 
 
-def _parse_options(schema: pa.Schema) -> arrow_json.ParseOptions:
-    return arrow_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
+def _parse(lines: bytes, schema: pa.Schema) -> tuple[pa.Table, int]:
+    """Parse lines of objects; return their size too.
+
+    Raises:
+        pa.ArrowInvalid: a line is malformed, or a field is of another type.
+    """
+    if not lines or lines.isspace():  # which Arrow refuses
+        return schema.empty_table(), len(lines)
+    table = arrow_json.read_json(
+        pa.BufferReader(lines),
+        arrow_json.ReadOptions(use_threads=False, block_size=len(lines) + 1),
+        arrow_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
+    )
+    return table, len(lines)
 
 
 class _JsonStream(CheckedStream):

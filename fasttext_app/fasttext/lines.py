@@ -87,7 +87,7 @@ def _blocks(path: str | Path) -> Iterator[bytes]:
     """Yield blocks of whole lines from a file or from standard input."""
     with ByteStream(path) as stream:
         # Unlike `read`, `read1` does not wait for a pipe to fill the block.
-        yield from line_blocks(lambda: stream.read1(BLOCK_BYTES))
+        yield from line_blocks(lambda: stream.read1(BLOCK_BYTES), path)
 
 
 def _break_after_end(block: bytes) -> bytes:

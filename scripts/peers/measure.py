@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import IO, Any
 
 SCRIPTS = Path(__file__).resolve().parent.parent
 MODEL, SEED = "{model}", "{seed}"
@@ -35,11 +35,13 @@ def environment(data: Path) -> dict[str, str]:
     return inherited | {"FASTTEXT_APP_DATA": str(data)}
 
 
-def start(command: list[str], data: Path) -> subprocess.Popen[bytes]:
+def start(
+    command: list[str], data: Path, stdin: IO[bytes] | None = None
+) -> subprocess.Popen[bytes]:
     """Start a command in the folder `scripts/`; `data` is its $FASTTEXT_APP_DATA."""
     return subprocess.Popen(
         command,
-        stdin=subprocess.DEVNULL,
+        stdin=stdin or subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         cwd=SCRIPTS,
@@ -62,7 +64,7 @@ def run_timed(command: list[str], data: Path) -> Measurements:
     return {"seconds": time.perf_counter() - begin}
 
 
-def run_watched(command: list[str], data: Path) -> Measurements:
+def run_watched(command: list[str], data: Path, stdin: IO[bytes] | None = None) -> Measurements:
     """Run a command and sample its memory; return the peak and the seconds.
 
     The memory is the proportional set size of the process and all its children at one moment, in
@@ -70,7 +72,7 @@ def run_watched(command: list[str], data: Path) -> Measurements:
     so use the seconds only of runs so long that it does not matter.
     """
     begin = time.perf_counter()
-    process, peak = start(command, data), 0.0
+    process, peak = start(command, data, stdin), 0.0
     while process.poll() is None:
         peak = max(peak, sum(memory_mb(pid) for pid in process_tree(process.pid)))
         time.sleep(SAMPLING_SECONDS)

@@ -258,9 +258,9 @@ def test_csv_rows_can_be_longer_than_a_block(file, rows):
 
 def test_a_row_longer_than_the_largest_block_is_refused(file, monkeypatch):
     monkeypatch.setattr(delimited, "BLOCK_BYTES", 1 << 16)
-    monkeypatch.setattr(delimited, "LARGEST_BLOCK_BYTES", 1 << 20)
+    monkeypatch.setattr(lines, "MAX_ROW_BYTES", 1 << 20)
     path = file("a.csv", "text,label\na,x\n" + "word " * 700_000 + ",x\n")
-    with pytest.raises(DataError, match=r"a\.csv: a row is longer than 1 MB$"):
+    with pytest.raises(DataError, match=r"a\.csv:3: a row is longer than 1 MB; split its text$"):
         rows_of(path)
 
 
@@ -393,12 +393,16 @@ def test_a_bad_json_line_is_named_with_its_line(file, monkeypatch, block, bad, m
 
 
 @pytest.mark.slow
-def test_a_json_line_longer_than_a_block_is_refused(file, monkeypatch):
+def test_a_json_line_longer_than_a_block_is_read_and_one_beyond_the_limit_refused(
+    file, monkeypatch
+):
     long = json.dumps({"text": "word " * 700_000, "label": "x"})
     path = file("a.jsonl", GOOD_JSON * 3 + long + "\n" + GOOD_JSON)
     assert [len(text) for text, _ in rows_of(path)] == [1, 1, 1, 3_500_000, 1]
-    monkeypatch.setattr(jsonl, "BLOCK_BYTES", 1 << 20)
-    with pytest.raises(DataError, match=r"a\.jsonl:4: the line is longer than 1 MB$"):
+    monkeypatch.setattr(jsonl, "BLOCK_BYTES", 1 << 18)
+    assert len(rows_of(path)) == 5
+    monkeypatch.setattr(lines, "MAX_ROW_BYTES", 1 << 20)
+    with pytest.raises(DataError, match=r"a\.jsonl:4: a row is longer than 1 MB; split its text$"):
         rows_of(path)
 
 

@@ -1,0 +1,92 @@
+"""A reader reads no further ahead than its batches are used, and no row without end."""
+
+from __future__ import annotations
+
+import gzip
+import time
+import tracemalloc
+from itertools import islice
+
+import pytest
+
+from fasttext_app.config.schema import DataConfig
+from fasttext_app.data import byte_stream, checked_stream, csv, jsonl, lines
+from fasttext_app.data.bad_rows import BadRows
+from fasttext_app.data.files import scan_files
+from fasttext_app.errors import DataError
+
+BLOCK = 1 << 12
+ROWS = {
+    "a.csv": "text,label\n" + "some words of a text,x\n" * 50_000,
+    "a.jsonl": '{"text": "some words of a text", "label": "x"}\n' * 30_000,
+    "a.txt": "__label__x some words of a text\n" * 40_000,
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_reader_waits_until_its_batches_are_used(file, monkeypatch, name):
+    monkeypatch.setattr(checked_stream, "READ_AHEAD", 4 * BLOCK)
+    monkeypatch.setattr(checked_stream, "PATIENCE", 60)
+    for module in (csv, jsonl, lines):
+        monkeypatch.setattr(module, "BLOCK_BYTES", BLOCK)
+    sizes = []
+    monkeypatch.setattr(
+        byte_stream.ByteStream,
+        "read",
+        lambda self, size, read=byte_stream.ByteStream.read: (
+            sizes.append(len(data := read(self, size))) or data
+        ),
+    )
+    batches = scan_files([file(ROWS[name].encode(), name)], DataConfig(), with_labels=True)
+    rows = sum(len(batch) for batch in islice(batches, 20))
+    time.sleep(0.1)  # in which a reader on another thread would fill its queue
+    used = rows * len(ROWS[name].splitlines()[1])
+    assert sum(sizes) < used + (1 << 18)  # the first look at a file
+    rows += sum(len(batch) for batch in batches)
+    assert rows == ROWS[name].count("some words")
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_reader_that_is_left_early_ends(file, monkeypatch, name):
+    monkeypatch.setattr(csv, "BLOCK_BYTES", BLOCK)
+    monkeypatch.setattr(checked_stream, "READ_AHEAD", BLOCK)
+    batches = scan_files([file(ROWS[name].encode(), name)], DataConfig(), with_labels=True)
+    assert len(next(batches))
+    begin = time.monotonic()
+    batches.close()
+    assert time.monotonic() - begin < 0.9
+
+
+ENDLESS = {
+    "a.csv.gz": ("text,label\nshort,x\n", "word "),
+    "quoted.csv.gz": ('text,label\nshort,x\n"', "word\n"),
+    "header.csv.gz": ("", "word "),
+    "a.jsonl.gz": ('{"text": "short", "label": "x"}\n{"text": "', "word "),
+    "array.json.gz": ('[{"text": "short", "label": "x"},\n{"text": "', "word "),
+    "a.txt.gz": ("__label__x short\n__label__x ", "word "),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "skip_bad"),
+    [
+        *((name, False) for name in ENDLESS),
+        *((name, True) for name in ENDLESS if name != "quoted.csv.gz"),  # whose lines are bad rows
+    ],
+)
+def test_a_row_without_end_is_refused_before_it_fills_the_memory(file, monkeypatch, name, skip_bad):
+    monkeypatch.setattr(lines, "MAX_ROW_BYTES", 1 << 17)
+    monkeypatch.setattr("fasttext_app.data.json_values.MAX_CHARACTERS", 1 << 17)
+    for module in (csv, jsonl, lines):
+        monkeypatch.setattr(module, "BLOCK_BYTES", 1 << 16)
+    start, word = ENDLESS[name]
+    path = file(gzip.compress((start + word * 4_000_000).encode(), 1), name)
+    assert path.stat().st_size < 200_000
+    config = DataConfig(skip_bad=skip_bad)
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=r"longer than \d+ MB"):
+            list(scan_files([path], config, with_labels=True, bad_rows=BadRows(skip_bad)))
+        assert tracemalloc.get_traced_memory()[1] < 8_000_000
+    finally:
+        tracemalloc.stop()
