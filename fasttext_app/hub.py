@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -90,10 +91,16 @@ def local_model(model: str | Path, revision: str | None = None, token: str | Non
         if found.revision is not None:
             raise ConfigError(f"revision: {model} names a revision already; give one of the two")
         found = replace(found, revision=revision)
-    return _download(found, token)
+    return download(found, token)
 
 
-def _download(model: ModelId, token: str | None) -> Path:
+def download(model: ModelId, token: str | None = None) -> Path:
+    """Return the path of a model of the hub in the local cache, whose files are links.
+
+    Raises:
+        ArtifactError: the hub has no such model, or it cannot be downloaded.
+        MissingDependencyError: huggingface_hub is not installed.
+    """
     from fasttext_app.data.hub import offline_where_unreachable  # imports what reads tables
 
     with _library(model, token, f"{NOT_FOUND}, and ") as library, offline_where_unreachable():
@@ -227,3 +234,63 @@ def _refusal(error: Any) -> str:
     detail = " ".join((error.server_message or "").split())
     answer = f"the hub answers with error {code}{f' ({detail})' if detail else ''}"
     return f"{answer}; try again later" if code >= 500 else answer
+
+
+def upload(
+    files: Mapping[str, Path | bytes],
+    model: ModelId,
+    *,
+    private: bool | None = None,
+    message: str | None = None,
+    token: str | None = None,
+) -> ModelId:
+    """Put the files of a model into a repository, in one commit.
+
+    The repository and the branch are created if there are none. Files of an earlier model that this
+    one lacks are deleted; files that are not part of a model stay.
+
+    Args:
+        files: a path or the content of each file.
+        model: the repository; the revision is a branch.
+        private: whether a new repository is private; None: as is the default of its owner. True
+            refuses one that is public.
+        message: the message of the commit.
+        token: the access token; None: the one that the user is logged in with.
+
+    Returns:
+        The repository with the commit as the revision.
+
+    Raises:
+        ArtifactError: the hub refuses it or cannot be reached.
+        MissingDependencyError: huggingface_hub is not installed.
+    """
+    with _library(model, token) as library, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="It seems that you are about to commit a data")
+        warnings.filterwarnings("ignore", message="Use 'content=", category=DeprecationWarning)
+        api = _api(library, token)
+        api.create_repo(model.repo, private=private, exist_ok=True)
+        if private and not api.model_info(model.repo).private:
+            raise ArtifactError(
+                f"{model.repo}: the repository is public; make it private in its settings first"
+            )
+        branch = model.revision
+        if branch is not None and not branch.startswith("refs/"):
+            api.create_branch(model.repo, branch=branch, exist_ok=True)
+        earlier = set(api.list_repo_files(model.repo, revision=branch)) & MODEL_FILES
+        operations = [
+            *(library.CommitOperationAdd(name, content) for name, content in files.items()),
+            *(library.CommitOperationDelete(name) for name in sorted(earlier - set(files))),
+        ]
+        commit = api.create_commit(
+            model.repo,
+            operations,
+            revision=branch,
+            commit_message=message or f"Upload a model of fasttext_app {__version__}",
+        )
+        return replace(model, revision=commit.oid)
+
+
+def page_of(model: ModelId) -> str:
+    """Return the address of a repository."""
+    library: Any = import_module("huggingface_hub")
+    return f"{library.constants.ENDPOINT}/{model.repo}"

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
 
 import pytest
+import yaml
 
 import fasttext_app as ft
 from fasttext_app.errors import ArtifactError, ConfigError, MissingDependencyError
+from fasttext_app.fasttext.file_format import MAGIC_BYTES
 from fasttext_app.hub import local_model
-from tests.helpers import run_cli
+from tests.helpers import contents, read_json, run_cli
 from tests.hub_server import TOKEN, Files, HubServer, Repository, hub_in_place
 
 TEXTS = ["the team won the cup", "the bank cut its profit forecast", ""]
@@ -248,3 +253,260 @@ def test_large_files_come_from_elsewhere_without_the_token(server, pushed, monke
     ft.load(REPO)
     hosts = {request.host.split(":")[0]: request.token for request in server.requests}
     assert hosts == {"127.0.0.1": TOKEN, "localhost": None}
+
+
+# --- uploading
+
+
+@pytest.fixture
+def logged_in(server: HubServer, monkeypatch: pytest.MonkeyPatch) -> HubServer:
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    return server
+
+
+def test_what_is_pushed_is_what_is_loaded(logged_in, tiny_model_dir, expected):
+    pushed = ft.load(tiny_model_dir).push_to_hub(REPO, commit_message="The first")
+    repository = logged_in.repositories[REPO]
+    assert pushed == f"{REPO}@{repository.branches['main']}"
+    assert repository.messages[-1] == "The first"
+    assert not repository.private
+    assert probabilities(ft.load(pushed)) == probabilities(ft.load(REPO)) == expected
+
+
+def test_the_command_uploads_the_files_as_they_are(logged_in, tiny_model_dir, files, expected):
+    shown = run_cli("push", tiny_model_dir, REPO)
+    sent = logged_in.repositories[REPO].files()
+    assert {name: sent[name] for name in files if name != "README.md"} == {
+        name: content for name, content in files.items() if name != "README.md"
+    }
+    commit = logged_in.repositories[REPO].branches["main"]
+    assert shown.stdout == (f"pushed {tiny_model_dir} to {logged_in.url}/{REPO}, commit {commit}\n")
+    assert shown.stderr == "", "no progress where there is no terminal"
+    assert probabilities(ft.load(REPO)) == expected
+    assert read_json(run_cli("push", tiny_model_dir, REPO, "--json"))["id"].startswith(REPO)
+
+
+def test_a_second_push_updates_and_drops_what_the_model_lacks(logged_in, tiny_model_dir):
+    model = ft.load(tiny_model_dir)
+    scores = model.evaluate(TEXTS[:2], ["sport", "money"])
+    texts = [text for text in TEXTS for _ in range(4)]
+    first = model.push_to_hub(REPO, scores=scores)
+    repository = logged_in.repositories[REPO]
+    repository.commit(repository.files() | FOREIGN)
+    other = ft.train(texts, ["a", "b", "a"] * 4, epochs=1, dim=4, validation=0.0)
+    second = other.push_to_hub(REPO)
+    assert "confusion.svg" not in repository.files()
+    assert set(FOREIGN) <= set(repository.files())
+    assert ft.load(first).labels == ("money", "sport")
+    assert ft.load(second).labels == ft.load(REPO).labels == ("a", "b")
+    branch = model.push_to_hub(REPO, revision="smaller")
+    assert ft.load(REPO).labels == ("a", "b")
+    assert ft.load(f"{REPO}@smaller").labels == ft.load(branch).labels == ("money", "sport")
+
+
+def test_an_unchanged_push_makes_no_commit(logged_in, tiny_model_dir):
+    first = ft.load(tiny_model_dir).push_to_hub(REPO)
+    assert ft.load(tiny_model_dir).push_to_hub(REPO) == first
+
+
+def test_a_private_model_stays_private(logged_in, tiny_model_dir):
+    run_cli("push", tiny_model_dir, "some-user/mine", "--private")
+    assert logged_in.repositories["some-user/mine"].private
+    logged_in.add("some-user/open", {})
+    shown = run_cli("push", tiny_model_dir, "some-user/open", "--private", code=1)
+    assert "some-user/open: the repository is public; make it private" in shown.stderr
+    assert set(logged_in.repositories["some-user/open"].files()) == {".gitattributes"}
+
+
+def test_a_push_that_is_refused_says_why(server, tiny_model_dir, monkeypatch):
+    def push(repo: str) -> str:
+        shown = run_cli("push", tiny_model_dir, repo, "--verbose", code=1)
+        assert TOKEN not in shown.output
+        return shown.stderr
+
+    assert "the hub does not accept the token; log in with `hf auth login`" in push(REPO)
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    assert "the hub denies access; use a token with the permission" in push("other/topics")
+    assert "must be the id of a repository: owner/name" in push("topics")
+    server.failure = 429, {}, b""
+    assert "the hub allows no more requests for now" in push(REPO)
+    with pytest.raises(ConfigError, match="names a branch already"):
+        ft.load(tiny_model_dir).push_to_hub(f"{REPO}@one", revision="two")
+
+
+def test_an_upload_that_fails_half_way_leaves_the_repository_as_it_was(
+    logged_in, tiny_model_dir, monkeypatch
+):
+    from huggingface_hub import lfs
+
+    def fail(**named: object) -> None:
+        raise OSError("storage is full")
+
+    monkeypatch.setattr(lfs, "_upload_single_part", fail)
+    with pytest.raises(ArtifactError, match="storage is full"):
+        ft.load(tiny_model_dir).push_to_hub(REPO)
+    assert set(logged_in.repositories[REPO].files()) == {".gitattributes"}
+
+
+# --- the card
+
+
+def metadata_of(card: str) -> dict[str, Any]:
+    _, head, _ = card.split("---\n", 2)
+    metadata = yaml.safe_load(head)
+    assert isinstance(metadata, dict)
+    return metadata
+
+
+def test_the_card_has_what_the_hub_shows(logged_in, tiny_model_dir, tmp_path):
+    model = ft.load(tiny_model_dir)
+    scores = model.evaluate(TEXTS[:2], ["sport", "money"])
+    (tmp_path / "scores.json").write_text(json.dumps(scores))
+    options = ("--license", "mit", "--language", "en", "--language", "de")
+    run_cli("push", tiny_model_dir, REPO, *options, "--scores", tmp_path / "scores.json")
+    sent = logged_in.repositories[REPO].files()
+    card = sent["README.md"].decode()
+    metadata = metadata_of(card)
+    assert metadata["library_name"] == "fasttext_app"
+    assert metadata["pipeline_tag"] == "text-classification"
+    assert (metadata["license"], metadata["language"]) == ("mit", ["en", "de"])
+    (entry,) = metadata["model-index"]
+    assert entry["name"] == REPO
+    assert {m["name"]: m["value"] for m in entry["results"][-1]["metrics"]} == {
+        "Accuracy": 1.0,
+        "Micro F1": 1.0,
+        "Macro F1": 1.0,
+    }
+    assert "![Confusion matrix](confusion.svg)" in card
+    picture = ElementTree.fromstring(sent["confusion.svg"])
+    shown = [element.text for element in picture.iter() if element.tag.endswith("}text")]
+    assert shown[1:] == ["money", "money", "1", "sport", "sport", "1"]
+    for example in metadata["widget"]:
+        predicted = model.predict(example["text"])
+        assert example["output"][0] == {
+            "label": predicted.labels[0],
+            "score": pytest.approx(predicted.probabilities[0]),
+        }
+    from huggingface_hub import ModelCard
+
+    assert ModelCard(card).data.eval_results[0].metric_type == "accuracy"
+
+
+def test_the_scores_file_must_hold_scores(logged_in, tiny_model_dir, tmp_path):
+    (tmp_path / "scores.json").write_text("[1]")
+    push = ("push", tiny_model_dir, REPO, "--scores")
+    assert (
+        "is not the output of `evaluate --json`"
+        in run_cli(*push, tmp_path / "scores.json", code=1).stderr
+    )
+    (tmp_path / "scores.json").write_text("{}")
+    assert (
+        "scores: must be what `evaluate` returns"
+        in run_cli(*push, tmp_path / "scores.json", code=1).stderr
+    )
+    assert "No such file" in run_cli(*push, tmp_path / "none.json", code=1).stderr
+    assert logged_in.repositories == {}
+
+
+def test_an_edited_card_keeps_its_text(logged_in, tiny_model_dir, tmp_path):
+    shutil.copytree(tiny_model_dir, tmp_path / "m")
+    (tmp_path / "m" / "README.md").write_text("---\nlicense: gpl\nmine: 1\n---\n# My model\n")
+    run_cli("push", tmp_path / "m", REPO)
+    repository = logged_in.repositories[REPO]
+    card = repository.files()["README.md"].decode()
+    assert card.endswith("---\n# My model\n")
+    metadata = metadata_of(card)
+    assert (metadata["license"], metadata["mine"]) == ("gpl", 1)
+    assert metadata["library_name"] == "fasttext_app"
+    run_cli("push", tmp_path / "m", REPO, "--license", "mit")
+    assert metadata_of(repository.files()["README.md"].decode())["license"] == "mit"
+    (tmp_path / "m" / "README.md").write_text("---\na: [\n---\n# My model\n")
+    shown = run_cli("push", tmp_path / "m", REPO, code=1)
+    assert "README.md: its metadata are not YAML; correct them" in shown.stderr
+
+
+ODD_LABELS = [
+    "a|b",
+    "<script>x</script>",
+    "{{x}}: [y]\n---\nlicense: evil",
+    "\u202e\x1b[31m",
+    "'\"#",
+]
+
+
+def test_labels_of_strangers_are_neither_markup_nor_metadata(tmp_path):
+    labels = [label for label in ODD_LABELS for _ in range(2)]
+    texts = [f"{label} word{number}" for number, label in enumerate(labels)]
+    model = ft.train(texts, labels, epochs=2, dim=4, validation=0.0)
+    scores = model.evaluate(texts, labels)
+    model.save_pretrained(tmp_path / "m", language="en", scores=scores)
+    card = (tmp_path / "m" / "README.md").read_text()
+    assert "license" not in metadata_of(card)
+    text = card.split("---\n", 2)[2]
+    assert "<script>" not in text
+    assert "\u202e" not in card
+    assert "\x1b" not in card
+    assert all(line.count("|") - line.count("\\|") in (0, 3) for line in text.splitlines())
+    picture = (tmp_path / "m" / "confusion.svg").read_text()
+    assert "<script>" not in picture
+    ElementTree.fromstring(picture)
+    assert ft.load(tmp_path / "m").predict(texts) == model.predict(texts)
+
+
+# --- folders of one's own
+
+
+def test_pull_writes_files_and_overwrites_only_when_told(logged_in, tiny_model_dir, tmp_path):
+    model = ft.load(tiny_model_dir)
+    model.push_to_hub(REPO)
+    run_cli("pull", REPO, tmp_path / "m")
+    written = contents(tmp_path / "m")
+    assert not any(path.is_symlink() for path in (tmp_path / "m").iterdir())
+    assert probabilities(ft.load(tmp_path / "m")) == probabilities(model)
+    (tmp_path / "m" / "notes.txt").write_text("mine")
+    refused = run_cli("pull", REPO, tmp_path / "m", code=1)
+    assert "already has a model; pass --overwrite to replace it" in refused.stderr
+    shown = run_cli("pull", f"{REPO}@main", tmp_path / "m", "--overwrite")
+    assert shown.stderr == ""
+    assert contents(tmp_path / "m") == written | {"notes.txt": b"mine"}
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.tex").write_text("mine")
+    assert (
+        "is a folder with other files" in run_cli("pull", REPO, tmp_path / "other", code=1).stderr
+    )
+    assert "is a file; name a folder" in run_cli("pull", REPO, __file__, code=1).stderr
+    assert "no such repository" in run_cli("pull", "some-user/none", tmp_path / "n", code=1).stderr
+    assert "must be the id of a" in run_cli("pull", "./here", tmp_path / "n", code=1).stderr
+    assert not (tmp_path / "n").exists()
+
+
+def test_pull_writes_a_fasttext_file(server, tmp_path):
+    server.add("face/lid", {"lid.ftz": MAGIC_BYTES + b"rest", "README.md": b""})
+    run_cli("pull", "face/lid", tmp_path / "lid")
+    assert contents(tmp_path / "lid") == {"lid.ftz": MAGIC_BYTES + b"rest"}
+    assert "already exists" in run_cli("pull", "face/lid", tmp_path / "lid", code=1).stderr
+    run_cli("pull", "face/lid", tmp_path / "lid", "--overwrite")
+
+
+def test_a_model_is_saved_over_a_snapshot_without_touching_the_cache(
+    server, pushed, tiny_model_dir, tmp_path
+):
+    from huggingface_hub import snapshot_download
+
+    snapshot = Path(snapshot_download(REPO))
+    blobs = contents(snapshot.parents[1] / "blobs")
+    link = (snapshot / "config.json").readlink()
+    other = ft.train(TEXTS, ["a", "b", "a"], epochs=1, dim=4, validation=0.0)
+    other.save(snapshot)
+    assert ft.load(snapshot).labels == ("a", "b")
+    assert contents(snapshot.parents[1] / "blobs") == blobs
+    assert not (snapshot / "model.safetensors").is_symlink()
+    assert (snapshot / "config.json").readlink() == link
+    assert set(FOREIGN) | {".gitattributes"} <= set(contents(snapshot))
+    local = Path(snapshot_download(REPO, local_dir=tmp_path / "local"))
+    before = contents(local)
+    other.save(local)
+    ours = {path.name for path in tiny_model_dir.iterdir()}
+    assert {name: data for name, data in contents(local).items() if name not in ours} == {
+        name: data for name, data in before.items() if name not in ours
+    }

@@ -26,7 +26,7 @@ from fasttext_app.core import startup
 
 COMMANDS = (
     *("train", "tune", "predict", "evaluate", "calibrate", "threshold", "quantize", "explain"),
-    *("inspect", "plot", "info", "data", "import", "export", "ft"),
+    *("inspect", "plot", "info", "data", "import", "export", "push", "pull", "ft"),
 )
 
 

@@ -30,7 +30,12 @@ UNREADABLE = (OSError, ValueError, KeyError, TypeError, RecursionError, Safetens
 
 @contextmanager
 def checksummed_dir(
-    target: Path, kind: str, version: int, *, unchecked: Collection[str] = ()
+    target: Path,
+    kind: str,
+    version: int,
+    *,
+    unchecked: Collection[str] = (),
+    own: Collection[str] | None = None,
 ) -> Iterator[Path]:
     """Yield a temporary directory that becomes ``target``, with a manifest, if the block succeeds.
 
@@ -39,6 +44,24 @@ def checksummed_dir(
         kind: the name of the format.
         version: the version of the format.
         unchecked: files without a checksum, which may be edited later.
+        own: names of the files of this format: other entries of an earlier directory are kept;
+            None: none is kept.
+
+    Raises:
+        OSError: the directory cannot be written; an earlier version is untouched.
+    """
+    with replaced_dir(target, own) as partial:
+        yield partial
+        _write_manifest(partial, kind, version, unchecked)
+
+
+@contextmanager
+def replaced_dir(target: Path, own: Collection[str] | None = None) -> Iterator[Path]:
+    """Yield a temporary directory that becomes ``target`` if the block succeeds.
+
+    Args:
+        target: the directory to create or replace.
+        own: as for :func:`checksummed_dir`.
 
     Raises:
         OSError: the directory cannot be written; an earlier version is untouched.
@@ -47,11 +70,14 @@ def checksummed_dir(
     try:
         partial.mkdir(parents=True)
         yield partial
-        _write_manifest(partial, kind, version, unchecked)
         for file in partial.iterdir():
             with file.open("rb") as handle:
                 os.fsync(handle.fileno())
         with _locked(target.parent):
+            if own is not None and target.is_dir():
+                for entry in target.iterdir():
+                    if entry.name not in own:
+                        _link(entry, partial / entry.name)
             _replace(target, partial)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -79,6 +105,22 @@ def _locked(directory: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def _link(entry: Path, copy: Path) -> None:
+    """Let an entry of a directory appear in another, without copying what it holds."""
+    if entry.is_symlink():
+        copy.symlink_to(entry.readlink())
+    elif entry.is_dir():
+        copy.mkdir()
+        for inner in entry.iterdir():
+            _link(inner, copy / inner.name)
+        shutil.copystat(entry, copy)
+    else:
+        try:
+            copy.hardlink_to(entry)
+        except OSError:  # a file system without hard links
+            shutil.copy2(entry, copy)
 
 
 def _replace(target: Path, partial: Path) -> None:

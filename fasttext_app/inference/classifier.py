@@ -78,6 +78,76 @@ class TextClassifier(Predictor):
         """
         save_artifact(self.artifact, arguments.path("path", path))
 
+    def save_pretrained(
+        self,
+        path: str | Path,
+        *,
+        license: str | None = None,  # noqa: A002 - the hub's word
+        language: str | Sequence[str] | None = None,
+        scores: Scores | MultiLabelScores | None = None,
+    ) -> None:
+        """Write a model directory with a model card for the Hugging Face hub.
+
+        Args:
+            path: the directory.
+            license: the license of the model, as the hub names it: ``mit``, ``apache-2.0``, ...
+            language: the languages of its texts: ``en``, or several.
+            scores: the scores of :meth:`evaluate`, to show with their confusion matrix.
+
+        Raises:
+            ArtifactError: it cannot be written there.
+            CheckpointError: the directory has the checkpoints of an unfinished run.
+            ConfigError: an argument is of the wrong type.
+        """
+        from fasttext_app.inference.publish import card_details
+
+        folder = arguments.path("path", path)
+        details = card_details(self, folder.resolve().name, license, language, scores)
+        save_artifact(self.artifact, folder, details)
+
+    def push_to_hub(
+        self,
+        repo: str,
+        *,
+        private: bool | None = None,
+        revision: str | None = None,
+        commit_message: str | None = None,
+        token: str | None = None,
+        license: str | None = None,  # noqa: A002 - the hub's word
+        language: str | Sequence[str] | None = None,
+        scores: Scores | MultiLabelScores | None = None,
+    ) -> str:
+        """Upload the model to the Hugging Face hub, in one commit.
+
+        Args:
+            repo: the repository, ``owner/name``; it is created if there is none.
+            private: whether a new repository is private; None: as is the default of its owner. True
+                refuses one that is public.
+            revision: the branch, which is created if there is none; None: the default branch.
+            commit_message: the message of the commit.
+            token: an access token; None: the one you are logged in with.
+            license: as for :meth:`save_pretrained`.
+            language: as for :meth:`save_pretrained`.
+            scores: as for :meth:`save_pretrained`.
+
+        Returns:
+            ``owner/name@commit``, which ``load`` takes.
+
+        Raises:
+            ArtifactError: the hub refuses it or cannot be reached.
+            ConfigError: an argument is of the wrong type.
+            MissingDependencyError: huggingface_hub is not installed.
+        """
+        from fasttext_app.inference.publish import card_details, push, repository
+
+        target = repository(repo, revision)
+        details = card_details(self, target.repo, license, language, scores)
+        if private is not None:
+            private = arguments.flag("private", private)
+        return str(
+            push(self, target, details, private=private, message=commit_message, token=token)
+        )
+
     def quantize(
         self,
         cutoff: int = 0,

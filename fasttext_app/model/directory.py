@@ -13,6 +13,7 @@
     calibration.json     only for a calibrated model: temperature, thresholds and their rows
     tokenizer.json       only for hf: tokenizers
     README.md            the model card (not checksummed: edit it freely)
+    confusion.svg        only with the scores of an evaluation: a picture for the card
 
 Nothing in it is executable: no pickle, so a model from a stranger is safe to load. It is written
 completely or not at all, and verified when it is read; see ``core/checksummed_dir.py``.
@@ -43,6 +44,7 @@ from fasttext_app.core.checksummed_dir import (
     checksummed_dir,
     read_json,
     refuse_unfinished_run,
+    replaced_dir,
     verify_checksums,
     write_json,
 )
@@ -51,16 +53,19 @@ from fasttext_app.errors import ArtifactError, ConfigError
 from fasttext_app.model.adaptive_softmax import tensor_shapes
 from fasttext_app.model.artifact import OUTPUT, Artifact, Tensors
 from fasttext_app.model.calibration import check_record
-from fasttext_app.model.card import model_card
+from fasttext_app.model.card import CARD, NO_DETAILS, PICTURE, CardDetails, card_files
 from fasttext_app.model.product_quantizer import CODES
 from fasttext_app.text.vocabulary import Vocabulary
 
 FORMAT, FORMAT_VERSION = "fasttext_app model", 1
-CARD, CALIBRATION = "README.md", "calibration.json"
+CALIBRATION = "calibration.json"
 DOCUMENTS = ("config.toml", "labels.json", "metrics.json", "history.json", "data.json")
 REQUIRED = ("model.safetensors", "vocabulary.parquet", *DOCUMENTS)
 
-MODEL_FILES = {MANIFEST, CARD, CALIBRATION, CHECKPOINTS, "run.json", "tokenizer.json", *REQUIRED}
+UNCHECKED = {CARD, PICTURE}
+MODEL_FILES = {MANIFEST, CALIBRATION, "run.json", "tokenizer.json", *REQUIRED, *UNCHECKED}
+OWN_ENTRIES = {*MODEL_FILES, CHECKPOINTS}
+"""What a new model replaces in the directory of an earlier one; other files are kept."""
 
 TENSOR_TYPES: dict[str, np.dtype[Any]] = {
     "F32": np.dtype("<f4"),
@@ -87,27 +92,31 @@ def check_target(path: str | Path, *, ends_run: bool = False) -> None:
         refuse_unfinished_run(path)
     target = Path(path).resolve()
     if target.exists() and not target.is_dir():
-        raise ArtifactError(f"{path}: is a file; choose another --output")
+        raise ArtifactError(f"{path}: is a file; choose another folder")
     names = {entry.name for entry in target.iterdir()} if target.is_dir() else set()
     if names - {CHECKPOINTS} and MANIFEST not in names:
-        raise ArtifactError(f"{path}: is a folder with other files; choose another --output")
-    others = sorted(names - MODEL_FILES)
-    if others:
-        raise ArtifactError(
-            f"{path}: replacing the model would delete {others[0]}, which is not part of it; "
-            "move it away, or choose another --output"
-        )
+        raise ArtifactError(f"{path}: is a folder with other files; choose another folder")
     existing = next(parent for parent in target.parents if parent.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         raise ArtifactError(f"{path}: {existing} is not a writable folder")
 
 
-def save_artifact(artifact: Artifact, path: str | Path, *, ends_run: bool = False) -> None:
+def save_artifact(
+    artifact: Artifact,
+    path: str | Path,
+    details: CardDetails = NO_DETAILS,
+    *,
+    ends_run: bool = False,
+) -> None:
     """Write a model directory; an earlier model there stays until this one is complete.
+
+    Files beside an earlier model that are not part of it are kept. What its files are links to is
+    never written.
 
     Args:
         artifact: the model.
         path: the path.
+        details: what else the card says.
         ends_run: as for :func:`check_target`.
 
     Raises:
@@ -115,10 +124,39 @@ def save_artifact(artifact: Artifact, path: str | Path, *, ends_run: bool = Fals
         CheckpointError: the path has the checkpoints of an unfinished run.
     """
     check_target(path, ends_run=ends_run)
+    target = Path(path).resolve()
+    with (
+        _saving(path),
+        checksummed_dir(
+            target, FORMAT, FORMAT_VERSION, unchecked=UNCHECKED, own=OWN_ENTRIES
+        ) as folder,
+    ):
+        _write_files(artifact, folder)
+        for name, text in card_files(artifact, MANIFEST, details).items():
+            (folder / name).write_text(text, encoding="utf-8")
+
+
+def copy_model(source: str | Path, path: str | Path) -> None:
+    """Copy a model directory after verifying it; links become files.
+
+    Raises:
+        ArtifactError: the model is damaged, or cannot be written there; an earlier model is
+            untouched.
+        CheckpointError: the path has the checkpoints of an unfinished run.
+    """
+    check_target(path)
+    load_artifact(source)
+    with _saving(path), replaced_dir(Path(path).resolve(), OWN_ENTRIES) as folder:
+        for name in MODEL_FILES:
+            if (file := Path(source, name)).is_file():
+                shutil.copyfile(file, folder / name)
+
+
+@contextmanager
+def _saving(path: str | Path) -> Iterator[None]:
+    """Turn every error of writing a model into an ArtifactError."""
     try:
-        target = Path(path).resolve()
-        with checksummed_dir(target, FORMAT, FORMAT_VERSION, unchecked=[CARD]) as folder:
-            _write_files(artifact, folder)
+        yield
     except (OSError, SafetensorError, pa.ArrowException) as error:
         reason = getattr(error, "strerror", None) or error
         raise ArtifactError(f"{path}: the model could not be saved: {reason}") from None
@@ -217,7 +255,6 @@ def _write_files(artifact: Artifact, folder: Path) -> None:
         write_json(folder / name, document)
     if artifact.tokenizer_asset is not None:
         (folder / "tokenizer.json").write_bytes(artifact.tokenizer_asset)
-    (folder / CARD).write_text(model_card(artifact, MANIFEST), encoding="utf-8")
 
 
 def _read_vocabulary(path: Path) -> Vocabulary:

@@ -19,10 +19,10 @@ from tests.helpers import HEADER, QUICK, contents, run_cli
 @pytest.mark.parametrize(
     ("output", "message"),
     [
-        ("good.csv", "good.csv: is a file; choose another --output"),
+        ("good.csv", "good.csv: is a file; choose another folder"),
         ("good.csv/model", "good.csv/model: "),
-        ("folder", "folder: is a folder with other files; choose another --output"),
-        (".", ".: is a folder with other files; choose another --output"),
+        ("folder", "folder: is a folder with other files; choose another folder"),
+        (".", ".: is a folder with other files; choose another folder"),
     ],
 )
 def test_a_model_does_not_replace_other_files(fails, workdir, output, message):

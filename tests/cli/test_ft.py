@@ -358,7 +358,9 @@ def test_info_shows_what_a_file_stores_and_no_defaults(run, ft, data):
     assert document["data"]["fasttext"] == {"ws": 9, "neg": 3, "lr_update_rate": 100, "t": 1e-4}
     run("import", "m.bin", "--output", "model")
     card = (data.parent / "model" / "README.md").read_text(encoding="utf-8")
-    assert card.startswith("# Text classifier imported from a fastText file with fasttext_app")
+    assert card.partition("\n---\n")[2].startswith(
+        "\n# Text classifier imported from a fastText file with fasttext_app"
+    )
     assert "\n- imported from: m.bin\n" in card
 
 

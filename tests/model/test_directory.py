@@ -529,7 +529,7 @@ def test_what_a_killed_save_left_behind_is_swept_by_the_next(tmp_path):
 class TestPlacesThatAreRefused:
     def test_a_file(self, tmp_path, refuse):
         (tmp_path / "model").write_text("mine", encoding="utf-8")
-        with pytest.raises(ArtifactError, match="model: is a file; choose another --output"):
+        with pytest.raises(ArtifactError, match="model: is a file; choose another folder"):
             refuse(tmp_path / "model")
         assert (tmp_path / "model").read_text(encoding="utf-8") == "mine"
 
