@@ -30,9 +30,17 @@ from fasttext_app.errors import ConfigError, DataError
 from fasttext_app.inference.classifier import TextClassifier
 from fasttext_app.inference.load import load_classifier
 from fasttext_app.pipeline import train as run_training
-from fasttext_app.training.checkpoints import find_checkpoint, remove_checkpoints
+from fasttext_app.training.checkpoints import (
+    CheckpointRef,
+    find_checkpoint,
+    remove_checkpoints,
+)
 from fasttext_app.training.progress import PrintedProgress
-from fasttext_app.training.run_manifest import config_of_run, setting_layers
+from fasttext_app.training.run_manifest import (
+    config_of_run,
+    setting_layers,
+    unknown_names,
+)
 from fasttext_app.tuning.space import SearchSpace
 from fasttext_app.tuning.trial import Budget
 
@@ -107,6 +115,8 @@ def train(
     )
     job = _Job.open("train", _rows(rows, data), labels, weights, layers)
     resolved = job.config
+    if checkpoint is not None or settings.get("start_from") is not None:
+        _refuse_unknown_names(job, settings, checkpoint, layers[-2 if config is not None else -1 :])
     if checkpoints is not None and resolved.trainer.checkpoint_every is None:
         resolved = resolve(resolved.model_dump(), {"trainer": {"checkpoint_every": "epoch"}})
     shown = _with_progress(callback, verbose)
@@ -196,6 +206,7 @@ def load(
     device: str = "cpu",
     threads: int = 0,
     text: Mapping[str, Any] | None = None,
+    packages: bool = False,
 ) -> TextClassifier:
     """Load a model directory, a fastText ``.bin`` or ``.ftz`` file, or a model of the hub.
 
@@ -208,10 +219,13 @@ def load(
         threads: threads for a column of texts; 0: all cores.
         text: what to do with texts before the model of a fastText file sees them:
             ``{"lowercase": True, "replace": ["url", "number"]}``.
+        packages: whether the model's tokenizer may run an optional package (``torchtext:spacy`` and
+            the like). A model imports and reads nothing outside its directory without it.
 
     Raises:
         ArtifactError: the model is missing, damaged, of a newer format, or not a classifier.
-        ConfigError: ``text`` has another setting, or is for a model directory.
+        ConfigError: ``text`` has another setting, or is for a model directory; or the model needs
+            ``packages``.
         DeviceError: the device is not available.
         MissingDependencyError: the model is on the hub, and huggingface_hub is not installed.
     """
@@ -219,7 +233,10 @@ def load(
         raise ConfigError("text: must be a dict of settings")
     rewriting = {"text": text} if text else None
     model = arguments.path("path", path)
-    return load_classifier(model, device=device, threads=threads, rewriting=rewriting)
+    packages = arguments.flag("packages", packages)
+    return load_classifier(
+        model, device=device, threads=threads, rewriting=rewriting, packages=packages
+    )
 
 
 def _with_progress(callback: Callback | None, verbose: bool | None) -> Callback | None:
@@ -283,6 +300,8 @@ class _Job:
     objects: ObjectRows | None
     """The rows, if they are in memory."""
     config: Config
+    has_rows: bool
+    """Whether the caller passed the rows."""
 
     @classmethod
     def open(
@@ -307,11 +326,11 @@ class _Job:
                     "data.weight_column"
                 )
             source: Layer = {} if rows is None else {"data": {"source": str(rows)}}
-            return cls(name, None, resolve(*layers, source))
+            return cls(name, None, resolve(*layers, source), rows is not None)
         column = None if isinstance(weights, str) else weights
         reading = _reading_settings(layers)
         objects = ObjectRows.open(name, rows, labels, column, config=reading)
-        return cls(name, objects, resolve(objects.settings(reading), *layers))
+        return cls(name, objects, resolve(objects.settings(reading), *layers), True)
 
     def examples(self, config: Config) -> Examples:
         """Open the rows for the settings of this job or of one of its trials."""
@@ -319,6 +338,27 @@ class _Job:
             return load_examples(config)
         source = self.objects.source(config.data, weights=True)
         return split_examples(source.scan("all"), source, config)
+
+
+def _refuse_unknown_names(
+    job: _Job,
+    settings: Mapping[str, Any],
+    checkpoint: CheckpointRef | None,
+    own_layers: Sequence[Layer],
+) -> None:
+    """Refuse to read what only a model or a checkpoint names.
+
+    Raises:
+        DataError: the run would.
+    """
+    run = None if checkpoint is None else checkpoint.run
+    for name, spec in unknown_names(
+        job.config, settings.get("start_from"), run, own_layers, has_rows=job.has_rows
+    ):
+        raise DataError(
+            f"{name} = {spec!r}: the model or checkpoint that the run starts from names this, and "
+            "the machine does not know it; pass the rows or the setting yourself to use it"
+        )
 
 
 def _reading_settings(layers: Sequence[Layer]) -> DataConfig:

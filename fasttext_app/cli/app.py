@@ -19,7 +19,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from fasttext_app._version import __version__
 from fasttext_app.cli.errors import CLOSED_PIPE, report_errors
-from fasttext_app.cli.messages import QuietOption, VerboseOption, result, verbosity
+from fasttext_app.cli.messages import QuietOption, VerboseOption, YesOption, result, verbosity
 from fasttext_app.cli.reading import reading_shown
 from fasttext_app.cli.terminal import guarded_streams
 from fasttext_app.core import startup
@@ -28,6 +28,13 @@ COMMANDS = (
     *("train", "tune", "predict", "evaluate", "calibrate", "threshold", "quantize", "explain"),
     *("inspect", "plot", "info", "data", "import", "export", "push", "pull", "ft"),
 )
+
+
+OPENS_MODEL = {
+    *("train", "predict", "evaluate", "calibrate", "threshold", "quantize", "explain", "inspect"),
+    *("info", "export", "push"),
+}
+"""Commands that can open a model or a checkpoint from a stranger."""
 
 
 class _PlainTypes:
@@ -140,15 +147,17 @@ def _announcing_compilation(function: Callable[..., None]) -> Callable[..., None
 
 
 def _with_verbosity(function: Callable[..., None]) -> Callable[..., None]:
-    """Add ``--quiet`` and ``--verbose`` to the options of a command."""
+    """Add ``--quiet`` and ``--verbose`` to the options of a command, and ``--yes`` if it asks."""
 
     @wraps(function)
-    def run(*, quiet: bool, verbose: bool, **arguments: Any) -> None:
-        with verbosity(quiet=quiet, verbose=verbose), reading_shown():
+    def run(*, quiet: bool, verbose: bool, yes: bool = False, **arguments: Any) -> None:
+        with verbosity(quiet=quiet, verbose=verbose, yes=yes), reading_shown():
             function(**arguments)
 
     signature = inspect.signature(function, eval_str=True)
-    added = {"quiet": QuietOption, "verbose": VerboseOption}
+    added: dict[str, Any] = {"quiet": QuietOption, "verbose": VerboseOption}
+    if function.__name__ in OPENS_MODEL:
+        added = {"yes": YesOption, **added}
     keyword = inspect.Parameter.KEYWORD_ONLY
     parameters = [
         inspect.Parameter(name, keyword, default=False, annotation=annotation)

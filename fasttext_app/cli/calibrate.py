@@ -19,6 +19,7 @@ from fasttext_app.cli.options import (
     SetOption,
     TextColumnsOption,
     ThreadsOption,
+    load_model,
     print_json,
 )
 from fasttext_app.cli.outputs import OverwriteOption, check_new_model
@@ -71,12 +72,11 @@ def calibrate(
     from fasttext_app.data.spec import open_source
     from fasttext_app.inference.calibrate import calibrate_batches, held_out_rows, origin_of
     from fasttext_app.inference.classifier import TextClassifier
-    from fasttext_app.inference.load import load_classifier
     from fasttext_app.model.thresholds import parse_goal
 
     goal = None if thresholds is None else parse_goal(thresholds)
     check_new_model(output, overwrite=overwrite, derived_from=model)
-    classifier = load_classifier(model, threads=threads)
+    classifier = load_model(model, threads=threads)
     reading = Reading(text_column, label_column, errors, settings)
     config = reading.config_for(classifier, data)
     source = open_source(config.data, bad_rows=reading.bad_rows)

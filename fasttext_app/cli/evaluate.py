@@ -23,6 +23,7 @@ from fasttext_app.cli.options import (
     SplitOption,
     TextColumnsOption,
     ThreadsOption,
+    load_model,
     print_json,
     scored_rows,
 )
@@ -71,14 +72,13 @@ def evaluate(
         fasttext-app evaluate models/tickets -d test.csv --json
     """
     from fasttext_app.cli.render.evaluation import show_reliability, show_scores
-    from fasttext_app.inference.load import load_classifier
 
     if reliability is not None:
         from fasttext_app.cli.render.plots import check_plot_path
 
         check_plot_path(reliability)
         check_new_file(reliability, overwrite=overwrite)
-    classifier = load_classifier(model, device=device, threads=threads)
+    classifier = load_model(model, device=device, threads=threads)
     reading = Reading(text_column, label_column, errors, settings, delimiter, encoding, skip_bad)
     scan, config = scored_rows(classifier, data, split, reading)
     if threshold is not None and config.eval_label_separator is None:

@@ -24,6 +24,7 @@ from fasttext_app.cli.options import (
     check_choice,
     complete,
     decode_arguments,
+    load_model,
     scored_rows,
     texts_or_input,
 )
@@ -96,7 +97,6 @@ def explain(
         fasttext-app explain models/tickets --label refund
     """
     from fasttext_app.inference.explain import label_features
-    from fasttext_app.inference.load import load_classifier
     from fasttext_app.inference.writers import text_output
 
     texts, inputs = texts_or_input(texts, inputs)
@@ -107,7 +107,7 @@ def explain(
         hide_reading_from_a_terminal()
     _check_options(has_texts, label, data, split, form)
     check_new_file(output, overwrite=overwrite, inputs=inputs)
-    classifier = load_classifier(model)
+    classifier = load_model(model)
     reading = Reading(text_column, label_column, errors, settings)
     with text_output(output) as file:
         if has_texts:

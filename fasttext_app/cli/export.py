@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, BadParameter, Option
 
+from fasttext_app.cli import messages
 from fasttext_app.cli.messages import note
 from fasttext_app.cli.options import ModelArgument, Reading, complete
 from fasttext_app.cli.outputs import OverwriteOption, check_new_file
@@ -70,10 +71,10 @@ def export(
         )
     if inputs and form != "onnx":
         raise BadParameter("needs --format onnx", param_hint="--input")
+    artifact = load_artifact_or_fasttext(model, packages=messages.says_yes)
     if form == "onnx":
-        _export_onnx(load_artifact_or_fasttext(model), file, inputs, overwrite=overwrite)
+        _export_onnx(artifact, file, inputs, overwrite=overwrite)
         return
-    artifact = load_artifact_or_fasttext(model)
     if form == "vec":
         write_vectors(classifier_vectors(artifact.encoder(), artifact), file)
     else:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from fasttext_app.cli.options import AllOption, JsonOption, ModelArgument, print_json, size_on_disk
+from fasttext_app.cli.options import (
+    AllOption,
+    JsonOption,
+    ModelArgument,
+    load_model,
+    print_json,
+    size_on_disk,
+)
 
 
 def info(model: ModelArgument, show_all: AllOption = False, as_json: JsonOption = False) -> None:
@@ -14,9 +21,8 @@ def info(model: ModelArgument, show_all: AllOption = False, as_json: JsonOption 
     """
     from fasttext_app.cli.render.model import show_info
     from fasttext_app.inference.inspect import known_settings
-    from fasttext_app.inference.load import load_classifier
 
-    classifier = load_classifier(model)
+    classifier = load_model(model)
     size = size_on_disk(model)
     if not as_json:
         show_info(classifier, str(model), size, show_all=show_all)

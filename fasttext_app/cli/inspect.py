@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, BadParameter, Option
@@ -10,6 +11,7 @@ from fasttext_app.cli.options import (
     AllOption,
     JsonOption,
     decode_arguments,
+    load_model,
     parse_section,
     print_json,
 )
@@ -42,7 +44,6 @@ def inspect(
     from fasttext_app.cli.render.inspection import show_inspection
     from fasttext_app.config.loading import resolve
     from fasttext_app.inference.inspect import inspect_texts, standalone_encoder
-    from fasttext_app.inference.load import load_classifier
 
     if without_model:
         config = resolve(parse_section("text", settings))
@@ -54,7 +55,7 @@ def inspect(
             raise BadParameter("give a model directory and at least one text", param_hint="TEXT")
         if settings:
             raise BadParameter("needs --without-model", param_hint="--set")
-        classifier = load_classifier(model)
+        classifier = load_model(Path(model))
         inspection = inspect_texts(decode_arguments(texts), classifier.encoder, classifier)
     if as_json:
         print_json(_document(inspection))

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated
 
-from typer import BadParameter, Option, echo
+from typer import BadParameter, Option, confirm, echo
 
 from fasttext_app._version import __version__
 from fasttext_app.core import jit, meter
@@ -39,21 +39,31 @@ VerboseOption = Annotated[
     ),
 ]
 
-is_quiet = is_verbose = False
+YesOption = Annotated[
+    bool,
+    Option(
+        "--yes",
+        "-y",
+        help="Read the data that a model names, and run the package that its tokenizer names.",
+        rich_help_panel=RUNNING,
+    ),
+]
+
+is_quiet = is_verbose = says_yes = False
 _compiling = mmap.mmap(-1, 1)  # shared with forked processes, so that only one says it
 
 
 @contextmanager
-def verbosity(*, quiet: bool = False, verbose: bool = False) -> Iterator[None]:
-    """Run a command with this much to say.
+def verbosity(*, quiet: bool = False, verbose: bool = False, yes: bool = False) -> Iterator[None]:
+    """Run a command with this much to say, and to ask.
 
     Raises:
         typer.BadParameter: both are asked for.
     """
-    global is_quiet, is_verbose
+    global is_quiet, is_verbose, says_yes
     if quiet and verbose:
         raise BadParameter("cannot be combined with --verbose", param_hint="--quiet")
-    is_quiet, is_verbose = quiet, verbose
+    is_quiet, is_verbose, says_yes = quiet, verbose, yes
     meter.bars = not quiet
     jit.on_compile = note_compilation
     start = time.perf_counter()
@@ -79,6 +89,15 @@ def result(line: str) -> None:
 def say(message: str, *, err: bool = True) -> None:
     """Print a message for a person in one line, whatever names are in it."""
     echo(for_terminal(message), err=err)
+
+
+def agreed(question: str) -> bool:
+    """Return the answer to a question: yes with ``--yes``, else no unless a person says yes."""
+    return says_yes or (_is_asked() and confirm(for_terminal(question), err=True))
+
+
+def _is_asked() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()
 
 
 def note(message: str, *, err: bool = True) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fasttext_app.config.schema import Config, DataConfig
     from fasttext_app.data.bad_rows import BadRows
     from fasttext_app.data.source import Batches
+    from fasttext_app.inference.classifier import TextClassifier
     from fasttext_app.inference.predictor import Predictor
 
 STDIN = ["-"]
@@ -281,11 +282,14 @@ def scored_rows(
         A function that scans the rows from the start at each call, and how their labels are read.
 
     Raises:
-        DataError: there is no such data, or the model was trained on it.
+        DataError: there is no such data, the model was trained on it, or a stranger's model names
+            it and the user does not agree.
     """
     from fasttext_app.data.spec import open_source
 
     config = reading.config_for(model, data).data
+    if data is None and config.source == model.config.data.source:
+        _ask_to_read(model)
     source = open_source(config, bad_rows=reading.bad_rows)
     if source.single and data is None:
         raise DataError(
@@ -293,6 +297,30 @@ def scored_rows(
             "on other rows"
         )
     return partial(source.scan, split or config.test_split), config
+
+
+def _ask_to_read(model: Predictor) -> None:
+    """Ask before data is read that only the model names, if the machine has not trained on it.
+
+    Raises:
+        DataError: the user does not agree.
+    """
+    from fasttext_app.data.named_files import named, unknown
+
+    sources = named(model.config)["data", "source"]
+    for spec in unknown(sources, model.artifact.data.get("files")):
+        if not messages.agreed(f"The model names {spec} as its data; read it?"):
+            raise DataError(
+                f"{spec}: only the model names this as its data, and it is not what the machine "
+                "trained on; pass --data SPEC, or --yes to read it"
+            )
+
+
+def load_model(path: Path, *, device: str = "cpu", threads: int = 0) -> TextClassifier:
+    """Load a model ready to predict; its tokenizer runs a package only with ``--yes``."""
+    from fasttext_app.inference.load import load_classifier
+
+    return load_classifier(path, device=device, threads=threads, packages=messages.says_yes)
 
 
 def texts_or_input(

@@ -27,6 +27,7 @@ from fasttext_app.cli.options import (
     check_choice,
     complete,
     decode_arguments,
+    load_model,
     texts_or_input,
 )
 from fasttext_app.cli.outputs import (
@@ -120,7 +121,6 @@ def predict(
         cat lines.txt | fasttext-app predict models/tickets
     """
     from fasttext_app.core.jit import PLAIN_BYTES
-    from fasttext_app.inference.load import load_classifier
     from fasttext_app.inference.predictor import NULLS
     from fasttext_app.inference.writers import (
         FORMATS,
@@ -148,7 +148,7 @@ def predict(
         raise BadParameter("needs a file with columns; name it with --input", param_hint="--keep")
     if not threads and inputs == STDIN:
         threads = 1  # each line is answered before the next one is read
-    classifier = load_classifier(model, device=device, threads=threads)
+    classifier = load_model(model, device=device, threads=threads)
     reading = Reading(
         text_column, None, errors, settings, delimiter, encoding, skip_bad, keep, nulls
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Argument, Option
 
 from fasttext_app.cli.messages import note
-from fasttext_app.cli.options import JsonOption, ModelArgument, print_json
+from fasttext_app.cli.options import JsonOption, ModelArgument, load_model, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,14 +51,13 @@ def push(
         fasttext-app push models/tickets my-name/tickets --license mit --language en
     """
     from fasttext_app.hub import local_model, page_of
-    from fasttext_app.inference.load import load_classifier
     from fasttext_app.inference.publish import card_details, repository
     from fasttext_app.inference.publish import push as upload
 
     target = repository(repo)
     measured = None if scores is None else _read_scores(scores)
     path = local_model(model)
-    classifier = load_classifier(path)
+    classifier = load_model(path)
     details = card_details(classifier, target.repo, license_, language, measured)
     folder = path if path.is_dir() else None
     pushed = upload(classifier, target, details, folder=folder, private=private, message=message)

@@ -19,6 +19,7 @@ from fasttext_app.cli.options import (
     SplitOption,
     TextColumnsOption,
     ThreadsOption,
+    load_model,
     print_json,
     scored_rows,
     size_on_disk,
@@ -95,7 +96,6 @@ def quantize(
     from fasttext_app.config.loading import flat_layer
     from fasttext_app.errors import DataError
     from fasttext_app.inference.classifier import TextClassifier
-    from fasttext_app.inference.load import load_classifier
     from fasttext_app.model.fold import fold as fold_layer
     from fasttext_app.model.quantize import product_quantize
     from fasttext_app.model.quantize import quantize as quantize_to_8_bits
@@ -107,7 +107,7 @@ def quantize(
     if retrain is None and (epochs is not None or lr is not None):
         raise BadParameter("is needed for --epochs and --lr", param_hint="--retrain")
     check_new_model(output, overwrite=overwrite, derived_from=model)
-    original = load_classifier(model, threads=threads)
+    original = load_model(model, threads=threads)
     reading = Reading(text_column, label_column, errors, settings)
     retrainer = None
     if retrain is not None:

@@ -16,6 +16,7 @@ from fasttext_app.cli.options import (
     SetOption,
     TextColumnsOption,
     ThreadsOption,
+    load_model,
     print_json,
 )
 
@@ -44,11 +45,10 @@ def threshold(
     """
     from fasttext_app.cli.render.calibration import show_cut
     from fasttext_app.data.spec import open_texts
-    from fasttext_app.inference.load import load_classifier
     from fasttext_app.inference.select import find_cut, score_texts
 
     share = _parse_share(keep)
-    classifier = load_classifier(model, threads=threads)
+    classifier = load_model(model, threads=threads)
     reading = Reading(text_column, None, errors, settings)
     config = reading.config_for(classifier, inputs)
     scored = score_texts(classifier, open_texts(config.data, reading.bad_rows), label)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import BadParameter, Exit, Option
 
-from fasttext_app.cli.messages import detail, note, result, warn
+from fasttext_app.cli.messages import agreed, detail, note, result, warn
 from fasttext_app.cli.options import (
     SETTINGS,
     AnySetOption,
@@ -34,7 +34,7 @@ from fasttext_app.cli.outputs import OverwriteOption, refuse_existing_model
 from fasttext_app.cli.reading import reading_shown
 from fasttext_app.core.checksummed_dir import refuse_unfinished_run
 from fasttext_app.core.signals import DeferredInterrupts
-from fasttext_app.errors import CheckpointError
+from fasttext_app.errors import CheckpointError, DataError
 from fasttext_app.model.train_warnings import DamagedCheckpoint
 from fasttext_app.training.checkpoints import CheckpointRef, find_checkpoint
 
@@ -137,12 +137,14 @@ def train(
         reading.layer(data, validation),
         flat_layer({name: value for name, value in flags.items() if value is not None}),
     ]
+    file_layer = {} if config_file is None else load_config_file(config_file)
     config = resolve(
         {} if checkpoint is None else checkpoint.run["config"],
         {} if start_from is None else _settings_of_model(start_from),
-        {} if config_file is None else load_config_file(config_file),
+        file_layer,
         *command_line,
     )
+    _ask_to_read(config, start_from, checkpoint, [file_layer, *command_line])
     names_data = any("source" in layer.get("data", {}) for layer in command_line)
     named = config.data.source if names_data or config_file is None else config_file
     target = resume or output or _default_output(named)
@@ -178,6 +180,38 @@ def _settings_of_model(model: Path) -> Layer:
     from fasttext_app.training.run_manifest import settings_of_model  # starts Arrow's threads
 
     return settings_of_model(model)
+
+
+def _ask_to_read(
+    config: Config,
+    start_from: Path | None,
+    checkpoint: CheckpointRef | None,
+    layers: Sequence[Layer],
+) -> None:
+    """Ask before the run reads what only the model or the checkpoint names that it starts from.
+
+    Args:
+        config: the settings of the run.
+        start_from: the model.
+        checkpoint: the checkpoint.
+        layers: the settings that the user made.
+
+    Raises:
+        DataError: the user does not agree.
+    """
+    if start_from is None and checkpoint is None:
+        return
+    from fasttext_app.training.run_manifest import unknown_names
+
+    run = None if checkpoint is None else checkpoint.run
+
+    for name, spec in unknown_names(config, start_from, run, layers):
+        owner = start_from or "the checkpoint"
+        if not agreed(f"{owner} names {spec} as {name}; use it?"):
+            raise DataError(
+                f"{name} = {spec!r}: only {owner} names this, and it is not what the machine "
+                "trained on; set another, or pass --yes to use it"
+            )
 
 
 def _check_target(target: Path) -> None:

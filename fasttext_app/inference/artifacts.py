@@ -16,6 +16,8 @@ def load_artifact_or_fasttext(
     rewriting: Layer | None = None,
     revision: str | None = None,
     token: str | None = None,
+    *,
+    packages: bool = False,
 ) -> Artifact:
     """Load a model directory, or convert a ``.bin`` or ``.ftz`` file in memory.
 
@@ -24,6 +26,7 @@ def load_artifact_or_fasttext(
         rewriting: ``text.lowercase`` and ``text.replace``, to put before the model of a file.
         revision: the revision of an id that names none.
         token: the access token; see ``hub.local_model``.
+        packages: whether the tokenizer may run an optional package.
 
     Raises:
         ArtifactError: it is missing, damaged, of a newer format, or not a classifier.
@@ -38,7 +41,7 @@ def load_artifact_or_fasttext(
                 f"{model}: a model directory has its settings, with which it was trained; "
                 "only the model of a fastText file can be given text.lowercase and text.replace"
             )
-        return load_artifact(path)
+        return load_artifact(path, packages=packages)
     from fasttext_app.fasttext.convert import from_fasttext
     from fasttext_app.fasttext.file_format import is_fasttext, read_file
 

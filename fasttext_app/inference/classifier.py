@@ -31,14 +31,25 @@ class TextClassifier(Predictor):
     """Warnings of the training run; empty for a loaded model."""
 
     @classmethod
-    def load(cls, path: str | Path, *, device: str = "cpu", threads: int = 0) -> TextClassifier:
+    def load(
+        cls, path: str | Path, *, device: str = "cpu", threads: int = 0, packages: bool = False
+    ) -> TextClassifier:
         """Load a model directory.
+
+        Args:
+            path: the model.
+            device: ``cpu``, ``cuda``, ``cuda:i`` or ``auto``.
+            threads: threads for a column of texts; 0: all cores.
+            packages: whether the model's tokenizer may run an optional package; see ``ft.load``.
 
         Raises:
             ArtifactError: it is missing, damaged, or of a newer format.
+            ConfigError: its tokenizer needs ``packages``.
             DeviceError: the device is not available.
         """
-        return cls(load_artifact(arguments.path("path", path)), device=device, threads=threads)
+        packages = arguments.flag("packages", packages)
+        artifact = load_artifact(arguments.path("path", path), packages=packages)
+        return cls(artifact, device=device, threads=threads)
 
     @classmethod
     def from_pretrained(
@@ -49,6 +60,7 @@ class TextClassifier(Predictor):
         token: str | None = None,
         device: str = "cpu",
         threads: int = 0,
+        packages: bool = False,
     ) -> TextClassifier:
         """Load a model of the Hugging Face hub, or one at a local path.
 
@@ -58,15 +70,19 @@ class TextClassifier(Predictor):
             token: an access token; None: the one you are logged in with.
             device: ``cpu``, ``cuda``, ``cuda:i`` or ``auto``.
             threads: threads for a column of texts; 0: all cores.
+            packages: whether the model's tokenizer may run an optional package; see ``ft.load``.
 
         Raises:
             ArtifactError: the hub has no such model, or it cannot be downloaded or read.
-            ConfigError: the revision is given twice, or for a path.
+            ConfigError: the revision is given twice, or for a path; or the model needs
+                ``packages``.
             DeviceError: the device is not available.
             MissingDependencyError: huggingface_hub is not installed.
         """
         path = arguments.path("model", model)
-        artifact = load_artifact_or_fasttext(path, revision=revision, token=token)
+        artifact = load_artifact_or_fasttext(
+            path, revision=revision, token=token, packages=arguments.flag("packages", packages)
+        )
         return cls(artifact, device=device, threads=threads)
 
     def save(self, path: str | Path) -> None:

@@ -129,12 +129,13 @@ def text_output(output: Path | None) -> Iterator[IO[str]]:
 def _write_text(
     batches: Iterable[pa.RecordBatch], file: IO[str], form: str, top_k: int, *, safe_csv: bool
 ) -> int:
-    lines: Callable[[Iterable[Row], list[str], int], str] = {
+    writers: dict[str, Callable[[Iterable[Row], list[str], int], str]] = {
         "text": _text_lines,
         "jsonl": _json_lines,
         "csv": partial(_csv_lines, safe=safe_csv),
         "fasttext": _fasttext_lines,
-    }[form]
+    }
+    lines = writers[form]
     rows, kept = 0, None
     for batch in batches:
         if kept is None:

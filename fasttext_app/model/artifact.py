@@ -41,6 +41,8 @@ class Artifact:
         calibration: the record of ``inference/calibrate.py``; empty for an uncalibrated model.
         tokenizer_asset: contents of ``tokenizer.json``, for ``hf:`` tokenizers.
         run: settings, data, versions and seed of the training run; None for an imported model.
+        sealed: whether it was loaded, so that its maker may be a stranger: it imports no optional
+            package, and reads nothing.
     """
 
     config: Config
@@ -53,6 +55,7 @@ class Artifact:
     calibration: Mapping[str, Any] = field(default_factory=dict)
     tokenizer_asset: bytes | None = None
     run: Mapping[str, Any] | None = None
+    sealed: bool = False
 
     @property
     def dim(self) -> int:
@@ -92,7 +95,7 @@ class Artifact:
     def encoder(self) -> TextEncoder:
         """Return the encoder that maps texts to rows of the table."""
         text = self.config.text
-        tokenizer = tokenizer_from_config(text, self.tokenizer_asset)
+        tokenizer = tokenizer_from_config(text, self.tokenizer_asset, sealed=self.sealed)
         return TextEncoder.from_config(
             text, tokenizer, self.vocabulary, self.tensors.get("buckets")
         )

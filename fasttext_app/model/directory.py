@@ -162,8 +162,12 @@ def _saving(path: str | Path) -> Iterator[None]:
         raise ArtifactError(f"{path}: the model could not be saved: {reason}") from None
 
 
-def load_artifact(path: str | Path) -> Artifact:
+def load_artifact(path: str | Path, *, packages: bool = False) -> Artifact:
     """Read a model directory after verifying that it is complete and unchanged.
+
+    Args:
+        path: the path.
+        packages: whether its tokenizer may run an optional package.
 
     Raises:
         ArtifactError: it is missing, damaged, edited, or of a newer format.
@@ -193,6 +197,7 @@ def load_artifact(path: str | Path) -> Artifact:
             calibration=read_json(folder / CALIBRATION) if CALIBRATION in files else {},
             tokenizer_asset=asset.read_bytes() if asset.name in files else None,
             run=read_json(folder / "run.json") if "run.json" in files else None,
+            sealed=not packages,
         )
         check_record(artifact.calibration, artifact.labels.names)
     _check_shapes(folder, artifact)

@@ -186,13 +186,26 @@ def _lower_non_ascii(texts: pa.StringArray) -> pa.StringArray:
     return pc.replace_with_mask(texts, non_ascii, lowered)
 
 
-def tokenizer_from_config(config: TextConfig, asset: bytes | None = None) -> Tokenizer:
+def runs_package(name: str) -> bool:
+    """Return whether a tokenizer runs an optional package of the machine."""
+    family, _, argument = name.partition(":")
+    return family == "torchtext" and argument in REGISTRY_NAMES and argument != "basic_english"
+
+
+def tokenizer_from_config(
+    config: TextConfig, asset: bytes | None = None, *, sealed: bool = False
+) -> Tokenizer:
     """Return the tokenizer that a configuration describes; see :func:`load_tokenizer`."""
-    return load_tokenizer(config.tokenizer, asset, Rewriting(config.lowercase, config.replace))
+    rewriting = Rewriting(config.lowercase, config.replace)
+    return load_tokenizer(config.tokenizer, asset, rewriting, sealed=sealed)
 
 
 def load_tokenizer(
-    name: str, asset: bytes | None = None, rewriting: Rewriting | None = None
+    name: str,
+    asset: bytes | None = None,
+    rewriting: Rewriting | None = None,
+    *,
+    sealed: bool = False,
 ) -> Tokenizer:
     """Return the tokenizer with this name.
 
@@ -200,15 +213,18 @@ def load_tokenizer(
         name: a name from the table at the top of this module.
         asset: the content of its file, as saved with a model; without it, the file is read.
         rewriting: what changes in a text before it is cut into tokens.
+        sealed: whether a stranger may have named the tokenizer: it then imports no optional package
+            and reads no file.
 
     Raises:
-        ConfigError: there is no such tokenizer, or its file cannot be used.
+        ConfigError: there is no such tokenizer, its file cannot be used, or it is sealed and needs
+            more than its asset.
         MissingDependencyError: the package that it needs is not installed.
 
     >>> load_tokenizer("whitespace", rewriting=Rewriting(lowercase=True)).split(["To Be"])
     [['to', 'be']]
     """
-    tokenizer = _load(name, asset)
+    tokenizer = _load(name, asset, sealed=sealed)
     return _rewriting_first(tokenizer, rewriting) if rewriting else tokenizer
 
 
@@ -229,7 +245,7 @@ def _rewriting_first(tokenizer: Tokenizer, rewriting: Rewriting) -> Tokenizer:
     )
 
 
-def _load(name: str, asset: bytes | None) -> Tokenizer:
+def _load(name: str, asset: bytes | None, *, sealed: bool) -> Tokenizer:
     if name == "basic_english":
         spans = partial(replacement_spans, rules=BASIC_ENGLISH_RULES)
         return Tokenizer(name, _one_by_one(basic_english), rules=name, spans=spans)
@@ -240,9 +256,18 @@ def _load(name: str, asset: bytes | None) -> Tokenizer:
     family, _, argument = name.partition(":")
     if family == "fasttext":
         return _fasttext(name, argument or PREFIX)
+    if name == "torchtext:basic_english":  # the same tokens without torchtext
+        return Tokenizer(name, _one_by_one(basic_english))
+    if family == "torchtext" and argument in REGISTRY_NAMES and sealed:
+        raise ConfigError(
+            f"text.tokenizer: the model names {name}, which runs a package of this machine; "
+            "to allow it, pass --yes, or packages=True in Python"
+        )
     if family == "torchtext" and argument:
         return Tokenizer(name, _one_by_one(_torchtext_function(argument)))
     if family == "hf" and argument:
+        if sealed and asset is None:
+            raise ConfigError(f"text.tokenizer: {name}: its file is not in the model")
         return _hugging_face(name, asset if asset is not None else _read_tokenizer_file(argument))
     names = [
         "basic_english",

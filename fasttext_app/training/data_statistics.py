@@ -27,6 +27,8 @@ class DataStatistics:
     validation_rows_of_unknown_labels: int
     fingerprint: str
     """A digest of all rows, by which a resumed run recognizes its data."""
+    files: Mapping[str, str]
+    """The stamps of the files that were read, by their SPEC; see ``data/named_files.py``."""
     skipped_rows: int | None = None
     """The rows that could not be read and were skipped."""
     refit_rows: int | None = None

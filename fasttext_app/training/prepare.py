@@ -21,7 +21,9 @@ from fasttext_app.core.arrays import F32, I64, Bool
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.core.spill import SpillBuffer
 from fasttext_app.data.fingerprint import Fingerprint
+from fasttext_app.data.in_memory import IN_MEMORY
 from fasttext_app.data.labels import LabelEncoder, Labels, joined_cells
+from fasttext_app.data.named_files import stamps
 from fasttext_app.data.split import Examples, choose_validation_rows, load_examples
 from fasttext_app.data.weights import text_weights
 from fasttext_app.errors import ConfigError, DataError, TrainingError
@@ -251,6 +253,7 @@ def _prepare(
             validation_rows_of_unknown_labels=unknown,
             skipped_rows=examples.bad_rows.count or None,
             fingerprint=fingerprint.digest(),
+            files=stamps(config, from_source=examples.source != IN_MEMORY),
             started_from=start.model_name,
             pretrained=start.vectors_name,
             imported=start.imported,

@@ -10,7 +10,8 @@ import platform
 import subprocess
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from fasttext_app._version import __version__
 from fasttext_app.config.loading import Layer, flat_layer, load_config_file, resolve
 from fasttext_app.config.schema import FILE_SETTINGS, Config, ModelConfig
 from fasttext_app.core import arguments
-from fasttext_app.core.checksummed_dir import MANIFEST
+from fasttext_app.core.checksummed_dir import MANIFEST, UNREADABLE, read_json
+from fasttext_app.data.named_files import settings_in, unknown_settings
 from fasttext_app.errors import ArtifactError, CheckpointError, ConfigError
+from fasttext_app.text.tokenizers import runs_package
 from fasttext_app.training.data_statistics import DataStatistics
 
 PACKAGES = ("torch", "numpy", "pyarrow", "numba")
@@ -60,6 +63,7 @@ def run_manifest(
         "train_rows": statistics.train_rows,
         "validation_rows": statistics.validation_rows,
         "fingerprint": statistics.fingerprint,
+        "files": statistics.files,
     }
     for origin in ORIGINS:
         value = getattr(statistics, origin)
@@ -153,6 +157,43 @@ def setting_layers(
     if config is not None:
         layers.append(load_config_file(arguments.path("config", config)))
     return [*layers, flat_layer(settings)]
+
+
+def unknown_names(
+    config: Config,
+    start_from: str | Path | None,
+    run: Mapping[str, Any] | None,
+    layers: Iterable[Layer],
+    *,
+    has_rows: bool = False,
+) -> list[tuple[str, str]]:
+    """Return what a run would read only because the model or run that it starts from names it.
+
+    Args:
+        config: the settings of the run.
+        start_from: the model; None: none.
+        run: the manifest of the run that is resumed; None: none.
+        layers: the settings that the user made.
+        has_rows: whether the user passes the rows.
+
+    Returns:
+        The setting and what it names, for each.
+    """
+    agreed = settings_in(*layers)
+    recorded: Any = {} if run is None else run.get("data", {}).get("files")
+    if has_rows:
+        agreed.add(("data", "source"))
+    if start_from is not None:
+        agreed.add(("model", "start_from"))
+        if not runs_package(config.text.tokenizer):  # the model has the file of an hf: tokenizer
+            agreed.add(("text", "tokenizer"))
+        with suppress(*UNREADABLE):  # loading the model will say so
+            recorded = read_json(Path(str(config.model.start_from)) / "data.json").get("files")
+    return [
+        (f"{section}.{key}", spec)
+        for (section, key), specs in unknown_settings(config, agreed, recorded).items()
+        for spec in specs
+    ]
 
 
 def differences(config: Config, other: Config) -> dict[str, tuple[Any, Any]]:
