@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +25,10 @@ from fasttext_app.core import jit
 ROOT = Path(__file__).resolve().parents[1]
 """The repository."""
 SCRIPTS = ROOT / "scripts"
+NODE = shutil.which("node")
+"""Node, if it is installed."""
+NODE_MODULES = Path(os.environ.get("FASTTEXT_APP_NODE_MODULES", "node_modules")).absolute()
+"""The folder of npm packages, named by ``$FASTTEXT_APP_NODE_MODULES``."""
 DATA = Path(__file__).parent / "data"
 """Files that tests read."""
 

@@ -12,6 +12,7 @@ import io
 import re
 import runpy
 import shlex
+import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
@@ -24,7 +25,7 @@ import pytest
 import fasttext_app as ft
 from fasttext_app.config.loading import resolve
 from fasttext_app.tuning.space import SearchSpace
-from tests.helpers import ROOT, installs_undone, run_cli
+from tests.helpers import NODE, NODE_MODULES, ROOT, installs_undone, run_cli
 
 pytestmark = pytest.mark.slow
 
@@ -41,6 +42,7 @@ NOT_RUN = (
     *("make setup", "source ", "pip install"),  # the installation itself
     *("python scripts/bench_", "python scripts/build_"),  # minutes, or the network
     *("python scripts/kill_and_resume.py", "python scripts/compare_threads.py"),  # minutes
+    *("npm ", "cp ", "python -m http.server", "python docs/examples/browser/"),  # tests/onnx
 )
 FINISHED = "the run is finished"  # what --resume says of a run that was not interrupted
 
@@ -241,8 +243,18 @@ def run_command(words: list[str], stdin: str | None) -> str:
             exec(arguments[1], {})
         else:
             patch.setattr(sys, "argv", arguments)
-            runpy.run_path(str(ROOT / arguments[0]), run_name="__main__")
+            script = Path(arguments[0])  # of the page, or of the repository
+            path = script if script.is_file() else ROOT / script
+            runpy.run_path(str(path), run_name="__main__")
     return shown.getvalue()
+
+
+def run_javascript(block: str) -> None:
+    """Run a module in Node, if it and what the module imports are installed."""
+    if NODE is not None and (NODE_MODULES / "onnxruntime-web").is_dir():
+        Path("node_modules").symlink_to(NODE_MODULES)
+        Path("block.mjs").write_text(block)
+        subprocess.run([NODE, "block.mjs"], check=True, capture_output=True)
 
 
 def run_block(language: str, block: str, names: dict[str, Any]) -> None:
@@ -254,6 +266,8 @@ def run_block(language: str, block: str, names: dict[str, Any]) -> None:
     elif language == "python":
         quick = re.sub(r"trials=\d+", "trials=1, epochs=2", block)
         exec(quick.replace("wordNgrams=2", "wordNgrams=2, bucket=500"), names)
+    elif language == "js":
+        run_javascript(block)
     else:
         assert language == "toml", f"{language}: no block of this language is expected"
         document = tomllib.loads(block)

@@ -3,8 +3,8 @@ r"""The encoder of a model as a JSON document: everything to get from a text to 
     format, format_version   what the document is; a reader refuses a newer version
     labels                   names of the classes
     rewriting                replace: regular expressions, and the word in place of each match;
-                             lowercase
-    tokenizer                name; lowercase, replace: strings, and what stands in their place;
+                             lowercase: the regular expression of what is made small, or null
+    tokenizer                name; lowercase; replace: strings, and what stands in their place;
                              token: the regular expression of a token
                              (``fasttext``: end, label_prefix; ``unicode``: classes, segment)
     word_ngrams, minn, maxn, bucket
@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import re
 import sys
+import unicodedata
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -64,7 +65,7 @@ def encoder_document(artifact: Artifact) -> dict[str, Any]:
         "labels": artifact.labels.names,
         "rewriting": {
             "replace": [[_portable(name), word_for(name)] for name in rewriting.names],
-            "lowercase": rewriting.lowercase,
+            "lowercase": _cased() if rewriting.lowercase else None,
         },
         "tokenizer": tokenizer,
         "word_ngrams": text.word_ngrams,
@@ -100,8 +101,20 @@ def _tokenizer(name: str) -> dict[str, Any]:
         word = {"end": END, "label_prefix": prefix or PREFIX}
         return rules | {"token": f"[^{WHITESPACE}]+"} | word
     if family == "basic_english":
-        rules |= {"lowercase": True, "replace": BASIC_ENGLISH_RULES}
+        rules |= {"lowercase": _cased(), "replace": BASIC_ENGLISH_RULES}
     return rules | {"token": f"[^{_members(str.isspace)}]+"}
+
+
+def _cased() -> str:
+    """Return the regular expression of texts without characters that Unicode has no name for yet.
+
+    Newer versions of Unicode may make them letters with a lower case.
+    """
+    return f"[^{_members(_is_unassigned)}]+"
+
+
+def _is_unassigned(character: str) -> bool:
+    return unicodedata.category(character) == "Cn"
 
 
 def _portable(name: str) -> str:

@@ -30,6 +30,8 @@ export class Encoder {
     let bucket = 0;
     this.buckets = document.bucket_gaps && Int32Array.from(document.bucket_gaps, (gap) => bucket += gap);
     this.rewriting = document.rewriting.replace.map(([pattern, word]) => [new RegExp(pattern, "gsu"), word]);
+    const cased = this.tokenizer.lowercase ?? document.rewriting.lowercase;
+    this.cased = cased && new RegExp(cased, "gsu");
     if (this.tokenizer.name === "unicode") {
       this.classes = new Array(0x110000).fill("o");
       for (const [letter, ranges] of Object.entries(this.tokenizer.classes))
@@ -103,7 +105,7 @@ export class Encoder {
   tokens(text) {
     if (/\p{Surrogate}/u.test(text)) throw new Error("the text has half a character (a lone surrogate)");
     for (const [pattern, word] of this.rewriting) text = text.replace(pattern, word);
-    if (this.rules.rewriting.lowercase || this.tokenizer.lowercase) text = text.toLowerCase();
+    if (this.cased) text = text.replace(this.cased, (part) => part.toLowerCase());
     for (const [part, other] of this.tokenizer.replace ?? []) text = text.replaceAll(part, other);
     if (this.classes) return this.unicodeTokens(text);
     const { token, tokenizer: { end, label_prefix: prefix } } = this;

@@ -94,8 +94,9 @@ class Encoder:
         text.encode()  # raises UnicodeEncodeError for half a character (a lone surrogate)
         for pattern, word in self.rules["rewriting"]["replace"]:
             text = re.sub(pattern, word, text, flags=re.ASCII)
-        if self.rules["rewriting"]["lowercase"] or self.tokenizer.get("lowercase"):
-            text = text.lower()
+        cased = self.tokenizer.get("lowercase") or self.rules["rewriting"]["lowercase"]
+        if cased:
+            text = re.sub(cased, lambda match: match[0].lower(), text)
         for part, other in self.tokenizer.get("replace", ()):
             text = text.replace(part, other)
         if self.tokenizer["name"] == "unicode":

@@ -119,7 +119,7 @@ def test_the_scorer_runs_without_this_package(model, tmp_path):
 def test_an_export_that_differs_is_refused_and_leaves_nothing_behind(model, tmp_path, monkeypatch):
     """A graph of other weights, and a document of other words."""
     path = tmp_path / "model.onnx"
-    export_onnx(model, path)
+    export_onnx(model, path, ["the team won"])
     before = contents(tmp_path)
     other = replace(model.artifact, tensors=model.artifact.tensors | {"bias": np.ones(2, "f4")})
     other.tensors["bias"][0] = 1.001
