@@ -398,7 +398,6 @@ class _FastTextEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn i
                 folder = stack.enter_context(tempfile.TemporaryDirectory())
                 settings["start_from"] = Path(folder, "model")
                 further.save(settings["start_from"])
-                settings.setdefault("epochs", 1)
                 always += [WITHOUT_VALIDATION, {"model": WITHOUT_PRETRAINED}]
             layers = [*setting_layers(getattr(self, "config", None), settings), *always]
             names = string_array([known[label] for label in targets.classes])
@@ -505,7 +504,7 @@ class FastTextClassifier(ClassifierMixin, _FastTextEstimator):  # type: ignore[m
 
     @built_in_kinds()
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
-        """Train the model further on more texts, by default for one epoch; new words get rows.
+        """Train the model further on more texts; new words and labels get rows.
 
         Args:
             X: the texts.

@@ -85,6 +85,7 @@ HEAVY = {
     "optuna",
     "tokenizers",
     "onnxruntime",
+    "model2vec",
 }
 RUNS_CODE_ON_LOADING = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 

@@ -28,6 +28,7 @@ SLOW = (
     "matplotlib",
     "optuna",
     "tokenizers",
+    "model2vec",
 )
 
 

@@ -216,6 +216,11 @@ class TextConfig(_Section):
         return f"{self.tokenizer} after {', '.join(before)}" if before else self.tokenizer
 
     @property
+    def yields_subwords(self) -> bool:
+        """Whether the tokens come from a Hugging Face tokenizer, which can split words."""
+        return self.tokenizer.startswith("hf:")
+
+    @property
     def bucket_count(self) -> int:
         """The number of hash buckets: ``bucket``, or 0 without n-grams."""
         return self.bucket if self.word_ngrams > 1 or self.maxn > 0 else 0
@@ -268,7 +273,8 @@ class ModelConfig(_Section):
     up to rounding. ``false`` keeps embeddings of ``dim`` dimensions, as ``pretrained`` does."""
     pretrained: FileName | None = None
     """Word vectors to initialize the table: a ``.vec`` or GloVe text file, a ``.npy`` file beside a
-    word list, or a fastText ``.bin`` or ``.ftz`` file."""
+    word list, a fastText ``.bin`` or ``.ftz`` file, or ``model2vec:PATH``, the folder or the hub id
+    of a model2vec table."""
     pretrained_words: Literal["all", "training"] = "all"
     """Words of ``pretrained`` that get a row: ``all``, as in fastText, so that predictions can use
     words that no training text has; or ``training``, only words of the training texts, which makes

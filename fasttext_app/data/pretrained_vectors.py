@@ -138,13 +138,13 @@ def _read_header(where: str, line: str, dim: int) -> int | None:
     """
     fields = line.split(" ")
     if len(fields) == 2 and all(field.isdecimal() for field in fields):
-        _check_dim(where, int(fields[1]), dim)
+        check_dim(where, int(fields[1]), dim)
         return int(fields[0])
     if len(fields) != dim + 1 and fields != [""]:
         numbers = list(itertools.takewhile(_is_number, reversed(fields[1:])))
         if not numbers:
             raise _malformed(where, dim)
-        _check_dim(where, len(numbers), dim)
+        check_dim(where, len(numbers), dim)
     return None
 
 
@@ -168,13 +168,13 @@ def _number_reader(
         cells = cells.take(to_arrow(np.arange(len(cells)).reshape(-1, dim + 1)[:, 1:].ravel()))
         where = [f"{path}:{number}" for number in line_numbers[indices]]
         try:
-            return _finite(to_numpy(pc.cast(cells, pa.float64())).reshape(-1, dim), where)
+            return finite(to_numpy(pc.cast(cells, pa.float64())).reshape(-1, dim), where)
         except pa.ArrowInvalid:  # Python reads a few more numbers, and finds the line
             rows = np.array(cells.to_pylist(), object).reshape(-1, dim)
         for row, place in zip(rows, where, strict=True):
             if not all(map(_is_number, row)):
                 raise _malformed(place, dim)
-        return _finite(rows.astype(np.float64), where)
+        return finite(rows.astype(np.float64), where)
 
     return read
 
@@ -190,14 +190,14 @@ def _scan_npy(path: Path, dim: int) -> Iterator[Entries]:
         raise DataError(f"{path}: is not a NumPy array of numbers")
     if matrix.ndim != 2:
         raise DataError(f"{path}: has shape {matrix.shape}; expected [words, {dim}]")
-    _check_dim(str(path), matrix.shape[1], dim)
+    check_dim(str(path), matrix.shape[1], dim)
     list_path = path.with_suffix(".txt")
     words = [word for _, lines in scan_lines(list_path) for word in lines.to_pylist()]
     if len(words) != len(matrix):
         raise DataError(f"{list_path}: has {len(words)} words for the {len(matrix)} rows of {path}")
 
     def reader(start: int) -> Callable[[I64], F32]:
-        return lambda indices: _finite(
+        return lambda indices: finite(
             matrix[start + indices], [f"{path}: row {start + index}" for index in indices]
         )
 
@@ -205,8 +205,16 @@ def _scan_npy(path: Path, dim: int) -> Iterator[Entries]:
         yield string_array(words[start : start + BLOCK_ROWS]), reader(start)
 
 
-def _finite(numbers: Array, where: list[str]) -> F32:
-    """Return numbers [N, D] as 32-bit floats, all of them finite; ``where`` names their rows."""
+def finite(numbers: Array, where: list[str]) -> F32:
+    """Return numbers [N, D] as 32-bit floats.
+
+    Args:
+        numbers: the numbers.
+        where: what to call each row in a message.
+
+    Raises:
+        DataError: a number is not finite.
+    """
     with np.errstate(over="ignore"):  # a number too large for float32 becomes infinite
         vectors = numbers.astype(np.float32)
     is_finite = np.isfinite(vectors).all(axis=1)
@@ -219,6 +227,11 @@ def _malformed(where: str, dim: int) -> DataError:
     return DataError(f"{where}: expected a word and {dim} numbers, with one space between them")
 
 
-def _check_dim(where: str, file_dim: int, dim: int) -> None:
+def check_dim(where: str, file_dim: int, dim: int) -> None:
+    """Raise if vectors do not have the dimension of the model.
+
+    Raises:
+        DataError: they do not.
+    """
     if file_dim != dim:
         raise DataError(f"{where}: the vectors have {file_dim} numbers; set model.dim = {file_dim}")

@@ -185,7 +185,8 @@ def _build_model(prepared: Prepared) -> tuple[FastTextClassifier, dict[str, Any]
         model.grow_from(load_artifact(config.start_from).tensors, prepared.row_map)
     elif config.pretrained is not None:
         vocabulary = prepared.encoder.vocabulary
-        pretrained = pretrained_vectors(config.pretrained, vocabulary, config.dim)
+        tokens = prepared.config.text.yields_subwords
+        pretrained = pretrained_vectors(config, vocabulary, tokens=tokens)
         model.set_rows(pretrained.rows, pretrained.vectors, freeze=config.freeze_pretrained)
         return model, pretrained.coverage(vocabulary)
     return model, None

@@ -116,7 +116,8 @@ class WarmStart:
         model = self._config.model
         if model.pretrained is None or model.pretrained_words == "training":
             return None
-        return self.tokenizer.possible_tokens(pretrained_words(model.pretrained, model.dim))
+        words = pretrained_words(model, tokens=self._config.text.yields_subwords)
+        return self.tokenizer.possible_tokens(words)
 
     def buckets(self, used: I32) -> I32:
         """Return the buckets that get a row: the model's, and those that the new rows use."""
