@@ -18,6 +18,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 README = Path(__file__).resolve().parent.parent / "README.md"
@@ -25,8 +26,8 @@ BLOCK = re.compile(r"(```console\n)(.*?)(```)", re.DOTALL)
 NUMBER = re.compile(r"[\d,.]+")
 
 
-def run(command: str, folder: str) -> str:
-    """Run a shell command with this interpreter's fasttext-app; return its output."""
+def run_in_shell(command: str, folder: str) -> str:
+    """Run a shell command in a folder, with this interpreter's fasttext-app; return its output."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     result = subprocess.run(
         ["bash", "-c", f"{command} 2>&1"],
@@ -38,19 +39,28 @@ def run(command: str, folder: str) -> str:
     )
     if result.returncode:
         sys.exit(f"{command}\nfailed with exit code {result.returncode}:\n{result.stdout}")
-    return "\n".join(line.rstrip() for line in result.stdout.rstrip().splitlines())
+    return without_trailing_blanks(result.stdout)
 
 
-def fill(page: str) -> str:
-    """Return the page with the current output under every command."""
-    with tempfile.TemporaryDirectory() as folder:
+def without_trailing_blanks(output: str) -> str:
+    """Return an output without blanks at the ends of lines, and without empty last lines."""
+    return "\n".join(line.rstrip() for line in output.rstrip().splitlines())
 
-        def fill_block(block: re.Match[str]) -> str:
-            commands = [line[2:] for line in block[2].splitlines() if line.startswith("$ ")]
-            shown = [f"$ {command}\n{run(command, folder)}\n" for command in commands]
-            return block[1] + "\n".join(shown) + block[3]
 
-        return BLOCK.sub(fill_block, page)
+def fill(page: str, run: Callable[[str], str]) -> str:
+    """Return the page with the output of ``run(command)`` under every command."""
+
+    def fill_block(block: re.Match[str]) -> str:
+        commands = [line[2:] for line in block[2].splitlines() if line.startswith("$ ")]
+        shown = [f"$ {command}\n{run(command)}\n" for command in commands]
+        return block[1] + "\n".join(shown) + block[3]
+
+    return BLOCK.sub(fill_block, page)
+
+
+def without_numbers(page: str) -> str:
+    """Return the page with a sign for each number: numbers vary with the machine."""
+    return NUMBER.sub("#", page)
 
 
 def main() -> None:
@@ -66,9 +76,10 @@ def main() -> None:
         page = options.page.read_text(encoding="utf-8")
     except OSError as error:
         parser.error(f"{options.page}: {error.strerror}")
-    filled = fill(page)
+    with tempfile.TemporaryDirectory() as folder:
+        filled = fill(page, lambda command: run_in_shell(command, folder))
     if options.check:
-        is_current = NUMBER.sub("#", page) == NUMBER.sub("#", filled)
+        is_current = without_numbers(page) == without_numbers(filled)
         sys.exit(0 if is_current else f"{options.page} shows outdated output; run this script")
     options.page.write_text(filled, encoding="utf-8")
     print(f"wrote {options.page}")

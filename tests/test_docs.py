@@ -30,12 +30,6 @@ def test_a_generated_page_is_what_its_script_writes(script):
 
 
 @pytest.mark.slow
-def test_the_readme_shows_what_its_commands_print():
-    done = run_script("scripts/fill_readme.py", "--check")
-    assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.slow
 def test_the_code_of_how_it_works_prints_what_the_page_shows(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # it writes a file
     page = ROOT / "docs" / "how_it_works.md"

@@ -18,7 +18,7 @@ import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -190,12 +190,22 @@ def commands(block: str) -> Iterator[str]:
     yield from (line for line in shown or lines if line.strip() and not line.startswith("#"))
 
 
-def run_line(line: str) -> None:
-    """Run a line: commands parted by ``;``, each a pipe whose ends may be files."""
+class Output(NamedTuple):
+    """What a command prints: to standard output, and to both outputs as a terminal shows it."""
+
+    stdout: str
+    both: str
+
+
+def run_line(line: str, quicker: Callable[[list[str]], list[str]]) -> str:
+    """Run a line: commands parted by ``;``, each a pipe whose ends may be files.
+
+    Returns what a terminal would show.
+    """
     lexer = shlex.shlex(line, posix=True, punctuation_chars="|;<>")
     lexer.whitespace_split = True
     command: list[str] = []
-    stdin, output, words = None, "", [*lexer, ";"]
+    stdin, output, words, screen = None, "", [*lexer, ";"], ""
     while words:
         word = words.pop(0)
         if word == "<":
@@ -203,12 +213,15 @@ def run_line(line: str) -> None:
         elif word == ">":
             output = words.pop(0)
         elif word in ("|", ";"):
-            shown = run_command(command, stdin)
+            shown = run_command(command, stdin, quicker)
             if output:
-                Path(output).write_text(shown)
-            stdin, output, command = (shown if word == "|" else None), "", []
+                Path(output).write_text(shown.stdout)
+            elif word == ";":
+                screen += shown.both
+            stdin, output, command = (shown.stdout if word == "|" else None), "", []
         else:
             command.append(word)
+    return screen
 
 
 def quicker(arguments: list[str]) -> list[str]:
@@ -224,18 +237,21 @@ def quicker(arguments: list[str]) -> list[str]:
     return arguments
 
 
-def run_command(words: list[str], stdin: str | None) -> str:
-    """Run one command in this process; return its standard output."""
+def run_command(
+    words: list[str], stdin: str | None, quicker: Callable[[list[str]], list[str]]
+) -> Output:
+    """Run one command in this process."""
     program, *arguments = words
     if program == "fasttext-app":
         done = run_cli(*quicker(arguments), stdin=stdin, code=None)
         assert done.exit_code == 0 or FINISHED in done.stderr, (words, done.output)
-        return done.stdout
+        return Output(done.stdout, done.output)
     if program == "printf":
-        return arguments[0].encode().decode("unicode_escape")
+        return Output(*[arguments[0].encode().decode("unicode_escape")] * 2)
     if program == "head":
         count, path = arguments
-        return "".join(Path(path).read_text().splitlines(keepends=True)[: int(count[1:])])
+        lines = Path(path).read_text().splitlines(keepends=True)
+        return Output(*["".join(lines[: int(count[1:])])] * 2)
     assert program == "python", f"{program}: the small shell does not know it"
     shown = io.StringIO()
     with redirect_stdout(shown), pytest.MonkeyPatch.context() as patch:
@@ -246,7 +262,7 @@ def run_command(words: list[str], stdin: str | None) -> str:
             script = Path(arguments[0])  # of the page, or of the repository
             path = script if script.is_file() else ROOT / script
             runpy.run_path(str(path), run_name="__main__")
-    return shown.getvalue()
+    return Output(*[shown.getvalue()] * 2)
 
 
 def run_javascript(block: str) -> None:
@@ -262,7 +278,7 @@ def run_block(language: str, block: str, names: dict[str, Any]) -> None:
     if language in ("sh", "console"):
         for line in commands(block):
             if not line.startswith(NOT_RUN):
-                run_line(line)
+                run_line(line, quicker)
     elif language == "python":
         quick = re.sub(r"trials=\d+", "trials=1, epochs=2", block)
         exec(quick.replace("wordNgrams=2", "wordNgrams=2, bucket=500"), names)
@@ -295,9 +311,24 @@ def test_every_block_runs(page, tmp_path, monkeypatch):
             run_block(language, block, names)
 
 
+def test_the_readme_shows_what_its_commands_print(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("NO_COLOR", "1")
+    script = runpy.run_path(str(ROOT / "scripts" / "fill_readme.py"))
+
+    def run(command: str) -> str:
+        return script["without_trailing_blanks"](run_line(command, list))
+
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    filled = script["fill"](page, run)
+    assert script["without_numbers"](filled) == script["without_numbers"](page)
+
+
 def test_the_small_shell_runs_pipes_and_files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    run_line("printf 'a\\nb\\n' > x.txt; head -1 x.txt > y.txt  # a comment")
+    line = "printf 'a\\nb\\n' > x.txt; head -1 x.txt > y.txt; head -2 y.txt  # a comment"
+    assert run_line(line, quicker) == "a\n"
     assert Path("y.txt").read_text() == "a\n"
     assert list(commands("$ one \\\n  two\nshown\n$ three\n")) == ["one two", "three"]
 

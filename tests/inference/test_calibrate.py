@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pyarrow as pa
@@ -44,6 +45,7 @@ def run(*arguments):
     return run_cli(*arguments, code=None)
 
 
+@cache
 def noisy_rows(seed, rows, separator=None):
     """Texts whose words hint at their label, or labels, and mostly at nothing."""
     chance = np.random.default_rng(seed)
