@@ -81,9 +81,7 @@ def local_model(model: str | Path, revision: str | None = None, token: str | Non
     if path.exists():
         if revision is not None:
             raise ConfigError(f"revision: {model} is a local path, which has no revisions")
-        names = [] if path.is_file() else _fasttext_names(entry.name for entry in path.iterdir())
-        alone = len(names) == 1 and not (path / MANIFEST).exists() and is_fasttext(path / names[0])
-        return path / names[0] if alone else path
+        return _only_fasttext_file(path) or path
     found = ModelId.parse(str(model))
     if found is None:
         return path
@@ -125,6 +123,14 @@ def download(model: ModelId, token: str | None = None) -> Path:
             )
         fetch(allow_patterns=[escape(names[0])])
         return folder / names[0]
+
+
+def _only_fasttext_file(path: Path) -> Path | None:
+    """Return the one fastText file of a folder without a model directory's manifest."""
+    if not path.is_dir() or (path / MANIFEST).exists():
+        return None
+    names = _fasttext_names(entry.name for entry in path.iterdir())
+    return path / names[0] if len(names) == 1 and is_fasttext(path / names[0]) else None
 
 
 def _fasttext_names(names: Iterator[str]) -> list[str]:
@@ -212,7 +218,8 @@ def _problem(library: Any, error: BaseException, model: ModelId, missing: str) -
         *(errors.LocalEntryNotFoundError, errors.HTTPError),
     )
     if isinstance(error, unreachable) and library.constants.HF_HUB_OFFLINE:
-        return f"{missing}HF_HUB_OFFLINE is set, and the cache lacks it; unset HF_HUB_OFFLINE"
+        lacking = ", and the cache lacks it" if missing else ""
+        return f"{missing}HF_HUB_OFFLINE is set{lacking}; unset it to reach the hub"
     if isinstance(error, unreachable):
         return (
             f"{missing}the hub cannot be reached; check the network, and HF_ENDPOINT if it is set"

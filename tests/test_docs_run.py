@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stdout
+from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +26,7 @@ import fasttext_app as ft
 from fasttext_app.config.loading import resolve
 from fasttext_app.tuning.space import SearchSpace
 from tests.helpers import NODE, NODE_MODULES, ROOT, installs_undone, run_cli
+from tests.hub_server import TOKEN, HubServer, hub_in_place
 
 pytestmark = pytest.mark.slow
 
@@ -306,7 +307,11 @@ def test_every_block_runs(page, tmp_path, monkeypatch):
     if page.name in PREPARE:
         PREPARE[page.name]()
     names = names_for(page)
-    with installs_undone():  # a page may put compat in place of fasttext
+    with ExitStack() as stack:
+        stack.enter_context(installs_undone())  # a page may put compat in place of fasttext
+        if page.name == "hub.md":
+            server = stack.enter_context(HubServer())
+            stack.enter_context(hub_in_place(server, tmp_path / "cache", TOKEN))
         for language, block in BLOCK.findall(page.read_text(encoding="utf-8")):
             run_block(language, block, names)
 

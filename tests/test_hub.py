@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import sys
@@ -147,6 +148,21 @@ def test_a_snapshot_with_foreign_files_loads(pushed, expected, tmp_path):
     folder = snapshot_download(REPO, local_dir=tmp_path / "local")
     assert {".cache", ".gitattributes"} <= {path.name for path in Path(folder).iterdir()}
     assert probabilities(ft.load(folder)) == expected
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_a_terminal_shows_progress_unless_it_is_to_be_quiet(pushed, monkeypatch, shown):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr("fasttext_app.core.meter.bars", shown)
+    ft.load(REPO)
+    assert ("Download" in terminal.getvalue()) is shown
+    assert bool(terminal.getvalue()) is shown
 
 
 def test_a_damaged_download_is_refused(server, files):
@@ -328,6 +344,9 @@ def test_a_push_that_is_refused_says_why(server, tiny_model_dir, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     assert "the hub denies access; use a token with the permission" in push("other/topics")
     assert "must be the id of a repository: owner/name" in push("topics")
+    with monkeypatch.context() as patch:
+        patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+        assert f"{REPO}: HF_HUB_OFFLINE is set; unset it to reach the hub" in push(REPO)
     server.failure = 429, {}, b""
     assert "the hub allows no more requests for now" in push(REPO)
     with pytest.raises(ConfigError, match="names a branch already"):
@@ -366,6 +385,7 @@ def test_the_card_has_what_the_hub_shows(logged_in, tiny_model_dir, tmp_path):
     run_cli("push", tiny_model_dir, REPO, *options, "--scores", tmp_path / "scores.json")
     sent = logged_in.repositories[REPO].files()
     card = sent["README.md"].decode()
+    assert f'fasttext-app predict {REPO} "some text"' in card
     metadata = metadata_of(card)
     assert metadata["library_name"] == "fasttext_app"
     assert metadata["pipeline_tag"] == "text-classification"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -62,10 +63,10 @@ def card_details(
         raise ConfigError("scores: must be what `evaluate` returns, or `evaluate --json` prints")
     return CardDetails(
         name,
-        None if license is None else arguments.string("license", license),
-        () if language is None else tuple(arguments.columns("language", language)),
-        scores,
-        _examples(model),
+        license=None if license is None else arguments.string("license", license),
+        languages=() if language is None else tuple(arguments.columns("language", language)),
+        scores=scores,
+        examples=_examples(model),
     )
 
 
@@ -115,7 +116,7 @@ def push(
             are not YAML.
         MissingDependencyError: huggingface_hub is not installed.
     """
-    artifact = model.artifact
+    artifact, details = model.artifact, replace(details, place=target.repo)
     with TemporaryDirectory(prefix="fasttext_app-") as temporary:
         if folder is None:
             folder = Path(temporary, "model")

@@ -43,6 +43,8 @@ class CardDetails:
     """What a card says that the model itself does not know."""
 
     name: str = "Text classifier"
+    place: str = "THIS_FOLDER"
+    """What names the model in a command: a folder, or its id on the hub."""
     license: str | None = None
     languages: tuple[str, ...] = ()
     scores: Mapping[str, Any] | None = None
@@ -126,12 +128,10 @@ n-grams {text.minn}-{text.maxn}, under an output layer (`{model.loss}`).
 
 ## Use
 
-    fasttext-app predict THIS_FOLDER "some text"
+    fasttext-app predict {details.place} "some text"
 
     import fasttext_app as ft
-    ft.load("THIS_FOLDER").predict("some text")
-
-On the Hugging Face hub, `owner/name` takes the place of `THIS_FOLDER`.
+    ft.load("{details.place}").predict("some text")
 
 The model knows the languages and topics of its training data; expect it to do worse on others. The
 files are listed with their checksums in `{manifest}`; none of them contains code.
