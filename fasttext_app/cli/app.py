@@ -119,6 +119,7 @@ def make_app(only: str | None = None) -> typer.Typer:
         if command == "ft":
             for registered in module.app.registered_commands:
                 registered.cls = Command
+                registered.help, registered.epilog = _help_texts(registered.callback)
                 registered.callback = _announcing_compilation(registered.callback)
             app.add_typer(module.app, cls=Group)
         else:
@@ -130,11 +131,12 @@ def make_app(only: str | None = None) -> typer.Typer:
     return app
 
 
-def _help_texts(function: Callable[..., None]) -> tuple[str, str]:
-    """Return the help of a command, a line for each paragraph, and its examples."""
+def _help_texts(function: Callable[..., None]) -> tuple[str, str | None]:
+    """Return the help of a command, a line for each paragraph, and its examples if it has any."""
     shown, _, examples = (inspect.getdoc(function) or "").partition("\n\nExamples:\n")
     paragraphs = (" ".join(paragraph.split()) for paragraph in shown.split("\n\n"))
-    return "\n\n".join(paragraphs), "Examples:\n" + indent(dedent(examples), "  ")
+    shown_examples = "Examples:\n" + indent(dedent(examples), "  ") if examples else None
+    return "\n\n".join(paragraphs), shown_examples
 
 
 def _announcing_compilation(function: Callable[..., None]) -> Callable[..., None]:

@@ -49,6 +49,9 @@ def supervised(context: typer.Context) -> None:
     """Train a classifier: -input FILE -output NAME [-lr -dim -epoch -wordNgrams -minn -maxn -bucket
     -minCount -minCountLabel -loss -neg -thread -label -pretrainedVectors -seed -saveOutput].
     Writes NAME.bin and NAME.vec, and with -saveOutput NAME.output.
+
+    Examples:
+        fasttext-app ft supervised -input train.txt -output model -lr 0.5
     """  # noqa: D205
     from fasttext_app.compat.training import train
     from fasttext_app.fasttext.options import DEFAULTS
@@ -73,6 +76,10 @@ def supervised(context: typer.Context) -> None:
 def quantize_file(context: typer.Context) -> None:
     """Quantize NAME.bin into product codes: -output NAME [-cutoff N] [-retrain -input FILE -epoch
     -lr -thread] [-qnorm] [-qout] [-dsub N]. Writes NAME.ftz.
+
+    Examples:
+        fasttext-app ft quantize -output model
+        fasttext-app ft quantize -output model -qnorm -retrain -input train.txt
     """  # noqa: D205
     from fasttext_app.compat.model import FastText
     from fasttext_app.compat.quantize import DEFAULT_LR, quantize
@@ -98,13 +105,22 @@ def quantize_file(context: typer.Context) -> None:
 
 @app.command("test", context_settings=NEGATIVE_NUMBERS)
 def evaluate(model: ModelFile, file: TextFile, k: Labels = 1, th: Threshold = 0.0) -> None:
-    """Print the number of labeled lines, and precision and recall at K."""
+    """Print the number of labeled lines, and precision and recall at K.
+
+    Examples:
+        fasttext-app ft test model.bin test.txt
+        fasttext-app ft test model.bin test.txt 5
+    """
     _print_scores(_load_classifier(model, k).measure(file, k, th), k)
 
 
 @app.command("test-label", context_settings=NEGATIVE_NUMBERS)
 def evaluate_labels(model: ModelFile, file: TextFile, k: Labels = 1, th: Threshold = 0.0) -> None:
-    """Print the F1 score, precision and recall of each label, then the scores of `test`."""
+    """Print the F1 score, precision and recall of each label, then the scores of `test`.
+
+    Examples:
+        fasttext-app ft test-label model.bin test.txt
+    """
     meter = _load_classifier(model, k).measure(file, k, th)
     for label in meter.labels:
         scores = {
@@ -128,14 +144,24 @@ def _print_scores(meter: Meter, k: int, number_format: str = ".3g") -> None:
 
 @app.command(context_settings=NEGATIVE_NUMBERS)
 def predict(model: ModelFile, file: TextFile, k: Labels = 1, th: Threshold = 0.0) -> None:
-    """Print the K most likely labels of each line."""
+    """Print the K most likely labels of each line.
+
+    Examples:
+        fasttext-app ft predict model.bin lines.txt
+        fasttext-app ft predict model.bin - 3 < lines.txt
+    """
     for labels, _ in _predictions(model, file, k, th):
         _print(" ".join(labels))
 
 
 @app.command("predict-prob", context_settings=NEGATIVE_NUMBERS)
 def predict_prob(model: ModelFile, file: TextFile, k: Labels = 1, th: Threshold = 0.0) -> None:
-    """Print the K most likely labels of each line, with their probabilities."""
+    """Print the K most likely labels of each line, with their probabilities.
+
+    Examples:
+        fasttext-app ft predict-prob model.bin lines.txt
+        fasttext-app ft predict-prob model.bin lines.txt -1 0.5
+    """
     for labels, probabilities in _predictions(model, file, k, th):
         pairs = zip(labels, probabilities, strict=True)
         _print(" ".join(f"{label} {probability:.6g}" for label, probability in pairs))
@@ -152,7 +178,11 @@ def _predictions(model: Path, file: str, k: int, th: float) -> Iterator[tuple[li
 
 @app.command("print-word-vectors")
 def print_word_vectors(model: ModelFile) -> None:
-    """Print the vector of each word of standard input."""
+    """Print the vector of each word of standard input.
+
+    Examples:
+        fasttext-app ft print-word-vectors model.bin < words.txt
+    """
     from fasttext_app.fasttext.lines import text_lines
     from fasttext_app.fasttext.word_vectors import vector_line
     from fasttext_app.text.fasttext_tokenizer import split_words
@@ -166,7 +196,11 @@ def print_word_vectors(model: ModelFile) -> None:
 
 @app.command("print-sentence-vectors")
 def print_sentence_vectors(model: ModelFile) -> None:
-    """Print the vector of each line of standard input."""
+    """Print the vector of each line of standard input.
+
+    Examples:
+        fasttext-app ft print-sentence-vectors model.bin < lines.txt
+    """
     from fasttext_app.fasttext.lines import text_lines
     from fasttext_app.fasttext.word_vectors import vector_line
 
@@ -180,7 +214,11 @@ def print_sentence_vectors(model: ModelFile) -> None:
 def print_ngrams(
     model: ModelFile, word: Annotated[str, typer.Argument(metavar="WORD", help="Any word.")]
 ) -> None:
-    """Print the rows of a word and of each of its character n-grams."""
+    """Print the rows of a word and of each of its character n-grams.
+
+    Examples:
+        fasttext-app ft print-ngrams model.bin where
+    """
     from fasttext_app.fasttext.word_vectors import vector_line
 
     vectors = _load_model(model).vectors
@@ -195,7 +233,12 @@ def dump(
         str, typer.Argument(metavar="OPTION", help="One of args, dict, input and output.")
     ],
 ) -> None:
-    """Print a part of a model file: its args, its dictionary, or a matrix."""
+    """Print a part of a model file: its args, its dictionary, or a matrix.
+
+    Examples:
+        fasttext-app ft dump model.bin args
+        fasttext-app ft dump model.bin dict
+    """
     from fasttext_app.fasttext.dump import PARTS, dump_lines
     from fasttext_app.fasttext.file_format import read_file
 
@@ -228,7 +271,12 @@ def _refuse_word_vectors(command: str) -> None:
 
 @app.command()
 def nn(model: ModelFile, k: Neighbors = 10) -> None:
-    """Print the K words nearest to each word of standard input."""
+    """Print the K words nearest to each word of standard input.
+
+    Examples:
+        fasttext-app ft nn model.bin
+        fasttext-app ft nn model.bin 5 < words.txt
+    """
     vectors = _load_model(model).vectors
     for (word,) in _queries("Query word? ", 1):
         for similarity, neighbor in vectors.nearest(word, k):
@@ -237,7 +285,11 @@ def nn(model: ModelFile, k: Neighbors = 10) -> None:
 
 @app.command()
 def analogies(model: ModelFile, k: Neighbors = 10) -> None:
-    """Print the K words nearest to A - B + C, for every three words of standard input."""
+    """Print the K words nearest to A - B + C, for every three words of standard input.
+
+    Examples:
+        fasttext-app ft analogies model.bin
+    """
     vectors = _load_model(model).vectors
     for a, b, c in _queries("Query triplet (A - B + C)? ", 3):
         for similarity, neighbor in vectors.analogies(a, b, c, k):

@@ -208,6 +208,7 @@ class TextClassifier(Predictor):
         split: str = "validation",
         temperature: bool = True,
         thresholds: str | None = None,
+        **data_settings: Any,
     ) -> TextClassifier:
         """Return a model with calibrated probabilities, fitted on rows it was not trained on.
 
@@ -220,9 +221,11 @@ class TextClassifier(Predictor):
             temperature: fit a temperature, which makes all probabilities more or less confident.
             thresholds: also fit a threshold for each label, for ``f1``, ``precision:0.9`` or
                 ``recall:0.9``; None: none.
+            data_settings: as for :meth:`evaluate`.
 
         Raises:
-            ConfigError: there is nothing to fit, or the model cannot be calibrated.
+            ConfigError: there is nothing to fit, the model cannot be calibrated, or a setting is
+                invalid.
             DataError: the data cannot be read, the model was trained on it, or no temperature fits.
         """
         from fasttext_app.inference.calibrate import calibrate_batches, held_out_rows, origin_of
@@ -233,7 +236,9 @@ class TextClassifier(Predictor):
         if thresholds is not None:
             goal = parse_goal(arguments.string("thresholds", thresholds))
         split = arguments.string("split", split)
-        config, source = open_labeled("calibrate", self.config, data, labels, text, label)
+        config, source = open_labeled(
+            "calibrate", self.config, data, labels, text, label, **data_settings
+        )
         calibrated = calibrate_batches(
             self,
             held_out_rows(self.artifact, config, source, split),
@@ -253,6 +258,7 @@ class TextClassifier(Predictor):
         label: str | Sequence[str] | None = None,
         split: str = "test",
         threshold: float | None = None,
+        **data_settings: Any,
     ) -> Scores | MultiLabelScores:
         """Score the model on a split of a data SPEC, or on texts with their labels.
 
@@ -265,14 +271,19 @@ class TextClassifier(Predictor):
             split: the split of the SPEC.
             threshold: the smallest probability of a predicted label, if rows may have several
                 labels; None: the fitted one of each label, or 0.5 if there are none.
+            data_settings: settings of the section ``data`` that say how to read the SPEC:
+                ``encoding``, ``delimiter``, ``format``, ``header``, ``skip_bad``, ...
 
         Raises:
+            ConfigError: a setting is invalid.
             DataError: the data cannot be read, or has no rows.
         """
         from fasttext_app.inference.evaluate import open_labeled
 
         split = arguments.string("split", split)
-        config, source = open_labeled("evaluate", self.config, data, labels, text, label)
+        config, source = open_labeled(
+            "evaluate", self.config, data, labels, text, label, **data_settings
+        )
         return self.evaluate_batches(source.scan(split), threshold, config.data)
 
     def evaluate_batches(

@@ -164,6 +164,7 @@ def open_labeled(
     labels: LabelColumn | None,
     text: str | Sequence[str] | None = None,
     label: str | Sequence[str] | None = None,
+    **data_settings: Any,
 ) -> tuple[Config, Source]:
     """Open a data SPEC, a table, or texts with their labels, and the settings to read it with.
 
@@ -174,15 +175,16 @@ def open_labeled(
         labels: the label of each text, if ``data`` is texts.
         text: the text column, or several; None: as in the settings.
         label: the label column, or several of 0 and 1; None: as in the settings.
+        data_settings: other settings of the section ``data``.
 
     Raises:
-        ConfigError: ``text`` or ``label`` is not the name of a column.
+        ConfigError: ``text`` or ``label`` is not the name of a column, or a setting is invalid.
         DataError: the data does not exist, or there is not one label per text.
     """
-    settings = column_settings(text, label)
+    settings = column_settings(text, label) | data_settings
     if isinstance(data, str | PathLike):
         refuse_labels(job, data, labels)
-        settings |= {**FILE_SETTINGS, "source": str(data)}
+        settings = FILE_SETTINGS | settings | {"source": str(data)}
         config = with_data_settings(config, settings)
         return config, open_source(config.data)
     config = with_data_settings(config, settings)

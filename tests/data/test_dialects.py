@@ -9,16 +9,19 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import fasttext_app
 from fasttext_app.config.loading import parse_assignments, resolve
 from fasttext_app.config.schema import DataConfig
 from fasttext_app.data.checked_stream import CheckedStream
 from fasttext_app.data.spec import open_source, open_texts
 from fasttext_app.errors import ConfigError, DataError
+from tests.helpers import WORDS_ONLY
 
 Rows = list[tuple[str, str]]
 ROWS: Rows = [("good, fine; a|b\tc", "p"), ("naïve café", "n"), ('say "hi"', "p")]
@@ -241,3 +244,16 @@ def test_parquet_is_not_read_from_a_pipe(monkeypatch):
         DataError, match=r"^-: Parquet cannot be read from a pipe; save it to a file"
     ):
         rows_of("-", format="parquet")
+
+
+def test_python_reads_the_files_of_evaluate_and_calibrate_by_their_settings(file, tmp_path):
+    rows = [("good café", "p"), ("naïve end", "n")] * 20
+    path = file("a.csv", written(rows, ";", "body,label"), "cp1252")
+    reading: dict[str, Any] = {"encoding": "cp1252", "delimiter": ";", "text": "body"}
+    model = fasttext_app.train(path, **reading, **WORDS_ONLY)
+    others = [("café good", "p"), ("end naïve good", "n"), ("naïve", "p")] * 10
+    path = file("b.csv", written(others, ";", "body,label"), "cp1252")
+    assert model.evaluate(path, split="train", **reading)["examples"] == 30
+    assert "temperature" in model.calibrate(path, split="train", **reading).artifact.calibration
+    with pytest.raises(ConfigError, match=r"data\.delimter: no such setting; did you mean"):
+        model.evaluate(path, delimter=";")
