@@ -160,6 +160,13 @@ def _begins_as_fasttext(
         return bytes(next(response.iter_bytes(), b"")).startswith(MAGIC_BYTES)
 
 
+def _import() -> Any:
+    """Return `huggingface_hub`, which does not import its modules by itself."""
+    for name in ("constants", "errors", "utils"):
+        import_module(f"huggingface_hub.{name}")
+    return import_module("huggingface_hub")
+
+
 def _api(library: Any, token: str | None) -> Any:
     return library.HfApi(token=token, library_name="fasttext_app", library_version=__version__)
 
@@ -174,15 +181,15 @@ def _library(model: ModelId, token: str | None, missing: str = "") -> Iterator[A
         missing: the beginning of a message that the model is not there.
     """
     try:
-        library: Any = import_module("huggingface_hub")
+        library = _import()
     except ImportError:
         user = f"{model}: {missing}the hub" if missing else f"{model}: the hub"
         raise missing_package(user, "huggingface_hub", "hub") from None
     bars = library.utils.are_progress_bars_disabled()
-    verbosity = library.logging.get_verbosity()
+    verbosity = library.utils.logging.get_verbosity()
     if not meter.bars or sys.stderr is None or not sys.stderr.isatty():
         library.utils.disable_progress_bars()
-    library.logging.set_verbosity(CRITICAL)
+    library.utils.logging.set_verbosity(CRITICAL)
     try:
         yield library
     except FastTextAppError:
@@ -193,7 +200,7 @@ def _library(model: ModelId, token: str | None, missing: str = "") -> Iterator[A
             problem = problem.replace(secret, "(token)") if secret else problem
         raise ArtifactError(problem) from None
     finally:
-        library.logging.set_verbosity(verbosity)
+        library.utils.logging.set_verbosity(verbosity)
         if not bars:
             library.utils.enable_progress_bars()
 
@@ -299,5 +306,4 @@ def upload(
 
 def page_of(model: ModelId) -> str:
     """Return the address of a repository."""
-    library: Any = import_module("huggingface_hub")
-    return f"{library.constants.ENDPOINT}/{model.repo}"
+    return f"{_import().constants.ENDPOINT}/{model.repo}"

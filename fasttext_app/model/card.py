@@ -171,7 +171,9 @@ def card_metadata(artifact: Artifact, details: CardDetails) -> dict[str, Any]:
         metadata["widget"] = [
             {
                 "text": example.text,
-                "output": [{"label": label, "score": score} for label, score in example.labels],
+                "output": [
+                    {"label": label, "score": round(score, 4)} for label, score in example.labels
+                ],
             }
             for example in details.examples
         ]
@@ -192,7 +194,7 @@ def card_metadata(artifact: Artifact, details: CardDetails) -> dict[str, Any]:
 def _result(dataset: str, split: str, scores: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return scores as an entry of ``model-index``; None if there are none."""
     metrics = [
-        {"type": kind, "name": name, "value": scores[key]}
+        {"type": kind, "name": name, "value": round(scores[key], 4)}
         for key, (kind, name) in METRICS.items()
         if isinstance(scores.get(key), float) and isfinite(scores[key])
     ]
