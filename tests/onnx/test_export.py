@@ -48,6 +48,7 @@ def model(tiny_model_dir):
     return ft.load(tiny_model_dir)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prune", [False, True])
 @pytest.mark.parametrize("tokenizer", TOKENIZERS)
 def test_the_scorer_gives_every_text_our_ids(tokenizer, prune, texts):
@@ -56,6 +57,7 @@ def test_the_scorer_gives_every_text_our_ids(tokenizer, prune, texts):
     assert [encoder.row_ids(text) for text in texts] == artifact.encoder().encode(texts).to_lists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tokenizer", ["unicode", "whitespace"])
 def test_the_scorer_rewrites_texts_as_we_do(tokenizer, texts):
     artifact = random_model(tokenizer=tokenizer, **NGRAMS, **REWRITING)
@@ -76,6 +78,7 @@ def test_the_scorer_refuses_a_newer_document():
         Encoder(document)
 
 
+@pytest.mark.slow
 def test_the_files_of_an_export(model, tmp_path, tiny_examples):
     files = export_onnx(model, tmp_path / "model.onnx", [text for text, _ in tiny_examples])
     assert sorted(file.name for file in files) == FILES == sorted(contents(tmp_path))
@@ -90,7 +93,8 @@ def test_the_files_of_an_export(model, tmp_path, tiny_examples):
 @pytest.mark.parametrize("loss", ["softmax", "ova", "hs"])
 def test_a_model_of_fasttext_can_be_exported(train_original, tmp_path, loss, quantized, texts):
     path = train_original(quantized, loss=loss, wordNgrams=2, minn=2, maxn=4, bucket=2000)
-    run_cli("export", path, tmp_path / "model.onnx")
+    (tmp_path / "texts.txt").write_text("日本語 the team\n\nwön\n")
+    run_cli("export", path, tmp_path / "model.onnx", "--input", tmp_path / "texts.txt")
     model, scorer = ft.load(path), Scorer(tmp_path / "model.onnx")
     ids, offsets = scorer.encoder.encode(texts)
     bags = model.encoder.encode(texts)
@@ -116,6 +120,7 @@ def test_the_scorer_runs_without_this_package(model, tmp_path):
     assert model.labels[int(done.stdout)] == model.predict("the team won").labels[0]
 
 
+@pytest.mark.slow
 def test_an_export_that_differs_is_refused_and_leaves_nothing_behind(model, tmp_path, monkeypatch):
     """A graph of other weights, and a document of other words."""
     path = tmp_path / "model.onnx"
@@ -160,6 +165,7 @@ def test_words_that_no_text_can_have_are_left_out():
     assert document["words"] == [None, "é\\udc80", "☃"]
 
 
+@pytest.mark.slow
 def test_the_command_keeps_earlier_files_unless_overwrite_is_given(
     tiny_model_dir, tmp_path, monkeypatch
 ):
