@@ -27,6 +27,7 @@ SETTINGS: list[dict[str, Any]] = [
     {"word_ngrams": 2, "bucket": 1000, "mode": "sum", "term_weighting": "tfidf"},
     {"name": "sparse_adam"},
     {"mode": "max", "sparse": False},
+    {"word_ngrams": 2, "bucket": 2**25},
 ]
 
 

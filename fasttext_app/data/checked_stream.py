@@ -24,7 +24,7 @@ Batch = TypeVar("Batch")
 QUOTE = ord('"')
 READ_AHEAD = 1 << 23
 """Bytes that a parser may read while a batch of :meth:`CheckedStream.paced` is used."""
-PATIENCE = 1.0
+PATIENCE = 10.0
 """Seconds after which a parser may read on nevertheless; it has a limit of its own."""
 
 

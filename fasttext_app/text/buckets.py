@@ -14,6 +14,8 @@ import numpy as np
 from fasttext_app.core.arrays import I32, I64, U64, Bool
 from fasttext_app.core.pickling import state_without_caches
 
+MAX_BITMAP_BYTES = 1 << 22
+
 
 class Buckets:
     """The table rows of hash buckets.
@@ -70,12 +72,29 @@ class Buckets:
 
         Compiled code looks rows up in it. 64 buckets take 12 bytes, so that it stays in the
         processor's cache, where a row number for each bucket would not. Both arrays are empty if
-        all buckets have a row.
+        all buckets have a row, or if :attr:`ranges` takes less memory.
         """
-        if self.ids is None:
+        if self.ids is None or self.ranges is not None:
             return np.empty(0, np.uint64), np.empty(0, np.int32)
-        has_row = np.zeros(-(-self.count // 64) * 64, dtype=np.uint8)
-        has_row[self.ids] = 1
-        bits = np.packbits(has_row, bitorder="little").view("<u8")
-        counts = np.add.reduceat(has_row, np.arange(0, len(has_row), 64), dtype=np.int32)
-        return bits.astype(np.uint64), (np.cumsum(counts) - counts).astype(np.int32)
+        words, word_of = -(-self.count // 64), self.ids >> 6
+        used, first = np.unique(word_of, return_index=True)
+        bits = np.zeros(words, np.uint64)
+        if len(used):
+            bit = np.uint64(1) << (self.ids & 63).astype(np.uint64)
+            bits[used] = np.bitwise_or.reduceat(bit, first)
+        counts = np.bincount(word_of, minlength=words)
+        return bits, (np.cumsum(counts) - counts).astype(np.int32)
+
+    @cached_property
+    def ranges(self) -> tuple[I32, I32] | None:
+        """For few of many buckets: where equal ranges of buckets begin in ``ids``, and ``ids``.
+
+        They take 8 bytes for each bucket that has a row, whatever the number of buckets. None if a
+        bitmap is small or takes less.
+        """
+        if self.ids is None or self.count // 64 * 12 <= max(MAX_BITMAP_BYTES, 8 * len(self.ids)):
+            return None
+        parts = max(len(self.ids), 1)
+        part_of = self.ids.astype(np.int64) * parts // self.count
+        starts = np.searchsorted(part_of, np.arange(parts + 1)).astype(np.int32)
+        return starts, np.ascontiguousarray(self.ids)

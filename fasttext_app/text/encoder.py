@@ -274,7 +274,7 @@ class TextEncoder:
 
     def _encode(self, tokens: Tokens, end_code: int) -> Ragged:
         """Encode tokenized texts; the word ``end_code`` has no character n-grams."""
-        from fasttext_app.text.kernels import char_ngram_hashes, emit_rows
+        from fasttext_app.text.kernels import char_ngram_hashes, emit_rows, place_rows
 
         words, char_ngrams = tokens.words, NO_CHAR_NGRAMS
         if self.maxn:
@@ -292,6 +292,10 @@ class TextEncoder:
             len(self.vocabulary),
             *self.buckets.bitmap,
         )
+        if self.buckets.ranges is not None:
+            rows, offsets = place_rows(
+                rows, offsets, len(self.vocabulary), self.bucket, *self.buckets.ranges
+            )
         return Ragged(rows, offsets)
 
     def encode_plain(self, texts: list[str]) -> Ragged:

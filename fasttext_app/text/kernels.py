@@ -383,6 +383,53 @@ def emit_rows(
 
 
 @compiled
+def place_rows(
+    rows: I32, offsets: I64, first_row: int, bucket_count: int, starts: I32, ids: I32
+) -> tuple[I32, I64]:
+    """Number the rows of buckets anew where few buckets have one, and drop the others' rows.
+
+    Args:
+        rows: the rows of all texts, end to end, from a table with a row for every bucket, [N];
+            rows of 2^31 and more are negative numbers.
+        offsets: the offsets of each text's rows, [B + 1].
+        first_row: the row of the first bucket.
+        bucket_count: the number of buckets.
+        starts: where each of K equal ranges of buckets begins in ``ids``, [K + 1].
+        ids: the buckets that have a row, ascending.
+
+    >>> rows, offsets = np.array([0, 907, 905, 1], np.int32), np.array([0, 3, 4])
+    >>> ids = np.array([3, 905], np.int32)
+    >>> rows, offsets = place_rows(rows, offsets, 2, 1000, np.array([0, 1, 2], np.int32), ids)
+    >>> rows.tolist(), offsets.tolist()
+    ([0, 3, 1], [0, 2, 3])
+    """
+    placed, new_offsets = np.empty(len(rows), np.int32), np.zeros(len(offsets), np.int64)
+    parts, count = len(starts) - 1, 0
+    for text in range(len(offsets) - 1):
+        for position in range(offsets[text], offsets[text + 1]):
+            row = np.int64(rows[position]) & 0xFFFFFFFF
+            if row >= first_row:
+                # Search the bucket in its range of `ids`.
+                bucket = row - first_row
+                part = bucket * parts // bucket_count
+                low, end = np.int64(starts[part]), np.int64(starts[part + 1])
+                high = end
+                while low < high:
+                    middle = (low + high) >> 1
+                    if ids[middle] < bucket:
+                        low = middle + 1
+                    else:
+                        high = middle
+                if low == end or ids[low] != bucket:
+                    continue
+                row = first_row + low
+            placed[count] = row
+            count += 1
+        new_offsets[text + 1] = count
+    return placed[:count].copy(), new_offsets
+
+
+@compiled
 def count_rows(rows: I32, offsets: I64, table: I32, first: int) -> None:
     """Add to the counts of each row: its occurrences, and the texts that have it.
 
