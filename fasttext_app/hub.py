@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, replace
 from functools import partial
 from glob import escape
@@ -106,23 +106,47 @@ def download(model: ModelId, token: str | None = None) -> Path:
         revision = api.resolve_revision(model.repo, revision=model.revision)
         fetch = partial(api.snapshot_download, model.repo, revision=revision)
         folder = Path(fetch(allow_patterns=[MANIFEST]))
+        present = _names_in(library, model.repo, revision, folder)
         if _has_our_manifest(folder):
-            fetch(allow_patterns=sorted(MODEL_FILES))
-            return folder
-        tree = library.get_cached_repo_tree(model.repo, revision=revision)
-        names = _fasttext_names(entry.path for entry in tree)
-        if len(names) > 1:
-            raise ArtifactError(
-                f"{model}: the repository has several fastText files ({', '.join(names)}); "
-                "download one with `hf download`, and name its path"
-            )
-        if not names or not _begins_as_fasttext(library, model.repo, revision, names[0], token):
-            raise ArtifactError(
-                f"{model}: the repository has neither a model of fasttext_app nor a fastText file; "
-                "choose another"
-            )
-        fetch(allow_patterns=[escape(names[0])])
-        return folder / names[0]
+            names = sorted(MODEL_FILES.intersection(present))
+        else:
+            names = [_fasttext_file(library, model, revision, present, token)]
+        if not all((folder / name).exists() for name in names):
+            with _bars(library):
+                fetch(allow_patterns=[escape(name) for name in names])
+        return folder if MANIFEST in names else folder / names[0]
+
+
+def _names_in(library: Any, repo: str, revision: Any, folder: Path) -> list[str]:
+    """Return the names of the files of a revision, as far as the cache knows them."""
+    try:
+        return [entry.path for entry in library.get_cached_repo_tree(repo, revision=revision)]
+    except library.errors.CachedRepoTreeNotFoundError:  # offline, and an older version filled it
+        return [entry.name for entry in folder.iterdir()]
+
+
+def _fasttext_file(
+    library: Any, model: ModelId, revision: Any, names: Iterable[str], token: str | None
+) -> str:
+    """Return the name of the one fastText file of a repository, before it is downloaded.
+
+    Raises:
+        ArtifactError: there is none, or there are several.
+    """
+    candidates = _fasttext_names(names)
+    if len(candidates) > 1:
+        raise ArtifactError(
+            f"{model}: the repository has several fastText files ({', '.join(candidates)}); "
+            "download one with `hf download`, and name its path"
+        )
+    if not candidates or not _begins_as_fasttext(
+        library, model.repo, revision, candidates[0], token
+    ):
+        raise ArtifactError(
+            f"{model}: the repository has neither a model of fasttext_app nor a fastText file; "
+            "choose another"
+        )
+    return candidates[0]
 
 
 def _only_fasttext_file(path: Path) -> Path | None:
@@ -133,7 +157,7 @@ def _only_fasttext_file(path: Path) -> Path | None:
     return path / names[0] if len(names) == 1 and is_fasttext(path / names[0]) else None
 
 
-def _fasttext_names(names: Iterator[str]) -> list[str]:
+def _fasttext_names(names: Iterable[str]) -> list[str]:
     """Return the names of files, not of those in folders, that end like fastText's."""
     return sorted(name for name in names if name.endswith(FASTTEXT_SUFFIXES) and "/" not in name)
 
@@ -187,8 +211,7 @@ def _library(model: ModelId, token: str | None, missing: str = "") -> Iterator[A
         raise missing_package(user, "huggingface_hub", "hub") from None
     bars = library.utils.are_progress_bars_disabled()
     verbosity = library.utils.logging.get_verbosity()
-    if not meter.bars or sys.stderr is None or not sys.stderr.isatty():
-        library.utils.disable_progress_bars()
+    library.utils.disable_progress_bars()
     library.utils.logging.set_verbosity(CRITICAL)
     try:
         yield library
@@ -203,6 +226,22 @@ def _library(model: ModelId, token: str | None, missing: str = "") -> Iterator[A
         library.utils.logging.set_verbosity(verbosity)
         if not bars:
             library.utils.enable_progress_bars()
+
+
+@contextmanager
+def _bars(library: Any) -> Iterator[None]:
+    """Let the library draw its bars in this block, if standard error is a terminal."""
+    stream: Any = sys.stderr
+    if not meter.bars or stream is None or not stream.isatty():
+        yield
+        return
+    library.utils.enable_progress_bars()
+    try:
+        # The command line escapes control characters; the bars need them, and show no foreign text.
+        with redirect_stderr(getattr(stream, "rich_proxied_file", stream)):
+            yield
+    finally:
+        library.utils.disable_progress_bars()
 
 
 def _problem(library: Any, error: BaseException, model: ModelId, missing: str) -> str:
@@ -280,6 +319,7 @@ def upload(
     """
     with _library(model, token) as library, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="It seems that you are about to commit a data")
+        warnings.filterwarnings("ignore", message="Warnings while validating metadata")
         warnings.filterwarnings("ignore", message="Use 'content=", category=DeprecationWarning)
         api = _api(library, token)
         api.create_repo(model.repo, private=private, exist_ok=True)
@@ -295,12 +335,11 @@ def upload(
             *(library.CommitOperationAdd(name, content) for name, content in files.items()),
             *(library.CommitOperationDelete(name) for name in sorted(earlier - set(files))),
         ]
-        commit = api.create_commit(
-            model.repo,
-            operations,
-            revision=branch,
-            commit_message=message or f"Upload a model of fasttext_app {__version__}",
-        )
+        message = message or f"Upload a model of fasttext_app {__version__}"
+        with _bars(library):
+            commit = api.create_commit(
+                model.repo, operations, revision=branch, commit_message=message
+            )
         return replace(model, revision=commit.oid)
 
 

@@ -165,6 +165,9 @@ def test_a_terminal_shows_progress_unless_it_is_to_be_quiet(pushed, monkeypatch,
     ft.load(REPO)
     assert ("Download" in terminal.getvalue()) is shown
     assert bool(terminal.getvalue()) is shown
+    before = terminal.getvalue()
+    ft.load(REPO)
+    assert terminal.getvalue() == before, "there is nothing to download"
 
 
 def test_a_damaged_download_is_refused(server, files):
@@ -243,6 +246,8 @@ def test_offline_the_cache_is_used(server, pushed, expected, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert probabilities(ft.load(REPO)) == expected
     assert "HF_HUB_OFFLINE is set, and the cache lacks it" in refused("some-user/none")
+    shutil.rmtree(local_model(REPO).parents[1] / "trees")  # a cache of an older version
+    assert probabilities(ft.load(REPO)) == expected
     commit = "0" * 40
     assert "HF_HUB_OFFLINE is set" in refused(f"{REPO}@{commit}")
 
@@ -443,6 +448,21 @@ def test_the_scores_file_must_hold_scores(logged_in, tiny_model_dir, tmp_path):
         "is not the output of `evaluate --json`"
         in run_cli(*push, tmp_path / "scores.json", code=1).stderr
     )
+    good = {"examples": 2, "labels": ["a", "b"], "confusion_matrix": [[1, 0], [0, 1]]}
+    for wrong in (
+        {"labels": 1},
+        {"labels": ["a"]},
+        {"examples": "2"},
+        {"macro_f1": "high"},
+        {"confusion_matrix": [[1, 0]]},
+        {"confusion_matrix": [[1, 0], [0]]},
+        {"confusion_matrix": [1, 2]},
+        {"confusion_matrix": [["x", 0], [0, 1]]},
+    ):
+        with pytest.raises(ConfigError, match="scores: must be what"):
+            ft.load(tiny_model_dir).save_pretrained(tmp_path / "m", scores=good | wrong)
+    assert not (tmp_path / "m").exists()
+    ft.load(tiny_model_dir).save_pretrained(tmp_path / "m", scores=good)
     (tmp_path / "scores.json").write_text("{}")
     assert (
         "scores: must be what `evaluate` returns"

@@ -15,6 +15,7 @@ from fasttext_app.hub import ModelId, upload
 from fasttext_app.inference.explain import label_features
 from fasttext_app.model.card import (
     CARD,
+    METRICS,
     CardDetails,
     Example,
     card_files,
@@ -59,7 +60,7 @@ def card_details(
     Raises:
         ConfigError: an argument is of the wrong type.
     """
-    if scores is not None and not {"examples", "labels", "macro_f1"} <= set(scores):
+    if scores is not None and not _are_scores(scores):
         raise ConfigError("scores: must be what `evaluate` returns, or `evaluate --json` prints")
     return CardDetails(
         name,
@@ -67,6 +68,22 @@ def card_details(
         languages=() if language is None else tuple(arguments.columns("language", language)),
         scores=scores,
         examples=_examples(model),
+    )
+
+
+def _are_scores(scores: Mapping[str, Any]) -> bool:
+    """Return whether a card can show them: a person may have edited their file."""
+    labels, matrix = scores.get("labels"), scores.get("confusion_matrix", [])
+    if not isinstance(labels, list) or not isinstance(matrix, list):
+        return False
+    counts = [count for row in matrix if isinstance(row, list) for count in row]
+    return (
+        type(scores.get("examples")) is int
+        and all(type(scores.get(key, 0.0)) in (int, float) for key in METRICS)
+        and all(isinstance(label, str) for label in labels)
+        and len(matrix) in (0, len(labels))
+        and all(isinstance(row, list) and len(row) == len(labels) for row in matrix)
+        and all(type(count) is int and count >= 0 for count in counts)
     )
 
 
