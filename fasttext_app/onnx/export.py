@@ -65,6 +65,8 @@ def export_onnx(model: Predictor, path: str | Path, texts: Texts | None = None) 
         MissingDependencyError: onnx or onnxruntime is not installed.
     """
     path = arguments.path("path", path)
+    if not isinstance(model, Predictor):
+        raise ConfigError(f"model: got {arguments.describe(model)}; pass a model, as load returns")
     for package in ("onnx", "onnxruntime"):
         if find_spec(package) is None:
             raise missing_package("export to ONNX", package, "onnx")

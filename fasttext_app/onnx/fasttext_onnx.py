@@ -163,6 +163,8 @@ def hash32(data: bytes) -> int:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
     scorer = Scorer(sys.argv[1])
     for row in scorer.probabilities(sys.argv[2:]):
         answer = {"label": scorer.labels[row.argmax()], "probability": round(float(row.max()), 4)}

@@ -89,6 +89,17 @@ def test_the_files_of_an_export(model, tmp_path, tiny_examples):
 
 
 @pytest.mark.slow
+def test_a_calibrated_ensemble_can_be_exported_quantized_or_not(tiny_examples, tmp_path):
+    texts, labels = map(list, zip(*tiny_examples * 5, strict=True))
+    labels[::7] = ["sport"] * len(labels[::7])  # so that some rows are predicted wrong
+    settings = {"ensemble": 2, "calibrate": True, "validation": 0.3, "epochs": 2, "dim": 4}
+    model = ft.train(texts, labels, **settings, fold=False, verbose=False, bucket=5000)
+    assert "temperature" in model.artifact.calibration
+    for smaller in (model, model.quantize()):
+        export_onnx(smaller, tmp_path / "model.onnx", texts)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("quantized", [None, {"qnorm": True}])
 @pytest.mark.parametrize("loss", ["softmax", "ova", "hs"])
 def test_a_model_of_fasttext_can_be_exported(train_original, tmp_path, loss, quantized, texts):
@@ -152,6 +163,11 @@ def test_a_package_that_is_missing_is_named(package, model, tmp_path, monkeypatc
     with pytest.raises(MissingDependencyError, match=rf"needs the package {package}; .*\[onnx\]"):
         export_onnx(model, tmp_path / "model.onnx")
     assert contents(tmp_path) == {}
+
+
+def test_something_else_than_a_model_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="model: got a str; pass a model"):
+        export_onnx("models/mine", tmp_path / "model.onnx")
 
 
 def test_words_that_no_text_can_have_are_left_out():

@@ -27,6 +27,9 @@ def one_page(model: Path, runtime: Path) -> str:
         "model.onnx": model,
         "model.json": model.with_suffix(".json"),
     }
+    missing = [path for path in files.values() if not path.is_file()]
+    if missing:
+        sys.exit(f"{missing[0]}: no such file; export a model, or npm install onnxruntime-web")
     page = Path(__file__).with_name("index.html").read_text(encoding="utf-8")
     embedded = [
         f'<script type="application/gzip" id="{name}">'
@@ -37,5 +40,7 @@ def one_page(model: Path, runtime: Path) -> str:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 4:
+        sys.exit(__doc__)
     model, runtime, target = map(Path, sys.argv[1:])
     target.write_text(one_page(model, runtime), encoding="utf-8")
