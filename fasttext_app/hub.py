@@ -211,7 +211,7 @@ def _library(model: ModelId, token: str | None, missing: str = "") -> Iterator[A
         raise missing_package(user, "huggingface_hub", "hub") from None
     bars = library.utils.are_progress_bars_disabled()
     verbosity = library.utils.logging.get_verbosity()
-    library.utils.disable_progress_bars()
+    _show_bars(library, shown=False)
     library.utils.logging.set_verbosity(CRITICAL)
     try:
         yield library
@@ -224,8 +224,7 @@ def _library(model: ModelId, token: str | None, missing: str = "") -> Iterator[A
         raise ArtifactError(problem) from None
     finally:
         library.utils.logging.set_verbosity(verbosity)
-        if not bars:
-            library.utils.enable_progress_bars()
+        _show_bars(library, shown=not bars)
 
 
 @contextmanager
@@ -235,20 +234,31 @@ def _bars(library: Any) -> Iterator[None]:
     if not meter.bars or stream is None or not stream.isatty():
         yield
         return
-    library.utils.enable_progress_bars()
+    _show_bars(library, shown=True)
     try:
         # The command line escapes control characters; the bars need them, and show no foreign text.
         with redirect_stderr(getattr(stream, "rich_proxied_file", stream)):
             yield
     finally:
-        library.utils.disable_progress_bars()
+        _show_bars(library, shown=False)
+
+
+def _show_bars(library: Any, *, shown: bool) -> None:
+    change = library.utils.enable_progress_bars if shown else library.utils.disable_progress_bars
+    with warnings.catch_warnings(action="ignore"):  # HF_HUB_DISABLE_PROGRESS_BARS has precedence
+        change()
 
 
 def _problem(library: Any, error: BaseException, model: ModelId, missing: str) -> str:
     """Return what is wrong, and what to do."""
     errors, page = library.errors, f"{library.constants.ENDPOINT}/{model.repo}"
-    if isinstance(error, RuntimeError) and error.__cause__ is not None:  # of an upload
-        error = error.__cause__
+    cause = error.__cause__
+    if isinstance(error, RuntimeError) and cause is not None:  # of an upload
+        error = cause
+    if isinstance(cause, errors.HfHubHTTPError):  # the library has looked into its cache after it
+        error = cause
+    if isinstance(error, errors.HFValidationError):
+        return f"{missing}the hub allows no such id; check the name"
     if isinstance(error, errors.GatedRepoError):
         return f"access to it is restricted; ask for access at {page}, and {LOG_IN}"
     if isinstance(error, errors.RepositoryNotFoundError):
