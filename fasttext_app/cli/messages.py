@@ -106,11 +106,11 @@ def note(message: str, *, err: bool = True) -> None:
         say(message, err=err)
 
 
-def note_compilation() -> None:
-    """Say once that the kernels are being compiled."""
+def note_compilation(where: str) -> None:
+    """Say once that the kernels are being compiled, and where they go."""
     if not _compiling[0]:
         _compiling[0] = 1
-        note("compiling kernels, once per machine; this can take a minute")
+        note(f"compiling kernels, {where}; this can take a minute")
 
 
 def warn(message: str) -> None:

@@ -32,7 +32,7 @@ from fasttext_app.cli.options import (
 )
 from fasttext_app.cli.outputs import OverwriteOption, refuse_existing_model
 from fasttext_app.cli.reading import reading_shown
-from fasttext_app.core.checksummed_dir import refuse_unfinished_run
+from fasttext_app.core.checksummed_dir import refuse_unfinished_run, sole_run
 from fasttext_app.core.signals import DeferredInterrupts
 from fasttext_app.errors import CheckpointError, DataError
 from fasttext_app.model.train_warnings import DamagedCheckpoint
@@ -155,7 +155,11 @@ def train(
         _dry_run_report(config, as_json)
         return
     refuse_existing_model(target, overwrite=overwrite or resume is not None)
-    with DeferredInterrupts() as interrupts, _preparing(config, interrupts) as prepared:
+    with (
+        DeferredInterrupts() as interrupts,
+        sole_run(target),
+        _preparing(config, interrupts) as prepared,
+    ):
         _check_target(target)
         result = _run(config, prepared, target, checkpoint, interrupts, tensorboard)
         _report(result, target, as_json)

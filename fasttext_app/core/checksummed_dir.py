@@ -12,8 +12,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,7 @@ def replaced_dir(target: Path, own: Collection[str] | None = None) -> Iterator[P
         OSError: the directory cannot be written; an earlier version is untouched.
     """
     partial = target.parent / f".{target.name}.{os.getpid()}.partial"
+    new_parents = [parent for parent in partial.parents if not parent.exists()]
     try:
         partial.mkdir(parents=True)
         yield partial
@@ -81,6 +82,50 @@ def replaced_dir(target: Path, own: Collection[str] | None = None) -> Iterator[P
             _replace(target, partial)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+        _remove_empty(new_parents)
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    """Remove folders that are empty, the inner ones first."""
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
+
+
+@contextmanager
+def sole_run(target: Path) -> Iterator[None]:
+    """Let no other run write to ``target`` during this block.
+
+    The lock is a file beside it, which is removed; that of a process that was killed holds nobody.
+
+    Raises:
+        ArtifactError: another run is writing there.
+    """
+    target = target.absolute()
+    path = target.parent / f".{target.name}.lock"
+    new_parents = [parent for parent in path.parents if not parent.exists()]
+    handle, is_taken = None, False
+    try:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_taken = not path.exists() or path.stat().st_ino != os.fstat(handle).st_ino
+        except BlockingIOError:
+            is_taken = True
+        except OSError:  # nothing can be written there, which saving will say
+            is_taken = False
+        if is_taken:
+            raise ArtifactError(
+                f"{target}: another run is writing there; wait for it, or choose another --output"
+            )
+        yield
+    finally:
+        if handle is not None:
+            if not is_taken:
+                path.unlink(missing_ok=True)
+            os.close(handle)
+        _remove_empty(new_parents)
 
 
 def _write_manifest(directory: Path, kind: str, version: int, unchecked: Collection[str]) -> None:

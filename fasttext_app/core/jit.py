@@ -3,12 +3,19 @@
 Every compiled function that a prediction calls has a reference implementation in Python or NumPy
 with bit-identical results, so the choice affects only speed. :func:`enabled` makes it, for the
 whole process. Numba is imported with the first compiled function, not with this module.
+
+Machine code in a cache is code: a cache folder is used only if nobody else can write to it.
 """
 
 from __future__ import annotations
 
+import os
+import stat
+import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 PLAIN_BYTES = 1 << 20
@@ -16,8 +23,10 @@ PLAIN_BYTES = 1 << 20
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-on_compile: Callable[[], None] | None = None
-"""Called before a function is compiled whose machine code is in no cache."""
+on_compile: Callable[[str], None] | None = None
+"""Called before a function is compiled whose machine code is in no cache, with where it goes."""
+
+PER_MACHINE = "once per machine"
 
 _enabled = False
 _plain_bytes = 0
@@ -48,9 +57,9 @@ def enable() -> None:
 def compiled(function: Function) -> Function:
     """Compile a function on its first call; later processes load the machine code from a cache.
 
-    The cache is beside the module, or in the user's cache folder if that is read-only. If neither
-    can be written, every process compiles. A division by zero gives inf or nan, as in NumPy:
-    Python's check of each divisor would prevent vectorization.
+    The cache is beside the module, else in the user's cache folder, else in a private temporary
+    folder. If none can be written, every process compiles. A division by zero gives inf or nan, as
+    in NumPy: Python's check of each divisor would prevent vectorization.
     """
     import numba
 
@@ -60,11 +69,119 @@ def compiled(function: Function) -> Function:
     if on_compile is not None:
         _announce_compilation()
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+    config: Any = numba.config
+    configured = config.CACHE_DIR
+    folder = cache_folder(Path(function.__code__.co_filename).parent, configured)
     try:
+        if folder is None:
+            raise RuntimeError("no folder is writable and private")
+        config.CACHE_DIR = folder
         dispatcher = numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # numba found no folder for the cache
+        _forgive_faults(dispatcher._cache)
+    except RuntimeError:  # numba says so too, if it cannot write to the folder
         dispatcher = numba.njit(**options)(function)
+    finally:
+        config.CACHE_DIR = configured
     return cast("Function", dispatcher)
+
+
+def _forgive_faults(cached: Any) -> None:
+    """Let a cache that cannot be read or written cost time only: the function is compiled again."""
+    load, save = cached.load_overload, cached.save_overload
+
+    def load_overload(*arguments: Any) -> Any:
+        try:
+            return load(*arguments)
+        except Exception:  # noqa: BLE001 - a damaged file raises anything
+            return None
+
+    def save_overload(*arguments: Any) -> None:
+        with suppress(OSError):  # a full disk
+            try:
+                save(*arguments)
+            except OSError:
+                raise
+            except Exception:  # noqa: BLE001 - as above
+                cached.flush()
+                save(*arguments)
+
+    cached.load_overload, cached.save_overload = load_overload, save_overload
+
+
+@cache
+def cache_folder(modules: Path, configured: str) -> str | None:
+    """Return the folder for the machine code of a folder of modules; None: there is none.
+
+    Args:
+        modules: the folder of the modules.
+        configured: the folder that ``NUMBA_CACHE_DIR`` names, or "".
+
+    Returns:
+        The folder, as numba's configuration has it; "": beside the modules.
+    """
+    if configured and _is_safe(Path(configured)):
+        return configured
+    if modules.is_dir() and _is_safe(modules / "__pycache__", modules.stat().st_uid):
+        return ""
+    own = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser(), "numba")
+    if _is_safe(own):
+        return str(own)
+    private = private_folder()
+    return None if private is None else str(private)
+
+
+def _is_safe(folder: Path, other_owner: int | None = None) -> bool:
+    """Return whether a folder, which may have to be made, can be written to by its owner only.
+
+    Args:
+        folder: the folder.
+        other_owner: a user beside the present one and root who may own it, because the code that
+            uses the cache is theirs.
+    """
+    owners = {os.getuid(), 0, other_owner}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in (folder.resolve(), *folder.resolve().parents):
+            status = path.stat()
+            open_to_all = status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX
+            if status.st_uid not in owners or open_to_all:
+                return False
+    except OSError:
+        return False
+    is_private = not folder.stat().st_mode & stat.S_IWOTH
+    return is_private and os.access(folder, os.W_OK | os.X_OK)
+
+
+@cache
+def private_folder() -> Path | None:
+    """Return a temporary folder of this user alone, which later processes find again.
+
+    None if there is none, because another user has taken its name, or nothing can be written.
+    """
+    folder = Path(tempfile.gettempdir(), f"fasttext_app-{os.getuid()}")
+    try:
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+        status = folder.lstat()
+    except OSError:
+        return None
+    is_own = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid()
+    is_private = not status.st_mode & (stat.S_IRWXG | stat.S_IRWXO)
+    return folder if is_own and is_private and os.access(folder, os.W_OK) else None
+
+
+def _where() -> str:
+    """Say where compiled code goes."""
+    import numba
+
+    configured: str = numba.config.CACHE_DIR
+    folder = cache_folder(Path(__file__).parent, configured)
+    if folder is None:
+        return "for this process only: no folder for them is writable and private"
+    private = private_folder() if folder else None
+    if private is not None and folder == str(private):
+        return f"into {folder}, because no other folder for them is writable and private"
+    return PER_MACHINE
 
 
 @cache
@@ -74,7 +191,7 @@ def _announce_compilation() -> None:
     class Announcer(event.Listener):
         def on_start(self, event: Any) -> None:
             if on_compile is not None:
-                on_compile()
+                on_compile(_where())
 
         def on_end(self, event: Any) -> None:
             pass

@@ -1,0 +1,321 @@
+"""Run every command on a disk that is full from the n-th write on, for n = 1, 2, ...
+
+python scripts/sweep_faults.py [--only TEXT] [--quick] [--every N]
+
+Each command is repeated until no write fails any more. Whenever one failed, the command must either
+succeed all the same, or end with exit code 1 and one line on standard error. No file that was there
+before may have changed, and every new file must be complete, as after a run without a fault. The
+same command must then succeed once there is room again.
+
+Needs a C compiler and Linux: ``full_disk.c`` makes the writes fail.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+SOURCE = Path(__file__).with_name("full_disk.c")
+SHIM = "FULL_DISK_SHIM"
+"""The variable with the path of the compiled shim, in a process that has it preloaded."""
+QUICK = ("--epochs", "2", "--dim", "4", "--threads", "1", "--device", "cpu")
+MAX_WRITES = 2000
+MAX_SECONDS = 120
+
+Contents = dict[str, bytes | None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A command to repeat."""
+
+    name: str
+    arguments: tuple[str, ...]
+    stdout: str = ""
+    """The file for standard output on the full disk; "": elsewhere."""
+    again: tuple[str, ...] = ()
+    """What follows once there is room again, if it is not the same command."""
+    unlike: str = (
+        r"(history|metrics|run|state|manifest)\.json|README\.md|best\.toml|trials\.csv|study"
+    )
+    """Files that differ from run to run, in times."""
+    quick: bool = False
+    leaves: str = ""
+    """Files that a failed command may leave: a regular expression."""
+
+
+CHECKPOINTS = r"run(/checkpoints(/(lock|\d+(/.*)?))?)?"
+FASTTEXT = ("-dim", "2", "-bucket", "10", "-epoch", "1", "-thread", "1")
+THRESHOLDS = ("--no-temperature", "--thresholds", "f1")
+JOBS = [
+    Job("train", ("train", "-d", "data.csv", "-o", "out", *QUICK)),
+    Job("train over a model", ("train", "-d", "data.csv", "-o", "model", "--overwrite", *QUICK)),
+    Job("train further", ("train", "--from", "model", "-d", "data.csv", "-o", "out", *QUICK)),
+    Job(
+        "train with checkpoints",
+        ("train", "-d", "data.csv", "-o", "run", "--checkpoint-every", "1", *QUICK),
+        again=("train", "--resume", "run"),
+        leaves=CHECKPOINTS,
+    ),
+    Job(
+        "tune",
+        ("tune", "-d", "data.csv", "-o", "search", "--trials", "2", "--threads", "1"),
+        leaves="search(/study.jsonl|/best.toml|/final.toml|/trials.csv)?",
+    ),
+    *(
+        Job(
+            f"predict {form}",
+            ("predict", "model", "-i", "data.csv", "-o", f"out.{form}"),
+            quick=form == "csv",
+        )
+        for form in ("jsonl", "csv", "parquet", "txt")
+    ),
+    Job("predict to a full disk", ("predict", "model", "-i", "data.csv"), "out.txt", quick=True),
+    Job("evaluate", ("evaluate", "model", "-d", "data.csv", "--reliability", "x.svg")),
+    Job("evaluate to a full disk", ("evaluate", "model", "-d", "data.csv", "--json"), "out.txt"),
+    Job(
+        "calibrate",
+        ("calibrate", "model", "-d", "data.csv", "-o", "out", *THRESHOLDS),
+    ),
+    Job(
+        "threshold",
+        ("threshold", "model", "-i", "data.csv", "--label", "money", "--keep", "0.5"),
+        quick=True,
+    ),
+    Job("quantize", ("quantize", "model", "-o", "out")),
+    Job("explain", ("explain", "model", "the team", "-o", "out.html"), quick=True),
+    Job("plot svg", ("plot", "model", "-o", "out.svg")),
+    Job("plot png", ("plot", "model", "-o", "out.png")),
+    Job("import", ("import", "m.bin", "-o", "out")),
+    Job("export bin", ("export", "words", "out.bin")),
+    Job("export vec", ("export", "model", "out.vec"), quick=True),
+    Job(
+        "ft supervised",
+        ("ft", "supervised", "-input", "data.txt", "-output", "out", *FASTTEXT),
+        leaves="out.bin",
+    ),
+    *(
+        Job(f"{command[0]} to a full disk", command, "out.txt")
+        for command in (("info", "model"), ("data", "data.csv"), ("inspect", "model", "the team"))
+    ),
+]
+
+
+def contents(folder: Path) -> Contents:
+    """Return the bytes of every file below a folder by its path; None for a folder."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
+        for path in folder.rglob("*")
+    }
+
+
+def prepare(folder: Path) -> None:
+    """Make the files that the commands read."""
+    rows = "".join(f"the team won {n},sport\nthe bank fell {n},money\n" for n in range(20))
+    (folder / "data.csv").write_text(f"text,label\n{rows}")
+    lines = (f"__label__{line.split(',')[1]} {line.split(',')[0]}\n" for line in rows.splitlines())
+    (folder / "data.txt").write_text("".join(lines))
+    small = ("-c", "fasttext", "-s", "text.bucket=100")
+    for command in (
+        ("train", "-d", "data.csv", "-o", "model", *QUICK),
+        ("train", "-d", "data.csv", "-o", "words", *QUICK, *small),
+        ("ft", "supervised", "-input", "data.txt", "-output", "m", *FASTTEXT),
+    ):
+        code, output = run(Job("", command), folder, folder / "never", 0)
+        if code:
+            raise SystemExit(f"{' '.join(command)}: {output}")
+
+
+def run(job: Job, folder: Path, full: Path, writes: int) -> tuple[int, str]:
+    """Run a command in a fork of this process; return its exit code and what it says.
+
+    Args:
+        job: the command.
+        folder: its working folder.
+        full: the folder that is on the full disk.
+        writes: the number of the first write that fails.
+    """
+    with tempfile.TemporaryDirectory() as other:
+        said = Path(other, "said")
+        child = os.fork()
+        if not child:
+            _run_in_child(job, folder, full, writes, said)
+        deadline = time.monotonic() + MAX_SECONDS
+        while True:
+            ended, status = os.waitpid(child, os.WNOHANG)
+            if ended:
+                return os.waitstatus_to_exitcode(status), said.read_text()
+            if time.monotonic() > deadline:
+                os.kill(child, 9)
+                os.waitpid(child, 0)
+                return -9, "it hangs"
+            time.sleep(0.005)
+
+
+def _run_in_child(job: Job, folder: Path, full: Path, writes: int, said: Path) -> None:
+    code = 99
+    try:
+        os.chdir(folder)
+        os.environ["TMPDIR"] = tempfile.tempdir = str(full) if full.is_dir() else str(said.parent)
+        err = os.open(said, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o644)
+        out = os.open(job.stdout, os.O_CREAT | os.O_WRONLY, 0o644) if job.stdout else err
+        null = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(null, 0)
+        os.dup2(out, 1)
+        os.dup2(err, 2)
+        sys.stdin, sys.stdout, sys.stderr = os.fdopen(0), os.fdopen(1, "w"), os.fdopen(2, "w")
+        sys.argv = ["fasttext-app", *job.arguments]
+        from fasttext_app.cli.app import main
+
+        if writes:
+            shim().full_disk_arm(writes, str(full).encode())
+        main()
+    except BaseException:  # noqa: BLE001 - it must not go on as the parent
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def shim() -> ctypes.CDLL:
+    """Return the shim, which is preloaded."""
+    return ctypes.CDLL(os.environ[SHIM])
+
+
+def problems(
+    job: Job, before: Contents, after: Contents, clean: Contents, code: int, said: str
+) -> Iterator[str]:
+    """Yield what a command did wrong whose n-th write failed.
+
+    Args:
+        job: the command.
+        before: the files before it.
+        after: the files after it.
+        clean: the files after a run without a fault.
+        code: its exit code.
+        said: what it said.
+    """
+    errors = [line for line in said.splitlines() if line.startswith("error: ")]
+    if code not in (0, 1) or "Traceback" in said:
+        yield f"exit code {code}: {said[-800:]}"
+    if code == 1 and (len(errors) != 1 or not said.endswith(f"{errors[-1]}\n")):
+        yield f"not one line: {said[-500:]}"
+    for name, data in before.items():
+        if name not in after:
+            yield f"{name} is lost"
+        elif after[name] not in (data, clean.get(name)) and not re.search(job.unlike, name):
+            yield f"{name} has changed"
+    for name in sorted(after.keys() - before.keys() - {job.stdout}):
+        yield from _problem_of_new_file(job, name, after[name], clean, code)
+    missing = sorted(clean.keys() - after.keys())
+    if code == 0 and missing and not job.leaves:
+        yield f"exit code 0, but there is no {missing[0]}"
+
+
+def _problem_of_new_file(
+    job: Job, name: str, data: bytes | None, clean: Contents, code: int
+) -> Iterator[str]:
+    if not (code == 0 and name in clean) and not re.fullmatch(job.leaves or "-", name):
+        yield f"left behind: {name}"
+    elif name in clean and data != clean[name] and not re.search(job.unlike, name):
+        yield f"half-written: {name}"
+
+
+def sweep(job: Job, start: Path, every: int, *, again: bool) -> tuple[int, list[str]]:
+    """Repeat a command with every write failing once; return how many, and the problems."""
+    before, found = contents(start), []
+    with tempfile.TemporaryDirectory(prefix="faults-") as scratch:
+        clean_folder = Path(scratch, "clean")
+        shutil.copytree(start, clean_folder)
+        code, said = run(job, clean_folder, Path(scratch, "none"), 0)
+        if code:
+            return 0, [f"without a fault: exit code {code}: {said}"]
+        clean = contents(clean_folder)
+        for writes in range(1, MAX_WRITES, every):
+            folder = Path(scratch, "work")
+            shutil.copytree(start, folder)
+            (folder / "tmp").mkdir()
+            code, said = run(job, folder, folder, writes)
+            hits = shim().full_disk_hits()
+            shutil.rmtree(folder / "tmp")
+            after = contents(folder)
+            if not hits:
+                return writes - 1, found
+            found += [
+                f"write {writes}: {problem}"
+                for problem in problems(job, before, after, clean, code, said)
+            ]
+            if again and code == 1 and writes % 5 == 1:
+                follow_up = job
+                if job.again and any("checkpoints/0" in name for name in after):
+                    follow_up = Job(job.name, job.again)
+                code, said = run(follow_up, folder, Path(scratch, "none"), 0)
+                if code and not job.stdout:
+                    found.append(f"write {writes}: the next run fails: {said}")
+            shutil.rmtree(folder)
+    return MAX_WRITES, [*found, "it writes without end"]
+
+
+def preload() -> None:
+    """Import and compile what the commands need, so that a fork of this process starts at once."""
+    from fasttext_app.api import train
+    from fasttext_app.cli.app import make_app
+
+    for module in ("matplotlib.figure", "optuna", "pyarrow.parquet", "safetensors.torch"):
+        with suppress(ImportError):
+            __import__(module)
+    make_app()
+    texts, labels = ["the team won", "the bank fell"] * 20, ["sport", "money"] * 20
+    train(texts, labels, epochs=1, dim=4, threads=1, device="cpu").warm_up()
+
+
+def main() -> None:
+    """Compile the shim, start again with it preloaded, and sweep."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", default="", help="commands whose name has this in it")
+    parser.add_argument("--quick", action="store_true", help="a few commands only")
+    parser.add_argument("--every", type=int, default=1, help="let only every N-th write fail first")
+    options = parser.parse_args()
+    if SHIM not in os.environ:
+        with tempfile.TemporaryDirectory(prefix="full_disk-") as folder:
+            raise SystemExit(with_shim(Path(folder), [sys.executable, *sys.argv]))
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    preload()
+    failures = 0
+    with tempfile.TemporaryDirectory(prefix="faults-") as folder:
+        start = Path(folder, "start")
+        start.mkdir()
+        prepare(start)
+        for job in JOBS:
+            if options.only in job.name and (job.quick or not options.quick):
+                writes, found = sweep(job, start, options.every, again=not options.quick)
+                sys.stdout.write(f"{job.name}: {writes} writes, {len(found)} problems\n")
+                sys.stdout.writelines(f"    {line.strip()}\n" for line in found[:5])
+                sys.stdout.flush()
+                failures += len(found)
+    raise SystemExit(1 if failures else 0)
+
+
+def with_shim(folder: Path, command: list[str]) -> int:
+    """Compile the shim in a folder, and run a command with it preloaded; return its exit code."""
+    library = folder / "full_disk.so"
+    compiler = os.environ.get("CC", "cc")
+    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, SOURCE, "-ldl"], check=True)
+    environment = {**os.environ, "LD_PRELOAD": str(library), SHIM: str(library)}
+    return subprocess.run(command, env=environment, check=False).returncode
+
+
+if __name__ == "__main__":
+    main()
