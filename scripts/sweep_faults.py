@@ -290,7 +290,11 @@ def main() -> None:
     options = parser.parse_args()
     if SHIM not in os.environ:
         with tempfile.TemporaryDirectory(prefix="full_disk-") as folder:
-            raise SystemExit(with_shim(Path(folder), [sys.executable, *sys.argv]))
+            process = start_with_shim(Path(folder), [sys.executable, *sys.argv])
+            try:
+                raise SystemExit(process.wait())
+            finally:
+                process.kill()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     preload()
     failures = 0
@@ -308,13 +312,13 @@ def main() -> None:
     raise SystemExit(1 if failures else 0)
 
 
-def with_shim(folder: Path, command: list[str]) -> int:
-    """Compile the shim in a folder, and run a command with it preloaded; return its exit code."""
+def start_with_shim(folder: Path, command: list[str]) -> subprocess.Popen[bytes]:
+    """Compile the shim in a folder, and start a command with it preloaded."""
     library = folder / "full_disk.so"
     compiler = os.environ.get("CC", "cc")
     subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, SOURCE, "-ldl"], check=True)
     environment = {**os.environ, "LD_PRELOAD": str(library), SHIM: str(library)}
-    return subprocess.run(command, env=environment, check=False).returncode
+    return subprocess.Popen(command, env=environment)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from fasttext_app.core.arrow import rows_containing, string_array, to_arrow
 from fasttext_app.data.bad_rows import BadRows, Locate
 from fasttext_app.data.csv import CsvFile
 from fasttext_app.data.hub import dataset_source
-from fasttext_app.data.source import Batches, Scan, Source
+from fasttext_app.data.source import Batches, Scan, Source, unchanged
 from fasttext_app.errors import DataError
 
 CLASSES = ("World", "Sports", "Business", "Sci/Tech")
@@ -74,7 +74,8 @@ def find_folder() -> Path | None:
 
 def _scan(file: CsvFile, bad_rows: BadRows, with_labels: bool) -> Batches:
     rows = 0
-    for batch in file.scan(with_labels, bad_rows.begin(file.path)):
+    scanned = file.scan(with_labels, bad_rows.begin(file.path))
+    for batch in unchanged(Path(str(file.path)), scanned):
         columns = {"text": _line_breaks_to_spaces(batch.column("text"))}
         if with_labels:
             columns["label"] = _class_names(batch.column("label"), partial(file.locate, rows))

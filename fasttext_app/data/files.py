@@ -23,7 +23,7 @@ from fasttext_app.data.csv import CsvFile
 from fasttext_app.data.fasttext_text import scan_fasttext
 from fasttext_app.data.jsonl import scan_json
 from fasttext_app.data.parquet import parquet_label_names, scan_parquet
-from fasttext_app.data.source import SPLIT_NAMES, Batches, Scan, Source
+from fasttext_app.data.source import SPLIT_NAMES, Batches, Scan, Source, unchanged
 from fasttext_app.errors import DataError
 
 Read: TypeAlias = Callable[[InputFile, DataConfig, bool, FileErrors], Batches]
@@ -95,7 +95,7 @@ def _scan_file(path: Path, config: DataConfig, with_labels: bool, bad_rows: BadR
         file: InputFile = path
         if form != "fasttext" and _is_pipe(path):
             file = stack.enter_context(PipeCopy(path))
-        yield from FORMATS[form](file, config, with_labels, bad_rows.begin(path))
+        yield from unchanged(path, FORMATS[form](file, config, with_labels, bad_rows.begin(path)))
 
 
 def _format(path: Path, config: DataConfig) -> str:

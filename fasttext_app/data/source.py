@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeAlias
 
 import pyarrow as pa
@@ -43,6 +44,36 @@ def kept_name(name: str) -> str:
     ('id', 'input_label')
     """
     return f"input_{name}" if RESULT_NAMES.fullmatch(name) else name
+
+
+def unchanged(path: Path, batches: Batches) -> Batches:
+    """Yield the batches of a file, and make sure that nothing writes to it meanwhile.
+
+    Raises:
+        DataError: its size or its time has changed; so what was read may be half of a row.
+    """
+    before = _state(path)
+    try:
+        yield from batches
+    except DataError:
+        _refuse_change(path, before)
+        raise
+    _refuse_change(path, before)
+
+
+def _refuse_change(path: Path, before: tuple[int, int] | None) -> None:
+    if _state(path) != before:
+        raise DataError(
+            f"{path}: has changed while it was read; read it again when nothing writes to it"
+        )
+
+
+def _state(path: Path) -> tuple[int, int] | None:
+    """Return the size and the time of a file; None for a pipe, or where there is no file."""
+    if not path.is_file():
+        return None
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,11 @@ from fasttext_app.errors import ArtifactError
 def test_a_second_run_into_the_same_folder_is_refused(tmp_path):
     target = tmp_path / "models" / "out"
     with sole_run(target):
-        with pytest.raises(ArtifactError, match="another run is writing there; wait for it"):
-            with sole_run(target):
-                pass
+        with (
+            pytest.raises(ArtifactError, match="another run is writing there; wait for it"),
+            sole_run(target),
+        ):
+            pass
         with sole_run(tmp_path / "models" / "other"):
             pass
     with sole_run(target):
