@@ -20,6 +20,7 @@ from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 
 import fasttext_app as ft
@@ -154,6 +155,10 @@ def files_for_training() -> None:
     for name in ("new.csv", "train.csv", "reviews/train.csv"):
         write_csv(name, {"text": TEXTS, "label": LABELS})
     Path("vectors.vec").write_text("1 300\nparcel " + "0.1 " * 300 + "\n")
+    model2vec, tokenizers = pytest.importorskip("model2vec"), pytest.importorskip("tokenizers")
+    words = tokenizers.models.WordLevel({"[UNK]": 0, "parcel": 1, "money": 2}, "[UNK]")
+    table = model2vec.StaticModel(np.ones((3, 256), np.float32), tokenizers.Tokenizer(words))
+    table.save_pretrained("potion-base-8M")
 
 
 PREPARE: dict[str, Callable[[], None]] = {
