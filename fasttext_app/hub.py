@@ -288,7 +288,7 @@ def _refusal(error: Any) -> str:
     """Return why the hub refuses a request, and what to do."""
     code = error.response.status_code
     known = {
-        401: f"the hub does not accept the token; {LOG_IN}",
+        401: f"the hub requires a valid token; {LOG_IN}",
         403: "the hub denies access; use a token with the permission for it",
         429: "the hub allows no more requests for now; try again later",
     }

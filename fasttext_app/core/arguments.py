@@ -64,6 +64,26 @@ def string(name: str, value: Any) -> str:
     return value
 
 
+def optional_string(name: str, value: Any) -> str | None:
+    """Return a string or None.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    return None if value is None else string(name, value)
+
+
+def secret(name: str, value: Any) -> str | None:
+    """Return a string that no message repeats, or None.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    if not isinstance(value, str | None):
+        raise ConfigError(f"{name}: must be a string")
+    return value
+
+
 def column(name: str, value: Any) -> str:
     """Return the name of a column; frames may have numbers for names.
 

@@ -81,7 +81,10 @@ class TextClassifier(Predictor):
         """
         path = arguments.path("model", model)
         artifact = load_artifact_or_fasttext(
-            path, revision=revision, token=token, packages=arguments.flag("packages", packages)
+            path,
+            revision=arguments.optional_string("revision", revision),
+            token=arguments.secret("token", token),
+            packages=arguments.flag("packages", packages),
         )
         return cls(artifact, device=device, threads=threads)
 
@@ -160,9 +163,9 @@ class TextClassifier(Predictor):
         details = card_details(self, target.repo, license, language, scores)
         if private is not None:
             private = arguments.flag("private", private)
-        return str(
-            push(self, target, details, private=private, message=commit_message, token=token)
-        )
+        message = arguments.optional_string("commit_message", commit_message)
+        token = arguments.secret("token", token)
+        return str(push(self, target, details, private=private, message=message, token=token))
 
     def quantize(
         self,

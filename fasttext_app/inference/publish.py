@@ -41,11 +41,12 @@ def repository(repo: object, revision: str | None = None) -> ModelId:
     model = ModelId.parse(arguments.string("repo", repo))
     if model is None:
         raise ConfigError(f"{repo}: must be the id of a repository: owner/name, owner/name@branch")
+    revision = arguments.optional_string("revision", revision)
     if revision is None:
         return model
     if model.revision is not None:
         raise ConfigError(f"revision: {repo} names a branch already; give one of the two")
-    return ModelId(model.repo, arguments.string("revision", revision))
+    return ModelId(model.repo, revision)
 
 
 def card_details(
@@ -60,12 +61,15 @@ def card_details(
     Raises:
         ConfigError: an argument is of the wrong type.
     """
-    if scores is not None and not _are_scores(scores):
+    if scores is not None and not (isinstance(scores, Mapping) and _are_scores(scores)):
         raise ConfigError("scores: must be what `evaluate` returns, or `evaluate --json` prints")
+    languages: Sequence[object] = [] if language is None else [language]
+    if isinstance(language, list | tuple):
+        languages = language
     return CardDetails(
         name,
-        license=None if license is None else arguments.string("license", license),
-        languages=() if language is None else tuple(arguments.columns("language", language)),
+        license=arguments.optional_string("license", license),
+        languages=tuple(arguments.string("language", code) for code in languages),
         scores=scores,
         examples=_examples(model),
     )
