@@ -411,8 +411,8 @@ def test_an_upload_that_fails_half_way_leaves_the_repository_as_it_was(
 @pytest.mark.parametrize("loss", ["softmax", "ova", "hs", "adaptive"])
 def test_a_model_of_any_loss_is_pushed(logged_in, loss):
     texts = [f"{label} word{number}" for number in range(3) for label in "abcdef"]
-    cutoffs = {"cutoffs": [2, 4], "div_value": 1.0} if loss == "adaptive" else {}
-    model = ft.train(texts, [*"abcdef"] * 3, loss=loss, **QUICK_SETTINGS, **cutoffs)
+    adaptive = {"cutoffs": [2, 4], "dim": 32} if loss == "adaptive" else {}
+    model = ft.train(texts, [*"abcdef"] * 3, loss=loss, **QUICK_SETTINGS | adaptive)
     assert probabilities(ft.load(model.push_to_hub(REPO))) == probabilities(model)
 
 
