@@ -7,7 +7,7 @@
 //
 // The document, model.json beside the model, describes how a text becomes row ids.
 
-const FORMAT = "fasttext_app encoder", FORMAT_VERSION = 1;
+const FORMAT = "fasttext_app encoder", FORMAT_VERSION = 1, CACHED_WORDS = 1 << 16;
 const utf8 = new TextEncoder();
 
 /** FNV-1a over UTF-8 bytes, each sign-extended, as in fastText: a signed 32-bit number. */
@@ -57,8 +57,10 @@ export class Encoder {
   rowIds(text) {
     const ids = [], hashes = [], bucket = BigInt(this.rules.bucket);
     for (const token of this.tokens(text)) {
-      if (!this.seen.has(token))
+      if (!this.seen.has(token)) {
+        if (this.seen.size >= CACHED_WORDS) this.seen.clear();
         this.seen.set(token, [this.wordIds(token), BigInt(hash32(utf8.encode(token)))]);
+      }
       const [wordIds, hash] = this.seen.get(token);
       for (const id of wordIds) ids.push(id);
       hashes.push(hash);

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 FORMAT, FORMAT_VERSION = "fasttext_app encoder", 1
+CACHED_WORDS = 1 << 16
 
 
 class Encoder:
@@ -54,6 +55,8 @@ class Encoder:
         hashes, ngrams = [], []
         for token in self.tokens(text):
             if token not in self.seen:
+                if len(self.seen) >= CACHED_WORDS:
+                    self.seen.clear()
                 self.seen[token] = self.word_ids(token), hash32(token.encode())
             ids += self.seen[token][0]
             value = self.seen[token][1]

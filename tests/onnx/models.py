@@ -13,13 +13,18 @@ from fasttext_app.model.adaptive_softmax import tensor_shapes
 from fasttext_app.model.artifact import Artifact, Tensors
 from fasttext_app.model.product_quantizer import CODES
 from fasttext_app.model.quantize import quantize_rows
+from fasttext_app.text.rewriting import PATTERNS
 from fasttext_app.text.vocabulary import Vocabulary
 from tests.helpers import make_config
 
 WORDS = "the", "team", "won", "日本語", "café", "😀", "can", "'", "t", "."
 DIM, CLASSES = 8, 7
 COUNTS = 40, 3, 9, 21, 5, 5, 1
-CLUSTERS = {"cutoffs": [2, 4], "div_value": 2.0}
+CLUSTERS: dict[str, Any] = {"cutoffs": [2, 4], "div_value": 2.0}
+
+NGRAMS: dict[str, Any] = {"word_ngrams": 3, "minn": 2, "maxn": 4, "bucket": 500}
+REWRITING: dict[str, Any] = {"lowercase": True, "replace": list(PATTERNS)}
+TOKENIZERS = "basic_english", "unicode", "whitespace", "fasttext", "fasttext:__class__"
 
 
 def random_model(table: str = "floats", classes: int = CLASSES, **settings: Any) -> Artifact:

@@ -15,32 +15,13 @@ from fasttext_app.errors import ArtifactError, ConfigError, MissingDependencyErr
 from fasttext_app.onnx import export, export_onnx
 from fasttext_app.onnx.encoder import encoder_document
 from fasttext_app.onnx.fasttext_onnx import Encoder, Scorer
-from fasttext_app.text.rewriting import PATTERNS
 from tests.helpers import contents, run_cli
-from tests.onnx.models import random_model
+from tests.onnx.models import NGRAMS, REWRITING, TOKENIZERS, random_model
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-NGRAMS = {"word_ngrams": 3, "minn": 2, "maxn": 4, "bucket": 500}
-REWRITING = {"lowercase": True, "replace": list(PATTERNS)}
-TOKENIZERS = "basic_english", "unicode", "whitespace", "fasttext", "fasttext:__class__"
-REWRITTEN = [
-    "see https://example.org/a?b=c. and WWW.x.com! xhttp://no, http://日本.jp café ftp://É1",
-    "mail a.b+c@d-e.co.uk, @no, a@b a@b.c9",
-    "1.5,3. x1 1x 12345 ٣٤ 3٤ _1 1_ 1.a 五5 é5 5é -7 \U0001d7ce\U0001d7cf",
-    "😀😀 1\ufe0f\u20e3 #\ufe0f\u20e3 🇩🇪🇫🇷🇩 👩🏽\u200d🚀 © ❤\ufe0f 0 #",
-]
 FILES = ["fasttext_onnx.mjs", "fasttext_onnx.py", "model.json", "model.onnx"]
-
-
-@pytest.fixture
-def texts(odd_texts):
-    """Texts of all kinds, and random ones of the characters that rules look at."""
-    draw = np.random.default_rng(0)
-    signs = list("aB1.,:'\"<>_ \t\n\r☃字カא\u0301\u200d\ufe0f😀🇩éİΣ\u2028\u3000\0\x1c/br@#w")
-    mixed = ["".join(draw.choice(signs, draw.integers(1, 40))) for _ in range(300)]
-    return [*odd_texts, *REWRITTEN, *export.ODD_TEXTS, *mixed]
 
 
 @pytest.fixture
