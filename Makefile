@@ -9,7 +9,7 @@ ifneq ($(wildcard ../shared/data/ag_news/train.csv),)
 export FASTTEXT_APP_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: setup check format test test-fast cov demo bench fuzz docs wheel clean
+.PHONY: setup check format test test-fast cov demo bench fuzz faults soak docs wheel clean
 
 setup: $(STAMP)
 
@@ -67,6 +67,14 @@ bench: setup
 FUZZ_SECONDS ?= 600
 fuzz: setup
 	$(BIN)/python scripts/fuzz_fasttext_file.py --seconds $(FUZZ_SECONDS)
+
+# Run every command on a disk that is full from the n-th write on, for every n; takes a while.
+faults: setup
+	$(BIN)/python scripts/sweep_faults.py
+
+# A million predictions on 16 threads, then in forked and spawned processes.
+soak: setup
+	$(BIN)/python scripts/soak.py
 
 # Regenerate what the pages show of the program, except the benchmarks.
 docs: setup

@@ -235,7 +235,7 @@ def _problem_of_new_file(
 
 def sweep(job: Job, start: Path, every: int, *, again: bool) -> tuple[int, list[str]]:
     """Repeat a command with every write failing once; return how many, and the problems."""
-    before, found = contents(start), []
+    before, found = contents(start), list[str]()
     with tempfile.TemporaryDirectory(prefix="faults-") as scratch:
         clean_folder = Path(scratch, "clean")
         shutil.copytree(start, clean_folder)

@@ -174,8 +174,8 @@ def _where() -> str:
     """Say where compiled code goes."""
     import numba
 
-    configured: str = numba.config.CACHE_DIR
-    folder = cache_folder(Path(__file__).parent, configured)
+    config: Any = numba.config
+    folder = cache_folder(Path(__file__).parent, config.CACHE_DIR)
     if folder is None:
         return "for this process only: no folder for them is writable and private"
     private = private_folder() if folder else None

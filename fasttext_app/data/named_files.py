@@ -63,7 +63,9 @@ def named(config: Config) -> dict[Setting, list[str]]:
     names = {
         ("data", "source"): source,
         ("data", "validation"): [str(validation)] if is_file else [],
-        ("model", "pretrained"): [model.pretrained] if model.pretrained else [],
+        ("model", "pretrained"): [model.pretrained.removeprefix("model2vec:")]
+        if model.pretrained
+        else [],
         ("model", "start_from"): [model.start_from] if model.start_from else [],
         ("text", "tokenizer"): [],
     }
