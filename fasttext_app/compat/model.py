@@ -27,8 +27,9 @@ from fasttext_app.fasttext.word_vectors import classifier_vectors, file_vectors
 from fasttext_app.hub import local_model
 from fasttext_app.inference.classifier import TextClassifier
 from fasttext_app.inference.predictions import TopK
-from fasttext_app.model.artifact import Artifact, Tensors
+from fasttext_app.model.artifact import Artifact
 from fasttext_app.model.product_quantizer import Coded
+from fasttext_app.model.tensor_file import Tensors
 from fasttext_app.text.chunks import as_chunks
 from fasttext_app.text.fasttext_tokenizer import split_words
 

@@ -27,6 +27,8 @@ from fasttext_app.config.schema import Config
 from fasttext_app.core.arguments import shown_value
 from fasttext_app.errors import ConfigError, did_you_mean
 
+MAX_DOTS = 100  # of a key; settings have one
+
 Layer = Mapping[str, Mapping[str, Any]]
 """Settings as ``{section: {key: value}}``."""
 
@@ -70,14 +72,30 @@ def load_config_file(name_or_path: str | Path) -> Layer:
             raise ConfigError(f"{name_or_path}: no such config file{hint}")
         path = shipped
     try:
-        layer = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        layer = parse_toml(path.read_text(encoding="utf-8"))
+    except ValueError as error:
         raise ConfigError(f"{path}: not a TOML file: {error}") from None
     try:
         resolve(layer)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
     return layer
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """Parse TOML.
+
+    Raises:
+        ValueError: it is malformed or too deeply nested, or a key has too many dots, which the
+            parser takes quadratic time for.
+    """
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.partition("=")[0].count(".") > MAX_DOTS and not line.lstrip().startswith("#"):
+            raise ValueError(f"a key has more than {MAX_DOTS} dots (at line {number})")
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("it is too deeply nested") from None
 
 
 def parse_assignments(assignments: Iterable[str]) -> Layer:
@@ -97,8 +115,8 @@ def parse_assignments(assignments: Iterable[str]) -> Layer:
             hint = f"; did you mean {owner}.{name.strip()}?" if owner and equals else ""
             raise ConfigError(f"--set {assignment}: expected section.key=value{hint}")
         try:
-            parsed = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
+            parsed = parse_toml(f"value = {value}")["value"]
+        except ValueError:
             parsed = value.strip() if name.endswith(" ") else value  # "a.b = c" is TOML style
         layer.setdefault(section, {})[key] = parsed
     return layer

@@ -256,7 +256,10 @@ def read_json(path: Path) -> dict[str, Any]:
         OSError, ValueError: the file cannot be read as JSON.
         TypeError: it holds another JSON value.
     """
-    document = json.loads(path.read_text(encoding="utf-8"))
+    text = path.read_text(encoding="utf-8")
+    document = json.loads(text)
+    if "\\u" in text:  # half of a surrogate pair is no text
+        json.dumps(document, ensure_ascii=False).encode()
     if not isinstance(document, dict):
         raise TypeError(f"{path.name} is not a JSON object")
     return document

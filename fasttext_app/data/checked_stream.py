@@ -10,8 +10,8 @@ from __future__ import annotations
 import codecs
 import io
 import threading
-from collections.abc import Iterator
-from typing import Any, Self, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Any, Self
 
 import numpy as np
 
@@ -19,13 +19,11 @@ from fasttext_app.config.schema import DataConfig
 from fasttext_app.data.byte_stream import ByteStream, InputFile
 from fasttext_app.errors import DataError
 
-Batch = TypeVar("Batch")
-
 QUOTE = ord('"')
-READ_AHEAD = 1 << 23
-"""Bytes that a parser may read while a batch of :meth:`CheckedStream.paced` is used."""
-PATIENCE = 10.0
-"""Seconds after which a parser may read on nevertheless; it has a limit of its own."""
+READ_AHEAD = 4
+"""Blocks that a parser may read beyond the batches of :meth:`CheckedStream.paced`."""
+PATIENCE, LONG_PATIENCE = 0.05, 10.0
+"""Seconds after which a parser that is ahead may read on: while a batch is wanted, and always."""
 
 
 MARK = "\ufdd0"
@@ -69,7 +67,8 @@ class CheckedStream(io.RawIOBase):
         self._at_start = True
         self._carriage_return = b""  # held back from the end of the last block
         self._lines_before = 0
-        self._turn, self._is_wanted, self._ahead = threading.Condition(), True, 0
+        self._is_paced, self._is_wanted, self._ahead = False, True, 0
+        self._turn = threading.Condition()
         self._quotes = _QuoteCheck(delimiter) if delimiter else None
         self._file = ByteStream(path, encoding)
         encoding = self._file.encoding or encoding
@@ -104,9 +103,8 @@ class CheckedStream(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         """Return at most ``size`` (> 8) checked bytes, and ``b""`` only at the end."""
-        with self._turn:
-            self._turn.wait_for(lambda: self._is_wanted or self._ahead < READ_AHEAD, PATIENCE)
-            self._ahead += size
+        if self._is_paced:
+            self._wait_for_turn()
         if size > 0:  # leave room for bytes held back, and for characters of three bytes for one
             size = max(size - 4 if self._keeps_bytes else size // 3 - 4, 1)
         while True:
@@ -119,27 +117,44 @@ class CheckedStream(io.RawIOBase):
             if checked or not block:
                 return checked
 
-    def paced(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """Yield the batches that a parser makes of this stream, and hold back its reading.
+    def paced(self, open_parser: Callable[[], Any]) -> Iterator[Any]:
+        """Yield the batches that a parser makes of this stream, one of each block that it reads.
 
-        A parser that reads on another thread would otherwise fill its queue, of 32 blocks in
-        Arrow, while a batch is used. Close this iterator before the parser.
+        The parser reads on another thread, and would fill its queue, of 32 blocks in Arrow. Here it
+        may not read on while it is ahead of the batches.
+
+        Args:
+            open_parser: opens the parser, a context manager over batches.
         """
-        try:
-            while True:
+        self._is_paced = True
+        with open_parser() as parser:
+            try:
+                for batch in parser:
+                    self._set_wanted(False)
+                    yield batch
+                    self._set_wanted(True)
+            finally:
+                self._is_paced = False
                 self._set_wanted(True)
-                batch = next(batches, None)
-                self._set_wanted(False)
-                if batch is None:
-                    return
-                yield batch
-        finally:
-            self._set_wanted(True)
 
     def _set_wanted(self, is_wanted: bool) -> None:
         with self._turn:
-            self._is_wanted, self._ahead = is_wanted, 0
+            self._is_wanted = is_wanted
+            if not is_wanted:
+                self._ahead = max(self._ahead - 1, 0)
             self._turn.notify_all()
+
+    def _wait_for_turn(self) -> None:
+        with self._turn:
+
+            def may_read() -> bool:
+                return self._ahead < READ_AHEAD or not self._is_paced
+
+            if not self._turn.wait_for(may_read, PATIENCE):
+                # A batch is used for long, or no batch came of some blocks.
+                self._turn.wait_for(lambda: self._is_wanted, LONG_PATIENCE)
+                self._ahead = 0
+            self._ahead += 1
 
     def parsed(self, size: int) -> None:
         """Say how many bytes the parser has gone through; see :meth:`ByteStream.parsed`."""

@@ -275,10 +275,7 @@ class _ArrowReader:
         with CheckedStream.of(path, config, delimiter) as stream:
             stream.parsed(0)
             try:
-                with (
-                    self._open(stream, block_bytes) as reader,
-                    closing(stream.paced(iter(reader))) as batches,
-                ):
+                with closing(stream.paced(partial(self._open, stream, block_bytes))) as batches:
                     for number, batch in enumerate(batches):
                         stream.parsed(number * block_bytes)
                         if stream.odd_quotes and not quotes_checked:

@@ -28,8 +28,9 @@ from fasttext_app.fasttext.file_format import (
     model_name,
 )
 from fasttext_app.fasttext.options import DEFAULTS, LABEL_SEPARATOR, model_settings, sgd_settings
-from fasttext_app.model.artifact import FASTTEXT, OUTPUT, Artifact, Tensors
+from fasttext_app.model.artifact import FASTTEXT, OUTPUT, Artifact
 from fasttext_app.model.product_quantizer import CODES, Coded, dense, encode_rows
+from fasttext_app.model.tensor_file import Tensors, check_weights
 from fasttext_app.text.fasttext_tokenizer import PREFIX, WHITESPACE, label_name, label_word
 from fasttext_app.text.vocabulary import Vocabulary
 
@@ -83,8 +84,10 @@ def from_fasttext(
     }
     if buckets is not None:
         tensors["buckets"] = buckets
-    if not all(np.isfinite(tensors[name]).all() for name in {"table", "weight"} & tensors.keys()):
-        raise ArtifactError(f"{source}: has a weight that is not finite")
+    try:
+        check_weights(tensors)
+    except ValueError as error:
+        raise ArtifactError(f"{source}: {error}") from None
     return Artifact(
         config=config,
         vocabulary=vocabulary_of(dictionary),

@@ -27,10 +27,11 @@ from fasttext_app.data.source import SPLIT_NAMES, Batches, Source
 from fasttext_app.errors import ConfigError, DataError
 from fasttext_app.inference.evaluate import TrueClasses, with_one_label
 from fasttext_app.inference.predictor import Predictor
-from fasttext_app.model.artifact import OUTPUT, Artifact, Tensors
+from fasttext_app.model.artifact import OUTPUT, Artifact
 from fasttext_app.model.calibration import CalibrationMeter, fit_temperature
 from fasttext_app.model.heads import Head, texts_at_once
 from fasttext_app.model.metrics import multi_hot
+from fasttext_app.model.tensor_file import Tensors
 from fasttext_app.model.thresholds import Goal, choose_threshold
 
 BLOCK = 1 << 14  # texts whose probabilities are in memory at a time

@@ -21,6 +21,7 @@ from fasttext_app.core.ragged import Ragged
 from fasttext_app.model.adaptive_softmax import log_probabilities
 from fasttext_app.model.artifact import Artifact
 from fasttext_app.model.product_quantizer import Coded, dense
+from fasttext_app.model.tensor_file import CACHE_LINE
 from fasttext_app.text.tfidf import tfidf_weights
 
 if TYPE_CHECKING:
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
 
 
 MODES = ("sum", "mean", "max")  # in the order of kernels.SUM, MEAN, MAX
-CACHE_LINE = 64
+MAX_DECODED_BYTES = 1 << 28
+"""Size up to which a table in product codes is decoded as a whole; of a larger one, the rows of
+some texts at a time."""
 
 
 class CpuForward:
@@ -75,10 +78,19 @@ class CpuForward:
             return bag_vectors(self._table, bags, mode, idf, padding, scale)
         from fasttext_app.inference.kernels import NO_F32, sum_bags
 
+        ids = bags.indices
+        if isinstance(self._table, Coded) and self._table.dense_nbytes > MAX_DECODED_BYTES:
+            rows, ids = np.unique(ids, return_inverse=True)
+            table, idf = self._table[rows], None if idf is None else idf[rows]
+            padding = (
+                None if padding is None or padding not in rows else int(rows.searchsorted(padding))
+            )
+        else:
+            table = self._aligned_table()
         return sum_bags(
-            self._aligned_table(),
+            table,
             NO_F32 if scale is None else scale,
-            bags.indices,
+            ids.astype(np.int32, copy=False),
             bags.offsets,
             NO_F32 if idf is None else idf,
             MODES.index(mode),
@@ -86,15 +98,18 @@ class CpuForward:
         )
 
     def _aligned_table(self) -> Array:
-        """Return a copy of the table in memory that starts at a cache line."""
+        """Return the table at a cache line: as it lies in the file of a model, or a copy."""
         with self._lock:
             if self._aligned is None:
                 table = dense(self._table)
-                space = np.empty(table.nbytes + CACHE_LINE, np.uint8)
-                start = -space.ctypes.data % CACHE_LINE
-                whole = space[start : start + table.nbytes]
-                self._aligned = whole.view(table.dtype).reshape(table.shape)
-                self._aligned[:] = table
+                if table.ctypes.data % CACHE_LINE:
+                    space = np.empty(table.nbytes + CACHE_LINE, np.uint8)
+                    start = -space.ctypes.data % CACHE_LINE
+                    whole = space[start : start + table.nbytes]
+                    copy = whole.view(table.dtype).reshape(table.shape)
+                    copy[:] = table
+                    table = copy
+                self._aligned = np.ascontiguousarray(table)
             return self._aligned
 
 

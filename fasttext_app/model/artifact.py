@@ -13,6 +13,7 @@ from fasttext_app.core.arrays import Array
 from fasttext_app.data.labels import Labels
 from fasttext_app.model.heads import HEADS, Head, build_head
 from fasttext_app.model.product_quantizer import Coded
+from fasttext_app.model.tensor_file import Tensors
 from fasttext_app.text.encoder import TextEncoder
 from fasttext_app.text.tokenizers import tokenizer_from_config
 from fasttext_app.text.vocabulary import Vocabulary
@@ -22,8 +23,6 @@ OUTPUT = "weight_"
 
 FASTTEXT = "fasttext"
 """Key of ``Artifact.data`` for settings of a fastText file that the configuration lacks."""
-
-Tensors = dict[str, Array]
 
 
 @dataclass(frozen=True)

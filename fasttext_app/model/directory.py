@@ -21,10 +21,8 @@ completely or not at all, and verified when it is read; see ``core/checksummed_d
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,7 +32,7 @@ import numpy as np
 import pyarrow as pa
 from safetensors import SafetensorError
 
-from fasttext_app.config.loading import dump_config, resolve
+from fasttext_app.config.loading import dump_config, parse_toml, resolve
 from fasttext_app.config.schema import Config
 from fasttext_app.core.arrow import to_arrow, to_numpy
 from fasttext_app.core.checksummed_dir import (
@@ -48,13 +46,16 @@ from fasttext_app.core.checksummed_dir import (
     verify_checksums,
     write_json,
 )
+from fasttext_app.core.documents import check_document
 from fasttext_app.data.labels import Labels
 from fasttext_app.errors import ArtifactError, ConfigError
 from fasttext_app.model.adaptive_softmax import tensor_shapes
-from fasttext_app.model.artifact import OUTPUT, Artifact, Tensors
+from fasttext_app.model.artifact import OUTPUT, Artifact
 from fasttext_app.model.calibration import check_record
 from fasttext_app.model.card import CARD, NO_DETAILS, PICTURE, CardDetails, card_files
+from fasttext_app.model.documents import MODELS
 from fasttext_app.model.product_quantizer import CODES
+from fasttext_app.model.tensor_file import Tensors, read_tensors, write_tensors
 from fasttext_app.text.vocabulary import Vocabulary
 
 FORMAT, FORMAT_VERSION = "fasttext_app model", 1
@@ -67,14 +68,8 @@ MODEL_FILES = {MANIFEST, CALIBRATION, "run.json", "tokenizer.json", *REQUIRED, *
 OWN_ENTRIES = {*MODEL_FILES, CHECKPOINTS}
 """What a new model replaces in the directory of an earlier one; other files are kept."""
 
-TENSOR_TYPES: dict[str, np.dtype[Any]] = {
-    "F32": np.dtype("<f4"),
-    "I32": np.dtype("<i4"),
-    "I8": np.dtype("i1"),
-    "U8": np.dtype("u1"),
-}
-
-MAPPED = ("table", "codes")  # tensors that stay in the file until their rows are read
+VOCABULARY_EXPANSION = 64
+"""How many times the size of its file the vocabulary may take in memory."""
 
 
 def check_target(path: str | Path, *, ends_run: bool = False) -> None:
@@ -183,20 +178,22 @@ def load_artifact(path: str | Path, *, packages: bool = False) -> Artifact:
         raise ArtifactError(f"{folder}: not a model directory (there is no {MANIFEST} in it)")
     with _reading(folder):
         files = verify_checksums(folder, FORMAT, FORMAT_VERSION, REQUIRED)
-        config = resolve(tomllib.loads((folder / "config.toml").read_text(encoding="utf-8")))
-        labels = read_json(folder / "labels.json")
+        config = resolve(parse_toml((folder / "config.toml").read_text(encoding="utf-8")))
+        labels = _read_document(folder / "labels.json")
+        tensors = read_tensors(folder / "model.safetensors")
+        rows = len(tensors["codes" if "codes" in tensors else "table"])
         asset = folder / "tokenizer.json"
         artifact = Artifact(
             config=config,
-            vocabulary=_read_vocabulary(folder / "vocabulary.parquet"),
+            vocabulary=_read_vocabulary(folder / "vocabulary.parquet", rows),
             labels=Labels(tuple(labels["names"]), tuple(labels["counts"])),
-            tensors=_read_tensors(folder / "model.safetensors"),
-            metrics=read_json(folder / "metrics.json"),
-            history=read_json(folder / "history.json"),
-            data=read_json(folder / "data.json"),
-            calibration=read_json(folder / CALIBRATION) if CALIBRATION in files else {},
+            tensors=tensors,
+            metrics=_read_document(folder / "metrics.json"),
+            history=_read_document(folder / "history.json"),
+            data=_read_document(folder / "data.json"),
+            calibration=_read_document(folder / CALIBRATION) if CALIBRATION in files else {},
             tokenizer_asset=asset.read_bytes() if asset.name in files else None,
-            run=read_json(folder / "run.json") if "run.json" in files else None,
+            run=_read_document(folder / "run.json") if "run.json" in files else None,
             sealed=not packages,
         )
         check_record(artifact.calibration, artifact.labels.names)
@@ -212,7 +209,7 @@ def stored_dim(path: str | Path, config: Config) -> int:
     """
     folder = Path(path)
     with _reading(folder):
-        weight = _read_tensors(folder / "model.safetensors").get("weight")
+        weight = read_tensors(folder / "model.safetensors").get("weight")
         return config.model.dim if weight is None else int(weight.shape[1])
 
 
@@ -235,17 +232,12 @@ def _reading(folder: Path) -> Iterator[None]:
 
 def _write_files(artifact: Artifact, folder: Path) -> None:
     import pyarrow.parquet as pq
-    from safetensors.numpy import save_file
 
-    tensors = {name: np.ascontiguousarray(value) for name, value in artifact.tensors.items()}
-    save_file(tensors, folder / "model.safetensors")
+    write_tensors(artifact.tensors, folder / "model.safetensors")
     counts = to_arrow(artifact.vocabulary.counts)
     vocabulary = {"word": artifact.vocabulary.words, "count": counts}
     pq.write_table(pa.table(vocabulary), folder / "vocabulary.parquet")
     (folder / "config.toml").write_text(dump_config(artifact.config), encoding="utf-8")
-    shutil.copymode(
-        folder / "config.toml", folder / "model.safetensors"
-    )  # save_file() made it 0600
     labels = {"names": artifact.labels.names, "counts": artifact.labels.counts}
     documents = {
         "labels.json": labels,
@@ -262,39 +254,43 @@ def _write_files(artifact: Artifact, folder: Path) -> None:
         (folder / "tokenizer.json").write_bytes(artifact.tokenizer_asset)
 
 
-def _read_vocabulary(path: Path) -> Vocabulary:
+def _read_document(path: Path) -> dict[str, Any]:
+    document = read_json(path)
+    check_document(document, MODELS[path.name], path.name)
+    return document
+
+
+def _read_vocabulary(path: Path, rows: int) -> Vocabulary:
+    """Read the vocabulary of a table with this number of rows."""
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path) as file:  # read_table() would import much more
+    # As a dictionary, a word that a small file repeats many times is in memory once.
+    with pq.ParquetFile(path, read_dictionary=["word"]) as file:  # read_table() imports much more
+        metadata = file.metadata
+        size = sum(
+            metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups)
+        )
+        if metadata.num_rows > rows:
+            raise ValueError(f"{path.name}: has more words than the table has rows")
+        if size > VOCABULARY_EXPANSION * path.stat().st_size:
+            raise ValueError(f"{path.name}: takes far more memory than the file")
         table = file.read(columns=["word", "count"])
-    words = table["word"].combine_chunks()
+    words, counts = table["word"].combine_chunks(), table["count"].combine_chunks()
+    if words.null_count or counts.null_count:
+        raise ValueError(f"{path.name}: a word or a count is missing")
+    if pa.types.is_dictionary(words.type):
+        indices = to_numpy(words.indices)
+        if len(np.unique(indices)) < len(indices):
+            raise ValueError(f"{path.name}: has a word twice")
+        words = words.dictionary.take(words.indices)
     if words.type != pa.string():
         words = words.cast(pa.string())
-    return Vocabulary(words, to_numpy(table["count"].combine_chunks()).astype(np.int64))
-
-
-def _read_tensors(path: Path) -> Tensors:
-    """Read the tensors of a safetensors file; the table is mapped into memory, not copied.
-
-    The library checks the file: its header is whole, and its tensors lie within it, end to end.
-    """
-    from safetensors import safe_open
-
-    with safe_open(path, framework="numpy"):
-        pass
-    with path.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(size))
-    header.pop("__metadata__", None)
-    data = np.memmap(path, np.uint8, "r", offset=8 + size).view(np.ndarray)
-    tensors = {}
-    for name, entry in header.items():
-        if entry["dtype"] not in TENSOR_TYPES:
-            raise ValueError(f"the tensor {name} is of type {entry['dtype']}")
-        start, end = entry["data_offsets"]
-        raw = data[start:end] if name in MAPPED else data[start:end].copy()
-        tensors[name] = raw.view(TENSOR_TYPES[entry["dtype"]]).reshape(entry["shape"])
-    return tensors
+    if not pa.types.is_integer(counts.type):
+        raise ValueError(f"{path.name}: the counts are not whole numbers")
+    vocabulary = Vocabulary(words, to_numpy(counts).astype(np.int64))
+    if len(vocabulary) and vocabulary.counts.min() < 0:
+        raise ValueError(f"{path.name}: a count is negative")
+    return vocabulary
 
 
 Shapes = dict[str, tuple[tuple[int, ...], str]]
@@ -354,7 +350,5 @@ def _check_shapes(folder: Path, artifact: Artifact) -> None:
             raise ArtifactError(
                 f"{folder}: the buckets are not in ascending order, or outside the hash space"
             )
-    if len(artifact.labels.counts) != classes:
-        raise ArtifactError(f"{folder}/labels.json: does not have one count per name")
     if artifact.config.text.tokenizer.startswith("hf:") and artifact.tokenizer_asset is None:
         raise ArtifactError(f"{folder}: tokenizer.json is missing; copy the model again")

@@ -70,6 +70,11 @@ class Coded:
         return sum(0 if array is None else array.nbytes for array in arrays)
 
     @property
+    def dense_nbytes(self) -> int:
+        """Size of the whole matrix in bytes, decoded."""
+        return 4 * len(self.codes) * self.quantizer.dim
+
+    @property
     def dtype(self) -> np.dtype[np.uint8]:
         """Type of a code."""
         return self.codes.dtype

@@ -18,8 +18,9 @@ from fasttext_app.core.device import resolve_device, torch_threads
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.core.spill import RaggedLoader
 from fasttext_app.errors import ConfigError, TrainingError
-from fasttext_app.model.artifact import Artifact, Tensors
+from fasttext_app.model.artifact import Artifact
 from fasttext_app.model.directory import load_artifact
+from fasttext_app.model.tensor_file import Tensors
 from fasttext_app.model.train_warnings import (
     ChangedVersions,
     DamagedCheckpoint,

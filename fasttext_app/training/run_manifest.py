@@ -9,14 +9,13 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from fasttext_app._version import __version__
-from fasttext_app.config.loading import Layer, flat_layer, load_config_file, resolve
+from fasttext_app.config.loading import Layer, flat_layer, load_config_file, parse_toml, resolve
 from fasttext_app.config.schema import FILE_SETTINGS, Config, ModelConfig
 from fasttext_app.core import arguments
 from fasttext_app.core.checksummed_dir import MANIFEST, UNREADABLE, read_json
@@ -113,7 +112,7 @@ def settings_of_model(path: str | Path) -> Layer:
     path = local_model(path)
     try:
         text = (Path(path) / "config.toml").read_text(encoding="utf-8")
-        config = resolve(tomllib.loads(text))
+        config = resolve(parse_toml(text))
     except NotADirectoryError:
         raise ArtifactError(
             f"{path} is a file; import it first (fasttext-app import {path} --output DIR) and "

@@ -17,14 +17,13 @@ from __future__ import annotations
 
 import json
 import math
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fasttext_app.config.auto import known
-from fasttext_app.config.loading import validate_setting
+from fasttext_app.config.loading import parse_toml, validate_setting
 from fasttext_app.config.metric_name import Metric
 from fasttext_app.config.schema import Config
 from fasttext_app.errors import ConfigError, did_you_mean
@@ -143,8 +142,8 @@ class SearchSpace:
             ConfigError: there is no such file or table, or an entry cannot be searched.
         """
         try:
-            document = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            document = parse_toml(Path(path).read_text(encoding="utf-8"))
+        except ValueError as error:
             raise ConfigError(f"{path}: not a TOML file: {error}") from None
         except FileNotFoundError:
             raise ConfigError(f"{path}: no such file") from None

@@ -10,7 +10,7 @@ from itertools import islice
 import pytest
 
 from fasttext_app.config.schema import DataConfig
-from fasttext_app.data import byte_stream, checked_stream, csv, jsonl, lines
+from fasttext_app.data import byte_stream, csv, jsonl, lines
 from fasttext_app.data.bad_rows import BadRows
 from fasttext_app.data.files import scan_files
 from fasttext_app.errors import DataError
@@ -25,8 +25,6 @@ ROWS = {
 
 @pytest.mark.parametrize("name", ROWS)
 def test_a_reader_waits_until_its_batches_are_used(file, monkeypatch, name):
-    monkeypatch.setattr(checked_stream, "READ_AHEAD", 4 * BLOCK)
-    monkeypatch.setattr(checked_stream, "PATIENCE", 60)
     for module in (csv, jsonl, lines):
         monkeypatch.setattr(module, "BLOCK_BYTES", BLOCK)
     sizes = []
@@ -38,10 +36,13 @@ def test_a_reader_waits_until_its_batches_are_used(file, monkeypatch, name):
         ),
     )
     batches = scan_files([file(ROWS[name].encode(), name)], DataConfig(), with_labels=True)
-    rows = sum(len(batch) for batch in islice(batches, 20))
-    time.sleep(0.1)  # in which a reader on another thread would fill its queue
+    rows = 0
+    for batch in islice(batches, 60):
+        rows += len(batch)
+        time.sleep(0.005)  # in which a reader on another thread would fill its queue
+    first_look = 140_000 if name == "a.jsonl" else 40_000
     used = rows * len(ROWS[name].splitlines()[1])
-    assert sum(sizes) < used + (1 << 18)  # the first look at a file
+    assert sum(sizes) < used + first_look + 8 * BLOCK
     rows += sum(len(batch) for batch in batches)
     assert rows == ROWS[name].count("some words")
 
@@ -49,7 +50,6 @@ def test_a_reader_waits_until_its_batches_are_used(file, monkeypatch, name):
 @pytest.mark.parametrize("name", ROWS)
 def test_a_reader_that_is_left_early_ends(file, monkeypatch, name):
     monkeypatch.setattr(csv, "BLOCK_BYTES", BLOCK)
-    monkeypatch.setattr(checked_stream, "READ_AHEAD", BLOCK)
     batches = scan_files([file(ROWS[name].encode(), name)], DataConfig(), with_labels=True)
     assert len(next(batches))
     begin = time.monotonic()

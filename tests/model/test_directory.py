@@ -53,6 +53,9 @@ CHECKED = [
 ]
 
 
+EPOCH = {"epoch": 1, "train_loss": 1 / 3, "seconds": 0.1, "texts_per_second": 2.5}
+
+
 def make_artifact(seed: int = 0, **changes: Any) -> Artifact:
     config = resolve(
         flat_layer(
@@ -72,7 +75,7 @@ def make_artifact(seed: int = 0, **changes: Any) -> Artifact:
         "table": generator.normal(size=(rows, 3)).astype(np.float32),
         "weight": generator.normal(size=(2, 3)).astype(np.float32),
         "bias": np.array([np.float32(1e-45), -0.0], dtype=np.float32),
-        "idf": generator.normal(size=rows).astype(np.float32),
+        "idf": generator.uniform(0.5, 2, rows).astype(np.float32),
     }
     counts = np.arange(len(ODD_WORDS), 0, -1) * 10**12
     artifact = Artifact(
@@ -81,7 +84,7 @@ def make_artifact(seed: int = 0, **changes: Any) -> Artifact:
         labels=Labels(("größe|\n", "🙂"), (3, 10**12)),
         tensors=tensors,
         metrics={"validation_accuracy": 0.1 + 0.2},
-        history={"epochs": [{"epoch": 1, "train_loss": 1 / 3}]},
+        history={"epochs": [EPOCH]},
         data={"source": "日本", "train_rows": 3},
         tokenizer_asset=b"\x00\xff{}",
     )
@@ -483,7 +486,7 @@ def failing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         raise KeyboardInterrupt if request.param == "interrupt" else full
 
     if request.param in {"tensors", "interrupt"}:
-        monkeypatch.setattr("safetensors.numpy.save_file", fail)
+        monkeypatch.setattr("fasttext_app.model.directory.write_tensors", fail)
     elif request.param == "parquet":
         monkeypatch.setattr("pyarrow.parquet.write_table", fail)
     elif request.param == "manifest":
