@@ -35,8 +35,9 @@ from fasttext_app.core.objects import ObjectTable, as_table, is_missing
 from fasttext_app.core.ragged import Ragged, offsets_from_lengths
 from fasttext_app.data.in_memory import ObjectRows
 from fasttext_app.data.split import split_examples
-from fasttext_app.errors import DataError, did_you_mean, missing_package
+from fasttext_app.errors import ArtifactError, DataError, did_you_mean, missing_package
 from fasttext_app.inference.classifier import TextClassifier
+from fasttext_app.model.directory import MODEL_FILES
 from fasttext_app.model.metrics import from_multi_hot, multi_hot
 from fasttext_app.text.chunks import text_column
 from fasttext_app.training.prepare import WITHOUT_VALIDATION
@@ -99,11 +100,12 @@ def _init_with(names: Iterable[str]) -> Callable[..., None]:
         for name in names:
             setattr(self, name, parameters.pop(name, None))
         for name in parameters:
-            hint = f"; it is {RENAMED[name]!r} here" if name in RENAMED else ""
-            raise TypeError(
-                f"{type(self).__name__}: there is no parameter {name!r}"
-                f"{hint or did_you_mean(name, names)}"
-            )
+            hint = did_you_mean(name, names)
+            if name in RENAMED:
+                hint = f"; it is {RENAMED[name]!r} here"
+            elif name in Config.model_fields:
+                hint = "; pass the settings of this section by their keys"
+            raise TypeError(f"{type(self).__name__}: there is no parameter {name!r}{hint}")
 
     own = Parameter("self", Parameter.POSITIONAL_OR_KEYWORD)
     keywords = (Parameter(name, Parameter.KEYWORD_ONLY, default=None) for name in names)
@@ -154,10 +156,24 @@ class _Targets:
         """Whether a row can have several labels."""
         return self.kind != "label"
 
+    def among(self, classes: Array) -> _Targets:
+        """Return the same labels as places among other classes.
+
+        Raises:
+            ValueError: a label is not among them, or there is not a column for each.
+        """
+        if self.kind == "flags" and len(self.classes) != len(classes):
+            raise ValueError(f"y: has {len(self.classes)} columns for {len(classes)} classes")
+        ids = self.positions(classes)
+        if (ids.indices == len(classes)).any():
+            raise ValueError(f"y has labels that are not in classes={classes!r}")
+        return replace(self, classes=classes, ids=ids)
+
     def positions(self, classes: Array) -> Ragged:
         """Return the place of each label of each row among other classes; their number if none."""
-        if self.kind == "flags" and len(self.classes) == len(classes):
-            return self.ids
+        same_width = self.kind == "flags" and len(self.classes) == len(classes)
+        if same_width and set(self.classes) != set(classes):
+            return self.ids  # a matrix has no names for its columns
         place = {label: index for index, label in enumerate(classes)}
         places = [place.get(label, len(place)) for label in self.classes]
         return Ragged(np.array(places, np.int64)[self.ids.indices], self.ids.offsets)
@@ -359,6 +375,8 @@ class _FastTextEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn i
         files = state.get("model_")
         if files is not None:
             with tempfile.TemporaryDirectory() as folder:
+                if not set(files) <= MODEL_FILES:  # a name could lead out of the folder
+                    raise ArtifactError("the estimator was saved with files that no model has")
                 for name, data in files.items():
                     Path(folder, name).write_bytes(data)
                 model = TextClassifier.load(folder, threads=state.get("threads") or 0)
@@ -465,7 +483,7 @@ class FastTextClassifier(ClassifierMixin, _FastTextEstimator):  # type: ignore[m
     """A fastText classifier of texts with the interface of scikit-learn.
 
     Its parameters are the settings of ``docs/configuration.md`` by their keys (``epochs``, ``lr``,
-    ``dim``, ``word_ngrams``, ...); None stands for the default. Four are about the estimator:
+    ``dim``, ``word_ngrams``, ...); None stands for the default. Four differ:
     ``config`` is a TOML file or a shipped config to start from, ``random_state`` the seed (None: 0,
     so that a fit can be repeated), ``class_weight`` is None, ``"balanced"`` or a dict of weights by
     label, and ``verbose=True`` writes the progress to standard error.
@@ -508,9 +526,8 @@ class FastTextClassifier(ClassifierMixin, _FastTextEstimator):  # type: ignore[m
 
         Args:
             X: the texts.
-            y: the labels of each text. New labels are added to ``classes_``, unless ``classes``
-                was given.
-            classes: all labels that any call will have.
+            y: the labels of each text; new ones are added to ``classes_``.
+            classes: all labels that any call will have, if they are known.
             sample_weight: the weight of each text in the loss.
 
         Raises:
@@ -518,25 +535,22 @@ class FastTextClassifier(ClassifierMixin, _FastTextEstimator):  # type: ignore[m
                 lacks a label.
         """
         targets, further = _Targets.read(y), getattr(self, "model_", None)
-        all_classes = None if further is None else self.classes_
-        if classes is not None:
-            given = _distinct(_column(classes))[0]
-            if all_classes is not None and set(given) != set(all_classes):
-                raise ValueError(
-                    f"`classes={given!r}` is not the same as on last call to partial_fit, was: "
-                    f"{all_classes!r}"
-                )
-            all_classes = given if all_classes is None else all_classes
-            if targets.kind != "flags" and not set(targets.classes) <= set(given):
-                raise ValueError(f"y has labels that are not in classes={given!r}")
         if further is not None and targets.kind != self.target_type_:
             raise ValueError("y: has labels of another form than in the first call; pass the same")
-        if all_classes is not None and (targets.kind == "flags" or further is None):
-            if targets.kind == "flags" and len(targets.classes) != len(all_classes):
+        if classes is not None:
+            given = _column(classes)
+            if targets.kind != "flags":
+                given = _distinct(given)[0]
+            elif set(given) == set(targets.classes):
+                given = targets.classes  # in the order of the columns
+            if further is not None and set(given) != set(self.classes_):
                 raise ValueError(
-                    f"y: has {len(targets.classes)} columns for {len(all_classes)} classes"
+                    f"`classes={given!r}` is not the same as on last call to partial_fit, was: "
+                    f"{self.classes_!r}"
                 )
-            targets = replace(targets, classes=all_classes, ids=targets.positions(all_classes))
+            targets = targets.among(given if further is None else self.classes_)
+        elif further is not None and targets.kind == "flags":
+            targets = targets.among(self.classes_)
         self._train(X, targets, sample_weight, further)
         return self
 

@@ -17,7 +17,7 @@ from typing import Any, is_typeddict
 from pages import field_docstrings, write_generated_page
 
 import fasttext_app
-from fasttext_app import compat, errors, onnx
+from fasttext_app import compat, errors, onnx, sklearn
 from fasttext_app.compat.model import FastText
 from fasttext_app.inference.explain import Contribution, Explanation, LabelFeature
 from fasttext_app.model.metrics import MultiLabelScores, Scores
@@ -29,7 +29,8 @@ TARGET = Path(__file__).resolve().parent.parent / "docs" / "api.md"
 HEAD = """# API reference
 
 The public API: everything in `fasttext_app`, what its functions return, the errors it raises,
-`fasttext_app.onnx`, and `fasttext_app.compat`, the Python API of the original.
+`fasttext_app.onnx`, `fasttext_app.sklearn`, and `fasttext_app.compat`, the Python API of the
+original.
 `python scripts/write_api_reference.py` writes this page from the docstrings; a test keeps it
 current.
 
@@ -225,6 +226,10 @@ def render() -> str:
         "## `fasttext_app.onnx`",
         markdown(onnx),
         function_entry(3, "onnx.export_onnx", onnx.export_onnx, "onnx.export_onnx"),
+        "## `fasttext_app.sklearn`",
+        markdown(sklearn),
+        class_entry(3, sklearn.FastTextClassifier, "classifier"),
+        class_entry(3, sklearn.FastTextVectorizer, "vectorizer"),
         "## `fasttext_app.compat`",
         markdown(compat),
         *compat_functions,

@@ -155,9 +155,16 @@ def files_for_training() -> None:
     for name in ("new.csv", "train.csv", "reviews/train.csv"):
         write_csv(name, {"text": TEXTS, "label": LABELS})
     Path("vectors.vec").write_text("1 300\nparcel " + "0.1 " * 300 + "\n")
+    write_table()
+
+
+def write_table() -> None:
+    """Write a table of model2vec."""
     model2vec, tokenizers = pytest.importorskip("model2vec"), pytest.importorskip("tokenizers")
-    words = tokenizers.models.WordLevel({"[UNK]": 0, "parcel": 1, "money": 2}, "[UNK]")
-    table = model2vec.StaticModel(np.ones((3, 256), np.float32), tokenizers.Tokenizer(words))
+    ids = {"[UNK]": 0, "parcel": 1, "money": 2, "game": 3, "library": 4}
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(ids, "[UNK]"))
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    table = model2vec.StaticModel(np.ones((len(ids), 256), np.float32), tokenizer)
     table.save_pretrained("potion-base-8M")
 
 
@@ -169,6 +176,7 @@ PREPARE: dict[str, Callable[[], None]] = {
     "language_identification.md": files_for_langid,
     "losses.md": files_for_losses,
     "plots.md": files_for_plots,
+    "scikit_learn.md": write_table,
     "training.md": files_for_training,
 }
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pytest
 
 import fasttext_app as ft
-from fasttext_app.errors import MissingDependencyError
+from fasttext_app.errors import ArtifactError, MissingDependencyError
 from tests.conftest import TINY_EXAMPLES
 
 pytest.importorskip("sklearn")
@@ -369,6 +369,8 @@ def test_an_unknown_parameter_is_a_type_error_with_a_hint():
         FastTextClassifier(epoch=3)
     with pytest.raises(TypeError, match="no parameter 'seed'; it is 'random_state' here"):
         FastTextClassifier(seed=3)
+    with pytest.raises(TypeError, match="'model'; pass the settings of this section by their keys"):
+        FastTextClassifier(model={"dim": 3})
     with pytest.raises(ValueError, match="Invalid parameter 'epoch'"):
         FastTextClassifier().set_params(epoch=3)
 
@@ -526,6 +528,18 @@ def test_partial_fit_takes_all_classes_at_the_first_call():
         classifier.partial_fit(TEXTS, MATRIX)
 
 
+def test_the_columns_of_a_frame_are_found_by_name_in_later_calls():
+    frame = pd.DataFrame(MATRIX, columns=["z", "money", "a"])
+    classifier = quick(epochs=60).partial_fit(TEXTS, frame, classes=["a", "money", "z"])
+    assert classifier.classes_.tolist() == ["z", "money", "a"]
+    other_order = frame[["a", "z", "money"]]
+    assert classifier.score(TEXTS, other_order) == 1
+    classifier.partial_fit(TEXTS, other_order)
+    assert np.array_equal(classifier.predict(TEXTS), MATRIX)
+    named = quick().partial_fit(TEXTS, MATRIX, classes=["z", "y", "x"])
+    assert named.classes_.tolist() == ["z", "y", "x"]
+
+
 def test_partial_fit_with_several_labels():
     classifier = quick(epochs=30).partial_fit(TEXTS[::2], MATRIX[::2])
     classifier.partial_fit(TEXTS[1::2], MATRIX[1::2])
@@ -628,6 +642,13 @@ def test_permutation_importance_of_the_columns():
     assert importances.importances_mean.argmax() == 0
 
 
+def test_fits_in_two_threads_at_a_time():
+    with joblib.parallel_config("threading"):
+        together = cross_val_predict(quick(), TEXTS, MATRIX, n_jobs=2, method="predict_proba")
+    alone = cross_val_predict(quick(), TEXTS, MATRIX, method="predict_proba")
+    assert np.array_equal(together, alone)
+
+
 def test_a_fit_in_a_thread(fitted):
     results = []
     thread = threading.Thread(target=lambda: results.append(quick().fit(TEXTS, LABELS)))
@@ -657,6 +678,13 @@ def test_it_is_pickled_and_saved_by_skops(y):
         assert np.array_equal(other.predict_proba(TEXTS), classifier.predict_proba(TEXTS))
         assert np.array_equal(other.classes_, classifier.classes_)
         assert other.get_params() == classifier.get_params()
+
+
+def test_a_saved_estimator_writes_only_the_files_of_a_model(fitted, tmp_path):
+    state = fitted.__getstate__()
+    state["model_"] = {**state["model_"], f"../../{tmp_path.name}.txt": b"x"}
+    with pytest.raises(ArtifactError, match="files that no model has"):
+        FastTextClassifier().__setstate__(state)
 
 
 def test_a_pipeline_of_mixed_columns_is_saved_by_skops():
