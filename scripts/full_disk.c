@@ -1,7 +1,8 @@
 /* A disk that is full from the n-th write on, for scripts/sweep_faults.py.
 
    Preloaded, it lets every write below a folder fail with ENOSPC from the n-th one on: writes,
-   new files and folders, fsync. The count is shared with forked processes. */
+   new files and folders, fsync. The count is shared with forked processes. A process arms itself,
+   or is started with FULL_DISK_AT, FULL_DISK_IN and FULL_DISK_STATE. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -37,8 +38,12 @@ void full_disk_arm(long writes, const char *folder) {
 long full_disk_hits(void) { return atomic_load(&state->hits); }
 
 __attribute__((constructor)) static void start(void) {
-  state = mmap(NULL, sizeof *state, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   const char *writes = getenv("FULL_DISK_AT"), *folder = getenv("FULL_DISK_IN");
+  const char *file = getenv("FULL_DISK_STATE"); /* whose first number is left, the second hits */
+  int fd = file ? open(file, O_RDWR | O_CREAT, 0600) : -1, anonymous = fd < 0 ? MAP_ANONYMOUS : 0;
+  if (fd >= 0 && ftruncate(fd, sizeof *state)) abort();
+  state = mmap(NULL, sizeof *state, PROT_READ | PROT_WRITE, MAP_SHARED | anonymous, fd, 0);
+  if (state == MAP_FAILED) abort();
   if (writes && folder) full_disk_arm(atol(writes), folder);
 }
 

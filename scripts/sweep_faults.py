@@ -51,6 +51,8 @@ class Job:
     )
     """Files that differ from run to run, in times."""
     quick: bool = False
+    whole_process: bool = False
+    """Whether to start a process of its own, which takes seconds: it forks where it can."""
     leaves: str = ""
     """Files that a failed command may leave: a regular expression."""
 
@@ -60,6 +62,11 @@ FASTTEXT = ("-dim", "2", "-bucket", "10", "-epoch", "1", "-thread", "1")
 THRESHOLDS = ("--no-temperature", "--thresholds", "f1")
 JOBS = [
     Job("train", ("train", "-d", "data.csv", "-o", "out", *QUICK)),
+    Job(
+        "train in a process of its own",
+        ("train", "-d", "data.csv", "-o", "out", "--epochs", "2", "--dim", "4", "--threads", "2"),
+        whole_process=True,
+    ),
     Job("train over a model", ("train", "-d", "data.csv", "-o", "model", "--overwrite", *QUICK)),
     Job("train further", ("train", "--from", "model", "-d", "data.csv", "-o", "out", *QUICK)),
     Job(
@@ -86,7 +93,7 @@ JOBS = [
     Job("evaluate to a full disk", ("evaluate", "model", "-d", "data.csv", "--json"), "out.txt"),
     Job(
         "calibrate",
-        ("calibrate", "model", "-d", "data.csv", "-o", "out", *THRESHOLDS),
+        ("calibrate", "model", "-d", "dev.csv", "-o", "out", *THRESHOLDS),
     ),
     Job(
         "threshold",
@@ -123,7 +130,8 @@ def contents(folder: Path) -> Contents:
 def prepare(folder: Path) -> None:
     """Make the files that the commands read."""
     rows = "".join(f"the team won {n},sport\nthe bank fell {n},money\n" for n in range(20))
-    (folder / "data.csv").write_text(f"text,label\n{rows}")
+    for name in ("data.csv", "dev.csv"):
+        (folder / name).write_text(f"text,label\n{rows}")
     lines = (f"__label__{line.split(',')[1]} {line.split(',')[0]}\n" for line in rows.splitlines())
     (folder / "data.txt").write_text("".join(lines))
     small = ("-c", "fasttext", "-s", "text.bucket=100")
@@ -132,13 +140,13 @@ def prepare(folder: Path) -> None:
         ("train", "-d", "data.csv", "-o", "words", *QUICK, *small),
         ("ft", "supervised", "-input", "data.txt", "-output", "m", *FASTTEXT),
     ):
-        code, output = run(Job("", command), folder, folder / "never", 0)
+        code, output, _ = run(Job("", command), folder, folder / "never", 0)
         if code:
             raise SystemExit(f"{' '.join(command)}: {output}")
 
 
-def run(job: Job, folder: Path, full: Path, writes: int) -> tuple[int, str]:
-    """Run a command in a fork of this process; return its exit code and what it says.
+def run(job: Job, folder: Path, full: Path, writes: int) -> tuple[int, str, int]:
+    """Run a command; return its exit code, what it says, and how many writes failed.
 
     Args:
         job: the command.
@@ -147,6 +155,8 @@ def run(job: Job, folder: Path, full: Path, writes: int) -> tuple[int, str]:
         writes: the number of the first write that fails.
     """
     with tempfile.TemporaryDirectory() as other:
+        if job.whole_process:
+            return _run_in_process(job, folder, full, writes, Path(other, "state"))
         said = Path(other, "said")
         child = os.fork()
         if not child:
@@ -155,12 +165,32 @@ def run(job: Job, folder: Path, full: Path, writes: int) -> tuple[int, str]:
         while True:
             ended, status = os.waitpid(child, os.WNOHANG)
             if ended:
-                return os.waitstatus_to_exitcode(status), said.read_text()
+                hits = shim().full_disk_hits() if writes else 0
+                return os.waitstatus_to_exitcode(status), said.read_text(), hits
             if time.monotonic() > deadline:
                 os.kill(child, 9)
                 os.waitpid(child, 0)
-                return -9, "it hangs"
+                return -9, "it hangs", 1
             time.sleep(0.005)
+
+
+def _run_in_process(
+    job: Job, folder: Path, full: Path, writes: int, state: Path
+) -> tuple[int, str, int]:
+    disk = {"FULL_DISK_AT": str(writes), "FULL_DISK_IN": str(full), "FULL_DISK_STATE": str(state)}
+    done = subprocess.run(
+        [sys.executable, "-m", "fasttext_app", *job.arguments],
+        cwd=folder,
+        env={**os.environ, **({**disk, "TMPDIR": str(full)} if writes else {})},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        timeout=MAX_SECONDS,
+    )
+    hits = int.from_bytes(state.read_bytes()[8:16], sys.byteorder) if writes else 0
+    return done.returncode, done.stderr, hits
 
 
 def _run_in_child(job: Job, folder: Path, full: Path, writes: int, said: Path) -> None:
@@ -239,17 +269,14 @@ def sweep(job: Job, start: Path, every: int, *, again: bool) -> tuple[int, list[
     with tempfile.TemporaryDirectory(prefix="faults-") as scratch:
         clean_folder = Path(scratch, "clean")
         shutil.copytree(start, clean_folder)
-        code, said = run(job, clean_folder, Path(scratch, "none"), 0)
+        code, said, _ = run(job, clean_folder, Path(scratch, "none"), 0)
         if code:
             return 0, [f"without a fault: exit code {code}: {said}"]
         clean = contents(clean_folder)
         for writes in range(1, MAX_WRITES, every):
             folder = Path(scratch, "work")
             shutil.copytree(start, folder)
-            (folder / "tmp").mkdir()
-            code, said = run(job, folder, folder, writes)
-            hits = shim().full_disk_hits()
-            shutil.rmtree(folder / "tmp")
+            code, said, hits = run(job, folder, folder, writes)
             after = contents(folder)
             if not hits:
                 return writes - 1, found
@@ -261,7 +288,7 @@ def sweep(job: Job, start: Path, every: int, *, again: bool) -> tuple[int, list[
                 follow_up = job
                 if job.again and any("checkpoints/0" in name for name in after):
                     follow_up = Job(job.name, job.again)
-                code, said = run(follow_up, folder, Path(scratch, "none"), 0)
+                code, said, _ = run(follow_up, folder, Path(scratch, "none"), 0)
                 if code and not job.stdout:
                     found.append(f"write {writes}: the next run fails: {said}")
             shutil.rmtree(folder)

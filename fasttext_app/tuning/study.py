@@ -11,7 +11,7 @@ import fcntl
 import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
@@ -112,7 +112,11 @@ class StudyFile:
                     storage=storage, study_name=STUDY_NAME, direction=direction
                 )
                 study.set_user_attr(IDENTITY, dict(identity))
-            yield cls(study)
+            try:
+                yield cls(study)
+            finally:
+                with suppress(OSError):
+                    _repair(path, file)  # a write that failed left a partial line
 
     @property
     def trials(self) -> list[FrozenTrial]:

@@ -16,6 +16,8 @@ import pytest
 
 from fasttext_app.cli import terminal
 from fasttext_app.cli.app import COMMANDS
+from fasttext_app.cli.render.console import Console
+from fasttext_app.cli.render.progress import LiveBar
 from fasttext_app.foreign_text import UNSAFE
 from tests.helpers import QUICK, run_cli
 
@@ -238,3 +240,16 @@ def test_a_real_terminal_gets_only_the_colors_of_the_program(folder):
     assert re.search(r"\x1b\[[0-9;]*m", text)
     assert dangerous(re.sub(colors, "", text)) == []
     assert "owned" in text
+
+
+def test_a_bar_shows_names_as_they_are():
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=120, _environ={"TERM": "xterm"})
+    with LiveBar(console) as bar:
+        bar.start("{task.fields[name]}", total=2, name=f"{TITLE}[red]\nforged: x")
+        bar.update(1, name=f"{CLEAR}[bold]")
+        bar.say(f"[red]{TITLE}\n{CLEAR}")
+    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]|\r", "", stream.getvalue())
+    assert dangerous(shown) == []
+    assert "[red]" in shown
+    assert "[bold]" in shown

@@ -31,6 +31,7 @@ from fasttext_app.tuning.data_cache import DataCache, model_bytes
 from fasttext_app.tuning.report import best_toml, trials_csv
 from fasttext_app.tuning.search import base_for_search, tune
 from fasttext_app.tuning.space import SearchSpace
+from fasttext_app.tuning.study import StudyFile, quiet_optuna
 from fasttext_app.tuning.trial import (
     Budget,
     Trial,
@@ -529,6 +530,16 @@ def test_a_partial_line_is_removed(search, tmp_path):
         result = search(4, study=study)
         assert untimed(result) == untimed(search(4))
         study.write_bytes(written)
+
+
+def test_a_write_that_fails_leaves_no_partial_line(tmp_path):
+    study = tmp_path / "study.jsonl"
+    with quiet_optuna():
+        with StudyFile.opened(study, {"a": 1}, "maximize"):
+            whole = study.read_bytes()
+            with study.open("ab") as file:
+                file.write(b'{"op_code":4,"par')
+        assert study.read_bytes() == whole
 
 
 @pytest.mark.slow
