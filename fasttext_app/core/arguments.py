@@ -26,6 +26,8 @@ def whole_number(name: str, value: Any, minimum: int) -> int:
     Raises:
         ConfigError: it is none.
     """
+    if type(value) is int and value >= minimum:  # much faster than the general check
+        return value
     if isinstance(value, bool) or not isinstance(value, Integral) or value < minimum:
         raise _refused(name, value, f"must be a whole number of at least {minimum}")
     return int(value)
@@ -37,6 +39,8 @@ def number(name: str, value: Any) -> float:
     Raises:
         ConfigError: it is none.
     """
+    if type(value) is float and value == value:  # a number; much faster than the general check
+        return value
     if isinstance(value, bool) or not isinstance(value, Real) or math.isnan(value):
         raise _refused(name, value, "must be a number")
     return float(value)
@@ -48,6 +52,8 @@ def flag(name: str, value: Any) -> bool:
     Raises:
         ConfigError: it is neither.
     """
+    if value is True or value is False:
+        return value
     if type(value).__name__ not in ("bool", "bool_"):  # bool_ is NumPy's
         raise _refused(name, value, "must be True or False")
     return bool(value)

@@ -7,6 +7,7 @@ longer than a whole prediction.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -77,9 +78,15 @@ def utf8_buffers(string: str, errors: str = "strict") -> tuple[U8, I32]:
         UnicodeEncodeError: the string has a lone surrogate, and ``errors`` is ``strict``.
     """
     data = np.frombuffer(string.encode(errors=errors), dtype=np.uint8)
-    offsets = np.array([0, len(data)], dtype=np.int32)
+    return data, _offsets_of_one(len(data))
+
+
+@lru_cache(maxsize=1 << 12)
+def _offsets_of_one(size: int) -> I32:
+    """Return the offsets of a column of one string; made anew, they take longer than the string."""
+    offsets = np.array([0, size], dtype=np.int32)
     offsets.flags.writeable = False
-    return data, offsets
+    return offsets
 
 
 def strings_from_buffers(data: U8, offsets: I32) -> pa.StringArray:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from fasttext_app.model.adaptive_softmax import log_probabilities
 from fasttext_app.model.artifact import Artifact
 from fasttext_app.model.product_quantizer import Coded, dense
 from fasttext_app.model.tensor_file import CACHE_LINE
+from fasttext_app.text.encoder import TextEncoder
 from fasttext_app.text.tfidf import tfidf_weights
 
 if TYPE_CHECKING:
@@ -70,32 +72,73 @@ class CpuForward:
         outputs: F32 = matmul(vectors, self._matrix) + self._tensors["bias"]
         return outputs
 
+    @property
+    def _stays_in_codes(self) -> bool:
+        return isinstance(self._table, Coded) and self._table.dense_nbytes > MAX_DECODED_BYTES
+
     def vectors(self, bags: Ragged) -> F32:
         """Return one vector a bag, [B, D]."""
         tensors, mode, padding = self._tensors, self._model.mode, self._model.padding_idx
         scale, idf = tensors.get("scale"), tensors.get("idf")
         if not jit.enabled():  # a text or two: the table stays in its file
             return bag_vectors(self._table, bags, mode, idf, padding, scale)
-        from fasttext_app.inference.kernels import NO_F32, sum_bags
+        from fasttext_app.inference.kernels import sum_bags
 
-        ids = bags.indices
-        if isinstance(self._table, Coded) and self._table.dense_nbytes > MAX_DECODED_BYTES:
-            rows, ids = np.unique(ids, return_inverse=True)
-            table, idf = self._table[rows], None if idf is None else idf[rows]
-            padding = (
-                None if padding is None or padding not in rows else int(rows.searchsorted(padding))
-            )
-        else:
-            table = self._aligned_table()
-        return sum_bags(
+        if not self._stays_in_codes:
+            arguments = self._kernel_arguments
+            return sum_bags(bags.indices.astype(np.int32, copy=False), bags.offsets, *arguments)
+        assert isinstance(self._table, Coded)
+        rows, ids = np.unique(bags.indices, return_inverse=True)
+        if padding is not None:
+            padding = int(rows.searchsorted(padding)) if padding in rows else None
+        idf = None if idf is None else idf[rows]
+        arguments = self._arguments(self._table[rows], scale, idf, padding)
+        return sum_bags(ids.astype(np.int32), bags.offsets, *arguments)
+
+    @cached_property
+    def _kernel_arguments(self) -> tuple[Any, ...]:
+        """The arguments of ``kernels.sum_bags`` after the bags."""
+        tensors = self._tensors
+        return self._arguments(
+            self._aligned_table(), tensors.get("scale"), tensors.get("idf"), self._model.padding_idx
+        )
+
+    def _arguments(
+        self, table: Array, scale: F32 | None, idf: F32 | None, padding: int | None
+    ) -> tuple[Any, ...]:
+        from fasttext_app.inference.kernels import NO_F32
+
+        return (
             table,
             NO_F32 if scale is None else scale,
-            ids.astype(np.int32, copy=False),
-            bags.offsets,
             NO_F32 if idf is None else idf,
-            MODES.index(mode),
+            MODES.index(self._model.mode),
             -1 if padding is None else padding,
         )
+
+    def of_text(self, encoder: TextEncoder) -> Callable[[str], tuple[F32, float]] | None:
+        """Return a function that scores one text in one compiled call; None if there is none.
+
+        It returns the logits, [1, C], and the share of the text's words and n-grams that have a
+        row: with the same bits as if the text were encoded and passed to this object.
+        """
+        if self._matrix is None or encoder.tokenizer.rules is None or self._stays_in_codes:
+            return None
+        from fasttext_app.inference.kernels import text_outputs
+
+        text_buffers, to_logits, has_end = (
+            encoder.tokenizer.text_buffers,
+            self._to_logits,
+            encoder.has_end,
+        )
+        arguments = encoder.kernel_arguments(), self._kernel_arguments
+        layer = self._matrix, self._tensors["bias"]
+
+        def logits(text: str) -> tuple[F32, float]:
+            outputs, rows, features = text_outputs(*text_buffers(text), *arguments, *layer)
+            return to_logits(outputs), (rows - has_end) / (features or 1)
+
+        return logits
 
     def _aligned_table(self) -> Array:
         """Return the table at a cache line: as it lies in the file of a model, or a copy."""

@@ -6,7 +6,8 @@ Shapes: **B** texts, **C** classes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -63,13 +64,12 @@ class TextRows:
         return pa.record_batch([*kept, self.texts, *columns], schema=schema)
 
 
-@dataclass(frozen=True)
-class Prediction:
+class Prediction(NamedTuple):
     """The labels of one text, best first, and the probability of each."""
 
     labels: tuple[str, ...]
     probabilities: tuple[float, ...]
-    known: float = field(default=1.0, compare=False)
+    known: float = 1.0
     """The share of the text's words and n-grams that have a row; at 0, the model knows nothing of
     the text, and would predict the same for any such text."""
 
@@ -128,8 +128,13 @@ class TopK:
 
     def predictions(self, names: Sequence[str], mask: Bool) -> list[Prediction]:
         """Return one :class:`Prediction` per text, of the classes in a :meth:`mask`."""
-        predictions = []
         known = np.ones(len(mask)) if self.known is None else self.known
+        if mask.shape[1] == 1 and mask.all():  # much faster than the general loop
+            labels_of = [(name,) for name in names]
+            labels = map(labels_of.__getitem__, self.classes[:, 0].tolist())
+            probabilities = zip(self.probabilities[:, 0].tolist(), strict=True)
+            return list(map(Prediction, labels, probabilities, known.tolist()))
+        predictions = []
         for classes, values, selected, share in zip(
             self.classes.tolist(),
             self.probabilities.tolist(),
@@ -138,8 +143,8 @@ class TopK:
             strict=True,
         ):
             pairs = [(names[c], p) for c, p, m in zip(classes, values, selected, strict=True) if m]
-            labels, probabilities = tuple(n for n, _ in pairs), tuple(p for _, p in pairs)
-            predictions.append(Prediction(labels, probabilities, share))
+            chosen, their_probabilities = tuple(n for n, _ in pairs), tuple(p for _, p in pairs)
+            predictions.append(Prediction(chosen, their_probabilities, share))
         return predictions
 
     def columns(

@@ -8,7 +8,7 @@ Shapes: **B** texts, **C** classes.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, Self, TypeAlias, overload
@@ -32,9 +32,12 @@ from fasttext_app.model.artifact import Artifact
 from fasttext_app.model.calibration import recorded_thresholds
 from fasttext_app.model.heads import Head, texts_at_once
 from fasttext_app.model.metrics import top_k_classes
-from fasttext_app.text.chunks import TextLike, as_chunks, one_text
+from fasttext_app.text.chunks import TextLike, as_chunks, not_unicode, one_text
 
-SET_UP = ("encoder", "head", "_forward")
+SET_UP = ("encoder", "head", "_forward", "_score_text")
+
+ScoreText: TypeAlias = Callable[[str], tuple[F32, float]]
+"""From a text to its logits, [1, C], and the share of its words and n-grams that have a row."""
 
 NULLS = ("error", "null", "empty")
 """What a missing text can be."""
@@ -66,6 +69,7 @@ class Predictor:
     def _set_up(self) -> None:
         self.encoder, self.head = self.artifact.encoder(), self.artifact.head()
         self._forward = forward_on(self.artifact, self.device)
+        self._score_text: ScoreText | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         # A model for another process is its artifact: what `_set_up` makes holds locks and buffers.
@@ -115,6 +119,7 @@ class Predictor:
         """
         jit.enable()
         self.predict(["a"])
+        self.predict("a")
         return self
 
     def logits(self, texts: Texts, text: TextColumns = None) -> F32:
@@ -342,6 +347,8 @@ class Predictor:
         abstain = arguments.flag("abstain", abstain)
         if isinstance(texts, str | bytes):
             one = texts if isinstance(texts, str) else one_text(texts)
+            if ranks == 1 and isinstance(minimum, float) and jit.enabled():
+                return self._predict_best(one, minimum, abstain=abstain)
             ranked = self.rank_chunk(one, ranks, known=True)
             mask = ranked.mask(minimum, top_k, abstain=abstain)
             return ranked.predictions(self.labels, mask)[0]
@@ -353,6 +360,27 @@ class Predictor:
             return predictions
         is_text = [value is not None for chunk in chunks for value in chunk.to_pylist()]
         return [p if has_text else None for p, has_text in zip(predictions, is_text, strict=True)]
+
+    def _predict_best(self, text: str, threshold: float, *, abstain: bool) -> Prediction:
+        """Predict the best label of one text in as few steps as can be."""
+        if self._score_text is None:
+            forward = self._forward
+            of_text = forward.of_text(self.encoder) if isinstance(forward, CpuForward) else None
+            self._score_text = of_text or self._score_rows
+        try:
+            logits, known = self._score_text(text)
+        except UnicodeEncodeError as error:
+            raise not_unicode("text", error) from None
+        best, probability = self.head.best(logits)
+        if probability >= threshold and not (abstain and known == 0):
+            return Prediction((self.labels[best],), (probability,), known)
+        return Prediction((), (), known)
+
+    def _score_rows(self, text: str) -> tuple[F32, float]:
+        """Return the logits of one text, [1, C], and how much of it is known, in several steps."""
+        bags, known = self.encode_rows(text, known=True)
+        assert known is not None
+        return self._forward(bags), float(known[0])
 
     def predict_batches(
         self,

@@ -43,6 +43,7 @@ from fasttext_app.text.vocabulary import Vocabulary
 
 TEXT_BYTES = 64  # the overhead of a text in plain Python, as bytes of text
 NO_CHAR_NGRAMS = np.empty(0, np.uint32), np.zeros(1, np.int64)
+NO_ROWS = np.empty(0, np.int32)
 CACHED_WORDS = 1 << 16
 
 EncodedWord: TypeAlias = tuple[list[int], int, int]
@@ -232,10 +233,10 @@ class TextEncoder:
         Args:
             bags: the encoded texts.
         """
-        return bags.lengths - 1 if self._has_end else bags.lengths
+        return bags.lengths - 1 if self.has_end else bags.lengths
 
     @cached_property
-    def _has_end(self) -> bool:
+    def has_end(self) -> bool:
         """Whether each bag ends with the row of the word ``</s>``."""
         return self.tokenizer.ends_lines and self.vocabulary.row(END) >= 0
 
@@ -248,7 +249,7 @@ class TextEncoder:
         """
         features = self.count_features(tokens)
         if len(features) == 1:  # much faster than arrays
-            return np.array([(len(bags.indices) - self._has_end) / max(int(features[0]), 1)])
+            return np.array([(len(bags.indices) - self.has_end) / max(int(features[0]), 1)])
         return self.count_known(bags) / np.maximum(features, 1)
 
     def _end_code(self, tokens: Tokens) -> int:
@@ -288,15 +289,31 @@ class TextEncoder:
             words.hashes,
             *char_ngrams,
             self.word_ngrams,
-            max(self.bucket, 1),
-            len(self.vocabulary),
-            *self.buckets.bitmap,
+            *self._bucket_arguments,
         )
         if self.buckets.ranges is not None:
             rows, offsets = place_rows(
                 rows, offsets, len(self.vocabulary), self.bucket, *self.buckets.ranges
             )
         return Ragged(rows, offsets)
+
+    @property
+    def _bucket_arguments(self) -> tuple[Any, ...]:
+        return max(self.bucket, 1), len(self.vocabulary), *self.buckets.bitmap
+
+    def kernel_arguments(self) -> tuple[Any, ...]:
+        """Return the arguments of ``kernels.encode_text`` after the text."""
+        return (
+            self.tokenizer.kernel_rules,
+            self.tokenizer.prefix_bytes,
+            self.tokenizer.ends_lines,
+            self.vocabulary.index,
+            self.minn,
+            self.maxn,
+            self.word_ngrams,
+            self._bucket_arguments,
+            self.buckets.ranges or (NO_ROWS, NO_ROWS),
+        )
 
     def encode_plain(self, texts: list[str]) -> Ragged:
         """Encode texts in plain Python: the reference implementation, and fast for a few texts."""

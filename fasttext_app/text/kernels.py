@@ -8,6 +8,7 @@ Each kernel has a reference implementation, and tests check that both agree:
 ``char_ngram_hashes``  ``hashing.reference_char_ngrams``
 ``emit_rows``          ``TextEncoder.encode_plain``
 ``count_features``     ``TextEncoder.count_features``, in plain Python
+``encode_text``        the others, one after another
 =====================  =========================================================================
 
 Shapes: **N** tokens, **B** texts, **W** distinct words, **V** table rows. Words are in Arrow's
@@ -29,6 +30,8 @@ from fasttext_app.text.token_kernels import (
     PRIME,
     SEED,
     SIGN_EXTENDED,
+    code_column,
+    end_lines,
     same_bytes,
 )
 
@@ -427,6 +430,58 @@ def place_rows(
             count += 1
         new_offsets[text + 1] = count
     return placed[:count].copy(), new_offsets
+
+
+@compiled
+def encode_text(
+    data: U8,
+    bounds: I32,
+    rules: int,
+    label_prefix: U8,
+    ends_lines: bool,
+    vocabulary: tuple[U64, U8, I32],
+    minn: int,
+    maxn: int,
+    longest: int,
+    buckets: tuple[int, int, U64, I32],
+    ranges: tuple[I32, I32],
+) -> tuple[I32, I64, int]:
+    """Encode one text in one call, by the kernels that encode a column one after another.
+
+    Args:
+        data: the UTF-8 bytes of the text.
+        bounds: where it begins and ends, [2].
+        rules: the rules of the tokenizer; see ``code_column``.
+        label_prefix: the prefix of labels, if ``ends_lines``.
+        ends_lines: whether the text ends with the word ``</s>``; see ``end_lines``.
+        vocabulary: the look-up table of the vocabulary, and its words; see ``find_words``.
+        minn: the minimum length of character n-grams.
+        maxn: the maximum length of character n-grams; 0: none.
+        longest: the maximum length of word n-grams; 1: none.
+        buckets: ``bucket_count``, ``first_row``, ``bits`` and ``ranks``; see ``emit_rows``.
+        ranges: ``starts`` and ``ids``, if few buckets have a row; see ``place_rows``; else empty.
+
+    Returns:
+        The rows of the text, their offsets, [2], and the number of its words and n-grams.
+    """
+    codes, offsets, words, word_bounds, hashes = code_column(data, bounds, rules)
+    end_code = -1
+    if ends_lines:
+        codes, offsets, words, word_bounds, hashes = end_lines(
+            codes, offsets, words, word_bounds, hashes, label_prefix
+        )
+        end_code = int(codes[-1])
+    ngram_hashes, ngram_offsets = np.empty(0, np.uint32), np.zeros(1, np.int64)
+    if maxn > 0:
+        ngram_hashes, ngram_offsets = char_ngram_hashes(words, word_bounds, minn, maxn, end_code)
+    word_rows = find_words(*vocabulary, words, word_bounds, hashes)
+    rows, row_offsets = emit_rows(
+        codes, offsets, word_rows, hashes, ngram_hashes, ngram_offsets, longest, *buckets
+    )
+    if len(ranges[0]) > 0:
+        rows, row_offsets = place_rows(rows, row_offsets, buckets[1], buckets[0], *ranges)
+    features = count_features(codes, offsets, words, word_bounds, minn, maxn, longest, end_code)
+    return rows, row_offsets, features[0]
 
 
 @compiled

@@ -98,7 +98,7 @@ class Tokenizer:
             texts = self.rewriting.column(texts)
         if self.rules == "basic_english":
             texts = _lower_non_ascii(texts)
-        return self._compiled(*string_buffers(texts))
+        return self._compiled(*self._spaced(*string_buffers(texts)))
 
     def tokenize_text(self, text: str, errors: str = "strict") -> Tokens:
         """Tokenize a single text, without the detour through Arrow.
@@ -112,10 +112,15 @@ class Tokenizer:
         """
         if self.rules is None:
             return Tokens.from_lists(self.split([text]))
-        text = self.rewriting.text(text)
+        return self._compiled(*self.text_buffers(text, errors))
+
+    def text_buffers(self, text: str, errors: str = "strict") -> tuple[U8, I32]:
+        """Return the bytes and bounds of one text for :meth:`_compiled`, after its rewriting."""
+        if self.rewriting:
+            text = self.rewriting.text(text)
         if self.rules == "basic_english" and not text.isascii():
             text = text.lower()
-        return self._compiled(*utf8_buffers(text, errors))
+        return self._spaced(*utf8_buffers(text, errors))
 
     def possible_tokens(self, words: pa.StringArray) -> pa.StringArray:
         """Return the words without those that no text has as a token, as far as this can be told.
@@ -134,27 +139,36 @@ class Tokenizer:
         is_itself = pc.equal(tokens.words.column.take(to_arrow(tokens.codes)), texts)
         return words.take(to_arrow(np.unique(rows[np.asarray(is_itself)])))
 
-    def _compiled(self, data: U8, bounds: I32) -> Tokens:
-        from fasttext_app.text.token_kernels import RULES, code_column, end_lines
-
-        assert self.rules is not None
-        rules = self.rules
-        if rules == "unicode":
+    def _spaced(self, data: U8, bounds: I32) -> tuple[U8, I32]:
+        """Return texts whose words ``kernel_rules`` tell: with spaces between them, if need be."""
+        if self.rules == "unicode":
             from fasttext_app.text.word_break_kernels import spaced_words
 
             data, bounds = spaced_words(data, bounds, class_table())
             data.flags.writeable = bounds.flags.writeable = False
-            rules = "fasttext"  # which splits at the spaces
-        coded = code_column(data, bounds, RULES[rules])
+        return data, bounds
+
+    @property
+    def kernel_rules(self) -> int:
+        """The rules by which compiled code splits the texts of :meth:`_spaced`."""
+        from fasttext_app.text.token_kernels import RULES
+
+        return RULES["fasttext" if self.rules == "unicode" else str(self.rules)]
+
+    def _compiled(self, data: U8, bounds: I32) -> Tokens:
+        from fasttext_app.text.token_kernels import code_column, end_lines
+
+        coded = code_column(data, bounds, self.kernel_rules)
         if self.ends_lines:
-            coded = end_lines(*coded, self._prefix_bytes)
+            coded = end_lines(*coded, self.prefix_bytes)
         codes, offsets, words, word_bounds, hashes = coded
         # Read-only like the buffers of a column, so that numba compiles only one version.
         words.flags.writeable = word_bounds.flags.writeable = False
         return Tokens(codes, offsets, WordList(words, word_bounds, hashes))
 
     @cached_property
-    def _prefix_bytes(self) -> U8:
+    def prefix_bytes(self) -> U8:
+        """The bytes of the prefix."""
         return utf8_buffers(self.prefix)[0]
 
 

@@ -107,7 +107,8 @@ class Vocabulary:
         return self._row_of.get(word, -1)
 
     @cached_property
-    def _index(self) -> tuple[Any, Any, Any]:
+    def index(self) -> tuple[Any, Any, Any]:
+        """The look-up table and the words, as ``kernels.find_words`` takes them."""
         from fasttext_app.text.kernels import index_words
 
         words = WordList.from_column(self.words)
@@ -117,7 +118,7 @@ class Vocabulary:
         """Return the row of each word, [W]; -1 for an unknown word."""
         from fasttext_app.text.kernels import find_words
 
-        return find_words(*self._index, words.data, words.bounds, words.hashes)
+        return find_words(*self.index, words.data, words.bounds, words.hashes)
 
 
 def _other_words(

@@ -122,10 +122,10 @@ def test_bag_vectors_have_the_bits_of_compiled_code(
     plain = bag_vectors(table, bags, mode, idf, padding_idx, scale)
     none = np.empty(0, np.float32)
     compiled = sum_bags(
-        table,
-        none if scale is None else scale,
         bags.indices.astype(np.int32),
         bags.offsets,
+        table,
+        none if scale is None else scale,
         none if idf is None else idf,
         MODES.index(mode),
         -1 if padding_idx is None else padding_idx,

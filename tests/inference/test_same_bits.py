@@ -8,10 +8,16 @@ import sys
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 
 import fasttext_app as ft
 from fasttext_app import compat
+from fasttext_app.config.schema import ModelConfig
 from fasttext_app.inference.classifier import TextClassifier
+from fasttext_app.model.heads import SoftmaxHead
+from fasttext_app.model.metrics import top_k_classes
 from tests.helpers import code_path
 
 TRAINING = {"validation": 0.0, "epochs": 2, "lr": 0.5, "device": "cpu", "threads": 1, "seed": 3}
@@ -72,6 +78,9 @@ def logits_each_way(model: TextClassifier, texts: list[str]) -> dict[str, np.nda
             ways[f"{path}, in a list"] = fresh.logits(texts)
             ways[f"{path}, in a long column"] = fresh.logits(pa.array(texts * 7))[: len(texts)]
             ways[f"{path}, reversed"] = fresh.logits(texts[::-1])[::-1]
+    score_text = fresh._forward.of_text(fresh.encoder)
+    if score_text is not None:  # the output layer is linear
+        ways["compiled, in one call"] = np.concatenate([score_text(text)[0] for text in texts])
     return ways
 
 
@@ -95,9 +104,8 @@ def trained(twelve_labels):
 
     def train(name: str) -> TextClassifier:
         if name not in models:
-            settings = {"dim": 7, "word_ngrams": 2, "minn": 3, "maxn": 3, "bucket": 5000}
-            settings |= TRAINING | SETTINGS[name]
-            models[name] = ft.train(*twelve_labels, **settings)
+            shape = {"dim": 7, "word_ngrams": 2, "minn": 3, "maxn": 3, "bucket": 5000}
+            models[name] = ft.train(*twelve_labels, **shape | TRAINING | SETTINGS[name])
         return models[name]
 
     return train
@@ -113,17 +121,46 @@ def test_a_text_has_the_same_logits_on_every_path(trained, name, form):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SETTINGS)
 def test_a_text_has_the_same_probabilities_on_every_path(trained, name):
-    model, found = trained(name), []
+    model, found, best = trained(name), [], []
     for compiled in (False, True):
         with code_path(compiled=compiled):
             found += [model.predict(TEXTS, top_k=12), [model.predict(t, top_k=12) for t in TEXTS]]
-            batches = model.predict_batches([pa.record_batch({"text": TEXTS})], top_k=12)
-            (batch,) = batches
-            columns = (batch.column(name).to_pylist() for name in ("labels", "probabilities"))
-            pairs = zip(*columns, strict=True)
-            found.append([ft.Prediction(tuple(names), tuple(p)) for names, p in pairs])
+            table = pa.record_batch({"text": TEXTS})
+            (batch,) = model.predict_batches([table], top_k=12, known=True)
+            names = ("labels", "probabilities", "known")
+            rows = zip(*(batch.column(name).to_pylist() for name in names), strict=True)
+            found.append([ft.Prediction(tuple(n), tuple(p), known) for n, p, known in rows])
+            best.append([model.predict(text) for text in TEXTS])
     for answers in found[1:]:
         assert answers == found[0]
+    for answers in best:
+        expected = [(names[:1], p[:1], known) for names, p, known in found[0]]
+        assert answers == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tokenizer", ["basic_english", "whitespace", "fasttext", "unicode"])
+@pytest.mark.parametrize("rewriting", [{}, {"lowercase": True, "replace": ("number",)}])
+def test_a_text_alone_is_tokenized_as_in_a_list(twelve_labels, tokenizer, rewriting):
+    options = {"tokenizer": tokenizer, "minn": 2, "maxn": 3, "word_ngrams": 2, "bucket": 500}
+    model = ft.train(*twelve_labels, **TRAINING | options | rewriting).warm_up()
+    texts = [*TEXTS, "The TEAM won 12 CUPS </s> final", "a __label__sport b", "日本語の学校"]
+    assert [model.predict(text) for text in texts] == model.predict(texts)
+
+
+@settings(deadline=None)
+@given(
+    arrays.arrays(
+        np.float32,
+        st.tuples(st.just(1), st.integers(1, 300)),
+        elements=st.floats(-1e3, 1e3, width=32),
+    )
+)
+def test_the_best_class_of_one_text_is_that_of_many(logits):
+    for head in (SoftmaxHead(ModelConfig()), SoftmaxHead(ModelConfig(probabilities="fasttext"))):
+        classes = top_k_classes(np.repeat(logits, 3, axis=0), 1)
+        probabilities = head.class_probabilities(np.repeat(logits, 3, axis=0), classes)
+        assert head.best(logits) == (classes[1, 0], probabilities[1, 0])
 
 
 @pytest.mark.slow
