@@ -316,7 +316,7 @@ def test_labels_below_the_threshold_are_left_out():
     probability = classifier.predict("", top_k=1).probabilities[0]
     assert classifier.predict("", top_k=3, threshold=0.5).labels == ("zwei", "eins")
     assert classifier.predict("", threshold=probability).labels == ("zwei",)
-    assert classifier.predict("", threshold=probability + 1e-6) == Prediction((), ())
+    assert classifier.predict("", threshold=probability + 1e-6) == Prediction((), (), 0.0)
 
 
 def test_ranked_columns_filter_row_by_row():

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from fasttext_app.text import buckets
 from fasttext_app.text.buckets import Buckets
 from fasttext_app.text.encoder import TextEncoder
+from fasttext_app.text.kernels import encode_text
 from fasttext_app.text.tokenizers import load_tokenizer
 from fasttext_app.text.tokens import Tokens
 from fasttext_app.text.vocabulary import Vocabulary
@@ -61,7 +62,11 @@ def test_compiled_and_plain_code_find_the_same_rows(texts, count, limit, every_o
         model = encoder(count, list(ids))
         column = pa.array(texts, pa.string())
         compiled = model.encode_tokens(model.tokenizer(column)).to_lists()
-    assert compiled == model.encode_plain(texts).to_lists()
+        one_by_one = [
+            encode_text(*model.tokenizer.text_buffers(text), *model.kernel_arguments())[0].tolist()
+            for text in texts
+        ]
+    assert compiled == one_by_one == model.encode_plain(texts).to_lists()
 
 
 @pytest.mark.parametrize("ids", [[], [5], [0, 1, MOST - 1], [*range(1000)]])
