@@ -106,6 +106,7 @@ JOBS = [
     Job("plot png", ("plot", "model", "-o", "out.png")),
     Job("import", ("import", "m.bin", "-o", "out")),
     Job("export bin", ("export", "words", "out.bin")),
+    Job("export onnx", ("export", "model", "out.onnx"), leaves=r"\.ses"),  # of ONNX Runtime
     Job("export vec", ("export", "model", "out.vec"), quick=True),
     Job(
         "ft supervised",

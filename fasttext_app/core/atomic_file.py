@@ -1,9 +1,9 @@
-"""Write a file so that its path never holds a partial version."""
+"""Write files so that their paths never hold a partial version."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -24,24 +24,43 @@ def atomic_file(path: str | Path, error_type: type[FastTextAppError]) -> Iterato
         FastTextAppError: the file cannot be written.
     """
     path = Path(path)
-    if not path.parent.is_dir():
-        raise error_type(f"{path}: there is no folder {path.parent}")
-    if path.is_dir():
-        raise error_type(f"{path}: is a folder; name a file")
-    if path.exists() and not path.is_file():
+    if path.exists() and not (path.is_file() or path.is_dir()):
         with _translate_errors(path, error_type):
             yield path
         return
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with atomic_files([path], error_type) as (partial,):
+        yield partial
+
+
+@contextmanager
+def atomic_files(
+    paths: Sequence[Path], error_type: type[FastTextAppError]
+) -> Iterator[Sequence[Path]]:
+    """Yield a temporary path beside each path; rename all of them unless the block raises.
+
+    They are renamed once all are on the disk. An error of the block names the first path.
+
+    Raises:
+        FastTextAppError: a file cannot be written.
+    """
+    for path in paths:
+        if not path.parent.is_dir():
+            raise error_type(f"{path}: there is no folder {path.parent}")
+        if path.is_dir():
+            raise error_type(f"{path}: is a folder; name a file")
+    partials = [path.with_name(f".{path.name}.{os.getpid()}.partial") for path in paths]
     try:
-        with _translate_errors(path, error_type):
-            yield partial
-            with partial.open("rb") as file:
-                os.fsync(file.fileno())
-            partial.replace(path)
+        with _translate_errors(paths[0], error_type):
+            yield partials
+            for partial in partials:
+                with partial.open("rb") as file:
+                    os.fsync(file.fileno())
+            for partial, path in zip(partials, paths, strict=True):
+                partial.replace(path)
     finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
+        for partial in partials:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
 
 
 @contextmanager

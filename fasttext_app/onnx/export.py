@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 from fasttext_app.config.schema import DataConfig
 from fasttext_app.core import arguments
 from fasttext_app.core.arrow import python_strings
-from fasttext_app.core.atomic_file import atomic_file
+from fasttext_app.core.atomic_file import atomic_files
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.data.spec import open_source
 from fasttext_app.errors import ArtifactError, ConfigError, missing_package
@@ -71,15 +70,13 @@ def export_onnx(model: Predictor, path: str | Path, texts: Texts | None = None) 
         if find_spec(package) is None:
             raise missing_package("export to ONNX", package, "onnx")
     targets = exported_files(path)
-    document = encoder_document(model.artifact)
+    document = json.dumps(encoder_document(model.artifact), ensure_ascii=False) + "\n"
     graph = build_graph(model.artifact)
+    contents = [graph.SerializeToString(), document.encode(), *(s.read_bytes() for s in SCORERS)]
     checked = [*ODD_TEXTS, *_first_texts(model, texts)]
-    with ExitStack() as stack:
-        partials = [stack.enter_context(atomic_file(file, ArtifactError)) for file in targets]
-        partials[0].write_bytes(graph.SerializeToString())
-        partials[1].write_text(json.dumps(document, ensure_ascii=False) + "\n", encoding="utf-8")
-        for partial, scorer in zip(partials[2:], SCORERS, strict=True):
-            partial.write_bytes(scorer.read_bytes())
+    with atomic_files(targets, ArtifactError) as partials:
+        for partial, content in zip(partials, contents, strict=True):
+            partial.write_bytes(content)
         difference = _difference(model, Scorer(*partials[:2]), checked)
         if difference is not None:
             raise ArtifactError(f"{path}: not written: {difference}")

@@ -127,6 +127,7 @@ def commands():
     yield "data", FILE, "--text-column", COLUMN
     yield "import", "m.bin", "-o", f"{FOLDER}5"
     yield "export", FOLDER, f"{TITLE}.vec"
+    yield "export", FOLDER, f"{TITLE}.onnx", "--input", FILE
     yield "push", FOLDER, f"owner/[red]{TITLE}"
     yield "pull", f"owner/[red]{TITLE}", "x"
     for name, rest in FT.items():
