@@ -4,7 +4,8 @@
     python -m peers.predict single PACKAGE MODEL DATA    milliseconds for one text
     python -m peers.predict cold PACKAGE MODEL TEXT      predict one text and exit; timed outside
 
-PACKAGE is fasttext_app, fasttext_app_list (texts in a Python list, not an Arrow column),
+PACKAGE is fasttext_app (an Arrow column in, label names out), fasttext_app_list (`predict`, as the
+README shows it: a Python list in, a list of predictions out),
 fasttext_app_warm (after `warm_up()`), fasttext or fasttext_new. DATA is the folder that
 `peers.rows` wrote: fasttext_app gets raw texts, the others normalized ones.
 """
@@ -24,6 +25,8 @@ def bulk_function(package: str, model: str) -> Callable[[Any], list[Any]]:
         import numpy as np
 
         classifier = import_module("fasttext_app").load(model, threads=2)
+        if package == "fasttext_app_list":
+            return lambda texts: list(classifier.predict(texts))
         names = np.array(classifier.labels, dtype=object)
 
         def ranked(texts: Any) -> list[Any]:

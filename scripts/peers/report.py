@@ -121,7 +121,7 @@ def prediction_table(results: Results) -> str:
     """Return the texts per second of bulk prediction, by contender and input."""
     inputs = {
         OURS: "raw text, an Arrow column",
-        LIST: "raw text, a Python list",
+        LIST: "raw text, a Python list; `predict`",
         CLI: "raw text, a CSV file to a Parquet file, whole process",
         NEW: "normalized text, a Python list",
         COMMUNITY: "normalized text, a Python list (it has one thread)",
