@@ -357,6 +357,8 @@ def test_a_second_push_updates_and_drops_what_the_model_lacks(logged_in, tiny_mo
     assert ft.load(first).labels == ("money", "sport")
     assert ft.load(second).labels == ft.load(REPO).labels == ("a", "b")
     branch = model.push_to_hub(REPO, revision="smaller")
+    card = repository.files("smaller")["README.md"].decode()
+    assert f'fasttext-app predict {REPO}@smaller "some text"' in card
     assert ft.load(REPO).labels == ("a", "b")
     assert ft.load(f"{REPO}@smaller").labels == ft.load(branch).labels == ("money", "sport")
 

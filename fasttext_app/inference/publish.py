@@ -137,7 +137,7 @@ def push(
             are not YAML.
         MissingDependencyError: huggingface_hub is not installed.
     """
-    artifact, details = model.artifact, replace(details, place=target.repo)
+    artifact, details = model.artifact, replace(details, place=str(target))
     with TemporaryDirectory(prefix="fasttext_app-") as temporary:
         if folder is None:
             folder = Path(temporary, "model")
