@@ -63,18 +63,12 @@ bench: setup
 	$(BIN)/python scripts/bench_embedding_bag.py --write-docs \
 	    --vocabularies 10000 100000 1000000 --lengths 16 64 256 --rounds 5
 
-# Read damaged fastText files for FUZZ_SECONDS.
-FUZZ_SECONDS ?= 600
+# Feed FUZZ_COUNT damaged files to each fuzzer, for at most FUZZ_SECONDS.
+FUZZ_COUNT ?= 100000
+FUZZ_SECONDS ?= 3600
 fuzz: setup
-	$(BIN)/python scripts/fuzz_fasttext_file.py --seconds $(FUZZ_SECONDS)
-
-# Run every command on a disk that is full from the n-th write on, for every n; takes a while.
-faults: setup
-	$(BIN)/python scripts/sweep_faults.py
-
-# A million predictions on 16 threads, then in forked and spawned processes.
-soak: setup
-	$(BIN)/python scripts/soak.py
+	$(BIN)/python scripts/fuzz_fasttext_file.py --count $(FUZZ_COUNT) --seconds $(FUZZ_SECONDS)
+	$(BIN)/python scripts/fuzz_model_files.py --count $(FUZZ_COUNT) --seconds $(FUZZ_SECONDS)
 
 # Regenerate what the pages show of the program, except the benchmarks.
 docs: setup

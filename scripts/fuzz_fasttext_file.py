@@ -1,62 +1,68 @@
-"""Feed damaged files to the reader of fastText's format, and let only ``ArtifactError`` pass.
+"""Feed damaged fastText files to reading, importing, predicting and word vectors.
 
-Inputs start as small valid files. atheris changes them, guided by coverage; without it, changes are
-random. Every file must be read or refused, in little memory.
+Inputs start as small valid files, and are changed at random. Every file must be refused in one
+line, or used, in little memory; any other exception, and any signal, breaks the rule.
 
-    python scripts/fuzz_fasttext_file.py [--seconds 60] [--engine auto|atheris|random] [--seed 0]
+    python scripts/fuzz_fasttext_file.py [--count 100000] [--seconds 600] [--seed 0]
 
-Exit code 1: an input broke this rule; it is saved as ``fuzz-*``, to be fed again as an argument.
-Exit code 2: atheris is requested but not installed.
+Exit code 1: a file broke the rule; its seed is printed, and ``--seed N --count 1`` repeats it.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
-import importlib
-import importlib.util
-import os
 import random
-import struct
 import sys
 import tempfile
-import time
-import traceback
-import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from fuzz_common import mutate, run
 
-MAX_MEMORY = 50_000_000  # bytes; the files have a few thousand
-MAX_FILE_SIZE = 20_000
-EDGES = [0, 1, 2, 127, 128, 255, 256, 2**16, 2**24, 2**31 - 1, 2**32, 2**61, 2**62, 2**63 - 1]
+TEXTS = ["a bcd a", "", "a\udcff </s> bcd " + "bcd " * 30]
 
 
-def check(data: bytes, path: Path) -> bool:
-    """Read bytes as a file; return whether they are a valid model.
+def use_vectors(vectors: Any) -> None:
+    """Look up vectors; raise if one is not finite."""
+    found = [vectors.word("a"), vectors.word("abcd"), vectors.sentence("a bcd")]
+    found += [np.array([score for score, _ in vectors.nearest("a", 2)])]
+    if not all(np.isfinite(vector).all() for vector in found):
+        raise AssertionError("a vector is not finite")
+
+
+def check(data: bytes, path: Path) -> str:
+    """Use bytes as a model file; return ``used`` or ``refused``.
 
     Raises:
-        Exception: anything but ``ArtifactError``, which breaks the rule.
+        Exception: anything but an error for the user, which breaks the rule.
     """
-    from fasttext_app.errors import ArtifactError
+    from fasttext_app.core import jit
+    from fasttext_app.errors import FastTextAppError
+    from fasttext_app.fasttext.convert import from_fasttext
     from fasttext_app.fasttext.file_format import read_file
+    from fasttext_app.fasttext.word_vectors import classifier_vectors, file_vectors
+    from fasttext_app.inference.classifier import TextClassifier
 
     path.write_bytes(data)
-    tracemalloc.start()
     try:
-        model = read_file(path)
-        with np.errstate(all="ignore"):
-            for matrix in (model.input, model.output):
-                _ = matrix[:]
-    except ArtifactError:
-        return False
-    finally:
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        if peak > MAX_MEMORY:
-            raise MemoryError(f"{len(data):,} bytes took {peak:,} bytes of memory")
-    return True
+        file = read_file(path)
+        if not file.supervised:
+            use_vectors(file_vectors(file))
+            return "used"
+        model = TextClassifier(from_fasttext(file, str(path)), threads=1)
+        use_vectors(classifier_vectors(model.encoder, model.artifact))
+        texts = [text.encode("utf-8", "surrogateescape").decode(errors="replace") for text in TEXTS]
+        for compiled in (False, True):
+            jit._enabled, jit._plain_bytes = compiled, 0
+            for predictions in (model.predict(texts, top_k=2), [model.predict(texts[0])]):
+                for prediction in predictions:
+                    probabilities = [float(value) for value in prediction.probabilities]
+                    if not probabilities or not np.isfinite(probabilities).all():
+                        raise AssertionError(f"predicts {probabilities}")
+    except FastTextAppError:
+        return "refused"
+    return "used"
 
 
 def valid_files(folder: Path) -> list[bytes]:
@@ -101,108 +107,28 @@ def valid_files(folder: Path) -> list[bytes]:
     return contents
 
 
-def mutate(data: bytes, generator: random.Random) -> bytes:
-    """Return bytes with a few changes: integers, bits, cuts and insertions."""
-    result = bytearray(data)
-    for _ in range(generator.choice((1, 1, 1, 2, 3, 8))):
-        # Half of the changes go to the front, which has more structure than the matrices.
-        end = len(result) if generator.random() < 0.5 else min(len(result), 300)
-        start = generator.randrange(end + 1)
-        kind = generator.randrange(6)
-        if kind == 0:
-            result[start : start + 1] = generator.randbytes(1)
-        elif kind in (1, 2):
-            form = "<i" if kind == 1 else "<q"
-            value = generator.choice(EDGES) * generator.choice((1, -1)) + generator.randint(-1, 1)
-            limit = 1 << (8 * struct.calcsize(form) - 1)
-            integer = struct.pack(form, (value + limit) % (2 * limit) - limit)
-            result[start : start + len(integer)] = integer
-        elif kind == 3 and start < len(result):
-            result[start] ^= 1 << generator.randrange(8)
-        elif kind == 4:
-            del result[start : start + generator.choice((1, 4, 8, 100, len(result)))]
-        else:
-            result[start:start] = generator.randbytes(generator.choice((1, 4, 8, 100)))
-    return bytes(result[:MAX_FILE_SIZE])
-
-
-def fuzz_at_random(seconds: float, seed: int, folder: Path) -> int:
-    """Change valid files at random for some time; return the exit code."""
-    generator, start = random.Random(seed), time.monotonic()
-    files, path, read, refused = valid_files(folder), folder / "mutated.bin", 0, 0
-    for data in files:
-        if not check(data, path):
-            raise SystemExit("a valid file is refused")
-    while time.monotonic() < start + seconds:
-        data = mutate(generator.choice(files), generator)
-        try:
-            valid = check(data, path)
-        except Exception:  # noqa: BLE001
-            traceback.print_exc()
-            saved = Path(f"fuzz-{hashlib.sha256(data).hexdigest()[:12]}.bin")
-            saved.write_bytes(data)
-            print(f"broken after {read + refused:,} files, seed {seed}: {saved}", file=sys.stderr)
-            return 1
-        read, refused = read + valid, refused + (not valid)
-    print(f"random, seed {seed}: {read + refused:,} files; {read:,} read, {refused:,} refused")
-    return 0
-
-
-def fuzz_with_atheris(seconds: float, seed: int, folder: Path) -> int:
-    """Let atheris change valid files for some time in a child process; return the exit code."""
-    child = os.fork()
-    if child:
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        return int(code != 0)
-    atheris = importlib.import_module("atheris")
-    with atheris.instrument_imports(include=["fasttext_app"]):
-        importlib.import_module("fasttext_app.fasttext.file_format")
-    corpus, path = folder / "corpus", folder / "mutated.bin"
-    corpus.mkdir()
-    valid_files(corpus)
-    options = {
-        "max_total_time": max(round(seconds), 1),
-        "seed": seed + 1,  # 0 stands for the time
-        "max_len": MAX_FILE_SIZE,
-        "artifact_prefix": "fuzz-",
-        "print_final_stats": 1,
-        "verbosity": 1,
-    }
-    flags = [f"-{name}={value}" for name, value in options.items()]
-
-    def feed(data: bytes) -> None:
-        check(data, path)
-
-    atheris.Setup([sys.argv[0], *flags, str(corpus)], feed)
-    atheris.Fuzz()
-    os._exit(0)
-
-
 def main() -> None:
-    """Fuzz with the requested engine, or feed the files that are named."""
+    """Fuzz for some files or seconds."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("files", nargs="*", type=Path, help="files to feed, instead of fuzzing")
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--engine", choices=("auto", "atheris", "random"), default="auto")
+    parser.add_argument("--count", type=int, default=100_000)
+    parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    installed = importlib.util.find_spec("atheris") is not None
-    if options.engine == "atheris" and not installed:
-        print("atheris is not installed; pip install atheris, or --engine random", file=sys.stderr)
-        raise SystemExit(2)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        if options.files:
-            for path in options.files:
-                valid = check(path.read_bytes(), folder / "mutated.bin")
-                print(f"{path}: {'read' if valid else 'refused'}")
-            return
-        random_only = options.engine == "random" or not installed
-        fuzz = fuzz_at_random if random_only else fuzz_with_atheris
-        code = fuzz(options.seconds, options.seed, folder)
-    raise SystemExit(code)
+        files, path = valid_files(folder), folder / "mutated.bin"
+        with np.errstate(all="ignore"):
+            for data in files:  # which also loads the compiled code
+                if check(data, path) != "used":
+                    raise SystemExit("a valid file is refused")
+
+            def case(generator: random.Random) -> str:
+                return check(mutate(generator.choice(files), generator), path)
+
+            code = run("fastText files", case, options.count, options.seconds, options.seed)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from fasttext_app.fasttext.convert import input_table, label_words, vocabulary_o
 from fasttext_app.fasttext.file_format import FastTextFile, read_file
 from fasttext_app.model.artifact import Artifact
 from fasttext_app.model.product_quantizer import Coded, dense
+from fasttext_app.model.tensor_file import check_weights
 from fasttext_app.text.encoder import TextEncoder
 from fasttext_app.text.fasttext_tokenizer import split_words
 from fasttext_app.text.tokenizers import load_tokenizer
@@ -135,10 +136,18 @@ def classifier_vectors(encoder: TextEncoder, artifact: Artifact) -> WordVectors:
 
 
 def file_vectors(file: FastTextFile) -> WordVectors:
-    """Return the vectors of a fastText file of word vectors."""
+    """Return the vectors of a fastText file of word vectors.
+
+    Raises:
+        ArtifactError: a weight is not finite.
+    """
     args = file.args
     maxn = args.maxn if args.maxn >= max(args.minn, 1) else 0
     table, buckets = input_table(file, hashed=maxn > 0)
+    try:
+        check_weights(table.tensors() if isinstance(table, Coded) else {"table": table})
+    except ValueError as error:
+        raise ArtifactError(f"the word vectors cannot be used: {error}") from None
     encoder = TextEncoder(
         load_tokenizer("fasttext"),
         vocabulary_of(file.dictionary),

@@ -20,8 +20,9 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
+from pydantic import Field, model_validator
 from safetensors import SafetensorError
 
 from fasttext_app.config.interval import Interval
@@ -36,7 +37,9 @@ from fasttext_app.core.checksummed_dir import (
     verify_checksums,
     write_json,
 )
+from fasttext_app.core.documents import Count, Document, Score, check_document
 from fasttext_app.errors import ArtifactError, CheckpointError
+from fasttext_app.model.documents import Epoch, RunFile
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,6 +47,29 @@ if TYPE_CHECKING:
 
 KIND, VERSION = "fasttext_app checkpoint", 1
 TENSORS, PROGRESS, RUN = "state.safetensors", "state.json", "run.json"
+
+
+class ProgressFile(Document):
+    """``state.json``."""
+
+    epoch: Annotated[Count, Field(ge=1)]
+    step: Count
+    texts: Count
+    loss_sum: float
+    seconds: Annotated[float, Field(ge=0)]
+    steps: Count
+    stopped_early: bool
+    best_epoch: Count
+    best_score: Annotated[list[Score], Field(max_length=2)]
+    history: list[Epoch]
+
+    @model_validator(mode="after")
+    def _check_progress(self) -> Self:
+        if [entry.epoch for entry in self.history] != [*range(1, self.epoch)]:
+            raise ValueError("its history is not that of the epochs before its own")
+        if self.best_epoch >= self.epoch or self.step > self.steps or self.step > self.texts:
+            raise ValueError("its numbers of epochs, steps and texts contradict each other")
+        return self
 
 
 @dataclass(frozen=True)
@@ -74,7 +100,12 @@ class CheckpointRef:
         from safetensors.torch import load_file
 
         try:
-            return Snapshot(read_json(self.path / PROGRESS), load_file(self.path / TENSORS))
+            progress, tensors = read_json(self.path / PROGRESS), load_file(self.path / TENSORS)
+            check_document(progress, ProgressFile, PROGRESS)
+            for name, tensor in tensors.items():
+                if tensor.is_floating_point() and not tensor.isfinite().all():
+                    raise ValueError(f"the tensor {name} has a weight that is not finite")
+            return Snapshot(progress, tensors)
         except UNREADABLE as error:
             raise CheckpointError(f"{self.path}: cannot be read: {error}") from None
 
@@ -180,7 +211,9 @@ def find_checkpoint(output: str | Path) -> CheckpointRef:
     for path in list_checkpoints(Path(output) / CHECKPOINTS):
         try:
             verify_checksums(path, KIND, VERSION, (TENSORS, PROGRESS, RUN))
-            return CheckpointRef(path, read_json(path / RUN), damaged)
+            run = read_json(path / RUN)
+            check_document(run, RunFile, RUN)
+            return CheckpointRef(path, run, damaged)
         except (*UNREADABLE, ArtifactError) as error:
             reason = str(error)
             damaged.append(reason if reason.startswith(str(path)) else f"{path}: {reason}")

@@ -138,7 +138,7 @@ class Trainer:
         if validation is not None and self.config.trainer.refit is True:
             self._best.refit_rows = len(validation)
         if resume is not None:
-            self._restore(resume)
+            self._restore(resume, train.steps(self._batch_size))
         self._emit(
             TrainBegin(
                 texts=len(train),
@@ -293,18 +293,62 @@ class Trainer:
         }
         return Snapshot(progress, {name: value.cpu() for name, value in tensors.items()})
 
-    def _restore(self, snapshot: Snapshot) -> None:
+    def _restore(self, snapshot: Snapshot, steps: int) -> None:
+        """Continue from a snapshot; an epoch has ``steps`` steps.
+
+        Raises:
+            CheckpointError: the snapshot is of another model or data.
+        """
+        self._check_fits(snapshot, steps)
         progress, tensors = snapshot.progress, snapshot.tensors
-        self._progress = _Progress(**{name: progress[name] for name in asdict(self._progress)})
-        self._outcome.history = [EpochRecord(**record) for record in progress["history"]]
+        try:
+            self._progress = _Progress(**{name: progress[name] for name in asdict(self._progress)})
+            self._outcome.history = [EpochRecord(**record) for record in progress["history"]]
+            self._epoch_order = tensors["order"]
+            self._order_generator.set_state(tensors["order"])
+            self._loss_generator.set_state(tensors["draws"])
+            self.model.load_state_dict(_without_prefix("model", tensors))
+            self._step.load_state(_without_prefix("optimizer", tensors))
+        except (RuntimeError, ValueError, TypeError, LookupError) as error:
+            raise CheckpointError(f"the checkpoint does not fit the run: {error}") from None
         self._outcome.stopped_early = progress["stopped_early"]
-        self._epoch_order = tensors["order"]
-        self._order_generator.set_state(tensors["order"])
-        self._loss_generator.set_state(tensors["draws"])
-        self.model.load_state_dict(_without_prefix("model", tensors))
-        self._step.load_state(_without_prefix("optimizer", tensors))
         self._best.epoch, self._best.score = progress["best_epoch"], tuple(progress["best_score"])
         self._best.saved = _without_prefix("best", tensors) or None
+
+    def _check_fits(self, snapshot: Snapshot, steps: int) -> None:
+        """Raise if a snapshot has another step, or tensors of other shapes, than this run can have.
+
+        What the optimizers of torch remember is missing before their first step; it has the shape
+        of the parameters, or is a number.
+        """
+        own, progress = self._snapshot().tensors, snapshot.progress
+        shapes = {tuple(value.shape) for value in own.values()} | {()}
+        tensors = {
+            name: value for name, value in snapshot.tensors.items() if not name.startswith("best.")
+        }
+        best = _without_prefix("best", snapshot.tensors)
+        model = _without_prefix("model", own)
+        fits = (
+            progress["epoch"] <= self._last_epoch + 1
+            and (not progress["step"] or progress["step"] < steps)
+            and own.keys() <= tensors.keys()
+            and (
+                not best
+                or {name: value.shape for name, value in best.items()}
+                == {name: value.shape for name, value in model.items()}
+            )
+            and all(
+                (value.shape == own[name].shape and value.dtype == own[name].dtype)
+                if name in own
+                else name.startswith("optimizer.") and tuple(value.shape) in shapes
+                for name, value in tensors.items()
+            )
+        )
+        if not fits:
+            raise CheckpointError(
+                "the checkpoint does not fit the run: its step, or the shape of a tensor, is "
+                "impossible; delete it to resume from the one before"
+            )
 
 
 def _with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -13,10 +13,14 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal, Self
 
+from pydantic import ConfigDict, Field, model_validator
+
+from fasttext_app.core.documents import Count, Document, Score, check_document
 from fasttext_app.errors import ConfigError, missing_package
 from fasttext_app.tuning.space import Choice, Dimension
+from fasttext_app.tuning.trial import State
 
 if TYPE_CHECKING:
     import optuna
@@ -28,6 +32,70 @@ IDENTITY = "search"
 FIRST_BYTES = b'{"op_code":0,'  # of every journal
 NOT_A_STUDY = "{}: not a study file of fasttext-app tune; name another with --study"
 SHOWN_DIFFERENCES = 3
+
+
+class _StudyLine(Document):
+    """The first line: Optuna creates a study."""
+
+    op_code: Literal[0]
+    worker_id: str
+    study_name: Literal["fasttext-app tune"]
+    directions: list[Literal[1, 2]]
+
+
+class _IdentityLine(Document):
+    """The second line: which search it is."""
+
+    op_code: Literal[2]
+    worker_id: str
+    study_id: Literal[0]
+    user_attr: dict[str, dict[str, Any]]
+
+
+class _Trial(Document):
+    """A trial as ``Trial.as_dict`` writes it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    number: Count
+    settings: dict[str, Any]
+    state: State
+    figure: float | None
+    scores: list[float]
+    loss: float | None
+    epoch: Count
+    epochs_done: Count
+    seconds: Annotated[float, Field(ge=0)]
+    bytes: Count | None
+    reason: str
+
+    @model_validator(mode="after")
+    def _check_score(self) -> Self:
+        if self.state == "finished" and self.figure is None:
+            raise ValueError("is finished without a score")
+        return self
+
+
+class _TrialAttributes(Document):
+    trial: _Trial
+
+
+class _TrialLine(Document):
+    """A line for each trial that ended."""
+
+    op_code: Literal[4]
+    worker_id: str
+    study_id: Literal[0]
+    datetime_start: str
+    datetime_complete: str
+    state: Literal[1, 2, 3]
+    value: float | None
+    values: None
+    distributions: dict[str, str]
+    params: dict[str, Any]
+    user_attrs: _TrialAttributes
+    system_attrs: dict[str, Any]
+    intermediate_values: dict[str, Score]
 
 
 @contextmanager
@@ -66,6 +134,10 @@ def suggest(trial: optuna.Trial, dimension: Dimension) -> Sequence[Any]:
 def as_param(value: Any) -> Any:
     """Return a value in the form that Optuna takes: a group of settings as JSON text."""
     return json.dumps(value) if isinstance(value, dict | list) else value
+
+
+LINES: dict[int, type[Document]] = {1: _StudyLine, 2: _IdentityLine}
+"""The models of the first lines; the others are trials."""
 
 
 class StudyFile:
@@ -135,6 +207,18 @@ def _repair(path: Path, file: BinaryIO) -> bool:
     if not FIRST_BYTES.startswith(content[: len(FIRST_BYTES)]):
         raise ConfigError(NOT_A_STUDY.format(path))
     complete = content.rfind(b"\n") + 1
+    trials = 0
+    for number, line in enumerate(content[:complete].splitlines(), start=1):
+        model = LINES.get(number, _TrialLine)
+        try:
+            document = json.loads(line)
+            check_document(document, model, f"line {number}")
+            if model is _TrialLine:
+                if document["user_attrs"]["trial"]["number"] != trials:
+                    raise ValueError(f"line {number}: is not the trial {trials}")
+                trials += 1
+        except (ValueError, RecursionError) as error:
+            raise ConfigError(f"{NOT_A_STUDY.format(path)} ({error})") from None
     if complete < len(content):
         file.truncate(complete)
     return complete > 0
@@ -147,7 +231,7 @@ def _load(path: Path) -> optuna.Study:
     try:
         storage = optuna.storages.JournalStorage(JournalFileBackend(str(path)))
         return optuna.load_study(storage=storage, study_name=STUDY_NAME)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, LookupError, TypeError, AttributeError, AssertionError, RecursionError):
         raise ConfigError(NOT_A_STUDY.format(path)) from None
 
 

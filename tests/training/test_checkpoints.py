@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import shutil
 import time
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,12 +20,14 @@ from hypothesis import strategies as st
 
 from fasttext_app.config.interval import Interval
 from fasttext_app.config.schema import Config
-from fasttext_app.core.checksummed_dir import refuse_unfinished_run
+from fasttext_app.core.checksummed_dir import refuse_unfinished_run, write_json
 from fasttext_app.core.device import torch_threads
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.errors import CheckpointError
 from fasttext_app.model.classifier import FastTextClassifier
 from fasttext_app.training.checkpoints import (
+    PROGRESS,
+    CheckpointRef,
     Checkpoints,
     Snapshot,
     find_checkpoint,
@@ -34,7 +38,24 @@ from fasttext_app.training.events import CheckpointEnd, StepEnd, TrainBegin
 from fasttext_app.training.trainer import Trainer
 from tests import helpers
 
-RUN = {"config": {}, "seed": 1}
+RUN = {
+    "versions": {},
+    "platform": "",
+    "seed": 1,
+    "git": None,
+    "data": {"source": "a.csv", "train_rows": 1, "validation_rows": 0, "fingerprint": ""},
+    "config": {},
+}
+
+
+def progress(steps: int) -> dict[str, Any]:
+    return {
+        **{"epoch": 1, "step": steps, "texts": steps, "loss_sum": 0.5, "seconds": 1.0},
+        **{"steps": steps, "stopped_early": False, "best_epoch": 0, "best_score": []},
+        "history": [],
+    }
+
+
 EACH = Interval(steps=1)
 
 
@@ -47,7 +68,7 @@ def _no_waiting_for_the_disk():
 
 
 def snapshot(steps: int) -> Snapshot:
-    return Snapshot({"steps": steps}, {"table": torch.full((3, 2), float(steps))})
+    return Snapshot(progress(steps), {"table": torch.full((3, 2), float(steps))})
 
 
 def names_in(folder: Path) -> list[str]:
@@ -68,7 +89,7 @@ def test_the_newest_checkpoint_is_found_with_the_manifest_of_its_run(tmp_path):
     found = find_checkpoint(tmp_path)
     assert (found.path.name, found.run, found.damaged) == ("000000100", RUN, [])
     again = found.snapshot()
-    assert again.progress == {"steps": 100}
+    assert again.progress == progress(100)
     assert torch.equal(again.tensors["table"], torch.full((3, 2), 100.0))
 
 
@@ -325,7 +346,7 @@ def test_a_run_can_be_resumed_from_any_step_and_from_any_older_checkpoint(
 ):
     """A kill leaves the last checkpoint behind, which may be older than the last step."""
     place = tmp_path_factory.mktemp("run")
-    config = make_config(name=name)
+    config = helpers.make_config(name=name)
     with torch_threads(1):
         train(config, place, steps)
         if killed:  # not stopped, so that its last checkpoint is missing
@@ -395,3 +416,61 @@ def test_the_state_on_disk_is_plain_json_and_tensors(tmp_path):
     ]  # fmt: skip
     progress = json.loads((path / "state.json").read_text())
     assert (progress["epoch"], progress["step"], progress["steps"]) == (2, 2, 9)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("epoch", 0),
+        ("epoch", 3),
+        ("step", -1),
+        ("step", 99),
+        ("steps", "many"),
+        ("steps", None),
+        ("loss_sum", math.nan),
+        ("best_epoch", 1),
+        ("best_score", ["x"]),
+        ("history", [{"epoch": 1}]),
+        ("history", [None]),
+    ],
+)
+def test_impossible_progress_is_refused(tmp_path, key, value):
+    saved(tmp_path, 1)
+    folder = find_checkpoint(tmp_path).path
+    write_json(folder / PROGRESS, progress(1) | {key: value})
+    with pytest.raises(CheckpointError, match=r"000000001: cannot be read: state.json: "):
+        CheckpointRef(folder, RUN, []).snapshot()
+
+
+def test_a_weight_that_is_not_finite_is_refused(tmp_path):
+    tensors = {"table": torch.full((3, 2), math.nan)}
+    with Checkpoints(tmp_path, RUN, EACH) as checkpoints:
+        checkpoints.save(Snapshot(progress(1), tensors))
+    with pytest.raises(CheckpointError, match="the tensor table has a weight that is not finite"):
+        find_checkpoint(tmp_path).snapshot()
+
+
+@pytest.mark.parametrize("optimizer", ["adagrad", "sparse_adam"])
+def test_a_checkpoint_with_tensors_of_another_run_is_refused(optimizer):
+    """Compiled steps would write outside of them."""
+    config = helpers.make_config(name=optimizer, lr=0.01, epochs=2)
+    bags = Ragged.from_lists([[0, 1], [2]], np.int32)
+    data = EncodedDataset(bags, np.array([0, 1]), include_last_offset=True)
+
+    def trainer() -> Trainer:
+        model = FastTextClassifier.from_config(config.model, 3, 2)
+        return Trainer(model, config)
+
+    first = trainer()
+    first.fit(data)
+    good = first._snapshot()
+    trainer()._restore(good, steps=1)
+    for name in [name for name in good.tensors if not name.startswith("best.")]:
+        wrong = {**good.tensors, name: torch.zeros(7)}
+        with pytest.raises(CheckpointError, match="does not fit the run"):
+            trainer()._restore(Snapshot(good.progress, wrong), steps=1)
+    fewer = {name: value for name, value in good.tensors.items() if name != "order"}
+    with pytest.raises(CheckpointError, match="does not fit the run"):
+        trainer()._restore(Snapshot(good.progress, fewer), steps=1)
+    with pytest.raises(CheckpointError, match="does not fit the run"):
+        trainer()._restore(Snapshot({**good.progress, "step": 5}, good.tensors), steps=1)

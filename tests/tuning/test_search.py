@@ -634,6 +634,35 @@ def test_threads_and_the_device_may_change(search, tmp_path):
     assert len(search(3, {"trainer": {"threads": 2}}, study=study).trials) == 3
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda lines: lines[-1].update(op_code=3),
+        lambda lines: lines[-1].update(study_id=7),
+        lambda lines: lines[-1].update(value="high"),
+        lambda lines: lines[-1]["user_attrs"]["trial"].update(seconds=-1),
+        lambda lines: lines[-1]["user_attrs"]["trial"].update(figure=None),
+        lambda lines: lines[-1]["user_attrs"]["trial"].update(number=9),
+        lambda lines: lines[-1]["user_attrs"]["trial"].update(extra=1),
+        lambda lines: lines[-1].update(user_attrs={}),
+        lambda lines: lines[-1].update(distributions={"text.dim": "{}"}),
+        lambda lines: lines[1].update(user_attr={"search": []}),
+        lambda lines: lines.append({"op_code": 1, "worker_id": "", "study_id": 0}),
+        lambda lines: lines.append([]),
+    ],
+)
+def test_a_study_with_a_line_of_another_kind_is_refused_and_kept(search, tmp_path, change):
+    study = tmp_path / "study.jsonl"
+    search(2, study=study)
+    lines = [json.loads(line) for line in study.read_text().splitlines()]
+    change(lines)
+    study.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    before = study.read_bytes()
+    with pytest.raises(ConfigError, match=r"study.jsonl: not a study file of fasttext-app tune"):
+        search(3, study=study)
+    assert study.read_bytes() == before
+
+
 def test_a_study_in_use_is_refused(search, tmp_path):
     study = tmp_path / "study.jsonl"
 
