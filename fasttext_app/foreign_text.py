@@ -10,7 +10,6 @@ Output for programs (JSON, CSV, Parquet to a file or a pipe) holds such text unc
 from __future__ import annotations
 
 import re
-from html import escape
 
 UNSAFE = (
     "\x00-\x1f\x7f-\x9f"  # control characters: escape sequences begin with one
@@ -24,6 +23,7 @@ _unsafe_in_lines = re.compile(f"(?![\n\t])[{UNSAFE}]")
 
 _SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
+_html = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;"})
 _markup = re.compile(r"[\\`*_\[\]<>&|~$#@]|:(?=//)|(?<=[Ww]{3})\.")
 """What begins or ends markup in Markdown, in its HTML, and in the links that GitHub adds."""
 _BACKSLASHED = set("\\`*_[]~#|")
@@ -58,7 +58,7 @@ def for_html(text: str) -> str:
     >>> for_html('<img src="x">')
     '&lt;img src=&quot;x&quot;&gt;'
     """
-    return escape(for_terminal(text, lines=True))
+    return for_terminal(text, lines=True).translate(_html)
 
 
 def for_markdown(text: str) -> str:
@@ -72,7 +72,7 @@ def for_markdown(text: str) -> str:
         letter = match[0]
         if letter in _BACKSLASHED:
             return f"\\{letter}"
-        return escape(letter) if letter in "<>&" else f"&#{ord(letter)};"
+        return letter.translate(_html) if letter in "<>&" else f"&#{ord(letter)};"
 
     return _markup.sub(replaced, for_terminal(text))
 

@@ -221,6 +221,12 @@ class TextConfig(_Section):
         return self.tokenizer.startswith("hf:")
 
     @property
+    def runs_package(self) -> bool:
+        """Whether the tokenizer runs an optional package of the machine."""
+        family, _, name = self.tokenizer.partition(":")
+        return family == "torchtext" and name != "basic_english"
+
+    @property
     def bucket_count(self) -> int:
         """The number of hash buckets: ``bucket``, or 0 without n-grams."""
         return self.bucket if self.word_ngrams > 1 or self.maxn > 0 else 0

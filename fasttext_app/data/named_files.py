@@ -18,9 +18,6 @@ from typing import Any
 
 from fasttext_app.config.loading import Layer
 from fasttext_app.config.schema import Config
-from fasttext_app.data.ag_news import find_folder
-from fasttext_app.data.files import folder_files
-from fasttext_app.text.tokenizers import runs_package
 
 HARMLESS = ("sample", "-")
 """The sample in this package, and standard input."""
@@ -44,12 +41,16 @@ def stamp(spec: str) -> str | None:
 def _files(spec: str) -> Iterable[Path]:
     if spec.startswith(("//", "\\\\")):  # on another machine
         return ()
-    path = find_folder() if spec == "ag_news" else Path(spec)
-    if path is None:
-        return ()
-    if path.is_dir():
+    if spec == "ag_news":
+        from fasttext_app.data.ag_news import find_folder
+
+        spec = str(find_folder() or "")
+    path = Path(spec)
+    if spec and path.is_dir():
+        from fasttext_app.data.files import folder_files  # starts Arrow's threads
+
         return folder_files(path) or path.rglob("*")
-    if path.exists():
+    if spec and path.exists():
         return (path,)
     return map(Path, iglob(spec.replace(SPLIT_PATTERN, "*"), recursive=True))  # noqa: PTH207
 
@@ -71,7 +72,7 @@ def named(config: Config) -> dict[Setting, list[str]]:
     }
     if tokenizer.startswith("hf:"):
         names["text", "tokenizer"] = [tokenizer.removeprefix("hf:")]
-    elif runs_package(tokenizer):
+    elif config.text.runs_package:
         names["text", "tokenizer"] = [tokenizer]
     return names
 

@@ -200,12 +200,6 @@ def _lower_non_ascii(texts: pa.StringArray) -> pa.StringArray:
     return pc.replace_with_mask(texts, non_ascii, lowered)
 
 
-def runs_package(name: str) -> bool:
-    """Return whether a tokenizer runs an optional package of the machine."""
-    family, _, argument = name.partition(":")
-    return family == "torchtext" and argument in REGISTRY_NAMES and argument != "basic_english"
-
-
 def tokenizer_from_config(
     config: TextConfig, asset: bytes | None = None, *, sealed: bool = False
 ) -> Tokenizer:

@@ -21,7 +21,6 @@ from fasttext_app.core import arguments
 from fasttext_app.core.checksummed_dir import MANIFEST, UNREADABLE, read_json
 from fasttext_app.data.named_files import settings_in, unknown_settings
 from fasttext_app.errors import ArtifactError, CheckpointError, ConfigError
-from fasttext_app.text.tokenizers import runs_package
 from fasttext_app.training.data_statistics import DataStatistics
 
 PACKAGES = ("torch", "numpy", "pyarrow", "numba")
@@ -184,7 +183,7 @@ def unknown_names(
         agreed.add(("data", "source"))
     if start_from is not None:
         agreed.add(("model", "start_from"))
-        if not runs_package(config.text.tokenizer):  # the model has the file of an hf: tokenizer
+        if not config.text.runs_package:  # the model has the file of an hf: tokenizer
             agreed.add(("text", "tokenizer"))
         with suppress(*UNREADABLE):  # loading the model will say so
             recorded = read_json(Path(str(config.model.start_from)) / "data.json").get("files")
