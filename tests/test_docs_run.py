@@ -295,7 +295,8 @@ def run_block(language: str, block: str, names: dict[str, Any]) -> None:
                 run_line(line, quicker)
     elif language == "python":
         quick = re.sub(r"trials=\d+", "trials=1, epochs=2", block)
-        exec(quick.replace("wordNgrams=2", "wordNgrams=2, bucket=500"), names)
+        quick = quick.replace("wordNgrams=2", "wordNgrams=2, bucket=500")
+        exec(quick.replace("n_jobs=2", "n_jobs=1"), names)
     elif language == "js":
         run_javascript(block)
     else:

@@ -123,9 +123,14 @@ def as_texts(rows):
 
 
 def checks(kind):
-    """Yield scikit-learn's checks of an estimator, those of ``set_output`` included."""
+    """Yield scikit-learn's checks of an estimator: all, or those of transformers.
+
+    What both estimators share is checked with the classifier.
+    """
     every = [*estimator_checks._yield_all_checks(kind(**QUICK), legacy=True)]
     if kind is NumbersVectorizer:
+        every = [*estimator_checks._yield_transformer_checks(kind(**QUICK))]
+        every += [estimator_checks.check_estimators_pickle, estimator_checks.check_fit_idempotent]
         names = ("check_set_output_transform", "check_set_output_transform_pandas")
         names += ("check_global_output_transform_pandas",)
         every += [getattr(estimator_checks, name) for name in names]
@@ -449,14 +454,14 @@ MATRIX = np.array([[name in row for name in ("long", "money", "sport")] for row 
 
 
 def test_lists_of_labels_come_back_as_lists():
-    classifier = quick(epochs=60).fit(TEXTS, SEVERAL)
+    classifier = quick(epochs=30).fit(TEXTS, SEVERAL)
     predicted = classifier.predict(TEXTS)
     assert [set(row) for row in predicted] == [set(row) for row in SEVERAL]
     assert classifier.classes_.tolist() == ["long", "money", "sport"]
     assert classifier.score(TEXTS, SEVERAL) == 1
     assert classifier.score(TEXTS[:2], [["sport", "unknown"], SEVERAL[1]]) == 0.5
     assert classifier.model_.config.model.loss == "ova"
-    sets = quick(epochs=60).fit(TEXTS, [set(row) for row in SEVERAL])
+    sets = quick(epochs=30).fit(TEXTS, [set(row) for row in SEVERAL])
     assert np.array_equal(sets.predict_proba(TEXTS), classifier.predict_proba(TEXTS))
 
 
@@ -466,7 +471,7 @@ def test_lists_of_labels_come_back_as_lists():
     ids=["integers", "booleans", "sparse", "lists", "frame"],
 )
 def test_a_matrix_of_labels_comes_back_as_a_matrix(y):
-    classifier = quick(epochs=60).fit(TEXTS, y)
+    classifier = quick(epochs=30).fit(TEXTS, y)
     predicted = classifier.predict(TEXTS)
     assert np.array_equal(predicted, MATRIX)
     assert f1_score(MATRIX, predicted, average="macro") == 1
@@ -476,14 +481,14 @@ def test_a_matrix_of_labels_comes_back_as_a_matrix(y):
 
 def test_the_columns_of_a_frame_name_the_classes_and_empty_ones_stay():
     frame = pd.DataFrame({"never": 0, "z": MATRIX[:, 0], "a": MATRIX[:, 1]})
-    classifier = quick(epochs=60).fit(TEXTS, frame)
+    classifier = quick(epochs=30).fit(TEXTS, frame)
     assert classifier.classes_.tolist() == ["never", "z", "a"]
     assert np.array_equal(classifier.predict(TEXTS), frame.to_numpy())
 
 
 def test_rows_without_a_label_and_labels_with_separators():
     y = [[], ["a|b", "a"], [" a"]] * 6 + [["a"], ["a"]]
-    classifier = quick(epochs=60).fit(TEXTS, y)
+    classifier = quick(epochs=30).fit(TEXTS, y)
     assert set(classifier.classes_) == {"a|b", "a", " a"}
     assert classifier.predict_proba(TEXTS).shape == (20, 3)
     loss = quick(loss="softmax").fit(TEXTS, SEVERAL).model_.config.model.loss
@@ -530,7 +535,7 @@ def test_partial_fit_takes_all_classes_at_the_first_call():
 
 def test_the_columns_of_a_frame_are_found_by_name_in_later_calls():
     frame = pd.DataFrame(MATRIX, columns=["z", "money", "a"])
-    classifier = quick(epochs=60).partial_fit(TEXTS, frame, classes=["a", "money", "z"])
+    classifier = quick(epochs=30).partial_fit(TEXTS, frame, classes=["a", "money", "z"])
     assert classifier.classes_.tolist() == ["z", "money", "a"]
     other_order = frame[["a", "z", "money"]]
     assert classifier.score(TEXTS, other_order) == 1
