@@ -71,6 +71,7 @@ RENAMED = {"seed": "random_state", "class_weights": "class_weight"}
 DATA_SETTINGS = ("validation", "errors", "nulls", "in_memory_mb")
 """The settings of the section ``data`` that mean something for texts in memory."""
 NOT_HERE = ("checkpoint_every", "keep_checkpoints")
+"""The settings of files that ``fit`` does not write."""
 DEPENDENT = ("minn", "maxn", "term_weighting", "mode", "loss")
 """The settings whose default depends on others; see ``config/auto.py``."""
 
@@ -483,7 +484,7 @@ class FastTextClassifier(ClassifierMixin, _FastTextEstimator):  # type: ignore[m
     """A fastText classifier of texts with the interface of scikit-learn.
 
     Its parameters are the settings of ``docs/configuration.md`` by their keys (``epochs``, ``lr``,
-    ``dim``, ``word_ngrams``, ...); None stands for the default. Four differ:
+    ``dim``, ``word_ngrams``, ...); None stands for the default. In addition,
     ``config`` is a TOML file or a shipped config to start from, ``random_state`` the seed (None: 0,
     so that a fit can be repeated), ``class_weight`` is None, ``"balanced"`` or a dict of weights by
     label, and ``verbose=True`` writes the progress to standard error.
