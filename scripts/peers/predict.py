@@ -26,7 +26,8 @@ def bulk_function(package: str, model: str) -> Callable[[Any], list[Any]]:
 
         classifier = import_module("fasttext_app").load(model, threads=2)
         if package == "fasttext_app_list":
-            return lambda texts: list(classifier.predict(texts))
+            predict: Callable[[Any], list[Any]] = classifier.predict
+            return predict
         names = np.array(classifier.labels, dtype=object)
 
         def ranked(texts: Any) -> list[Any]:
