@@ -160,7 +160,7 @@ def class_entry(level: int, cls: type, instance: str) -> str:
     parts = [f"{'#' * level} `{cls.__name__}`", markdown(cls)]
     if "**Args**" in parts[1]:
         parts.insert(1, call(cls.__name__, cls))
-    if is_dataclass(cls) or is_typeddict(cls):
+    if is_dataclass(cls) or is_typeddict(cls) or hasattr(cls, "_fields"):  # of a NamedTuple
         parts.append(fields(cls))
     methods = []
     for name, member in public_members(cls):
