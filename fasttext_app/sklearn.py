@@ -34,6 +34,7 @@ from fasttext_app.core.built_in_errors import built_in_kinds
 from fasttext_app.core.objects import ObjectTable, as_table, is_missing
 from fasttext_app.core.ragged import Ragged, offsets_from_lengths
 from fasttext_app.data.in_memory import ObjectRows
+from fasttext_app.data.named_files import unknown_settings
 from fasttext_app.data.split import split_examples
 from fasttext_app.errors import ArtifactError, DataError, did_you_mean, missing_package
 from fasttext_app.inference.classifier import TextClassifier
@@ -334,6 +335,8 @@ class _FastTextEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn i
         """Return a fitted estimator that uses a trained model, such as ``ft.load(path)``.
 
         Its classes are the names of the model's labels, and its parameters the model's settings.
+        Settings that name files or packages are left out, unless this machine has read them for the
+        model before, so that fitting a clone reads nothing that only a stranger's model names.
         """
         changed = {
             name.partition(".")[2]: value
@@ -343,9 +346,14 @@ class _FastTextEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn i
             text, classifier = model.config.text, model.config.model
             for name in DEPENDENT:
                 changed[name] = getattr(text if hasattr(text, name) else classifier, name)
+        foreign = {
+            key for _, key in unknown_settings(model.config, (), model.artifact.data.get("files"))
+        }
         own = set(cls._get_param_names())
         parameters = {
-            SETTINGS[name]: value for name, value in changed.items() if SETTINGS.get(name) in own
+            SETTINGS[name]: value
+            for name, value in changed.items()
+            if SETTINGS.get(name) in own and name not in foreign
         }
         estimator = cls(**parameters)
         estimator._set_model(model, {})
@@ -372,7 +380,12 @@ class _FastTextEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn i
                 state["model_"] = {file.name: file.read_bytes() for file in path.iterdir()}
         return state
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        # For pickle, which skops does not use: what can run any code can also run the package of
+        # the model's tokenizer.
+        return _unpickled, (type(self), self.__getstate__())
+
+    def __setstate__(self, state: dict[str, Any], *, packages: bool = False) -> None:
         files = state.get("model_")
         if files is not None:
             with tempfile.TemporaryDirectory() as folder:
@@ -380,7 +393,8 @@ class _FastTextEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn i
                     raise ArtifactError("the estimator was saved with files that no model has")
                 for name, data in files.items():
                     Path(folder, name).write_bytes(data)
-                model = TextClassifier.load(folder, threads=state.get("threads") or 0)
+                threads = state.get("threads") or 0
+                model = TextClassifier.load(folder, threads=threads, packages=packages)
             state = {**state, "model_": model}
         super().__setstate__(state)
 
@@ -478,6 +492,12 @@ class _FastTextEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn i
     def _texts(self, X: Any) -> pa.ChunkedArray:
         check_is_fitted(self)
         return _texts(X, self.model_.config.data)
+
+
+def _unpickled(kind: type[_FastTextEstimator], state: dict[str, Any]) -> _FastTextEstimator:
+    estimator = kind.__new__(kind)
+    estimator.__setstate__(state, packages=True)
+    return estimator
 
 
 class FastTextClassifier(ClassifierMixin, _FastTextEstimator):  # type: ignore[misc]

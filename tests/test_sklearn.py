@@ -9,6 +9,7 @@ import pickle
 import sys
 import threading
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ import pyarrow as pa
 import pytest
 
 import fasttext_app as ft
-from fasttext_app.errors import ArtifactError, MissingDependencyError
+from fasttext_app.errors import ArtifactError, ConfigError, MissingDependencyError
 from tests.conftest import TINY_EXAMPLES
 
 pytest.importorskip("sklearn")
@@ -203,6 +204,15 @@ def test_a_trained_model_becomes_an_estimator(tmp_path):
     again = clone(classifier).fit(TEXTS, LABELS)  # its parameters are the model's settings
     assert np.array_equal(again.predict_proba(TEXTS), own.predict_proba(TEXTS))
     assert FastTextVectorizer.from_model(own).transform(TEXTS).shape == (20, own.artifact.dim)
+
+
+def test_an_estimator_does_not_take_over_the_files_that_a_strangers_model_names(tmp_path):
+    vectors = tmp_path / "own.vec"
+    vectors.write_text("1 4\nteam 1 2 3 4\n")
+    own = ft.train(TEXTS, LABELS, **QUICK, pretrained=str(vectors))
+    assert FastTextClassifier.from_model(own).pretrained == str(vectors)
+    vectors.write_text("1 4\nteam 1 2 3 5\n\n")  # not the file that the machine has read
+    assert FastTextClassifier.from_model(own).pretrained is None
 
 
 def test_the_result_of_fit_is_saved_and_loaded(tmp_path):
@@ -683,6 +693,16 @@ def test_it_is_pickled_and_saved_by_skops(y):
         assert np.array_equal(other.predict_proba(TEXTS), classifier.predict_proba(TEXTS))
         assert np.array_equal(other.classes_, classifier.classes_)
         assert other.get_params() == classifier.get_params()
+
+
+def test_a_pickle_may_run_the_package_of_a_tokenizer_and_skops_may_not(monkeypatch):
+    skops = pytest.importorskip("skops.io")
+    monkeypatch.setitem(sys.modules, "revtok", SimpleNamespace(tokenize=str.split))
+    classifier = quick(tokenizer="torchtext:revtok").fit(TEXTS, LABELS)
+    other = pickle.loads(pickle.dumps(classifier))
+    assert np.array_equal(other.predict_proba(TEXTS), classifier.predict_proba(TEXTS))
+    with pytest.raises(ConfigError, match="package"):
+        skops.loads(skops.dumps(classifier), trusted=["fasttext_app.sklearn.FastTextClassifier"])
 
 
 def test_a_saved_estimator_writes_only_the_files_of_a_model(fitted, tmp_path):
