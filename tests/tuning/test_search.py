@@ -817,10 +817,10 @@ def test_the_toml_reads_back_to_the_same_settings(search, tmp_path):
     assert f"trial {result.best.number} of 4" in path.read_text()
 
 
-def test_a_comment_drops_characters_that_toml_does_not_allow(search, tmp_path):
+def test_a_comment_escapes_characters_that_toml_does_not_allow(search, tmp_path):
     result = search(1)
     odd = replace(result, data={**result.data, "source": "a\nb\x00\x07"})
-    assert "# Rows: ab, 600, " in best_toml(odd)
+    assert r"# Rows: a\nb\u0000\u0007, 600, " in best_toml(odd)
 
 
 @pytest.mark.slow
