@@ -24,7 +24,9 @@ _unsafe_in_lines = re.compile(f"(?![\n\t])[{UNSAFE}]")
 _SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 _html = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;"})
-_markup = re.compile(r"[\\`*_\[\]<>&|~$#@]|:(?=//)|(?<=[Ww]{3})\.")
+_markup = re.compile(
+    r"[\\`*\[\]<>&|~$#@]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=[Ww]{3})\."  # not the _ in "a_b"
+)
 """What begins or ends markup in Markdown, in its HTML, and in the links that GitHub adds."""
 _BACKSLASHED = set("\\`*_[]~#|")
 

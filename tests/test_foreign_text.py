@@ -91,7 +91,13 @@ def test_no_name_is_markup_in_a_model_card(tmp_path, name):
 
 
 def test_a_plain_name_is_as_it_is_in_markdown():
-    for name in ("Sci/Tech", "rec.sport.baseball", "rock'n'roll (music)", "a: b", "C++, 3-4 = x"):
+    for name in (
+        "Sci/Tech",
+        "rec.sport.baseball",
+        "rock'n'roll (music)",
+        "my_label_2",
+        "C++, 3-4 = x",
+    ):
         assert for_markdown(name) == name
 
 
