@@ -280,9 +280,12 @@ def _read_vocabulary(path: Path, rows: int) -> Vocabulary:
         raise ValueError(f"{path.name}: a word or a count is missing")
     if pa.types.is_dictionary(words.type):
         indices = to_numpy(words.indices)
-        if len(np.unique(indices)) < len(indices):
+        if np.array_equal(indices, np.arange(len(words.dictionary))):
+            words = words.dictionary  # as a model is saved; take() would import pyarrow.compute
+        elif len(np.unique(indices)) < len(indices):
             raise ValueError(f"{path.name}: has a word twice")
-        words = words.dictionary.take(words.indices)
+        else:
+            words = words.dictionary.take(words.indices)
     if words.type != pa.string():
         words = words.cast(pa.string())
     if not pa.types.is_integer(counts.type):
