@@ -70,6 +70,14 @@ fuzz: setup
 	$(BIN)/python scripts/fuzz_fasttext_file.py --count $(FUZZ_COUNT) --seconds $(FUZZ_SECONDS)
 	$(BIN)/python scripts/fuzz_model_files.py --count $(FUZZ_COUNT) --seconds $(FUZZ_SECONDS)
 
+# Run every command on a disk that is full from the n-th write on, for every n; takes a while.
+faults: setup
+	$(BIN)/python scripts/sweep_faults.py
+
+# A million predictions on 16 threads, then in forked and spawned processes.
+soak: setup
+	$(BIN)/python scripts/soak.py
+
 # Regenerate what the pages show of the program, except the benchmarks.
 docs: setup
 	$(BIN)/python scripts/write_config_reference.py

@@ -464,11 +464,11 @@ FIGURES = {**ORIGIN, "before": {"ece": 0.1}, "after": {"ece": 0.1}}
 @pytest.mark.parametrize(
     ("record", "message"),
     [
-        ({"temperature": {"value": 0.5}}, "cannot be read: 'rows'"),
-        ({"temperature": {"value": -1.0, **FIGURES}}, "the temperature is not a positive number"),
+        ({"temperature": {"value": 0.5}}, "cannot be read: calibration.json: temperature.source is missing"),
+        ({"temperature": {"value": -1.0, **FIGURES}}, "temperature.value must be greater than 0"),
         ({"temperature": {"value": "warm", **FIGURES}}, "cannot be read"),
         ({"thresholds": {"values": {"a": 0.5}}}, "not one threshold from 0 to 1 per label"),
-        ({"thresholds": {"values": dict.fromkeys("abcd", 1.5)}}, "not one threshold from 0 to 1"),
+        ({"thresholds": {"values": dict.fromkeys("abcd", 1.5)}}, "must be less than or equal to 1"),
         ({"thresholds": {"values": dict.fromkeys("abcd", "x")}}, "cannot be read"),
     ],
 )
