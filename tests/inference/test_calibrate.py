@@ -464,7 +464,10 @@ FIGURES = {**ORIGIN, "before": {"ece": 0.1}, "after": {"ece": 0.1}}
 @pytest.mark.parametrize(
     ("record", "message"),
     [
-        ({"temperature": {"value": 0.5}}, "cannot be read: calibration.json: temperature.source is missing"),
+        (
+            {"temperature": {"value": 0.5}},
+            "cannot be read: calibration.json: temperature.source is missing",
+        ),
         ({"temperature": {"value": -1.0, **FIGURES}}, "temperature.value must be greater than 0"),
         ({"temperature": {"value": "warm", **FIGURES}}, "cannot be read"),
         ({"thresholds": {"values": {"a": 0.5}}}, "not one threshold from 0 to 1 per label"),
