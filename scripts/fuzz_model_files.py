@@ -150,6 +150,7 @@ def checkpoint_case(folder: Path) -> Case:
     torch.set_num_threads(1)
     settings = {
         "name": "adagrad",
+        "eps": 1e-8,
         "lr": 0.1,
         "epochs": 3,
         "batch_size": 2,
@@ -170,9 +171,9 @@ def checkpoint_case(folder: Path) -> Case:
     def trainer() -> Trainer:
         return Trainer(FastTextClassifier.from_config(config.model, 4, 2), config)
 
-    with Checkpoints(folder, run_document, Interval(steps=1)) as checkpoints:
+    with Checkpoints(folder, run_document, Interval(steps=1), 99) as checkpoints:
         trainer().fit(data, None, checkpoints)
-        path = checkpoints.folder / "000000002"
+        path = checkpoints.folder / "000000003"
     for other in path.parent.iterdir():
         if other.is_dir() and other != path:
             shutil.rmtree(other)

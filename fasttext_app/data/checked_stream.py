@@ -22,7 +22,7 @@ from fasttext_app.errors import DataError
 QUOTE = ord('"')
 READ_AHEAD = 4
 """Blocks that a parser may read beyond the batches of :meth:`CheckedStream.paced`."""
-PATIENCE, LONG_PATIENCE = 0.05, 10.0
+PATIENCE, LONG_PATIENCE = 0.25, 10.0
 """Seconds after which a parser that is ahead may read on: while a batch is wanted, and always."""
 
 
@@ -153,7 +153,6 @@ class CheckedStream(io.RawIOBase):
             if not self._turn.wait_for(may_read, PATIENCE):
                 # A batch is used for long, or no batch came of some blocks.
                 self._turn.wait_for(lambda: self._is_wanted, LONG_PATIENCE)
-                self._ahead = 0
             self._ahead += 1
 
     def parsed(self, size: int) -> None:

@@ -68,16 +68,19 @@ def run_watched(command: list[str], data: Path, stdin: IO[bytes] | None = None) 
     """Run a command and sample its memory; return the peak and the seconds.
 
     The memory is the proportional set size of the process and all its children at one moment, in
-    megabytes (10^6 bytes): a page shared by n processes counts 1/n for each. Sampling takes time,
-    so use the seconds only of runs so long that it does not matter.
+    megabytes (10^6 bytes): a page shared by n processes counts 1/n for each. ``own_mb`` is the peak
+    without pages of files, whose share depends on what else runs. Sampling takes time, so use the
+    seconds only of runs so long that it does not matter.
     """
     begin = time.perf_counter()
-    process, peak = start(command, data, stdin), 0.0
+    process, peak, own = start(command, data, stdin), 0.0, 0.0
     while process.poll() is None:
-        peak = max(peak, sum(memory_mb(pid) for pid in process_tree(process.pid)))
+        parts = [memory_mb(pid) for pid in process_tree(process.pid)]
+        peak = max(peak, sum(sum(part) for part in parts))
+        own = max(own, sum(part[0] for part in parts))
         time.sleep(SAMPLING_SECONDS)
     finish(process)
-    return {"seconds": time.perf_counter() - begin, "peak_mb": peak}
+    return {"seconds": time.perf_counter() - begin, "peak_mb": peak, "own_mb": own}
 
 
 def process_tree(pid: int) -> list[int]:
@@ -90,13 +93,18 @@ def process_tree(pid: int) -> list[int]:
     return pids
 
 
-def memory_mb(pid: int) -> float:
-    """Return the proportional set size of a process, or 0 if it has ended."""
+def memory_mb(pid: int) -> tuple[float, float]:
+    """Return the proportional set size of a process, its own memory and pages of files.
+
+    Both are 0 if it has ended.
+    """
+    sizes = dict.fromkeys(("Pss_Anon:", "Pss_Shmem:", "Pss_File:"), 0.0)
     with suppress(OSError):
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) * 1024 / 1e6
-    return 0.0
+            name, *rest = line.split()
+            if name in sizes:
+                sizes[name] = int(rest[0]) * 1024 / 1e6
+    return sizes["Pss_Anon:"] + sizes["Pss_Shmem:"], sizes["Pss_File:"]
 
 
 def run_json(command: list[str], data: Path) -> Any:
