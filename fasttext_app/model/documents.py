@@ -66,19 +66,19 @@ class DataFile(Document):
     """``data.json``; the counts of the rows are missing in an imported model."""
 
     source: str | None = None
-    train_rows: Count | None = None
+    train_rows: Count = Field(default=None)
     labels: dict[str, Count] = Field(default={})
-    empty_texts: Count | None = None
-    tokens: Count | None = None
-    median_tokens: float | None = None
-    vocabulary: Count | None = None
-    ids: Count | None = None
-    table_rows: Count | None = None
-    validation_rows: Count | None = None
-    validation_rows_of_unknown_labels: Count | None = None
+    empty_texts: Count = Field(default=None)
+    tokens: Count = Field(default=None)
+    median_tokens: float = Field(default=None)
+    vocabulary: Count = Field(default=None)
+    ids: Count = Field(default=None)
+    table_rows: Count = Field(default=None)
+    validation_rows: Count = Field(default=None)
+    validation_rows_of_unknown_labels: Count = Field(default=None)
     fingerprint: str | None = None
-    skipped_rows: Count | None = None
-    refit_rows: Count | None = None
+    skipped_rows: Count = Field(default=None)
+    refit_rows: Count = Field(default=None)
     started_from: str | None = None
     pretrained: str | None = None
     pretrained_coverage: dict[Key, float] | None = None

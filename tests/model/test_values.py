@@ -87,6 +87,7 @@ def changed(folder: Path, name: str, path: str, value: Any) -> None:
         ("history.json", "epochs/0/train_loss", None),
         ("history.json", "best_epoch", -1),
         ("data.json", "train_rows", "many"),
+        ("data.json", "train_rows", None),
         ("data.json", "source", 3),
         ("data.json", "tokens", 1e300),
         ("data.json", "labels", {"a": None}),
