@@ -10,7 +10,7 @@ from __future__ import annotations
 import codecs
 import io
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any, Self
 
 import numpy as np
@@ -117,7 +117,7 @@ class CheckedStream(io.RawIOBase):
             if checked or not block:
                 return checked
 
-    def paced(self, open_parser: Callable[[], Any]) -> Iterator[Any]:
+    def paced(self, open_parser: Callable[[], Any]) -> Generator[Any, None, None]:
         """Yield the batches that a parser makes of this stream, one of each block that it reads.
 
         The parser reads on another thread, and would fill its queue, of 32 blocks in Arrow. Here it
