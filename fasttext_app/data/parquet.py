@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -27,6 +28,9 @@ from fasttext_app.data.columns import (
 )
 from fasttext_app.data.source import Batches
 from fasttext_app.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
 
 BATCH_ROWS = 65_536
 
@@ -52,8 +56,7 @@ def scan_parquet(
             label_names = _class_names(file.schema_arrow, config.label_column)
             rows, size = 0, path.stat().st_size
             reading = meter.opened(str(path), "bytes", size)
-            distinct = list(dict.fromkeys(columns))
-            for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=distinct):
+            for batch in _batches(file, list(dict.fromkeys(columns))):
                 locate = numbered_rows(path, rows)
                 yield to_examples(
                     batch,
@@ -71,6 +74,20 @@ def scan_parquet(
         if error.errno is None:  # raised by Arrow: the file opens, but its content is damaged
             raise _not_parquet(path, error) from None
         raise open_error(path, error) from None
+
+
+def _batches(file: pq.ParquetFile, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """Yield the rows in batches; keep no row group after the next few.
+
+    Arrow keeps what it has read until its reader ends, so each run of row groups has its own.
+    """
+    groups, rows = [], 0
+    for group in range(file.num_row_groups):
+        groups.append(group)
+        rows += file.metadata.row_group(group).num_rows
+        if rows >= BATCH_ROWS or group == file.num_row_groups - 1:
+            yield from file.iter_batches(BATCH_ROWS, row_groups=groups, columns=columns)
+            groups, rows = [], 0
 
 
 def _not_parquet(path: Path, error: Exception) -> DataError:

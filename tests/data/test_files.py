@@ -450,6 +450,31 @@ def test_parquet_strings_can_have_any_string_type(tmp_path, kind, as_dictionary)
     assert texts_of(path) == ["a", "b", "a"]
 
 
+def test_a_row_group_of_parquet_is_given_back_after_it_is_read(tmp_path):
+    rows, groups = parquet.BATCH_ROWS, 8
+    column = pa.array([f"{row:020}" for row in range(rows)] * groups)
+    path = parquet_file(
+        *(tmp_path / "a.parquet", column, pa.array(["x"] * len(column))),
+        **{"row_group_size": rows, "use_dictionary": False, "compression": "none"},
+    )
+    del column
+    config = DataConfig.model_validate({"source": str(path)})
+    before = pa.total_allocated_bytes()
+    held = [pa.total_allocated_bytes() - before for _ in open_texts(config)]
+    assert len(held) == groups
+    assert max(held) < path.stat().st_size / 2
+
+
+@pytest.mark.parametrize("group_rows", [1, 7, 100])
+def test_rows_of_parquet_stay_in_order_whatever_the_row_groups(tmp_path, monkeypatch, group_rows):
+    monkeypatch.setattr(parquet, "BATCH_ROWS", 10)
+    texts = [str(row) for row in range(50)]
+    path = tmp_path / "a.parquet"
+    parquet_file(path, pa.array(texts), pa.array(texts), row_group_size=group_rows)
+    assert texts_of(path) == texts
+    assert rows_of(path) == [(text, text) for text in texts]
+
+
 def test_parquet_labels_can_be_integers_or_booleans(tmp_path):
     path, text = tmp_path / "a.parquet", pa.array(["a", "b"])
     for column, read in (
