@@ -107,12 +107,13 @@ def soak(path: str | Path, predictions: int, threads: int, processes: int) -> Re
     samples, start, memory = texts(), time.monotonic(), []
     share = max(predictions // 10 // threads, 1)
     digests: dict[str, set[str]] = {"threads": set()}
+    threads_before = threading.active_count()
     with ThreadPoolExecutor(threads) as pool:
         for _ in range(10):
             done = pool.map(lambda _: predict_many(model, samples, share), range(threads))
             digests["threads"] |= set(done)
             memory.append(resident())
-    assert threading.active_count() == 1
+    assert threading.active_count() == threads_before
     for method in ("fork", "spawn"):
         context = multiprocessing.get_context(method)
         with ProcessPoolExecutor(processes, context) as workers:

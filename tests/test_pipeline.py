@@ -228,6 +228,7 @@ def test_the_statistics_count_the_rows():
         "validation_rows": 0,
         "validation_rows_of_unknown_labels": 0,
         "fingerprint": prepared.statistics.fingerprint,
+        "files": {},
     }
     assert prepared.train.classes[0].tolist() == [0, 1, 0, 1]
     assert bags_of(prepared.train)[1] == []

@@ -235,7 +235,9 @@ def test_a_setting_of_the_user_is_used(strange):
     )
 
 
-def test_a_checkpoint_from_a_stranger_reads_nothing(trained, tmp_path, monkeypatch):
+def test_a_checkpoint_from_a_stranger_goes_on_with_its_own_rows_only(
+    trained, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     shutil.copy(trained / "good.csv", "good.csv")
     shutil.copytree(trained / "planted", "planted")
@@ -247,12 +249,20 @@ def test_a_checkpoint_from_a_stranger_reads_nothing(trained, tmp_path, monkeypat
     with pytest.raises(KeyboardInterrupt):
         ft.train("good.csv", checkpoints="run", epochs=3, dim=4, callback=stop)
     (checkpoint,) = Path("run/checkpoints").glob("0*")
+    for name in ("owner/rows", "//host/rows.csv"):
+        rewrite(checkpoint, "run.json", lambda text: text.replace('"good.csv"', f'"{name}"'))  # noqa: B023
+        with Watch() as watch:
+            message = run_cli("train", "--resume", "run", code=1).stderr
+            assert "the checkpoint names this" in message
+            with pytest.raises(DataError, match="names this"):
+                ft.train(checkpoints="run", resume=True)
+        assert watch.touched == []
+        rewrite(checkpoint, "run.json", lambda text: text.replace(f'"{name}"', '"good.csv"'))  # noqa: B023
+    Path("planted/more.csv").write_text(
+        "text,label\n" + "other rows,sport\nthan before,money\n" * 5
+    )
     rewrite(checkpoint, "run.json", lambda text: text.replace('"good.csv"', '"planted/more.csv"'))
-    with Watch() as watch:
-        assert "the checkpoint names this" in run_cli("train", "--resume", "run", code=1).stderr
-        with pytest.raises(DataError, match="names this"):
-            ft.train(checkpoints="run", resume=True)
-    assert watch.touched == []
+    assert "has changed since the run started" in run_cli("train", "--resume", "run", code=1).stderr
     rewrite(checkpoint, "run.json", lambda text: text.replace('"planted/more.csv"', '"good.csv"'))
     run_cli("train", "--resume", "run")
 

@@ -19,7 +19,7 @@ from fasttext_app.config.loading import Layer, flat_layer, load_config_file, par
 from fasttext_app.config.schema import FILE_SETTINGS, Config, ModelConfig
 from fasttext_app.core import arguments
 from fasttext_app.core.checksummed_dir import MANIFEST, UNREADABLE, read_json
-from fasttext_app.data.named_files import settings_in, unknown_settings
+from fasttext_app.data.named_files import settings_in, stamp, unknown_settings
 from fasttext_app.errors import ArtifactError, CheckpointError, ConfigError
 from fasttext_app.training.data_statistics import DataStatistics
 
@@ -167,6 +167,8 @@ def unknown_names(
 ) -> list[tuple[str, str]]:
     """Return what a run would read only because the model or run that it starts from names it.
 
+    A resumed run may read local files: it goes on only if their content is what it was.
+
     Args:
         config: the settings of the run.
         start_from: the model; None: none.
@@ -191,6 +193,7 @@ def unknown_names(
         (f"{section}.{key}", spec)
         for (section, key), specs in unknown_settings(config, agreed, recorded).items()
         for spec in specs
+        if run is None or stamp(spec) is None
     ]
 
 

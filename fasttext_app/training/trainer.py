@@ -319,10 +319,11 @@ class Trainer:
         """Raise if a snapshot has another step, or tensors of other shapes, than this run can have.
 
         What the optimizers of torch remember is missing before their first step; it has the shape
-        of the parameters, or is a number.
+        of the parameters, has one number for each of their rows, or is a number.
         """
         own, progress = self._snapshot().tensors, snapshot.progress
         shapes = {tuple(value.shape) for value in own.values()} | {()}
+        shapes |= {(*shape[:-1], 1) for shape in shapes if shape}
         tensors = {
             name: value for name, value in snapshot.tensors.items() if not name.startswith("best.")
         }
@@ -330,7 +331,7 @@ class Trainer:
         model = _without_prefix("model", own)
         fits = (
             progress["epoch"] <= self._last_epoch + 1
-            and (not progress["step"] or progress["step"] < steps)
+            and progress["step"] <= steps
             and own.keys() <= tensors.keys()
             and (
                 not best

@@ -113,11 +113,12 @@ def test_an_earlier_model_is_kept_unless_overwrite_is_given(run, tiny_csv, workd
 
 
 @pytest.mark.slow
-def test_training_does_not_delete_a_users_file_in_a_model_directory(run, tiny_csv, workdir):
+def test_training_keeps_a_users_file_in_a_model_directory(run, tiny_csv, workdir):
     run("train", "--data", tiny_csv, "--output", "model", *QUICK)
     (workdir / "model" / "notes.txt").write_text("mine")
-    result = run("train", "--data", tiny_csv, "--output", "model", *QUICK, "--overwrite", code=1)
-    assert "would delete notes.txt" in result.stderr
+    before = (workdir / "model" / "model.safetensors").read_bytes()
+    run("train", "--data", tiny_csv, "--output", "model", *QUICK, "--seed", "1", "--overwrite")
+    assert (workdir / "model" / "model.safetensors").read_bytes() != before
     assert (workdir / "model" / "notes.txt").read_text() == "mine"
 
 

@@ -346,7 +346,7 @@ def test_a_run_can_be_resumed_from_any_step_and_from_any_older_checkpoint(
 ):
     """A kill leaves the last checkpoint behind, which may be older than the last step."""
     place = tmp_path_factory.mktemp("run")
-    config = helpers.make_config(name=name)
+    config = make_config(name=name)
     with torch_threads(1):
         train(config, place, steps)
         if killed:  # not stopped, so that its last checkpoint is missing

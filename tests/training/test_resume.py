@@ -228,19 +228,20 @@ def test_data_may_change_after_it_is_read(place, expected, monkeypatch):
     assert weights("run") == expected
 
 
-def test_two_runs_in_one_folder_leave_one_complete_model(place, expected, monkeypatch):
-    """The second run begins and ends while the first one saves its model."""
+def test_a_second_run_into_a_folder_is_refused_and_the_first_one_is_complete(
+    place, expected, monkeypatch
+):
+    """The second run begins while the first one saves its model."""
     written = directory._write_files
 
-    def write_and_wait(artifact, folder):
+    def write_and_try(artifact, folder):
         written(artifact, folder)
         with monkeypatch.context() as patch:
             patch.setattr(directory, "_write_files", written)
-            patch.setattr(os, "getpid", lambda: 1)  # as in another process
-            run_cli(*TRAIN, "--seed", "1", "--output", "run")
-        assert weights("run") != expected
+            done = run_cli(*TRAIN, "--seed", "1", "--output", "run", code=1)
+        assert "run: another run is writing there; wait for it" in done.stderr
 
-    monkeypatch.setattr(directory, "_write_files", write_and_wait)
+    monkeypatch.setattr(directory, "_write_files", write_and_try)
     run_cli(*TRAIN, "--output", "run")
     assert weights("run") == expected
     assert ft.load("run").predict("goal cup").labels == ("sport",)
@@ -327,7 +328,7 @@ def test_a_run_locks_its_checkpoints_and_after_a_kill_it_is_resumed_to_the_same_
             done = run_cli(*TRAIN, "--output", "run", code=1)
             assert "an unfinished run" in done.stderr
             done = run_cli("train", "--resume", "run", code=1)
-            assert "another run writes its checkpoints there" in done.stderr
+            assert "another run is writing there" in done.stderr
             assert run.poll() is None
         finally:
             run.kill()
