@@ -153,6 +153,10 @@ class _Reader:
         quantized = self._read_flag("the output matrix") and quantized
         rows = len(labels) if supervised else len(words)
         output_matrix = self._read_matrix(quantized, rows, args.dim, "the output matrix")
+        self._check(
+            not isinstance(output_matrix, Coded) or not output_matrix.expands,
+            "the output matrix, decoded, takes far more memory than its codes",
+        )
 
         if self._bytes_left:
             raise self._invalid(f"{self._bytes_left} bytes follow its end")

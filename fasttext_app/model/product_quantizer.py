@@ -24,6 +24,8 @@ CODES = 256  # centroids per part
 SAMPLES = 65_536  # rows that k-means runs on, as in the original
 ITERATIONS = 25
 BLOCK = 1 << 16  # rows that are encoded at a time
+EXPANSION = 64
+"""How many times the size of its codes and centroids a matrix may take, decoded as a whole."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +75,11 @@ class Coded:
     def dense_nbytes(self) -> int:
         """Size of the whole matrix in bytes, decoded."""
         return 4 * len(self.codes) * self.quantizer.dim
+
+    @property
+    def expands(self) -> bool:
+        """Whether the whole matrix, decoded, takes far more memory than its codes."""
+        return self.dense_nbytes > EXPANSION * self.nbytes
 
     @property
     def dtype(self) -> np.dtype[np.uint8]:

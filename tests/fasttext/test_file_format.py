@@ -23,6 +23,7 @@ from fasttext_app.fasttext.file_format import (
     read_file,
     write_file,
 )
+from fasttext_app.model import product_quantizer
 from fasttext_app.model.product_quantizer import CODES, Coded, Quantizer
 
 CBOW, SKIPGRAM, SUPERVISED = 1, 2, 3
@@ -692,6 +693,13 @@ def test_a_row_needs_a_code_for_each_part(path):
         *(("quantized output", "B", 0), *size_of_matrix(1, 2), ("numbers", "2f", (1, 0))),
     ]
     assert outcome(path, packed(layout)) == "the codes of the input matrix do not fit it"
+
+
+def test_an_output_matrix_that_expands_is_refused(path, monkeypatch):
+    assert outcome(path, BYTES["quantized"]) is None
+    monkeypatch.setattr(product_quantizer, "EXPANSION", 0)
+    reason = "the output matrix, decoded, takes far more memory than its codes"
+    assert outcome(path, BYTES["quantized"]) == reason
 
 
 @pytest.mark.parametrize("t", [float("nan"), float("inf")])

@@ -20,7 +20,15 @@ from fasttext_app.core import jit
 from fasttext_app.core.checksummed_dir import MANIFEST, _write_manifest
 from fasttext_app.errors import ArtifactError, ConfigError
 from fasttext_app.inference import forward
-from fasttext_app.model.directory import FORMAT, FORMAT_VERSION, UNCHECKED, load_artifact
+from fasttext_app.model import product_quantizer
+from fasttext_app.model.artifact import OUTPUT
+from fasttext_app.model.directory import (
+    FORMAT,
+    FORMAT_VERSION,
+    UNCHECKED,
+    load_artifact,
+    save_artifact,
+)
 from fasttext_app.model.product_quantizer import Coded, Quantizer
 from fasttext_app.model.tensor_file import CACHE_LINE, read_tensors, write_tensors
 from tests.helpers import WORDS_ONLY
@@ -134,12 +142,32 @@ def test_a_vocabulary_that_expands_is_refused_before_it_is_read(folder):
         {"word": ["a", "b"], "count": [1, None]},
         {"word": ["a", "b"], "count": [1, -1]},
         {"word": ["a", "b"], "count": [1.5, 1.5]},
-        {"word": ["x" * 10_000_000, "b"], "count": [1, 1]},
     ],
 )
 def test_words_and_counts_are_checked(folder, table):
-    pq.write_table(pa.table(table), folder / "vocabulary.parquet", compression="zstd")
+    pq.write_table(pa.table(table), folder / "vocabulary.parquet")
     refused(folder, "vocabulary.parquet: ")
+
+
+def test_a_vocabulary_is_refused_if_its_pages_can_expand_without_limit(folder):
+    words = pa.table({"word": ["x" * 10_000_000, "b"], "count": [1, 1]})
+    pq.write_table(words, folder / "vocabulary.parquet", compression="zstd")
+    refused(folder, "vocabulary.parquet: is compressed, but not with Snappy")
+
+
+def test_an_output_matrix_that_expands_is_refused(tmp_path, monkeypatch):
+    codes = np.zeros((1_000_000, 1), np.uint8)
+    assert Coded(codes, Quantizer(200, np.ones((1, 256, 200), np.float32))).expands
+    assert not Coded(codes, Quantizer(2, np.ones((1, 256, 2), np.float32))).expands
+    assert not Coded(codes[:200], Quantizer(200, np.ones((1, 256, 200), np.float32))).expands
+    model = ft.train(TEXTS, LABELS, fold=False, **WORDS_ONLY | {"dim": 4})
+    coded = Coded(np.zeros((4, 2), np.uint8), Quantizer(4, np.ones((2, 256, 2), np.float32)))
+    tensors = {name: t for name, t in model.artifact.tensors.items() if name != "weight"}
+    save_artifact(replace(model.artifact, tensors=tensors | coded.tensors(OUTPUT)), tmp_path / "m")
+    assert load_artifact(tmp_path / "m").weight.shape == (4, 4)
+    monkeypatch.setattr(product_quantizer, "EXPANSION", 0)
+    with pytest.raises(ArtifactError, match="takes far more memory than its codes"):
+        load_artifact(tmp_path / "m")
 
 
 @pytest.mark.parametrize("text", ["a" + ".a" * 50_000 + " = 1", "[" + "a." * 50_000 + "a]"])
