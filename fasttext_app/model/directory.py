@@ -26,7 +26,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -58,9 +58,6 @@ from fasttext_app.model.product_quantizer import CODES, Coded
 from fasttext_app.model.tensor_file import Tensors, read_tensors, write_tensors
 from fasttext_app.text.vocabulary import Vocabulary
 
-if TYPE_CHECKING:
-    import pyarrow.parquet as pq
-
 FORMAT, FORMAT_VERSION = "fasttext_app model", 1
 CALIBRATION = "calibration.json"
 DOCUMENTS = ("config.toml", "labels.json", "metrics.json", "history.json", "data.json")
@@ -71,8 +68,8 @@ MODEL_FILES = {MANIFEST, CALIBRATION, "run.json", "tokenizer.json", *REQUIRED, *
 OWN_ENTRIES = {*MODEL_FILES, CHECKPOINTS}
 """What a new model replaces in the directory of an earlier one; other files are kept."""
 
-VOCABULARY_CODECS = {"SNAPPY", "UNCOMPRESSED"}
-"""Snappy makes at most 64 bytes of 3, whatever the header of a page says."""
+VOCABULARY_EXPANSION = 64
+"""How many times the size of its file the vocabulary may take in memory."""
 
 
 def check_target(path: str | Path, *, ends_run: bool = False) -> None:
@@ -263,28 +260,20 @@ def _read_document(path: Path) -> dict[str, Any]:
     return document
 
 
-def _check_expansion(metadata: pq.FileMetaData, path: Path) -> None:
-    """Raise if reading the file may take far more memory than its size."""
-    chunks = [
-        metadata.row_group(group).column(column)
-        for group in range(metadata.num_row_groups)
-        for column in range(metadata.num_columns)
-    ]
-    if not {chunk.compression for chunk in chunks} <= VOCABULARY_CODECS:
-        raise ValueError(f"{path.name}: is compressed, but not with Snappy")
-    if sum(chunk.total_compressed_size for chunk in chunks) > path.stat().st_size:
-        raise ValueError(f"{path.name}: its columns are larger than the file")
-
-
 def _read_vocabulary(path: Path, rows: int) -> Vocabulary:
     """Read the vocabulary of a table with this number of rows."""
     import pyarrow.parquet as pq
 
     # As a dictionary, a word that a small file repeats many times is in memory once.
     with pq.ParquetFile(path, read_dictionary=["word"]) as file:  # read_table() imports much more
-        if file.metadata.num_rows > rows:
+        metadata = file.metadata  # without codecs: pyarrow ends the process if one is unknown
+        size = sum(
+            metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups)
+        )
+        if metadata.num_rows > rows:
             raise ValueError(f"{path.name}: has more words than the table has rows")
-        _check_expansion(file.metadata, path)
+        if size > VOCABULARY_EXPANSION * path.stat().st_size:
+            raise ValueError(f"{path.name}: takes far more memory than the file")
         table = file.read(columns=["word", "count"])
     words, counts = table["word"].combine_chunks(), table["count"].combine_chunks()
     if words.null_count or counts.null_count:
