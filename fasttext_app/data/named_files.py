@@ -2,8 +2,8 @@
 
 A model or a checkpoint can come from a stranger, and its settings name data, paths and packages.
 Nothing of that is read unless the reader agrees or the machine knows it: a run records a *stamp* of
-the files of each SPEC. It is made of their names, sizes and times of change, which a stranger
-cannot know.
+the files of each SPEC, made of their names, sizes and times of change, which a stranger does not
+know. A published model shows its stamps; a copy of one names the same unchanged files again.
 """
 
 from __future__ import annotations

@@ -66,19 +66,19 @@ class DataFile(Document):
     """``data.json``; the counts of the rows are missing in an imported model."""
 
     source: str | None = None
-    train_rows: Count = Field(default=None)
+    train_rows: Count = 0
     labels: dict[str, Count] = Field(default={})
-    empty_texts: Count = Field(default=None)
-    tokens: Count = Field(default=None)
-    median_tokens: float = Field(default=None)
-    vocabulary: Count = Field(default=None)
-    ids: Count = Field(default=None)
-    table_rows: Count = Field(default=None)
-    validation_rows: Count = Field(default=None)
-    validation_rows_of_unknown_labels: Count = Field(default=None)
+    empty_texts: Count = 0
+    tokens: Count = 0
+    median_tokens: float = 0
+    vocabulary: Count = 0
+    ids: Count = 0
+    table_rows: Count = 0
+    validation_rows: Count = 0
+    validation_rows_of_unknown_labels: Count = 0
     fingerprint: str | None = None
-    skipped_rows: Count = Field(default=None)
-    refit_rows: Count = Field(default=None)
+    skipped_rows: Count = 0
+    refit_rows: Count = 0
     started_from: str | None = None
     pretrained: str | None = None
     pretrained_coverage: dict[Key, float] | None = None
