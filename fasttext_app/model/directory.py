@@ -352,7 +352,7 @@ def _check_shapes(folder: Path, artifact: Artifact) -> None:
             f"{folder}: the output matrix, decoded, takes far more memory than its codes"
         )
     if buckets is not None and len(buckets):
-        ascending = bool((np.diff(buckets) > 0).all())
+        ascending = bool((buckets[1:] > buckets[:-1]).all())  # np.diff() overflows
         if not ascending or buckets[0] < 0 or buckets[-1] >= artifact.config.text.bucket_count:
             raise ArtifactError(
                 f"{folder}: the buckets are not in ascending order, or outside the hash space"

@@ -150,6 +150,17 @@ def test_words_and_counts_are_checked(folder, table):
     refused(folder, "vocabulary.parquet: ")
 
 
+@pytest.mark.parametrize("value", [-(2**31), -1, 0, 1000])
+def test_buckets_outside_the_hash_space_are_refused(tmp_path, value):
+    settings = WORDS_ONLY | {"word_ngrams": 2, "bucket": 1000}
+    ft.train(TEXTS, LABELS, fold=False, **settings).save(tmp_path / "model")
+    path = tmp_path / "model" / "model.safetensors"
+    tensors = {key: np.array(tensor) for key, tensor in read_tensors(path).items()}
+    tensors["buckets"][-1] = value
+    write_tensors(tensors, path)
+    refused(tmp_path / "model", "not in ascending order, or outside the hash space")
+
+
 def test_an_output_matrix_that_expands_is_refused(tmp_path, monkeypatch):
     codes = np.zeros((1_000_000, 1), np.uint8)
     assert Coded(codes, Quantizer(200, np.ones((1, 256, 200), np.float32))).expands
