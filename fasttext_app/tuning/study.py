@@ -32,6 +32,11 @@ IDENTITY = "search"
 FIRST_BYTES = b'{"op_code":0,'  # of every journal
 NOT_A_STUDY = "{}: not a study file of fasttext-app tune; name another with --study"
 SHOWN_DIFFERENCES = 3
+MALFORMED = (
+    *(ValueError, LookupError, TypeError, AttributeError, AssertionError),
+    *(ArithmeticError, RecursionError),
+)
+"""Exceptions of Optuna for a journal that another program wrote."""
 
 
 class _StudyLine(Document):
@@ -231,7 +236,7 @@ def _load(path: Path) -> optuna.Study:
     try:
         storage = optuna.storages.JournalStorage(JournalFileBackend(str(path)))
         return optuna.load_study(storage=storage, study_name=STUDY_NAME)
-    except (ValueError, LookupError, TypeError, AttributeError, AssertionError, RecursionError):
+    except MALFORMED:
         raise ConfigError(NOT_A_STUDY.format(path)) from None
 
 

@@ -634,6 +634,11 @@ def test_threads_and_the_device_may_change(search, tmp_path):
     assert len(search(3, {"trainer": {"threads": 2}}, study=study).trials) == 3
 
 
+INTEGER = (
+    '{"name": "IntDistribution", "attributes": {"log": false, "step": 1, "low": 1, "high": 9}}'
+)
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -646,6 +651,7 @@ def test_threads_and_the_device_may_change(search, tmp_path):
         lambda lines: lines[-1]["user_attrs"]["trial"].update(extra=1),
         lambda lines: lines[-1].update(user_attrs={}),
         lambda lines: lines[-1].update(distributions={"text.dim": "{}"}),
+        lambda lines: lines[-1].update(params={"n": math.inf}, distributions={"n": INTEGER}),
         lambda lines: lines[1].update(user_attr={"search": []}),
         lambda lines: lines.append({"op_code": 1, "worker_id": "", "study_id": 0}),
         lambda lines: lines.append([]),
@@ -656,7 +662,8 @@ def test_a_study_with_a_line_of_another_kind_is_refused_and_kept(search, tmp_pat
     search(2, study=study)
     lines = [json.loads(line) for line in study.read_text().splitlines()]
     change(lines)
-    study.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    compact = (json.dumps(line, separators=(",", ":")) for line in lines)
+    study.write_text("".join(f"{line}\n" for line in compact))
     before = study.read_bytes()
     with pytest.raises(ConfigError, match=r"study.jsonl: not a study file of fasttext-app tune"):
         search(3, study=study)
