@@ -65,7 +65,8 @@ class ProgressFile(Document):
 
     @model_validator(mode="after")
     def _check_progress(self) -> Self:
-        if [entry.epoch for entry in self.history] != [*range(1, self.epoch)]:
+        epochs = [entry.epoch for entry in self.history]
+        if len(epochs) != self.epoch - 1 or epochs != [*range(1, len(epochs) + 1)]:
             raise ValueError("its history is not that of the epochs before its own")
         if self.best_epoch >= self.epoch or self.step > self.steps or self.step > self.texts:
             raise ValueError("its numbers of epochs, steps and texts contradict each other")

@@ -423,6 +423,7 @@ def test_the_state_on_disk_is_plain_json_and_tensors(tmp_path):
     [
         ("epoch", 0),
         ("epoch", 3),
+        ("epoch", 2**40),
         ("step", -1),
         ("step", 99),
         ("steps", "many"),
