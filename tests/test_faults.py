@@ -59,6 +59,7 @@ def test_no_shared_memory_is_needed(tmp_path):
     assert (tmp_path / "out.csv").read_text().count("\n") == 11
 
 
+@pytest.mark.slow
 def test_no_time_is_measured_by_a_clock_that_can_jump():
     """Checkpoints and limits of a search use the monotonic clocks."""
     jumping = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.today"}
@@ -70,6 +71,7 @@ def test_no_time_is_measured_by_a_clock_that_can_jump():
                 assert not {alias.name for alias in node.names} & {"time", "time_ns"}, path
 
 
+@pytest.mark.slow
 def test_checkpoints_and_a_search_survive_a_clock_that_jumps(monkeypatch, tmp_path):
     import itertools
     import time

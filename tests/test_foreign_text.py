@@ -18,6 +18,7 @@ ALL = [chr(code) for code in range(0x110000)]
 HARMLESS = "é ß 日本 مرحبا \u200dfamily\u200c 👨\u200d👩 a\u00a0b x\u00ady [red] \\ `"
 
 
+@pytest.mark.slow
 def test_no_control_or_invisible_character_reaches_a_terminal():
     shown = for_terminal("".join(ALL))
     kept = set(shown)

@@ -75,12 +75,14 @@ def refused(model: str, **options: str | None) -> str:
 # --- loading
 
 
+@pytest.mark.slow
 def test_a_model_of_the_hub_predicts_as_its_directory_does(pushed, expected):
     assert probabilities(ft.load(REPO)) == expected
     assert probabilities(ft.TextClassifier.from_pretrained(REPO, revision="main")) == expected
     assert probabilities(ft.load(f"{REPO}@{pushed.branches['main']}")) == expected
 
 
+@pytest.mark.slow
 def test_only_the_files_of_the_model_are_downloaded_and_only_once(server, pushed, files):
     folder = local_model(REPO)
     assert {path.name for path in folder.iterdir()} == set(files)
@@ -93,6 +95,7 @@ def test_only_the_files_of_the_model_are_downloaded_and_only_once(server, pushed
     assert server.requests == []
 
 
+@pytest.mark.slow
 def test_a_revision_is_a_branch_a_tag_or_a_commit(pushed, files, expected, tmp_path):
     first = pushed.branches["main"]
     other = ft.train(TEXTS, ["a", "b", "a"], **QUICK_SETTINGS)
@@ -130,6 +133,7 @@ def test_every_command_takes_a_model_of_the_hub(pushed, tmp_path):
     assert "sport" in run_cli("predict", tmp_path / "more", TEXTS[0]).stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["model.bin", "lid.ftz"])
 def test_a_repository_with_only_a_fasttext_file_loads(
     server, tiny_examples, tmp_path, monkeypatch, name
@@ -148,6 +152,7 @@ def test_a_repository_with_only_a_fasttext_file_loads(
     assert "sport" in run_cli("ft", "predict", "face/lid", "-", stdin="the team won\n").stdout
 
 
+@pytest.mark.slow
 def test_a_snapshot_with_foreign_files_loads(pushed, expected, tmp_path):
     from huggingface_hub import snapshot_download
 
@@ -167,6 +172,7 @@ class Terminal(io.StringIO):
         return True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shown", [True, False])
 def test_a_terminal_shows_progress_unless_it_is_to_be_quiet(pushed, monkeypatch, shown):
     terminal = Terminal()
@@ -188,6 +194,7 @@ def test_a_damaged_download_is_refused(server, files):
 # --- what is not there, and who may not see it
 
 
+@pytest.mark.slow
 def test_each_way_of_not_being_there_has_its_own_message(server, pushed, files):
     missing = "some-user/none: no such model directory, and the hub has no such repository; check"
     assert refused("some-user/none").startswith(missing)
@@ -251,6 +258,7 @@ def test_a_refusal_is_told_in_one_line_without_the_token(server, status, message
     assert "Traceback" in shown.stderr
 
 
+@pytest.mark.slow
 def test_offline_the_cache_is_used(server, pushed, expected, monkeypatch):
     from huggingface_hub import constants
 
@@ -304,6 +312,7 @@ def test_without_the_extra_the_message_says_what_to_install(server, monkeypatch)
     assert "needs the package huggingface_hub; pip install" in str(caught.value)
 
 
+@pytest.mark.slow
 def test_large_files_come_from_elsewhere_without_the_token(server, pushed, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     ft.load(REPO)
@@ -320,6 +329,7 @@ def logged_in(server: HubServer, monkeypatch: pytest.MonkeyPatch) -> HubServer:
     return server
 
 
+@pytest.mark.slow
 def test_what_is_pushed_is_what_is_loaded(logged_in, tiny_model_dir, expected):
     pushed = ft.load(tiny_model_dir).push_to_hub(REPO, commit_message="The first")
     repository = logged_in.repositories[REPO]
@@ -329,6 +339,7 @@ def test_what_is_pushed_is_what_is_loaded(logged_in, tiny_model_dir, expected):
     assert probabilities(ft.load(pushed)) == probabilities(ft.load(REPO)) == expected
 
 
+@pytest.mark.slow
 def test_the_command_uploads_the_files_as_they_are(logged_in, tiny_model_dir, files, expected):
     shown = run_cli("push", tiny_model_dir, REPO)
     sent = logged_in.repositories[REPO].files()
@@ -363,11 +374,13 @@ def test_a_second_push_updates_and_drops_what_the_model_lacks(logged_in, tiny_mo
     assert ft.load(f"{REPO}@smaller").labels == ft.load(branch).labels == ("money", "sport")
 
 
+@pytest.mark.slow
 def test_an_unchanged_push_makes_no_commit(logged_in, tiny_model_dir):
     first = ft.load(tiny_model_dir).push_to_hub(REPO)
     assert ft.load(tiny_model_dir).push_to_hub(REPO) == first
 
 
+@pytest.mark.slow
 def test_a_private_model_stays_private(logged_in, tiny_model_dir):
     run_cli("push", tiny_model_dir, "some-user/mine", "--private")
     assert logged_in.repositories["some-user/mine"].private
@@ -410,6 +423,7 @@ def test_an_upload_that_fails_half_way_leaves_the_repository_as_it_was(
     assert set(logged_in.repositories[REPO].files()) == {".gitattributes"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["softmax", "ova", "hs", "adaptive"])
 def test_a_model_of_any_loss_is_pushed(logged_in, loss):
     texts = [f"{label} word{number}" for number in range(3) for label in "abcdef"]
@@ -428,6 +442,7 @@ def metadata_of(card: str) -> dict[str, Any]:
     return metadata
 
 
+@pytest.mark.slow
 def test_the_card_has_what_the_hub_shows(logged_in, tiny_model_dir, tmp_path):
     model = ft.load(tiny_model_dir)
     scores = model.evaluate(TEXTS[:2], ["sport", "money"])
@@ -506,6 +521,7 @@ def test_the_scores_file_must_hold_scores(logged_in, tiny_model_dir, tmp_path):
     assert logged_in.repositories == {}
 
 
+@pytest.mark.slow
 def test_an_edited_card_keeps_its_text(logged_in, tiny_model_dir, tmp_path):
     shutil.copytree(tiny_model_dir, tmp_path / "m")
     (tmp_path / "m" / "README.md").write_text("---\nlicense: gpl\nmine: 1\n---\n# My model\n")
@@ -587,6 +603,7 @@ def test_pull_writes_a_fasttext_file(server, tmp_path):
     run_cli("pull", "face/lid", tmp_path / "lid", "--overwrite")
 
 
+@pytest.mark.slow
 def test_a_model_is_saved_over_a_snapshot_without_touching_the_cache(
     server, pushed, tiny_model_dir, tmp_path
 ):

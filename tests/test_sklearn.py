@@ -543,6 +543,7 @@ def test_partial_fit_takes_all_classes_at_the_first_call():
         classifier.partial_fit(TEXTS, MATRIX)
 
 
+@pytest.mark.slow
 def test_the_columns_of_a_frame_are_found_by_name_in_later_calls():
     frame = pd.DataFrame(MATRIX, columns=["z", "money", "a"])
     classifier = quick(epochs=30).partial_fit(TEXTS, frame, classes=["a", "money", "z"])
@@ -630,6 +631,7 @@ def test_a_grid_search_in_two_processes():
     )
 
 
+@pytest.mark.slow
 def test_cross_validation_and_its_estimators():
     result = cross_validate(quick(), TEXTS, LABELS, cv=KFold(2), return_estimator=True)
     assert len(result["estimator"]) == 2
@@ -657,6 +659,7 @@ def test_permutation_importance_of_the_columns():
     assert importances.importances_mean.argmax() == 0
 
 
+@pytest.mark.slow
 def test_fits_in_two_threads_at_a_time():
     with joblib.parallel_config("threading"):
         together = cross_val_predict(quick(), TEXTS, MATRIX, n_jobs=2, method="predict_proba")
@@ -682,6 +685,7 @@ def test_nothing_is_printed_unless_it_is_asked_for(capfd):
 # --- saving
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("y", [LABELS, SEVERAL, MATRIX], ids=["label", "labels", "flags"])
 def test_it_is_pickled_and_saved_by_skops(y):
     skops = pytest.importorskip("skops.io")

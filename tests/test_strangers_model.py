@@ -136,6 +136,7 @@ COMMANDS = {
 LISTED = {"os.listdir", "os.scandir"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("forged", [False, True])
 @pytest.mark.parametrize("kind", PLANTED)
 def test_no_command_touches_what_a_model_names(strange, kind, forged):

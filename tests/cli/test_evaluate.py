@@ -97,6 +97,7 @@ def test_scores_of_nine_labels_fit_on_a_screen(capsys):
     assert lines[-3:] == ["  label3 → label1: 3", "  label0 → label2: 2", "  label5 → label4: 1"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [40, 2000])
 def test_of_many_labels_the_worst_are_shown_and_all_on_request(capsys, classes):
     confusions = [(33, 7), (33, 7), (33, 8), (21, 7)]

@@ -146,6 +146,7 @@ def test_every_command_is_walked():
     assert sorted(COMMANDS) == NAMED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMED)
 def test_nothing_foreign_controls_a_terminal(terminals, name):
     for command in commands():
@@ -206,6 +207,7 @@ def test_safe_csv_needs_csv(folder, monkeypatch):
     assert "needs --format csv" in run_cli("predict", FOLDER, "a", "--safe-csv", code=2).stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["svg", "png", "html"])
 def test_no_page_or_picture_runs_anything(folder, monkeypatch, suffix):
     monkeypatch.chdir(folder)

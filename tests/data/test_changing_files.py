@@ -51,6 +51,7 @@ def rewrite(path):
     os.utime(path, ns=(1, 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [shrink, grow, rewrite])
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet", ".txt"])
 def test_a_file_that_changes_while_it_is_read_is_an_error(tmp_path, suffix, change):

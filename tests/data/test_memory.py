@@ -23,6 +23,7 @@ ROWS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ROWS)
 def test_a_reader_waits_until_its_batches_are_used(file, monkeypatch, name):
     for module in (csv, jsonl, lines):
@@ -67,6 +68,7 @@ ENDLESS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "skip_bad"),
     [

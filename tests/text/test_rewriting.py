@@ -57,6 +57,7 @@ def test_without_any_of_it_a_text_stays_itself():
     assert Rewriting().text("Http://x.org İ") == "Http://x.org İ"
 
 
+@pytest.mark.slow
 @given(TEXTS)
 @settings(deadline=None, max_examples=100)
 def test_each_character_is_traced_to_its_origin(text):
@@ -70,6 +71,7 @@ def test_each_character_is_traced_to_its_origin(text):
     assert starts == sorted(starts)
 
 
+@pytest.mark.slow
 @given(st.lists(TEXTS, max_size=6))
 @settings(deadline=None, max_examples=50)
 @pytest.mark.parametrize("name", TOKENIZERS)
