@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import copy
 import os
 import random
@@ -73,6 +74,16 @@ def mutate_json(document: Any, generator: random.Random) -> Any:
                 inner[key] = copy.deepcopy(generator.choice(VALUES))
             break
     return result
+
+
+def parse_options(description: str | None) -> argparse.Namespace:
+    """Parse ``--count``, ``--seconds`` and ``--seed`` of a fuzzer."""
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=description, formatter_class=form)
+    parser.add_argument("--count", type=int, default=100_000)
+    parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args()
 
 
 def _limit_memory() -> None:

@@ -10,7 +10,6 @@ Exit code 1: a file broke the rule; its seed is printed, and ``--seed N --count 
 
 from __future__ import annotations
 
-import argparse
 import random
 import sys
 import tempfile
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fuzz_common import mutate, run
+from fuzz_common import mutate, parse_options, run
 
 TEXTS = ["a bcd a", "", "a\udcff </s> bcd " + "bcd " * 30]
 
@@ -109,13 +108,7 @@ def valid_files(folder: Path) -> list[bytes]:
 
 def main() -> None:
     """Fuzz for some files or seconds."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--count", type=int, default=100_000)
-    parser.add_argument("--seconds", type=float, default=600)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
+    options = parse_options(__doc__)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         files, path = valid_files(folder), folder / "mutated.bin"

@@ -10,7 +10,6 @@ Exit code 1: a file broke the rule; its seed is printed, and ``--seed N --count 
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
 import shutil
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fuzz_common import MAX_FILE_SIZE, mutate, mutate_json, run
+from fuzz_common import MAX_FILE_SIZE, mutate, mutate_json, parse_options, run
 
 TEXTS = ["a chess engine", "an IMAP server", "lossless audio", "a text editor"] * 8
 LABELS = ["games", "mail", "sound", "editors"] * 8
@@ -235,13 +234,7 @@ def study_case(folder: Path) -> Case:
 
 def main() -> None:
     """Fuzz for some files or seconds."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--count", type=int, default=100_000)
-    parser.add_argument("--seconds", type=float, default=600)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
+    options = parse_options(__doc__)
     with tempfile.TemporaryDirectory() as scratch, np.errstate(all="ignore"):
         folder = Path(scratch)
         cases: list[Any] = [make(folder) for make in (model_case, checkpoint_case, study_case)]
