@@ -83,7 +83,7 @@ def utf8_buffers(string: str, errors: str = "strict") -> tuple[U8, I32]:
 
 @lru_cache(maxsize=1 << 12)
 def _offsets_of_one(size: int) -> I32:
-    """Return the offsets of a column of one string; made anew, they take longer than the string."""
+    """Return the offsets of a column of one string; cached, because making them is slow."""
     offsets = np.array([0, size], dtype=np.int32)
     offsets.flags.writeable = False
     return offsets
