@@ -3,6 +3,8 @@
 A checksummed directory has a ``manifest.json`` with its format, the version of that format, and the
 size and SHA-256 of every other file. It is written under a temporary name and then renamed, so
 its path never holds a partial version, and an earlier version stays until the new one is complete.
+Where the system can exchange two paths, there is a complete version at every moment, even if the
+process is killed.
 """
 
 from __future__ import annotations
@@ -23,6 +25,9 @@ from fasttext_app._version import __version__
 from fasttext_app.errors import ArtifactError, CheckpointError
 
 MANIFEST, CHECKPOINTS = "manifest.json", "checkpoints"
+
+RENAME_EXCHANGE = 2
+"""The flag of Linux' ``renameat2`` that exchanges two paths."""
 
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError)
 """Exceptions of reading malformed JSON, TOML, tensors or text."""
@@ -169,8 +174,11 @@ def _link(entry: Path, copy: Path) -> None:
 
 
 def _replace(target: Path, partial: Path) -> None:
+    """Rename ``partial`` to ``target``; an earlier version may then be in its place."""
     if not target.exists():
         partial.rename(target)
+        return
+    if _exchange(target, partial):
         return
     old = target.parent / f".{target.name}.{os.getpid()}.replaced"
     target.rename(old)
@@ -180,6 +188,19 @@ def _replace(target: Path, partial: Path) -> None:
         old.rename(target)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Exchange two paths in one step; return False where the system or file system cannot."""
+    import ctypes
+
+    try:
+        renameat2 = ctypes.CDLL(None).renameat2
+    except AttributeError:  # not Linux
+        return False
+    paths = os.fsencode(first.absolute()), os.fsencode(second.absolute())
+    done: int = renameat2(-1, paths[0], -1, paths[1], RENAME_EXCHANGE)
+    return done == 0
 
 
 def verify_checksums(

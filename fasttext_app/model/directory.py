@@ -24,7 +24,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +160,8 @@ def _saving(path: str | Path) -> Iterator[None]:
 def load_artifact(path: str | Path, *, packages: bool = False) -> Artifact:
     """Read a model directory after verifying that it is complete and unchanged.
 
+    If another model takes its place meanwhile, that one is read.
+
     Args:
         path: the path.
         packages: whether its tokenizer may run an optional package.
@@ -176,6 +178,27 @@ def load_artifact(path: str | Path, *, packages: bool = False) -> Artifact:
         )
     if not (folder / MANIFEST).is_file():
         raise ArtifactError(f"{folder}: not a model directory (there is no {MANIFEST} in it)")
+    before = _identity(folder)
+    try:
+        artifact = _read_files(folder, packages)
+    except ArtifactError:
+        if _identity(folder) == before:
+            raise
+    else:
+        if _identity(folder) == before:
+            return artifact
+    return load_artifact(path, packages=packages)
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """Return numbers that change if another directory takes the place of this one."""
+    with suppress(OSError):
+        status = folder.stat()
+        return status.st_ino, status.st_mtime_ns
+    return None
+
+
+def _read_files(folder: Path, packages: bool) -> Artifact:
     with _reading(folder):
         files = verify_checksums(folder, FORMAT, FORMAT_VERSION, REQUIRED)
         config = resolve(parse_toml((folder / "config.toml").read_text(encoding="utf-8")))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
+import sys
 from contextlib import ExitStack
 
 import pytest
 
-from fasttext_app.core.checksummed_dir import replaced_dir, sole_run
+from fasttext_app.core import checksummed_dir
+from fasttext_app.core.checksummed_dir import _exchange, replaced_dir, sole_run
 from fasttext_app.errors import ArtifactError
 
 
@@ -51,3 +54,53 @@ def test_a_failed_write_leaves_no_folder(tmp_path):
         (stack.enter_context(replaced_dir(tmp_path / "a" / "b" / "out")) / "x").write_text("x")
         raise ValueError("wrong")
     assert list(tmp_path.iterdir()) == []
+
+
+def replace_and_kill(target, last):
+    """Replace a directory, and kill this process after a number of steps that Python audits."""
+    steps = itertools.count()
+
+    def count(event, arguments):
+        if next(steps) == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    with replaced_dir(target, {"model"}) as partial:
+        (partial / "model").write_text("new")
+        sys.addaudithook(count)
+
+
+def test_a_kill_at_any_step_leaves_a_complete_version(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir(), second.mkdir()
+    if not _exchange(first, second):
+        pytest.skip("the file system cannot exchange two paths")
+    for last in range(1000):
+        target = tmp_path / f"{last}" / "out"
+        target.mkdir(parents=True)
+        (target / "model").write_text("old")
+        (target / "note.txt").write_text("of the user")
+        child = os.fork()
+        if not child:
+            replace_and_kill(target, last)
+            os._exit(0)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        assert (target / "model").read_text() in ("old", "new")
+        assert (target / "note.txt").read_text() == "of the user"
+        if code == 0:
+            break
+        assert code == -signal.SIGKILL
+    assert last > 10
+    assert (target / "model").read_text() == "new"
+    assert [path.name for path in target.parent.iterdir()] == ["out"]
+
+
+def test_where_paths_cannot_be_exchanged_a_directory_is_replaced_in_two_steps(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(checksummed_dir, "_exchange", lambda first, second: False)
+    target = tmp_path / "out"
+    for text in ("old", "new"):
+        with replaced_dir(target) as partial:
+            (partial / "model").write_text(text)
+        assert (target / "model").read_text() == text
+    assert list(tmp_path.iterdir()) == [target]

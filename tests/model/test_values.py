@@ -20,7 +20,7 @@ from fasttext_app.core import jit
 from fasttext_app.core.checksummed_dir import MANIFEST, _write_manifest
 from fasttext_app.errors import ArtifactError, ConfigError
 from fasttext_app.inference import forward
-from fasttext_app.model import product_quantizer
+from fasttext_app.model import directory, product_quantizer
 from fasttext_app.model.artifact import OUTPUT
 from fasttext_app.model.directory import (
     FORMAT,
@@ -205,6 +205,21 @@ def test_a_model_that_is_replaced_while_it_is_mapped_goes_on(folder):
     ft.train(TEXTS, ["x", "y"] * 10, **WORDS_ONLY).save(folder)
     np.testing.assert_array_equal(model.predict_proba(TEXTS), before)
     assert ft.load(folder).labels == ("x", "y")
+
+
+@pytest.mark.parametrize("step", ["verify_checksums", "read_tensors", "_check_shapes"])
+def test_a_model_that_is_replaced_while_it_is_read_is_the_new_one(folder, monkeypatch, step):
+    new = ft.train(TEXTS, ["x", "y"] * 10, **WORDS_ONLY)
+    real = getattr(directory, step)
+
+    def then_replaced(*arguments):
+        result = real(*arguments)
+        monkeypatch.undo()
+        new.save(folder)
+        return result
+
+    monkeypatch.setattr(directory, step, then_replaced)
+    assert ft.load(folder).predict(TEXTS) == new.predict(TEXTS)
 
 
 def test_a_table_in_codes_is_not_decoded_as_a_whole_if_that_is_large(monkeypatch):
