@@ -1,11 +1,12 @@
 """Feed damaged fastText files to reading, importing, predicting and word vectors.
 
 Inputs start as small valid files, and are changed at random. Every file must be refused in one
-line, or used, in little memory; any other exception, and any signal, breaks the rule.
+line, or used, in little time and memory; any other exception, and any signal, breaks the rule.
 
     python scripts/fuzz_fasttext_file.py [--count 100000] [--seconds 600] [--seed 0]
 
-Exit code 1: a file broke the rule; its seed is printed, and ``--seed N --count 1`` repeats it.
+Exit code 1: a file broke the rule; its seed is printed, and ``--seed N --count 1`` repeats it. The
+run ends after ten of them.
 """
 
 from __future__ import annotations

@@ -48,13 +48,17 @@ class _StudyLine(Document):
     directions: list[Literal[1, 2]]
 
 
+class _Identity(Document):
+    search: dict[str, Any]
+
+
 class _IdentityLine(Document):
     """The second line: which search it is."""
 
     op_code: Literal[2]
     worker_id: str
     study_id: Literal[0]
-    user_attr: dict[str, dict[str, Any]]
+    user_attr: _Identity
 
 
 class _Trial(Document):

@@ -653,6 +653,7 @@ INTEGER = (
         lambda lines: lines[-1].update(distributions={"text.dim": "{}"}),
         lambda lines: lines[-1].update(params={"n": math.inf}, distributions={"n": INTEGER}),
         lambda lines: lines[1].update(user_attr={"search": []}),
+        lambda lines: lines[1].update(user_attr={"other": {}}),
         lambda lines: lines.append({"op_code": 1, "worker_id": "", "study_id": 0}),
         lambda lines: lines.append([]),
     ],
