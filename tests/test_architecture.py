@@ -17,7 +17,7 @@ ROOT = Path(fasttext_app.__file__).parent
 # A module imports only from its own row or from a row above it. A name is a folder or a module.
 LAYERS = [
     ["_version", "errors", "foreign_text"],
-    ["core"],
+    ["core", "pages"],
     ["config"],
     ["text"],
     ["data"],

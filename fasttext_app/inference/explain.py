@@ -41,6 +41,7 @@ from fasttext_app.text.spans import Span
 from fasttext_app.text.tfidf import tfidf_weights
 
 BLOCK = 1 << 16  # rows that are scored at a time
+MIN_SHARE = 0.05  # of the largest value; a piece that adds less is not colored
 
 TextScan: TypeAlias = Callable[[], Iterable[TextLike]]
 """Reads texts from the start at each call."""
@@ -135,6 +136,19 @@ class Explanation:
         for (start, end), total in zip(pairwise([*bounds, bounds[-1]]), values, strict=True):
             pieces += [*outside.get(start, []), (self.text[start:end], total)]
         return [piece for piece in pieces if piece[0]]
+
+    def shaded_pieces(self) -> list[tuple[str, float | None, float]]:
+        """Return the pieces, each with its value and the share to color it by, from -1 to 1.
+
+        The share is that of the largest value of a piece, and 0 if it is too small to be seen.
+        """
+        pieces = self.pieces()
+        largest = max((abs(value) for _, value in pieces if value is not None), default=0.0)
+        shaded = []
+        for text, value in pieces:
+            share = value / largest if value is not None and largest else 0.0
+            shaded.append((text, value, share if abs(share) >= MIN_SHARE else 0.0))
+        return shaded
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; ``docs/explain.md`` lists the keys."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fasttext_app.foreign_text import for_html
+from fasttext_app.pages.palette import LIGHT
 
 MAX_LABELS = 25
 """Labels in a picture; of more, those with the most rows."""
 CELL, HEAD, FONT = 44, 110, 12  # pixels: a cell, the room for names, the letters
-DARKEST = 224, 144, 77  # by how much less red, green and blue than white a full cell is
 SLANT = 80  # pixels to the right of the cells, for the slanted name of the last column
 MAX_NAME = 16  # characters of a name
 
@@ -31,9 +31,9 @@ def confusion_picture(labels: Sequence[str], matrix: Sequence[Sequence[int]]) ->
     of_all = f", the {len(shown)} labels with the most rows" if len(shown) < len(labels) else ""
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-        f'font-family="sans-serif" font-size="{FONT}" text-anchor="middle">',
+        f'font-family="sans-serif" font-size="{FONT}" fill="{LIGHT.text}" text-anchor="middle">',
         "<title>Confusion matrix</title>",
-        '<rect width="100%" height="100%" fill="#fff"/>',
+        f'<rect width="100%" height="100%" fill="{LIGHT.page}"/>',
         f'<text x="{width / 2:g}" y="{FONT * 1.5:g}">rows: true, columns: predicted{of_all}</text>',
     ]
     for place, label in enumerate(shown):
@@ -54,16 +54,14 @@ def confusion_picture(labels: Sequence[str], matrix: Sequence[Sequence[int]]) ->
 
 
 def _cell(x: int, y: int, rows: int, share: float) -> str:
-    red, green, blue = (round(255 - depth * share) for depth in DARKEST)
     square = (
-        f'<rect x="{x}" y="{y}" width="{CELL}" height="{CELL}" fill="rgb({red},{green},{blue})" '
-        'stroke="#ddd"/>'
+        f'<rect x="{x}" y="{y}" width="{CELL}" height="{CELL}" fill="{LIGHT.series[0]}" '
+        f'fill-opacity="{share * LIGHT.shade:.2f}" stroke="{LIGHT.line}"/>'
     )
     if not rows:
         return square
-    color = "#fff" if share > 0.5 else "#222"
     middle = f'x="{x + CELL / 2:g}" y="{y + CELL / 2 + 4:g}"'
-    return f'{square}<text {middle} fill="{color}">{rows}</text>'
+    return f"{square}<text {middle}>{rows}</text>"
 
 
 def _short(name: str) -> str:

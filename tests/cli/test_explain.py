@@ -182,10 +182,8 @@ def test_a_page_is_self_contained_and_follows_the_color_scheme(run, tmp_path):
     assert "color-scheme: light dark" in page
     assert not re.search(r"https?://|@import|url\(", page)
     assert page.count("<section>") == 2
-    # Letters keep the color of the page; what is behind them covers half of it at most.
-    assert not re.search(r"[;{\"] *color:", page)
-    shares = [float(share) for share in re.findall(r"rgb\([\d ]+/ ([\d.]+)\)", page)]
-    assert max(shares) == 0.5
+    shares = [float(share) for share in re.findall(r"--share: ([\d.]+)", page)]
+    assert max(shares) == 1.0
 
 
 # --- the features of a label

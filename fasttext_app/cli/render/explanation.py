@@ -3,35 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from rich.color import Color
 from rich.style import Style
 from rich.table import Table
 
 from fasttext_app.cli.render.console import Console, Text
-from fasttext_app.foreign_text import for_html
 from fasttext_app.inference.explain import Explanation, LabelFeature
+from fasttext_app.pages.palette import LIGHT, rgb
 
-RGB = tuple[int, int, int]
-
-FOR: RGB = (59, 130, 246)  # blue and orange, which most color-blind people can tell apart
-AGAINST: RGB = (249, 115, 22)
-MIN_STRENGTH = 0.05  # weaker pieces are not colored
-MAX_OPACITY = 0.5  # of a color on the page's own background
 MAX_UNKNOWN = 20
-
-STYLE = """
-:root { color-scheme: light dark; }
-body { font: 1rem/1.6 system-ui, sans-serif; max-width: 52rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.2rem; }
-section { border-top: 1px solid #8888; padding: 1rem 0; }
-.text { white-space: pre-wrap; overflow-wrap: anywhere; font-size: 1.1rem; }
-.text span, .key span { border-radius: 0.2em; padding: 0 0.1em; }
-table { border-collapse: collapse; }
-th, td { text-align: left; padding: 0.1rem 1.2rem 0.1rem 0; overflow-wrap: anywhere; }
-td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
-tr.sum td { border-top: 1px solid #8888; }
-"""
 
 
 # --- the content, for both forms
@@ -42,15 +24,6 @@ def _title(explanation: Explanation) -> str:
     if explanation.against is not None:
         title += f" rather than {explanation.against}"
     return f"{title} (probability of {explanation.label}: {explanation.probability:.4f})"
-
-
-def _strengths(explanation: Explanation) -> Iterator[tuple[str, float | None, float]]:
-    """Yield the pieces of the text with their value, and that value as a share of the largest."""
-    pieces = explanation.pieces()
-    largest = max((abs(value) for _, value in pieces if value is not None), default=0.0)
-    for text, value in pieces:
-        strength = value / largest if value is not None and largest else 0.0
-        yield text, value, strength if abs(strength) >= MIN_STRENGTH else 0.0
 
 
 def _rows(explanation: Explanation, top: int) -> Iterator[tuple[str, str, str, str]]:
@@ -82,7 +55,7 @@ def _unknown(explanation: Explanation) -> str:
 
 def show_explanation(explanation: Explanation, top: int, console: Console) -> None:
     """Show one text with its words in color, and the features that add most and least."""
-    pieces = (_colored(text, strength) for text, _, strength in _strengths(explanation))
+    pieces = (_colored(text, share) for text, _, share in explanation.shaded_pieces())
     console.print(Text.assemble(*pieces))
     table = _table(_title(explanation), "feature", "kind", "times", "adds")
     *parts, logit = _rows(explanation, top)
@@ -120,11 +93,11 @@ def _one_line(text: str) -> Text:
     return Text("".join(" " if letter.isspace() else letter for letter in text))
 
 
-def _colored(piece: str, strength: float) -> Text:
+def _colored(piece: str, share: float) -> Text:
     text = _one_line(piece)
-    if strength:
-        color = FOR if strength > 0 else AGAINST
-        paled = (round(255 + (part - 255) * abs(strength)) for part in color)
+    if share:
+        color = rgb(LIGHT.speaks_for if share > 0 else LIGHT.speaks_against)
+        paled = (round(255 + (part - 255) * abs(share) * LIGHT.shade) for part in color)
         text.stylize(Style(color="black", bgcolor=Color.from_rgb(*paled)))
     return text
 
@@ -133,48 +106,20 @@ def _colored(piece: str, strength: float) -> Text:
 
 
 def html_page(explanations: Iterable[Explanation], title: str, top: int) -> Iterator[str]:
-    """Yield the parts of one self-contained page; every text is escaped."""
-    yield (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta http-equiv="Content-Security-Policy" '
-        "content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
-        f"<title>{for_html(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
-        f"<h1>{for_html(title)}</h1>\n"
-        f'<p class="key">Words in <span style="{_css(1)}">blue</span> speak for the label, words '
-        f'in <span style="{_css(-1)}">orange</span> against it; an n-gram counts for its words '
-        "in equal parts.</p>\n"
-    )
-    for explanation in explanations:
-        yield _html_section(explanation, top)
-    yield "</body>\n</html>\n"
+    """Yield the parts of one self-contained page, an explanation at a time."""
+    from fasttext_app.pages.templates import page
+
+    sections = (_section(explanation, top) for explanation in explanations)
+    return page("cli/render/explanation.html", title=title, explanations=sections)
 
 
-def _html_section(explanation: Explanation, top: int) -> str:
-    pieces = "".join(_html_piece(*piece) for piece in _strengths(explanation))
+def _section(explanation: Explanation, top: int) -> dict[str, Any]:
     *parts, (name, _, _, logit) = _rows(explanation, top)
-    rows = "".join(
-        f"<tr><td>{for_html(feature)}</td><td>{kind}</td>"
-        f'<td class="number">{count}</td><td class="number">{value}</td></tr>\n'
-        for feature, kind, count, value in parts
-    )
-    unknown = _unknown(explanation)
-    return (
-        f'<section>\n<p class="text">{pieces}</p>\n<p>{for_html(_title(explanation))}</p>\n'
-        '<table>\n<tr><th>feature</th><th>kind</th><th class="number">times</th>'
-        f'<th class="number">adds</th></tr>\n{rows}'
-        f'<tr class="sum"><td colspan="3">{name}</td><td class="number">{logit}</td></tr>\n'
-        "</table>\n" + (f"<p>{for_html(unknown)}</p>\n" if unknown else "") + "</section>\n"
-    )
-
-
-def _html_piece(text: str, value: float | None, strength: float) -> str:
-    if value is None:
-        return for_html(text)
-    style = f' style="{_css(strength)}"' if strength else ""
-    return f'<span title="{value:+.4f}"{style}>{for_html(text)}</span>'
-
-
-def _css(strength: float) -> str:
-    red, green, blue = FOR if strength > 0 else AGAINST
-    return f"background: rgb({red} {green} {blue} / {abs(strength) * MAX_OPACITY:.2f})"
+    return {
+        "pieces": explanation.shaded_pieces(),
+        "title": _title(explanation),
+        "parts": parts,
+        "sum_name": name,
+        "sum": logit,
+        "unknown": _unknown(explanation),
+    }

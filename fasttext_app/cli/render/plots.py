@@ -13,6 +13,7 @@ from fasttext_app.config.metric_name import Metric
 from fasttext_app.core.atomic_file import atomic_file
 from fasttext_app.errors import DataError, missing_package
 from fasttext_app.foreign_text import for_terminal
+from fasttext_app.pages.palette import LIGHT
 from fasttext_app.tuning.space import Dimension, Range, flat_settings
 
 if TYPE_CHECKING:
@@ -29,7 +30,17 @@ PANEL_SIZE = 4.8, 3.4  # inches
 MAX_MARKED_EPOCHS = 40  # a curve with more epochs has no markers
 SEARCH_COLUMNS = 4  # plots of single settings beside one another
 LOG_TICKS = [digit * 10.0**power for power in range(-9, 10) for digit in (1, 3)]
-STATE_COLORS = {"finished": "#1f6fb2", "pruned": "#b8b8b8"}
+STYLE = {
+    "axes.edgecolor": LIGHT.muted,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "grid.color": LIGHT.line,
+    "legend.frameon": False,
+    "text.color": LIGHT.text,
+    **dict.fromkeys(("axes.labelcolor", "xtick.color", "ytick.color"), LIGHT.text),
+}
+DASHES = ("-", "--", "-.", ":")  # when the colors are used up
+STATE_COLORS = {"finished": LIGHT.series[0], "pruned": LIGHT.muted}
 
 
 def check_plot_path(path: Path) -> None:
@@ -74,7 +85,7 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
     has_best = any(curve.best_epoch for curve in panel.curves)
     axes.set(title=panel.title, xlabel="epoch  (★ best)" if has_best else "epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(visible=True, alpha=0.3)
+    axes.grid(visible=True)
     axes.legend()
 
 
@@ -99,7 +110,7 @@ def draw_reliability(calibration: Calibration, path: Path) -> None:
     sizes = [10 + 190 * row["count"] / most for row in bins]
     with _saved_figure(path, 5, 5) as figure:
         axes = figure.add_subplot()
-        axes.plot([0, 1], [0, 1], color="0.6", linestyle="--", label="perfectly calibrated")
+        axes.plot([0, 1], [0, 1], color=LIGHT.muted, linestyle="--", label="perfectly calibrated")
         axes.plot(x, y, color="C0", linewidth=1)
         axes.scatter(x, y, sizes, color="C0", clip_on=False)
         axes.set(
@@ -144,7 +155,7 @@ def _draw_course(axes: Axes, result: TuneResult) -> None:
     finished = [t for t in result.trials if t.state == "finished"]
     best_so_far = list(accumulate((t.score or 0.0 for t in finished), best_of))
     axes.step(
-        [t.number for t in finished], best_so_far, where="post", color="#d1495b", label="best"
+        [t.number for t in finished], best_so_far, where="post", color=LIGHT.series[1], label="best"
     )
     _zoom_to_better_half(axes, result)
     axes.set(xlabel="trial", ylabel=f"{monitor} on validation rows")
@@ -205,12 +216,15 @@ def _saved_figure(path: Path, width: float, height: float) -> Iterator[Figure]:
     """
     figure = _new_figure(width, height)
     import matplotlib
+    from cycler import cycler
     from matplotlib.text import Text
 
     form = path.suffix.lower().removeprefix(".")
     metadata = {"Date": None} if form == "svg" else None
     # The same ids each time, and a dollar sign in a name begins no formula.
-    with matplotlib.rc_context({"svg.hashsalt": "fasttext_app", "text.parse_math": False}):
+    fixed = {"svg.hashsalt": "fasttext_app", "text.parse_math": False}
+    colors = {"axes.prop_cycle": cycler(linestyle=DASHES) * cycler(color=LIGHT.series)}
+    with matplotlib.rc_context({**STYLE, **colors, **fixed}):
         yield figure
         for text in figure.findobj(Text):
             text.set_text(for_terminal(text.get_text()))

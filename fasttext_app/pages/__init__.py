@@ -1,0 +1,1 @@
+"""One look for everything that a browser shows: palette, style sheet, templates."""
