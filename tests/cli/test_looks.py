@@ -1,4 +1,4 @@
-"""Pages as a browser shows them: two widths, light and dark, and nothing wrong for a screen reader."""
+"""Pages as a browser shows them: two widths, light and dark, nothing serious for axe-core."""
 
 from __future__ import annotations
 

@@ -22,8 +22,8 @@ import pytest
 import fasttext_app as ft
 from fasttext_app.onnx import export, export_onnx
 from fasttext_app.onnx.encoder import encoder_document
-from tests.helpers import NODE, NODE_MODULES, ROOT
 from tests.browser import CHROMIUM, Browser
+from tests.helpers import NODE, NODE_MODULES, ROOT
 from tests.onnx.models import NGRAMS, REWRITING, TOKENIZERS, random_model
 
 PAGE = ROOT / "docs" / "examples" / "browser"

@@ -30,7 +30,7 @@ PANEL_SIZE = 4.8, 3.4  # inches
 MAX_MARKED_EPOCHS = 40  # a curve with more epochs has no markers
 SEARCH_COLUMNS = 4  # plots of single settings beside one another
 LOG_TICKS = [digit * 10.0**power for power in range(-9, 10) for digit in (1, 3)]
-STYLE = {
+STYLE: dict[Any, Any] = {
     "axes.edgecolor": LIGHT.muted,
     "axes.spines.right": False,
     "axes.spines.top": False,
@@ -222,9 +222,9 @@ def _saved_figure(path: Path, width: float, height: float) -> Iterator[Figure]:
     form = path.suffix.lower().removeprefix(".")
     metadata = {"Date": None} if form == "svg" else None
     # The same ids each time, and a dollar sign in a name begins no formula.
-    fixed = {"svg.hashsalt": "fasttext_app", "text.parse_math": False}
-    colors = {"axes.prop_cycle": cycler(linestyle=DASHES) * cycler(color=LIGHT.series)}
-    with matplotlib.rc_context({**STYLE, **colors, **fixed}):
+    fixed: dict[Any, Any] = {"svg.hashsalt": "fasttext_app", "text.parse_math": False}
+    curves = cycler(linestyle=DASHES) * cycler(color=LIGHT.series)
+    with matplotlib.rc_context({**STYLE, "axes.prop_cycle": curves, **fixed}):
         yield figure
         for text in figure.findobj(Text):
             text.set_text(for_terminal(text.get_text()))
