@@ -28,7 +28,7 @@ LAYERS = [
     ["inference"],
     ["tuning"],
     ["pipeline"],
-    ["onnx", "sklearn"],
+    ["onnx", "scoring", "sklearn"],
     ["compat"],
     ["api"],
     ["cli"],
@@ -36,7 +36,7 @@ LAYERS = [
 ]
 SIBLINGS_APART = {("training", "inference")}
 """Pairs of folders of which the second must not import the first either."""
-PUBLIC_MODULES = {"", "api", "compat", "compat.FastText", "errors", "onnx", "sklearn"}
+PUBLIC_MODULES = {"", "api", "compat", "compat.FastText", "errors", "onnx", "scoring", "sklearn"}
 """Modules with an ``__all__``; in all others a leading underscore says what is private."""
 
 TORCH_AT_THE_TOP = {
@@ -86,6 +86,10 @@ HEAVY = {
     "tokenizers",
     "onnxruntime",
     "model2vec",
+    "ray",
+    "pyspark",
+    "polars",
+    "duckdb",
 }
 RUNS_CODE_ON_LOADING = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 

@@ -45,6 +45,7 @@ NOT_RUN = (
     *("python scripts/bench_", "python scripts/build_"),  # minutes, or the network
     *("python scripts/kill_and_resume.py", "python scripts/compare_threads.py"),  # minutes
     *("npm ", "cp ", "python -m http.server", "python docs/examples/browser/"),  # tests/onnx
+    "python docs/examples/scoring/",  # tests/scoring
 )
 FINISHED = "the run is finished"  # what --resume says of a run that was not interrupted
 
@@ -158,6 +159,12 @@ def files_for_training() -> None:
     write_table()
 
 
+def files_for_scale() -> None:
+    """Train the model that scores."""
+    write_csv("tickets.csv", {"text": TEXTS, "label": LABELS})
+    run_cli("train", "-d", "tickets.csv", "--epochs", "2", "--output", "models/tickets")
+
+
 def write_table() -> None:
     """Write a table of model2vec."""
     model2vec, tokenizers = pytest.importorskip("model2vec"), pytest.importorskip("tokenizers")
@@ -176,6 +183,7 @@ PREPARE: dict[str, Callable[[], None]] = {
     "language_identification.md": files_for_langid,
     "losses.md": files_for_losses,
     "plots.md": files_for_plots,
+    "scale.md": files_for_scale,
     "scikit_learn.md": write_table,
     "training.md": files_for_training,
 }

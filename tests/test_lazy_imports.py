@@ -15,7 +15,10 @@ from tests.test_architecture import NUMBA_AT_THE_TOP, TORCH_AT_THE_TOP, TRITON, 
 
 # Low layers first, so that the first one to import torch is the one that is named.
 WITHOUT_TORCH = sorted(
-    set(modules()) - TORCH_AT_THE_TOP - NUMBA_AT_THE_TOP - {"", "__main__", "sklearn", TRITON}
+    set(modules())
+    - TORCH_AT_THE_TOP
+    - NUMBA_AT_THE_TOP
+    - {"", "__main__", "sklearn", "scoring.datatrove", TRITON}
 )
 SLOW = (
     "pandas",

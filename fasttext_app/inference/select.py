@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +20,7 @@ from fasttext_app.core.threads import map_threads
 from fasttext_app.data.labels import find_label
 from fasttext_app.errors import DataError
 from fasttext_app.inference.predictions import TextRows, TopK
-from fasttext_app.inference.predictor import Predictor
+from fasttext_app.inference.predictor import Predictor, TextColumns
 from fasttext_app.model.heads import texts_at_once
 
 BLOCK = 1 << 20  # probabilities that are compared at a time
@@ -46,22 +46,24 @@ class Cut(TypedDict):
 
 def score_texts(
     model: Predictor,
-    batches: Iterable[pa.RecordBatch],
+    batches: Any,
     label: str,
     *,
     known: bool = False,
     nulls: str = "error",
     keep: str | Sequence[str] = (),
+    text: TextColumns = "text",
 ) -> Iterator[tuple[TextRows, TopK]]:
     """Yield the texts of a stream with the probability of one label, in their order.
 
     Args:
         model: the model.
-        batches: batches with a column ``text``.
+        batches: tables, or one of them, as for :meth:`.Predictor.predict_batches`.
         label: a label of the model.
         known: whether to tell how much of each text is known.
         nulls: as for :meth:`.Predictor.predict`.
         keep: columns to copy to the result.
+        text: the text column, or several to join; None: as in training, or else ``text``.
 
     Raises:
         ConfigError: the model does not have this label.
@@ -75,7 +77,7 @@ def score_texts(
         return rows, TopK(np.full((len(proba), 1), column), proba, shares)
 
     at_once = texts_at_once(len(model.labels))
-    rows = model.rows(batches, "text", nulls, keep, at_once)
+    rows = model.rows(batches, text, nulls, keep, at_once)
     return map_threads(score, rows, model.threads)
 
 
