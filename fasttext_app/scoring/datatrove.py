@@ -1,4 +1,4 @@
-"""datatrove: ``FastTextScore`` puts predictions into metadata, ``FastTextFilter`` drops documents."""
+"""datatrove: ``FastTextScore`` adds predictions to metadata, ``FastTextFilter`` drops documents."""
 
 from __future__ import annotations
 

@@ -26,8 +26,8 @@ def as_rows(batch: Any) -> ObjectTable:
     table = _dict_table(batch) if isinstance(batch, Mapping) else as_table(batch)
     if table is None:
         raise DataError(
-            f"batch: got {describe(batch)}; pass a dict of columns, an Arrow table or record batch, "
-            "or a pandas or Polars frame"
+            f"batch: got {describe(batch)}; pass a dict of columns, an Arrow table or record "
+            "batch, or a pandas or Polars frame"
         )
     return table
 

@@ -25,7 +25,7 @@ def main(model: str, source: str, target: str) -> None:
     scorer = Scorer(model, nulls="null")
     pages = ray.data.read_parquet(source)
 
-    # Tasks, which Ray fuses with those that read: no rows travel between processes, and a task whose
+    # Tasks, which Ray fuses with those that read: no rows travel between processes. A task whose
     # worker dies runs again.
     score_dataset(pages, scorer).write_parquet(target)
 
