@@ -9,7 +9,7 @@ ifneq ($(wildcard ../shared/data/ag_news/train.csv),)
 export FASTTEXT_APP_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: setup check format test test-fast cov demo bench fuzz faults soak docs wheel clean
+.PHONY: setup check format test test-fast cov demo bench fuzz faults soak docs site wheel release clean
 
 setup: $(STAMP)
 
@@ -78,16 +78,31 @@ faults: setup
 soak: setup
 	$(BIN)/python scripts/soak.py
 
-# Regenerate what the pages show of the program, except the benchmarks.
+# Regenerate what the pages show of the program, except the benchmarks. The tutorial of AG_NEWS needs
+# its files.
 docs: setup
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,docs]"
 	$(BIN)/python scripts/write_config_reference.py
 	$(BIN)/python scripts/write_api_reference.py
 	$(BIN)/python scripts/fill_readme.py
+	$(BIN)/python scripts/fill_readme.py docs/tutorial_csv.md
+	$(BIN)/python scripts/fill_readme.py docs/tutorial_languages.md
+	$(BIN)/python scripts/fill_readme.py docs/tutorial_news.md
 	$(BIN)/python scripts/make_recording.py
+	$(BIN)/jupyter execute --inplace docs/examples/tour.ipynb
+
+# The documentation as a site, in site/.
+site: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 wheel: setup
 	$(BIN)/python -m build --quiet
 
+# Build the packages and try them in an empty venv of each Python; what is left is to publish dist/.
+release: check test
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,release]"
+	$(BIN)/python scripts/check_release.py --python 3.11 --python 3.12 --python 3.13
+
 clean:
-	rm -rf $(VENV) build dist htmlcov .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) build dist site htmlcov .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

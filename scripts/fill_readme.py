@@ -1,13 +1,14 @@
 """Run the commands that a page shows, and replace the output under each with the current one.
 
 The lines of a ```console block that begin with `$ ` are commands. All commands of the page run in
-order in one temporary folder. The lines after a command, up to the next command or the end of the
-block, become its output (stdout and stderr).
+order in one temporary folder, with the data of the repository in `data/`. The lines after a
+command, up to the next command or the end of the block, become its output (stdout and stderr).
 
     python scripts/fill_readme.py [--check] [PAGE]
 
-PAGE defaults to README.md; docs/explain.md needs AG_NEWS. With --check, nothing is written: it
-exits 1 if an output differs in more than its numbers, which vary with the machine.
+PAGE defaults to README.md; docs/explain.md and docs/tutorial_news.md need AG_NEWS. With --check,
+nothing is written: it exits 1 if an output differs in more than its numbers, which vary with the
+machine.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
 BLOCK = re.compile(r"(```console\n)(.*?)(```)", re.DOTALL)
 NUMBER = re.compile(r"[\d,.]+")
 
@@ -77,6 +79,7 @@ def main() -> None:
     except OSError as error:
         parser.error(f"{options.page}: {error.strerror}")
     with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "data").symlink_to(ROOT / "data")
         filled = fill(page, lambda command: run_in_shell(command, folder))
     if options.check:
         is_current = without_numbers(page) == without_numbers(filled)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 import runpy
 import shlex
@@ -317,15 +318,22 @@ def run_block(language: str, block: str, names: dict[str, Any]) -> None:
             resolve(document)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_block_runs(page, tmp_path, monkeypatch):
+@pytest.fixture(name="in_a_clone")
+def _in_a_clone(tmp_path, monkeypatch):
+    """Work in a folder with a cut of the data of a clone."""
     monkeypatch.chdir(tmp_path)
     cut(ROOT / "data" / "sample", Path("data", "sample"), 120)
+    cut(ROOT / "data" / "langid", Path("data", "langid"), 200)
     monkeypatch.setattr("fasttext_app.data.spec.sample_dir", lambda: Path("data", "sample"))
     Path("ag_news").mkdir()
     for split in ("train", "test"):
         write_news(split)
     monkeypatch.setenv("FASTTEXT_APP_DATA", str(tmp_path))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.usefixtures("in_a_clone")
+def test_every_block_runs(page, tmp_path):
     if page.name in PREPARE:
         PREPARE[page.name]()
     names = names_for(page)
@@ -336,6 +344,17 @@ def test_every_block_runs(page, tmp_path, monkeypatch):
             stack.enter_context(hub_in_place(server, tmp_path / "cache", TOKEN))
         for language, block in BLOCK.findall(page.read_text(encoding="utf-8")):
             run_block(language, block, names)
+
+
+@pytest.mark.usefixtures("in_a_clone")
+def test_every_cell_of_the_tour_runs():
+    notebook = json.loads((ROOT / "docs" / "examples" / "tour.ipynb").read_text(encoding="utf-8"))
+    names: dict[str, Any] = {}
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            assert cell["outputs"] or "import pandas" in "".join(cell["source"])
+            exec("".join(cell["source"]), names)
+    assert names["same"].labels == names["model"].labels
 
 
 def test_the_readme_shows_what_its_commands_print(tmp_path, monkeypatch):

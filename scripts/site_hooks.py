@@ -1,0 +1,80 @@
+"""Hooks of the documentation site: pages that lie outside ``docs/``, and links between all pages.
+
+On the site the README is the home page, and the index of ``docs/`` is the page "Find a page". In
+the repository every link is relative to the file that holds it, so that it works there too; here it
+is rewritten. A link to a file that has no page, such as a module, becomes plain text.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.files import Files
+    from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).resolve().parent.parent
+LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
+OUTSIDE = {
+    "README.md": "index.md",
+    "docs/index.md": "guides.md",
+    "CONTRIBUTING.md": "CONTRIBUTING.md",
+    "CHANGELOG.md": "CHANGELOG.md",
+    "data/sample/README.md": "data/sample/README.md",
+    "data/langid/README.md": "data/langid/README.md",
+}
+"""The pages that are not where mkdocs looks for them: path in the repository, path on the site."""
+REPOSITORY_PATHS = {on_site: path for path, on_site in OUTSIDE.items()}
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the pages outside ``docs/``."""
+    from mkdocs.structure.files import File
+
+    index = files.get_file_from_path("index.md")
+    if index is not None:
+        files.remove(index)
+    for path, on_site in OUTSIDE.items():
+        text = (ROOT / path).read_text(encoding="utf-8")
+        files.append(File.generated(config, on_site, content=text))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Rewrite the links of a page."""
+    paths = {file.src_uri for file in files}
+    return rewrite_links(markdown, page.file.src_uri, paths)
+
+
+def rewrite_links(markdown: str, page: str, pages: set[str]) -> str:
+    """Return a page whose links, written for the repository, work on the site.
+
+    Args:
+        markdown: the text of the page.
+        page: its path on the site.
+        pages: the paths of all files of the site.
+
+    >>> rewrite_links("[a](docs/data.md#rows), [b](Makefile)", "index.md", {"data.md"})
+    '[a](data.md#rows), b'
+    """
+    here = posixpath.dirname(REPOSITORY_PATHS.get(page, f"docs/{page}"))
+
+    def rewrite(link: re.Match[str]) -> str:
+        image, text, target = link.groups()
+        path, hash_sign, anchor = target.partition("#")
+        if not path or ":" in path:
+            return link[0]
+        in_repository = posixpath.normpath(posixpath.join(here, path))
+        on_site = OUTSIDE.get(in_repository, in_repository.removeprefix("docs/"))
+        if on_site in pages:
+            relative = posixpath.relpath(on_site, posixpath.dirname(page) or ".")
+            return f"{image}[{text}]({relative}{hash_sign}{anchor})"
+        if (ROOT / in_repository).exists():
+            return text
+        return link[0]  # mkdocs reports it
+
+    return LINK.sub(rewrite, markdown)
