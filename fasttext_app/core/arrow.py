@@ -15,8 +15,12 @@ import pyarrow as pa
 
 from fasttext_app.core.arrays import I32, U8, Array, Bool
 
-MANY_STRINGS = 1 << 20
-"""Number of strings from which ``pa.array`` saves more time than the import of pandas takes."""
+FEW_STRINGS = 64
+"""Number of strings up to which Arrow's builder, which takes them one by one, is as fast."""
+JOINED_STRINGS = 1 << 11
+"""Number of strings to join at a time: one that is not ASCII makes all of them wider."""
+MAX_STRING_BYTES = 1 << 31
+"""Size that the offsets of a string column can address."""
 
 
 def string_array(strings: Sequence[str | None]) -> pa.StringArray:
@@ -26,14 +30,41 @@ def string_array(strings: Sequence[str | None]) -> pa.StringArray:
         TypeError: an element is not a string.
         UnicodeEncodeError: an element has a lone surrogate.
     """
-    if len(strings) > MANY_STRINGS:
-        return pa.array(strings, pa.string())
+    if len(strings) > FEW_STRINGS:
+        column = _joined_strings(strings)
+        if column is not None:
+            return column
     for string in strings:  # the builder would accept bytes as text
         if not isinstance(string, str) and string is not None:
             raise TypeError(f"got {type(string).__name__}")
     builder = pa.lib.StringBuilder()
     builder.append_values(strings)
     return builder.finish()
+
+
+def _joined_strings(strings: Sequence[str | None]) -> pa.StringArray | None:
+    """Return a string column of Python strings, converted many at a time.
+
+    None if it cannot be made so: an element is no string or has a NUL, or the column is too large.
+    """
+    parts, offsets = [], np.zeros(len(strings) + 1, np.int64)
+    for start in range(0, len(strings), JOINED_STRINGS):
+        piece = strings[start : start + JOINED_STRINGS]
+        try:
+            parts.append("".join(piece).encode())  # type: ignore[arg-type]  # None is a TypeError
+        except TypeError:
+            return None
+        # A NUL after each string but the last tells where it ends.
+        marked = np.frombuffer("\0".join(piece).encode(), np.uint8)  # type: ignore[arg-type]
+        ends = np.flatnonzero(marked == 0)
+        if len(ends) != len(piece) - 1:
+            return None
+        stop = start + len(piece)
+        offsets[start + 1 : stop] = ends - np.arange(len(ends)) + offsets[start]
+        offsets[stop] = offsets[start] + len(parts[-1])
+    if offsets[-1] >= MAX_STRING_BYTES:
+        return None
+    return strings_from_buffers(np.frombuffer(b"".join(parts), np.uint8), offsets.astype(np.int32))
 
 
 def without_nulls(strings: pa.StringArray) -> pa.StringArray:
