@@ -26,6 +26,7 @@ from fasttext_app.data.columns import (
     required_columns,
     to_examples,
 )
+from fasttext_app.data.parquet_pages import BATCH_BYTES, PageSizes, open_parquet
 from fasttext_app.data.source import Batches
 from fasttext_app.errors import DataError
 
@@ -43,12 +44,10 @@ def scan_parquet(
     Raises:
         DataError: the file is missing or damaged, or lacks a column.
     """
-    import pyarrow.parquet as pq
-
     if not isinstance(path, Path):
         raise DataError(f"{path}: Parquet cannot be read from a pipe; save it to a file")
     try:
-        with pq.ParquetFile(path) as file:
+        with open_parquet(path) as file:
             schema = file.schema_arrow
             columns = required_columns(
                 path, config, with_labels, schema.names, inner=inner_paths(schema)
@@ -56,7 +55,7 @@ def scan_parquet(
             label_names = _class_names(file.schema_arrow, config.label_column)
             rows, size = 0, path.stat().st_size
             reading = meter.opened(str(path), "bytes", size)
-            for batch in _batches(file, list(dict.fromkeys(columns))):
+            for batch in _batches(path, file, list(dict.fromkeys(columns))):
                 locate = numbered_rows(path, rows)
                 yield to_examples(
                     batch,
@@ -68,7 +67,7 @@ def scan_parquet(
                 )
                 rows += len(batch)
                 reading.position = size * rows // file.metadata.num_rows
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise _not_parquet(path, error) from None
     except OSError as error:
         if error.errno is None:  # raised by Arrow: the file opens, but its content is damaged
@@ -76,18 +75,59 @@ def scan_parquet(
         raise open_error(path, error) from None
 
 
-def _batches(file: pq.ParquetFile, columns: list[str]) -> Iterator[pa.RecordBatch]:
+def _batches(path: Path, file: pq.ParquetFile, columns: list[str]) -> Iterator[pa.RecordBatch]:
     """Yield the rows in batches; keep no row group after the next few.
 
     Arrow keeps what it has read until its reader ends, so each run of row groups has its own.
+
+    Raises:
+        DataError: the rows take far more memory than the file.
     """
-    groups, rows = [], 0
+    pieces, rows, size = list[pa.RecordBatch](), 0, 0.0
+    for groups, row_bytes in _runs(path, file, columns):
+        batch_rows = int(min(BATCH_ROWS, max(BATCH_BYTES / row_bytes, 1)))
+        for piece in file.iter_batches(batch_rows, row_groups=groups, columns=columns):
+            expands = any("dictionary<" in str(kind) for kind in piece.schema.types)
+            pieces.append(piece)
+            rows += len(piece)
+            size += len(piece) * row_bytes if expands else piece.nbytes
+            if rows > BATCH_ROWS // 2 or size > BATCH_BYTES // 2:
+                yield from _joined(pieces)
+                pieces, rows, size = [], 0, 0.0
+    yield from _joined(pieces)
+
+
+def _joined(pieces: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
+    if len(pieces) < 2:
+        return pieces
+    batches: list[pa.RecordBatch] = pa.Table.from_batches(pieces).combine_chunks().to_batches()
+    return batches
+
+
+def _runs(
+    path: Path, file: pq.ParquetFile, columns: list[str]
+) -> Iterator[tuple[Sequence[int], float]]:
+    """Yield the row groups to read at once, with the most bytes that one of their rows takes."""
+    sizes = PageSizes(path, file, columns)
+    groups, rows, most = list[int](), 0, 1.0
     for group in range(file.num_row_groups):
+        try:
+            row_bytes = sizes.row_bytes(group)
+        except pa.ArrowInvalid:
+            raise
+        except ValueError as error:
+            raise DataError(f"{path}: row group {group + 1}: {error}") from None
+        group_rows = file.metadata.row_group(group).num_rows
+        if groups and (rows + group_rows) * max(most, row_bytes) > BATCH_BYTES:
+            yield groups, most
+            groups, rows, most = [], 0, 1.0
         groups.append(group)
-        rows += file.metadata.row_group(group).num_rows
-        if rows >= BATCH_ROWS or group == file.num_row_groups - 1:
-            yield from file.iter_batches(BATCH_ROWS, row_groups=groups, columns=columns)
-            groups, rows = [], 0
+        rows, most = rows + group_rows, max(most, row_bytes)
+        if rows >= BATCH_ROWS:
+            yield groups, most
+            groups, rows, most = [], 0, 1.0
+    if groups:
+        yield groups, most
 
 
 def _not_parquet(path: Path, error: Exception) -> DataError:
@@ -105,10 +145,9 @@ def parquet_label_names(path: Path, label_column: str) -> Sequence[str] | None:
     Returns:
         The names; [] if the labels are numbers without names, None if they are not numbers.
     """
-    import pyarrow.parquet as pq
-
     try:
-        schema = pq.read_schema(path)
+        with open_parquet(path) as file:
+            schema = file.schema_arrow
     except (pa.ArrowInvalid, OSError):
         return None  # reading the rows will tell what is wrong
     names = _class_names(schema, label_column)

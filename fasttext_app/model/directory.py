@@ -48,6 +48,7 @@ from fasttext_app.core.checksummed_dir import (
 )
 from fasttext_app.core.documents import check_document
 from fasttext_app.data.labels import Labels
+from fasttext_app.data.parquet_pages import EXPANSION, PageSizes, open_parquet
 from fasttext_app.errors import ArtifactError, ConfigError
 from fasttext_app.model.adaptive_softmax import tensor_shapes
 from fasttext_app.model.artifact import OUTPUT, Artifact
@@ -67,9 +68,6 @@ UNCHECKED = {CARD, PICTURE}
 MODEL_FILES = {MANIFEST, CALIBRATION, "run.json", "tokenizer.json", *REQUIRED, *UNCHECKED}
 OWN_ENTRIES = {*MODEL_FILES, CHECKPOINTS}
 """What a new model replaces in the directory of an earlier one; other files are kept."""
-
-VOCABULARY_EXPANSION = 64
-"""How many times the size of its file the vocabulary may take in memory."""
 
 
 def check_target(path: str | Path, *, ends_run: bool = False) -> None:
@@ -285,19 +283,16 @@ def _read_document(path: Path) -> dict[str, Any]:
 
 def _read_vocabulary(path: Path, rows: int) -> Vocabulary:
     """Read the vocabulary of a table with this number of rows."""
-    import pyarrow.parquet as pq
-
+    columns = ["word", "count"]
     # As a dictionary, a word that a small file repeats many times is in memory once.
-    with pq.ParquetFile(path, read_dictionary=["word"]) as file:  # read_table() imports much more
-        metadata = file.metadata  # without codecs: pyarrow ends the process if one is unknown
-        size = sum(
-            metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups)
-        )
-        if metadata.num_rows > rows:
+    with open_parquet(path, read_dictionary=["word"]) as file:  # read_table() imports much more
+        if file.metadata.num_rows > rows:
             raise ValueError(f"{path.name}: has more words than the table has rows")
-        if size > VOCABULARY_EXPANSION * path.stat().st_size:
+        sizes = PageSizes(path, file, columns)
+        size = sum(sizes.dictionary_bytes(group) for group in range(file.num_row_groups))
+        if size > EXPANSION * path.stat().st_size:
             raise ValueError(f"{path.name}: takes far more memory than the file")
-        table = file.read(columns=["word", "count"])
+        table = file.read(columns=columns)
     words, counts = table["word"].combine_chunks(), table["count"].combine_chunks()
     if words.null_count or counts.null_count:
         raise ValueError(f"{path.name}: a word or a count is missing")
