@@ -33,6 +33,7 @@ from fasttext_app.config.loading import Layer, resolve
 from fasttext_app.config.schema import Config
 from fasttext_app.core.arrays import I64
 from fasttext_app.core.device import resolve_device
+from fasttext_app.core.group import Group, world_size
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.core.spill import SpillBuffer
 from fasttext_app.data.soft_labels import SoftLabels
@@ -95,8 +96,15 @@ def train(
     """
     if config.trainer.device not in ("auto", "cpu"):
         resolve_device(config.trainer.device)  # fail before the data is read
+    group = None if config.trainer.shard == "none" else Group()
+    if group is not None and world_size() > 1:
+        raise ConfigError(
+            "trainer.shard: only the command line trains on several processes; "
+            "start torchrun -m fasttext_app train"
+        )
     with SpillBuffer(config.data.in_memory_mb * 2**20) as spill_buffer:
-        return run_prepared(prepare(config, examples, spill_buffer), callback, output, resume, stop)
+        prepared = prepare(config, examples, spill_buffer, group=group)
+        return run_prepared(prepared, callback, output, resume, stop)
 
 
 def run_prepared(
@@ -106,7 +114,10 @@ def run_prepared(
     resume: CheckpointRef | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> TrainResult:
-    """Train a classifier on rows that are prepared; see :func:`train`."""
+    """Train a classifier on rows that are prepared; see :func:`train`.
+
+    Of several processes that train together, the main one calls this, the others :func:`assist`.
+    """
     run = _train_members(prepared, callback, output, resume, stop)
     artifact, statistics = run.artifact, run.statistics
     warnings = run.warnings
@@ -132,6 +143,19 @@ def run_prepared(
     model = TextClassifier(artifact, threads=prepared.config.trainer.threads)
     model.training_warnings = warnings
     return TrainResult(model, outcome, statistics, warnings)
+
+
+def assist(
+    prepared: Prepared,
+    output: str | Path | None = None,
+    resume: CheckpointRef | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> TrainOutcome:
+    """Take part in the training of a model that the main process of the group writes."""
+    run = train_prepared(prepared, None, output, resume, stop)
+    if prepared.all_rows is not None and not run.outcome.interrupted:
+        _train_on_all_rows(prepared.all_rows, run, None, stop)
+    return run.outcome
 
 
 def _train_members(
@@ -215,19 +239,8 @@ def _refit(
     Returns:
         The model and the counts of its rows; None if the run was interrupted.
     """
-    epochs = known(all_rows.config.trainer.epochs)
-    stop_after = run.outcome.best_epoch if run.outcome.best_epoch < epochs else 0
-    config = resolve(all_rows.config.model_dump(), {"trainer": {"stop_after": stop_after}})
-
-    def emit(event: Event) -> None:
-        if callback is not None:
-            callback(replace(event, refit=True) if isinstance(event, TrainBegin) else event)
-
-    try:
-        final = _train_members(replace(all_rows, config=config), emit, stop=stop)
-    except KeyboardInterrupt:  # before the first step
-        return None
-    if final.outcome.interrupted:
+    final = _train_on_all_rows(all_rows, run, callback, stop)
+    if final is None:
         return None
     statistics = replace(
         final.statistics,
@@ -246,6 +259,30 @@ def _refit(
         temperature = artifact.calibration["temperature"]["value"]
         refitted = replace(refitted, tensors=scaled_tensors(refitted, temperature))
     return refitted, statistics
+
+
+def _train_on_all_rows(
+    all_rows: Prepared,
+    run: TrainedRun,
+    callback: Callback | None,
+    stop: Callable[[], bool] | None,
+) -> TrainedRun | None:
+    """Train up to the best epoch of a run; return None if this was interrupted."""
+    epochs = known(all_rows.config.trainer.epochs)
+    stop_after = run.outcome.best_epoch if run.outcome.best_epoch < epochs else 0
+    config = resolve(all_rows.config.model_dump(), {"trainer": {"stop_after": stop_after}})
+
+    def emit(event: Event) -> None:
+        if callback is not None:
+            callback(replace(event, refit=True) if isinstance(event, TrainBegin) else event)
+
+    try:
+        final = _train_members(replace(all_rows, config=config), emit, stop=stop)
+    except KeyboardInterrupt:  # before the first step
+        return None
+    if final.outcome.interrupted:
+        return None
+    return final
 
 
 def _calibrate(prepared: Prepared, artifact: Artifact) -> Artifact:

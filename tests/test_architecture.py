@@ -51,6 +51,7 @@ TORCH_AT_THE_TOP = {
     "training.optim.cuda_step",
     "training.optim.fused",
     "training.optim.rowwise_adagrad",
+    "training.optim.sharded_step",
     "training.optim.step",
     "training.optim.torch_step",
     "training.token_dropout",
@@ -68,6 +69,8 @@ NUMBA_AT_THE_TOP = {
     "training.batch_kernels",
     "training.optim.cpu_kernels",
     "training.optim.cpu_step",
+    "training.optim.sharded_kernels",
+    "training.optim.sharded_step",
     "training.token_dropout_kernels",
 }
 TRITON = "training.optim.triton_kernels"

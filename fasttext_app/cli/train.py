@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -33,8 +33,9 @@ from fasttext_app.cli.options import (
 from fasttext_app.cli.outputs import OverwriteOption, refuse_existing_model
 from fasttext_app.cli.reading import reading_shown
 from fasttext_app.core.checksummed_dir import refuse_unfinished_run, sole_run
+from fasttext_app.core.group import Group, joined, world_size
 from fasttext_app.core.signals import DeferredInterrupts
-from fasttext_app.errors import CheckpointError, DataError
+from fasttext_app.errors import CheckpointError, ConfigError, DataError, FastTextAppError
 from fasttext_app.model.train_warnings import DamagedCheckpoint
 from fasttext_app.training.checkpoints import CheckpointRef, find_checkpoint
 
@@ -157,14 +158,43 @@ def train(
     refuse_existing_model(target, overwrite=overwrite or resume is not None)
     with (
         DeferredInterrupts() as interrupts,
-        sole_run(target),
-        _preparing(config, interrupts) as prepared,
+        _joined_processes(config) as group,
+        sole_run(target) if group is None or group.is_main else nullcontext(),
+        _preparing(config, interrupts, group) as prepared,
     ):
-        _check_target(target)
-        result = _run(config, prepared, target, checkpoint, interrupts, tensorboard)
-        _report(result, target, as_json)
-        if result.outcome.interrupted:
+        if group is None or group.is_main:
+            _check_target(target)
+            result = _run(config, prepared, target, checkpoint, interrupts, tensorboard)
+            _report(result, target, as_json)
+            interrupted = result.outcome.interrupted
+        else:
+            interrupted = _assist(prepared, target, checkpoint, interrupts)
+        if interrupted:
             raise Exit(interrupts.exit_code)
+
+
+@contextmanager
+def _joined_processes(config: Config) -> Iterator[Group | None]:
+    """Yield the processes that train together, or None; one of them says why the run failed.
+
+    Raises:
+        ConfigError: there are several processes, and the settings are for one.
+    """
+    if config.trainer.shard == "none":
+        if world_size() > 1:
+            raise ConfigError(
+                f'WORLD_SIZE is {world_size()}, but trainer.shard is "none"; set it to "columns" '
+                "to train on all processes, or start without torchrun"
+            )
+        yield None
+        return
+    with joined(config.trainer.shard_timeout) as group:
+        try:
+            yield group
+        except (FastTextAppError, MemoryError, OSError):
+            if not group.may_report():
+                raise Exit(1) from None
+            raise
 
 
 def _find_checkpoint(resume: Path, output: Path | None) -> CheckpointRef:
@@ -225,12 +255,15 @@ def _check_target(target: Path) -> None:
 
 
 @contextmanager
-def _preparing(config: Config, interrupts: DeferredInterrupts) -> Iterator[Callable[[], Prepared]]:
+def _preparing(
+    config: Config, interrupts: DeferredInterrupts, group: Group | None
+) -> Iterator[Callable[[], Prepared]]:
     """Start reading the data while torch is imported; yield a function that waits for the data.
 
     The data is read in a second process, because an import keeps the interpreter busy. It is forked
     here, before anything that starts threads is imported. On AG_NEWS with two cores this takes an
-    eighth off the time of a run, and a fifth off its peak memory.
+    eighth off the time of a run, and a fifth off its peak memory. Processes that train together
+    exchange what they read, so each of them reads by itself.
     """
     from fasttext_app.core.fork import ForkedCall, can_fork
     from fasttext_app.core.startup import preload_torch, tune_malloc
@@ -239,11 +272,11 @@ def _preparing(config: Config, interrupts: DeferredInterrupts) -> Iterator[Calla
         from fasttext_app.training.prepare import prepare_source
 
         with reading_shown(then="building the vocabulary and encoding the texts"):
-            return prepare_source(config, folder, prefer_files=prefer_files)
+            return prepare_source(config, folder, prefer_files=prefer_files, group=group)
 
     tune_malloc()
     with TemporaryDirectory(prefix="fasttext_app-") as folder:
-        fork = can_fork() and config.trainer.threads != 1
+        fork = can_fork() and config.trainer.threads != 1 and group is None
         work = partial(prepare, folder, prefer_files=fork)
         if fork:
             with ForkedCall(work) as background:
@@ -323,6 +356,18 @@ def _run(
             warn(str(warning))
     save_artifact(result.model.artifact, target, ends_run=True)
     return result
+
+
+def _assist(
+    prepared: Callable[[], Prepared],
+    target: Path,
+    checkpoint: CheckpointRef | None,
+    interrupts: DeferredInterrupts,
+) -> bool:
+    """Take part in the training of another process; return whether it was interrupted."""
+    from fasttext_app import pipeline
+
+    return pipeline.assist(prepared(), target, checkpoint, interrupts).interrupted
 
 
 def _show_details(config: Config, data: Prepared) -> None:

@@ -47,6 +47,7 @@ def _rules(config: Config) -> Iterator[Rule]:
     yield from _validation_rules(config)
     yield from _adaptive_rules(config)
     yield from _target_rules(config)
+    yield from _shard_rules(config)
     yield from _unused_settings(config)
 
 
@@ -240,6 +241,37 @@ def _target_rules(config: Config) -> Iterator[Rule]:
     )
 
 
+def _shard_rules(config: Config) -> Iterator[Rule]:
+    """Yield what cannot be trained on several processes."""
+    model, trainer = config.model, config.trainer
+    if trainer.shard == "none":
+        return
+    setting = f'trainer.shard = "{trainer.shard}"'
+    yield (
+        config.optimizer.implementation == "torch",
+        f'optimizer.implementation = "torch" cannot be combined with {setting}; set it to "auto"',
+    )
+    unsupported = unsupported_by_fused(config)
+    yield (
+        unsupported is not None,
+        f"{unsupported} needs torch.optim and cannot be combined with {setting}; remove one",
+    )
+    yield (
+        model.max_norm is not None,
+        f"model.max_norm needs whole rows of the table and cannot be combined with {setting}; "
+        "remove one of them",
+    )
+    yield (
+        trainer.ensemble > 1,
+        f"trainer.ensemble cannot be combined with {setting}; train one model",
+    )
+    yield (
+        trainer.device.startswith("cuda"),
+        f"trainer.device = {trainer.device!r} cannot be combined with {setting}, which trains on "
+        'CPUs; set it to "cpu"',
+    )
+
+
 def _unused_settings(config: Config) -> Iterator[Rule]:
     """Yield the settings that differ from their default although nothing uses them."""
     text, model, optimizer, trainer = config.text, config.model, config.optimizer, config.trainer
@@ -259,6 +291,12 @@ def _unused_settings(config: Config) -> Iterator[Rule]:
         ("model.cutoffs", bool(model.cutoffs), adaptive, model.loss == "adaptive"),
         ("model.div_value", model.div_value != 4.0, adaptive, model.loss == "adaptive"),
         ("model.norm_type", model.norm_type != 2.0, "model.max_norm", model.max_norm is not None),
+        (
+            "trainer.shard_timeout",
+            trainer.shard_timeout != 1800.0,
+            "trainer.shard",
+            trainer.shard != "none",
+        ),
         (
             "trainer.keep_checkpoints",
             trainer.keep_checkpoints != 2,

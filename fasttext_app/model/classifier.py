@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from fasttext_app.config.schema import ModelConfig
 from fasttext_app.core.arrays import F32, I64, Array
+from fasttext_app.model.shard import Columns
 
 
 class AdaptiveSoftmax(nn.AdaptiveLogSoftmaxWithLoss):
@@ -87,6 +88,7 @@ class FastTextClassifier(nn.Module):
         cutoffs: the first rank of each cluster of an adaptive softmax; none: the layer is linear.
         div_value: the factor by which dimensions shrink in an adaptive softmax.
         generator: the source of the random initial table.
+        shard: the columns of the table that this process holds; None: all.
     """
 
     def __init__(
@@ -105,14 +107,19 @@ class FastTextClassifier(nn.Module):
         cutoffs: Sequence[int] = (),
         div_value: float = 4.0,
         generator: torch.Generator | None = None,
+        shard: Columns | None = None,
     ) -> None:
         super().__init__()
-        table = torch.empty(max(rows, 1), dim).uniform_(-1 / dim, 1 / dim, generator=generator)
+        self.shard = shard
+        table = (
+            torch.empty(max(rows, 1), dim).uniform_(-1 / dim, 1 / dim, generator=generator)
+            if shard is None
+            else shard.draw(max(rows, 1), generator)
+        )
         if padding_idx is not None:
             table[padding_idx] = 0
         self.embedding = nn.EmbeddingBag(
-            len(table),
-            dim,
+            *table.shape,
             max_norm=max_norm,
             norm_type=norm_type,
             mode=mode,
@@ -135,7 +142,12 @@ class FastTextClassifier(nn.Module):
 
     @classmethod
     def from_config(
-        cls, config: ModelConfig, rows: int, classes: int, generator: torch.Generator | None = None
+        cls,
+        config: ModelConfig,
+        rows: int,
+        classes: int,
+        generator: torch.Generator | None = None,
+        shard: Columns | None = None,
     ) -> FastTextClassifier:
         """Build the model that a configuration describes."""
         return cls(
@@ -152,6 +164,7 @@ class FastTextClassifier(nn.Module):
             cutoffs=config.cutoffs or (),
             div_value=config.div_value,
             generator=generator,
+            shard=shard,
         )
 
     def forward(
@@ -185,7 +198,7 @@ class FastTextClassifier(nn.Module):
         if self.scale_grad_by_freq:
             self._occurrences = indices.flatten().bincount(minlength=len(self.embedding.weight))
         vectors: Tensor = self.embedding(indices, offsets, per_sample_weights)
-        return vectors
+        return vectors if self.shard is None else self.shard.join(vectors)
 
     def _divide_by_occurrences(self, gradient: Tensor) -> Tensor:
         return gradient / self._occurrences.clamp(min=1)[:, None]
@@ -198,6 +211,8 @@ class FastTextClassifier(nn.Module):
         here (none of them decays or carries momentum over a sparse table).
         """
         weight = self.embedding.weight
+        if self.shard is not None:
+            vectors = vectors[:, self.shard.slice]
         weight[torch.from_numpy(rows)] = torch.from_numpy(vectors)
         if freeze:
             trained = torch.ones(len(weight), 1, dtype=weight.dtype)
@@ -226,7 +241,10 @@ class FastTextClassifier(nn.Module):
         """
         assert isinstance(self.linear, nn.Linear)
         classes, dim = tensors["weight"].shape
-        self.embedding.weight[torch.from_numpy(rows), :dim] = torch.tensor(tensors["table"])
+        table = tensors["table"]
+        if self.shard is not None:
+            table = table[:, self.shard.slice]
+        self.embedding.weight[torch.from_numpy(rows), : table.shape[1]] = torch.tensor(table)
         self.linear.weight[:classes, :dim] = torch.from_numpy(tensors["weight"])
         self.linear.bias[:classes] = torch.from_numpy(tensors["bias"])
 
@@ -245,7 +263,8 @@ class FastTextClassifier(nn.Module):
             scale = self.embedding.max_norm / (norms + 1e-7)
             table = torch.where(norms > self.embedding.max_norm, table * scale, table)
         layer = {name: value.cpu().numpy() for name, value in self.linear.state_dict().items()}
-        return {"table": table.numpy(), **layer}
+        whole = table.numpy() if self.shard is None else self.shard.collect(table.numpy())
+        return {"table": whole, **layer}
 
     @torch.no_grad()
     def load_tensors(self, tensors: Mapping[str, Array]) -> None:

@@ -18,6 +18,7 @@ from fasttext_app.config.auto import DataSize, fill_auto
 from fasttext_app.config.loading import Layer, resolve
 from fasttext_app.config.schema import Config
 from fasttext_app.core.arrays import F32, I64, Bool
+from fasttext_app.core.group import Group
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.core.spill import SpillBuffer
 from fasttext_app.data.fingerprint import Fingerprint
@@ -73,6 +74,13 @@ class TrainingSet:
     source: str
     train_mask: Bool
     """The training rows among all rows that were read, [rows]."""
+    group: Group | None = None
+    """The processes that train together; None: this one alone."""
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes the model."""
+        return self.group is None or self.group.is_main
 
     def source_rows(self, texts: Sequence[int]) -> list[int]:
         """Return the row numbers, counted from 1, of these training texts in the source."""
@@ -95,20 +103,23 @@ class Prepared(TrainingSet):
     """The same data without validation rows, for ``trainer.refit``."""
 
 
-def prepare_source(config: Config, folder: str, *, prefer_files: bool = False) -> Prepared:
+def prepare_source(
+    config: Config, folder: str, *, prefer_files: bool = False, group: Group | None = None
+) -> Prepared:
     """Prepare the rows that a configuration names.
 
     Args:
         config: the run's settings.
         folder: for data that does not fit in memory; it must exist until training ends.
         prefer_files: write the ids to files for another process to map.
+        group: the processes that train together; None: this one alone.
 
     Raises:
         DataError: there is no such source, or its rows cannot be read.
         TrainingError: the rows leave nothing to learn.
     """
     spill_buffer = SpillBuffer(config.data.in_memory_mb * 2**20, folder, prefer_files=prefer_files)
-    return prepare(config, load_examples(config), spill_buffer)
+    return prepare(config, load_examples(config), spill_buffer, group=group)
 
 
 def prepare(
@@ -116,6 +127,7 @@ def prepare(
     examples: Examples,
     spill_buffer: SpillBuffer | None = None,
     tokenized: TokenizedRows | None = None,
+    group: Group | None = None,
 ) -> Prepared:
     """Tokenize, split, build the vocabulary and the labels, and encode.
 
@@ -124,6 +136,7 @@ def prepare(
         examples: the rows.
         spill_buffer: holds tokens and ids; None: memory.
         tokenized: the training rows, if :func:`tokenize` has read them before.
+        group: the processes that train together; None: this one alone.
 
     Raises:
         DataError: the rows cannot be read, or there are none.
@@ -133,7 +146,7 @@ def prepare(
     start = WarmStart(config)
     if tokenized is None:
         tokenized = tokenize(config, examples, spill_buffer, start)
-    prepared = _prepare(config, examples, spill_buffer, tokenized, start)
+    prepared = _prepare(config, examples, spill_buffer, tokenized, start, group)
     if not prepared.config.trainer.refit:
         return prepared
     if examples.validation is not None:
@@ -143,7 +156,7 @@ def prepare(
         )
     final_config = resolve(prepared.config.model_dump(), WITHOUT_VALIDATION)
     examples = replace(examples, validation_fraction=0.0)
-    all_rows = _prepare(final_config, examples, spill_buffer, tokenized, start)
+    all_rows = _prepare(final_config, examples, spill_buffer, tokenized, start, group)
     return replace(prepared, all_rows=all_rows)
 
 
@@ -153,6 +166,7 @@ def _prepare(
     spill_buffer: SpillBuffer,
     tokenized: TokenizedRows,
     start: WarmStart,
+    group: Group | None,
 ) -> Prepared:
     parts, threads = tokenized.parts, config.trainer.threads
 
@@ -239,6 +253,7 @@ def _prepare(
         idf=start.merge_idf(idf, row_map),
         source=examples.source,
         train_mask=train_mask,
+        group=group,
         statistics=DataStatistics(
             source=examples.source,
             train_rows=len(train),

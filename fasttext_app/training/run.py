@@ -139,7 +139,7 @@ def _fit(
 ) -> TrainOutcome:
     from fasttext_app.training.trainer import NonFiniteLossError, Trainer
 
-    device = resolve_device(rows.config.trainer.device)
+    device = resolve_device("cpu" if rows.group else rows.config.trainer.device)
     model.to(device)
     train_data = _training_data(rows, device)
     validation = None
@@ -197,10 +197,13 @@ def _new_model(rows: TrainingSet) -> FastTextClassifier:
     import torch
 
     from fasttext_app.model.classifier import FastTextClassifier
+    from fasttext_app.model.shard import Columns
 
+    model, group = rows.config.model, rows.group
+    shard = None if group is None else Columns(group, model.dim)
     generator = torch.Generator().manual_seed(rows.config.trainer.seed)
     return FastTextClassifier.from_config(
-        rows.config.model, rows.encoder.rows, len(rows.labels), generator
+        model, rows.encoder.rows, len(rows.labels), generator, shard
     )
 
 

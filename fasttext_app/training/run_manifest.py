@@ -28,12 +28,13 @@ WITHOUT_EFFECT = {
     ("trainer", "threads"),
     ("trainer", "checkpoint_every"),
     ("trainer", "keep_checkpoints"),
+    ("trainer", "shard_timeout"),
 }
 """Settings that do not change the result."""
 ORIGINS = "started_from", "pretrained"
 """What a run may start from: the statistics name its path and digest."""
 NOT_INHERITED = (
-    *("checkpoint_every", "keep_checkpoints", "device", "threads"),
+    *("checkpoint_every", "keep_checkpoints", "device", "threads", "shard", "shard_timeout"),
     *("refit", "calibrate"),  # they depend on the validation rows of the run
 )
 """Trainer settings that a run does not take from the model that it starts from."""

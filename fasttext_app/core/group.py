@@ -1,0 +1,206 @@
+"""``Group``: the processes of a run that torchrun starts, and what they tell each other.
+
+Every method of a group that exchanges something is *collective*: all its processes call it, in the
+same order. Arrays go over the wire as they are, other values as JSON; nothing is pickled. A run of
+one process needs neither torchrun nor torch, and goes through the same code.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from fasttext_app.core.arrays import Array
+from fasttext_app.errors import ConfigError, FastTextAppError, TrainingError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Result = TypeVar("Result")
+
+STOP, SAVE = 1, 2
+"""Flags that processes raise for each other: to end the run; to save a checkpoint."""
+
+
+class LostProcessError(TrainingError):
+    """Another process of the run is gone, or does not answer."""
+
+
+def world_size() -> int:
+    """Return the number of processes that the launcher has started; 1 without a launcher."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def local_rank() -> int:
+    """Return the number of this process among those of its machine; 0 without a launcher."""
+    return int(os.environ.get("LOCAL_RANK", "0")) if world_size() > 1 else 0
+
+
+@contextmanager
+def joined(timeout: float) -> Iterator[Group]:
+    """Join the processes that torchrun has started; yield their group.
+
+    Args:
+        timeout: seconds after which a process that does not answer counts as lost.
+
+    Raises:
+        ConfigError: the variables that torchrun sets are incomplete.
+        LostProcessError: the processes do not find each other.
+    """
+    if world_size() == 1:
+        yield Group()
+        return
+    missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
+    if missing:
+        raise ConfigError(
+            f"WORLD_SIZE is {world_size()}, but {' and '.join(missing)} is not set; "
+            "start the processes with torchrun"
+        )
+    import torch
+    import torch.distributed as dist
+
+    group = Group(int(os.environ["RANK"]), world_size())
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    with group.answered():
+        dist.init_process_group(backend, timeout=timedelta(seconds=timeout))
+    try:
+        yield group
+    finally:
+        dist.destroy_process_group()
+
+
+class Group:
+    """The processes of a run.
+
+    Args:
+        rank: the number of this process.
+        size: the number of processes.
+
+    >>> Group().gather(np.array([1, 2])), Group().share({"a": 1})
+    ([array([1, 2])], [{'a': 1}])
+    """
+
+    def __init__(self, rank: int = 0, size: int = 1) -> None:
+        self.rank, self.size = rank, size
+        self.raised = 0
+        """Flags that this process raises at the next exchange of a step."""
+        self.flags = 0
+        """Flags that any process had raised at the last exchange of a step."""
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process reports, validates and writes."""
+        return self.rank == 0
+
+    @contextmanager
+    def answered(self) -> Iterator[None]:
+        """Turn an error of torch in an exchange into one that says what it means.
+
+        Raises:
+            LostProcessError: a process is gone, or did not answer in time.
+        """
+        try:
+            yield
+        except (RuntimeError, ValueError) as error:  # ValueError: the address is none
+            reason = str(error).strip().partition("\n")[0]
+            raise LostProcessError(
+                f"process {self.rank} of {self.size}: another process of the run is gone or does "
+                f"not answer ({reason}); start the run again, with --resume if it has checkpoints"
+            ) from None
+
+    def all_gather(self, values: Tensor) -> Tensor:
+        """Return the values of every process, [processes, n], all of one size [n]."""
+        if self.size == 1:
+            return values[None]
+        import torch
+        import torch.distributed as dist
+
+        out = values.new_empty((self.size, *values.shape))
+        with self.answered(), torch.no_grad():
+            dist.all_gather(list(out), values)
+        return out
+
+    def sum(self, values: Array) -> None:
+        """Replace an array by its sum over all processes."""
+        if self.size == 1:
+            return
+        import torch
+        import torch.distributed as dist
+
+        with self.answered():
+            dist.all_reduce(torch.from_numpy(values))
+
+    def gather(self, values: Array) -> list[Array]:
+        """Return the array [n] of every process; n may differ."""
+        if self.size == 1:
+            return [values]
+        import torch
+
+        lengths = self.all_gather(torch.tensor([len(values)]))[:, 0].tolist()
+        return self.gather_sized(values, lengths)
+
+    def gather_sized(self, values: Array, lengths: Sequence[int]) -> list[Array]:
+        """Return the array of every process, whose lengths all processes know."""
+        if self.size == 1:
+            return [values]
+        import torch
+
+        padded = np.zeros(max(lengths), values.dtype)
+        padded[: len(values)] = values
+        rows = self.all_gather(torch.from_numpy(padded)).numpy()
+        return [row[:length] for row, length in zip(rows, lengths, strict=True)]
+
+    def share(self, value: Any) -> list[Any]:
+        """Return the value of every process; it goes over the wire as JSON."""
+        data = np.frombuffer(json.dumps(value).encode(), np.uint8)
+        return [json.loads(part.tobytes()) for part in self.gather(data)]
+
+    def from_main(self, value: Any) -> Any:
+        """Return the value of the main process, whatever the others have."""
+        return self.share(value if self.is_main else None)[0]
+
+    def all_or_none(self, work: Callable[[], Result]) -> Result:
+        """Do some work on every process; if it fails on one, raise that error on all of them.
+
+        Raises:
+            FastTextAppError: of the first process on which the work failed.
+        """
+        failure: FastTextAppError | None = None
+        try:
+            result = work()
+        except FastTextAppError as error:
+            failure = error
+        errors = self.share(None if failure is None else [type(failure).__name__, str(failure)])
+        for rank, error in enumerate(errors):
+            if error is not None:
+                if rank == self.rank and failure is not None:
+                    raise failure
+                name, message = error
+                kinds = {kind.__name__: kind for kind in _kinds(FastTextAppError)}
+                raise kinds.get(name, TrainingError)(message)
+        return result
+
+    def may_report(self) -> bool:
+        """Return whether this process is the first to report why the run failed; not collective."""
+        if self.size == 1:
+            return True
+        import torch.distributed as dist
+
+        try:
+            store = dist.distributed_c10d._get_default_store()
+            attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+            return bool(store.add(f"fasttext_app/reported/{attempt}", 1) == 1)
+        except (RuntimeError, ValueError):  # the process that held the store is gone
+            return self.rank == 1
+
+
+def _kinds(base: type[FastTextAppError]) -> Iterator[type[FastTextAppError]]:
+    for kind in base.__subclasses__():
+        yield kind
+        yield from _kinds(kind)
