@@ -28,7 +28,7 @@ LAYERS = [
     ["inference"],
     ["tuning"],
     ["pipeline"],
-    ["onnx", "scoring", "sklearn"],
+    ["onnx", "scoring", "serve", "sklearn"],
     ["compat"],
     ["api"],
     ["cli"],

@@ -26,13 +26,13 @@ from fasttext_app.core import startup
 
 COMMANDS = (
     *("train", "tune", "predict", "evaluate", "calibrate", "threshold", "quantize", "explain"),
-    *("inspect", "plot", "info", "data", "import", "export", "push", "pull", "ft"),
+    *("inspect", "plot", "info", "data", "import", "export", "push", "pull", "serve", "ft"),
 )
 
 
 OPENS_MODEL = {
     *("train", "predict", "evaluate", "calibrate", "threshold", "quantize", "explain", "inspect"),
-    *("info", "export", "push"),
+    *("info", "export", "push", "serve"),
 }
 """Commands that can open a model or a checkpoint from a stranger."""
 

@@ -213,7 +213,7 @@ def _first_problem(error: ValidationError, section: str | None = None) -> str:
     location = [*([section] if section else []), *location]
     if first["type"] == "extra_forbidden":
         return _unknown(*location[:2])
-    key, reason = ".".join(location[:2]), _plain_words(first["type"], first["msg"])
+    key, reason = ".".join(location[:2]), plain_words(first["type"], first["msg"])
     return f"{key}: {reason} (got {shown_value(first['input'])})" if key else reason
 
 
@@ -224,10 +224,10 @@ def _unknown(section: str, key: str | None = None) -> str:
     return f"{section}.{key}: no such setting" + hint.replace("'", f"'{section}.", 1)
 
 
-def _plain_words(kind: str, message: str) -> str:
+def plain_words(kind: str, message: str) -> str:
     """Reword a message of pydantic.
 
-    >>> _plain_words("greater_than", "Input should be greater than 0")
+    >>> plain_words("greater_than", "Input should be greater than 0")
     'must be greater than 0'
     """
     if kind == "missing":

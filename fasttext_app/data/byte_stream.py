@@ -331,7 +331,33 @@ class _CopyReader(io.RawIOBase):
         return len(block)
 
 
-InputFile: TypeAlias = Path | PipeCopy
+@dataclass(frozen=True)
+class BytesFile:
+    """A file in memory.
+
+    Attributes:
+        name: its name in messages; the suffix tells a compression.
+        data: its contents.
+    """
+
+    name: str
+    data: bytes
+
+    @property
+    def suffix(self) -> str:
+        """The suffix of the name."""
+        return Path(self.name).suffix
+
+    def __str__(self) -> str:
+        return self.name
+
+    def open(self, mode: str) -> io.BufferedReader:
+        """Open the file, to be read from its beginning."""
+        assert mode == "rb"
+        return io.BufferedReader(io.BytesIO(self.data))
+
+
+InputFile: TypeAlias = Path | PipeCopy | BytesFile
 """A file that readers can open more than once, or the path of a pipe, which they can only once."""
 
 

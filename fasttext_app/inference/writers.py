@@ -104,7 +104,7 @@ def write_predictions(
         with atomic_file(output, DataError) as partial_file:
             return _write_parquet(batches, partial_file)
     with text_output(output) as file:
-        return _write_text(batches, file, form, top_k, safe_csv=safe_csv)
+        return write_text(batches, file, form, top_k, safe_csv=safe_csv)
 
 
 @contextmanager
@@ -126,9 +126,18 @@ def text_output(output: Path | None) -> Iterator[IO[str]]:
         yield file
 
 
-def _write_text(
+def write_text(
     batches: Iterable[pa.RecordBatch], file: IO[str], form: str, top_k: int, *, safe_csv: bool
 ) -> int:
+    """Write predictions to an open file, in any format but Parquet; return the number of rows.
+
+    Args:
+        batches: as for :func:`write_predictions`.
+        file: the file.
+        form: the format.
+        top_k: as for :func:`write_predictions`.
+        safe_csv: as for :func:`write_predictions`.
+    """
     writers: dict[str, Callable[[Iterable[Row], list[str], int], str]] = {
         "text": _text_lines,
         "jsonl": _json_lines,
