@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from fasttext_app._version import __version__
 
 if TYPE_CHECKING:
-    from fasttext_app.api import load, train, tune
+    from fasttext_app.api import load, review, train, tune
     from fasttext_app.config.schema import Config
     from fasttext_app.errors import FastTextAppError
     from fasttext_app.inference.classifier import TextClassifier
@@ -31,6 +31,7 @@ _HOMES = {
     "TextClassifier": "fasttext_app.inference.classifier",
     "TextEncoder": "fasttext_app.text.encoder",
     "load": "fasttext_app.api",
+    "review": "fasttext_app.api",
     "train": "fasttext_app.api",
     "tune": "fasttext_app.api",
 }
@@ -43,6 +44,7 @@ __all__ = [
     "TextEncoder",
     "__version__",
     "load",
+    "review",
     "train",
     "tune",
 ]

@@ -1,4 +1,4 @@
-"""The Python API: ``train``, ``tune`` and ``load``; all else is a method of what they return.
+"""The Python API: ``train``, ``tune``, ``review`` and ``load``; a model has methods for the rest.
 
 >>> import fasttext_app as ft
 >>> texts = ["great fun, loved it", "a joy to watch", "dull and slow", "a waste of time"] * 5
@@ -21,6 +21,8 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from fasttext_app.config.loading import Layer, resolve
 from fasttext_app.config.schema import Config, DataConfig
 from fasttext_app.core import arguments
@@ -30,6 +32,7 @@ from fasttext_app.errors import ConfigError, DataError
 from fasttext_app.inference.classifier import TextClassifier
 from fasttext_app.inference.load import load_classifier
 from fasttext_app.pipeline import train as run_training
+from fasttext_app.text.chunks import text_column
 from fasttext_app.training.checkpoints import (
     CheckpointRef,
     find_checkpoint,
@@ -45,11 +48,12 @@ from fasttext_app.tuning.space import SearchSpace
 from fasttext_app.tuning.trial import Budget
 
 if TYPE_CHECKING:
+    from fasttext_app.reviewing.review import Review
     from fasttext_app.training.events import Callback, Event
     from fasttext_app.tuning.trial import Callback as TuneCallback
     from fasttext_app.tuning.trial import TuneResult
 
-__all__ = ["load", "train", "tune"]
+__all__ = ["load", "review", "train", "tune"]
 
 
 def train(
@@ -198,6 +202,70 @@ def tune(
         study=None if study is None else arguments.path("study", study),
         callback=callback,
     )
+
+
+def review(
+    rows: Any = None,
+    /,
+    labels: LabelColumn | None = None,
+    *,
+    data: Any = None,
+    text: str | Sequence[str] | Mapping[str, Any] | None = None,
+    label: str | Sequence[str] | None = None,
+    folds: int = 5,
+    pick: int = 100,
+    unlabeled: Iterable[str] | None = None,
+    keep: str | Sequence[str] = (),
+    split: str | None = None,
+    config: str | Path | None = None,
+    **settings: Any,
+) -> Review:
+    """List rows that are likely mislabeled, and unlabeled rows that are worth labeling first.
+
+    Each row is judged by a model that was trained without it.
+
+    Args:
+        rows: a SPEC, a table or any iterable of texts; see :func:`train`. A row whose label is
+            missing or empty is unlabeled.
+        labels: the label of each text, if ``rows`` is texts; None for an unlabeled one.
+        data: the same as ``rows``; or the section ``data`` of the settings, as a dict.
+        text: the text column, or several to join; or the section ``text`` of the settings.
+        label: the label column, or several of 0 and 1.
+        folds: the number of models, each of which is trained without one fold of the rows.
+        pick: how many unlabeled rows to list.
+        unlabeled: more texts without labels; their rows are numbered after those of ``rows``.
+        keep: columns to copy to the result.
+        split: the split of the SPEC; None: ``data.train_split``.
+        config: a TOML file or the name of a shipped config.
+        **settings: any setting by its key, or a whole section; they take precedence over
+            ``config``.
+
+    Returns:
+        The rows in ``suspects``, most suspect first; ``to_table()`` returns them as an Arrow table.
+
+    Raises:
+        ConfigError: a setting is unknown or impossible.
+        DataError: the data cannot be read, or has too few rows or labels.
+        TrainingError: the loss diverged.
+    """
+    from fasttext_app.reviewing.review import review as run_review
+    from fasttext_app.reviewing.rows import read_rows, rows_of_objects
+
+    folds = arguments.whole_number("folds", folds, 2)
+    pick = arguments.whole_number("pick", pick, 0)
+    columns = arguments.columns("keep", keep) if keep else []
+    layers = setting_layers(config, _call_settings(data, text, label, None, settings))
+    job = _Job.open("review", _rows(rows, data), labels, None, layers)
+    if job.objects is not None:
+        review_rows = rows_of_objects(job.objects, job.config.data, columns)
+    else:
+        split = arguments.optional_string("split", split)
+        review_rows = read_rows(job.config.data, split or job.config.data.train_split, columns)
+    if unlabeled is not None:
+        more = text_column(unlabeled, "unlabeled", job.config.data.errors)
+        chunks = more.chunks if isinstance(more, pa.ChunkedArray) else [more]
+        review_rows = review_rows.with_unlabeled(pa.chunked_array(chunks, pa.string()))
+    return run_review(job.config, review_rows, folds=folds, pick=pick)
 
 
 def load(

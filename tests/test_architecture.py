@@ -28,7 +28,7 @@ LAYERS = [
     ["inference"],
     ["tuning"],
     ["pipeline"],
-    ["onnx", "scoring", "serve", "sklearn"],
+    ["onnx", "reviewing", "scoring", "serve", "sklearn"],
     ["compat"],
     ["api"],
     ["cli"],

@@ -26,7 +26,8 @@ from fasttext_app.core import startup
 
 COMMANDS = (
     *("train", "tune", "predict", "evaluate", "calibrate", "threshold", "quantize", "explain"),
-    *("inspect", "plot", "info", "data", "import", "export", "push", "pull", "serve", "ft"),
+    *("inspect", "plot", "review", "info", "data", "import", "export", "push", "pull"),
+    *("serve", "ft"),
 )
 
 

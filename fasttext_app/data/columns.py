@@ -90,7 +90,7 @@ def required_columns(
     for name in required:
         if name not in existing and name not in inner:
             hint = did_you_mean(name, [*existing, *inner])
-            if name in config.keep:
+            if name in config.keep and name not in needed_columns(config, True):
                 options = "--keep"
             option = "data.weight_column" if name == config.weight_column else options
             raise ColumnError(

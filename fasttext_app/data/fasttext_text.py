@@ -19,7 +19,7 @@ from fasttext_app.data.byte_stream import InputFile
 from fasttext_app.data.checked_stream import CheckedStream
 from fasttext_app.data.columns import SEVERAL_LABELS_HINT, check_label_cells, refuse_marks
 from fasttext_app.data.lines import lines_of
-from fasttext_app.data.source import Batches
+from fasttext_app.data.source import Batches, NoColumnsError
 from fasttext_app.errors import DataError
 from fasttext_app.text.fasttext_tokenizer import label_name
 
@@ -43,7 +43,9 @@ def scan_fasttext(
                 "use CSV, TSV, JSON lines or Parquet"
             )
     if not with_labels and config.keep not in ((), "all"):
-        raise DataError(f"{path}: lines of text have no columns, so data.keep names none of them")
+        raise NoColumnsError(
+            f"{path}: lines of text have no columns, so data.keep names none of them"
+        )
     convert = partial(_to_examples, config=config, with_labels=with_labels)
     is_empty = True
     with CheckedStream.of(path, config) as stream:

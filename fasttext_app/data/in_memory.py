@@ -161,6 +161,34 @@ class ObjectRows:
 
         return Source(IN_MEMORY, {"all": scan}, label_names, single=True)
 
+    def columns_of(
+        self, config: DataConfig, keep: Sequence[str]
+    ) -> tuple[pa.Table, DataConfig, Sequence[str] | None]:
+        """Return the texts, with the label columns and others as they are, which may hold nulls.
+
+        Args:
+            config: the columns, and how to read them.
+            keep: names of other columns.
+
+        Returns:
+            The table, the settings that name its columns, and the names of integer labels.
+
+        Raises:
+            DataError: there are no rows, or a column is missing.
+        """
+        if self.columns is not None:
+            config = config.model_copy(update=dict(self.columns))
+        own = list(config.label_columns) or [config.label_column]
+        others = tuple(dict.fromkeys([*own, *keep]))
+        config = config.model_copy(update={"keep": others, "weight_column": None})
+        table = _read(self.table, config, self.job, with_labels=False)
+        if not len(table):
+            raise DataError(f"{self.job}: there are no texts")
+        locate = numbered_rows(self.job, 0)
+        batch = to_examples(table, config, locate, with_labels=False)
+        names = config.label_columns or self.table.class_names.get(config.label_column)
+        return pa.Table.from_batches([batch]), config, names
+
 
 def table_texts(table: ObjectTable, config: DataConfig, job: str) -> pa.ChunkedArray:
     """Return the texts of a table, its text columns joined.

@@ -37,6 +37,10 @@ Scan: TypeAlias = Callable[[bool], Batches]
 """A function that reads a split from its beginning; its argument says whether to read labels."""
 
 
+class NoColumnsError(DataError):
+    """Lines of text, which have no columns to copy."""
+
+
 def kept_name(name: str) -> str:
     """Return the name in the predictions of a column that is copied there.
 

@@ -238,7 +238,7 @@ def _csv_header(kept: list[str], top_k: int, *, safe: bool) -> str:
     names = ["label", "probability"]
     if top_k > 1:
         names = [f"{name}_{rank}" for rank in range(1, top_k + 1) for name in names]
-    return _as_csv([[*kept, "text", *names]], safe=safe)
+    return as_csv([[*kept, "text", *names]], safe=safe)
 
 
 def _csv_lines(rows: Iterable[Row], kept: list[str], top_k: int, *, safe: bool) -> str:
@@ -248,10 +248,11 @@ def _csv_lines(rows: Iterable[Row], kept: list[str], top_k: int, *, safe: bool) 
         for name, value in _pairs(row):
             record += [name, f"{value:.6f}"]
         records.append(record + [""] * (len(kept) + 1 + 2 * top_k - len(record)))
-    return _as_csv(records, safe=safe)
+    return as_csv(records, safe=safe)
 
 
-def _as_csv(records: list[list[str]], *, safe: bool) -> str:
+def as_csv(records: list[list[str]], *, safe: bool) -> str:
+    """Return records as lines of CSV; ``safe`` guards cells that a spreadsheet would run."""
     lines: list[str] = []
     if safe:
         records = [list(map(for_spreadsheet, record)) for record in records]
