@@ -68,6 +68,7 @@ FUZZ_COUNT ?= 100000
 FUZZ_SECONDS ?= 3600
 fuzz: setup
 	$(BIN)/python scripts/fuzz_fasttext_file.py --count $(FUZZ_COUNT) --seconds $(FUZZ_SECONDS)
+	$(BIN)/python scripts/fuzz_data_files.py --count $(FUZZ_COUNT) --seconds $(FUZZ_SECONDS)
 	$(BIN)/python scripts/fuzz_model_files.py --count $(FUZZ_COUNT) --seconds $(FUZZ_SECONDS)
 
 # Run every command on a disk that is full from the n-th write on, for every n; takes a while.

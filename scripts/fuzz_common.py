@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 MAX_FILE_SIZE = 20_000
-MAX_MEMORY = 400_000_000
+MAX_MEMORY = 500_000_000
 """Bytes that a process may take beyond what it has when it starts to fuzz."""
 MAX_SECONDS = 60
 """Seconds that a file may take."""
@@ -133,6 +133,7 @@ def run(
                     outcomes[rest] += 1
                     done += 1
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        print(f"{name}: {done:,} files", file=sys.stderr, flush=True)
         if code:
             print(f"broken at seed {seed + done}: exit code {code}", file=sys.stderr, flush=True)
             done, broken = done + 1, broken + 1

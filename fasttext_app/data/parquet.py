@@ -34,6 +34,11 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 BATCH_ROWS = 65_536
+DAMAGED_FILE = (
+    *(pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowKeyError, pa.ArrowTypeError),
+    UnicodeDecodeError,
+)
+"""Exceptions of Arrow for a file that is damaged, or a name in it that is not UTF-8."""
 
 
 def scan_parquet(
@@ -67,7 +72,7 @@ def scan_parquet(
                 )
                 rows += len(batch)
                 reading.position = size * rows // file.metadata.num_rows
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+    except DAMAGED_FILE as error:
         raise _not_parquet(path, error) from None
     except OSError as error:
         if error.errno is None:  # raised by Arrow: the file opens, but its content is damaged
@@ -87,6 +92,7 @@ def _batches(path: Path, file: pq.ParquetFile, columns: list[str]) -> Iterator[p
     for groups, row_bytes in _runs(path, file, columns):
         batch_rows = int(min(BATCH_ROWS, max(BATCH_BYTES / row_bytes, 1)))
         for piece in file.iter_batches(batch_rows, row_groups=groups, columns=columns):
+            _check_text(path, piece)
             expands = any("dictionary<" in str(kind) for kind in piece.schema.types)
             pieces.append(piece)
             rows += len(piece)
@@ -95,6 +101,13 @@ def _batches(path: Path, file: pq.ParquetFile, columns: list[str]) -> Iterator[p
                 yield from _joined(pieces)
                 pieces, rows, size = [], 0, 0.0
     yield from _joined(pieces)
+
+
+def _check_text(path: Path, batch: pa.RecordBatch) -> None:
+    try:
+        batch.validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{path}: has values that are damaged or not UTF-8 ({error})") from None
 
 
 def _joined(pieces: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
@@ -148,7 +161,7 @@ def parquet_label_names(path: Path, label_column: str) -> Sequence[str] | None:
     try:
         with open_parquet(path) as file:
             schema = file.schema_arrow
-    except (pa.ArrowInvalid, OSError):
+    except (*DAMAGED_FILE, OSError):
         return None  # reading the rows will tell what is wrong
     names = _class_names(schema, label_column)
     if names is None and schema.get_field_index(label_column) >= 0:

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 PAGE_BYTES = 64_000_000
 EXPANSION = 64
 """A page takes at most ``PAGE_BYTES``, or this many times its size in the file."""
-BATCH_BYTES = 256_000_000
+BATCH_BYTES = 64_000_000
 """The most that the values of a batch take, unless a single row takes more."""
-LIST_BYTES = 1_000_000_000
+LIST_BYTES = 256_000_000
 """The most that a column of lists takes in a row group, unless its size in the file allows more."""
 HEADER_BYTES = 1 << 12  # read at once; a header with long statistics takes more
 DATA_PAGE, DICTIONARY_PAGE, DATA_PAGE_V2 = 0, 2, 3

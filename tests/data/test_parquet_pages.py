@@ -164,6 +164,7 @@ def test_the_longest_word_of_a_dictionary_is_looked_up(tmp_path, monkeypatch):
     path = write(tmp_path / "a.parquet", texts)
     with open_parquet(path) as file:
         sizes = PageSizes(path, file, ["text", "label"])
+        monkeypatch.setattr(parquet_pages, "BATCH_BYTES", 1_000_000_000)
         assert sizes.row_bytes(0) > 30_000  # all of the dictionary
         monkeypatch.setattr(parquet_pages, "BATCH_BYTES", 1_000_000)
         assert 999 <= sizes.row_bytes(0) < 1100
@@ -181,3 +182,12 @@ def test_an_unknown_codec_is_an_error(tmp_path):
             Path(path).write_bytes(changed)
             with suppress(DataError):  # and Arrow does not end the process
                 read(path)
+
+
+@pytest.mark.parametrize("old", [b"some text 7", b"text"])
+def test_text_or_a_name_that_is_not_utf_8_is_an_error(tmp_path, old):
+    texts = [f"some text {number}" for number in range(10)]
+    path = write(tmp_path / "a.parquet", texts, compression="none", use_dictionary=False)
+    path.write_bytes(path.read_bytes().replace(old, b"\xff" * len(old)))
+    with pytest.raises(DataError, match=r"a\.parquet: (has values|not a complete Parquet)"):
+        read(path)
