@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import fasttext_app as ft
@@ -164,6 +166,10 @@ def files_for_scale() -> None:
     """Train the model that scores."""
     write_csv("tickets.csv", {"text": TEXTS, "label": LABELS})
     run_cli("train", "-d", "tickets.csv", "--epochs", "2", "--output", "models/tickets")
+    Path("pages").mkdir()
+    for number in range(2):
+        pages = {"id": list(range(len(TEXTS))), "url": TEXTS, "text": [*TEXTS[1:], None]}
+        pq.write_table(pa.table(pages), f"pages/{number}.parquet")
 
 
 def write_table() -> None:
@@ -249,6 +255,8 @@ def run_line(line: str, quicker: Callable[[list[str]], list[str]]) -> str:
 
 def quicker(arguments: list[str]) -> list[str]:
     """Return the arguments of a command that takes less time."""
+    if arguments[0] == "score":
+        return [*arguments, "--workers", "1"]
     if arguments[0] == "train" and "--epochs" not in arguments:
         return [*arguments, "--epochs", "2"]
     if arguments[0] == "tune":
@@ -296,11 +304,16 @@ def run_javascript(block: str) -> None:
         subprocess.run([NODE, "block.mjs"], check=True, capture_output=True)
 
 
+def needs_engine(line: str) -> bool:
+    """Return whether a command runs on Ray or Spark, as in tests/scoring/test_engines.py."""
+    return "--engine ray" in line or "--engine spark" in line
+
+
 def run_block(language: str, block: str, names: dict[str, Any]) -> None:
     """Run a block of any language."""
     if language in ("sh", "console"):
         for line in commands(block):
-            if not line.startswith(NOT_RUN):
+            if not line.startswith(NOT_RUN) and not needs_engine(line):
                 run_line(line, quicker)
     elif language == "python":
         quick = re.sub(r"trials=\d+", "trials=1, epochs=2", block)

@@ -25,15 +25,15 @@ from fasttext_app.cli.terminal import guarded_streams
 from fasttext_app.core import startup
 
 COMMANDS = (
-    *("train", "tune", "predict", "evaluate", "calibrate", "threshold", "quantize", "explain"),
-    *("inspect", "plot", "review", "info", "data", "import", "export", "push", "pull"),
+    *("train", "tune", "predict", "score", "evaluate", "calibrate", "threshold", "quantize"),
+    *("explain", "inspect", "plot", "review", "info", "data", "import", "export", "push", "pull"),
     *("serve", "ft"),
 )
 
 
 OPENS_MODEL = {
-    *("train", "predict", "evaluate", "calibrate", "threshold", "quantize", "explain", "inspect"),
-    *("info", "export", "push", "serve"),
+    *("train", "predict", "score", "evaluate", "calibrate", "threshold", "quantize", "explain"),
+    *("inspect", "info", "export", "push", "serve"),
 }
 """Commands that can open a model or a checkpoint from a stranger."""
 

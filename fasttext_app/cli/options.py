@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -374,6 +375,40 @@ def check_choice(value: str | None, choices: Iterable[str], option: str) -> None
     """
     if value is not None and value not in choices:
         raise BadParameter(f"{value!r} is not one of {', '.join(choices)}", param_hint=option)
+
+
+def parse_threshold(text: str | None) -> float | str:
+    """Return the value of ``--threshold``: a number, or ``fitted``.
+
+    Raises:
+        typer.BadParameter: it is neither.
+    """
+    if text is None or text == "fitted":
+        return text or 0.0
+    try:
+        threshold = float(text)
+    except ValueError:
+        threshold = -1.0
+    if not 0 <= threshold <= 1:
+        raise BadParameter(
+            f"{text!r} is neither a number from 0 to 1 nor 'fitted'", param_hint="--threshold"
+        )
+    return threshold
+
+
+def parse_share(text: str, option: str) -> float:
+    """Return a share: ``10%`` or ``0.1``.
+
+    Raises:
+        typer.BadParameter: it is none.
+    """
+    match = re.fullmatch(r"(\d*\.?\d+)(%?)", text.strip())
+    share = float(match[1]) / (100 if match[2] else 1) if match else 0.0
+    if not 0 < share <= 1:
+        raise BadParameter(
+            f"{text!r} is not a share above 0 and up to 1, such as 10% or 0.1", param_hint=option
+        )
+    return share
 
 
 def size_on_disk(model: Path) -> int:

@@ -28,6 +28,7 @@ from fasttext_app.cli.options import (
     complete,
     decode_arguments,
     load_model,
+    parse_threshold,
     texts_or_input,
 )
 from fasttext_app.cli.outputs import (
@@ -137,7 +138,7 @@ def predict(
         raise BadParameter("cannot be combined with --label", param_hint="--top-k")
     if output is None:
         hide_reading_from_a_terminal()
-    form, min_probability = format_for(output, form), _parse_threshold(threshold)
+    form, min_probability = format_for(output, form), parse_threshold(threshold)
     if safe_csv and form != "csv":
         raise BadParameter("needs --format csv", param_hint="--safe-csv")
     if keep and form == "fasttext":
@@ -188,20 +189,6 @@ def _texts_or_input(
             raise BadParameter("give texts, --input FILE, or lines on stdin", param_hint="TEXT")
         inputs = STDIN
     return texts, inputs
-
-
-def _parse_threshold(text: str | None) -> float | str:
-    if text is None or text == "fitted":
-        return text or 0.0
-    try:
-        threshold = float(text)
-    except ValueError:
-        threshold = -1.0
-    if not 0 <= threshold <= 1:
-        raise BadParameter(
-            f"{text!r} is neither a number from 0 to 1 nor 'fitted'", param_hint="--threshold"
-        )
-    return threshold
 
 
 def _batches(

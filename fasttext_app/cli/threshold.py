@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated
 
-from typer import BadParameter, Option
+from typer import Option
 
 from fasttext_app.cli.options import (
     ErrorsOption,
@@ -17,6 +16,7 @@ from fasttext_app.cli.options import (
     TextColumnsOption,
     ThreadsOption,
     load_model,
+    parse_share,
     print_json,
 )
 
@@ -47,7 +47,7 @@ def threshold(
     from fasttext_app.data.spec import open_texts
     from fasttext_app.inference.select import find_cut, score_texts
 
-    share = _parse_share(keep)
+    share = parse_share(keep, "--keep")
     classifier = load_model(model, threads=threads)
     reading = Reading(text_column, None, errors, settings)
     config = reading.config_for(classifier, inputs)
@@ -59,13 +59,3 @@ def threshold(
         print_json(document)
     else:
         show_cut(document)
-
-
-def _parse_share(text: str) -> float:
-    match = re.fullmatch(r"(\d*\.?\d+)(%?)", text.strip())
-    share = float(match[1]) / (100 if match[2] else 1) if match else 0.0
-    if not 0 < share <= 1:
-        raise BadParameter(
-            f"{text!r} is not a share above 0 and up to 1, such as 10% or 0.1", param_hint="--keep"
-        )
-    return share

@@ -90,7 +90,7 @@ def scan_files(
 
 
 def _scan_file(path: Path, config: DataConfig, with_labels: bool, bad_rows: BadRows) -> Batches:
-    form = _format(path, config)
+    form = format_of(path, config)
     with ExitStack() as stack:
         file: InputFile = path
         if form != "fasttext" and _is_pipe(path):
@@ -98,7 +98,8 @@ def _scan_file(path: Path, config: DataConfig, with_labels: bool, bad_rows: BadR
         yield from unchanged(path, FORMATS[form](file, config, with_labels, bad_rows.begin(path)))
 
 
-def _format(path: Path, config: DataConfig) -> str:
+def format_of(path: Path, config: DataConfig) -> str:
+    """Return the format that a file is read in: one of ``FORMATS``."""
     if config.format != "auto":
         return config.format
     form = SUFFIXES.get(_suffix(path), "fasttext")

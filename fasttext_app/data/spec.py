@@ -153,6 +153,25 @@ def _scan_each(scans: Sequence[Scan], with_labels: bool) -> Batches:
         yield from scan(with_labels)
 
 
+def text_files(spec: str) -> list[Path]:
+    """Return the files of texts that a SPEC names: a file, a folder, a glob or ``-``.
+
+    Raises:
+        DataError: there are none.
+    """
+    path = Path(spec)
+    if path.is_dir():
+        inner = folder_files(path)
+        if not inner:
+            raise DataError(f"{path}: there are no data files in the folder; name a file")
+        return inner
+    if path.exists() or spec == STDIN:
+        return [path]
+    if has_magic(spec):
+        return glob_files(spec)
+    raise DataError(f"{path}: no such file")
+
+
 def open_texts(config: DataConfig, bad_rows: BadRows | None = None) -> Batches:
     """Read the texts of files batch by batch, without labels; ``-`` reads lines from stdin.
 
@@ -163,20 +182,7 @@ def open_texts(config: DataConfig, bad_rows: BadRows | None = None) -> Batches:
     Raises:
         DataError: a file is missing, or its rows cannot be read.
     """
-    paths: list[Path] = []
-    for spec in _specs(config):
-        path = Path(spec)
-        if path.is_dir():
-            inner = folder_files(path)
-            if not inner:
-                raise DataError(f"{path}: there are no data files in the folder; name a file")
-            paths += inner
-        elif path.exists() or spec == STDIN:
-            paths.append(path)
-        elif has_magic(spec):
-            paths += glob_files(spec)
-        else:
-            raise DataError(f"{path}: no such file")
+    paths = [path for spec in _specs(config) for path in text_files(spec)]
     bad_rows = BadRows() if bad_rows is None else bad_rows
     bad_rows.skip = config.skip_bad
     return followed(scan_files(paths, config, False, bad_rows))

@@ -22,7 +22,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from itertools import islice, pairwise, repeat
+from itertools import chain, islice, pairwise, repeat
 from pathlib import Path
 from types import SimpleNamespace
 from typing import IO, Any, NamedTuple
@@ -102,7 +102,7 @@ def write_predictions(
     if form == "parquet":
         assert output is not None, "format_for() checks it"
         with atomic_file(output, DataError) as partial_file:
-            return _write_parquet(batches, partial_file)
+            return write_parquet(batches, partial_file, pa.schema([*PREDICTIONS, KNOWN]))
     with text_output(output) as file:
         return write_text(batches, file, form, top_k, safe_csv=safe_csv)
 
@@ -269,12 +269,22 @@ def _fasttext_lines(rows: Iterable[Row], kept: list[str], top_k: int) -> str:
     )
 
 
-def _write_parquet(batches: Iterable[pa.RecordBatch], path: Path) -> int:
+def write_parquet(batches: Iterable[pa.RecordBatch], path: Path, empty: pa.Schema) -> int:
+    """Write batches of any columns to a Parquet file; return the number of rows.
+
+    Args:
+        batches: the rows.
+        path: the file.
+        empty: the schema if there is no batch.
+
+    Raises:
+        DataError: a column changes its type.
+    """
     import pyarrow.parquet as pq
 
     stream = iter(batches)
     waiting = list(islice(stream, 1))
-    schema = waiting[0].schema if waiting else pa.schema([*PREDICTIONS, KNOWN])
+    schema = waiting[0].schema if waiting else empty
     rows = sum(map(len, waiting))
     with pq.ParquetWriter(path, schema) as writer:
         for batch in stream:
@@ -299,3 +309,38 @@ def _with_schema(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
         return batch.cast(schema)
     except (pa.ArrowException, ValueError) as error:
         raise DataError(f"a kept column changes its type ({error}); pass --format jsonl") from None
+
+
+def write_table(
+    batches: Iterable[pa.RecordBatch], path: Path, form: str, empty: pa.Schema, *, safe_csv: bool
+) -> int:
+    """Write batches of any columns as ``parquet``, ``jsonl`` or ``csv``; return the number of rows.
+
+    Args:
+        batches: the rows.
+        path: the file.
+        form: the format.
+        empty: the schema if there is no batch.
+        safe_csv: as for :func:`write_predictions`.
+
+    Raises:
+        DataError: a column changes its type.
+    """
+    if form == "parquet":
+        return write_parquet(batches, path, empty)
+    rows, stream = 0, iter(batches)
+    first = next(stream, pa.RecordBatch.from_pylist([], empty))
+    with path.open("w", encoding="utf-8", newline="") as file:
+        if form == "csv":
+            file.write(_as_csv([first.schema.names], safe=safe_csv))
+        for batch in chain([first], stream):
+            if form == "csv":
+                columns = (map(_cell, column.to_pylist()) for column in batch.columns)
+                file.write(_as_csv(list(map(list, zip(*columns, strict=True))), safe=safe_csv))
+            else:
+                names = batch.schema.names
+                columns = (map(_valid_json, column.to_pylist()) for column in batch.columns)
+                for row in zip(*columns, strict=True):
+                    file.write(_json(dict(zip(names, row, strict=True))) + "\n")
+            rows += len(batch)
+    return rows

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Sequence
+from copy import copy
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,16 +18,18 @@ import numpy as np
 import pyarrow as pa
 
 from fasttext_app.core import arguments
+from fasttext_app.core.arrays import F64, Bool
 from fasttext_app.core.arrow import string_array, to_arrow, to_numpy
 from fasttext_app.core.checksummed_dir import MANIFEST
 from fasttext_app.core.objects import ObjectTable
 from fasttext_app.data.labels import find_label
 from fasttext_app.errors import ArtifactError, ConfigError, DataError, did_you_mean
 from fasttext_app.hub import local_model
+from fasttext_app.inference.artifacts import load_artifact_or_fasttext
 from fasttext_app.inference.classifier import TextClassifier
-from fasttext_app.inference.load import load_classifier
 from fasttext_app.inference.predictor import NULLS, TextColumns
 from fasttext_app.inference.select import score_texts
+from fasttext_app.model.artifact import Artifact
 from fasttext_app.scoring.forms import add_columns, as_rows
 
 _loading = threading.Lock()
@@ -106,7 +109,7 @@ class Scorer:
             ArtifactError: it cannot be loaded, or is not the one that the Scorer was made for.
         """
         with _loading:
-            return _load(self.model, self.digest, self.threads, self.packages)
+            return _load(self.model, self.digest, self.packages, self.threads)
 
     @property
     def schema(self) -> pa.Schema:
@@ -116,6 +119,12 @@ class Scorer:
         else:
             columns = {"labels": pa.list_(pa.string()), "probabilities": pa.list_(pa.float64())}
         return pa.schema([(self.prefix + name, kind) for name, kind in columns.items()])
+
+    def changed(self, **settings: Any) -> Scorer:
+        """Return the same scorer with other values of some attributes."""
+        scorer = copy(self)
+        vars(scorer).update(settings)
+        return scorer
 
     def check(self) -> None:
         """Load the model, and check the label and the threshold against it.
@@ -191,16 +200,29 @@ class Scorer:
 
     def _label_answers(self, rows: Any, text: TextColumns) -> list[list[pa.Array]]:
         assert self.label is not None
-        minimum = self.predictor.resolve_threshold(self.threshold)
-        name, columns = string_array([self.label]), []
+        minimum, columns = self.predictor.resolve_threshold(self.threshold), []
         for texts, ranked in score_texts(
             self.predictor, rows, self.label, nulls=self.nulls, text=text
         ):
-            values = _without(texts.missing, to_arrow(ranked.probabilities[:, 0]))
-            labels = name.take(to_arrow(np.zeros(len(values), np.int32)))
-            is_below = to_arrow(~ranked.mask(minimum)[:, 0])
-            columns.append([_without(texts.missing, _without(is_below, labels)), values])
+            values, reaches = ranked.probabilities[:, 0], ranked.mask(minimum)[:, 0]
+            columns.append(label_columns(self, values, reaches, texts.missing))
         return columns
+
+
+def label_columns(
+    scorer: Scorer, probabilities: F64, reaches: Bool, missing: pa.BooleanArray | None
+) -> list[pa.Array]:
+    """Return the columns that are added for one label.
+
+    Args:
+        scorer: the scorer with the label.
+        probabilities: of the label, [B].
+        reaches: whether each reaches the threshold, [B].
+        missing: the texts that are missing, [B]; None: none.
+    """
+    labels = string_array([scorer.label]).take(to_arrow(np.zeros(len(reaches), np.int32)))
+    labels = _without(missing, _without(to_arrow(~reaches), labels))
+    return [labels, _without(missing, to_arrow(probabilities))]
 
 
 def _without(mask: pa.BooleanArray | None, values: pa.Array) -> pa.Array:
@@ -240,15 +262,20 @@ def model_digest(model: str) -> str:
         with file.open("rb") as handle:
             return hashlib.file_digest(handle, "sha256").hexdigest()
     except OSError:
-        load_classifier(model)  # it says what is wrong
+        load_artifact_or_fasttext(model)  # it says what is wrong
         raise
 
 
 @cache
-def _load(model: str, digest: str, threads: int, packages: bool) -> TextClassifier:
-    classifier = load_classifier(model, threads=threads, packages=packages)
+def _load(model: str, digest: str, packages: bool, threads: int) -> TextClassifier:
+    return TextClassifier(_load_artifact(model, digest, packages), threads=threads)
+
+
+@cache
+def _load_artifact(model: str, digest: str, packages: bool) -> Artifact:
+    artifact = load_artifact_or_fasttext(model, packages=packages)
     if model_digest(model) != digest:
         raise ArtifactError(
             f"{model}: is not the model that this job began with; run the job again from its start"
         )
-    return classifier
+    return artifact

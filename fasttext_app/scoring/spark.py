@@ -1,13 +1,23 @@
-"""Spark: ``score_frame`` adds predictions to a ``pyspark.sql.DataFrame`` with ``mapInArrow``."""
+"""Spark: ``score_frame`` adds predictions to a ``DataFrame``; ``run_on_spark`` scores files."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import pyarrow as pa
 
+from fasttext_app.errors import missing_package
+from fasttext_app.scoring.files import Failed, FileScorer, FileTask, Outcome
 from fasttext_app.scoring.scorer import Scorer
+
+RETRIES = 3
+"""How often Spark on this machine runs a task again whose worker has died."""
+POLL_SECONDS = 0.2
+"""How often the outcomes that have arrived are looked for."""
 
 MapBatches: TypeAlias = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
@@ -45,3 +55,68 @@ def output_schema(schema: Any, scorer: Scorer) -> Any:
 
     kept = [schema[name] for name in scorer.kept(schema.names)]
     return StructType([*kept, *from_arrow_schema(scorer.schema).fields])
+
+
+class _Concatenated:
+    """An ``AccumulatorParam``: a list on the driver that grows as tasks end."""
+
+    def zero(self, value: list[Outcome]) -> list[Outcome]:
+        """Return the list that a task begins with."""
+        return []
+
+    def addInPlace(self, value: list[Outcome], more: list[Outcome]) -> list[Outcome]:  # noqa: N802
+        """Return both lists as one."""
+        return [*value, *more]
+
+
+def run_on_spark(work: FileScorer, tasks: Sequence[FileTask], workers: int) -> Iterator[Outcome]:
+    """Score files in tasks of Spark, one for each; Spark retries those whose worker dies.
+
+    It runs on the cluster that ``spark-submit`` or an active session names, else on this machine.
+
+    Raises:
+        MissingDependencyError: pyspark is not installed.
+    """
+    try:
+        from pyspark import SparkConf, SparkContext
+    except ImportError:
+        raise missing_package("--engine spark", "pyspark", "spark") from None
+
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    conf, is_own = SparkConf(), SparkContext._active_spark_context is None
+    if is_own and not conf.contains("spark.master"):
+        conf.setMaster(f"local[{workers},{RETRIES + 1}]")
+        conf.set("spark.ui.enabled", "false").set("spark.ui.showConsoleProgress", "false")
+    context = SparkContext.getOrCreate(conf.setAppName("fasttext-app score"))
+    try:
+        outcomes = context.accumulator([], _Concatenated())
+        yield from _score_on(context, work, tasks, outcomes)
+    finally:
+        if is_own:
+            context.stop()
+
+
+def _score_on(
+    context: Any, work: FileScorer, tasks: Sequence[FileTask], outcomes: Any
+) -> Iterator[Outcome]:
+    """Score files on a Spark context; yield what arrives in an accumulator."""
+    files, problems = context.parallelize(tasks, len(tasks)), list[str]()
+
+    def run() -> None:
+        try:
+            files.foreach(lambda task: outcomes.add([work(task)]))
+        except Exception as error:  # noqa: BLE001 - Spark's, for the files without an outcome
+            problems.append(str(error).strip().splitlines()[0])
+
+    job, unscored = threading.Thread(target=run, daemon=True), {task.output: task for task in tasks}
+    job.start()
+    seen, is_running = 0, True
+    while is_running:
+        job.join(POLL_SECONDS)
+        is_running = job.is_alive()
+        for outcome in outcomes.value[seen:]:
+            seen += 1
+            unscored.pop(outcome.task.output, None)
+            yield outcome
+    for task in unscored.values():
+        yield Failed(task, f"Spark gave up: {problems[0] if problems else 'it has no result'}")

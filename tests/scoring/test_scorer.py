@@ -15,20 +15,14 @@ import fasttext_app as ft
 from fasttext_app.core.objects import is_missing
 from fasttext_app.errors import ArtifactError, ConfigError, DataError
 from fasttext_app.scoring import Scorer
-from tests.helpers import WORDS_ONLY
 
 TEXTS = ["great fun", "dull and slow", "a joy to watch", None, "", "a waste of time", "great"]
 ROWS: dict[str, Any] = {"id": list(range(len(TEXTS))), "text": TEXTS}
 
 
 @pytest.fixture(scope="module")
-def path(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("scorer") / "model"
-    texts = ["great fun", "dull and slow", "a joy to watch", "a waste of time"] * 6
-    labels = ["good", "bad"] * 12
-    model = ft.train(texts, labels, **WORDS_ONLY | {"dim": 4, "threads": 1})
-    model.calibrate(texts, labels, temperature=False, thresholds="f1").save(folder)
-    return folder
+def path(model_path) -> Path:
+    return model_path
 
 
 @pytest.fixture(scope="module")

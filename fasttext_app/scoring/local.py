@@ -1,0 +1,109 @@
+"""The engine of one machine: processes that share one mapped model, and outlive each other."""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from multiprocessing.connection import Connection, wait
+
+from fasttext_app.core.fork import PR_SET_PDEATHSIG
+from fasttext_app.scoring.files import Failed, FileScorer, FileTask, Outcome, Progress
+
+
+def run_locally(
+    work: FileScorer, tasks: Sequence[FileTask], workers: int
+) -> Iterator[Outcome | Progress]:
+    """Score files in ``workers`` processes, each file by one; in this process if that is one.
+
+    A process that is killed fails the file that it scores, and another one takes its place.
+    """
+    if min(workers, len(tasks)) < 2:
+        yield from map(work, tasks)
+        return
+    waiting, busy = deque(tasks), dict[Connection, _Worker]()
+    try:
+        while waiting or busy:
+            while waiting and len(busy) < workers:
+                worker = _Worker(work)
+                worker.send(waiting.popleft())
+                busy[worker.connection] = worker
+            for connection in wait(list(busy)):
+                worker = busy.pop(connection)  # type: ignore[call-overload]  # what it waits for
+                message = worker.receive()
+                yield message
+                if isinstance(message, Progress):
+                    busy[worker.connection] = worker
+                elif waiting and worker.is_alive:
+                    worker.send(waiting.popleft())
+                    busy[worker.connection] = worker
+                else:
+                    worker.end()
+    finally:
+        for worker in busy.values():
+            worker.kill()
+
+
+class _Worker:
+    """A process that scores one file at a time."""
+
+    def __init__(self, work: FileScorer) -> None:
+        context = multiprocessing.get_context("spawn")  # a fork would copy locks of threads
+        self.connection, theirs = context.Pipe()
+        self._process = context.Process(
+            target=_serve, args=(theirs, work, os.getpid()), daemon=True
+        )
+        self._process.start()
+        theirs.close()
+        self.is_alive = True
+
+    def send(self, task: FileTask) -> None:
+        """Give the process a file to score."""
+        self._task = task
+        with suppress(OSError):  # of a process that has died, which receive() will tell
+            self.connection.send(task)
+
+    def receive(self) -> Outcome | Progress:
+        """Return what the process says; if it has died, that its file has failed."""
+        try:
+            message: Outcome | Progress = self.connection.recv()
+        except (EOFError, OSError):
+            self.is_alive = False
+            self._process.join()
+            return Failed(
+                self._task,
+                f"the process that scored it was killed (exit code {self._process.exitcode}); is "
+                "there enough memory?",
+            )
+        return message
+
+    def end(self) -> None:
+        """Let the process end by itself."""
+        self.connection.close()
+        self._process.join()
+
+    def kill(self) -> None:
+        """End the process at once."""
+        self._process.kill()
+        self.end()
+
+
+def _serve(connection: Connection, work: FileScorer, parent: int) -> None:
+    """Score the files that the parent sends, until it closes the connection or dies."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # the parent died before the line above
+        os._exit(1)
+
+    def report(rows: int) -> None:
+        connection.send(Progress(rows))
+
+    with suppress(EOFError, BrokenPipeError):
+        while True:
+            connection.send(work(connection.recv(), report))
