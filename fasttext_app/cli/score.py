@@ -108,8 +108,8 @@ def score(
 
     Examples:
         fasttext-app score models/tickets pages/ --output scored --keep id,url
-        fasttext-app score models/tickets pages/ -o refunds --label refund --keep-share 10%
-        fasttext-app score models/tickets pages/ -o scored --engine ray --workers 16
+        fasttext-app score models/tickets pages/ -o best -l refund --keep-share 10%
+        fasttext-app score models/tickets pages/ -o out --engine ray --workers 16
     """
     from fasttext_app.cli.render.scoring import JobBar, show_summary
     from fasttext_app.core.threads import thread_count

@@ -332,11 +332,11 @@ def write_table(
     first = next(stream, pa.RecordBatch.from_pylist([], empty))
     with path.open("w", encoding="utf-8", newline="") as file:
         if form == "csv":
-            file.write(_as_csv([first.schema.names], safe=safe_csv))
+            file.write(as_csv([first.schema.names], safe=safe_csv))
         for batch in chain([first], stream):
             if form == "csv":
                 columns = (map(_cell, column.to_pylist()) for column in batch.columns)
-                file.write(_as_csv(list(map(list, zip(*columns, strict=True))), safe=safe_csv))
+                file.write(as_csv(list(map(list, zip(*columns, strict=True))), safe=safe_csv))
             else:
                 names = batch.schema.names
                 columns = (map(_valid_json, column.to_pylist()) for column in batch.columns)
