@@ -60,6 +60,7 @@ TORCH_AT_THE_TOP = {
 }
 NUMBA_AT_THE_TOP = {
     "core.matmul_kernels",
+    "core.packing",
     "core.prefetch",
     "inference.kernels",
     "model.huffman_kernels",
@@ -74,7 +75,12 @@ NUMBA_AT_THE_TOP = {
     "training.token_dropout_kernels",
 }
 TRITON = "training.optim.triton_kernels"
-ONLY_AT_THE_TOP_OF = {"core.prefetch": {"numba"}, TRITON: {"triton"}, "sklearn": {"sklearn"}}
+ONLY_AT_THE_TOP_OF = {
+    "core.packing": {"numba"},
+    "core.prefetch": {"numba"},
+    TRITON: {"triton"},
+    "sklearn": {"sklearn"},
+}
 HEAVY = {
     "numba",
     "torch",

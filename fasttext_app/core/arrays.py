@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,3 +17,16 @@ I64 = npt.NDArray[np.int64]
 U8 = npt.NDArray[np.uint8]
 U32 = npt.NDArray[np.uint32]
 U64 = npt.NDArray[np.uint64]
+
+_Array = TypeVar("_Array", bound=Array)
+
+
+def constant(array: _Array) -> _Array:
+    """Return a read-only view of an array.
+
+    Numba compiles a function once for arrays that can be written to and once for others: what
+    belongs to a model is read-only, wherever it came from.
+    """
+    view = array.view()
+    view.flags.writeable = False
+    return view

@@ -102,14 +102,18 @@ def string_buffers(strings: pa.StringArray) -> tuple[U8, I32]:
     return data, offsets
 
 
-def utf8_buffers(string: str, errors: str = "strict") -> tuple[U8, I32]:
+def utf8_buffers(string: str) -> tuple[U8, I32]:
     """Return the :func:`string_buffers` of one Python string.
 
     Raises:
-        UnicodeEncodeError: the string has a lone surrogate, and ``errors`` is ``strict``.
+        UnicodeEncodeError: the string has a lone surrogate.
     """
-    data = np.frombuffer(string.encode(errors=errors), dtype=np.uint8)
-    return data, _offsets_of_one(len(data))
+    return bytes_buffers(string.encode())
+
+
+def bytes_buffers(data: bytes) -> tuple[U8, I32]:
+    """Return the :func:`string_buffers` of the UTF-8 bytes of one string."""
+    return np.frombuffer(data, dtype=np.uint8), _offsets_of_one(len(data))
 
 
 @lru_cache(maxsize=1 << 12)

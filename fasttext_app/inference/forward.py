@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fasttext_app.core import jit
-from fasttext_app.core.arrays import F32, Array
+from fasttext_app.core.arrays import F32, F64, Array, constant
 from fasttext_app.core.matmul import matmul
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.model.adaptive_softmax import log_probabilities
 from fasttext_app.model.artifact import Artifact
+from fasttext_app.model.heads import Head, SoftmaxHead
 from fasttext_app.model.product_quantizer import Coded, dense
 from fasttext_app.model.tensor_file import CACHE_LINE
 from fasttext_app.text.encoder import TextEncoder
@@ -50,7 +51,7 @@ class CpuForward:
         self._table, self._to_logits = artifact.table, artifact.head().logits
         self._matrix: F32 | None = None  # of the linear layer, [D, C]
         if artifact.is_linear:
-            self._matrix = np.ascontiguousarray(dense(artifact.weight).T)
+            self._matrix = constant(np.ascontiguousarray(dense(artifact.weight).T))
         else:  # transposing them for the product then copies nothing
             self._tensors = {
                 name: np.asfortranarray(tensor)
@@ -109,36 +110,19 @@ class CpuForward:
         from fasttext_app.inference.kernels import NO_F32
 
         return (
-            table,
-            NO_F32 if scale is None else scale,
-            NO_F32 if idf is None else idf,
+            constant(table),
+            NO_F32 if scale is None else constant(scale),
+            NO_F32 if idf is None else constant(idf),
             MODES.index(self._model.mode),
             -1 if padding is None else padding,
         )
 
-    def of_text(self, encoder: TextEncoder) -> Callable[[str], tuple[F32, float]] | None:
-        """Return a function that scores one text in one compiled call; None if there is none.
-
-        It returns the logits, [1, C], and the share of the text's words and n-grams that have a
-        row: with the same bits as if the text were encoded and passed to this object.
-        """
+    def of_text(self, encoder: TextEncoder, head: Head) -> TextForward | None:
+        """Return what scores one text in one compiled call; None if nothing does."""
         if self._matrix is None or encoder.tokenizer.rules is None or self._stays_in_codes:
             return None
-        from fasttext_app.inference.kernels import text_outputs
-
-        text_buffers, to_logits, has_end = (
-            encoder.tokenizer.text_buffers,
-            self._to_logits,
-            encoder.has_end,
-        )
-        arguments = encoder.kernel_arguments(), self._kernel_arguments
-        layer = self._matrix, self._tensors["bias"]
-
-        def logits(text: str) -> tuple[F32, float]:
-            outputs, rows, features = text_outputs(*text_buffers(text), *arguments, *layer)
-            return to_logits(outputs), (rows - has_end) / (features or 1)
-
-        return logits
+        table, *bags = self._kernel_arguments
+        return TextForward(encoder, head, table, bags, self._matrix, self._tensors["bias"])
 
     def _aligned_table(self) -> Array:
         """Return the table at a cache line: as it lies in the file of a model, or a copy."""
@@ -154,6 +138,54 @@ class CpuForward:
                     table = copy
                 self._aligned = np.ascontiguousarray(table)
             return self._aligned
+
+
+class TextForward:
+    """The forward pass of one text in one compiled call: with the bits of any other way.
+
+    Args:
+        encoder: the encoder of the model.
+        head: what turns its outputs into probabilities.
+        table: its table, [V, D].
+        bags: the arguments of ``kernels.sum_bags`` after the table.
+        matrix: the weights of its linear layer, [D, C].
+        bias: the biases, [C].
+    """
+
+    def __init__(
+        self, encoder: TextEncoder, head: Head, table: Array, bags: Any, matrix: F32, bias: F32
+    ) -> None:
+        from fasttext_app.inference import kernels
+
+        self._head, self._table = head, table
+        self._relative = isinstance(head, SoftmaxHead)
+        arguments = encoder.kernel_arguments(), bags, matrix, bias
+        self._packed = kernels.pack_model(*arguments, relative=False)
+        self._packed_relative = kernels.pack_model(*arguments, relative=True)
+        self._outputs, self._text_outputs = len(bias), kernels.text_outputs
+        few = len(bias) <= kernels.FEW_TERMS
+        self._sum: Callable[[F64], float] = kernels.sum_like_numpy if few else np.add.reduce
+
+    def logits(self, text: bytes) -> tuple[F32, int, int]:
+        """Return the logits of a text, [1, C], the number of its rows, and that of its features.
+
+        Args:
+            text: the bytes of the text, from ``Tokenizer.text_bytes``.
+        """
+        outputs = np.empty(self._outputs)
+        _, rows, features = self._text_outputs(text, self._table, self._packed.numbers, outputs)
+        return self._head.logits(outputs.astype(np.float32)[None]), rows, features
+
+    def best(self, text: bytes) -> tuple[int, float, int, int]:
+        """Return the best class of a text, its probability, and the counts of :meth:`logits`."""
+        if self._relative:
+            terms, numbers = np.empty(self._outputs), self._packed_relative.numbers
+            best, rows, features = self._text_outputs(text, self._table, numbers, terms)
+            total = self._sum(np.exp(terms, terms))
+            if total >= 1:  # else an output is not a number
+                return best, min(1 / total + self._head.floor, 1.0), rows, features
+        logits, rows, features = self.logits(text)
+        return *self._head.best(logits), rows, features
 
 
 def bag_vectors(

@@ -6,14 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from fasttext_app.core.arrays import F32, I32, I64, U8
+from fasttext_app.core.arrays import F32, F64, I32, I64, constant
 from fasttext_app.core.jit import compiled
 from fasttext_app.core.matmul_kernels import matmul_in_order
+from fasttext_app.core.packing import Packed, packed_array, read_only
 from fasttext_app.core.prefetch import PREFETCH_DISTANCE, prefetch_row
 from fasttext_app.text.kernels import encode_text
 
 SUM, MEAN, MAX = range(3)
-NO_F32 = np.empty(0, dtype=np.float32)
+NO_F32 = constant(np.empty(0, dtype=np.float32))
+FEW_TERMS = 128
+"""The number of terms up to which :func:`sum_like_numpy` is right."""
 
 
 @compiled
@@ -79,23 +82,110 @@ def sum_bags(
     return vectors
 
 
-@compiled
-def text_outputs(
-    data: U8, bounds: I32, encoder: Any, bags: Any, matrix: F32, bias: F32
-) -> tuple[F32, int, int]:
-    """Return the outputs of the linear layer for one text, [1, C], in one call.
+# What is packed, in order:
+RULES, PREFIX, ENDS_LINES, SLOTS, WORDS, BOUNDS, MINN, MAXN, LONGEST = range(9)
+BUCKETS, FIRST_ROW, BITS, RANKS, STARTS, IDS, SCALES, IDF, MODE, PADDING = range(9, 19)
+MATRIX, BIAS, RELATIVE = range(19, 22)
+
+
+def pack_model(encoder: Any, bags: Any, matrix: F32, bias: F32, *, relative: bool) -> Packed:
+    """Return the constants of a model for :func:`text_outputs`, all but its table.
 
     Args:
-        data: the UTF-8 bytes of the text.
-        bounds: where it begins and ends, [2].
         encoder: ``TextEncoder.kernel_arguments()``.
-        bags: the arguments of :func:`sum_bags` after ``offsets``.
+        bags: the arguments of :func:`sum_bags` after the table.
         matrix: the weights of the linear layer, [D, C].
         bias: its biases, [C].
+        relative: whether the outputs are relative to the largest one.
+    """
+    rules, prefix, ends_lines, (slots, *words), minn, maxn, longest, buckets, ranges = encoder
+    values = (rules, prefix, ends_lines, slots.ravel(), *words, minn, maxn, longest)
+    return Packed(*values, *buckets, *ranges, *bags, matrix.ravel(), bias, relative)
+
+
+@compiled
+def text_outputs(text: Any, table: Any, packed: I64, outputs: F64) -> tuple[int, int, int]:
+    """Write the outputs of the linear layer for one text into ``outputs`` [C], in one call.
+
+    Args:
+        text: the UTF-8 bytes of the text.
+        table: the table, [V, D].
+        packed: the numbers of :func:`pack_model`.
+        outputs: takes the outputs.
 
     Returns:
-        The outputs, the number of rows that are summed, and the number of words and n-grams.
+        The first class with the largest output, the number of rows that are summed, and the number
+        of words and n-grams.
     """
-    rows, offsets, features = encode_text(data, bounds, *encoder)
-    vectors = sum_bags(rows, offsets, *bags)
-    return matmul_in_order(vectors, matrix) + bias, len(rows), features
+    data = np.frombuffer(text, np.uint8)
+    slots = packed_array(packed, SLOTS, np.uint64)
+    rows, offsets, features = encode_text(
+        data,
+        read_only(np.array([0, len(data)], np.int32)),
+        packed[2 * RULES],
+        packed_array(packed, PREFIX, np.uint8),
+        packed[2 * ENDS_LINES] > 0,
+        (
+            slots.reshape(len(slots) // 2, 2),
+            packed_array(packed, WORDS, np.uint8),
+            packed_array(packed, BOUNDS, np.int32),
+        ),
+        packed[2 * MINN],
+        packed[2 * MAXN],
+        packed[2 * LONGEST],
+        (
+            packed[2 * BUCKETS],
+            packed[2 * FIRST_ROW],
+            packed_array(packed, BITS, np.uint64),
+            packed_array(packed, RANKS, np.int32),
+        ),
+        (packed_array(packed, STARTS, np.int32), packed_array(packed, IDS, np.int32)),
+    )
+    vectors = sum_bags(
+        rows,
+        offsets,
+        table,
+        packed_array(packed, SCALES, np.float32),
+        packed_array(packed, IDF, np.float32),
+        packed[2 * MODE],
+        packed[2 * PADDING],
+    )
+    bias = packed_array(packed, BIAS, np.float32)
+    matrix = packed_array(packed, MATRIX, np.float32).reshape(table.shape[1], len(bias))
+    products = matmul_in_order(vectors, matrix)
+    # The first of the largest outputs; if one is not a number, no matter which.
+    best = 0
+    for c in range(len(bias)):
+        outputs[c] = products[0, c] + bias[c]
+        if outputs[c] > outputs[best]:
+            best = c
+    if packed[2 * RELATIVE] > 0:
+        largest = outputs[best]
+        for c in range(len(bias)):
+            outputs[c] -= largest
+    return best, len(rows), features
+
+
+@compiled
+def sum_like_numpy(terms: F64) -> float:
+    """Return the sum of up to 128 terms, added in the order of ``np.add.reduce``.
+
+    NumPy takes longer to begin than to add so few.
+
+    >>> terms = np.random.default_rng(0).random(100)
+    >>> sum_like_numpy(terms) == np.add.reduce(terms)
+    True
+    """
+    total, eights = 0.0, len(terms) - len(terms) % 8
+    if eights:
+        # Eight sums go side by side, and are then added in pairs.
+        sums = np.zeros(8)
+        for start in range(0, eights, 8):
+            for lane in range(8):
+                sums[lane] += terms[start + lane]
+        total = ((sums[0] + sums[1]) + (sums[2] + sums[3])) + (
+            (sums[4] + sums[5]) + (sums[6] + sums[7])
+        )
+    for position in range(eights, len(terms)):
+        total += terms[position]
+    return total

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Literal, Self, TypeAlias, overload
 
 import numpy as np
@@ -26,7 +26,7 @@ from fasttext_app.core.threads import map_threads
 from fasttext_app.data.source import kept_name
 from fasttext_app.errors import ConfigError, DataError, did_you_mean
 from fasttext_app.inference.display import html_table, model_facts, one_line
-from fasttext_app.inference.forward import CpuForward, forward_on
+from fasttext_app.inference.forward import CpuForward, TextForward, forward_on
 from fasttext_app.inference.predictions import FITTED, Prediction, TextRows, Threshold, TopK
 from fasttext_app.model.artifact import Artifact
 from fasttext_app.model.calibration import recorded_thresholds
@@ -34,10 +34,7 @@ from fasttext_app.model.heads import Head, texts_at_once
 from fasttext_app.model.metrics import top_k_classes
 from fasttext_app.text.chunks import TextLike, as_chunks, not_unicode, one_text
 
-SET_UP = ("encoder", "head", "_forward", "_score_text")
-
-ScoreText: TypeAlias = Callable[[str], tuple[F32, float]]
-"""From a text to its logits, [1, C], and the share of its words and n-grams that have a row."""
+SET_UP = ("encoder", "head", "_forward", "_text_forward", "_predict_text")
 
 NULLS = ("error", "null", "empty")
 """What a missing text can be."""
@@ -69,7 +66,7 @@ class Predictor:
     def _set_up(self) -> None:
         self.encoder, self.head = self.artifact.encoder(), self.artifact.head()
         self._forward = forward_on(self.artifact, self.device)
-        self._score_text: ScoreText | None = None
+        self._predict_text: Callable[[str, float, bool], Prediction] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         # A model for another process is its artifact: what `_set_up` makes holds locks and buffers.
@@ -342,14 +339,25 @@ class Predictor:
             ConfigError: ``top_k`` is below 1, or the model has no fitted thresholds.
             DataError: a text is missing or not a string, or a table lacks the column.
         """
+        if (
+            type(texts) is str
+            and top_k is None
+            and type(threshold) is float
+            and threshold == 0
+            and abstain is False
+            and self._predict_text is not None
+        ):  # the usual call: there is nothing to check
+            return self._predict_text(texts, 0.0, False)
         minimum = self.resolve_threshold(threshold)
         ranks = self.label_limit(top_k, minimum)
         abstain = arguments.flag("abstain", abstain)
         if isinstance(texts, str | bytes):
             one = texts if isinstance(texts, str) else one_text(texts)
             if ranks == 1 and isinstance(minimum, float) and jit.enabled():
-                return self._predict_best(one, minimum, abstain=abstain)
-            ranked = self.rank_chunk(one, ranks, known=True)
+                if self._predict_text is None:
+                    self._predict_text = self._make_predict_text()
+                return self._predict_text(one, minimum, abstain)
+            ranked = self._rank_text(one, ranks)
             mask = ranked.mask(minimum, top_k, abstain=abstain)
             return ranked.predictions(self.labels, mask)[0]
         chunks = self.chunks(texts, text, nulls)
@@ -361,26 +369,54 @@ class Predictor:
         is_text = [value is not None for chunk in chunks for value in chunk.to_pylist()]
         return [p if has_text else None for p, has_text in zip(predictions, is_text, strict=True)]
 
-    def _predict_best(self, text: str, threshold: float, *, abstain: bool) -> Prediction:
-        """Predict the best label of one text in as few steps as can be."""
-        if self._score_text is None:
-            forward = self._forward
-            of_text = forward.of_text(self.encoder) if isinstance(forward, CpuForward) else None
-            self._score_text = of_text or self._score_rows
+    @cached_property
+    def _text_forward(self) -> TextForward | None:
+        """What scores one text in one compiled call; None if nothing does."""
+        forward = self._forward
+        return forward.of_text(self.encoder, self.head) if isinstance(forward, CpuForward) else None
+
+    def _best_of_rows(self, text: str) -> tuple[int, float, int, int]:
+        """Return what :meth:`.TextForward.best` does, in several steps."""
+        tokens = self.encoder.tokenize_text(text)
+        bags = self.encoder.encode_tokens(tokens)
+        features = int(self.encoder.count_features(tokens)[0])
+        return *self.head.best(self._forward(bags)), len(bags.indices), features
+
+    def _rank_text(self, text: str, top_k: int) -> TopK:
+        """Return what :meth:`rank_chunk` does for one text, in one compiled call if it can."""
+        forward = self._text_forward if jit.enabled() else None
+        if forward is None:
+            return self.rank_chunk(text, top_k, known=True)
+        logits, rows, features = forward.logits(self._text_bytes(text))
+        known = np.array([(rows - self.encoder.has_end) / (features or 1)])
+        return replace(self._top_k(logits, top_k), known=known)
+
+    def _text_bytes(self, text: str) -> bytes:
         try:
-            logits, known = self._score_text(text)
+            return self.encoder.tokenizer.text_bytes(text)
         except UnicodeEncodeError as error:
             raise not_unicode("text", error) from None
-        best, probability = self.head.best(logits)
-        if probability >= threshold and not (abstain and known == 0):
-            return Prediction((self.labels[best],), (probability,), known)
-        return Prediction((), (), known)
 
-    def _score_rows(self, text: str) -> tuple[F32, float]:
-        """Return the logits of one text, [1, C], and how much of it is known, in several steps."""
-        bags, known = self.encode_rows(text, known=True)
-        assert known is not None
-        return self._forward(bags), float(known[0])
+    def _make_predict_text(self) -> Callable[[str, float, bool], Prediction]:
+        """Return a function that predicts the best label of one text in as few steps as can be.
+
+        Its arguments are the text, the threshold, and whether to abstain.
+        """
+        forward = self._text_forward
+        best_of: Callable[[Any], tuple[int, float, int, int]] = self._best_of_rows
+        to_argument: Callable[[str], Any] = str
+        if forward is not None:
+            best_of, to_argument = forward.best, self._text_bytes
+        has_end, labels = self.encoder.has_end, [(label,) for label in self.labels]
+
+        def predict(text: str, threshold: float, abstain: bool) -> Prediction:
+            best, probability, rows, features = best_of(to_argument(text))
+            known = (rows - has_end) / (features or 1)
+            if probability >= threshold and not (abstain and known == 0):
+                return Prediction(labels[best], (probability,), known)
+            return Prediction((), (), known)
+
+        return predict
 
     def predict_batches(
         self,

@@ -116,16 +116,6 @@ class SoftmaxHead(Head):
         """Return the probabilities of some classes, which depend on the logits of all."""
         return _columns(self.probabilities(logits), classes)
 
-    def best(self, logits: F32) -> tuple[int, float]:
-        """Return the best class of one text, and its probability, in the fewest steps."""
-        terms = logits[0].astype(np.float64)
-        best = int(terms.argmax())
-        terms -= terms[best]
-        probability = 1.0 / float(np.add.reduce(np.exp(terms, out=terms)))
-        if not probability > 0:  # a logit is not a number
-            return super().best(logits)
-        return best, min(probability + self.floor, 1.0)
-
     def slope(self, outputs: F32, true: Ragged) -> Slope:
         """Return the slope of the cross-entropy."""
         return softmax_slope(outputs, true.indices)

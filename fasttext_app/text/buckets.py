@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-from fasttext_app.core.arrays import I32, I64, U64, Bool
+from fasttext_app.core.arrays import I32, I64, U64, Bool, constant
 from fasttext_app.core.pickling import state_without_caches
 
 MAX_BITMAP_BYTES = 1 << 22
@@ -75,7 +75,7 @@ class Buckets:
         all buckets have a row, or if :attr:`ranges` takes less memory.
         """
         if self.ids is None or self.ranges is not None:
-            return np.empty(0, np.uint64), np.empty(0, np.int32)
+            return constant(np.empty(0, np.uint64)), constant(np.empty(0, np.int32))
         words, word_of = -(-self.count // 64), self.ids >> 6
         used, first = np.unique(word_of, return_index=True)
         bits = np.zeros(words, np.uint64)
@@ -83,7 +83,8 @@ class Buckets:
             bit = np.uint64(1) << (self.ids & 63).astype(np.uint64)
             bits[used] = np.bitwise_or.reduceat(bit, first)
         counts = np.bincount(word_of, minlength=words)
-        return bits, (np.cumsum(counts) - counts).astype(np.int32)
+        ranks = (np.cumsum(counts) - counts).astype(np.int32)
+        return constant(bits), constant(ranks)
 
     @cached_property
     def ranges(self) -> tuple[I32, I32] | None:
@@ -97,4 +98,4 @@ class Buckets:
         parts = max(len(self.ids), 1)
         part_of = self.ids.astype(np.int64) * parts // self.count
         starts = np.searchsorted(part_of, np.arange(parts + 1)).astype(np.int32)
-        return starts, np.ascontiguousarray(self.ids)
+        return constant(starts), constant(np.ascontiguousarray(self.ids))

@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from fasttext_app.config.schema import TextConfig
 from fasttext_app.core import jit
-from fasttext_app.core.arrays import F64, I32, I64
+from fasttext_app.core.arrays import F64, I32, I64, constant
 from fasttext_app.core.arrow import python_strings
 from fasttext_app.core.pickling import state_without_caches
 from fasttext_app.core.ragged import Ragged
@@ -43,7 +43,7 @@ from fasttext_app.text.vocabulary import Vocabulary
 
 TEXT_BYTES = 64  # the overhead of a text in plain Python, as bytes of text
 NO_CHAR_NGRAMS = np.empty(0, np.uint32), np.zeros(1, np.int64)
-NO_ROWS = np.empty(0, np.int32)
+NO_ROWS = constant(np.empty(0, np.int32))
 CACHED_WORDS = 1 << 16
 
 EncodedWord: TypeAlias = tuple[list[int], int, int]

@@ -23,6 +23,7 @@ import numpy as np
 
 from fasttext_app.core.arrays import I32, I64, U8, U32, U64
 from fasttext_app.core.jit import compiled
+from fasttext_app.core.packing import read_only
 from fasttext_app.core.prefetch import PREFETCH_DISTANCE, prefetch_row, prefetch_row_for_write
 from fasttext_app.text.token_kernels import (
     MASK32,
@@ -471,6 +472,7 @@ def encode_text(
             codes, offsets, words, word_bounds, hashes, label_prefix
         )
         end_code = int(codes[-1])
+    words, word_bounds = read_only(words), read_only(word_bounds)
     ngram_hashes, ngram_offsets = np.empty(0, np.uint32), np.zeros(1, np.int64)
     if maxn > 0:
         ngram_hashes, ngram_offsets = char_ngram_hashes(words, word_bounds, minn, maxn, end_code)

@@ -31,7 +31,13 @@ import pyarrow as pa
 
 from fasttext_app.config.schema import TextConfig
 from fasttext_app.core.arrays import I32, U8
-from fasttext_app.core.arrow import string_array, string_buffers, to_arrow, utf8_buffers
+from fasttext_app.core.arrow import (
+    bytes_buffers,
+    string_array,
+    string_buffers,
+    to_arrow,
+    utf8_buffers,
+)
 from fasttext_app.errors import ConfigError, MissingDependencyError, did_you_mean, missing_package
 from fasttext_app.text.fasttext_tokenizer import PREFIX, fasttext_words
 from fasttext_app.text.rewriting import Rewriting, rewritten_spans
@@ -116,11 +122,18 @@ class Tokenizer:
 
     def text_buffers(self, text: str, errors: str = "strict") -> tuple[U8, I32]:
         """Return the bytes and bounds of one text for :meth:`_compiled`, after its rewriting."""
+        return bytes_buffers(self.text_bytes(text, errors))
+
+    def text_bytes(self, text: str, errors: str = "strict") -> bytes:
+        """Return the bytes of one text whose words ``kernel_rules`` tell, after its rewriting."""
         if self.rewriting:
             text = self.rewriting.text(text)
         if self.rules == "basic_english" and not text.isascii():
             text = text.lower()
-        return self._spaced(*utf8_buffers(text, errors))
+        data = text.encode(errors=errors)
+        if self.rules == "unicode":
+            data = self._spaced(*bytes_buffers(data))[0].tobytes()
+        return data
 
     def possible_tokens(self, words: pa.StringArray) -> pa.StringArray:
         """Return the words without those that no text has as a token, as far as this can be told.

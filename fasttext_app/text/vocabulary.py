@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from fasttext_app.core.arrays import I32, I64
+from fasttext_app.core.arrays import I32, I64, constant
 from fasttext_app.core.arrow import python_strings, to_arrow, to_numpy
 from fasttext_app.core.pickling import state_without_caches
 from fasttext_app.text.tokens import Tokens, WordList
@@ -112,7 +112,8 @@ class Vocabulary:
         from fasttext_app.text.kernels import index_words
 
         words = WordList.from_column(self.words)
-        return index_words(words.data, words.bounds, words.hashes), words.data, words.bounds
+        slots = index_words(words.data, words.bounds, words.hashes)
+        return constant(slots), words.data, words.bounds
 
     def rows(self, words: WordList) -> I32:
         """Return the row of each word, [W]; -1 for an unknown word."""

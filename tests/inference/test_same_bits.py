@@ -14,10 +14,8 @@ from hypothesis.extra import numpy as arrays
 
 import fasttext_app as ft
 from fasttext_app import compat
-from fasttext_app.config.schema import ModelConfig
 from fasttext_app.inference.classifier import TextClassifier
-from fasttext_app.model.heads import SoftmaxHead
-from fasttext_app.model.metrics import top_k_classes
+from fasttext_app.inference.kernels import FEW_TERMS, sum_like_numpy
 from tests.helpers import code_path
 
 TRAINING = {"validation": 0.0, "epochs": 2, "lr": 0.5, "device": "cpu", "threads": 1, "seed": 3}
@@ -78,9 +76,10 @@ def logits_each_way(model: TextClassifier, texts: list[str]) -> dict[str, np.nda
             ways[f"{path}, in a list"] = fresh.logits(texts)
             ways[f"{path}, in a long column"] = fresh.logits(pa.array(texts * 7))[: len(texts)]
             ways[f"{path}, reversed"] = fresh.logits(texts[::-1])[::-1]
-    score_text = fresh._forward.of_text(fresh.encoder)
-    if score_text is not None:  # the output layer is linear
-        ways["compiled, in one call"] = np.concatenate([score_text(text)[0] for text in texts])
+    forward = fresh._text_forward
+    if forward is not None:  # the output layer is linear
+        outputs = [forward.logits(fresh._text_bytes(text))[0] for text in texts]
+        ways["compiled, in one call"] = np.concatenate(outputs)
     return ways
 
 
@@ -149,18 +148,23 @@ def test_a_text_alone_is_tokenized_as_in_a_list(twelve_labels, tokenizer, rewrit
 
 
 @settings(deadline=None)
-@given(
-    arrays.arrays(
-        np.float32,
-        st.tuples(st.just(1), st.integers(1, 300)),
-        elements=st.floats(-1e3, 1e3, width=32),
-    )
-)
-def test_the_best_class_of_one_text_is_that_of_many(logits):
-    for head in (SoftmaxHead(ModelConfig()), SoftmaxHead(ModelConfig(probabilities="fasttext"))):
-        classes = top_k_classes(np.repeat(logits, 3, axis=0), 1)
-        probabilities = head.class_probabilities(np.repeat(logits, 3, axis=0), classes)
-        assert head.best(logits) == (classes[1, 0], probabilities[1, 0])
+@given(arrays.arrays(np.float64, st.integers(1, FEW_TERMS), elements=st.floats(0, 1)))
+def test_a_compiled_sum_is_that_of_numpy(terms):
+    assert sum_like_numpy(terms) == np.add.reduce(terms)
+    assert sum_like_numpy(terms) == np.stack([terms, terms]).sum(axis=1)[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("classes", [2, 9, 130])
+def test_the_best_label_of_one_text_has_the_probability_that_it_has_in_a_list(classes):
+    labels = [str(row % classes) for row in range(3 * classes)]
+    texts = [f"w{row % classes} v{row % 7}" for row in range(3 * classes)]
+    model = ft.train(texts, labels, **TRAINING).warm_up()
+    found = [model.predict(text) for text in texts]
+    assert found == model.predict(texts)
+    for prediction, text in zip(found, texts, strict=True):
+        labels, probabilities, known = model.predict(text, top_k=classes)
+        assert prediction == (labels[:1], probabilities[:1], known)
 
 
 @pytest.mark.slow
