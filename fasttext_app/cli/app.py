@@ -27,7 +27,7 @@ from fasttext_app.core import startup
 COMMANDS = (
     *("train", "tune", "predict", "score", "evaluate", "calibrate", "threshold", "quantize"),
     *("explain", "inspect", "plot", "review", "info", "data", "import", "export", "push", "pull"),
-    *("serve", "ft"),
+    *("serve", "warm-up", "ft"),
 )
 
 
@@ -115,7 +115,7 @@ def make_app(only: str | None = None) -> typer.Typer:
     )
     app.callback()(_options)
     for command in COMMANDS if only is None else [only]:
-        name = f"{command}_" if iskeyword(command) else command
+        name = f"{command}_" if iskeyword(command) else command.replace("-", "_")
         module = import_module(f"fasttext_app.cli.{name}")
         if command == "ft":
             for registered in module.app.registered_commands:

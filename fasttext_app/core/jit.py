@@ -24,7 +24,9 @@ PLAIN_BYTES = 1 << 20
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 on_compile: Callable[[str], None] | None = None
-"""Called before a function is compiled whose machine code is in no cache, with where it goes."""
+"""Called before a function is compiled whose machine code is in no cache, with where it goes.
+
+If it raises an error, the function is not compiled."""
 
 PER_MACHINE = "once per machine"
 
@@ -170,18 +172,30 @@ def private_folder() -> Path | None:
     return folder if is_own and is_private and os.access(folder, os.W_OK) else None
 
 
-def _where() -> str:
-    """Say where compiled code goes."""
+def _folder() -> str | None:
     import numba
 
     config: Any = numba.config
-    folder = cache_folder(Path(__file__).parent, config.CACHE_DIR)
+    return cache_folder(Path(__file__).parent, config.CACHE_DIR)
+
+
+def _where() -> str:
+    """Say where compiled code goes."""
+    folder = _folder()
     if folder is None:
         return "for this process only: no folder for them is writable and private"
     private = private_folder() if folder else None
     if private is not None and folder == str(private):
         return f"into {folder}, because no other folder for them is writable and private"
     return PER_MACHINE
+
+
+def cache_place() -> str:
+    """Return where compiled code is, in words."""
+    folder = _folder()
+    if folder is None:
+        return "no folder: none is writable and private"
+    return folder or str(Path(__file__).parent.parent / "*" / "__pycache__")
 
 
 @cache

@@ -140,10 +140,11 @@ def dangerous(shown):
 
 
 NAMED = sorted({str(command[0]) for command in commands()})
+SHOW_NOTHING_FOREIGN = {"warm-up"}
 
 
 def test_every_command_is_walked():
-    assert sorted(COMMANDS) == NAMED
+    assert sorted(set(COMMANDS) - SHOW_NOTHING_FOREIGN) == NAMED
 
 
 @pytest.mark.slow
