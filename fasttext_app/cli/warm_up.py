@@ -43,8 +43,8 @@ class _NotCompiledError(FastTextAppError):
 def warm_up(check: CheckOption = False) -> None:
     """Compile every kernel now, so that no later run waits for it.
 
-    It takes a minute, once after an installation. Where the machine code goes, later processes of the
-    same user find it. Run it when you build a container image.
+    It takes a minute, once after an installation. Later processes find the machine
+    code in the folder that it names. Run it when you build a container image.
 
     Examples:
         fasttext-app warm-up
