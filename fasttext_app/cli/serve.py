@@ -10,7 +10,7 @@ from fasttext_app.cli import messages
 from fasttext_app.core import meter
 from fasttext_app.errors import missing_package
 
-PACKAGES = ("fastapi", "uvicorn", "httptools", "jinja2", "prometheus_client")
+PACKAGES = ("fastapi", "uvicorn", "httptools", "prometheus_client")
 """What the extra ``serve`` installs."""
 
 _models = Argument(

@@ -17,6 +17,7 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse
 from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope, Send
@@ -25,6 +26,7 @@ from fasttext_app._version import __version__
 from fasttext_app.core.threads import CORES
 from fasttext_app.errors import FastTextAppError
 from fasttext_app.inference.display import model_facts
+from fasttext_app.serve import pages
 from fasttext_app.serve.answers import CsvRequest, answer, answer_csv, is_quick
 from fasttext_app.serve.metrics import Metrics
 from fasttext_app.serve.models import Models, Served
@@ -53,6 +55,7 @@ SECURITY = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
 }
+OK = "The answer."
 ERRORS: dict[int | str, dict[str, Any]] = {
     413: {"model": ErrorResponse, "description": "The body is too large."},
     422: {"model": ErrorResponse, "description": "The request is wrong; `detail` says how."},
@@ -111,7 +114,7 @@ class Service:
             "/predict",
             self.predict,
             methods=["POST"],
-            responses={200: {"model": PredictResponse}, **ERRORS},
+            responses={200: {"model": PredictResponse, "description": OK}, **ERRORS},
         )
         add(
             "/predict/csv",
@@ -121,10 +124,13 @@ class Service:
             responses=CSV_ANSWER,
             openapi_extra=CSV_BODY,
         )
-        add("/model", self.model, responses={422: ERRORS[422]})
-        add("/models", self.list_models)
-        add("/health", self.health)
-        add("/metrics", self.prometheus, response_class=Response)
+        add("/model", self.model, response_description=OK, responses={422: ERRORS[422]})
+        add("/models", self.list_models, response_description=OK)
+        add("/health", self.health, response_description=OK)
+        add("/metrics", self.prometheus, response_class=Response, response_description=OK)
+        add("/", self.page, include_in_schema=False)
+        add("/docs", self.docs, include_in_schema=False)
+        add("/static/{name}", self.static, include_in_schema=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or start and stop with the server."""
@@ -224,6 +230,23 @@ class Service:
         """Count requests, texts and seconds, in Prometheus' text format."""
         stale = {name: bool(watched.error) for name, watched in self.models.watched.items()}
         return Response(self.metrics.text(stale), media_type="text/plain; version=0.0.4")
+
+    async def page(self) -> HTMLResponse:
+        """Return the page to type a text."""
+        html = pages.predict_page([_info(w.current) for w in self.models.watched.values()])
+        return HTMLResponse(html, headers=SECURITY)
+
+    async def docs(self, request: Request) -> HTMLResponse:
+        """Return the page that describes the interface."""
+        html = pages.docs_page(self.api.openapi(), str(request.base_url))
+        return HTMLResponse(html, headers=SECURITY)
+
+    async def static(self, name: str) -> Response:
+        """Return a style sheet, a script or a picture of the pages."""
+        asset = pages.asset(name)
+        if asset is None:
+            raise HTTPException(404)
+        return Response(asset.content, media_type=asset.media_type, headers=SECURITY)
 
     # --- how
 

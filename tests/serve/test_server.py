@@ -7,47 +7,23 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import time
 import urllib.request
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from tests.helpers import run_cli
+from tests.serve.process import SECONDS, running, until
 
 pytestmark = pytest.mark.slow
-
-SECONDS = 60
-
-
-@contextmanager
-def running(*arguments):
-    """Run ``serve`` at a free port; yields the process and its address."""
-    command = [sys.executable, "-m", "fasttext_app", "serve", *map(str, arguments), "--port", "0"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            line = process.stderr.readline()
-            assert "serving" in line, line + process.stderr.read()
-            yield process, line.partition(" at ")[2].partition(";")[0]
-        finally:
-            with suppress(ProcessLookupError):
-                process.kill()
 
 
 def predict(address, text):
     body = json.dumps({"text": text}).encode()
     with urllib.request.urlopen(f"{address}/predict", body, SECONDS) as answer:
         return json.load(answer)
-
-
-def until(condition):
-    end = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
