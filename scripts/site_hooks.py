@@ -1,4 +1,4 @@
-"""Hooks of the documentation site: pages that lie outside ``docs/``, and links between all pages.
+"""Hooks of the site: pages that lie outside ``docs/``, links between all pages, and the colors.
 
 On the site the README is the home page, and the index of ``docs/`` is the page "Find a page". In
 the repository every link is relative to the file that holds it, so that it works there too; here it
@@ -11,6 +11,8 @@ import posixpath
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from fasttext_app.pages.palette import DARK, LIGHT, Palette
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
@@ -31,8 +33,18 @@ OUTSIDE = {
 REPOSITORY_PATHS = {on_site: path for path, on_site in OUTSIDE.items()}
 
 
+SCHEMES = {"default": LIGHT, "slate": DARK}
+TABLES = """
+.md-typeset table:not([class]) td, .md-typeset table:not([class]) th {
+  min-width: 0; padding: 0.5em 0.8em;
+}
+.md-typeset td code { white-space: nowrap; }
+"""
+STYLE = "stylesheets/palette.css"
+
+
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages outside ``docs/``."""
+    """Add the pages outside ``docs/``, and the colors that all pages of the program have."""
     from mkdocs.structure.files import File
 
     index = files.get_file_from_path("index.md")
@@ -41,7 +53,26 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for path, on_site in OUTSIDE.items():
         text = (ROOT / path).read_text(encoding="utf-8")
         files.append(File.generated(config, on_site, content=text))
+    style = "".join(colors(scheme, palette) for scheme, palette in SCHEMES.items())
+    files.append(File.generated(config, STYLE, content=style + TABLES))
     return files
+
+
+def colors(scheme: str, palette: Palette) -> str:
+    """Return a palette as the style of a color scheme of the theme."""
+    values = {
+        "primary-fg-color": LIGHT.series[0] if palette is LIGHT else palette.surface,
+        "primary-bg-color": LIGHT.page if palette is LIGHT else palette.text,
+        "accent-fg-color": palette.series[1],
+        "typeset-a-color": palette.series[0],
+        "default-bg-color": palette.page,
+        "default-fg-color": palette.text,
+        "default-fg-color--light": palette.muted,
+        "code-bg-color": palette.surface,
+        "code-fg-color": palette.text,
+    }
+    lines = "".join(f"  --md-{name}: {value};\n" for name, value in values.items())
+    return f'[data-md-color-scheme="{scheme}"] {{\n{lines}}}\n'
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
