@@ -119,9 +119,9 @@ def with_false_sizes(content: bytes, path: Path, generator: random.Random) -> by
         start = chunk.dictionary_page_offset or chunk.data_page_offset
     with path.open("rb") as data:
         header, length = _read_header(data, start, len(content))
-    fields = list(header.values())
-    fields += [v for inner in header.values() if isinstance(inner, dict) for v in inner.values()]
-    numbers = [value for value in fields if type(value) is int and value > 1]
+    fields = [value for _, value in header.values()]
+    fields += [v for inner in fields if isinstance(inner, dict) for _, v in inner.values()]
+    numbers = [value for value in fields if isinstance(value, int) and value > 1]
     old = b"\x15" + _varint(generator.choice(numbers) << 1)
     new = b"\x15" + _varint(generator.choice(EDGES) << 1)
     changed = content[start : start + length].replace(old, new, 1)

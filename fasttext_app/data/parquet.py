@@ -71,7 +71,7 @@ def scan_parquet(
                     errors=errors,
                 )
                 rows += len(batch)
-                reading.position = size * rows // file.metadata.num_rows
+                reading.position = size * rows // max(file.metadata.num_rows, 1)
     except DAMAGED_FILE as error:
         raise _not_parquet(path, error) from None
     except OSError as error:
