@@ -221,8 +221,8 @@ def cost_table(model: str, folder: Path, pages: int, arguments: argparse.Namespa
         f"{1e6 * sum(cpu.values()):.0f} µs of one core (reading {1e6 * cpu['read']:.0f}, scoring "
         f"{1e6 * cpu['score']:.0f}, writing {1e6 * cpu['write']:.0f}), and moves {traffic:,.0f} "
         f"bytes. Assumed are machines of {arguments.cores} cores with a network of "
-        f"{arguments.network:g} GB/s each, and storage that gives {arguments.storage:g} GB/s to all "
-        "together.",
+        f"{arguments.network:g} GB/s each, and storage that gives {arguments.storage:g} GB/s "
+        "in all.",
         "",
         "| machines | cores | CPU hours | cores: hours | network: hours | storage: hours | "
         "bottleneck |",
