@@ -177,11 +177,11 @@ class Group:
         except FastTextAppError as error:
             failure = error
         errors = self.share(None if failure is None else [type(failure).__name__, str(failure)])
-        for rank, error in enumerate(errors):
-            if error is not None:
+        for rank, problem in enumerate(errors):
+            if problem is not None:
                 if rank == self.rank and failure is not None:
                     raise failure
-                name, message = error
+                name, message = problem
                 kinds = {kind.__name__: kind for kind in _kinds(FastTextAppError)}
                 raise kinds.get(name, TrainingError)(message)
         return result

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -57,6 +57,18 @@ class BadRows:
         """Return the errors of a file that is now read from its start; earlier ones are dropped."""
         errors = self._files[str(file)] = FileErrors(self.skip)
         return errors
+
+    def found(self) -> dict[str, tuple[int, list[str]]]:
+        """Return the number of bad rows of each file, and the first problems."""
+        return {file: (errors.count, errors.problems) for file, errors in self._files.items()}
+
+    def merge(self, *others: Mapping[str, tuple[int, list[str]]]) -> None:
+        """Add what other processes found in their files; some may have read the same ones."""
+        self._files = {
+            file: FileErrors(self.skip, count, problems)
+            for found in others
+            for file, (count, problems) in found.items()
+        }
 
     @property
     def count(self) -> int:

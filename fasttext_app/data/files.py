@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from glob import glob, has_magic
 from itertools import chain
@@ -23,7 +24,7 @@ from fasttext_app.data.csv import CsvFile
 from fasttext_app.data.fasttext_text import scan_fasttext
 from fasttext_app.data.jsonl import scan_json
 from fasttext_app.data.parquet import parquet_label_names, scan_parquet
-from fasttext_app.data.source import SPLIT_NAMES, Batches, Scan, Source, unchanged
+from fasttext_app.data.source import SPLIT_NAMES, Batches, Part, Scan, Source, unchanged
 from fasttext_app.errors import DataError
 
 Read: TypeAlias = Callable[[InputFile, DataConfig, bool, FileErrors], Batches]
@@ -89,6 +90,28 @@ def scan_files(
         meter.span = None
 
 
+@dataclass(frozen=True)
+class FilesScan:
+    """Reads files one after the other; see :func:`scan_files`."""
+
+    paths: Sequence[Path]
+    config: DataConfig
+    bad_rows: BadRows
+
+    def __call__(self, with_labels: bool) -> Batches:
+        """Read all files."""
+        return scan_files(self.paths, self.config, with_labels, self.bad_rows)
+
+    def parts(self) -> list[Part]:
+        """Return each file as a part; of several, those without a byte are left out."""
+        sizes = [path.stat().st_size if path.is_file() else 1 for path in self.paths]
+        return [
+            Part(size, FilesScan([path], self.config, self.bad_rows))
+            for path, size in zip(self.paths, sizes, strict=True)
+            if size or len(sizes) == 1
+        ]
+
+
 def _scan_file(path: Path, config: DataConfig, with_labels: bool, bad_rows: BadRows) -> Batches:
     form = format_of(path, config)
     with ExitStack() as stack:
@@ -121,7 +144,7 @@ def _suffix(path: Path) -> str:
 
 def files_source(spec: str, paths: Sequence[Path], config: DataConfig, bad_rows: BadRows) -> Source:
     """Return files as one source; together they are whatever split is asked for."""
-    scan: Scan = partial(scan_files, paths, config, bad_rows=bad_rows)
+    scan = FilesScan(paths, config, bad_rows)
     return Source(spec, {"all": scan}, _label_names(paths, config), single=True)
 
 
@@ -130,8 +153,7 @@ def splits_source(
 ) -> Source:
     """Return files as a source, given the paths of each split."""
     scans: dict[str, Scan] = {
-        split: partial(scan_files, paths, config, bad_rows=bad_rows)
-        for split, paths in splits.items()
+        split: FilesScan(paths, config, bad_rows) for split, paths in splits.items()
     }
     return Source(spec, scans, _label_names([*chain(*splits.values())], config))
 

@@ -81,6 +81,21 @@ def _state(path: Path) -> tuple[int, int] | None:
 
 
 @dataclass(frozen=True)
+class Part:
+    """A file of a split, or the whole split; it can be read alone."""
+
+    size: int
+    """In bytes; only the sizes of several parts mean anything."""
+    scan: Scan
+
+
+def parts_of(scan: Scan) -> list[Part]:
+    """Return the parts of a split, in their order."""
+    parts: list[Part] = scan.parts() if hasattr(scan, "parts") else [Part(1, scan)]
+    return parts
+
+
+@dataclass(frozen=True)
 class Source:
     """The splits of one SPEC, which are read only when they are scanned.
 
@@ -115,13 +130,24 @@ class Source:
         Raises:
             DataError: there is no such split, or its rows cannot be read.
         """
+        return followed(self._scan_of(split)(with_labels))
+
+    def parts(self, split: str) -> list[Part]:
+        """Return the parts of a split, in their order; nothing is read yet.
+
+        Raises:
+            DataError: there is no such split.
+        """
+        return parts_of(self._scan_of(split))
+
+    def _scan_of(self, split: str) -> Scan:
         if self.single:
-            return followed(next(iter(self.scans.values()))(with_labels))
+            return next(iter(self.scans.values()))
         split = self.name_of(split)
         if split not in self.scans:
             hint = did_you_mean(split, self.scans) or f"; it has: {', '.join(self.scans)}"
             raise DataError(f"{self.spec}: no split {split!r}{hint}")
-        return followed(self.scans[split](with_labels))
+        return self.scans[split]
 
     def read(self, split: str, *, with_labels: bool = True) -> pa.Table:
         """Read a whole split into memory.

@@ -28,8 +28,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
 from glob import has_magic
 from itertools import chain
 from pathlib import Path
@@ -51,7 +50,7 @@ from fasttext_app.data.files import (
     splits_source,
 )
 from fasttext_app.data.hub import configured_files, dataset_source, is_configured
-from fasttext_app.data.source import Batches, Scan, Source
+from fasttext_app.data.source import Batches, Part, Scan, Source, parts_of
 from fasttext_app.errors import DataError, did_you_mean
 
 BUILT_IN = ("ag_news", "sample")
@@ -139,18 +138,25 @@ def _joined(sources: Sequence[Source]) -> Source:
             "none; pass only one kind, or a pattern for the files of one split"
         )
     scans: dict[str, Scan] = {
-        split: partial(
-            _scan_each, [source.scans[split] for source in sources if split in source.scans]
-        )
+        split: _JoinedScan([source.scans[split] for source in sources if split in source.scans])
         for split in dict.fromkeys(chain(*(source.splits for source in sources)))
     }
     names = dict.fromkeys(chain(*(source.label_names or () for source in sources)))
     return Source(spec, scans, list(names) or None, single=bool(single))
 
 
-def _scan_each(scans: Sequence[Scan], with_labels: bool) -> Batches:
-    for scan in scans:
-        yield from scan(with_labels)
+@dataclass(frozen=True)
+class _JoinedScan:
+    """Reads several sources one after the other."""
+
+    scans: Sequence[Scan]
+
+    def __call__(self, with_labels: bool) -> Batches:
+        for scan in self.scans:
+            yield from scan(with_labels)
+
+    def parts(self) -> list[Part]:
+        return [*chain.from_iterable(map(parts_of, self.scans))]
 
 
 def text_files(spec: str) -> list[Path]:

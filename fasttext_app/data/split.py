@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from glob import has_magic
 from pathlib import Path
 from typing import TypeAlias
@@ -16,7 +16,7 @@ from fasttext_app.core.arrays import I64, Bool
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.data.bad_rows import BadRows
 from fasttext_app.data.in_memory import IN_MEMORY
-from fasttext_app.data.source import Batches, Source
+from fasttext_app.data.source import Part, Source
 from fasttext_app.data.spec import open_source
 from fasttext_app.errors import DataError
 
@@ -41,6 +41,8 @@ class Examples:
             fastText; otherwise they are an error.
         bad_rows: counts the rows that are skipped, as they are read.
         one_label: whether rows that all have the same label can be trained on, as in fastText.
+        parts: the files of the training rows, for processes that read some of them each.
+        validation_parts: the files of the validation rows from a split of their own.
     """
 
     train: Rows
@@ -52,6 +54,8 @@ class Examples:
     skip_unlabeled: bool = False
     one_label: bool = False
     bad_rows: BadRows = field(default_factory=BadRows)
+    parts: Sequence[Part] = ()
+    validation_parts: Sequence[Part] = ()
 
 
 def load_examples(config: Config) -> Examples:
@@ -65,7 +69,10 @@ def load_examples(config: Config) -> Examples:
     if config.data.weight_column is not None:
         training = open_source(config.data, weights=True, bad_rows=bad_rows)
     rows = training.scan(config.data.train_split)
-    return split_examples(rows, source, config, bad_rows)
+    examples = split_examples(rows, source, config, bad_rows)
+    if config.trainer.shard == "none":
+        return examples
+    return replace(examples, parts=training.parts(config.data.train_split))
 
 
 def split_examples(
@@ -86,27 +93,31 @@ def split_examples(
     validation = config.data.validation
     if validation == "auto":
         validation = "validation" if source.has("validation") else AUTO_FRACTION
-    held_out, fraction = None, 0.0
     if not isinstance(validation, str):
-        fraction = validation
-    elif source.has(validation):
-        held_out = source.scan(validation)
-    else:
-        held_out = _validation_rows(validation, source, config, bad_rows)
-    return Examples(rows, held_out, source.label_names, source.spec, fraction, bad_rows=bad_rows)
+        return Examples(rows, None, source.label_names, source.spec, validation, bad_rows=bad_rows)
+    held_out, split = source, validation
+    if not source.has(validation):
+        held_out, split = _validation_source(validation, source, config, bad_rows), "validation"
+    return Examples(
+        rows,
+        held_out.scan(split),
+        source.label_names,
+        source.spec,
+        bad_rows=bad_rows,
+        validation_parts=held_out.parts(split) if config.trainer.shard != "none" else (),
+    )
 
 
-def _validation_rows(spec: str, source: Source, config: Config, bad_rows: BadRows) -> Batches:
-    """Read the rows of a SPEC that is no split of the source."""
+def _validation_source(spec: str, source: Source, config: Config, bad_rows: BadRows) -> Source:
+    """Open a SPEC that is no split of the source."""
     if not (Path(spec).exists() or has_magic(spec)):
         if not source.single:
-            return source.scan(spec)  # raises, and suggests a split
+            source.scan(spec)  # raises, and suggests a split
         raise DataError(
             f"data.validation: {spec}: no such file, and {source.spec} has no splits; "
             "name a file, or give a fraction"
         )
-    own = open_source(config.data.model_copy(update={"source": spec}), bad_rows=bad_rows)
-    return own.scan("validation")
+    return open_source(config.data.model_copy(update={"source": spec}), bad_rows=bad_rows)
 
 
 def choose_validation_rows(

@@ -119,7 +119,8 @@ class FastTextClassifier(nn.Module):
         if padding_idx is not None:
             table[padding_idx] = 0
         self.embedding = nn.EmbeddingBag(
-            *table.shape,
+            len(table),
+            table.shape[1],
             max_norm=max_norm,
             norm_type=norm_type,
             mode=mode,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +14,31 @@ from fasttext_app.core.arrays import I32, I64, constant
 from fasttext_app.core.arrow import python_strings, to_arrow, to_numpy
 from fasttext_app.core.pickling import state_without_caches
 from fasttext_app.text.tokens import Tokens, WordList
+
+
+class WordCounts(NamedTuple):
+    """Distinct words of some texts, and how often each occurs."""
+
+    words: pa.StringArray
+    counts: I64
+
+
+def count_words(parts: Iterable[Tokens]) -> WordCounts:
+    """Count the words of texts, in any number of parts."""
+    return sum_counts(WordCounts(part.words.column, part.word_counts()) for part in parts)
+
+
+def sum_counts(parts: Iterable[WordCounts]) -> WordCounts:
+    """Add up the counts of several parts."""
+    columns, counts_of = [], [np.empty(0, np.int64)]
+    for part in parts:
+        columns.append(part.words)
+        counts_of.append(part.counts)
+    # Not group_by, whose first call imports Arrow's dataset engine, and pandas with it.
+    words, codes = _distinct(pa.chunked_array(columns, pa.string()))
+    counts = np.zeros(len(words), np.int64)
+    np.add.at(counts, codes, np.concatenate(counts_of))
+    return WordCounts(words, counts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,14 +80,18 @@ class Vocabulary:
         >>> vocabulary.words.to_pylist(), vocabulary.counts.tolist()
         (['b', 'd', 'c'], [2, 0, 1])
         """
-        columns, part_counts = [], []
-        for part in parts:
-            columns.append(part.words.column)
-            part_counts.append(part.word_counts())
-        # Not group_by, whose first call imports Arrow's dataset engine, and pandas with it.
-        words, codes = _distinct(pa.chunked_array(columns, pa.string()))
-        counts = np.zeros(len(words), np.int64)
-        np.add.at(counts, codes, np.concatenate([*part_counts, np.empty(0, np.int64)]))
+        return cls.of_counts(count_words(parts), min_count, max_size, also)
+
+    @classmethod
+    def of_counts(
+        cls,
+        counted: WordCounts,
+        min_count: int = 1,
+        max_size: int = 0,
+        also: pa.StringArray | None = None,
+    ) -> Vocabulary:
+        """Keep the frequent ones of words that are counted; see :meth:`build`."""
+        words, counts = counted
         frequent = to_arrow(np.flatnonzero(counts >= max(min_count, 1)))
         table = pa.table([words, to_arrow(counts)], ["word", "count"]).take(frequent)
         table = table.sort_by([("count", "descending"), ("word", "ascending")])

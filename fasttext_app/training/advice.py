@@ -122,9 +122,9 @@ def _several_labels(prepared: Prepared) -> Iterator[TrainWarning]:
 def _repeated_texts(prepared: Prepared) -> Iterator[TrainWarning]:
     """Compare the labels of texts with the same bag of ids, and held-out texts with the others.
 
-    Data that is too large for memory is not compared.
+    Data that is too large for memory is not compared, nor data that several processes read.
     """
-    if len(prepared.train.shards) > 1:
+    if not prepared.train.is_whole:
         return
     bags, classes, _ = prepared.train.load()
     held_out = (

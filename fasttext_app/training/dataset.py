@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from fasttext_app.core.arrays import F32, I32, I64
-from fasttext_app.core.ragged import Ragged
+from fasttext_app.core.ragged import Ragged, offsets_from_lengths
 from fasttext_app.text.tfidf import tfidf_weights
 from fasttext_app.training.batch import Batch, Example, in_form
+from fasttext_app.training.divided import DividedSplit
 from fasttext_app.training.token_dropout import TokenDropout
 
 
@@ -134,15 +136,110 @@ class ShardedDataset:
 
     def steps(self, batch_size: int) -> int:
         """Return the number of batches in an epoch; no batch has texts of two shards."""
-        return sum(math.ceil(length / batch_size) for length in self.lengths)
+        return steps_of_shards(self.lengths, batch_size)
 
     def batch_texts(self, batch_size: int, generator: torch.Generator, step: int) -> I64:
         """Return the indices of the texts in a batch; see :meth:`EncodedDataset.batch_texts`."""
-        for shard in torch.randperm(len(self.shards), generator=generator).tolist():
-            length = self.lengths[shard]
-            order = torch.randperm(length, generator=generator).numpy()
-            if step < math.ceil(length / batch_size):
-                texts: I64 = order[step * batch_size :][:batch_size]
-                return texts + sum(self.lengths[:shard])
-            step -= math.ceil(length / batch_size)
-        raise IndexError("there is no such batch")
+        return texts_of_shards(self.lengths, batch_size, generator, step)
+
+
+def steps_of_shards(lengths: Sequence[int], batch_size: int) -> int:
+    """Return the number of batches in an epoch of shards of these lengths."""
+    return sum(math.ceil(length / batch_size) for length in lengths)
+
+
+def texts_of_shards(
+    lengths: Sequence[int], batch_size: int, generator: torch.Generator, step: int
+) -> I64:
+    """Return the indices of the texts in the batch of one step of an epoch, from step 0."""
+    for shard, order in order_of_shards(lengths, generator):
+        if step < math.ceil(len(order) / batch_size):
+            texts: I64 = order.numpy()[step * batch_size :][:batch_size]
+            return texts + sum(lengths[:shard])
+        step -= math.ceil(len(order) / batch_size)
+    raise IndexError("there is no such batch")
+
+
+def order_of_shards(
+    lengths: Sequence[int], generator: torch.Generator
+) -> Iterator[tuple[int, Tensor]]:
+    """Yield the shards in random order, each with the random order of its texts."""
+    for shard in torch.randperm(len(lengths), generator=generator).tolist():
+        yield shard, torch.randperm(lengths[shard], generator=generator)
+
+
+class DividedDataset:
+    """Training texts of which each process has the ids of some; see ``training/divided.py``.
+
+    Args:
+        split: the texts.
+        idf: as for :class:`EncodedDataset`.
+        word_lengths: as for :class:`EncodedDataset`.
+        include_last_offset: as for :class:`EncodedDataset`.
+    """
+
+    def __init__(
+        self,
+        split: DividedSplit,
+        idf: F32 | None,
+        word_lengths: I32 | None,
+        *,
+        include_last_offset: bool,
+    ) -> None:
+        self._split, self._idf, self._word_lengths = split, idf, word_lengths
+        self._include_last_offset = include_last_offset
+        self._own = split.shards[0]()
+        self._classes = np.concatenate(split.classes)
+        self._weights = None if split.weights is None else np.concatenate(split.weights)
+        self.lengths = [len(classes) for classes in split.classes]
+        """The number of texts of each shard."""
+        self.ids = int(split.lengths.sum())
+
+    def __len__(self) -> int:
+        return len(self._classes)
+
+    def gather(
+        self, texts: I64, first: int = 0, dropout: TokenDropout | None = None
+    ) -> EncodedDataset:
+        """Return these texts, in this order; every process calls this with the same arguments.
+
+        Args:
+            texts: the indices of the texts in their shard.
+            first: the index of the first text of the shard.
+            dropout: decides which ids to drop; the dataset has those that remain.
+        """
+        split, group = self._split, self._split.group
+        in_shard, texts = texts, texts + first
+        owners, lengths = split.owners[texts], split.lengths[texts]
+        own = self._own.take(split.places[texts[owners == group.rank]])
+        if dropout is not None:
+            own_texts = np.repeat(in_shard[owners == group.rank], own.lengths)
+            positions = np.arange(len(own.indices)) - np.repeat(own.offsets[:-1], own.lengths)
+            mask = dropout.kept(torch.from_numpy(own_texts), torch.from_numpy(positions))
+            own = own.filter_ids(mask.numpy())
+            by_owner = group.gather(own.lengths)
+            for rank, kept in enumerate(by_owner):
+                lengths[owners == rank] = kept
+        sizes = np.bincount(owners, lengths, group.size).astype(np.int64).tolist()
+        ids = np.concatenate(group.gather_sized(own.indices.astype(np.int32), sizes))
+        # The ids come process by process, each in the order of the texts.
+        by_owner_order = np.argsort(owners, kind="stable")
+        rank_of = np.empty(len(texts), np.int64)
+        rank_of[by_owner_order] = np.arange(len(texts))
+        bags = Ragged(ids, offsets_from_lengths(lengths[by_owner_order])).take(rank_of)
+        return EncodedDataset(
+            bags,
+            self._classes[texts],
+            self._idf,
+            None if self._weights is None else self._weights[texts],
+            self._word_lengths if dropout is None else None,
+            include_last_offset=self._include_last_offset,
+        )
+
+    def steps(self, batch_size: int) -> int:
+        """Return the number of batches in an epoch; see :meth:`ShardedDataset.steps`."""
+        return steps_of_shards(self.lengths, batch_size)
+
+    def batch_texts(self, batch_size: int, generator: torch.Generator, step: int) -> I64:
+        """Return the indices of the texts in a batch; see :meth:`EncodedDataset.batch_texts`."""
+        return texts_of_shards(self.lengths, batch_size, generator, step)

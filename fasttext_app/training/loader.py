@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from queue import Empty, SimpleQueue
 
@@ -14,7 +15,12 @@ from torch import Tensor
 from fasttext_app.core.arrays import F32, I32, I64
 from fasttext_app.core.threads import map_ahead, thread_count
 from fasttext_app.training.batch import Batch, Grouping, RowPlan, WordPlan
-from fasttext_app.training.dataset import EncodedDataset, ShardedDataset
+from fasttext_app.training.dataset import (
+    DividedDataset,
+    EncodedDataset,
+    ShardedDataset,
+    order_of_shards,
+)
 from fasttext_app.training.optim.cuda_batches import cut_on_cuda
 from fasttext_app.training.token_dropout import TokenDropout
 
@@ -22,7 +28,7 @@ CUT_IDS = 1 << 18  # ids gathered by one call of the compiled code
 
 
 def epoch(
-    data: EncodedDataset | ShardedDataset,
+    data: EncodedDataset | ShardedDataset | DividedDataset,
     batch_size: int,
     generator: torch.Generator,
     grouping: Grouping | None = None,
@@ -44,14 +50,54 @@ def epoch(
         order = torch.randperm(len(data), generator=generator)
         yield from _cut(data, order[skip * batch_size :], batch_size, grouping, dropout)
         return
-    for shard in torch.randperm(len(data.shards), generator=generator).tolist():
+    if isinstance(data, DividedDataset) and len(data.lengths) == 1:
+        order = torch.randperm(len(data), generator=generator)
+        yield from _cut_divided(data, order[skip * batch_size :], batch_size, grouping, dropout)
+        return
+    for shard, order in order_of_shards(data.lengths, generator):
         # The order of a skipped shard is drawn too, so that later shards keep theirs.
-        order = torch.randperm(data.lengths[shard], generator=generator)
         if skip * batch_size < len(order):
             shard_dropout = None if dropout is None else dropout.within(shard)
             rest = order[skip * batch_size :]
-            yield from _cut(data.shards[shard](), rest, batch_size, grouping, shard_dropout)
+            if isinstance(data, DividedDataset):
+                first = sum(data.lengths[:shard])
+                yield from _cut_divided(data, rest, batch_size, grouping, shard_dropout, first)
+            else:
+                yield from _cut(data.shards[shard](), rest, batch_size, grouping, shard_dropout)
         skip = max(skip - math.ceil(len(order) / batch_size), 0)
+
+
+def _cut_divided(
+    data: DividedDataset,
+    order: Tensor,
+    batch_size: int,
+    grouping: Grouping | None,
+    dropout: TokenDropout | None,
+    first: int = 0,
+) -> Iterator[Batch]:
+    """Yield the texts of ``order`` in batches; the processes exchange many texts at a time.
+
+    While the steps of some batches run, the next ones have been exchanged and are cut on a thread.
+    All processes exchange in the same order, whatever the number of their threads.
+    """
+    assert grouping is not None
+    on_this_thread = replace(grouping, threads=1)
+    pieces = _pieces(order.numpy(), batch_size, len(data), data.ids)
+    datasets = (data.gather(piece, first, dropout) for piece in pieces)
+
+    def cut(dataset: EncodedDataset) -> list[Batch]:
+        texts = torch.arange(len(dataset))
+        return [*_cut(dataset, texts, batch_size, on_this_thread, None)]
+
+    for batches in map_ahead(cut, datasets, 1):
+        yield from batches
+
+
+def _pieces(order: I64, batch_size: int, texts: int, ids: int) -> list[I64]:
+    """Cut the texts of ``order`` into pieces of many batches, given the size of the data."""
+    size = max(CUT_IDS * texts // max(ids, 1), 1)
+    size = math.ceil(size / batch_size) * batch_size
+    return [order[start : start + size] for start in range(0, len(order), size)]
 
 
 def _cut(
@@ -82,9 +128,7 @@ def _cut_on_cpu(
     dropout: TokenDropout | None,
 ) -> Iterator[Batch]:
     """Cut many batches per call of compiled code, on threads that run ahead of the step."""
-    piece_size = max(CUT_IDS * len(data) // max(len(data.bags.indices), 1), 1)
-    piece_size = math.ceil(piece_size / batch_size) * batch_size
-    pieces = [order[start : start + piece_size] for start in range(0, len(order), piece_size)]
+    pieces = _pieces(order, batch_size, len(data), len(data.bags.indices))
     idf = np.empty(0, np.float32) if data.idf is None else data.idf
     drop = (0, np.uint64(0)) if dropout is None else (dropout.dropped, np.uint64(dropout.key))
     # Dropout takes single ids out of words.

@@ -145,7 +145,11 @@ def prepare(
     spill_buffer = SpillBuffer(2**63) if spill_buffer is None else spill_buffer
     start = WarmStart(config)
     if tokenized is None:
-        tokenized = tokenize(config, examples, spill_buffer, start)
+        tokenized = (
+            tokenize(config, examples, spill_buffer, start)
+            if group is None
+            else _tokenize_divided(config, examples, spill_buffer, start, group)
+        )
     prepared = _prepare(config, examples, spill_buffer, tokenized, start, group)
     if not prepared.config.trainer.refit:
         return prepared
@@ -205,14 +209,14 @@ def _prepare(
     weights = text_weights(
         classes, train_mask, label_encoder, config.trainer.class_weights, row_weights
     )
-    train_rows = RowSubset(parts, classes, train_mask, threads, weights)
-    held_out = RowSubset(parts, classes, validation_mask, threads)
+    train_rows = tokenized.subset(classes, train_mask, threads, weights)
+    held_out = tokenized.subset(classes, validation_mask, threads)
 
     # The vocabulary counts the words of unlabeled rows too, as fastText does.
     counted = train_rows
     if not labeled.all():
-        counted = RowSubset(parts, classes, ~validation_mask, threads)
-    vocabulary = start.vocabulary(counted.tokens())
+        counted = tokenized.subset(classes, ~validation_mask, threads)
+    vocabulary = start.vocabulary(counted.word_counts())
     encoder = TextEncoder.from_config(config.text, start.tokenizer, vocabulary)
     encoder, idf = _prune(encoder, train_rows, config, start)
 
@@ -231,6 +235,10 @@ def _prepare(
     fingerprint = tokenized.fingerprint.copy()
     if examples.validation is None:
         validation, unknown = _encode_held_out(held_out, encoder, spill_buffer), 0
+    elif group is not None:
+        validation, unknown = _encode_validation_divided(
+            examples, encoder, label_encoder, spill_buffer, threads, fingerprint, group
+        )
     else:
         validation, unknown = _encode_validation(
             examples, encoder, label_encoder, spill_buffer, threads, fingerprint
@@ -334,7 +342,7 @@ def _prune(
 def _encode_held_out(
     held_out: RowSubset, encoder: TextEncoder, spill_buffer: SpillBuffer
 ) -> EncodedSplit | None:
-    return held_out.encode(encoder, spill_buffer)[0] if held_out.mask.any() else None
+    return held_out.encode_everywhere(encoder, spill_buffer) if held_out.mask.any() else None
 
 
 def _encode_validation(
@@ -350,10 +358,69 @@ def _encode_validation(
     batches = fingerprinted(batches_of(examples.validation), fingerprint)
     bags, classes = encode_labeled(batches, encoder, labels, spill_buffer, threads)
     if not len(classes):
-        raise DataError(f"{examples.source}: there are no validation rows")
+        raise _no_validation_rows(examples)
     known = classes[classes >= 0]
     split = EncodedSplit((bags,), (known,)) if len(known) else None
     return split, len(classes) - len(known)
+
+
+def _encode_validation_divided(
+    examples: Examples,
+    encoder: TextEncoder,
+    labels: LabelEncoder,
+    spill_buffer: SpillBuffer,
+    threads: int,
+    fingerprint: Fingerprint,
+    group: Group,
+) -> tuple[EncodedSplit | None, int]:
+    """Do the same with rows of which each process reads a share."""
+    from fasttext_app.training.divided import add_blocks, tokenize_divided
+
+    assert examples.validation is not None
+    rows = tokenize_divided(
+        examples.validation,
+        examples.validation_parts,
+        examples.bad_rows,
+        encoder.tokenizer,
+        threads,
+        spill_buffer,
+        group,
+    )
+    if not rows.parts:
+        raise _no_validation_rows(examples)
+    add_blocks(fingerprint, rows.blocks)
+    classes = np.concatenate([labels.encode(part.labels) for part in rows.parts])
+    known = rows.subset(classes, classes >= 0, threads)
+    return _encode_held_out(known, encoder, spill_buffer), int((classes < 0).sum())
+
+
+def _no_validation_rows(examples: Examples) -> DataError:
+    return DataError(f"{examples.source}: there are no validation rows")
+
+
+def _tokenize_divided(
+    config: Config,
+    examples: Examples,
+    spill_buffer: SpillBuffer,
+    start: WarmStart,
+    group: Group,
+) -> TokenizedRows:
+    """Read and tokenize the share of this process; see :mod:`~fasttext_app.training.divided`."""
+    from fasttext_app.training.divided import tokenize_divided
+
+    rows = tokenize_divided(
+        examples.train,
+        examples.parts,
+        examples.bad_rows,
+        start.tokenizer,
+        config.trainer.threads,
+        spill_buffer,
+        group,
+        config.data.in_memory_mb * 2**20,
+    )
+    if not rows.parts:
+        raise DataError(f"{examples.source}: there are no rows{examples.bad_rows.note}")
+    return rows
 
 
 def prepare_retraining(

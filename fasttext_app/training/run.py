@@ -40,8 +40,9 @@ if TYPE_CHECKING:
     import torch
 
     from fasttext_app.model.classifier import FastTextClassifier
-    from fasttext_app.training.dataset import EncodedDataset, ShardedDataset
+    from fasttext_app.training.dataset import EncodedDataset
     from fasttext_app.training.events import Callback, TrainOutcome
+    from fasttext_app.training.trainer import TrainingData
 
 SHOWN_ROWS = 10  # in an error message
 
@@ -223,12 +224,16 @@ def _memory_explained(rows: TrainingSet) -> Iterator[None]:
         ) from error
 
 
-def _training_data(rows: TrainingSet, device: torch.device) -> EncodedDataset | ShardedDataset:
-    from fasttext_app.training.dataset import ShardedDataset
+def _training_data(rows: TrainingSet, device: torch.device) -> TrainingData:
+    from fasttext_app.training.dataset import DividedDataset, ShardedDataset
+    from fasttext_app.training.divided import DividedSplit
 
     train: EncodedSplit = rows.train
     by_word = rows.encoder.maxn > 0 and device.type == "cpu"  # only its step cuts texts into words
     word_lengths = rows.encoder.word_lengths() if by_word else None
+    if isinstance(train, DividedSplit):
+        with_end = rows.config.model.include_last_offset
+        return DividedDataset(train, rows.idf, word_lengths, include_last_offset=with_end)
     if len(train.shards) == 1:
         return _dataset(rows, device, *train.load(), word_lengths)
 

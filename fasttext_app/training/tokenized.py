@@ -32,6 +32,7 @@ from fasttext_app.text.chunks import chunk_rows
 from fasttext_app.text.encoder import TextEncoder
 from fasttext_app.text.tfidf import OccurrenceCounter, Occurrences
 from fasttext_app.text.tokens import Tokens, WordList
+from fasttext_app.text.vocabulary import WordCounts, count_words
 from fasttext_app.training.warm_start import WarmStart
 
 PART_ROWS = 16_384  # large, because each part has a word list of its own
@@ -52,6 +53,11 @@ class EncodedSplit:
     def __len__(self) -> int:
         return sum(len(classes) for classes in self.classes)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether this process has all rows, in one piece."""
+        return len(self.shards) == 1
+
     def load(self) -> tuple[Ragged, I64, F32 | None]:
         """Return bags, classes and weights in one piece."""
         return (
@@ -63,10 +69,10 @@ class EncodedSplit:
 
 @dataclass(frozen=True)
 class TokenizedPart:
-    """Some tokenized rows; their codes may be in a file."""
+    """Some tokenized rows; their codes may be in a file, or with another process."""
 
-    codes: RaggedLoader
-    words: WordList
+    codes: RaggedLoader | None
+    words: WordList | None
     labels: pa.StringArray
     lengths: I64
     """The number of tokens in each row."""
@@ -74,6 +80,8 @@ class TokenizedPart:
 
     def tokens(self, mask: Bool) -> Tokens:
         """Return the tokens of the rows in ``mask``."""
+        assert self.codes is not None
+        assert self.words is not None
         codes = self.codes()
         tokens = Tokens(codes.indices.astype(np.int32, copy=False), codes.offsets, self.words)
         return tokens if mask.all() else tokens.take(np.flatnonzero(mask))
@@ -87,6 +95,12 @@ class TokenizedRows:
     fingerprint: Fingerprint
     missing_texts: Mapping[str, int]
     """The number of texts that are what programs write for a missing value."""
+
+    def subset(
+        self, classes: I64, mask: Bool, threads: int, weights: F32 | None = None
+    ) -> RowSubset:
+        """Return the rows in ``mask``; the arguments match :class:`RowSubset`."""
+        return RowSubset(self.parts, classes, mask, threads, weights)
 
 
 def tokenize(
@@ -112,7 +126,7 @@ def tokenize(
         return rows
 
     parts = tuple(
-        _part(rows, tokens, spill_buffer)
+        tokenized_part(rows, tokens, spill_buffer)[0]
         for rows, tokens in map_threads(with_tokens, map(noted, chunks), config.trainer.threads)
     )
     if not parts:
@@ -120,16 +134,20 @@ def tokenize(
     return TokenizedRows(parts, fingerprint, missing)
 
 
-def _part(rows: pa.RecordBatch, tokens: Tokens, spill_buffer: SpillBuffer) -> TokenizedPart:
+def tokenized_part(
+    rows: pa.RecordBatch, tokens: Tokens, spill_buffer: SpillBuffer
+) -> tuple[TokenizedPart, int]:
+    """Store the tokens of some rows; return them, and the number of bytes that they take."""
     dtype = np.uint16 if len(tokens.words) <= SHORT_CODES else np.int32
     codes = Ragged(tokens.codes.astype(dtype, copy=False), tokens.offsets)
-    return TokenizedPart(
+    part = TokenizedPart(
         spill_buffer.store(codes),
         tokens.words,
         rows.column("label"),
         tokens.lengths,
         weights_of(rows),
     )
+    return part, codes.indices.nbytes + codes.offsets.nbytes
 
 
 def batches_of(rows: Rows) -> Iterable[pa.RecordBatch]:
@@ -197,11 +215,19 @@ class RowSubset:
             yield part, slice(first, first + len(part.lengths))
             first += len(part.lengths)
 
+    def _own_slices(self) -> Iterator[tuple[TokenizedPart, slice]]:
+        """Yield those parts whose tokens this process has."""
+        return self._slices()
+
     def tokens(self) -> Iterator[Tokens]:
         """Yield the tokens of the subset, part by part."""
         yield from map_threads(
-            lambda entry: entry[0].tokens(self.mask[entry[1]]), self._slices(), self.threads
+            lambda entry: entry[0].tokens(self.mask[entry[1]]), self._own_slices(), self.threads
         )
+
+    def word_counts(self) -> WordCounts:
+        """Count the words of the subset."""
+        return count_words(self.tokens())
 
     def occurrences(self, encoder: TextEncoder) -> Occurrences:
         """Count the ids of the subset."""
@@ -211,7 +237,7 @@ class RowSubset:
             part, rows = entry
             counter.add(encoder.encode_tokens(part.tokens(self.mask[rows])), rows.start)
 
-        deque(map_threads(count, self._slices(), self.threads), maxlen=0)
+        deque(map_threads(count, self._own_slices(), self.threads), maxlen=0)
         return counter.total(int(self.mask.sum()))
 
     def encode(self, encoder: TextEncoder, spill_buffer: SpillBuffer) -> tuple[EncodedSplit, int]:
@@ -238,3 +264,7 @@ class RowSubset:
             None if weights is None else tuple(weights[rows] for rows in rows_of_shards),
         )
         return split, sum(writer.id_count for writer in writers)
+
+    def encode_everywhere(self, encoder: TextEncoder, spill_buffer: SpillBuffer) -> EncodedSplit:
+        """Encode the subset such that every process of a run has it."""
+        return self.encode(encoder, spill_buffer)[0]

@@ -18,7 +18,7 @@ from fasttext_app.data.labels import Labels
 from fasttext_app.errors import CheckpointError, TrainingError
 from fasttext_app.model.classifier import FastTextClassifier
 from fasttext_app.training.checkpoints import Checkpoints, Snapshot
-from fasttext_app.training.dataset import EncodedDataset, ShardedDataset
+from fasttext_app.training.dataset import DividedDataset, EncodedDataset, ShardedDataset
 from fasttext_app.training.events import (
     Callback,
     CheckpointEnd,
@@ -38,7 +38,7 @@ from fasttext_app.training.validation import Validator
 
 REPORTS_PER_EPOCH = 50
 
-TrainingData = EncodedDataset | ShardedDataset
+TrainingData = EncodedDataset | ShardedDataset | DividedDataset
 
 
 class NonFiniteLossError(TrainingError):

@@ -7,7 +7,7 @@ them as one block. Words that only pretrained vectors have come last.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -22,8 +22,7 @@ from fasttext_app.model.artifact import FASTTEXT, Artifact
 from fasttext_app.model.directory import load_artifact, weights_digest
 from fasttext_app.text.encoder import TextEncoder
 from fasttext_app.text.tokenizers import Tokenizer, tokenizer_from_config
-from fasttext_app.text.tokens import Tokens
-from fasttext_app.text.vocabulary import Vocabulary
+from fasttext_app.text.vocabulary import Vocabulary, WordCounts
 from fasttext_app.training.pretrained import pretrained_digest, pretrained_words
 
 FIXED_SETTINGS = {
@@ -103,12 +102,13 @@ class WarmStart:
             labels.names, tuple(count + old_counts.get(name, 0) for name, count in counts)
         )
 
-    def vocabulary(self, tokens: Iterable[Tokens]) -> Vocabulary:
-        """Build the vocabulary of the run from the tokens of the new rows."""
+    def vocabulary(self, counted: WordCounts) -> Vocabulary:
+        """Build the vocabulary of the run from the words of the new rows."""
         min_count, max_size = self._config.text.min_count, self._config.text.max_size
         if self.artifact is None:
-            return Vocabulary.build(tokens, min_count, max_size, self._pretrained_words)
-        return self.artifact.vocabulary.extended(Vocabulary.build(tokens), min_count, max_size)
+            return Vocabulary.of_counts(counted, min_count, max_size, self._pretrained_words)
+        new = Vocabulary.of_counts(counted)
+        return self.artifact.vocabulary.extended(new, min_count, max_size)
 
     @cached_property
     def _pretrained_words(self) -> pa.StringArray | None:

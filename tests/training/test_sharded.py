@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
 import sys
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 
 from fasttext_app.config.loading import flat_layer, resolve
 from fasttext_app.errors import ConfigError
+from fasttext_app.training import divided, tokenized
 from tests.helpers import ROOT, WORDS_ONLY, make_config
 from tests.training.sharded_driver import train_alone
 
@@ -30,6 +33,12 @@ CASES: dict[str, dict[str, Any]] = {
     "hs, rowwise_adagrad": {"loss": "hs", "name": "rowwise_adagrad", "minn": 2, "maxn": 3},
     "adaptive": {"loss": "adaptive", "cutoffs": [4], "div_value": 2.0},
     "max": {"mode": "max", "sparse": False, "word_ngrams": 2},
+    "several files": {"word_ngrams": 2, "bucket": 500, "prune": False, "min_count": 2},
+    "data on disk": {"in_memory_mb": 0, "token_dropout": 0.2, "epochs": 2},
+    "several labels": {
+        **{"label_column": "labels", "label_separator": "|", "weight_column": "weight"},
+        **{"loss": "ova", "lr": 0.5},
+    },
     "focal loss, dropout, weights": {
         **{"focal_gamma": 1.0, "bag_dropout": 0.2, "token_dropout": 0.1},
         **{"class_weights": "balanced", "term_weighting": "tfidf", "mode": "sum"},
@@ -53,18 +62,41 @@ def run_cases(cases: Mapping[str, Mapping[str, Any]], sizes: tuple[int, ...] = S
 
 
 @pytest.fixture(scope="module")
-def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file with the first rows of the sample."""
-    lines = Path(ROOT / "data/sample/train.csv").read_text(encoding="utf-8").splitlines()[:400]
-    path = tmp_path_factory.mktemp("rows") / "rows.csv"
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return path
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the first rows of the sample, as one file and as several."""
+    with Path(ROOT / "data/sample/train.csv").open(encoding="utf-8", newline="") as file:
+        rows = [[label, text] for _, label, text in islice(csv.reader(file), 1, 421)]
+    folder = tmp_path_factory.mktemp("rows")
+
+    def write(name: str, part: list[list[str]]) -> None:
+        with (folder / name).open("w", encoding="utf-8", newline="") as file:
+            labels = [[f"{label}|{text[0]}", f"{len(text) % 3 + 0.5}"] for label, text in part]
+            columns = [[*row, *more] for row, more in zip(part, labels, strict=True)]
+            csv.writer(file).writerows([["label", "text", "labels", "weight"], *columns])
+
+    write("one.csv", rows)
+    for number, (start, stop) in enumerate([(0, 200), (200, 203), (203, 203), (203, 330)]):
+        write(f"part-{number}.csv", rows[start:stop])
+    (folder / "part-4.csv").touch()
+    write("part-5.csv", rows[330:400])
+    write("held-out.csv", rows[400:])
+    return folder
 
 
 @pytest.mark.slow
-def test_columns_train_to_the_bytes_of_one_process(rows: Path) -> None:
-    common = {**QUICK, "source": str(rows), "shard": "columns"}
-    cases = {name: {**common, **settings} for name, settings in CASES.items()}
+def test_columns_train_to_the_bytes_of_one_process(
+    files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (tokenized, divided):
+        monkeypatch.setattr(module, "PART_ROWS", 30)
+        monkeypatch.setattr(module, "SHARD_IDS", 3000)
+    cases = {
+        name: {**QUICK, "shard": "columns", "source": str(files / "one.csv"), **settings}
+        for name, settings in CASES.items()
+    }
+    for name in ("several files", "data on disk"):
+        cases[name]["source"] = str(files / "part-*.csv")
+    cases["several files"]["validation"] = str(files / "held-out.csv")
     digests = run_cases(cases)
     for name, settings in cases.items():
         expected = train_alone(resolve(flat_layer({**settings, "shard": "none"})))
