@@ -37,7 +37,7 @@ current.
 Examples assume `import fasttext_app as ft`. Shapes: **N** ids in a batch, **B** bags (texts),
 **V** table rows, **D** embedding dim, **C** classes.
 """
-FUNCTIONS = ("train", "load", "tune")
+FUNCTIONS = ("train", "load", "tune", "review")
 RETURNED = {
     fasttext_app.Prediction: "prediction",
     Scores: "scores",

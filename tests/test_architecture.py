@@ -28,7 +28,7 @@ LAYERS = [
     ["inference"],
     ["tuning"],
     ["pipeline"],
-    ["onnx", "reviewing", "scoring", "serve", "sklearn"],
+    ["onnx", "reporting", "reviewing", "scoring", "serve", "sklearn"],
     ["compat"],
     ["api"],
     ["cli"],

@@ -128,6 +128,7 @@ COMMANDS = {
     "explain": ["the team"],
     "inspect": ["the team"],
     "info": [],
+    "report": ["-o", "x3.html", "--overwrite"],
     "export": ["x.vec"],
     "plot": [],
 }

@@ -26,14 +26,14 @@ from fasttext_app.core import startup
 
 COMMANDS = (
     *("train", "tune", "predict", "score", "evaluate", "calibrate", "threshold", "quantize"),
-    *("explain", "inspect", "plot", "review", "info", "data", "import", "export", "push", "pull"),
-    *("serve", "warm-up", "ft"),
+    *("explain", "inspect", "plot", "report", "review", "info", "data", "import", "export", "push"),
+    *("pull", "serve", "warm-up", "ft"),
 )
 
 
 OPENS_MODEL = {
     *("train", "predict", "score", "evaluate", "calibrate", "threshold", "quantize", "explain"),
-    *("inspect", "info", "export", "push", "serve"),
+    *("inspect", "info", "export", "push", "report", "serve"),
 }
 """Commands that can open a model or a checkpoint from a stranger."""
 

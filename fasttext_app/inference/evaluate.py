@@ -5,7 +5,8 @@ Shapes: **B** texts, **C** classes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from os import PathLike
 from typing import Any, cast
 
@@ -13,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from fasttext_app.config.schema import FILE_SETTINGS, Config, DataConfig
+from fasttext_app.core.arrays import F64
 from fasttext_app.core.arrow import to_numpy
 from fasttext_app.core.objects import tables
 from fasttext_app.core.ragged import Ragged
@@ -38,6 +40,18 @@ from fasttext_app.model.scoring import Scorer
 RANKS = 5  # precision at k goes up to 5
 
 Batches = Iterable[pa.RecordBatch]
+
+
+@dataclass(frozen=True)
+class ScoredRows:
+    """B rows as they are scored."""
+
+    true: Ragged
+    """The classes of each row, [B]; from C on for labels that the model does not know."""
+    predicted: Ragged
+    """The predicted classes of each row, [B]."""
+    proba: F64
+    """[B, C]."""
 
 
 class TrueClasses:
@@ -73,9 +87,16 @@ class TrueClasses:
 
 
 def evaluate_batches(
-    model: Predictor, batches: Batches, threshold: float | None, data: DataConfig
+    model: Predictor,
+    batches: Batches,
+    threshold: float | None,
+    data: DataConfig,
+    watch: Callable[[ScoredRows], None] | None = None,
 ) -> Scores | MultiLabelScores:
-    """Score a model on batches of rows; see :meth:`TextClassifier.evaluate_batches`."""
+    """Score a model on batches of rows; see :meth:`TextClassifier.evaluate_batches`.
+
+    ``watch`` is called with all rows, some at a time.
+    """
     head, classes = model.head, len(model.labels)
     multi_label = data.eval_label_separator is not None
     fitted = model.fitted_thresholds if threshold is None else None
@@ -94,7 +115,9 @@ def evaluate_batches(
         logits, known = model.scored(batch.column("text"))
         unknown_texts += int((known == 0).sum())
         proba, true = head.probabilities(logits), to_classes(batch.column("label"))
-        scorer.add(true, logits, proba)
+        predicted = scorer.add(true, logits, proba)
+        if watch is not None:
+            watch(ScoredRows(true, predicted, proba))
         meter.add(proba, multi_hot(true, classes))
         if multi_label:
             rankings.append(ranking_precision(logits, true))

@@ -18,7 +18,7 @@ def confusion_picture(labels: Sequence[str], matrix: Sequence[Sequence[int]]) ->
     """Draw a confusion matrix: rows are true labels, columns are predicted ones.
 
     The darker a cell, the larger its share of the rows of its true label. The same matrix gives the
-    same bytes.
+    same bytes. On a page with the style sheet of all pages, it takes the colors of the page.
 
     Args:
         labels: the names, [C].
@@ -30,10 +30,11 @@ def confusion_picture(labels: Sequence[str], matrix: Sequence[Sequence[int]]) ->
     width, height = HEAD + side + SLANT, top + side + FONT
     of_all = f", the {len(shown)} labels with the most rows" if len(shown) < len(labels) else ""
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+        f'width="{width}" height="{height}" '
         f'font-family="sans-serif" font-size="{FONT}" fill="{LIGHT.text}" text-anchor="middle">',
         "<title>Confusion matrix</title>",
-        f'<rect width="100%" height="100%" fill="{LIGHT.page}"/>',
+        f'<rect width="100%" height="100%" class="ground" fill="{LIGHT.page}"/>',
         f'<text x="{width / 2:g}" y="{FONT * 1.5:g}">rows: true, columns: predicted{of_all}</text>',
     ]
     for place, label in enumerate(shown):
@@ -55,8 +56,10 @@ def confusion_picture(labels: Sequence[str], matrix: Sequence[Sequence[int]]) ->
 
 def _cell(x: int, y: int, rows: int, share: float) -> str:
     square = (
-        f'<rect x="{x}" y="{y}" width="{CELL}" height="{CELL}" fill="{LIGHT.series[0]}" '
-        f'fill-opacity="{share * LIGHT.shade:.2f}" stroke="{LIGHT.line}"/>'
+        f'<rect x="{x}" y="{y}" width="{CELL}" height="{CELL}" class="shaded" '
+        f'fill="{LIGHT.series[0]}" '
+        f'fill-opacity="{share * LIGHT.shade:.2f}" stroke="{LIGHT.line}" '
+        f'style="--share: {share:.2f}"/>'
     )
     if not rows:
         return square

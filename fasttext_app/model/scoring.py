@@ -48,8 +48,8 @@ class Scorer:
         self._ranked: list[np.ndarray] = []
         self._predicted: list[Ragged] = []
 
-    def add(self, true: Ragged, logits: F32, proba: F64 | None = None) -> None:
-        """Add a batch.
+    def add(self, true: Ragged, logits: F32, proba: F64 | None = None) -> Ragged:
+        """Add a batch; return the predicted classes of each text, [B].
 
         Args:
             true: the classes of each text, [B]; from C on for labels that the model does not know.
@@ -58,9 +58,11 @@ class Scorer:
         """
         self._true.append(true)
         self._ranked.append(top_k_classes(logits, self._ranks))
-        if self._multi_label:
-            assert proba is not None
-            self._predicted.append(from_multi_hot(proba >= self._threshold))
+        if not self._multi_label:
+            return Ragged.one_each(self._ranked[-1][:, 0])
+        assert proba is not None
+        self._predicted.append(from_multi_hot(proba >= self._threshold))
+        return self._predicted[-1]
 
     def scores(self, unknown: Sequence[str] = ()) -> Scores | MultiLabelScores:
         """Return the scores over all batches.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,20 @@ def load_history(folder: str | Path) -> History:
         )
     validated = any(e.epoch == best and e.validation_loss is not None for e in epochs)
     return History(str(folder), epochs, best if validated else None)
+
+
+def history_of(name: str, document: Mapping[str, Any]) -> History | None:
+    """Return the history that a model has of its training; None if it has none.
+
+    Raises:
+        ValueError: it is not the history of a run.
+    """
+    epochs = tuple(_record(entry) for entry in document.get("epochs", ()))
+    if not epochs:
+        return None
+    best = int(document.get("best_epoch", 0))
+    validated = any(e.epoch == best and e.validation_loss is not None for e in epochs)
+    return History(name, epochs, best if validated else None)
 
 
 def _record(entry: dict[str, Any]) -> EpochRecord:

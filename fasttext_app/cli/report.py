@@ -1,0 +1,85 @@
+"""``fasttext-app report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from typer import Option
+
+from fasttext_app.cli.messages import note
+from fasttext_app.cli.options import (
+    DelimiterOption,
+    EncodingOption,
+    ErrorsOption,
+    LabelColumnOption,
+    ModelArgument,
+    Reading,
+    ScoredDataOption,
+    SetOption,
+    SkipBadOption,
+    SplitOption,
+    TextColumnsOption,
+    load_model,
+    scored_rows,
+)
+from fasttext_app.cli.outputs import OverwriteOption, check_new_file
+
+if TYPE_CHECKING:
+    from fasttext_app.inference.classifier import TextClassifier
+    from fasttext_app.reporting.rows import Rows
+
+_output = Option("--output", "-o", metavar="FILE.html", help="The page to write.")
+_compare = Option(metavar="MODEL", help="Compare the model with this one, on the same rows.")
+
+
+def report(
+    model: ModelArgument,
+    output: Annotated[Path, _output],
+    data: ScoredDataOption = None,
+    split: SplitOption = None,
+    compare: Annotated[Path | None, _compare] = None,
+    overwrite: OverwriteOption = False,
+    text_column: TextColumnsOption = None,
+    label_column: LabelColumnOption = None,
+    errors: ErrorsOption = None,
+    delimiter: DelimiterOption = None,
+    encoding: EncodingOption = None,
+    skip_bad: SkipBadOption = False,
+    settings: SetOption = None,
+) -> None:
+    """Write a page about a model: scores, confusions, calibration, words, and suspicious texts.
+
+    The page is one file that loads nothing.
+
+    Examples:
+        fasttext-app report models/tickets -o report.html
+        fasttext-app report models/new -d test.csv --compare models/old -o report.html
+    """
+    from fasttext_app.inference.writers import text_output
+    from fasttext_app.reporting.page import report as pages
+
+    check_new_file(output, overwrite=overwrite, inputs=data)
+    models = [load_model(path) for path in (model, compare) if path is not None]
+    names = [str(path) for path in (model, compare) if path is not None]
+    reading = Reading(text_column, label_column, errors, settings, delimiter, encoding, skip_bad)
+    try:
+        rows = _rows(models[0], data, split, reading)
+    finally:
+        reading.report_skipped()
+    with text_output(output) as file:
+        file.writelines(pages(names, models, rows))
+    note(f"wrote {output}")
+
+
+def _rows(
+    model: TextClassifier, data: list[str] | None, split: str | None, reading: Reading
+) -> Rows:
+    """Read the rows, and look for what is odd about them."""
+    from fasttext_app.data.spec import open_source
+    from fasttext_app.reporting.rows import described_rows
+
+    scan, config = scored_rows(model, data, split, reading)
+    batches = [batch for batch in scan() if len(batch)]
+    source = open_source(config)
+    return described_rows(model, source, split or config.test_split, batches, config)

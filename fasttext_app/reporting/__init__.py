@@ -1,0 +1,1 @@
+"""A report on a model: one page of figures, pictures and texts."""
