@@ -84,7 +84,7 @@ def train(
         callback: receives the trainer's events.
         output: the folder for checkpoints, if the settings ask for any.
         resume: the checkpoint to resume from.
-        stop: called after every step; True ends the run.
+        stop: called between steps; True ends the run.
 
     Raises:
         DeviceError: the device is not available.
@@ -234,7 +234,7 @@ def _refit(
         run: the run that chose the epoch.
         artifact: its model, calibrated.
         callback: receives the events, between a ``TrainBegin`` that says ``refit`` and its end.
-        stop: called after every step; True ends the run, and its model is not used.
+        stop: called between steps; True ends the run, and its model is not used.
 
     Returns:
         The model and the counts of its rows; None if the run was interrupted.

@@ -59,15 +59,18 @@ TORCH_AT_THE_TOP = {
     "training.validation",
 }
 NUMBA_AT_THE_TOP = {
+    "core.barrier",
     "core.matmul_kernels",
     "core.packing",
     "core.prefetch",
+    "core.vectors",
     "inference.kernels",
     "model.huffman_kernels",
     "text.kernels",
     "text.token_kernels",
     "text.word_break_kernels",
     "training.batch_kernels",
+    "training.optim.cpu_columns",
     "training.optim.cpu_kernels",
     "training.optim.cpu_step",
     "training.optim.sharded_kernels",
@@ -76,8 +79,10 @@ NUMBA_AT_THE_TOP = {
 }
 TRITON = "training.optim.triton_kernels"
 ONLY_AT_THE_TOP_OF = {
+    "core.barrier": {"numba"},
     "core.packing": {"numba"},
     "core.prefetch": {"numba"},
+    "core.vectors": {"numba"},
     TRITON: {"triton"},
     "sklearn": {"sklearn"},
 }

@@ -334,9 +334,9 @@ def _run(
     from fasttext_app.core.device import resolve_device
     from fasttext_app.model.directory import save_artifact
     from fasttext_app.training.callbacks import TensorBoard, all_of
-    from fasttext_app.training.optim.cpu_kernels import load_kernels
+    from fasttext_app.training.optim.cpu_columns import load_kernels
 
-    load_kernels(config.optimizer.name, by_word=config.text.maxn > 0)
+    load_kernels(by_word=config.text.maxn > 0)
     resolve_device(config.trainer.device)  # a missing device ends the run before the work
     try:
         with TrainProgress() as progress:

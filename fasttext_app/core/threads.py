@@ -62,3 +62,19 @@ def map_ahead(
             yield pending.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def map_in_rounds(
+    function: Callable[[Item], Result], items: Iterable[Item], threads: int
+) -> Iterator[Result]:
+    """Yield ``function(item)`` in order; compute ``threads`` results at once, and then none.
+
+    So the threads are free for other work while the results of a round are used.
+    """
+    if threads == 1:
+        yield from map(function, items)
+        return
+    stream = iter(items)
+    with ThreadPoolExecutor(threads) as pool:
+        while some := list(islice(stream, threads)):
+            yield from list(pool.map(function, some))

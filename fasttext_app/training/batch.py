@@ -27,7 +27,7 @@ class RowPlan:
     rows: I32  # [U], the distinct rows
     starts: I32  # [U + 1], bounds of each row's group
     bags: I32  # [N], the text of each grouped id
-    id_weights: F32  # [N], the weight of each grouped id in its bag; [0]: 1
+    id_weights: F32  # [N], the weight of each grouped id in its bag; [1]: all 1
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,10 @@ class Grouping:
     by_word: bool = False
     """Whether to cut texts with character n-grams into words; see :class:`WordPlan`."""
     threads: int = 0
-    """With 1, batches are cut between the steps; with more, or 0 for all cores, on other threads
-    during them."""
+    """Threads for cutting batches and for steps; 0: all cores."""
+    step_threads: int = 1
+    """How many of them take the steps. The others cut batches during the steps; if there are none,
+    all threads cut batches between the steps."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Batches in compiled code: texts gathered, cut into batches, and their ids grouped by table row.
 
 ``cut_batches`` does for many batches what ``EncodedDataset.gather`` does for one, and adds what the
-fused step on the CPU needs (``batch.RowPlan``); tests check that both agree. ``cut_words`` does the
+fused step on the CPU needs (``piece.Piece``); tests check that both agree. ``cut_words`` does the
 same for texts with character n-grams, a word at a time. Shapes: **N** ids, **B** bags (texts),
 **U** distinct rows of a batch.
 """
@@ -17,7 +17,6 @@ from fasttext_app.core.jit import compiled
 from fasttext_app.core.prefetch import PREFETCH_DISTANCE, prefetch_row, prefetch_row_for_write
 from fasttext_app.training.token_dropout_kernels import keep_ids
 
-NO_F32 = np.empty(0, dtype=np.float32)
 TEXTS_AHEAD = 8  # how many texts before its turn a text's ids are prefetched
 LINE_IDS = 16  # ids in a cache line
 
@@ -34,6 +33,15 @@ def _count_ids(offsets: I64, order: I64, batch_size: int) -> tuple[int, int, int
         total += size
         longest = max(longest, size)
     return batches, total, longest
+
+
+@compiled
+def _room_for_weights(count: int, weighted: bool) -> F32:
+    """Return room for the weights of ids; [1] if all weigh 1."""
+    weights = np.empty(count if weighted else 1, np.float32)
+    if not weighted:
+        weights[0] = 1
+    return weights
 
 
 @compiled
@@ -120,18 +128,16 @@ def cut_batches(
         key: the seed of the hash, different in each epoch.
 
     Returns:
-        ``ids`` and their ``weights``, cut by ``id_bounds`` [batches + 1]; the ``bag_offsets`` of
-        each batch (its texts + 1 entries); the distinct ``rows``, cut by ``row_bounds``; the
-        ``starts`` of each row's group in its batch (rows + 1 entries); and the ``bags`` of the
-        grouped ids with their weights, ``id_weights``, cut by ``group_bounds``.
+        The arrays of a ``piece.Piece`` whose units are texts: ``bag_offsets`` are its unit starts,
+        ``starts`` its row starts, ``bags`` its row units, ``id_weights`` its row weights.
     """
     # Allocate for all batches at once, with room for every id, as if no row occurred twice.
     batches, total, longest = _count_ids(offsets, order, batch_size)
     weighted = len(idf) > 0
     ids, rows = np.empty(total, np.int32), np.empty(total, np.int32)
     bags, starts = np.empty(total, np.int32), np.empty(total + batches, np.int32)
-    weights = np.empty(total if weighted else 0, np.float32)
-    id_weights = np.empty(total if weighted or mean else 0, np.float32)
+    weights = _room_for_weights(total, weighted)
+    id_weights = _room_for_weights(total, weighted or mean)
     bag_offsets = np.empty(len(order) + batches, np.int32)
     id_bounds, row_bounds, group_bounds = (
         np.zeros(batches + 1, np.int64),
@@ -204,17 +210,28 @@ def cut_batches(
         id_bounds[batch + 1] = first_id + count
         row_bounds[batch + 1] = first_row + groups
         group_bounds[batch + 1] = grouped + my_starts[groups]
+    text_bounds = np.empty(batches + 1, np.int64)
+    for batch in range(batches + 1):
+        text_bounds[batch] = min(batch * batch_size, len(order))
+    none, no_weights = np.empty(0, np.int32), np.empty(0, np.float32)
     return (
         ids,
         weights,
         id_bounds,
         bag_offsets,
+        text_bounds,
         rows,
         row_bounds,
         starts,
         bags,
         id_weights,
         group_bounds,
+        none,
+        none,
+        none,
+        none,
+        text_bounds,
+        no_weights,
     )
 
 
@@ -259,11 +276,9 @@ def cut_words(
         scratch: working space with one entry for each table row; its contents do not matter.
 
     Returns:
-        The arrays of the example, with the batches end to end: ``words`` and ``bags`` cut by
-        ``use_bounds`` [batches + 1], ``ids``, ``row_words`` and their weights by ``id_bounds``, and
-        ``rows`` by ``row_bounds``. Offsets have one entry more for each batch; ``word_bounds`` cuts
-        ``id_starts`` and ``word_starts``. ``scales`` has the factor of each text's sum, with tf-idf
-        or ``mean``.
+        The arrays of a ``piece.Piece`` whose units are words: ``id_starts`` are its unit starts,
+        ``starts`` its row starts, ``row_words`` its row units, ``bag_offsets`` its text starts,
+        ``bags`` its word texts. There are ``scales`` with tf-idf or ``mean``.
     """
     # Allocate for all batches at once, with room for every id, as if no word occurred twice.
     batches, total, longest = _count_ids(offsets, order, batch_size)
@@ -280,8 +295,8 @@ def cut_words(
         np.empty(total + batches, np.int32),
         np.empty(total + batches, np.int32),
     )
-    weights = np.empty(total if weighted else 0, np.float32)
-    row_weights = np.empty(total if weighted else 0, np.float32)
+    weights = _room_for_weights(total, weighted)
+    row_weights = _room_for_weights(total, weighted)
     scales = np.empty(len(order) if weighted or mean else 0, np.float32)
     use_bounds, id_bounds, word_bounds, row_bounds = (
         np.zeros(batches + 1, np.int64),
@@ -349,7 +364,7 @@ def cut_words(
                 sizes[word] += 1
 
         # Number the distinct rows of the words, and sort in the same way: the words of each row.
-        groups = _group_by_row(my_ids[:count], -1, scratch, my_rows, sizes, group_of)
+        groups = _group_by_row(my_ids[:count], np.int64(-1), scratch, my_rows, sizes, group_of)
         _start_groups(sizes, groups, my_starts)
         for word in range(distinct):
             for i in range(my_id_starts[word], my_id_starts[word + 1]):
@@ -363,20 +378,21 @@ def cut_words(
         word_bounds[batch + 1] = word_bounds[batch] + distinct
         row_bounds[batch + 1] = row_bounds[batch] + groups
     return (
-        words,
-        bags,
-        use_bounds,
-        bag_offsets,
-        scales,
         ids,
         weights,
+        id_bounds,
+        id_starts,
+        word_bounds,
+        rows,
+        row_bounds,
+        starts,
         row_words,
         row_weights,
         id_bounds,
-        id_starts,
+        words,
+        bag_offsets,
+        bags,
         word_starts,
-        word_bounds,
-        rows,
-        starts,
-        row_bounds,
+        use_bounds,
+        scales,
     )

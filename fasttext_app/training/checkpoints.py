@@ -172,6 +172,14 @@ class Checkpoints:
         seconds = self._every.seconds
         return seconds > 0 and time.monotonic() - self._last_saved >= seconds
 
+    def steps_left(self, steps: int, limit: int) -> int:
+        """Return the number of steps until the next checkpoint is due by steps, up to a limit."""
+        return (
+            min(self._every.steps - steps % self._every.steps, limit)
+            if self._every.steps
+            else limit
+        )
+
     def save(self, snapshot: Snapshot) -> Path:
         """Write a checkpoint and remove the oldest ones; return its path.
 

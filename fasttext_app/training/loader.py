@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import pairwise
 from queue import Empty, SimpleQueue
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from fasttext_app.core.arrays import F32, I32, I64
-from fasttext_app.core.threads import map_ahead, thread_count
+from fasttext_app.core.arrays import I32, I64, Array
+from fasttext_app.core.threads import map_ahead, map_in_rounds, thread_count
 from fasttext_app.training.batch import Batch, Grouping, RowPlan, WordPlan
 from fasttext_app.training.dataset import (
     DividedDataset,
@@ -22,9 +22,99 @@ from fasttext_app.training.dataset import (
     order_of_shards,
 )
 from fasttext_app.training.optim.cuda_batches import cut_on_cuda
+from fasttext_app.training.piece import Piece
 from fasttext_app.training.token_dropout import TokenDropout
 
 CUT_IDS = 1 << 18  # ids gathered by one call of the compiled code
+
+
+class Batches(ABC):
+    """Consecutive batches of an epoch."""
+
+    sizes: Sequence[int]
+    """The number of texts in each."""
+
+    @abstractmethod
+    def batch(self, number: int) -> Batch:
+        """Return one of them."""
+
+
+class OneBatch(Batches):
+    """A single batch."""
+
+    def __init__(self, batch: Batch) -> None:
+        self._batch, self.sizes = batch, (len(batch),)
+
+    def batch(self, number: int) -> Batch:
+        """Return the batch."""
+        return self._batch
+
+
+class CutBatches(Batches):
+    """Batches that one call of compiled code has cut.
+
+    Args:
+        piece: their arrays.
+        weighted: whether ids have weights.
+        include_last_offset: whether the offsets of a batch include the end of its last bag.
+    """
+
+    def __init__(self, piece: Piece, *, weighted: bool, include_last_offset: bool) -> None:
+        self.piece = piece
+        self._weighted, self._include_last_offset = weighted, include_last_offset
+        texts, size = len(piece.labels), piece.batch_size
+        self.sizes = [min(size, texts - first) for first in range(0, texts, size)]
+
+    def batch(self, number: int) -> Batch:
+        """Return one of them, without copies."""
+        piece, by_word = self.piece, self.piece.by_word
+
+        def part(values: Array, bounds: I64 | None = None, *, ends: bool = False) -> Array:
+            """Cut out what belongs to the batch, by default for each of its texts."""
+            if bounds is None:
+                first = number * piece.batch_size
+                last = first + self.sizes[number]
+            else:
+                first, last = bounds[number], bounds[number + 1]
+            # Every batch before has one more offset than parts.
+            return values[first + number : last + number + 1] if ends else values[first:last]
+
+        offsets = part(piece.unit_starts, piece.unit_bounds, ends=True)
+        if not (by_word or self._include_last_offset):
+            offsets = offsets[:-1]
+        words = None
+        if by_word:
+            words = WordPlan(
+                part(piece.words, piece.use_bounds),
+                part(piece.text_starts, ends=True),
+                part(piece.word_texts, piece.use_bounds),
+                part(piece.word_starts, piece.unit_bounds, ends=True),
+                part(piece.scales) if len(piece.scales) else piece.scales,
+            )
+        id_weights = None
+        if self._weighted:
+            id_weights = torch.from_numpy(part(piece.weights, piece.id_bounds))
+        text_weights = None
+        if len(piece.text_weights):
+            text_weights = torch.from_numpy(part(piece.text_weights))
+        return Batch(
+            indices=torch.from_numpy(part(piece.ids, piece.id_bounds)),
+            offsets=torch.from_numpy(offsets),
+            labels=torch.from_numpy(part(piece.labels)),
+            per_sample_weights=id_weights,
+            plan=RowPlan(
+                part(piece.rows, piece.row_bounds),
+                part(piece.row_starts, piece.row_bounds, ends=True),
+                part(piece.row_units, piece.group_bounds),
+                (
+                    part(piece.row_weights, piece.group_bounds)
+                    if len(piece.row_weights) > 1
+                    else piece.row_weights
+                ),
+            ),
+            words=words,
+            weights=text_weights,
+        )
 
 
 def epoch(
@@ -35,13 +125,26 @@ def epoch(
     skip: int = 0,
     dropout: TokenDropout | None = None,
 ) -> Iterator[Batch]:
+    """Yield the batches of :func:`pieces` one by one."""
+    for piece in pieces(data, batch_size, generator, grouping, skip, dropout):
+        yield from map(piece.batch, range(len(piece.sizes)))
+
+
+def pieces(
+    data: EncodedDataset | ShardedDataset | DividedDataset,
+    batch_size: int,
+    generator: torch.Generator,
+    grouping: Grouping | None = None,
+    skip: int = 0,
+    dropout: TokenDropout | None = None,
+) -> Iterator[Batches]:
     """Yield all texts once in random order, in batches; shards in random order, each shuffled.
 
     Args:
         data: the texts.
         batch_size: texts in a batch; the last batch may have fewer.
         generator: the source of the order.
-        grouping: how to group the ids of each batch by row, on the CPU into a :class:`RowPlan` that
+        grouping: how to group the ids of each batch by row, on the CPU into a :class:`Piece` that
             is the same for any number of threads; None: not at all.
         skip: the number of batches to skip at the start.
         dropout: decides which ids to drop; None: none.
@@ -74,7 +177,7 @@ def _cut_divided(
     grouping: Grouping | None,
     dropout: TokenDropout | None,
     first: int = 0,
-) -> Iterator[Batch]:
+) -> Iterator[Batches]:
     """Yield the texts of ``order`` in batches; the processes exchange many texts at a time.
 
     While the steps of some batches run, the next ones have been exchanged and are cut on a thread.
@@ -82,10 +185,10 @@ def _cut_divided(
     """
     assert grouping is not None
     on_this_thread = replace(grouping, threads=1)
-    pieces = _pieces(order.numpy(), batch_size, len(data), data.ids)
-    datasets = (data.gather(piece, first, dropout) for piece in pieces)
+    parts = _parts(order.numpy(), batch_size, len(data), data.ids)
+    datasets = (data.gather(part, first, dropout) for part in parts)
 
-    def cut(dataset: EncodedDataset) -> list[Batch]:
+    def cut(dataset: EncodedDataset) -> list[Batches]:
         texts = torch.arange(len(dataset))
         return [*_cut(dataset, texts, batch_size, on_this_thread, None)]
 
@@ -93,8 +196,8 @@ def _cut_divided(
         yield from batches
 
 
-def _pieces(order: I64, batch_size: int, texts: int, ids: int) -> list[I64]:
-    """Cut the texts of ``order`` into pieces of many batches, given the size of the data."""
+def _parts(order: I64, batch_size: int, texts: int, ids: int) -> list[I64]:
+    """Cut the texts of ``order`` into parts of many batches, given the size of the data."""
     size = max(CUT_IDS * texts // max(ids, 1), 1)
     size = math.ceil(size / batch_size) * batch_size
     return [order[start : start + size] for start in range(0, len(order), size)]
@@ -106,16 +209,16 @@ def _cut(
     batch_size: int,
     grouping: Grouping | None,
     dropout: TokenDropout | None,
-) -> Iterator[Batch]:
+) -> Iterator[Batches]:
     """Yield the texts of ``order`` in batches, by the fastest method that applies."""
     if not len(order):
         return
     on_cuda = data.labels.is_cuda
     if grouping is None or (on_cuda and dropout is not None):
         for texts in order.split(batch_size):
-            yield data.gather(texts.to(data.labels.device), dropout)
+            yield OneBatch(data.gather(texts.to(data.labels.device), dropout))
     elif on_cuda:
-        yield from cut_on_cuda(data, order, batch_size, grouping)
+        yield from map(OneBatch, cut_on_cuda(data, order, batch_size, grouping))
     else:
         yield from _cut_on_cpu(data, order.numpy(), batch_size, grouping, dropout)
 
@@ -126,16 +229,16 @@ def _cut_on_cpu(
     batch_size: int,
     grouping: Grouping,
     dropout: TokenDropout | None,
-) -> Iterator[Batch]:
-    """Cut many batches per call of compiled code, on threads that run ahead of the step."""
-    pieces = _pieces(order, batch_size, len(data), len(data.bags.indices))
+) -> Iterator[Batches]:
+    """Cut many batches per call of compiled code, on several threads."""
+    parts = _parts(order, batch_size, len(data), len(data.bags.indices))
     idf = np.empty(0, np.float32) if data.idf is None else data.idf
     drop = (0, np.uint64(0)) if dropout is None else (dropout.dropped, np.uint64(dropout.key))
     # Dropout takes single ids out of words.
     word_lengths = data.word_lengths if grouping.by_word and dropout is None else None
     scratches: SimpleQueue[I32] = SimpleQueue()  # one for each thread, reused
 
-    def cut(piece: I64) -> list[Batch]:
+    def cut(texts: I64) -> CutBatches:
         from fasttext_app.training.batch_kernels import cut_batches, cut_words
 
         try:
@@ -144,123 +247,31 @@ def _cut_on_cpu(
             scratch = np.empty(grouping.rows, np.int32)
         bags, mean = data.bags, grouping.mean
         if word_lengths is not None:
-            cut_pieces = cut_words(
-                bags.indices, bags.offsets, piece, batch_size, word_lengths, idf, mean, scratch
+            arrays = cut_words(
+                bags.indices, bags.offsets, texts, batch_size, word_lengths, idf, mean, scratch
             )
-            batches = _slice_words(data, piece, batch_size, *cut_pieces)
         else:
             options = idf, mean, grouping.padding
             arrays = cut_batches(
-                bags.indices, bags.offsets, piece, batch_size, *options, scratch, *drop
+                bags.indices, bags.offsets, texts, batch_size, *options, scratch, *drop
             )
-            batches = _slice_batches(data, piece, batch_size, *arrays)
         scratches.put(scratch)
-        return batches
-
-    for batches in map_ahead(cut, pieces, thread_count(grouping.threads) - 1):
-        yield from batches
-
-
-def _slice_batches(
-    data: EncodedDataset,
-    texts: I64,
-    batch_size: int,
-    ids: I32,
-    weights: F32,
-    id_bounds: I64,
-    bag_offsets: I32,
-    rows: I32,
-    row_bounds: I64,
-    starts: I32,
-    bags: I32,
-    id_weights: F32,
-    group_bounds: I64,
-) -> list[Batch]:
-    """Slice the arrays of ``cut_batches`` into batches, without copies."""
-    all_ids, all_offsets = torch.from_numpy(ids), torch.from_numpy(bag_offsets)
-    all_weights, all_texts = torch.from_numpy(weights), torch.from_numpy(texts)
-    labels, text_weights = data.labels[all_texts], data.weights_of(all_texts)
-    batches = []
-    bounds = zip(id_bounds.tolist(), row_bounds.tolist(), group_bounds.tolist(), strict=True)
-    for batch, (first, last) in enumerate(pairwise(bounds)):
-        (first_id, first_row, first_group), (last_id, last_row, last_group) = first, last
-        first_text = batch * batch_size
-        last_text = min(first_text + batch_size, len(texts))
-        # Every earlier batch has one more offset than texts, and one more start than rows.
-        last_offset = last_text + batch + (1 if data.include_last_offset else 0)
-        batches.append(
-            Batch(
-                indices=all_ids[first_id:last_id],
-                offsets=all_offsets[first_text + batch : last_offset],
-                labels=labels[first_text:last_text],
-                per_sample_weights=None if data.idf is None else all_weights[first_id:last_id],
-                plan=RowPlan(
-                    rows[first_row:last_row],
-                    starts[first_row + batch : last_row + batch + 1],
-                    bags[first_group:last_group],
-                    id_weights[first_group:last_group] if len(id_weights) else id_weights,
-                ),
-                weights=None if text_weights is None else text_weights[first_text:last_text],
-            )
+        indices = torch.from_numpy(texts)
+        text_weights = data.weights_of(indices)
+        piece = Piece(
+            *arrays,
+            labels=data.labels[indices].numpy(),
+            text_weights=np.empty(0, np.float32) if text_weights is None else text_weights.numpy(),
+            batch_size=batch_size,
+            by_word=word_lengths is not None,
+            mean=mean and word_lengths is None and data.idf is None,
         )
-    return batches
-
-
-def _slice_words(
-    data: EncodedDataset,
-    texts: I64,
-    batch_size: int,
-    words: I32,
-    bags: I32,
-    use_bounds: I64,
-    bag_offsets: I32,
-    scales: F32,
-    ids: I32,
-    weights: F32,
-    row_words: I32,
-    row_weights: F32,
-    id_bounds: I64,
-    id_starts: I32,
-    word_starts: I32,
-    word_bounds: I64,
-    rows: I32,
-    starts: I32,
-    row_bounds: I64,
-) -> list[Batch]:
-    """Slice the arrays of ``cut_words`` into batches, without copies."""
-    all_ids, all_starts = torch.from_numpy(ids), torch.from_numpy(id_starts)
-    all_weights, all_texts = torch.from_numpy(weights), torch.from_numpy(texts)
-    labels, text_weights = data.labels[all_texts], data.weights_of(all_texts)
-    batches = []
-    bounds = np.stack((use_bounds, id_bounds, word_bounds, row_bounds), axis=1).tolist()
-    for batch, (first, last) in enumerate(pairwise(bounds)):
-        uses, of_ids, of_words, of_rows = map(slice, first, last)
-        of_texts = slice(batch * batch_size, min((batch + 1) * batch_size, len(texts)))
-
-        def with_end(part: slice, batch: int = batch) -> slice:
-            """Return the slice of offsets: every batch before has one more of them than parts."""
-            return slice(part.start + batch, part.stop + batch + 1)
-
-        batches.append(
-            Batch(
-                indices=all_ids[of_ids],
-                offsets=all_starts[with_end(of_words)],
-                labels=labels[of_texts],
-                per_sample_weights=all_weights[of_ids] if len(weights) else None,
-                plan=RowPlan(
-                    rows[of_rows],
-                    starts[with_end(of_rows)],
-                    row_words[of_ids],
-                    row_weights[of_ids] if len(weights) else row_weights,
-                ),
-                words=WordPlan(
-                    words[uses],
-                    bag_offsets[with_end(of_texts)],
-                    bags[uses],
-                    word_starts[with_end(of_words)],
-                    scales[of_texts] if len(scales) else scales,
-                ),
-                weights=None if text_weights is None else text_weights[of_texts],
-            )
+        return CutBatches(
+            piece, weighted=data.idf is not None, include_last_offset=data.include_last_offset
         )
-    return batches
+
+    threads = thread_count(grouping.threads)
+    if grouping.step_threads < threads:
+        yield from map_ahead(cut, parts, threads - grouping.step_threads)
+    else:
+        yield from map_in_rounds(cut, parts, threads)

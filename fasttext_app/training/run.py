@@ -71,7 +71,7 @@ def train_prepared(
         callback: receives the trainer's events.
         output: the folder for checkpoints, if the settings ask for any.
         resume: the checkpoint to resume from.
-        stop: called after every step; True ends the run.
+        stop: called between steps; True ends the run.
 
     Raises:
         ConfigError: the settings ask for checkpoints without ``output``, or monitor a label that

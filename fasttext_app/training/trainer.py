@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 
 import torch
@@ -29,7 +29,7 @@ from fasttext_app.training.events import (
     TrainEnd,
     TrainOutcome,
 )
-from fasttext_app.training.loader import epoch
+from fasttext_app.training.loader import Batches, pieces
 from fasttext_app.training.losses import build_loss
 from fasttext_app.training.optim.build import build_step
 from fasttext_app.training.optim.schedules import lr_factor
@@ -78,7 +78,7 @@ class Trainer:
         callback: receives the events.
         labels: the classes with their counts in the training rows; None: numbered classes.
         label_sets: the label sets that the labels of the data refer to, if a row can have several.
-        stop: called after every step; True ends the run.
+        stop: called between steps; True ends the run.
 
     Raises:
         ConfigError: ``trainer.monitor`` names an unknown label.
@@ -163,6 +163,7 @@ class Trainer:
             outcome.interrupted = True
             self._save_checkpoint()
             outcome.checkpoint = str(checkpoints.newest or "") if checkpoints else ""
+        self._step.write_back()
         self._best.restore()
         self._check_weights()
         outcome.best_epoch, outcome.steps = self._best.epoch, self._progress.steps
@@ -176,6 +177,7 @@ class Trainer:
             self._order_generator.set_state(self._epoch_order)
         self._epoch_order = self._order_generator.get_state()
         self._train_epoch(train)
+        self._step.write_back()
 
         record = EpochRecord(
             epoch=progress.epoch,
@@ -206,7 +208,7 @@ class Trainer:
         dropout = None
         if settings.token_dropout:
             dropout = TokenDropout(settings.token_dropout, settings.seed).within(progress.epoch)
-        batches = epoch(
+        cut = pieces(
             train,
             self._batch_size,
             self._order_generator,
@@ -214,12 +216,15 @@ class Trainer:
             progress.step,
             dropout,
         )
-        for batch in batches:
-            lr = self._lr((progress.epoch - 1) * steps + progress.step, steps)
-            unread.append((self._step.train(batch, lr), len(batch)))
-            progress.step += 1
-            progress.steps += 1
-            progress.texts += len(batch)
+        for batches, first, count in self._runs(cut, report_every):
+            sizes = batches.sizes[first : first + count]
+            step = (progress.epoch - 1) * steps + progress.step
+            lrs = [self._lr(step + number, steps) for number in range(count)]
+            losses = self._step.train_some(batches, first, lrs)
+            unread += zip(losses.unbind(), sizes, strict=True)
+            progress.step += count
+            progress.steps += count
+            progress.texts += sum(sizes)
             progress.seconds = time.perf_counter() - started
 
             report = progress.step % report_every == 0 or progress.step == steps
@@ -231,12 +236,31 @@ class Trainer:
             if report:
                 loss = (progress.loss_sum - reported_loss) / (progress.texts - reported_texts)
                 speed = progress.texts_per_second
-                self._emit(StepEnd(progress.epoch, progress.texts, loss, lr, speed))
+                self._emit(StepEnd(progress.epoch, progress.texts, loss, lrs[-1], speed))
                 reported_texts, reported_loss = progress.texts, progress.loss_sum
             if stop:
                 raise _Stopped
             if save and progress.step < steps:  # the end of the epoch saves one anyway
                 self._save_checkpoint()
+
+    def _runs(
+        self, pieces: Iterable[Batches], report_every: int
+    ) -> Iterator[tuple[Batches, int, int]]:
+        """Yield batches to train on at once: their piece, the first of them, and their number.
+
+        A run ends where a report or a checkpoint is due.
+        """
+        for batches in pieces:
+            first = 0
+            while first < len(batches.sizes):
+                count = 1
+                if self._step.at_once:
+                    count = report_every - self._progress.step % report_every
+                    count = min(count, len(batches.sizes) - first)
+                    if self._checkpoints is not None:
+                        count = self._checkpoints.steps_left(self._progress.steps, count)
+                yield batches, first, count
+                first += count
 
     def _read_losses(self, unread: list[tuple[Tensor, int]], train: TrainingData) -> None:
         """Add the losses of the last steps to the sum; raise if one is not finite."""
@@ -276,6 +300,7 @@ class Trainer:
             self._emit(CheckpointEnd(str(self._checkpoints.folder), str(error)))
 
     def _snapshot(self) -> Snapshot:
+        self._step.write_back()
         mid_epoch = self._progress.step > 0
         progress = {
             **asdict(self._progress),

@@ -281,9 +281,9 @@ def grouped(batch: Batch) -> dict[tuple[int, int, int], float]:
     plan = batch.plan
     assert len(set(plan.rows.tolist())) == len(plan.rows)
     return {
-        (row, at - start, plan.bags[at]): float(plan.id_weights[at])
-        if len(plan.id_weights)
-        else 1.0
+        (row, at - start, plan.bags[at]): float(
+            plan.id_weights[at if len(plan.id_weights) > 1 else 0]
+        )
         for row, start, end in zip(
             plan.rows.tolist(), plan.starts[:-1], plan.starts[1:], strict=True
         )

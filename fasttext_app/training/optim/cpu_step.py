@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,20 +11,24 @@ from torch import Tensor
 
 from fasttext_app.config.schema import Config, OptimizerConfig
 from fasttext_app.core.arrays import F32, I32
+from fasttext_app.core.threads import thread_count
 from fasttext_app.model.classifier import FastTextClassifier
 from fasttext_app.training.batch import Batch, RowPlan, WordPlan
-from fasttext_app.training.batch_kernels import NO_F32
+from fasttext_app.training.loader import Batches, CutBatches
 from fasttext_app.training.losses import Loss
+from fasttext_app.training.optim.cpu_columns import Arrays, ColumnThreads, column_threads
 from fasttext_app.training.optim.cpu_kernels import (
+    NO_F32,
     NO_WINNERS,
-    STEP_ROWS,
+    ONE,
+    Plan,
     find_winners,
     layer_gradients,
     pool_rows,
+    step_rows,
 )
 from fasttext_app.training.optim.fused import FusedStep, Parameter
 
-LARGEST_LAYER = 1 << 13  # numbers of a layer above which torch's products of matrices are faster
 NO_STATE = np.empty((0, 0), np.float32)
 
 
@@ -37,7 +42,12 @@ class CpuParameter(Parameter):
         self._first, self._second = [*states, NO_STATE, NO_STATE][:2]
         if dense:
             numbers = np.arange(len(self.table) + 1, dtype=np.int32)
-            self.all_rows = RowPlan(numbers[:-1], numbers, numbers[:-1], NO_F32)
+            self.all_rows = RowPlan(numbers[:-1], numbers, numbers[:-1], ONE)
+
+    @property
+    def arrays(self) -> Arrays:
+        """The values and both states."""
+        return self.table, self._first, self._second
 
     def step(
         self,
@@ -47,8 +57,9 @@ class CpuParameter(Parameter):
         winners: I32 = NO_WINNERS,
         trained: F32 = NO_F32,
     ) -> None:
-        """Update the rows of ``groups``; the arguments match ``cpu_kernels.STEP_ROWS``."""
-        STEP_ROWS[self.rule](
+        """Update the rows of ``groups``; the arguments match ``cpu_kernels.step_rows``."""
+        step_rows(
+            self.rule,
             self.table,
             self._first,
             self._second,
@@ -68,23 +79,69 @@ class CpuParameter(Parameter):
 
 
 class CpuStep(FusedStep[CpuParameter]):
-    """Updates the parameters of a model on the CPU."""
+    """Updates the parameters of a model on the CPU.
+
+    Plain losses are trained by :class:`ColumnThreads`, many batches in a call, or one batch at a
+    time, with the same result. Other losses take the gradients of bags and layer from autograd.
+    """
 
     def __init__(self, model: FastTextClassifier, config: Config, loss: Loss) -> None:
         super().__init__(model, config, loss, CpuParameter)
         self._mask: F32 = NO_F32 if self._trained is None else self._trained.numpy()
-        embedding, linear = model.embedding, model.linear
+        embedding = model.embedding
         is_sum = embedding.mode != "max" and embedding.max_norm is None
-        self.grouping = replace(self.grouping, by_word=is_sum and self.grouping.padding < 0)
-        self.in_one_pass = (
-            loss.plain
-            and self.grouping.by_word
-            and linear.out_features * linear.in_features <= LARGEST_LAYER
-        )
-        """Whether a kernel computes the loss too, without autograd."""
+        by_word = is_sum and self.grouping.padding < 0
+        self._is_plain = loss.plain and by_word
+        self.at_once = self._is_plain and model.shard is None
+        threads = thread_count(config.trainer.threads)
+        step_threads = column_threads(embedding.embedding_dim, threads) if self.at_once else 1
+        self.grouping = replace(self.grouping, by_word=by_word, step_threads=step_threads)
+        self._columns: ColumnThreads | None = None  # made by the first step
+        self._is_behind = False  # whether the parameters are behind the columns
+
+    def train_some(self, batches: Batches, first: int, lrs: Sequence[float]) -> Tensor:
+        """Train on a batch for each learning rate; return their losses."""
+        if not (self.at_once and isinstance(batches, CutBatches)):
+            return super().train_some(batches, first, lrs)
+        (_, weight), (_, bias) = self._layer
+        if self._columns is None:
+            plan = Plan(
+                self._table.rule,
+                weight.rule,
+                self._config.model.loss == "softmax",
+                self._config.trainer.label_smoothing,
+                self._config.model.bias,
+                self._mask,
+            )
+            parameters = self._table.arrays, weight.arrays, bias.arrays
+            self._columns = ColumnThreads(*parameters, plan, self.grouping.step_threads)
+        settings = np.empty((len(lrs), 8), np.float32)
+        for row, lr in zip(settings, lrs, strict=True):
+            row[:] = *self._table.next_settings(lr), *weight.next_settings(lr)
+        bias.steps = weight.steps
+        self._is_behind = True
+        return torch.from_numpy(self._columns.train(batches.piece, first, settings))
+
+    def write_back(self) -> None:
+        """Copy the columns of the threads to the parameters and their states."""
+        if self._columns is not None and self._is_behind:
+            self._columns.write_back()
+            self._is_behind = False
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the number of steps and the state of each parameter."""
+        self.write_back()
+        return super().state()
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Restore what :meth:`state` returned."""
+        super().load_state(state)
+        self._columns = None
 
     def _train(self, batch: Batch, lr: float) -> Tensor:
-        if not self.in_one_pass:
+        self.write_back()
+        self._columns = None
+        if not self._is_plain:
             return super()._train(batch, lr)
         (_, weight), (_, bias) = self._layer
         loss, bag_gradient, weight_gradient, bias_gradient = layer_gradients(
@@ -110,10 +167,10 @@ class CpuStep(FusedStep[CpuParameter]):
         """Sum the rows of each text; if texts are cut into words, sum the rows of a word first."""
         words, weights = batch.words, batch.per_sample_weights
         ids, offsets = batch.indices.numpy(), self._offsets(batch)
-        id_weights = NO_F32 if weights is None else weights.numpy()
+        id_weights = ONE if weights is None else weights.numpy()
         bags = pool_rows(self._table.table, ids, offsets, id_weights)
         if words is not None:
-            return _scaled(pool_rows(bags, words.words, words.bag_offsets, NO_F32), words)
+            return _scaled(pool_rows(bags, words.words, words.bag_offsets, ONE), words)
         if self.grouping.mean:
             bags /= np.maximum(np.diff(offsets), 1).astype(np.float32)[:, None]
         return bags
@@ -126,7 +183,7 @@ class CpuStep(FusedStep[CpuParameter]):
         assert batch.plan is not None
         words = batch.words
         if words is not None:  # from the gradient of the texts to that of their words
-            gradient = pool_rows(_scaled(gradient, words), words.bags, words.starts, NO_F32)
+            gradient = pool_rows(_scaled(gradient, words), words.bags, words.starts, ONE)
         self._table.step(batch.plan, gradient, lr, self._winners(batch), self._mask)
 
     def _winners(self, batch: Batch) -> I32:

@@ -17,9 +17,8 @@ from fasttext_app.config.schema import Config
 from fasttext_app.core.arrays import F32
 from fasttext_app.model.classifier import FastTextClassifier
 from fasttext_app.training.batch import Batch
-from fasttext_app.training.batch_kernels import NO_F32
 from fasttext_app.training.losses import Loss
-from fasttext_app.training.optim.cpu_kernels import pool_rows
+from fasttext_app.training.optim.cpu_kernels import ONE, pool_rows
 from fasttext_app.training.optim.cpu_step import CpuStep
 from fasttext_app.training.optim.rules import ROWWISE_ADAGRAD
 from fasttext_app.training.optim.sharded_kernels import step_rowwise_columns
@@ -54,7 +53,7 @@ class ShardedCpuStep(CpuStep):
         assert plan is not None
         if words is not None:
             scaled = gradient * words.scales[:, None] if len(words.scales) else gradient
-            gradient = pool_rows(scaled, words.bags, words.starts, NO_F32)
+            gradient = pool_rows(scaled, words.bags, words.starts, ONE)
         step_rowwise_columns(
             table.table,
             table.state[0].numpy(),
@@ -65,5 +64,5 @@ class ShardedCpuStep(CpuStep):
             self._mask,
             gradient,
             self._shard.slice.start,
-            np.array(table.next_settings(lr)[:2], np.float32),
+            np.array(table.next_settings(lr), np.float32),
         )

@@ -17,13 +17,8 @@ from fasttext_app.core.ragged import Ragged
 from fasttext_app.errors import ConfigError
 from fasttext_app.model.classifier import FastTextClassifier
 from fasttext_app.training.dataset import EncodedDataset
-from fasttext_app.training.losses import build_loss
-from fasttext_app.training.optim.cpu_kernels import (
-    STEP_ROWS,
-    layer_gradients,
-    load_kernels,
-    pool_rows,
-)
+from fasttext_app.training.optim.cpu_columns import load_kernels
+from fasttext_app.training.optim.cpu_kernels import train_batches
 from fasttext_app.training.optim.cpu_step import CpuStep
 from fasttext_app.training.optim.rules import OPTIMIZERS
 from fasttext_app.training.optim.torch_step import TorchStep
@@ -117,34 +112,6 @@ def test_a_step_by_words_equals_one_by_ids(kind, texts):
         torch.testing.assert_close(by_words[key], value, rtol=2e-4, atol=2e-5)
 
 
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("smoothing", [0.0, 0.1])
-@pytest.mark.parametrize("loss", ["softmax", "ova"])
-def test_the_gradients_of_the_layer_equal_those_of_autograd(loss, smoothing, weighted):
-    generator = torch.Generator().manual_seed(0)
-    layer = torch.nn.Linear(5, CLASSES)
-    for values in layer.parameters():
-        torch.nn.init.normal_(values, std=3.0, generator=generator)
-    bags = torch.randn(8, 5, generator=generator).requires_grad_()
-    classes = torch.randint(CLASSES, (8,), generator=generator)
-    weights = torch.rand(8, generator=generator) if weighted else None
-    config = make_config(loss=loss, label_smoothing=smoothing)
-    expected = build_loss(config, [1] * CLASSES)(layer, bags, classes, weights)
-    expected.backward()
-    found, *gradients = layer_gradients(
-        bags.detach().numpy(),
-        classes.numpy(),
-        np.empty(0, np.float32) if weights is None else weights.numpy(),
-        layer.weight.detach().numpy(),
-        layer.bias.detach().numpy()[:, None],
-        smoothing,
-        loss == "softmax",
-    )
-    assert found == pytest.approx(expected.item(), rel=1e-5)
-    for gradient, values in zip(gradients, (bags, *layer.parameters()), strict=True):
-        torch.testing.assert_close(torch.from_numpy(gradient).view_as(values), values.grad)
-
-
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_the_fused_step_is_bit_identical_for_any_number_of_threads(name, monkeypatch):
     monkeypatch.setattr("fasttext_app.training.loader.CUT_IDS", 64)
@@ -210,11 +177,12 @@ def test_auto_is_fused_where_it_can_be():
 
 
 def test_the_code_of_a_step_is_loaded_before_the_first_one():
-    for name, rules in OPTIMIZERS.items():
-        load_kernels(name)
-        load_kernels(name, by_word=True)
-        assert pool_rows.signatures
-        assert all(STEP_ROWS[rule].signatures for rule in rules), name
+    for by_word in (False, True):
+        load_kernels(by_word=by_word)
+    loaded = len(train_batches.signatures)
+    for name in OPTIMIZERS:
+        trained(MIXED, name=name, lr=0.1)
+    assert len(train_batches.signatures) == loaded == 1
 
 
 def test_every_optimizer_of_the_settings_has_rules():
