@@ -336,7 +336,7 @@ class TrainerConfig(_Section):
     device: Annotated[str, AfterValidator(_check_device)] = "auto"
     """``auto`` (CUDA if it is available), ``cpu``, ``cuda`` or ``cuda:i``."""
     threads: Annotated[int, Field(ge=0, le=4096)] = 0
-    """Threads for tokenizing, encoding and cutting batches; 0: all cores."""
+    """Threads for tokenizing, encoding, cutting batches and training on the CPU; 0: all cores."""
     shard: Literal["none", "columns"] = "none"
     """Train on the processes that ``torchrun`` starts: with ``columns``, each of them holds some
     columns of the embedding table and of the state of its optimizer. The result is bit-identical
