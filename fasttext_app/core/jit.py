@@ -12,8 +12,8 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -60,8 +60,9 @@ def compiled(function: Function) -> Function:
     """Compile a function on its first call; later processes load the machine code from a cache.
 
     The cache is beside the module, else in the user's cache folder, else in a private temporary
-    folder. If none can be written, every process compiles. A division by zero gives inf or nan, as
-    in NumPy: Python's check of each divisor would prevent vectorization.
+    folder; one beside the module that an installer has filled need not be writable. If there is
+    none, every process compiles. A division by zero gives inf or nan, as in NumPy: Python's check
+    of each divisor would prevent vectorization.
     """
     import numba
 
@@ -78,13 +79,32 @@ def compiled(function: Function) -> Function:
         if folder is None:
             raise RuntimeError("no folder is writable and private")
         config.CACHE_DIR = folder
-        dispatcher = numba.njit(cache=True, **options)(function)
+        with _unwritable_folders():
+            dispatcher = numba.njit(cache=True, **options)(function)
         _forgive_faults(dispatcher._cache)
     except RuntimeError:  # numba says so too, if it cannot write to the folder
         dispatcher = numba.njit(**options)(function)
     finally:
         config.CACHE_DIR = configured
     return cast("Function", dispatcher)
+
+
+@contextmanager
+def _unwritable_folders() -> Iterator[None]:
+    """Let numba read a cache that it cannot write: `cache_folder` has chosen the folder."""
+    from numba.core.caching import _CacheLocator as Locator
+
+    ensure = Locator.ensure_cache_path
+
+    def ensure_cache_path(locator: Any) -> None:
+        with suppress(OSError):
+            ensure(locator)
+
+    Locator.ensure_cache_path = ensure_cache_path
+    try:
+        yield
+    finally:
+        Locator.ensure_cache_path = ensure
 
 
 def _forgive_faults(cached: Any) -> None:
@@ -123,7 +143,8 @@ def cache_folder(modules: Path, configured: str) -> str | None:
     """
     if configured and _is_safe(Path(configured)):
         return configured
-    if modules.is_dir() and _is_safe(modules / "__pycache__", modules.stat().st_uid):
+    beside = modules / "__pycache__"
+    if modules.is_dir() and _is_safe(beside, modules.stat().st_uid, is_filled=_is_filled(beside)):
         return ""
     own = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser(), "numba")
     if _is_safe(own):
@@ -132,13 +153,19 @@ def cache_folder(modules: Path, configured: str) -> str | None:
     return None if private is None else str(private)
 
 
-def _is_safe(folder: Path, other_owner: int | None = None) -> bool:
+def _is_filled(folder: Path) -> bool:
+    """Return whether a folder holds machine code."""
+    return any(folder.glob("*.nbi"))
+
+
+def _is_safe(folder: Path, other_owner: int | None = None, *, is_filled: bool = False) -> bool:
     """Return whether a folder, which may have to be made, can be written to by its owner only.
 
     Args:
         folder: the folder.
         other_owner: a user beside the present one and root who may own it, because the code that
             uses the cache is theirs.
+        is_filled: whether it is of use even if this process cannot write to it.
     """
     owners = {os.getuid(), 0, other_owner}
     try:
@@ -151,7 +178,7 @@ def _is_safe(folder: Path, other_owner: int | None = None) -> bool:
     except OSError:
         return False
     is_private = not folder.stat().st_mode & stat.S_IWOTH
-    return is_private and os.access(folder, os.W_OK | os.X_OK)
+    return is_private and os.access(folder, os.X_OK | (os.R_OK if is_filled else os.W_OK))
 
 
 @cache
@@ -182,7 +209,7 @@ def _folder() -> str | None:
 def _where() -> str:
     """Say where compiled code goes."""
     folder = _folder()
-    if folder is None:
+    if folder is None or not os.access(folder or Path(__file__).parent / "__pycache__", os.W_OK):
         return "for this process only: no folder for them is writable and private"
     private = private_folder() if folder else None
     if private is not None and folder == str(private):

@@ -67,6 +67,18 @@ def close(folder):
     folder.chmod(0o777)
 
 
+def test_what_an_installer_compiled_is_read_where_it_cannot_be_written(folders, monkeypatch):
+    package = folders / "package"
+    monkeypatch.setattr("os.access", lambda path, mode: not mode & os.W_OK)
+    assert jit.cache_folder(package, "") is None
+    (package / "__pycache__" / "kernel.nbi").touch()
+    jit.cache_folder.cache_clear()
+    assert jit.cache_folder(package, "") == ""
+    close(package / "__pycache__")
+    jit.cache_folder.cache_clear()
+    assert jit.cache_folder(package, "") is None
+
+
 def test_the_cache_is_where_nobody_else_can_write(folders):
     package, home = folders / "package", folders / "home"
 
