@@ -25,12 +25,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from starlette.testclient import TestClient
 
 import fasttext_app as ft
 from fasttext_app.config.loading import resolve
 from fasttext_app.tuning.space import SearchSpace
 from tests.helpers import NODE, NODE_MODULES, ROOT, installs_undone, run_cli
 from tests.hub_server import TOKEN, HubServer, hub_in_place
+from tests.serve.conftest import make_service
 
 pytestmark = pytest.mark.slow
 
@@ -47,9 +49,18 @@ NOT_RUN = (
     *("make setup", "source ", "pip install"),  # the installation itself
     *("python scripts/bench_", "python scripts/build_"),  # minutes, or the network
     *("python scripts/kill_and_resume.py", "python scripts/compare_threads.py"),  # minutes
-    *("npm ", "cp ", "python -m http.server", "python docs/examples/browser/"),  # tests/onnx
+    *(
+        "npm ",
+        "docker ",
+        "cp ",
+        "python -m http.server",
+        "python docs/examples/browser/",
+    ),  # tests/onnx
     "python docs/examples/scoring/",  # tests/scoring
 )
+ADDRESS = "http://127.0.0.1:8000"
+SERVICES: list[TestClient] = []
+"""The service that a page has started."""
 FINISHED = "the run is finished"  # what --resume says of a run that was not interrupted
 
 NEWS = {
@@ -273,6 +284,11 @@ def run_command(
 ) -> Output:
     """Run one command in this process."""
     program, *arguments = words
+    if (program, *arguments[:1]) == ("fasttext-app", "serve"):
+        SERVICES[:] = [TestClient(make_service(*arguments[1:]), ADDRESS)]
+        return Output("", "")
+    if program == "curl":
+        return Output(*[curl(*arguments[1:])] * 2)
     if program == "fasttext-app":
         done = run_cli(*quicker(arguments), stdin=stdin, code=None)
         assert done.exit_code == 0 or FINISHED in done.stderr, (words, done.output)
@@ -294,6 +310,15 @@ def run_command(
             path = script if script.is_file() else ROOT / script
             runpy.run_path(str(path), run_name="__main__")
     return Output(*[shown.getvalue()] * 2)
+
+
+def curl(url: str, option: str = "", data: str = "") -> str:
+    """Send a request to the service of the page, as ``curl -s`` does."""
+    method = "POST" if option else "GET"
+    content = Path(data[1:]).read_bytes() if data.startswith("@") else data.encode()
+    answer = SERVICES[0].request(method, url.removeprefix(ADDRESS), content=content)
+    assert answer.status_code in (200, 422), answer.text
+    return answer.text
 
 
 def run_javascript(block: str) -> None:
