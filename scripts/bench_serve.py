@@ -113,8 +113,10 @@ def running(model: Path, workers: int, *, constant: bool = False) -> Iterator[Ru
 
 def serve(model: str, workers: int, *, constant: bool) -> None:
     """Run the service in this process."""
+    from starlette.responses import Response
+
     from fasttext_app.serve import server
-    from fasttext_app.serve.app import Response, Service
+    from fasttext_app.serve.app import Service
     from fasttext_app.serve.settings import ServeSettings
 
     if constant:

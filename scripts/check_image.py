@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 from urllib.request import urlopen
 
 ROOT = Path(__file__).parents[1]
@@ -68,7 +69,7 @@ def serve_as_user(model: Path, folder: Path, words: list[str], user: str) -> Non
     """Run the entry point, and ask it for a prediction and its health."""
     path, program, *arguments = words
     command = [f"{path}/{program}", *arguments, str(model.resolve()), "--port", "0"]
-    identity = {}
+    identity: dict[str, Any] = {}
     if os.getuid() == 0:
         subprocess.run(["chmod", "-R", "a-w,a+rX", str(folder)], check=True)
         number, group = map(int, user.split(":"))
