@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 from typer import Argument, BadParameter, Exit, Option
 
 from fasttext_app.cli import messages
-from fasttext_app.cli.errors import INTERRUPTED, TERMINATED
 from fasttext_app.cli.messages import note, warn
 from fasttext_app.cli.options import (
     DelimiterOption,
@@ -27,7 +27,7 @@ from fasttext_app.cli.options import (
     print_json,
 )
 from fasttext_app.cli.outputs import SafeCsvOption
-from fasttext_app.core.signals import Terminated
+from fasttext_app.core.signals import DeferredInterrupts
 
 ENGINES = ("local", "ray", "spark")
 WHERE = ("kept", "all")
@@ -59,6 +59,7 @@ _where = Option(
     metavar="kept|all",
     help="With --label: write the rows that reach the threshold, or all.",
     autocompletion=complete(*WHERE),
+    show_default="kept",
 )
 _share = Option(
     "--keep-share",
@@ -86,7 +87,7 @@ def score(
     top_k: Annotated[int, _top_k] = 1,
     threshold: Annotated[str | None, _threshold] = None,
     label: Annotated[str | None, _label] = None,
-    where: Annotated[str, _where] = "kept",
+    where: Annotated[str | None, _where] = None,
     keep_share: Annotated[str | None, _share] = None,
     engine: Annotated[str, _engine] = "local",
     workers: Annotated[int, _workers] = 0,
@@ -123,7 +124,7 @@ def score(
     check_choice(where, WHERE, "--where")
     check_choice(engine, ENGINES, "--engine")
     check_choice(nulls, NULLS, "--nulls")
-    share = _check_label_options(label, top_k, threshold, keep_share)
+    share = _check_label_options(label, top_k, threshold, where, keep_share)
     run, workers = engine_of(engine), thread_count(workers)
     scorer = Scorer(
         model,
@@ -145,16 +146,17 @@ def score(
         scorer,
         data,
         output.absolute(),
-        only_labeled=label is not None and where == "kept",
+        only_labeled=label is not None and where != "all",
         safe_csv=safe_csv,
     )
-    try:
-        with JobBar() as bar:
-            summary = score_files(work, tasks, run, workers, keep_share=share, follow=bar.follow)
-    except KeyboardInterrupt as interrupt:
-        warn("interrupted; the files that are finished are kept; run the command again to go on")
-        is_term = isinstance(interrupt, Terminated)
-        raise Exit(TERMINATED if is_term else INTERRUPTED) from None
+    with DeferredInterrupts() as interrupts, JobBar() as bar:
+        job = partial(score_files, work, tasks, run, workers, keep_share=share, follow=bar.follow)
+        try:
+            summary = interrupts.interruptible(job)()
+        except KeyboardInterrupt:
+            bar.close()
+            warn("interrupted; what is finished is kept; run the command again to go on")
+            raise Exit(interrupts.exit_code) from None
     for failed in summary.failed:
         warn(f"failed: {failed.task.input}: {failed.error}")
     if as_json:
@@ -167,7 +169,11 @@ def score(
 
 
 def _check_label_options(
-    label: str | None, top_k: int, threshold: str | None, keep_share: str | None
+    label: str | None,
+    top_k: int,
+    threshold: str | None,
+    where: str | None,
+    keep_share: str | None,
 ) -> float | None:
     """Refuse combinations of options; return the share to keep.
 
@@ -178,10 +184,11 @@ def _check_label_options(
         raise BadParameter("cannot be combined with --label", param_hint="--top-k")
     if label is not None and threshold is None and keep_share is None:
         raise BadParameter("needs --threshold or --keep-share", param_hint="--label")
+    for option, value in (("--where", where), ("--keep-share", keep_share)):
+        if value is not None and label is None:
+            raise BadParameter("needs --label", param_hint=option)
     if keep_share is None:
         return None
-    if label is None:
-        raise BadParameter("needs --label", param_hint="--keep-share")
     if threshold is not None:
         raise BadParameter("cannot be combined with --threshold", param_hint="--keep-share")
     return parse_share(keep_share, "--keep-share")

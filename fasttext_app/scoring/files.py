@@ -22,7 +22,7 @@ from fasttext_app.core.atomic_file import atomic_file
 from fasttext_app.core.meter import followed
 from fasttext_app.data.bad_rows import BadRows
 from fasttext_app.data.files import scan_files
-from fasttext_app.errors import DataError
+from fasttext_app.errors import DataError, FastTextAppError
 from fasttext_app.inference.writers import write_table
 from fasttext_app.scoring.manifest import Record
 from fasttext_app.scoring.scorer import Scorer, label_columns
@@ -135,9 +135,12 @@ class FileScorer:
         """Score a file, unless it is scored already; an error is an outcome too."""
         try:
             return self._score(task, report)
+        except FastTextAppError as error:
+            return Failed(task, str(error))
+        except MemoryError:
+            return Failed(task, "not enough memory")
         except Exception as error:  # noqa: BLE001 - one bad file does not end the job
-            expected = isinstance(error, DataError)
-            return Failed(task, str(error) if expected else f"{type(error).__name__}: {error}")
+            return Failed(task, f"{type(error).__name__}: {error}")
 
     def _score(self, task: FileTask, report: Report) -> Finished:
         source, target = Path(task.input), self.folder / task.output

@@ -120,7 +120,7 @@ def plan(
                 continue
             output_form = form or OUTPUT_FORMATS.get(format_of(path, data), "jsonl")
             output = _output_name(path.relative_to(base), output_form)
-            task = FileTask(str(path), output, output_form, path.stat().st_size)
+            task = FileTask(str(path.absolute()), output, output_form, path.stat().st_size)
             other = tasks.setdefault(output, task)
             if Path(other.input).resolve() != path.resolve():
                 raise DataError(

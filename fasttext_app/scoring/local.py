@@ -15,6 +15,9 @@ from multiprocessing.connection import Connection, wait
 from fasttext_app.core.fork import PR_SET_PDEATHSIG
 from fasttext_app.scoring.files import Failed, FileScorer, FileTask, Outcome, Progress
 
+STOP_SECONDS = 10
+"""How long a process that is stopped may take to remove what it has begun to write."""
+
 
 def run_locally(
     work: FileScorer, tasks: Sequence[FileTask], workers: int
@@ -46,7 +49,7 @@ def run_locally(
                     worker.end()
     finally:
         for worker in busy.values():
-            worker.kill()
+            worker.stop()
 
 
 class _Worker:
@@ -87,8 +90,10 @@ class _Worker:
         self.connection.close()
         self._process.join()
 
-    def kill(self) -> None:
-        """End the process at once."""
+    def stop(self) -> None:
+        """End the process amid its file, of which it leaves nothing."""
+        self._process.terminate()
+        self._process.join(STOP_SECONDS)
         self._process.kill()
         self.end()
 
@@ -96,6 +101,7 @@ class _Worker:
 def _serve(connection: Connection, work: FileScorer, parent: int) -> None:
     """Score the files that the parent sends, until it closes the connection or dies."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))  # and stops this process
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # the parent died before the line above

@@ -50,8 +50,9 @@ def run_on_ray(work: FileScorer, tasks: Sequence[FileTask], workers: int) -> Ite
 
     is_own = not ray.is_initialized()
     if is_own:
-        own = {} if "RAY_ADDRESS" in os.environ else {"num_cpus": workers}
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level="error", **own)
+        is_given = "RAY_ADDRESS" in os.environ
+        cluster = {} if is_given else {"address": "local", "num_cpus": workers}
+        ray.init(include_dashboard=False, log_to_driver=False, logging_level="error", **cluster)
     try:
         shared, running, waiting = ray.put(work), dict[Any, FileTask](), deque(tasks)
         score = ray.remote(max_retries=RETRIES)(_score)

@@ -72,7 +72,8 @@ class _Concatenated:
 def run_on_spark(work: FileScorer, tasks: Sequence[FileTask], workers: int) -> Iterator[Outcome]:
     """Score files in tasks of Spark, one for each; Spark retries those whose worker dies.
 
-    It runs on the cluster that ``spark-submit`` or an active session names, else on this machine.
+    It runs on the cluster of an active session, or that ``PYSPARK_SUBMIT_ARGS`` names, else on this
+    machine.
 
     Raises:
         MissingDependencyError: pyspark is not installed.
@@ -84,7 +85,7 @@ def run_on_spark(work: FileScorer, tasks: Sequence[FileTask], workers: int) -> I
 
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     conf, is_own = SparkConf(), SparkContext._active_spark_context is None
-    if is_own and not conf.contains("spark.master"):
+    if is_own and "PYSPARK_SUBMIT_ARGS" not in os.environ:
         conf.setMaster(f"local[{workers},{RETRIES + 1}]")
         conf.set("spark.ui.enabled", "false").set("spark.ui.showConsoleProgress", "false")
     context = SparkContext.getOrCreate(conf.setAppName("fasttext-app score"))

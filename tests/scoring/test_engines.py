@@ -188,9 +188,10 @@ def _session_lives(session: int) -> bool:
     return True
 
 
-def test_a_signal_keeps_what_is_finished(model_path, pages, tmp_path):
-    for number in range(4, 10):
-        write_pages(pages / f"{number}.parquet", range(number * 9000, number * 9000 + 9000))
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_keeps_what_is_finished(number, model_path, pages, tmp_path):
+    for part in range(4, 10):
+        write_pages(pages / f"{part}.parquet", range(part * 9000, part * 9000 + 9000))
     command = score_command(model_path, pages, tmp_path / "out", "--workers", 2)
     job = subprocess.Popen(
         [sys.executable, *command],
@@ -202,9 +203,9 @@ def test_a_signal_keeps_what_is_finished(model_path, pages, tmp_path):
     manifest = tmp_path / "out" / "_manifest.jsonl"
     while job.poll() is None and not (manifest.exists() and manifest.read_bytes()):
         time.sleep(0.01)
-    os.killpg(job.pid, signal.SIGINT)  # as Ctrl-C does
+    (os.killpg if number == signal.SIGINT else os.kill)(job.pid, number)  # Ctrl-C goes to all
     _, shown = job.communicate(timeout=60)
-    assert job.returncode == 130
+    assert job.returncode == 128 + number
     assert "run the command again" in shown
     assert "Traceback" not in shown
     assert not list((tmp_path / "out").rglob(".*.partial"))

@@ -4,14 +4,11 @@
     python docs/examples/scoring/ray_data.py MODEL INPUT OUTPUT
 
 On a cluster, MODEL, INPUT and OUTPUT are paths that every machine can read: a shared disk, or s3://
-for INPUT and OUTPUT. MODEL may also be the id of a model of the Hugging Face hub.
+for INPUT and OUTPUT. MODEL may also be the id of a model of the Hugging Face hub. RAY_ADDRESS names
+the cluster; without it, Ray starts on this machine.
 """
 
-import os
 import sys
-
-os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # Ray would write ~/.ray/auth_token
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 import ray
 
@@ -21,7 +18,7 @@ from fasttext_app.scoring.ray import score_dataset
 
 def main(model: str, source: str, target: str) -> None:
     """Score the files of ``source``, and write as many files to ``target``."""
-    ray.init(include_dashboard=False, log_to_driver=False)  # on a cluster: ray.init("auto")
+    ray.init(include_dashboard=False, log_to_driver=False)
     scorer = Scorer(model, nulls="null")
     pages = ray.data.read_parquet(source)
 

@@ -1,10 +1,10 @@
 """Score a folder of Parquet files with Spark.
 
     pip install -c constraints.txt '.[spark]'          # and Java 17
-    python docs/examples/scoring/spark.py MODEL INPUT OUTPUT
+    python docs/examples/scoring/spark.py MODEL INPUT OUTPUT [MASTER]
 
-On a cluster, submit it with spark-submit; MODEL is a path that every machine can read, or the id of
-a model of the Hugging Face hub, and the executors have fasttext_app installed.
+On a cluster, such as the MASTER spark://host:7077, MODEL is a path that every machine can read, or
+the id of a model of the Hugging Face hub, and the Python of the executors has fasttext_app.
 """
 
 import os
@@ -16,11 +16,11 @@ from fasttext_app.scoring import Scorer
 from fasttext_app.scoring.spark import score_frame
 
 
-def main(model: str, source: str, target: str) -> None:
+def main(model: str, source: str, target: str, master: str = "local[2,4]") -> None:
     """Score the files of ``source``, and write as many files to ``target``."""
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # workers run this Python
     spark = (
-        SparkSession.builder.master("local[2,4]")  # two workers here, and four tries for each task
+        SparkSession.builder.master(master)  # by default two workers here, four tries for each task
         .config("spark.ui.enabled", "false")
         .config("spark.sql.execution.arrow.maxRecordsPerBatch", "16384")
         .getOrCreate()
