@@ -290,7 +290,7 @@ def scored_rows(
 
     config = reading.config_for(model, data).data
     if data is None and config.source == model.config.data.source:
-        _ask_to_read(model)
+        ask_to_read(model)
     source = open_source(config, bad_rows=reading.bad_rows)
     if source.single and data is None:
         raise DataError(
@@ -300,7 +300,7 @@ def scored_rows(
     return partial(source.scan, split or config.test_split), config
 
 
-def _ask_to_read(model: Predictor) -> None:
+def ask_to_read(model: Predictor) -> None:
     """Ask before data is read that only the model names, if the machine has not trained on it.
 
     Raises:

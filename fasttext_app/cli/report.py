@@ -20,6 +20,7 @@ from fasttext_app.cli.options import (
     SkipBadOption,
     SplitOption,
     TextColumnsOption,
+    ask_to_read,
     load_model,
     scored_rows,
 )
@@ -28,8 +29,16 @@ from fasttext_app.cli.outputs import OverwriteOption, check_new_file
 if TYPE_CHECKING:
     from fasttext_app.inference.classifier import TextClassifier
     from fasttext_app.reporting.rows import Rows
+    from fasttext_app.reviewing.review import Review
 
 _output = Option("--output", "-o", metavar="FILE.html", help="The page to write.")
+_folds = Option(
+    metavar="K",
+    min=2,
+    help="Also review the labels of the model's training rows, with K models that are trained "
+    "without a part of them.",
+    show_default="none",
+)
 _compare = Option(metavar="MODEL", help="Compare the model with this one, on the same rows.")
 
 
@@ -39,6 +48,7 @@ def report(
     data: ScoredDataOption = None,
     split: SplitOption = None,
     compare: Annotated[Path | None, _compare] = None,
+    folds: Annotated[int | None, _folds] = None,
     overwrite: OverwriteOption = False,
     text_column: TextColumnsOption = None,
     label_column: LabelColumnOption = None,
@@ -67,9 +77,30 @@ def report(
         rows = _rows(models[0], data, split, reading)
     finally:
         reading.report_skipped()
+    review = None if folds is None else _review(models[0], folds)
     with text_output(output) as file:
-        file.writelines(pages(names, models, rows))
+        file.writelines(pages(names, models, rows, review))
     note(f"wrote {output}")
+
+
+def _review(model: TextClassifier, folds: int) -> Review:
+    """Review the rows that a model was trained on, with its own settings."""
+    from fasttext_app.core.startup import preload_torch
+    from fasttext_app.errors import DataError
+    from fasttext_app.reviewing.review import review
+    from fasttext_app.reviewing.rows import read_rows
+
+    data = model.config.data
+    if not data.source:
+        raise DataError("the model does not name its training rows; use fasttext-app review")
+    ask_to_read(model)
+    rows = read_rows(data, data.train_split)
+    preload_torch()
+
+    def progress(run: int, runs: int) -> None:
+        note(f"training model {run} of {runs}")
+
+    return review(model.config, rows, folds=folds, pick=0, progress=progress)
 
 
 def _rows(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -36,8 +37,8 @@ if TYPE_CHECKING:
     from fasttext_app.reviewing.review import Review
     from fasttext_app.reviewing.rows import ReviewRows
 
-FORMATS = ("csv", "jsonl")
-SUFFIX_FORMATS = {".jsonl": "jsonl", ".json": "jsonl"}
+FORMATS = ("csv", "jsonl", "html")
+SUFFIX_FORMATS = {".jsonl": "jsonl", ".json": "jsonl", ".html": "html", ".htm": "html"}
 
 _folds = Option(metavar="K", min=2, help="Models to train, each without one fold of the rows.")
 _pick = Option(metavar="N", min=0, help="Unlabeled rows to list.")
@@ -93,6 +94,7 @@ def review(
 
     Examples:
         fasttext-app review -d tickets.csv -o rows.csv
+        fasttext-app review -d tickets.csv -o review.html
         fasttext-app review -d tickets.csv --keep id --unlabeled new.csv -o rows.csv
     """
     from fasttext_app.config.loading import flat_layer, load_config_file, parse_assignments, resolve
@@ -118,7 +120,7 @@ def review(
         reading.report_skipped()
     preload_torch()
     result = _review(config, rows, folds, pick)
-    _write(result, output, form, safe_csv=safe_csv)
+    _write(result, rows.spec, output, form, safe_csv=safe_csv)
     _say(result)
     if output is not None:
         note(f"wrote {output}")
@@ -149,13 +151,16 @@ def _review(config: Config, rows: ReviewRows, folds: int, pick: int) -> Review:
     return review(config, rows, folds=folds, pick=pick, progress=progress)
 
 
-def _write(result: Review, output: Path | None, form: str, *, safe_csv: bool) -> None:
-    import json
-
+def _write(result: Review, spec: str, output: Path | None, form: str, *, safe_csv: bool) -> None:
     from fasttext_app.inference.writers import as_csv, text_output
 
-    table = result.to_table()
     with text_output(output) as file:
+        if form == "html":
+            from fasttext_app.reviewing.page import review_page
+
+            file.writelines(review_page(result, spec))
+            return
+        table = result.to_table()
         if form == "jsonl":
             for row in table.to_pylist():
                 file.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")

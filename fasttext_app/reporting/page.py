@@ -29,6 +29,8 @@ from fasttext_app.pages.templates import page
 from fasttext_app.reporting.intervals import Interval, mcnemar, resampled_f1, share_interval
 from fasttext_app.reporting.rows import Rows
 from fasttext_app.reporting.scored import Scored, classes_of, score
+from fasttext_app.reviewing.page import case, label_confusions
+from fasttext_app.reviewing.review import Review
 from fasttext_app.text.chunks import as_chunks
 from fasttext_app.text.tokenizers import load_tokenizer
 from fasttext_app.training.history import Panel, history_of, panels
@@ -47,8 +49,19 @@ LENGTHS = (0, 1, 3, 6, 11, 21, 51, 101, 201, 501, 1001)
 """Where the groups of text lengths begin, in words."""
 
 
-def report(names: Sequence[str], models: Sequence[TextClassifier], rows: Rows) -> Iterator[str]:
+def report(
+    names: Sequence[str],
+    models: Sequence[TextClassifier],
+    rows: Rows,
+    review: Review | None = None,
+) -> Iterator[str]:
     """Yield the parts of the report on a model; a second one is compared with it.
+
+    Args:
+        names: the names of the models.
+        models: one model or two.
+        rows: the rows to score them on.
+        review: a review of the training rows.
 
     Raises:
         DataError: there are no rows, or their labels cannot be read.
@@ -73,6 +86,7 @@ def report(names: Sequence[str], models: Sequence[TextClassifier], rows: Rows) -
         "precision_recall": _precision_recall(first),
         "thresholds": _thresholds(first),
         "wrong": _surely_wrong(first, texts),
+        "review": None if review is None else _review(review),
         "word_lists": _words(first),
         "examples": _examples(first, texts),
     }
@@ -417,6 +431,18 @@ def _surely_wrong(scored: Scored, texts: Sequence[str]) -> list[dict[str, Any]]:
     return cases
 
 
+def _review(review: Review) -> dict[str, Any]:
+    """Return the training rows that are likely mislabeled, by their probabilities out of fold."""
+    wrong = review.of("label")
+    return {
+        "rows": f"{review.rows:,}",
+        "wrong": f"{len(wrong):,}",
+        "confusions": label_confusions(review),
+        "cases": [case(suspect, ()) for suspect in wrong[:WRONG]],
+        "shown": f"{min(WRONG, len(wrong))}",
+    }
+
+
 def _words(scored: Scored) -> dict[str, Any] | None:
     model = scored.model
     if model.head.not_additive:
@@ -477,7 +503,7 @@ def _comparison(
     only_first, only_second = first.right & ~second.right, second.right & ~first.right
     counts = int(only_first.sum()), int(only_second.sum())
     p = mcnemar(*counts)
-    figures = [[figure for figure in _figures(model) if figure["range"]] for model in scored]
+    figures = [_figures(model) for model in scored]
     rows = len(texts)
     return {
         "names": list(names),
@@ -485,7 +511,7 @@ def _comparison(
         "both": f"{int((first.right & second.right).sum()):,}",
         "neither": f"{int((~first.right & ~second.right).sum()):,}",
         "only": [f"{count:,}" for count in counts],
-        "p": "below 0.0001" if p < 0.0001 else f"{p:.4f}",
+        "p": "< 0.0001" if p < 0.0001 else f"= {p:.4f}",
         "verdict": _verdict(names, counts, p),
         "rows": f"{rows:,}",
         "groups": [
