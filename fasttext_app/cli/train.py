@@ -32,8 +32,13 @@ from fasttext_app.cli.options import (
 )
 from fasttext_app.cli.outputs import OverwriteOption, refuse_existing_model
 from fasttext_app.cli.reading import reading_shown
-from fasttext_app.core.checksummed_dir import refuse_unfinished_run, sole_run
-from fasttext_app.core.group import Group, joined, world_size
+from fasttext_app.core.checksummed_dir import (
+    CHECKPOINTS,
+    list_checkpoints,
+    refuse_unfinished_run,
+    sole_run,
+)
+from fasttext_app.core.group import Group, joined, was_restarted, world_size
 from fasttext_app.core.signals import DeferredInterrupts
 from fasttext_app.errors import CheckpointError, ConfigError, DataError, FastTextAppError
 from fasttext_app.model.train_warnings import DamagedCheckpoint
@@ -129,6 +134,8 @@ def train(
         "threads": threads,
         "checkpoint_every": checkpoint_every,
     }
+    if resume is None and was_restarted() and output is not None and _has_checkpoints(output):
+        resume = output
     if resume is not None and start_from is not None:
         raise BadParameter("cannot be combined with --resume", param_hint="--from")
     checkpoint = None if resume is None else _find_checkpoint(resume, output)
@@ -171,6 +178,10 @@ def train(
             interrupted = _assist(prepared, target, checkpoint, interrupts)
         if interrupted:
             raise Exit(interrupts.exit_code)
+
+
+def _has_checkpoints(output: Path) -> bool:
+    return bool(list_checkpoints(output / CHECKPOINTS))
 
 
 @contextmanager
@@ -367,7 +378,10 @@ def _assist(
     """Take part in the training of another process; return whether it was interrupted."""
     from fasttext_app import pipeline
 
-    return pipeline.assist(prepared(), target, checkpoint, interrupts).interrupted
+    try:
+        return pipeline.assist(prepared(), target, checkpoint, interrupts).interrupted
+    except KeyboardInterrupt:  # the main process says so
+        return True
 
 
 def _show_details(config: Config, data: Prepared) -> None:

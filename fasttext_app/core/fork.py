@@ -80,6 +80,12 @@ class ForkedCall(Generic[Result]):
         return result
 
 
+def die_with_parent(number: signal.Signals) -> None:
+    """Let the system send this process a signal when its parent dies, on Linux."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
+
+
 def _run(
     function: Callable[[], Any], receiver: Connection, sender: Connection, parent: int
 ) -> None:
@@ -88,7 +94,7 @@ def _run(
     receiver.close()
     if sys.stdin is not None:
         sys.stdin = open(0, closefd=False)  # noqa: SIM115 - `Process` put /dev/null there
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    die_with_parent(signal.SIGKILL)
     if os.getppid() != parent:  # the parent died before the line above
         os._exit(1)
     answer: tuple[bool, Any]

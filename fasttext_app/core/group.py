@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from fasttext_app.core.arrays import Array
+from fasttext_app.core.fork import die_with_parent
 from fasttext_app.errors import ConfigError, FastTextAppError, TrainingError
 
 if TYPE_CHECKING:
@@ -28,6 +31,11 @@ STOP, SAVE = 1, 2
 """Flags that processes raise for each other: to end the run; to save a checkpoint."""
 
 
+LOST = re.compile("gloo|nccl|connect|clos|reset|time|socket|address", re.IGNORECASE)
+"""A word in the errors of torch about processes that are gone; an error of ours has none."""
+SOURCE_LINE = re.compile(r"^\s*\[[^\]]*\]\s*")
+
+
 class LostProcessError(TrainingError):
     """Another process of the run is gone, or does not answer."""
 
@@ -37,9 +45,9 @@ def world_size() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def local_rank() -> int:
-    """Return the number of this process among those of its machine; 0 without a launcher."""
-    return int(os.environ.get("LOCAL_RANK", "0")) if world_size() > 1 else 0
+def was_restarted() -> bool:
+    """Return whether the launcher has started the processes again, after one of them failed."""
+    return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
 
 
 @contextmanager
@@ -62,10 +70,13 @@ def joined(timeout: float) -> Iterator[Group]:
             f"WORLD_SIZE is {world_size()}, but {' and '.join(missing)} is not set; "
             "start the processes with torchrun"
         )
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # its warnings come with stack traces
     import torch
     import torch.distributed as dist
 
     group = Group(int(os.environ["RANK"]), world_size())
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        die_with_parent(signal.SIGTERM)
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     with group.answered():
         dist.init_process_group(backend, timeout=timedelta(seconds=timeout))
@@ -107,8 +118,10 @@ class Group:
         """
         try:
             yield
-        except (RuntimeError, ValueError) as error:  # ValueError: the address is none
-            reason = str(error).strip().partition("\n")[0]
+        except RuntimeError as error:
+            reason = SOURCE_LINE.sub("", str(error)).partition("\n")[0].partition(". ")[0]
+            if not LOST.search(str(error)):
+                raise
             raise LostProcessError(
                 f"process {self.rank} of {self.size}: another process of the run is gone or does "
                 f"not answer ({reason}); start the run again, with --resume if it has checkpoints"
@@ -185,6 +198,20 @@ class Group:
                 kinds = {kind.__name__: kind for kind in _kinds(FastTextAppError)}
                 raise kinds.get(name, TrainingError)(message)
         return result
+
+    def agreed(self, stop: Callable[[], bool] | None) -> Callable[[], bool]:
+        """Return a function by which all processes stop after the same step, if one wants to.
+
+        Args:
+            stop: whether this process wants to; the others know it one step later.
+        """
+
+        def any_wants_to() -> bool:
+            if stop is not None and stop():
+                self.raised |= STOP
+            return bool(self.flags & STOP)
+
+        return any_wants_to
 
     def may_report(self) -> bool:
         """Return whether this process is the first to report why the run failed; not collective."""

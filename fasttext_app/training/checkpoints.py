@@ -17,7 +17,8 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
@@ -103,9 +104,7 @@ class CheckpointRef:
         try:
             progress, tensors = read_json(self.path / PROGRESS), load_file(self.path / TENSORS)
             check_document(progress, ProgressFile, PROGRESS)
-            for name, tensor in tensors.items():
-                if tensor.is_floating_point() and not tensor.isfinite().all():
-                    raise ValueError(f"the tensor {name} has a weight that is not finite")
+            check_finite(tensors)
             return Snapshot(progress, tensors)
         except UNREADABLE as error:
             raise CheckpointError(f"{self.path}: cannot be read: {error}") from None
@@ -186,23 +185,62 @@ class Checkpoints:
         Raises:
             CheckpointError: it cannot be written; earlier ones are untouched.
         """
-        from safetensors.torch import save_file
-
-        target = self.folder / f"{snapshot.progress['steps']:09d}"
-        self._last_saved = time.monotonic()
-        try:
-            with checksummed_dir(target, KIND, VERSION) as folder:
-                tensors = {name: value.contiguous() for name, value in snapshot.tensors.items()}
-                save_file(tensors, folder / TENSORS)
-                write_json(folder / PROGRESS, snapshot.progress)
-                write_json(folder / RUN, self._run)
-        except (OSError, SafetensorError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise CheckpointError(f"{target}: cannot be written: {reason}") from None
+        target = self.target(snapshot)
+        with self.new_folder(target) as folder:
+            self.write(folder, snapshot)
         self.newest = target
+        self.remove_old()
+        return target
+
+    def target(self, snapshot: Snapshot) -> Path:
+        """Return the path of the checkpoint of a snapshot."""
+        return self.folder / f"{snapshot.progress['steps']:09d}"
+
+    @contextmanager
+    def new_folder(self, target: Path) -> Iterator[Path]:
+        """Yield the folder that becomes the checkpoint.
+
+        Raises:
+            CheckpointError: it cannot be written.
+        """
+        self._last_saved = time.monotonic()
+        with writing(target), checksummed_dir(target, KIND, VERSION) as folder:
+            yield folder
+
+    def write(self, folder: Path, snapshot: Snapshot) -> None:
+        """Write the files of a snapshot."""
+        write_tensors(snapshot.tensors, folder / TENSORS)
+        write_json(folder / PROGRESS, snapshot.progress)
+        write_json(folder / RUN, self._run)
+
+    def remove_old(self) -> None:
+        """Remove all checkpoints but the newest ones."""
         for old in list_checkpoints(self.folder)[self._keep :]:
             shutil.rmtree(old, ignore_errors=True)
-        return target
+
+
+@contextmanager
+def writing(target: Path) -> Iterator[None]:
+    """Turn every error of writing a checkpoint into a CheckpointError."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise CheckpointError(f"{target}: cannot be written: {reason}") from None
+
+
+def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Write the tensors of a snapshot."""
+    from safetensors.torch import save_file
+
+    save_file({name: value.contiguous() for name, value in tensors.items()}, path)
+
+
+def check_finite(tensors: Mapping[str, Tensor]) -> None:
+    """Raise a ValueError if a weight is not finite."""
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise ValueError(f"the tensor {name} has a weight that is not finite")
 
 
 def remove_checkpoints(output: str | Path) -> None:

@@ -20,6 +20,7 @@ from fasttext_app.core.spill import RaggedLoader
 from fasttext_app.errors import ConfigError, TrainingError
 from fasttext_app.model.artifact import Artifact
 from fasttext_app.model.directory import load_artifact
+from fasttext_app.model.shard import Columns
 from fasttext_app.model.tensor_file import Tensors
 from fasttext_app.model.train_warnings import (
     ChangedVersions,
@@ -34,6 +35,7 @@ from fasttext_app.training.data_statistics import DataStatistics
 from fasttext_app.training.prepare import Prepared, TrainingSet
 from fasttext_app.training.pretrained import pretrained_vectors
 from fasttext_app.training.run_manifest import check_same_run, run_manifest
+from fasttext_app.training.sharded_checkpoints import ShardedCheckpoints, sharded_snapshot
 from fasttext_app.training.tokenized import EncodedSplit
 
 if TYPE_CHECKING:
@@ -87,7 +89,10 @@ def train_prepared(
         raise TrainingError("trainer.calibrate: no row is left for validation; give more rows")
     manifest = run_manifest(config, statistics)
     changed = check_same_run(resume.path, resume.run, manifest) if resume else {}
-    checkpoints = _checkpoints(config, manifest, output, resume)
+    shard = _shard(prepared)
+    checkpoints = _checkpoints(config, manifest, output, resume, shard)
+    if shard is not None:
+        stop = shard.group.agreed(stop)
     with torch_threads(1), _memory_explained(prepared):
         model, coverage = _build_model(prepared)
         outcome = _fit(model, prepared, callback, checkpoints, resume, stop)
@@ -148,7 +153,10 @@ def _fit(
         validation = _dataset(rows, device, *rows.validation.load())
     trainer = Trainer(model, rows.config, callback, rows.labels, rows.label_sets, stop)
     with checkpoints or nullcontext() as opened:
-        snapshot = resume.snapshot() if resume else None
+        snapshot = None
+        if resume is not None:
+            shard = model.shard
+            snapshot = sharded_snapshot(resume, shard) if shard else resume.snapshot()
         try:
             return trainer.fit(train_data, validation, opened, snapshot)
         except NonFiniteLossError as error:
@@ -166,6 +174,7 @@ def _checkpoints(
     manifest: Mapping[str, Any],
     output: str | Path | None,
     resume: CheckpointRef | None,
+    shard: Columns | None,
 ) -> Checkpoints | None:
     every = config.trainer.checkpoint_every
     if every is None:
@@ -176,7 +185,11 @@ def _checkpoints(
             "name one with checkpoints="
         )
     keep, resumed = config.trainer.keep_checkpoints, resume.path if resume else None
-    return Checkpoints(output, manifest, Interval.parse(every), keep, resumed)
+    arguments = output, manifest, Interval.parse(every), keep, resumed
+    if shard is None:
+        return Checkpoints(*arguments)
+    rowwise = config.optimizer.name == "rowwise_adagrad"
+    return ShardedCheckpoints(*arguments, shard, rowwise=rowwise)
 
 
 def _build_model(prepared: Prepared) -> tuple[FastTextClassifier, dict[str, Any] | None]:
@@ -198,14 +211,16 @@ def _new_model(rows: TrainingSet) -> FastTextClassifier:
     import torch
 
     from fasttext_app.model.classifier import FastTextClassifier
-    from fasttext_app.model.shard import Columns
 
-    model, group = rows.config.model, rows.group
-    shard = None if group is None else Columns(group, model.dim)
     generator = torch.Generator().manual_seed(rows.config.trainer.seed)
     return FastTextClassifier.from_config(
-        model, rows.encoder.rows, len(rows.labels), generator, shard
+        rows.config.model, rows.encoder.rows, len(rows.labels), generator, _shard(rows)
     )
+
+
+def _shard(rows: TrainingSet) -> Columns | None:
+    """Return the part of the table that this process holds; None: all of it."""
+    return None if rows.group is None else Columns(rows.group, rows.config.model.dim)
 
 
 @contextmanager

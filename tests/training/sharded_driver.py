@@ -2,8 +2,10 @@
 
 python -m tests.training.sharded_driver < CASES
 
-``CASES`` is JSON: {"sizes": [processes, ...], "cases": {name: settings}}. The answer has, for each
-case and number of processes, the digest of the model's tensors, or the error.
+``CASES`` is JSON: {"cases": {name: {"settings": ..., "runs": [...]}}}. A run is {"size": N}, the
+number of processes. It may have "output", the folder of checkpoints, from which it resumes if there
+are any, and "kill", the processes that kill themselves "after" so many steps. The answer has, for
+each run of a case, the digest of the model's tensors, or the error of the first process that lives.
 """
 
 from __future__ import annotations
@@ -11,10 +13,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import socket
 import sys
-import time
 from collections.abc import Mapping
+from itertools import count
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,11 +26,13 @@ import numpy as np
 from fasttext_app import pipeline
 from fasttext_app.config.loading import flat_layer, resolve
 from fasttext_app.config.schema import Config
+from fasttext_app.core.checksummed_dir import list_checkpoints
 from fasttext_app.core.group import Group, joined
 from fasttext_app.core.spill import SpillBuffer
 from fasttext_app.data.split import load_examples
 from fasttext_app.errors import FastTextAppError
 from fasttext_app.training import divided, tokenized
+from fasttext_app.training.checkpoints import find_checkpoint
 from fasttext_app.training.optim.cpu_columns import load_kernels
 from fasttext_app.training.optim.cpu_kernels import (
     NO_F32,
@@ -55,48 +61,59 @@ def train_alone(config: Config) -> str:
     return digest_of(pipeline.train(config, load_examples(config)).model.artifact.tensors)
 
 
-def train_in_group(config: Config) -> str:
+def train_in_group(config: Config, run: Mapping[str, Any]) -> str:
     """Train as one of the processes of a group; return the digest on the main one, else ``""``."""
+    output, steps = run.get("output"), count(1)
+
+    def stop() -> bool:
+        if int(os.environ["RANK"]) in run.get("kill", []) and next(steps) == run["after"]:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return False
+
+    has_checkpoint = output and list_checkpoints(Path(output) / "checkpoints")
+    resume = find_checkpoint(output) if has_checkpoint else None
     with joined(20) as group, SpillBuffer(config.data.in_memory_mb * 2**20) as spill_buffer:
         prepared = prepare(config, load_examples(config), spill_buffer, group=group)
         if not group.is_main:
-            pipeline.assist(prepared)
+            pipeline.assist(prepared, output, resume, stop)
             return ""
-        return digest_of(pipeline.run_prepared(prepared).model.artifact.tensors)
+        result = pipeline.run_prepared(prepared, None, output, resume, stop)
+        return digest_of(result.model.artifact.tensors)
 
 
-def run_group(size: int, settings: Mapping[str, Any]) -> str:
-    """Fork a group that trains one case; return what its main process says."""
+def run_group(settings: Mapping[str, Any], run: Mapping[str, Any]) -> str:
+    """Fork a group that trains one case; return what its first process that lives says."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    answer, writer = os.pipe()
-    children = []
-    for rank in range(size):
+    pipes, children = [os.pipe() for _ in range(run["size"])], []
+    for rank, (_, writer) in enumerate(pipes):
         child = os.fork()
         if child == 0:
-            environment = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": size}
+            environment = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "RANK": rank}
             os.environ.update({name: str(value) for name, value in environment.items()})
-            os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank))
+            os.environ.update(WORLD_SIZE=str(run["size"]))
             try:
-                result = train_in_group(resolve(flat_layer(settings)))
+                answer = train_in_group(resolve(flat_layer(settings)), run)
             except FastTextAppError as error:
-                result = f"{type(error).__name__}: {error}"
-            if rank == 0:
-                os.write(writer, result.encode())
+                answer = f"{type(error).__name__}: {error}"
+            os.write(writer, answer.encode())
             os._exit(0)
         children.append(child)
-    os.close(writer)
     for child in children:
         os.waitpid(child, 0)
-    with os.fdopen(answer) as file:
-        return file.read()
+    answers = []
+    for reader, writer in pipes:
+        os.close(writer)
+        with os.fdopen(reader) as file:
+            answers.append(file.read())
+    return next(filter(None, answers), "")
 
 
 def load_everything(cases: Mapping[str, Mapping[str, Any]]) -> None:
     """Load what the forks need, except that they must be the first to compute a gradient."""
-    for settings in cases.values():
-        config = resolve(flat_layer(settings))
+    for case in cases.values():
+        config = resolve(flat_layer(case["settings"]))
         prepare(config, load_examples(config), group=Group())
         load_kernels(by_word=config.text.maxn > 0)
     one, bounds, values = np.zeros(1, np.int32), np.array([0, 1], np.int32), np.ones((1, 1), "f4")
@@ -123,11 +140,9 @@ def main() -> None:
     use_small_parts()
     request = json.load(sys.stdin)
     load_everything(request["cases"])
-    answers: dict[str, dict[int, str]] = {}
-    for name, settings in request["cases"].items():
-        started = time.perf_counter()
-        answers[name] = {size: run_group(size, settings) for size in request["sizes"]}
-        sys.stderr.write(f"{name}: {time.perf_counter() - started:.1f} s\n")
+    answers = {}
+    for name, case in request["cases"].items():
+        answers[name] = [run_group(case["settings"], run) for run in case["runs"]]
     json.dump(answers, sys.stdout)
 
 

@@ -19,7 +19,7 @@ from fasttext_app.training import divided, tokenized
 from tests.helpers import ROOT, WORDS_ONLY, make_config
 from tests.training.sharded_driver import train_alone
 
-SIZES = (2, 4)
+SIZES = [{"size": 2}, {"size": 4}]
 QUICK = {**WORDS_ONLY, "epochs": 1, "dim": 6, "validation": 0.1, "threads": 1}
 CASES: dict[str, dict[str, Any]] = {
     "softmax, adagrad": {},
@@ -46,15 +46,19 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
-def run_cases(cases: Mapping[str, Mapping[str, Any]], sizes: tuple[int, ...] = SIZES) -> Any:
-    """Train each case on groups of these sizes; return {case: {size: digest}}."""
+KILLED = ("the default settings", "ns, sparse_adam", "data on disk")
+"""Cases that are also killed and resumed."""
+
+
+def run_cases(cases: Mapping[str, Any]) -> Any:
+    """Run the cases of ``tests/training/sharded_driver.py``; return its answer."""
     process = subprocess.run(
         [sys.executable, "-m", "tests.training.sharded_driver"],
-        input=json.dumps({"sizes": sizes, "cases": cases}),
+        input=json.dumps({"cases": cases}),
         capture_output=True,
         text=True,
         cwd=ROOT,
-        timeout=300,
+        timeout=500,
         check=False,
     )
     assert process.returncode == 0, process.stderr
@@ -85,7 +89,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_columns_train_to_the_bytes_of_one_process(
-    files: Path, monkeypatch: pytest.MonkeyPatch
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in (tokenized, divided):
         monkeypatch.setattr(module, "PART_ROWS", 30)
@@ -97,11 +101,33 @@ def test_columns_train_to_the_bytes_of_one_process(
     for name in ("several files", "data on disk"):
         cases[name]["source"] = str(files / "part-*.csv")
     cases["several files"]["validation"] = str(files / "held-out.csv")
-    digests = run_cases(cases)
+    runs = {name: {"settings": case, "runs": SIZES} for name, case in cases.items()}
+    answers = run_cases(runs | killed_runs(cases, tmp_path))
     for name, settings in cases.items():
         expected = train_alone(resolve(flat_layer({**settings, "shard": "none"})))
-        assert digests[name] == dict.fromkeys(map(str, SIZES), expected), name
+        assert answers[name] == [expected] * len(SIZES), name
         assert train_alone(resolve(flat_layer(settings))) == expected, name
+        if f"killed: {name}" in answers:
+            killed, *_, resumed = answers[f"killed: {name}"]
+            assert killed.startswith("LostProcessError: process 0 of 2: another process of the run")
+            assert killed.endswith("start the run again, with --resume if it has checkpoints")
+            assert resumed == expected, name
+
+
+def killed_runs(cases: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return cases with runs that are killed and resumed by other numbers of processes."""
+    kills = [
+        {"size": 2, "kill": [1], "after": 5},  # one of them
+        {"size": 4, "kill": [0, 1, 2, 3], "after": 3},  # all of them
+        {"size": 3},
+    ]
+    return {
+        f"killed: {name}": {
+            "settings": {**cases[name], "checkpoint_every": "2"},
+            "runs": [{**run, "output": str(folder / name)} for run in kills],
+        }
+        for name in KILLED
+    }
 
 
 @pytest.mark.parametrize(

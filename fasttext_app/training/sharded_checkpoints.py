@@ -1,0 +1,166 @@
+"""Checkpoints of several processes: a file of each under one manifest.
+
+    OUTPUT/checkpoints/000000500/
+        state.safetensors              what all processes have: layer, generators, counters
+        columns-00000-00008.safetensors    columns 0 to 7 of the table, of the state of its
+        columns-00008-00016.safetensors    optimizer and of the best weights, of one process each
+        manifest.json, state.json, run.json    as in any checkpoint
+
+A run can be resumed by any number of processes: each reads its columns from the files that have
+them. The folder must be on a file system that all processes share.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fasttext_app.config.interval import Interval
+from fasttext_app.core.checksummed_dir import UNREADABLE
+from fasttext_app.core.group import SAVE
+from fasttext_app.errors import CheckpointError
+from fasttext_app.model.shard import Columns
+from fasttext_app.training.checkpoints import (
+    CheckpointRef,
+    Checkpoints,
+    Snapshot,
+    check_finite,
+    write_tensors,
+    writing,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+DIVIDED = "model.embedding.weight", "best.embedding.weight"
+OPTIMIZER_TABLE = re.compile(r"optimizer\.table\.\d+")
+
+
+def is_divided(name: str, *, rowwise: bool) -> bool:
+    """Return whether each process has only its columns of a tensor.
+
+    >>> is_divided("optimizer.table.0", rowwise=False), is_divided("model.linear", rowwise=False)
+    (True, False)
+    """
+    return name in DIVIDED or (bool(OPTIMIZER_TABLE.fullmatch(name)) and not rowwise)
+
+
+class ShardedCheckpoints(Checkpoints):
+    """Writes the checkpoints of a run of several processes; all of them call its methods.
+
+    Args:
+        shard: what this process holds.
+        rowwise: whether the optimizer has a number for each row, which all processes have.
+        arguments: as for :class:`Checkpoints`.
+    """
+
+    def __init__(
+        self,
+        output: str | Path,
+        run: Mapping[str, Any],
+        every: Interval,
+        keep: int,
+        resumed: Path | None,
+        shard: Columns,
+        *,
+        rowwise: bool,
+    ) -> None:
+        super().__init__(output, run, every, keep, resumed)
+        self._shard, self._group, self._rowwise = shard, shard.group, rowwise
+
+    def __enter__(self) -> ShardedCheckpoints:
+        self._group.all_or_none(self._lock_folder)
+        return self
+
+    def _lock_folder(self) -> None:
+        if self._group.is_main:
+            super().__enter__()
+
+    def due(self, steps: int) -> bool:
+        """Return whether a checkpoint is due; after a time, when the main process says so."""
+        if self._every.steps and steps % self._every.steps == 0:
+            return True
+        if self._group.is_main and super().due(steps):
+            self._group.raised |= SAVE
+        return bool(self._group.flags & SAVE)
+
+    def save(self, snapshot: Snapshot) -> Path:
+        """Write a checkpoint, each process its part; return its path.
+
+        Raises:
+            CheckpointError: a process cannot write its part; earlier checkpoints are untouched.
+        """
+        group = self._group
+        group.raised &= ~SAVE
+        own: dict[str, Tensor] = {}
+        shared: dict[str, Tensor] = {}
+        for name, tensor in snapshot.tensors.items():
+            divided = is_divided(name, rowwise=self._rowwise)
+            (own if divided else shared)[name] = tensor
+        target = self.target(snapshot)
+        with ExitStack() as stack:
+
+            def begin() -> str:
+                if not group.is_main:
+                    return ""
+                folder = stack.enter_context(self.new_folder(target))
+                self.write(folder, Snapshot(snapshot.progress, shared))
+                return str(folder)
+
+            def write_own(folder: Path) -> None:
+                with writing(target):
+                    write_tensors(own, folder / file_name(self._shard.slice))
+
+            folder = group.from_main(group.all_or_none(begin))
+            group.all_or_none(partial(write_own, Path(folder)))
+            group.all_or_none(partial(_close, stack, target))
+        self.newest = target
+        if group.is_main:
+            self.remove_old()
+        return target
+
+
+def _close(stack: ExitStack, target: Path) -> None:
+    with writing(target):
+        stack.close()
+
+
+def file_name(columns: slice) -> str:
+    """Return the name of the file of some columns."""
+    return f"columns-{columns.start:05d}-{columns.stop:05d}.safetensors"
+
+
+def sharded_snapshot(checkpoint: CheckpointRef, shard: Columns) -> Snapshot:
+    """Read the state of a run, and of the table the columns of this process.
+
+    Raises:
+        CheckpointError: it can no longer be read.
+    """
+    snapshot = checkpoint.snapshot()
+    try:
+        tensors = {**snapshot.tensors, **_read_columns(checkpoint.path, shard.slice)}
+        check_finite(tensors)
+    except UNREADABLE as error:
+        raise CheckpointError(f"{checkpoint.path}: cannot be read: {error}") from None
+    return Snapshot(snapshot.progress, tensors)
+
+
+def _read_columns(folder: Path, own: slice) -> dict[str, Tensor]:
+    """Read the columns of this process from the files that have them."""
+    import torch
+    from safetensors import safe_open
+
+    pieces: dict[str, list[Tensor]] = {}
+    for path in sorted(folder.glob("columns-*.safetensors")):
+        start, stop = map(int, path.stem.split("-")[1:])
+        first, last = max(start, own.start), min(stop, own.stop)
+        if first < last:
+            with safe_open(path, framework="pt") as file:
+                for name in file.keys():  # noqa: SIM118 - it is no mapping
+                    columns = file.get_slice(name)[:, first - start : last - start]
+                    pieces.setdefault(name, []).append(columns)
+    return {name: torch.cat(columns, dim=1) for name, columns in pieces.items()}
