@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -134,35 +135,36 @@ def train(
         "threads": threads,
         "checkpoint_every": checkpoint_every,
     }
-    if resume is None and was_restarted() and output is not None and _has_checkpoints(output):
-        resume = output
-    if resume is not None and start_from is not None:
-        raise BadParameter("cannot be combined with --resume", param_hint="--from")
-    checkpoint = None if resume is None else _find_checkpoint(resume, output)
-    reading = Reading(text_column, label_column, errors, None, delimiter, encoding, skip_bad)
-    command_line = [
-        parse_assignments(settings or []),
-        reading.layer(data, validation),
-        flat_layer({name: value for name, value in flags.items() if value is not None}),
-    ]
-    file_layer = {} if config_file is None else load_config_file(config_file)
-    config = resolve(
-        {} if checkpoint is None else checkpoint.run["config"],
-        {} if start_from is None else _settings_of_model(start_from),
-        file_layer,
-        *command_line,
-    )
-    _ask_to_read(config, start_from, checkpoint, [file_layer, *command_line])
-    names_data = any("source" in layer.get("data", {}) for layer in command_line)
-    named = config.data.source if names_data or config_file is None else config_file
-    target = resume or output or _default_output(named)
-    if checkpoint is None:
-        refuse_unfinished_run(target)
-    if dry_run:
-        _check_target(target)
-        _dry_run_report(config, as_json)
-        return
-    refuse_existing_model(target, overwrite=overwrite or resume is not None)
+    with _reported_once():
+        if resume is None and was_restarted() and output is not None and _has_checkpoints(output):
+            resume = output
+        if resume is not None and start_from is not None:
+            raise BadParameter("cannot be combined with --resume", param_hint="--from")
+        checkpoint = None if resume is None else _find_checkpoint(resume, output)
+        reading = Reading(text_column, label_column, errors, None, delimiter, encoding, skip_bad)
+        command_line = [
+            parse_assignments(settings or []),
+            reading.layer(data, validation),
+            flat_layer({name: value for name, value in flags.items() if value is not None}),
+        ]
+        file_layer = {} if config_file is None else load_config_file(config_file)
+        config = resolve(
+            {} if checkpoint is None else checkpoint.run["config"],
+            {} if start_from is None else _settings_of_model(start_from),
+            file_layer,
+            *command_line,
+        )
+        _ask_to_read(config, start_from, checkpoint, [file_layer, *command_line])
+        names_data = any("source" in layer.get("data", {}) for layer in command_line)
+        named = config.data.source if names_data or config_file is None else config_file
+        target = resume or output or _default_output(named)
+        if checkpoint is None:
+            refuse_unfinished_run(target)
+        if dry_run:
+            _check_target(target)
+            _dry_run_report(config, as_json)
+            return
+        refuse_existing_model(target, overwrite=overwrite or resume is not None)
     with (
         DeferredInterrupts() as interrupts,
         _joined_processes(config) as group,
@@ -178,6 +180,17 @@ def train(
             interrupted = _assist(prepared, target, checkpoint, interrupts)
         if interrupted:
             raise Exit(interrupts.exit_code)
+
+
+@contextmanager
+def _reported_once() -> Iterator[None]:
+    """Let one process of each machine report what is wrong before they have joined."""
+    try:
+        yield
+    except (FastTextAppError, BadParameter):
+        if world_size() > 1 and os.environ.get("LOCAL_RANK", "0") != "0":
+            raise Exit(1) from None
+        raise
 
 
 def _has_checkpoints(output: Path) -> bool:
