@@ -92,19 +92,20 @@ def compiled(function: Function) -> Function:
 @contextmanager
 def _unwritable_folders() -> Iterator[None]:
     """Let numba read a cache that it cannot write: `cache_folder` has chosen the folder."""
-    from numba.core.caching import _CacheLocator as Locator
+    from numba.core import caching
 
-    ensure = Locator.ensure_cache_path
+    locators: Any = caching._CacheLocator
+    ensure: Any = locators.ensure_cache_path
 
     def ensure_cache_path(locator: Any) -> None:
         with suppress(OSError):
             ensure(locator)
 
-    Locator.ensure_cache_path = ensure_cache_path
+    locators.ensure_cache_path = ensure_cache_path
     try:
         yield
     finally:
-        Locator.ensure_cache_path = ensure
+        locators.ensure_cache_path = ensure
 
 
 def _forgive_faults(cached: Any) -> None:

@@ -58,7 +58,7 @@ def serve(
             listener.listen(BACKLOG)
         log(f"serving {', '.join(served.watched)} at {_address(sockets[0])}; stop with Ctrl-C")
         if settings.workers == 1:
-            _Server(service).run([sockets[0]])
+            ConnectionServer(service).run([sockets[0]])
         else:
             _Workers(service, sockets, log).run()
     finally:
@@ -118,7 +118,7 @@ def _allow_many_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-class _Server(uvicorn.Server):
+class ConnectionServer(uvicorn.Server):
     """One process that answers."""
 
     def __init__(self, service: Service, parent_gone: int | None = None) -> None:
@@ -205,7 +205,7 @@ class _Workers:
             self._service.metrics.of_worker(number)
             for _ in range(2):  # one that is started again may find new files
                 self._service.models.refresh()
-            server = _Server(self._service, self._pipe[0])
+            server = ConnectionServer(self._service, self._pipe[0])
             for other in self._sockets:
                 if other is not self._sockets[number]:
                     other.close()
