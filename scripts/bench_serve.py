@@ -128,7 +128,11 @@ def serve(model: str, workers: int, *, constant: bool) -> None:
 
         Service._predict_at_once = answer  # type: ignore[method-assign]
     settings = ServeSettings(port=0, workers=workers)
-    server.serve([f"m={model}"], settings, lambda line: print(line, file=sys.stderr, flush=True))
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    server.serve([f"m={model}"], settings, say, say)
 
 
 # --- a client

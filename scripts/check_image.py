@@ -91,6 +91,7 @@ def serve_as_user(model: Path, folder: Path, words: list[str], user: str) -> Non
             body = json.dumps({"text": "oil prices", "explain": True}).encode()
             print(urlopen(f"{address}/predict", body).read()[:80])
             print(urlopen(f"{address}/health").read())
+            assert b"<textarea" in urlopen(address).read()
         finally:
             process.terminate()
         assert process.wait() == 0, process.stderr.read()

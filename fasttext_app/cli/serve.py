@@ -55,4 +55,4 @@ def serve(
         raise missing_package("serve", str(error.name), "serve") from None
     meter.follow = None  # no bar for what a request holds
     settings = ServeSettings(host, port, workers, max_texts, max_bytes)
-    run(models, settings, messages.note, packages=messages.says_yes)
+    run(models, settings, messages.note, messages.warn, packages=messages.says_yes)

@@ -145,7 +145,7 @@ def answer_csv(request: CsvRequest, served: Served, max_texts: int) -> tuple[str
             return _answer_columns(request, columns, served, max_texts)
         except ColumnError as error:
             hint = "; choose another text_column" if request.header else "; columns have numbers"
-            problem = DataError(OPTIONS.sub("", str(error)) + hint)
+            problem = problem or DataError(OPTIONS.sub("", str(error)) + hint)
         except DataError as error:
             problem = DataError(OPTIONS.sub("", str(error)))
             break

@@ -27,6 +27,7 @@ from fasttext_app.errors import (
     FastTextAppError,
     did_you_mean,
 )
+from fasttext_app.foreign_text import for_terminal
 from fasttext_app.hub import local_model
 from fasttext_app.inference.artifacts import load_artifact_or_fasttext
 from fasttext_app.inference.classifier import TextClassifier
@@ -34,7 +35,8 @@ from fasttext_app.inference.classifier import TextClassifier
 NAMED = re.compile(r"([\w.-]+)=(.+)", re.DOTALL)
 SHOWN_VERSION = 12  # digits of a SHA-256
 
-Log: TypeAlias = Callable[[str], None]
+Say: TypeAlias = Callable[[str], None]
+"""Takes a message for the person who runs the service."""
 Stamp: TypeAlias = tuple[tuple[str, int, int, int], ...]
 """Name, inode, time and size of each file of a model; empty: there are none."""
 
@@ -75,7 +77,7 @@ class Watched:
         self._tried = self._seen = _stamp(self._path)
         self.current = self._load()
 
-    def refresh(self, log: Log) -> None:
+    def refresh(self, note: Say, warn: Say) -> None:
         """Load the files at the path if they are new, and have not changed since the last look."""
         stamp = _stamp(self._path)
         is_settled, self._seen = stamp == self._seen, stamp
@@ -87,12 +89,12 @@ class Watched:
             if _stamp(self._path) != stamp:  # it was replaced meanwhile
                 return
             self._tried, self.error = stamp, str(error)
-            log(f"{self.name}: {error}; still serving version {self.current.version}")
+            warn(f"{self.name}: {error}; still serving version {self.current.version}")
             return
         if _stamp(self._path) == stamp:
             self._tried, self.error = stamp, None
             self.current = loaded
-            log(f"{self.name}: now serving version {loaded.version}")
+            note(f"{self.name}: now serving version {loaded.version}")
 
     def _load(self) -> Served:
         artifact = load_artifact_or_fasttext(self._path, packages=self._packages)
@@ -107,15 +109,18 @@ class Models:
 
     Args:
         models: paths or ids, or ``name=path``. The name is otherwise that of the folder or file.
+        note: is told what is loaded later.
+        warn: is told what cannot be loaded.
         packages: whether their tokenizers may run optional packages.
-        log: is told what is loaded later.
 
     Raises:
         ConfigError: two have the same name.
         ArtifactError: one cannot be loaded.
     """
 
-    def __init__(self, models: Sequence[str], log: Log, *, packages: bool = False) -> None:
+    def __init__(
+        self, models: Sequence[str], note: Say, warn: Say, *, packages: bool = False
+    ) -> None:
         paths: dict[str, Path] = {}
         for text in models:
             name, path = named_model(text)
@@ -128,7 +133,7 @@ class Models:
             name: Watched(name, path, packages=packages) for name, path in paths.items()
         }
         self._first = next(iter(self.watched.values()))
-        self._log = log
+        self._note, self._warn = note, warn
 
     def get(self, name: str | None) -> Served:
         """Return a model as it is now.
@@ -146,7 +151,7 @@ class Models:
     def refresh(self) -> None:
         """Load the models whose files have been replaced."""
         for watched in self.watched.values():
-            watched.refresh(self._log)
+            watched.refresh(self._note, self._warn)
 
 
 def named_model(text: str) -> tuple[str, Path]:
@@ -162,7 +167,7 @@ def named_model(text: str) -> tuple[str, Path]:
         return match[1], Path(match[2])
     path = Path(text)
     name = (path if path.exists() else Path(text.partition("@")[0])).resolve().name
-    return re.sub(r"\.(bin|ftz)$", "", name), path
+    return for_terminal(re.sub(r"\.(bin|ftz)$", "", name)), path
 
 
 def _stamp(path: Path) -> Stamp:

@@ -28,6 +28,7 @@ function model() {
 
 function showModel() {
   for (const entry of document.querySelectorAll(".facts")) entry.hidden = entry !== model();
+  get("column").placeholder = model().dataset.column;
   for (const id of ["one-labels", "many-labels"]) {
     const field = get(id);
     field.max = model().dataset.labels;

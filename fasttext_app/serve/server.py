@@ -21,7 +21,7 @@ import uvicorn
 from fasttext_app.errors import ConfigError
 from fasttext_app.serve.app import Service
 from fasttext_app.serve.metrics import Metrics
-from fasttext_app.serve.models import Log, Models
+from fasttext_app.serve.models import Models, Say
 from fasttext_app.serve.protocol import LimitedProtocol, drop_stalled
 from fasttext_app.serve.settings import ServeSettings
 
@@ -34,14 +34,15 @@ BACKLOG = 2048
 
 
 def serve(
-    models: Sequence[str], settings: ServeSettings, log: Log, *, packages: bool = False
+    models: Sequence[str], settings: ServeSettings, note: Say, warn: Say, *, packages: bool = False
 ) -> None:
     """Serve models until SIGINT or SIGTERM; requests under way are still answered.
 
     Args:
         models: as for :class:`.Models`.
         settings: where to listen, and the limits of a request.
-        log: is told what happens.
+        note: is told what happens.
+        warn: is told what should not happen.
         packages: as for :class:`.Models`.
 
     Raises:
@@ -50,21 +51,21 @@ def serve(
     """
     sockets = open_sockets(settings)
     try:
-        served = Models(models, log, packages=packages)
+        served = Models(models, note, warn, packages=packages)
         metrics = Metrics(list(served.watched), settings.workers)
         service = Service(served, settings, metrics)
         _allow_many_files()
         for listener in sockets:
             listener.listen(BACKLOG)
-        log(f"serving {', '.join(served.watched)} at {_address(sockets[0])}; stop with Ctrl-C")
+        note(f"serving {', '.join(served.watched)} at {_address(sockets[0])}; stop with Ctrl-C")
         if settings.workers == 1:
             ConnectionServer(service).run([sockets[0]])
         else:
-            _Workers(service, sockets, log).run()
+            _Workers(service, sockets, warn).run()
     finally:
         for listener in sockets:
             listener.close()
-    log("stopped")
+    note("stopped")
 
 
 def open_sockets(settings: ServeSettings) -> list[socket.socket]:
@@ -167,8 +168,8 @@ class ConnectionServer(uvicorn.Server):
 class _Workers:
     """Forked processes that answer; one that ends is started again."""
 
-    def __init__(self, service: Service, sockets: list[socket.socket], log: Log) -> None:
-        self._service, self._sockets, self._log = service, sockets, log
+    def __init__(self, service: Service, sockets: list[socket.socket], warn: Say) -> None:
+        self._service, self._sockets, self._warn = service, sockets, warn
         self._workers: dict[int, int] = {}  # number of each process
         self._started: dict[int, float] = {}
         self._is_stopping = False
@@ -223,7 +224,7 @@ class _Workers:
         number = self._workers.pop(process, None)
         if number is None or self._is_stopping:
             return
-        self._log(f"worker {number + 1} has ended ({_ending(status)}); starting it again")
+        self._warn(f"worker {number + 1} has ended ({_ending(status)}); starting it again")
         if time.monotonic() - self._started[number] < MIN_SECONDS:
             time.sleep(MIN_SECONDS)
         if not self._is_stopping:

@@ -16,9 +16,9 @@ from fasttext_app.serve.models import Models
 from fasttext_app.serve.settings import ServeSettings
 
 
-def make_service(*models: object, log: list[str] | None = None, **settings: Any) -> Service:
-    """Return a service; ``log`` gets what it says."""
-    served = Models(list(map(str, models)), ([] if log is None else log).append)
+def make_service(*models: object, **settings: Any) -> Service:
+    """Return a service that says nothing."""
+    served = Models(list(map(str, models)), [].append, [].append)
     return Service(served, ServeSettings(**settings), Metrics(list(served.watched), 1))
 
 

@@ -18,8 +18,9 @@ def running(*arguments: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr is not None
-            line = process.stderr.readline()
-            assert "serving" in line, line + process.stderr.read()
+            line = next(
+                (line for line in process.stderr if "serving" in line), "it has not started"
+            )
             yield process, line.partition(" at ")[2].partition(";")[0]
         finally:
             with suppress(ProcessLookupError):

@@ -24,7 +24,7 @@ def other_model(tmp_path_factory):
 
 
 def served(folder, log):
-    return Models([f"m={folder}"], log.append)
+    return Models([f"m={folder}"], log.append, log.append)
 
 
 def look_twice(models):
@@ -115,7 +115,7 @@ def test_a_file_that_is_restored_is_healthy_again(model_copy):
 def test_a_fasttext_file_is_served_and_replaced(train_original, tmp_path):
     path = tmp_path / "lid.bin"
     shutil.copy(train_original(), path)
-    models = Models([str(path)], [].append)
+    models = Models([str(path)], [].append, [].append)
     first = models.get("lid")
     expected = ft.load(path).predict("ab cd", 3)
     assert first.classifier.predict("ab cd", 3) == expected
@@ -127,8 +127,8 @@ def test_a_fasttext_file_is_served_and_replaced(train_original, tmp_path):
 
 def test_models_have_names_of_their_own(tiny_model_dir, tmp_path):
     with pytest.raises(ConfigError, match=r"another model is named model too; name one with NAME="):
-        Models([str(tiny_model_dir), str(tiny_model_dir)], [].append)
+        Models([str(tiny_model_dir), str(tiny_model_dir)], [].append, [].append)
     with pytest.raises(ArtifactError, match="no such model directory"):
-        Models([str(tmp_path / "nothing")], [].append)
+        Models([str(tmp_path / "nothing")], [].append, [].append)
     odd = shutil.copytree(tiny_model_dir, tmp_path / "a=b")
-    assert list(Models([str(odd)], [].append).watched) == ["a=b"]
+    assert list(Models([str(odd)], [].append, [].append).watched) == ["a=b"]
