@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,9 @@ SHIM = "FULL_DISK_SHIM"
 QUICK = ("--epochs", "2", "--dim", "4", "--threads", "1", "--device", "cpu")
 MAX_WRITES = 2000
 MAX_SECONDS = 120
+
+UNLIKE = r"(history|metrics|run|state|manifest)\.json|README\.md|best\.toml|trials\.csv|study"
+PULLED, PUSHED = "some-user/pulled", "some-user/pushed"
 
 Contents = dict[str, bytes | None]
 
@@ -46,9 +49,7 @@ class Job:
     """The file for standard output on the full disk; "": elsewhere."""
     again: tuple[str, ...] = ()
     """What follows once there is room again, if it is not the same command."""
-    unlike: str = (
-        r"(history|metrics|run|state|manifest)\.json|README\.md|best\.toml|trials\.csv|study"
-    )
+    unlike: str = UNLIKE
     """Files that differ from run to run, in times."""
     quick: bool = False
     whole_process: bool = False
@@ -58,8 +59,13 @@ class Job:
 
 
 CHECKPOINTS = r"run(/checkpoints(/(lock|\d+(/.*)?))?)?"
-FASTTEXT = ("-dim", "2", "-bucket", "10", "-epoch", "1", "-thread", "1")
+STUDY = "search(/study.jsonl|/best.toml|/final.toml|/trials.csv)?"
+HUB = r"cache(/.*)?"
+"""Downloads and locks of huggingface_hub."""
+FASTTEXT = ("-dim", "2", "-bucket", "300", "-epoch", "1", "-thread", "1")
 THRESHOLDS = ("--no-temperature", "--thresholds", "f1")
+SEARCH = ("tune", "-d", "data.csv", "-o", "search", "--trials", "2", "--threads", "1")
+PREDICTION = ("predict", "model", "-i", "data.csv")
 JOBS = [
     Job("train", ("train", "-d", "data.csv", "-o", "out", *QUICK)),
     Job(
@@ -76,30 +82,21 @@ JOBS = [
         leaves=CHECKPOINTS,
     ),
     Job(
-        "tune",
-        ("tune", "-d", "data.csv", "-o", "search", "--trials", "2", "--threads", "1"),
-        leaves="search(/study.jsonl|/best.toml|/final.toml|/trials.csv)?",
+        "train with TensorBoard",
+        ("train", "-d", "data.csv", "-o", "out", "--tensorboard", "log", *QUICK),
+        leaves="log(/.*)?",
+        unlike=f"{UNLIKE}|log/",
     ),
+    Job("tune", SEARCH, leaves=STUDY),
+    Job("tune and train", (*SEARCH, "--train"), leaves=f"{STUDY}|search/model(/.*)?"),
     *(
-        Job(
-            f"predict {form}",
-            ("predict", "model", "-i", "data.csv", "-o", f"out.{form}"),
-            quick=form == "csv",
-        )
+        Job(f"predict {form}", (*PREDICTION, "-o", f"out.{form}"), quick=form == "csv")
         for form in ("jsonl", "csv", "parquet", "txt")
     ),
-    Job("predict to a full disk", ("predict", "model", "-i", "data.csv"), "out.txt", quick=True),
+    Job("score", ("score", "model", "data.csv", "-o", "scored"), leaves="scored(/.*)?"),
+    Job("review", ("review", "-d", "data.csv", "-o", "out.csv", "--folds", "2")),
     Job("evaluate", ("evaluate", "model", "-d", "data.csv", "--reliability", "x.svg")),
-    Job("evaluate to a full disk", ("evaluate", "model", "-d", "data.csv", "--json"), "out.txt"),
-    Job(
-        "calibrate",
-        ("calibrate", "model", "-d", "dev.csv", "-o", "out", *THRESHOLDS),
-    ),
-    Job(
-        "threshold",
-        ("threshold", "model", "-i", "data.csv", "--label", "money", "--keep", "0.5"),
-        quick=True,
-    ),
+    Job("calibrate", ("calibrate", "model", "-d", "dev.csv", "-o", "out", *THRESHOLDS)),
     Job("quantize", ("quantize", "model", "-o", "out")),
     Job("explain", ("explain", "model", "the team", "-o", "out.html"), quick=True),
     Job("plot svg", ("plot", "model", "-o", "out.svg")),
@@ -108,14 +105,42 @@ JOBS = [
     Job("export bin", ("export", "words", "out.bin")),
     Job("export onnx", ("export", "model", "out.onnx"), leaves=r"\.ses"),  # of ONNX Runtime
     Job("export vec", ("export", "model", "out.vec"), quick=True),
+    Job("push", ("push", "model", PUSHED), leaves=HUB),
+    Job("pull", ("pull", PULLED, "-o", "out"), leaves=HUB),
+    Job("predict with a model of the hub", ("predict", PULLED, "the team"), leaves=HUB),
     Job(
         "ft supervised",
-        ("ft", "supervised", "-input", "data.txt", "-output", "out", *FASTTEXT),
-        leaves="out.bin",
+        ("ft", "supervised", "-input", "data.txt", "-output", "out", "-saveOutput", *FASTTEXT),
+        leaves="out.bin|out.vec",
+    ),
+    Job("ft quantize", ("ft", "quantize", "-output", "m")),
+    Job(
+        "ft quantize -retrain",
+        ("ft", "quantize", "-output", "m", "-retrain", "-input", "data.txt", "-qnorm"),
     ),
     *(
-        Job(f"{command[0]} to a full disk", command, "out.txt")
-        for command in (("info", "model"), ("data", "data.csv"), ("inspect", "model", "the team"))
+        Job(f"{' '.join(command[:2])} to a full disk", command, "out.txt", quick="-i" in command)
+        for command in (
+            PREDICTION,
+            ("threshold", "model", "-i", "data.csv", "--label", "money", "--keep", "0.5"),
+            ("evaluate", "model", "-d", "data.csv", "--json"),
+            ("info", "model"),
+            ("data", "data.csv"),
+            ("inspect", "model", "the team"),
+            ("explain", "model", "the team"),
+            ("review", "-d", "data.csv", "--folds", "2"),
+            ("plot", "model"),
+            ("ft", "test", "m.bin", "data.txt"),
+            ("ft", "test-label", "m.bin", "data.txt"),
+            ("ft", "predict", "m.bin", "data.txt"),
+            ("ft", "predict-prob", "m.bin", "data.txt"),
+            ("ft", "print-word-vectors", "m.bin"),
+            ("ft", "print-sentence-vectors", "m.bin"),
+            ("ft", "print-ngrams", "m.bin", "team"),
+            ("ft", "nn", "m.bin"),
+            ("ft", "analogies", "m.bin"),
+            ("ft", "dump", "m.bin", "dict"),
+        )
     ),
 ]
 
@@ -131,6 +156,7 @@ def contents(folder: Path) -> Contents:
 def prepare(folder: Path) -> None:
     """Make the files that the commands read."""
     rows = "".join(f"the team won {n},sport\nthe bank fell {n},money\n" for n in range(20))
+    (folder / "words.txt").write_text("team bank won\n")
     for name in ("data.csv", "dev.csv"):
         (folder / name).write_text(f"text,label\n{rows}")
     lines = (f"__label__{line.split(',')[1]} {line.split(',')[0]}\n" for line in rows.splitlines())
@@ -140,6 +166,7 @@ def prepare(folder: Path) -> None:
         ("train", "-d", "data.csv", "-o", "model", *QUICK),
         ("train", "-d", "data.csv", "-o", "words", *QUICK, *small),
         ("ft", "supervised", "-input", "data.txt", "-output", "m", *FASTTEXT),
+        ("push", "model", PULLED),
     ):
         code, output, _ = run(Job("", command), folder, folder / "never", 0)
         if code:
@@ -201,8 +228,8 @@ def _run_in_child(job: Job, folder: Path, full: Path, writes: int, said: Path) -
         os.environ["TMPDIR"] = tempfile.tempdir = str(full) if full.is_dir() else str(said.parent)
         err = os.open(said, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o644)
         out = os.open(job.stdout, os.O_CREAT | os.O_WRONLY, 0o644) if job.stdout else err
-        null = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(null, 0)
+        words = os.open("words.txt" if Path("words.txt").exists() else os.devnull, os.O_RDONLY)
+        os.dup2(words, 0)
         os.dup2(out, 1)
         os.dup2(err, 2)
         sys.stdin, sys.stdout, sys.stderr = os.fdopen(0), os.fdopen(1, "w"), os.fdopen(2, "w")
@@ -324,9 +351,9 @@ def main() -> None:
             finally:
                 process.kill()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    preload()
     failures = 0
-    with tempfile.TemporaryDirectory(prefix="faults-") as folder:
+    with hub(), tempfile.TemporaryDirectory(prefix="faults-") as folder:
+        preload()
         start = Path(folder, "start")
         start.mkdir()
         prepare(start)
@@ -338,6 +365,28 @@ def main() -> None:
                 sys.stdout.flush()
                 failures += len(found)
     raise SystemExit(1 if failures else 0)
+
+
+@contextmanager
+def hub() -> Iterator[None]:
+    """Run the stand-in for the hub of the tests in a process of its own."""
+    environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+    server = subprocess.Popen(
+        [sys.executable, "-m", "tests.hub_server"],
+        cwd=SOURCE.parent.parent,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert server.stdout is not None
+        words = server.stdout.readline().split()[1:]  # export HF_ENDPOINT=... HF_TOKEN=...
+        os.environ.update(word.split("=", 1) for word in words)
+        os.environ.update(HF_HUB_CACHE="cache", NO_PROXY="127.0.0.1,localhost")
+        yield
+    finally:
+        server.kill()
+        server.communicate()
 
 
 def start_with_shim(folder: Path, command: list[str]) -> subprocess.Popen[bytes]:
