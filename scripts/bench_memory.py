@@ -2,27 +2,42 @@
 
     python scripts/bench_memory.py predict [--rows 1000000 20000000] [--formats csv jsonl ...]
     python scripts/bench_memory.py train [--rows 5000000] [--formats csv jsonl] [--set KEY=VALUE]
+    python scripts/bench_memory.py share [--megabytes 400] [--processes 4]
 
 ``predict`` classifies short texts from files of each format and from standard input, and compares
 the peak of the most rows with that of the fewest. ``train`` trains on texts of about 15 words, and
 compares the peak of each format with that of the first. Words follow a Zipf distribution, so the
 vocabulary and the n-grams grow with the data as in real text. Compared is memory that is the
 command's own: pages of files, such as libraries, are shared with whatever else runs.
+
+``share`` starts processes by fork and by spawn that use one large model, and prints the
+proportional set size of all of them: a page that n processes share counts 1/n in each.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
+import multiprocessing
+import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from peers.measure import run_watched, size_mb
+from peers.measure import memory_mb, run_watched, size_mb
+
+from fasttext_app.config.loading import flat_layer, resolve
+from fasttext_app.data.labels import Labels
+from fasttext_app.inference.classifier import TextClassifier
+from fasttext_app.model.artifact import Artifact
+from fasttext_app.model.directory import save_artifact
+from fasttext_app.text.vocabulary import Vocabulary
 
 WORDS, CLASSES = 400_000, 4
 LONG, SHORT = 20, 6
@@ -31,6 +46,9 @@ CHUNK = 50_000
 SUFFIXES = {"csv": "csv", "jsonl": "jsonl", "parquet": "parquet", "stdin": "txt"}
 GROWTH = 1.1
 """How much more memory the prediction of the most rows may take."""
+TABLE_DIM = 50
+SHARED = 1.05
+"""How much more than once the tensors of a shared model may take."""
 FORMAT_GROWTH = 1.1
 """How much more memory training may take with another format than the first."""
 
@@ -152,6 +170,96 @@ def bench_train(folder: Path, formats: Sequence[str], rows: int, settings: Seque
         path.unlink()
 
 
+def save_large_model(folder: Path, megabytes: float) -> None:
+    """Save a model with a table of this size, each word of which has a row."""
+    rows = int(megabytes * 1e6 / 4 / TABLE_DIM)
+    generator = np.random.default_rng(0)
+    settings: dict[str, Any] = {"dim": TABLE_DIM, "word_ngrams": 1, "minn": 0, "maxn": 0}
+    settings |= {"fold": False, "mode": "mean", "term_weighting": "none"}
+    artifact = Artifact(
+        config=resolve(flat_layer(settings)),
+        vocabulary=Vocabulary(
+            pa.array([f"w{number}" for number in range(rows)]), np.ones(rows, np.int64)
+        ),
+        labels=Labels(("a", "b"), (1, 1)),
+        tensors={
+            "table": generator.random((rows, TABLE_DIM), np.float32),
+            "weight": generator.random((2, TABLE_DIM), np.float32),
+            "bias": np.zeros(2, np.float32),
+        },
+    )
+    save_artifact(artifact, folder)
+
+
+def use_model(model: TextClassifier | Path, ready: Any, end: Any) -> None:
+    """Load a model unless it is one, use each row of its table, and wait for the end."""
+    if isinstance(model, Path):
+        model = TextClassifier.load(model, threads=1).warm_up()
+    rows = len(model.artifact.table)
+    for start in range(0, rows, 50_000):
+        words = [f"w{number}" for number in range(start, min(start + 50_000, rows))]
+        model.predict([" ".join(words[n : n + 100]) for n in range(0, len(words), 100)], 1)
+    ready.release()
+    end.wait()
+
+
+def shared_memory(folder: Path, method: str, processes: int) -> tuple[float, float]:
+    """Return the megabytes of processes that use one model: all of them, and of its table.
+
+    With ``fork``, this process loads the model before it forks, and counts too.
+    """
+    gc.collect()  # models that were mapped before share the pages too
+    context = multiprocessing.get_context(method)
+    model: TextClassifier | Path = folder
+    if method == "fork":
+        model = TextClassifier.load(folder, threads=1).warm_up()
+    ready, end = context.Semaphore(0), context.Event()
+    workers = [
+        context.Process(target=use_model, args=(model, ready, end))  # type: ignore[attr-defined]
+        for _ in range(processes)
+    ]
+    for worker in workers:
+        worker.start()
+    try:
+        for _ in workers:
+            if not ready.acquire(timeout=600):
+                raise SystemExit("a process does not answer")
+        pids = [worker.pid for worker in workers] + [os.getpid()] * (method == "fork")
+        return sum(sum(memory_mb(pid)) for pid in pids), sum(map(table_mb, pids))
+    finally:
+        end.set()
+        for worker in workers:
+            worker.join()
+
+
+def table_mb(pid: int) -> float:
+    """Return the proportional set size of the mapped tensors in a process."""
+    size, is_table = 0.0, False
+    for line in Path(f"/proc/{pid}/smaps").read_text(encoding="ascii").splitlines():
+        name, *rest = line.split()
+        if "-" in name:
+            is_table = line.endswith("model.safetensors")
+        elif name == "Pss:" and is_table:
+            size += int(rest[0]) * 1024 / 1e6
+    return size
+
+
+def bench_share(folder: Path, megabytes: float, processes: int) -> None:
+    """Print the memory of one and of several processes that use one model."""
+    model = folder / "model"
+    save_large_model(model, megabytes)
+    size = (model / "model.safetensors").stat().st_size / 1e6
+    print(
+        f"| started by | 1 process | {processes} processes | of it the {size:,.0f} MB of tensors |"
+    )
+    print("| --- | ---: | ---: | ---: |")
+    for method in ("fork", "spawn"):
+        one, _ = shared_memory(model, method, 1)
+        several, table = shared_memory(model, method, processes)
+        verdict = "" if table <= SHARED * size else f", OVER {SHARED} times"
+        print(f"| {method} | {one:,.0f} MB | {several:,.0f} MB | {table:,.0f} MB{verdict} |")
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write the rows, run the commands on them, and print the measurements."""
     parser = argparse.ArgumentParser(
@@ -164,10 +272,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     train.add_argument("--rows", type=int, default=5_000_000)
     train.add_argument("--formats", nargs="+", choices=SUFFIXES, default=["csv", "jsonl"])
     train.add_argument("--set", action="append", default=[], dest="settings", metavar="KEY=VALUE")
+    share = commands.add_parser("share")
+    share.add_argument("--megabytes", type=float, default=400)
+    share.add_argument("--processes", type=int, default=4)
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as scratch:
         if options.command == "predict":
             bench_predict(Path(scratch), options.formats, options.rows)
+        elif options.command == "share":
+            bench_share(Path(scratch), options.megabytes, options.processes)
         else:
             bench_train(Path(scratch), options.formats, options.rows, options.settings)
 

@@ -62,7 +62,20 @@ CHECKPOINTS = r"run(/checkpoints(/(lock|\d+(/.*)?))?)?"
 STUDY = "search(/study.jsonl|/best.toml|/final.toml|/trials.csv)?"
 HUB = r"cache(/.*)?"
 """Downloads and locks of huggingface_hub."""
-FASTTEXT = ("-dim", "2", "-bucket", "300", "-epoch", "1", "-thread", "1")
+FASTTEXT = (
+    "-dim",
+    "2",
+    "-bucket",
+    "300",
+    "-maxn",
+    "3",
+    "-minn",
+    "2",
+    "-epoch",
+    "1",
+    "-thread",
+    "1",
+)
 THRESHOLDS = ("--no-temperature", "--thresholds", "f1")
 SEARCH = ("tune", "-d", "data.csv", "-o", "search", "--trials", "2", "--threads", "1")
 PREDICTION = ("predict", "model", "-i", "data.csv")
@@ -106,7 +119,7 @@ JOBS = [
     Job("export onnx", ("export", "model", "out.onnx"), leaves=r"\.ses"),  # of ONNX Runtime
     Job("export vec", ("export", "model", "out.vec"), quick=True),
     Job("push", ("push", "model", PUSHED), leaves=HUB),
-    Job("pull", ("pull", PULLED, "-o", "out"), leaves=HUB),
+    Job("pull", ("pull", PULLED, "out"), leaves=HUB),
     Job("predict with a model of the hub", ("predict", PULLED, "the team"), leaves=HUB),
     Job(
         "ft supervised",

@@ -19,7 +19,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from fasttext_app._version import __version__
 from fasttext_app.cli.errors import CLOSED_PIPE, report_errors
-from fasttext_app.cli.messages import QuietOption, VerboseOption, YesOption, result, verbosity
+from fasttext_app.cli.messages import QuietOption, VerboseOption, YesOption, result, say, verbosity
 from fasttext_app.cli.reading import reading_shown
 from fasttext_app.cli.terminal import guarded_streams
 from fasttext_app.core import startup
@@ -215,6 +215,8 @@ def main() -> None:
                 stream.flush()
         except BrokenPipeError:  # the reader has exited (`| head`)
             code = CLOSED_PIPE
-        except (OSError, ValueError):  # a full disk
+        except (OSError, ValueError) as error:  # a full disk
+            if not code and stream is sys.stdout:
+                say(f"error: standard output: {getattr(error, 'strerror', None) or error}")
             code = code or 1
     os._exit(code if isinstance(code, int) else 1)
