@@ -1,15 +1,15 @@
-"""Measure fasttext_app and its peers on AG_NEWS: training, growth, prediction, cold start.
+"""Measure fasttext_app and its peers: training, growth, other shapes, prediction, cold start.
 
 Every run is a fresh process on two cores, timed from start to exit. Contenders take turns; results
 are medians, and ratios compare medians of the same session. Input that a peer needs prepared, such
 as normalized text, is prepared untimed, and a second, untimed process measures the accuracy. Needs
 the AG_NEWS files under $FASTTEXT_APP_DATA and the packages of the extra `bench`.
 
-    python scripts/bench_peers.py [--only train,growth,predict,cold] [--rounds 5] [--write-docs]
+    python scripts/bench_peers.py [--only train,growth,...] [--rounds 5] [--write-docs]
 
 With --results FILE the measurements are stored, and parts that are not measured now are read from
-there, so that the parts can be measured one at a time. `--only ""` measures nothing and shows what
-is stored.
+there, so that the parts can be measured one at a time: train, growth, shapes, loop, predict, cold.
+`--only ""` measures nothing and shows what is stored.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from peers.session import Session
 ROOT = SCRIPTS.parent
 PAGES = {ROOT / "docs" / "benchmarks.md": report.long_form, ROOT / "README.md": report.short_form}
 PLOT = ROOT / "docs" / "images" / "accuracy_seconds.svg"
-PARTS = ("train", "growth", "predict", "cold")
+PARTS = ("train", "growth", "shapes", "loop", "predict", "cold")
 CORES = 2
 VERSIONS = ("torch", "numba", "pyarrow", *PACKAGES.values())
 
@@ -109,6 +109,9 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
     parser.add_argument("--only", type=parse_parts, default=list(PARTS), metavar="PART,...")
     parser.add_argument("--rounds", type=int, default=5, help="runs of each (default: 5)")
+    parser.add_argument(
+        "--shape-rounds", type=int, default=2, help="runs of each shape (default: 2)"
+    )
     parser.add_argument("--slow-rounds", type=int, default=1, help="runs of the tutorial's recipe")
     parser.add_argument("--rows", type=int, help="train on this many rows only: a smoke test")
     parser.add_argument(

@@ -1,6 +1,6 @@
 """fastText, through its own Python package.
 
-python -m peers.peer_fasttext train TEXT MODEL LR BUCKET EPOCHS
+python -m peers.peer_fasttext train TEXT MODEL LR BUCKET EPOCHS [OPTION=NUMBER...]
 python -m peers.peer_fasttext score TEXT MODEL
 """
 
@@ -9,19 +9,21 @@ from collections.abc import Callable
 from importlib import import_module
 
 
-def train(text: str, model: str, lr: str, bucket: str, epochs: str) -> None:
-    """Train with dim 10 and bigrams on two threads, and save the model."""
+def train(text: str, model: str, lr: str, bucket: str, epochs: str, *given: str) -> None:
+    """Train, by default with dim 10 and bigrams on two threads, and save the model."""
     fasttext = import_module("fasttext")
+    options = {"dim": 10, "wordNgrams": 2, "thread": 2}
+    for option in given:
+        name, _, number = option.partition("=")
+        options[name] = int(number)
     trained = fasttext.train_supervised(
         input=text,
-        dim=10,
         lr=float(lr),
-        wordNgrams=2,
         bucket=int(bucket),
         epoch=int(epochs),
         minCount=1,
-        thread=2,
         verbose=0,
+        **options,
     )
     trained.save_model(model)
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from peers.contenders import OURS, PAPER, TUTORIAL
-from peers.measure import Samples, median_of, ratio
+from peers.measure import Measurements, Samples, median_of, ratio
+from peers.shapes import IMPORT_TORCH, SHAPES, THREADS, UNIGRAMS
 
 ORIGINAL_ROWS = 120_000
 # Contenders outside of training.
@@ -31,6 +32,7 @@ QUANTIZED, CUT = QUANTIZINGS
 # tutorial runs in rounds of its own, so its time is not compared.
 COMPARED_TO = {TENFOLD: PAPER_TENFOLD, PAPER_TENFOLD: PAPER_TENFOLD, TUTORIAL: None}
 NOT_MEASURED = "not measured"
+VECTOR = 8  # columns that a thread has at least
 METHOD = """\
 `python scripts/bench_peers.py --write-docs` measures fasttext_app and its peers on two cores. Every
 training run is a fresh process, timed from its start to its exit with the model saved. The
@@ -38,6 +40,18 @@ contenders take turns, after one warm-up run each. A second process, which is no
 the accuracy on the test split. fastText runs through its Python package. It gets its text already
 tokenized by `basic_english`, which is not timed and so favors it; all others read the original CSV
 files. Bulk prediction is timed in a loaded model."""
+
+SHAPES_METHOD = """\
+Both programs have the same rows, epochs, dimension, n-grams and number of buckets; the time is that
+of the whole process. The shapes with labels in their names are those of language identification,
+on short rows drawn from the word pairs of `data/langid` (`scripts/peers/synthetic.py`)."""
+LOOP_METHOD = """\
+An epoch alone, without start, reading and saving; the fastest of several. An id must move its row
+for the forward pass and again for the update, its index and its optimizer state; *share of
+bandwidth* is these bytes, divided by those that a loop like STREAM's triad moves in the same time
+over as much memory as the table takes. It can exceed 100 %, because words that a batch has several
+times are summed once. *Serial* is what neither cuts batches nor steps; *at most* is Amdahl's bound
+that follows from it, with eight columns for each thread of a step and batches cut on the others."""
 
 
 @dataclass
@@ -153,6 +167,91 @@ def single_table(results: Results) -> str:
     ]
     header = ["one text", "whole process", "its peak memory", "loaded: median", "99th percentile"]
     return table(header, rows)
+
+
+def shapes_table(samples: Samples) -> str:
+    """Return the time of each shape, ours and fastText's, with its target."""
+    header = ["shape", "epochs", "threads", "accuracy", "fastText's", "time", "fastText's", "ratio"]
+    lines = []
+    for shape in SHAPES:
+        for threads in THREADS:
+            name = f"{shape.name}, {threads}"
+            other = f"fastText, {name}"
+            value = ratio(samples, "seconds", name, other)
+            if value is None:
+                continue
+            shown = f"{value:.2f}"
+            if threads == THREADS[0]:
+                shown += f" (target {shape.target})"
+            accuracies = [median_of(samples, who, "accuracy") for who in (name, other)]
+            seconds = [median_of(samples, who, "seconds") for who in (name, other)]
+            lines.append([
+                shape.name,
+                str(shape.epochs),
+                str(threads),
+                *(number(share and 100 * share, ".1f", " %") for share in accuracies),
+                *(number(second, ".2f", " s") for second in seconds),
+                shown,
+            ])  # fmt: skip
+    return table(header, lines)
+
+
+def without_import(samples: Samples) -> str:
+    """Return a sentence about the unigrams without torch's import, which overlaps with reading."""
+    name = f"{UNIGRAMS}, {THREADS[0]}"
+    whole, alone = median_of(samples, name, "seconds"), median_of(samples, IMPORT_TORCH, "seconds")
+    theirs = median_of(samples, f"fastText, {name}", "seconds")
+    if whole is None or alone is None or theirs is None:
+        return ""
+    return (
+        f"`import torch` alone takes {alone:.2f} s. Without them, {UNIGRAMS} takes "
+        f"{(whole - alone) / theirs:.2f} times as long as fastText (target 0.6)."
+    )
+
+
+def loop_table(samples: Samples) -> str:
+    """Return the time of an epoch, its limits, and what more cores could give."""
+    header = ["shape", "epoch, 1 thread", "2 threads", "speedup", "share of bandwidth, 1 / 2"]
+    header += ["serial", "at most on 16 cores", "64"]
+    lines = []
+    for shape in SHAPES:
+        if shape.name not in samples:
+            continue
+        run = samples[shape.name][0]
+        shares = [
+            run["bytes"] / run[f"epoch_{count}"] / run[f"bandwidth_{count}"] for count in (1, 2)
+        ]
+        lines.append([
+            shape.name,
+            f"{run['epoch_1']:.2f} s",
+            f"{run['epoch_2']:.2f} s",
+            f"{run['epoch_1'] / run['epoch_2']:.2f}",
+            " / ".join(f"{100 * share:.0f} %" for share in shares),
+            f"{1000 * run['serial']:.0f} ms",
+            *(f"{bound(run, shape.dim, cores):.1f} times" for cores in (16, 64)),
+        ])  # fmt: skip
+    return table(header, lines)
+
+
+def bound(run: Measurements, dim: int, cores: int) -> float:
+    """Return how many times as fast as on one core a loop can be at most, by Amdahl's law.
+
+    The serial part stays. Steps divide among as many threads as have a vector of columns each; the
+    other threads cut batches meanwhile.
+
+    >>> run = {"serial": 1.0, "cutting": 8.0, "steps": 16.0}
+    >>> bound(run, 128, 16), bound(run, 16, 16)
+    (10.0, 2.7777777777777777)
+    """
+    serial, cutting, steps = (max(run[name], 0) for name in ("serial", "cutting", "steps"))
+    steppers = max(min(cores, dim // VECTOR), 1)
+    spare = cores - steppers
+    parallel = steps / steppers
+    if spare:
+        parallel = max(parallel, cutting / spare)
+    else:
+        parallel += cutting / cores
+    return (serial + cutting + steps) / (serial + parallel)
 
 
 def against(samples: Samples, key: str, name: str, other: str, form: str, unit: str) -> str:
@@ -304,8 +403,13 @@ def long_form(results: Results) -> str:
     if results["sizes"]:
         parts += ["### Pruning and quantizing", sizes_table(results["sizes"])]
     if results["growth"]:
-        explained = "`10 times` is the same training rows, repeated ten times."
+        explained = "`10 times` is ten times as many rows, drawn from the word pairs of each class."
         parts += ["### Growth with rows and threads", explained, training_table(results["growth"])]
+    if results["shapes"]:
+        tables = [shapes_table(results["shapes"]), without_import(results["shapes"])]
+        parts += ["### Other shapes", SHAPES_METHOD, *filter(None, tables)]
+    if results["loop"]:
+        parts += ["### The training loop", LOOP_METHOD, loop_table(results["loop"])]
     if results["bulk"]:
         parts += ["### Prediction in bulk", prediction_table(results)]
     if results["cold"]:

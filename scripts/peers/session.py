@@ -22,6 +22,7 @@ from peers.contenders import (
     training_contenders,
 )
 from peers.measure import (
+    SCRIPTS,
     Measurements,
     Samples,
     alternate,
@@ -32,6 +33,7 @@ from peers.measure import (
     run_watched,
     size_mb,
 )
+from peers.shapes import IMPORT_TORCH, LANGID_ROWS, SHAPES, THREADS, Shape
 
 COLD_RUNS = 3  # cold starts per round: they are short
 CUDA_EPOCHS = 10  # timed epochs
@@ -48,13 +50,33 @@ class Session:
         self.results = results
         self.source = Path(os.environ["FASTTEXT_APP_DATA"]) / "ag_news"
 
-    def data(self, times: int = 1) -> Path:
-        """Return the folder with the rows, repeated `times` times, in every contender's format."""
-        folder = self.folder / f"x{times}"
+    def data(self) -> Path:
+        """Return the folder with the rows, in every contender's format."""
+        folder = self.folder / "rows"
         if not folder.exists():
             rows = [] if self.options.rows is None else [self.options.rows]
-            print(f"writing the rows, {times} times", file=sys.stderr)
-            run_timed([*child("rows", self.source, folder, times, *rows)], self.folder)
+            print("writing the rows", file=sys.stderr)
+            run_timed([*child("rows", self.source, folder, 1, *rows)], self.folder)
+        return folder
+
+    def tenfold(self) -> Path:
+        """Return the folder with ten times as many rows, made from the words pairs of the rows."""
+        folder, data = self.folder / "tenfold", self.data()
+        if not folder.exists():
+            print("making ten times the rows", file=sys.stderr)
+            rows = 10 * self.results.rows
+            run_timed([*child("synthetic", "ag_news", data, folder, rows)], self.folder)
+        return folder
+
+    def rows_of(self, shape: Shape) -> Path:
+        """Return the folder with the rows of a shape."""
+        if not shape.labels:
+            return self.data()
+        folder = self.folder / f"labels{shape.labels}"
+        if not folder.exists():
+            rows = self.options.rows or LANGID_ROWS
+            arguments = SCRIPTS.parent / "data" / "langid", folder, shape.labels, rows
+            run_timed([*child("synthetic", "langid", *arguments)], self.folder)
         return folder
 
     def warmed_up(self, contender: Contender) -> Path:
@@ -153,7 +175,7 @@ class Session:
 
     def growth(self) -> None:
         """Measure us and fastText on 1 and 10 times the rows, and us on 1 and 2 threads."""
-        once, tenfold = self.data(), self.data(10)
+        once, tenfold = self.data(), self.tenfold()
         rows = [ours(OURS, once), published(PAPER, once)]
         rows += [ours(report.TENFOLD, tenfold), published(report.PAPER_TENFOLD, tenfold)]
         threads = [
@@ -162,6 +184,41 @@ class Session:
         ]
         self.results.sections.pop("growth", None)
         self.measure_training("growth", [*rows, *threads], self.options.rounds)
+
+    def shapes(self) -> None:
+        """Measure models of other shapes, ours and fastText's, on 2 and on 1 threads."""
+        contenders: list[Contender] = []
+        for shape in SHAPES:
+            data = self.rows_of(shape)
+            for threads in THREADS:
+                contenders += shape.ours(data, threads), shape.fasttext(data, threads)
+        contenders = [one for one in contenders if self.available(one.name, one.package)]
+        for contender in contenders:
+            if contender.name.endswith(f", {THREADS[0]}"):
+                self.warmed_up(contender)
+        by_name = {contender.name: contender for contender in contenders}
+        samples = alternate(
+            by_name,
+            self.options.shape_rounds,
+            lambda name, seed: self.train_once(by_name[name], seed),
+        )
+        import_torch = [sys.executable, "-c", "import torch"]
+        samples[IMPORT_TORCH] = [
+            run_timed(import_torch, self.folder) for _ in range(self.options.rounds)
+        ]
+        self.results.sections["shapes"] = samples
+
+    def loop(self) -> None:
+        """Measure the training loop alone, on 1 and 2 threads."""
+        self.results.sections["loop"] = {}
+        for shape in SHAPES:
+            data = self.rows_of(shape)
+            threads = ",".join(map(str, sorted(THREADS)))
+            command = child("loop", shape.source(data), threads, *shape.settings)
+            measured = run_json([*command], data)
+            shown = ", ".join(f"{key} {value:,.4g}" for key, value in measured.items())
+            print(f"{shape.name}: {shown}", file=sys.stderr)
+            self.results.sections["loop"][shape.name] = [measured]
 
     def loaded(self) -> dict[str, tuple[str, Path]]:
         """Return the packages that predict, and their models: {name: (package, model)}."""

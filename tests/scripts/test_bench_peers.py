@@ -18,12 +18,13 @@ try:
     measure, plot, report, rows = (
         import_module(f"peers.{name}") for name in ("measure", "plot", "report", "rows")
     )
+    shapes, synthetic = import_module("peers.shapes"), import_module("peers.synthetic")
     names, pages = import_module("peers.contenders"), import_module("pages")
 finally:
     sys.path.remove(str(SCRIPTS))
 
 
-def run(seconds: float, accuracy: float, peak_mb: float = 500, size_mb: float = 400) -> list:
+def make_run(seconds: float, accuracy: float, peak_mb: float = 500, size_mb: float = 400) -> list:
     return [{"seconds": seconds, "accuracy": accuracy, "peak_mb": peak_mb, "size_mb": size_mb}] * 3
 
 
@@ -35,13 +36,13 @@ def results():
         "2 cores",
         {
             "train": {
-                names.OURS: run(2.0, 0.924, 450, 16),
-                names.PAPER: run(4.0, 0.919),
-                names.TUTORIAL: run(80.0, 0.905)[:1],
+                names.OURS: make_run(2.0, 0.924, 450, 16),
+                names.PAPER: make_run(4.0, 0.919),
+                names.TUTORIAL: make_run(80.0, 0.905)[:1],
             },
             "growth": {
-                report.TENFOLD: run(8.0, 0.92, 900),
-                report.PAPER_TENFOLD: run(40.0, 0.92),
+                report.TENFOLD: make_run(8.0, 0.92, 900),
+                report.PAPER_TENFOLD: make_run(40.0, 0.92),
             },
             "sizes": {
                 **{name: [{"size_mb": 16.0, "accuracy": 0.924}] for name in report.PRUNINGS},
@@ -63,7 +64,7 @@ def results():
 
 
 @pytest.mark.parametrize(
-    "module", [measure, plot, report, rows], ids=lambda module: module.__name__
+    "module", [measure, plot, report, rows, synthetic], ids=lambda module: module.__name__
 )
 def test_examples_in_the_docstrings(module):
     assert doctest.testmod(module).failed == 0
@@ -111,6 +112,51 @@ def test_every_recipe_takes_part_once_with_ours_first(tmp_path):
     assert len(set(recipes)) == len(recipes) == 7
     assert [contender.name for contender in contenders if contender.slow] == [names.TUTORIAL]
     assert {entry.package for entry in contenders} - {""} <= set(names.PACKAGES)
+
+
+def test_shapes_compare_equal_settings(tmp_path):
+    for shape in shapes.SHAPES:
+        ours, theirs = shape.ours(tmp_path, 1), shape.fasttext(tmp_path, 1)
+        assert f"model.dim={shape.dim}" in ours.train
+        assert {f"dim={shape.dim}", "thread=1", f"maxn={shape.characters[1]}"} <= {*theirs.train}
+    names_of = {shape.name for shape in shapes.SHAPES}
+    assert shapes.UNIGRAMS in names_of
+    assert len(names_of) == len(shapes.SHAPES)
+
+
+def test_new_rows_have_the_words_of_the_old_ones(tmp_path):
+    for name, count in (("train", 40), ("test", 3)):
+        lines = [f"__label__{i % 4 + 1} a{i % 4} b{i % 7} c{i % 5}\n" for i in range(count)]
+        (tmp_path / f"{name}.txt").write_text("".join(lines))
+    (tmp_path / "ag_news").mkdir()
+    (tmp_path / "ag_news" / "test.csv").write_text("")
+    synthetic.ag_news(tmp_path, tmp_path / "new", "100")
+    texts, labels = rows.read_labeled(tmp_path / "new" / "train.txt")
+    assert (len(texts), set(labels)) == (100, {f"__label__{i}" for i in range(1, 5)})
+    assert all(
+        text.startswith(f"a{int(label[-1]) - 1} b")
+        for text, label in zip(texts, labels, strict=True)
+    )
+    assert rows.read_csv(tmp_path / "new" / "ag_news" / "train.csv")[0] == texts
+
+
+def test_new_labels_have_letters_of_their_own(tmp_path):
+    synthetic.langid(SCRIPTS.parent / "data" / "langid", tmp_path / "new", "50", "200")
+    _, labels = rows.read_labeled(tmp_path / "new" / "train.txt")
+    assert len(set(labels)) == 50
+    assert 190 < len(labels) < 260
+
+
+def test_the_loop_and_the_shapes_have_tables(results):
+    run = {"bytes": 8e9, "cutting": 0.5, "steps": 2.0, "serial": 0.1}
+    run |= {"epoch_1": 2.0, "epoch_2": 1.0, "bandwidth_1": 1e10, "bandwidth_2": 1.6e10}
+    first = shapes.SHAPES[0].name
+    line = report.loop_table({first: [run]}).splitlines()[2]
+    assert line.startswith(f"| {first} | 2.00 s | 1.00 s | 2.00 | 40 % / 50 % | 100 ms |")
+    samples = {f"{first}, 2": make_run(4.0, 0.9), f"fastText, {first}, 2": make_run(5.0, 0.8)}
+    line = report.shapes_table(samples).splitlines()[2]
+    assert line == f"| {first} | 5 | 2 | 90.0 % | 80.0 % | 4.00 s | 5.00 s | 0.80 (target 0.8) |"
+    assert report.without_import(samples) == ""
 
 
 @pytest.mark.slow
@@ -209,7 +255,7 @@ def test_every_target_has_its_row(results):
 
 
 def test_a_fast_but_less_accurate_model_misses_its_targets(results):
-    results.sections["train"][names.OURS] = run(1.0, 0.918, 450, 16)
+    results.sections["train"][names.OURS] = make_run(1.0, 0.918, 450, 16)
     assert report.training_targets(results)[0].verdict == "missed"
     assert report.size_targets(results)[0].verdict == "missed"
 

@@ -59,6 +59,7 @@ class ColumnThreads:
         )
         self._row_state = threads > 1 and plan.table_rule == ROWWISE_ADAGRAD  # copied whole
         self._room = (0, 0)  # texts and units of a batch
+        chunk = CHUNK // _whole(width, LANES) if self._row_state else 1
         self._shared = Shared(
             bounds=self._bounds,
             stride=_odd_lines(width),
@@ -72,7 +73,8 @@ class ColumnThreads:
             logits=NO_ROOM,
             class_stride=_odd_lines(classes),
             text_losses=NO_ROOM,
-            squares=_zeros(2 * CHUNK * blocks),
+            chunk=chunk,
+            squares=_zeros(2 * chunk * blocks),
             counter=new_barrier(),
         )
         self._mine = self._on_all(self._take_columns)
@@ -138,7 +140,7 @@ class ColumnThreads:
             weight_gradient=_zeros(classes * stride),
             bag_gradient=NO_ROOM,
             units=NO_ROOM,
-            row_gradients=_zeros((CHUNK if self._threads > 1 else 1) * stride),
+            row_gradients=_zeros(self._shared.chunk * stride),
             probabilities=_zeros(classes),
         )
 

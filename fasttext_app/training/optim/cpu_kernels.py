@@ -53,8 +53,8 @@ ONE = np.ones(1, np.float32)
 """The weights of ids that all weigh 1."""
 DEPTH = 256
 """Terms of the sums of a matrix product that are added before the next tile, to stay in a cache."""
-CHUNK = 1024
-"""Rows whose squared gradients the threads exchange at once, for row-wise Adagrad."""
+CHUNK = 1 << 17
+"""Numbers of row gradients that stay in a cache while the threads exchange their squares."""
 
 
 class Columns(NamedTuple):
@@ -81,7 +81,7 @@ class Columns(NamedTuple):
     units: F32
     """The vectors of the words of a batch, and later their gradients, [words, unit stride]."""
     row_gradients: F32
-    """[CHUNK, unit stride]."""
+    """[chunk, unit stride]."""
     probabilities: F32
     """[C]."""
 
@@ -110,8 +110,10 @@ class Shared(NamedTuple):
     class_stride: int
     text_losses: F32
     """[B]."""
+    chunk: int
+    """Rows whose squared gradients the threads exchange at once, for row-wise Adagrad."""
     squares: F32
-    """For row-wise Adagrad: the sum of squares of each block of columns, [2, CHUNK, blocks]."""
+    """Their sum of squares in each block of columns, [2, chunk, blocks]."""
     counter: I64
     """Where the threads meet."""
 
@@ -392,15 +394,16 @@ def _step_together(
         piece.rows, piece.row_starts, piece.row_units, piece.row_weights
     )  # fmt: skip
     squares, summed, trained = shared.squares, mine.row_gradients, plan.trained
+    chunk = shared.chunk
     first_row, first_unit = piece.row_bounds[batch], piece.group_bounds[batch]
     count = piece.row_bounds[batch + 1] - first_row
     last, weighted = len(units) - 1, len(weights) > 1
     dim = shared.bounds[threads]
     blocks, my_block = (dim + LANES - 1) // LANES, shared.bounds[me] // LANES
     my_blocks = (width + LANES - 1) // LANES
-    for begin in range(0, count, CHUNK):
-        buffer = begin // CHUNK % 2 * CHUNK * blocks
-        size = min(CHUNK, count - begin)
+    for begin in range(0, count, chunk):
+        buffer = begin // chunk % 2 * chunk * blocks
+        size = min(chunk, count - begin)
         for group in range(size):
             start = first_row + batch + begin + group
             sum_rows(

@@ -17,10 +17,12 @@ from fasttext_app.core.ragged import Ragged
 from fasttext_app.errors import ConfigError
 from fasttext_app.model.classifier import FastTextClassifier
 from fasttext_app.training.dataset import EncodedDataset
+from fasttext_app.training.losses import build_loss
 from fasttext_app.training.optim.cpu_columns import load_kernels
-from fasttext_app.training.optim.cpu_kernels import train_batches
+from fasttext_app.training.optim.cpu_kernels import layer_gradients, train_batches
 from fasttext_app.training.optim.cpu_step import CpuStep
 from fasttext_app.training.optim.rules import OPTIMIZERS
+from fasttext_app.training.optim.step import Step
 from fasttext_app.training.optim.torch_step import TorchStep
 from fasttext_app.training.trainer import Trainer
 from tests import helpers
@@ -112,37 +114,88 @@ def test_a_step_by_words_equals_one_by_ids(kind, texts):
         torch.testing.assert_close(by_words[key], value, rtol=2e-4, atol=2e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_the_fused_step_is_bit_identical_for_any_number_of_threads(name, monkeypatch):
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {"mode": "mean"},
+        {"mode": "sum", "loss": "ova", "label_smoothing": 0.1},
+        {"mode": "sum", "term_weighting": "tfidf"},
+        {"mode": "mean", "token_dropout": 0.3},
+        {"mode": "mean", "loss": "ns", "bag_dropout": 0.3},
+    ],
+    ids=str,
+)
+def test_the_fused_step_is_bit_identical_for_any_number_of_threads(name, kind, monkeypatch):
+    """Also with more threads than columns, odd dimensions, empty texts and batches of one text."""
     monkeypatch.setattr("fasttext_app.training.loader.CUT_IDS", 64)
+    monkeypatch.setattr("fasttext_app.training.optim.cpu_columns.CHUNK", 48)  # of the squares
     rng = np.random.default_rng(0)
-    bags = [rng.integers(0, ROWS, rng.integers(0, 9)).tolist() for _ in range(60)]
-    of_words = [[row for word in rng.integers(0, 5, 4) for row in WORDS[word]] for _ in range(60)]
-    values = {
-        "batch_size": 6,
-        "epochs": 1,
-        "name": name,
-        "lr": RATES[name],
-        "implementation": "fused",
-        "mode": "mean",
-    }
-    for dropped in ({}, {"token_dropout": 0.3, "bag_dropout": 0.3}):
+    bags = [rng.integers(0, ROWS, rng.integers(0, 9)).tolist() for _ in range(25)]
+    of_words = [[row for word in rng.integers(0, 5, 4) for row in WORDS[word]] for _ in range(25)]
+    values = {"epochs": 1, "name": name, "lr": RATES[name], "implementation": "fused", **kind}
+    for dim, batch_size in ((5, 6), (16, 1), (37, 6), (64, 8)):
         for rows, word_lengths in ((bags, None), (of_words, WORD_LENGTHS)):
-            one, two, eight = (
-                trained(rows, word_lengths, threads=threads, **values, **dropped)
-                for threads in (1, 2, 8)
+            one, *others = (
+                trained(
+                    rows, word_lengths, dim=dim, batch_size=batch_size, threads=threads, **values
+                )
+                for threads in (1, 2, 3, 4, 8)
             )
-            for key, value in one.items():
-                assert torch.equal(value, two[key])
-                assert torch.equal(value, eight[key])
+            for other in others:
+                for key, value in one.items():
+                    assert torch.equal(value, other[key]), (dim, key)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_batches_one_by_one_train_to_the_bytes_of_many_at_once(name, monkeypatch):
+    rng = np.random.default_rng(0)
+    bags = [rng.integers(0, ROWS, rng.integers(0, 9)).tolist() for _ in range(25)]
+    values = {"name": name, "lr": RATES[name], "dim": 20, "label_smoothing": 0.1, "threads": 2}
+    many = trained(bags, **values)
+    monkeypatch.setattr(CpuStep, "train_some", Step.train_some)
+    for key, value in trained(bags, **values).items():
+        assert torch.equal(value, many[key]), key
+
+
+@pytest.mark.parametrize(("dim", "classes"), [(5, 3), (40, 70)])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("loss", ["softmax", "ova"])
+def test_the_gradients_of_the_layer_equal_those_of_autograd(
+    loss, smoothing, weighted, dim, classes
+):
+    generator = torch.Generator().manual_seed(0)
+    layer = torch.nn.Linear(dim, classes)
+    for values in layer.parameters():
+        torch.nn.init.normal_(values, generator=generator)
+    bags = torch.randn(9, dim, generator=generator).requires_grad_()
+    labels = torch.randint(classes, (9,), generator=generator)
+    weights = torch.rand(9, generator=generator) if weighted else None
+    config = make_config(loss=loss, label_smoothing=smoothing)
+    expected = build_loss(config, [1] * classes)(layer, bags, labels, weights)
+    expected.backward()
+    found, *gradients = layer_gradients(
+        bags.detach().numpy(),
+        labels.numpy(),
+        np.empty(0, np.float32) if weights is None else weights.numpy(),
+        layer.weight.detach().numpy(),
+        layer.bias.detach().numpy()[:, None],
+        smoothing,
+        loss == "softmax",
+    )
+    assert found == pytest.approx(expected.item(), rel=1e-5)
+    for gradient, values in zip(gradients, (bags, *layer.parameters()), strict=True):
+        torch.testing.assert_close(torch.from_numpy(gradient).view_as(values), values.grad)
 
 
 @pytest.mark.parametrize("implementation", ["fused", "torch"])
 def test_frozen_rows_stay(implementation):
-    config = make_config(implementation=implementation, name="sgd", lr=0.5)
+    config = make_config(implementation=implementation, name="sgd", lr=0.5, dim=16, threads=2)
     model = FastTextClassifier.from_config(config.model, ROWS, CLASSES)
     torch.nn.init.ones_(model.linear.weight)
-    model.set_rows(np.array([2, 4]), np.ones((2, 5), np.float32), freeze=True)
+    model.set_rows(np.array([2, 4]), np.ones((2, 16), np.float32), freeze=True)
     bags = Ragged.from_lists([[2, 3], [4, 5], [2, 4, 6]], np.int32)
     before = model.embedding.weight.detach().clone()
     with torch.no_grad():
