@@ -18,9 +18,8 @@ def running(*arguments: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr is not None
-            line = next(
-                (line for line in process.stderr if "serving" in line), "it has not started"
-            )
+            line = next((line for line in process.stderr if "serving" in line), "")
+            assert line, "it has not started"
             yield process, line.partition(" at ")[2].partition(";")[0]
         finally:
             with suppress(ProcessLookupError):
