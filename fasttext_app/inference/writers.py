@@ -335,12 +335,12 @@ def write_table(
             file.write(as_csv([first.schema.names], safe=safe_csv))
         for batch in chain([first], stream):
             if form == "csv":
-                columns = (map(_cell, column.to_pylist()) for column in batch.columns)
-                file.write(as_csv(list(map(list, zip(*columns, strict=True))), safe=safe_csv))
+                cells = (map(_cell, column.to_pylist()) for column in batch.columns)
+                file.write(as_csv(list(map(list, zip(*cells, strict=True))), safe=safe_csv))
             else:
                 names = batch.schema.names
-                columns = (map(_valid_json, column.to_pylist()) for column in batch.columns)
-                for row in zip(*columns, strict=True):
+                values = (map(_valid_json, column.to_pylist()) for column in batch.columns)
+                for row in zip(*values, strict=True):
                     file.write(_json(dict(zip(names, row, strict=True))) + "\n")
             rows += len(batch)
     return rows
