@@ -140,6 +140,7 @@ def cpu_seconds(command: Sequence[object], **environment: str) -> float:
                     fields = (folder / "stat").read_text().rpartition(")")[2].split()
                     used[pid] = (int(fields[11]) + int(fields[12])) / ticks
         time.sleep(0.05)
+    process.stderr.close()
     if process.returncode:
         sys.exit(f"{' '.join(map(str, command))} failed:\n{errors.decode(errors='replace')}")
     return sum(used.values())

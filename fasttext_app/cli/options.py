@@ -238,12 +238,16 @@ class Reading:
 
     def report_skipped(self) -> None:
         """Print how many rows were skipped, and the problems of the first ones."""
-        count, problems = self.bad_rows.count, self.bad_rows.problems
-        if count:
-            messages.say(f"skipped {count:,} bad row{'s' * (count != 1)}:")
-            more = [f"and {count - len(problems):,} more"] if count > len(problems) else []
-            for line in (*problems, *more):
-                messages.say(f"  {line}")
+        report_skipped(self.bad_rows.count, self.bad_rows.problems)
+
+
+def report_skipped(count: int, problems: Sequence[str]) -> None:
+    """Print how many rows were skipped, and the problems of the first ones."""
+    if count:
+        messages.say(f"skipped {count:,} bad row{'s' * (count != 1)}:")
+        more = [f"and {count - len(problems):,} more"] if count > len(problems) else []
+        for line in (*problems, *more):
+            messages.say(f"  {line}")
 
 
 def _number_or_name(text: str) -> float | str:

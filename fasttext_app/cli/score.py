@@ -25,6 +25,7 @@ from fasttext_app.cli.options import (
     parse_share,
     parse_threshold,
     print_json,
+    report_skipped,
 )
 from fasttext_app.cli.outputs import SafeCsvOption
 from fasttext_app.core.signals import DeferredInterrupts
@@ -157,6 +158,7 @@ def score(
             bar.close()
             warn("interrupted; what is finished is kept; run the command again to go on")
             raise Exit(interrupts.exit_code) from None
+    report_skipped(*summary.skipped_rows())
     for failed in summary.failed:
         warn(f"failed: {failed.task.input}: {failed.error}")
     if as_json:

@@ -75,6 +75,7 @@ class Failed:
 class Progress:
     """Rows that were scored, of a file that is not finished."""
 
+    output: str
     rows: int
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from glob import has_magic
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -14,10 +15,11 @@ import numpy as np
 from fasttext_app.config.schema import DataConfig
 from fasttext_app.core.arrays import F64
 from fasttext_app.core.checksummed_dir import sole_run
+from fasttext_app.data.bad_rows import LISTED
 from fasttext_app.data.byte_stream import without_compression
 from fasttext_app.data.files import format_of, has_known_name
 from fasttext_app.data.spec import STDIN, text_files
-from fasttext_app.errors import DataError
+from fasttext_app.errors import DataError, missing_package
 from fasttext_app.inference.select import Cut, find_cut
 from fasttext_app.scoring.files import (
     PROBABILITIES,
@@ -34,8 +36,6 @@ from fasttext_app.scoring.manifest import Manifest, Record, totals
 Run: TypeAlias = Callable[[FileScorer, Sequence[FileTask], int], Iterator[Outcome | Progress]]
 """An engine: scores files with a number of workers, and yields their outcomes in any order."""
 
-ENGINES = ("local", "ray", "spark")
-FORMATS = ("parquet", "jsonl", "csv")
 OUTPUT_FORMATS = {"parquet": "parquet", "csv": "csv", "tsv": "csv"}
 """The format of an output by that of its input; else JSON lines."""
 TRIES = 2
@@ -52,7 +52,26 @@ class JobProgress:
     bytes: int
     finished_files: int = 0
     finished_bytes: int = 0
-    rows: int = 0
+    finished_rows: int = 0
+    begun_rows: dict[str, int] = field(default_factory=dict)
+    """Rows of files that are not finished, by output."""
+
+    @property
+    def rows(self) -> int:
+        """The rows that are scored."""
+        return self.finished_rows + sum(self.begun_rows.values())
+
+    def add(self, outcome: Outcome | Progress) -> None:
+        """Count what a worker has done."""
+        if isinstance(outcome, Progress):
+            rows = self.begun_rows.get(outcome.output, 0)
+            self.begun_rows[outcome.output] = rows + outcome.rows
+            return
+        self.begun_rows.pop(outcome.task.output, None)
+        if isinstance(outcome, Finished):
+            self.finished_files += 1
+            self.finished_bytes += outcome.task.bytes
+            self.finished_rows += 0 if outcome.unchanged else outcome.record.rows
 
 
 Follow: TypeAlias = Callable[[JobProgress], None]
@@ -76,6 +95,12 @@ class Summary:
     seconds: float = 0.0
     cut: Cut | None = None
 
+    def skipped_rows(self) -> tuple[int, list[str]]:
+        """Return how many rows cannot be read, and what is wrong with the first of them."""
+        records = self.records.values()
+        problems = [problem for record in records for problem in record.problems]
+        return sum(record.skipped for record in records), problems[:LISTED]
+
     def document(self) -> dict[str, Any]:
         """Return the summary as a JSON object."""
         records = self.records.values()
@@ -86,7 +111,7 @@ class Summary:
             "failed": [{"input": f.task.input, "error": f.error} for f in self.failed],
             "rows": sum(record.rows for record in records),
             "written": sum(record.written for record in records),
-            "skipped": sum(record.skipped for record in records),
+            "skipped": self.skipped_rows()[0],
             "labels": totals(self.records),
             "seconds": round(self.seconds, 3),
         }
@@ -221,14 +246,11 @@ def _run_pass(
             if task.output not in summary.records
         ]
         for outcome in run(work, unfinished, workers) if unfinished else ():
-            if isinstance(outcome, Progress):
-                progress.rows += outcome.rows
-            elif isinstance(outcome, Failed):
+            progress.add(outcome)
+            if isinstance(outcome, Failed):
                 summary.failed.append(outcome)
-            else:
+            elif isinstance(outcome, Finished):
                 _finish(outcome, manifest, summary)
-                progress.finished_files += 1
-                progress.finished_bytes += outcome.task.bytes
             follow(progress)
 
 
@@ -284,12 +306,15 @@ def engine(name: str) -> Run:
     Raises:
         MissingDependencyError: its library is not installed.
     """
+    if name == "local":
+        return run_locally
+    package = {"ray": "ray", "spark": "pyspark"}[name]
+    if find_spec(package) is None:
+        raise missing_package(f"--engine {name}", package, name)
     if name == "ray":
         from fasttext_app.scoring.ray import run_on_ray
 
         return run_on_ray
-    if name == "spark":
-        from fasttext_app.scoring.spark import run_on_spark
+    from fasttext_app.scoring.spark import run_on_spark
 
-        return run_on_spark
-    return run_locally
+    return run_on_spark

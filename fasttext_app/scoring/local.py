@@ -7,12 +7,16 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from multiprocessing.connection import Connection, wait
+from typing import Any
 
 from fasttext_app.core.fork import PR_SET_PDEATHSIG
+from fasttext_app.core.jit import PLAIN_BYTES
 from fasttext_app.scoring.files import Failed, FileScorer, FileTask, Outcome, Progress
 
 STOP_SECONDS = 10
@@ -29,6 +33,10 @@ def run_locally(
     if min(workers, len(tasks)) < 2:
         yield from map(work, tasks)
         return
+    if _can_fork() and sum(task.bytes for task in tasks if not task.finished) > PLAIN_BYTES:
+        import pyarrow.parquet  # noqa: F401 - forks have it then, and the compiled code too
+
+        work.scorer.predictor.warm_up()
     waiting, busy = deque(tasks), dict[Connection, _Worker]()
     try:
         while waiting or busy:
@@ -52,13 +60,24 @@ def run_locally(
             worker.stop()
 
 
+def _can_fork() -> bool:
+    """Return whether a fork copies no thread that may hold a lock.
+
+    Threads of Arrow and its allocator are no matter: both prepare for forks. A fork starts at once
+    and shares all that is loaded; a process that is spawned takes a second.
+    """
+    has_threads = threading.active_count() > 1 or "torch" in sys.modules
+    return sys.platform == "linux" and not has_threads
+
+
 class _Worker:
     """A process that scores one file at a time."""
 
     def __init__(self, work: FileScorer) -> None:
-        context = multiprocessing.get_context("spawn")  # a fork would copy locks of threads
+        context = multiprocessing.get_context("fork" if _can_fork() else "spawn")
         self.connection, theirs = context.Pipe()
-        self._process = context.Process(
+        # Typed by neither context: a base class has no `Process`.
+        self._process: Any = context.Process(  # type: ignore[attr-defined]
             target=_serve, args=(theirs, work, os.getpid()), daemon=True
         )
         self._process.start()
@@ -87,6 +106,8 @@ class _Worker:
 
     def end(self) -> None:
         """Let the process end by itself."""
+        with suppress(OSError):
+            self.connection.send(None)  # later forks hold this end open too
         self.connection.close()
         self._process.join()
 
@@ -99,17 +120,17 @@ class _Worker:
 
 
 def _serve(connection: Connection, work: FileScorer, parent: int) -> None:
-    """Score the files that the parent sends, until it closes the connection or dies."""
+    """Score the files that the parent sends, until it sends None or dies."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))  # and stops this process
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # the parent died before the line above
         os._exit(1)
-
-    def report(rows: int) -> None:
-        connection.send(Progress(rows))
-
     with suppress(EOFError, BrokenPipeError):
-        while True:
-            connection.send(work(connection.recv(), report))
+        while (task := connection.recv()) is not None:
+            connection.send(work(task, partial(_report, connection, task)))
+
+
+def _report(connection: Connection, task: FileTask, rows: int) -> None:
+    connection.send(Progress(task.output, rows))

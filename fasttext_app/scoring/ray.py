@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from fasttext_app.errors import missing_package
 from fasttext_app.scoring.files import Failed, FileScorer, FileTask, Outcome
 from fasttext_app.scoring.scorer import Scorer
 
@@ -39,14 +38,8 @@ def run_on_ray(work: FileScorer, tasks: Sequence[FileTask], workers: int) -> Ite
 
     It runs on the cluster that ``RAY_ADDRESS`` or an earlier ``ray.init`` names, else on one that
     it starts on this machine, and ends.
-
-    Raises:
-        MissingDependencyError: ray is not installed.
     """
-    try:
-        import ray
-    except ImportError:
-        raise missing_package("--engine ray", "ray", "ray") from None
+    import ray
 
     is_own = not ray.is_initialized()
     if is_own:

@@ -10,7 +10,6 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 
-from fasttext_app.errors import missing_package
 from fasttext_app.scoring.files import Failed, FileScorer, FileTask, Outcome
 from fasttext_app.scoring.scorer import Scorer
 
@@ -74,14 +73,8 @@ def run_on_spark(work: FileScorer, tasks: Sequence[FileTask], workers: int) -> I
 
     It runs on the cluster of an active session, or that ``PYSPARK_SUBMIT_ARGS`` names, else on this
     machine.
-
-    Raises:
-        MissingDependencyError: pyspark is not installed.
     """
-    try:
-        from pyspark import SparkConf, SparkContext
-    except ImportError:
-        raise missing_package("--engine spark", "pyspark", "spark") from None
+    from pyspark import SparkConf, SparkContext
 
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     conf, is_own = SparkConf(), SparkContext._active_spark_context is None

@@ -246,8 +246,8 @@ def test_a_file_without_rows_and_bad_rows(model_path, tmp_path):
     (tmp_path / "bad.jsonl").write_text('{"text": "great"}\nnonsense\n')
     out = tmp_path / "out"
     inputs = tmp_path / "empty.parquet", tmp_path / "bad.jsonl"
-    summary = read_json(
-        run_cli("score", model_path, *inputs, "-o", out, "--skip-bad", "--workers", 1, "--json")
-    )
+    done = run_cli("score", model_path, *inputs, "-o", out, "--skip-bad", "--workers=1", "--json")
+    summary = read_json(done)
     assert (summary["rows"], summary["skipped"]) == (1, 1)
+    assert "bad.jsonl:2" in done.stderr
     assert pq.read_table(out / "empty.parquet").column_names == ["text", "label", "probability"]
