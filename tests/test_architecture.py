@@ -65,6 +65,7 @@ NUMBA_AT_THE_TOP = {
     "core.prefetch",
     "core.vectors",
     "inference.kernels",
+    "inference.writer_kernels",
     "model.huffman_kernels",
     "text.kernels",
     "text.token_kernels",

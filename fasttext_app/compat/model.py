@@ -12,12 +12,13 @@ import pyarrow as pa
 
 from fasttext_app.compat.handle import Handle
 from fasttext_app.compat.words import Words, decode_word
-from fasttext_app.core.arrays import F32, Array, Bool
+from fasttext_app.core import jit
+from fasttext_app.core.arrays import F32, F64, Array, Bool
 from fasttext_app.core.arrow import strings_from_bytes
-from fasttext_app.core.built_in_errors import ConfigValueError, built_in_kinds
+from fasttext_app.core.built_in_errors import ConfigValueError, DataValueError, built_in_kinds
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.core.threads import map_threads
-from fasttext_app.errors import ConfigError
+from fasttext_app.errors import ConfigError, DataError
 from fasttext_app.fasttext.convert import args_of, from_fasttext, label_words, to_fasttext
 from fasttext_app.fasttext.file_format import Args, FastTextFile, read_file, write_file
 from fasttext_app.fasttext.lines import text_lines
@@ -26,6 +27,7 @@ from fasttext_app.fasttext.scoring import Meter
 from fasttext_app.fasttext.word_vectors import classifier_vectors, file_vectors
 from fasttext_app.hub import local_model
 from fasttext_app.inference.classifier import TextClassifier
+from fasttext_app.inference.forward import TextForward
 from fasttext_app.inference.predictions import TopK
 from fasttext_app.model.artifact import Artifact
 from fasttext_app.model.product_quantizer import Coded
@@ -48,6 +50,8 @@ class FastText(Words):
     _classifier: TextClassifier | None
     _file: FastTextFile | None
     """The contents of a file of word vectors; None for a classifier."""
+    _forward: TextForward | None
+    """What scores one line; None until compiled code runs, or if nothing does."""
 
     def __init__(self, model_path: str | Path, args: Any = None) -> None:
         self.load(model_path)
@@ -74,11 +78,12 @@ class FastText(Words):
             self._hold_vectors(file)
 
     def _hold(self, classifier: TextClassifier) -> None:
-        self._classifier, self._file = classifier, None
+        self._classifier, self._file, self._forward = classifier, None, None
+        self._label_words = label_words(classifier.artifact)
         self.vectors = classifier_vectors(classifier.encoder, classifier.artifact)
 
     def _hold_vectors(self, file: FastTextFile) -> None:
-        self._classifier, self._file = None, file
+        self._classifier, self._file, self._forward = None, file, None
         self.vectors = file_vectors(file)
 
     @property
@@ -101,7 +106,6 @@ class FastText(Words):
     def _artifact(self) -> Artifact:
         return self.classifier.artifact
 
-    @built_in_kinds()
     def predict(
         self,
         text: str | list[str],
@@ -116,6 +120,13 @@ class FastText(Words):
             ValueError: a text has a line feed, or a lone surrogate that stands for no byte; ``k``
                 is neither -1 nor above 0; or the model is not a classifier.
         """
+        if self._forward is not None and type(text) is str and "\n" not in text and k == 1:
+            return self._predict_best(self._forward, text, threshold)
+        return self._predict(text, k, threshold)
+
+    @built_in_kinds()
+    def _predict(self, text: str | list[str], k: int, threshold: float) -> tuple[Any, Any]:
+        """Predict any number of labels of any number of lines."""
         if self._classifier is None:
             raise ValueError("Model needs to be supervised for prediction!")
         lines = _as_lines("predict", text)
@@ -123,7 +134,29 @@ class FastText(Words):
             return self._select(*self._rank_lines(lines, k), threshold)
         bag = self.classifier.encoder.encode_text(text, "surrogateescape")
         (labels,), (probabilities,) = self._select(*self._rank(bag, k), threshold)
+        if self._forward is None and jit.enabled():
+            self._forward = self.classifier.text_forward(self.classifier.head.without_floor())
         return tuple(labels), probabilities.astype(np.float64)
+
+    def _predict_best(
+        self, forward: TextForward, text: str, threshold: float
+    ) -> tuple[tuple[str, ...], F64]:
+        """Predict the best label of one line in compiled code, as :meth:`_select` does."""
+        try:
+            data = self.classifier.encoder.text_bytes(text, "surrogateescape")
+        except DataError as error:
+            raise DataValueError(str(error)) from None
+        head = self.classifier.head
+        best, before_floor, rows, _ = forward.best(data)
+        probability = min(before_floor + head.floor, 1.0)
+        if head.without_floor() is head:
+            probability = before_floor
+            before_floor = probability - head.floor if probability < 1 else 1.0
+        if rows and np.float32(before_floor) >= np.float32(threshold):
+            return (self._label_words[best],), np.array([probability], np.float32).astype(
+                np.float64
+            )
+        return (), np.empty(0)
 
     def _rank_lines(self, lines: list[str], k: int) -> tuple[TopK, Bool]:
         """Return the best classes of each line, and whether the line has any feature."""
@@ -249,7 +282,7 @@ class FastText(Words):
         """All labels with their prefix; the words, if the model holds word vectors."""
         if self._classifier is None:
             return self.words
-        return label_words(self._artifact)
+        return list(self._label_words)
 
     def get_labels(self, include_freq: bool = False, on_unicode_error: str = "strict") -> Any:
         """Return :attr:`labels`, and with ``include_freq`` their counts.

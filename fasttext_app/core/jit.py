@@ -56,6 +56,15 @@ def enable() -> None:
     _enabled = True
 
 
+def inlined(function: Function) -> Function:
+    """Compile a helper of other compiled functions into each of them.
+
+    A call passes an array as seven numbers and counts the references to it, which takes longer than
+    many a helper.
+    """
+    return _compile(function, forceinline=True)
+
+
 def compiled(function: Function) -> Function:
     """Compile a function on its first call; later processes load the machine code from a cache.
 
@@ -64,6 +73,10 @@ def compiled(function: Function) -> Function:
     none, every process compiles. A division by zero gives inf or nan, as in NumPy: Python's check
     of each divisor would prevent vectorization.
     """
+    return _compile(function)
+
+
+def _compile(function: Function, **options: Any) -> Function:
     import numba
 
     from fasttext_app.core.startup import hide_scipy_linalg
@@ -71,7 +84,7 @@ def compiled(function: Function) -> Function:
     hide_scipy_linalg()
     if on_compile is not None:
         _announce_compilation()
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+    options |= {"nogil": True, "error_model": "numpy"}
     config: Any = numba.config
     configured = config.CACHE_DIR
     folder = cache_folder(Path(function.__code__.co_filename).parent, configured)

@@ -13,7 +13,6 @@ import numba  # noqa: F401  # first: waits until another thread has imported all
 import numpy as np
 from llvmlite import ir
 from numba.core import types
-from numba.core.imputils import impl_ret_borrowed
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array, populate_array
 
@@ -64,18 +63,5 @@ def _packed_array(typing_context: Any, numbers: Any, item: Any, dtype: Any) -> A
     return array_type(numbers, item, dtype), generate
 
 
-def _read_only(typing_context: Any, array: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return impl_ret_borrowed(context, builder, signature.return_type, arguments[0])
-
-    return array.copy(readonly=True)(array), generate
-
-
 packed_array: Any = intrinsic(_packed_array)
 """``packed_array(numbers, item, dtype)``: the array that is value ``item`` of a :class:`Packed`."""
-
-read_only: Any = intrinsic(_read_only)
-"""``read_only(array)``: the array as one that is not written to, as the arrays of models are.
-
-Numba compiles a function for each of both kinds; with one kind, once.
-"""

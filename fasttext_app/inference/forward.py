@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 
 MODES = ("sum", "mean", "max")  # in the order of kernels.SUM, MEAN, MAX
+PAIRED_TERMS = 8
+"""The number of terms from which NumPy adds them in pairs, not in order."""
 MAX_DECODED_BYTES = 1 << 28
 """Size up to which a table in product codes is decoded as a whole; of a larger one, the rows of
 some texts at a time."""
@@ -140,6 +142,14 @@ class CpuForward:
             return self._aligned
 
 
+def _sum_in_order(terms: F64) -> float:
+    """Return the sum of a few terms as ``np.add.reduce`` does, which takes longer to begin."""
+    total = 0.0
+    for term in terms.tolist():
+        total += term
+    return total
+
+
 class TextForward:
     """The forward pass of one text in one compiled call: with the bits of any other way.
 
@@ -163,8 +173,11 @@ class TextForward:
         self._packed = kernels.pack_model(*arguments, relative=False)
         self._packed_relative = kernels.pack_model(*arguments, relative=True)
         self._outputs, self._text_outputs = len(bias), kernels.text_outputs
-        few = len(bias) <= kernels.FEW_TERMS
-        self._sum: Callable[[F64], float] = kernels.sum_like_numpy if few else np.add.reduce
+        self._sum: Callable[[F64], float] = np.add.reduce
+        if len(bias) < PAIRED_TERMS:
+            self._sum = _sum_in_order
+        elif len(bias) <= kernels.FEW_TERMS:
+            self._sum = kernels.sum_like_numpy
 
     def logits(self, text: bytes) -> tuple[F32, int, int]:
         """Return the logits of a text, [1, C], the number of its rows, and that of its features.
@@ -181,11 +194,12 @@ class TextForward:
         if self._relative:
             terms, numbers = np.empty(self._outputs), self._packed_relative.numbers
             best, rows, features = self._text_outputs(text, self._table, numbers, terms)
-            total = self._sum(np.exp(terms, terms))
+            total: float = self._sum(np.exp(terms, terms))
             if total >= 1:  # else an output is not a number
                 return best, min(1 / total + self._head.floor, 1.0), rows, features
-        logits, rows, features = self.logits(text)
-        return *self._head.best(logits), rows, features
+        outputs = np.empty(self._outputs)
+        best, rows, features = self._text_outputs(text, self._table, self._packed.numbers, outputs)
+        return *self._head.best_of_outputs(best, outputs), rows, features
 
 
 def bag_vectors(

@@ -9,7 +9,7 @@ import numpy as np
 from fasttext_app.core.arrays import F32, F64, I32, I64, constant
 from fasttext_app.core.jit import compiled
 from fasttext_app.core.matmul_kernels import matmul_in_order
-from fasttext_app.core.packing import Packed, packed_array, read_only
+from fasttext_app.core.packing import Packed, packed_array
 from fasttext_app.core.prefetch import PREFETCH_DISTANCE, prefetch_row
 from fasttext_app.text.kernels import encode_text
 
@@ -119,9 +119,8 @@ def text_outputs(text: Any, table: Any, packed: I64, outputs: F64) -> tuple[int,
     """
     data = np.frombuffer(text, np.uint8)
     slots = packed_array(packed, SLOTS, np.uint64)
-    rows, offsets, features = encode_text(
+    rows, features = encode_text(
         data,
-        read_only(np.array([0, len(data)], np.int32)),
         packed[2 * RULES],
         packed_array(packed, PREFIX, np.uint8),
         packed[2 * ENDS_LINES] > 0,
@@ -143,7 +142,7 @@ def text_outputs(text: Any, table: Any, packed: I64, outputs: F64) -> tuple[int,
     )
     vectors = sum_bags(
         rows,
-        offsets,
+        np.array([0, len(rows)]),
         table,
         packed_array(packed, SCALES, np.float32),
         packed_array(packed, IDF, np.float32),
@@ -153,11 +152,11 @@ def text_outputs(text: Any, table: Any, packed: I64, outputs: F64) -> tuple[int,
     bias = packed_array(packed, BIAS, np.float32)
     matrix = packed_array(packed, MATRIX, np.float32).reshape(table.shape[1], len(bias))
     products = matmul_in_order(vectors, matrix)
-    # The first of the largest outputs; if one is not a number, no matter which.
+    # The first of the largest outputs; one that is not a number is less than any other.
     best = 0
     for c in range(len(bias)):
         outputs[c] = products[0, c] + bias[c]
-        if outputs[c] > outputs[best]:
+        if outputs[c] > outputs[best] or outputs[best] != outputs[best]:
             best = c
     if packed[2 * RELATIVE] > 0:
         largest = outputs[best]
@@ -173,7 +172,7 @@ def sum_like_numpy(terms: F64) -> float:
     NumPy takes longer to begin than to add so few.
 
     >>> terms = np.random.default_rng(0).random(100)
-    >>> sum_like_numpy(terms) == np.add.reduce(terms)
+    >>> sum_like_numpy(terms) == np.add.reduce(terms).item()
     True
     """
     total, eights = 0.0, len(terms) - len(terms) % 8

@@ -32,7 +32,7 @@ from fasttext_app.model.artifact import Artifact
 from fasttext_app.model.calibration import recorded_thresholds
 from fasttext_app.model.heads import Head, texts_at_once
 from fasttext_app.model.metrics import top_k_classes
-from fasttext_app.text.chunks import TextLike, as_chunks, not_unicode, one_text
+from fasttext_app.text.chunks import TextLike, as_chunks, one_text
 
 SET_UP = ("encoder", "head", "_forward", "_text_forward", "_predict_text")
 
@@ -371,9 +371,16 @@ class Predictor:
 
     @cached_property
     def _text_forward(self) -> TextForward | None:
-        """What scores one text in one compiled call; None if nothing does."""
+        return self.text_forward(self.head)
+
+    def text_forward(self, head: Head) -> TextForward | None:
+        """Return what scores one text in one compiled call; None if nothing does.
+
+        Args:
+            head: what turns outputs into probabilities.
+        """
         forward = self._forward
-        return forward.of_text(self.encoder, self.head) if isinstance(forward, CpuForward) else None
+        return forward.of_text(self.encoder, head) if isinstance(forward, CpuForward) else None
 
     def _best_of_rows(self, text: str) -> tuple[int, float, int, int]:
         """Return what :meth:`.TextForward.best` does, in several steps."""
@@ -387,15 +394,9 @@ class Predictor:
         forward = self._text_forward if jit.enabled() else None
         if forward is None:
             return self.rank_chunk(text, top_k, known=True)
-        logits, rows, features = forward.logits(self._text_bytes(text))
+        logits, rows, features = forward.logits(self.encoder.text_bytes(text))
         known = np.array([(rows - self.encoder.has_end) / (features or 1)])
         return replace(self._top_k(logits, top_k), known=known)
-
-    def _text_bytes(self, text: str) -> bytes:
-        try:
-            return self.encoder.tokenizer.text_bytes(text)
-        except UnicodeEncodeError as error:
-            raise not_unicode("text", error) from None
 
     def _make_predict_text(self) -> Callable[[str, float, bool], Prediction]:
         """Return a function that predicts the best label of one text in as few steps as can be.
@@ -406,7 +407,7 @@ class Predictor:
         best_of: Callable[[Any], tuple[int, float, int, int]] = self._best_of_rows
         to_argument: Callable[[str], Any] = str
         if forward is not None:
-            best_of, to_argument = forward.best, self._text_bytes
+            best_of, to_argument = forward.best, self.encoder.text_bytes
         has_end, labels = self.encoder.has_end, [(label,) for label in self.labels]
 
         def predict(text: str, threshold: float, abstain: bool) -> Prediction:

@@ -19,7 +19,7 @@ import csv
 import json
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import chain, islice, pairwise, repeat
@@ -27,9 +27,18 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import IO, Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
-from fasttext_app.core.arrow import to_numpy
+from fasttext_app.core import jit
+from fasttext_app.core.arrow import (
+    string_array,
+    string_buffers,
+    strings_from_buffers,
+    to_arrow,
+    to_numpy,
+    without_nulls,
+)
 from fasttext_app.core.atomic_file import atomic_file
 from fasttext_app.errors import DataError
 from fasttext_app.foreign_text import for_spreadsheet, for_terminal
@@ -45,6 +54,8 @@ SUFFIX_FORMATS = {
     ".parquet": "parquet",
 }
 ROW_GROUP = 1 << 16  # rows of a Parquet row group
+MANY_ROWS = 256  # of a batch, from which on its lines are made in compiled code
+MAX_BYTES = 1 << 28  # of such a batch: in JSON, a byte can become six, and offsets have 32 bits
 UNWRITTEN_SUFFIXES = {".tsv", ".gz", ".bz2", ".xz", ".zst", ".xlsx", ".feather", ".arrow"}
 
 WITH_KNOWN = ("jsonl", "parquet")
@@ -151,12 +162,97 @@ def write_text(
             kept = _kept_names(batch.schema)
             if form == "csv":
                 file.write(_csv_header(kept, top_k, safe=safe_csv))
-        file.write(lines(_rows(batch, len(kept)), kept, top_k))
+        fast = _fast_lines(batch, kept, form, top_k) if not safe_csv else None
+        file.write(fast if fast is not None else lines(_rows(batch, len(kept)), kept, top_k))
         file.flush()
         rows += len(batch)
     if kept is None and form == "csv":
         file.write(_csv_header([], top_k, safe=safe_csv))
     return rows
+
+
+def _fast_lines(batch: pa.RecordBatch, kept: list[str], form: str, top_k: int) -> str | None:
+    """Return the lines of many rows in JSON or CSV, made column by column in compiled code.
+
+    None for the formats, and for the rows, that the plain functions below write: a few, some with
+    a missing text, and any whose numbers are no probabilities.
+    """
+    texts, _, values, *_ = batch.columns[len(kept) :]
+    if form not in ("jsonl", "csv") or len(batch) < MANY_ROWS or not jit.enabled():
+        return None
+    if texts.null_count or len(set(kept)) < len(kept) or batch.nbytes > MAX_BYTES:
+        return None
+    numbers = to_numpy(values.values)
+    if not ((numbers >= 0) & (numbers <= 1)).all():
+        return None
+    parts = _json_parts(batch, kept) if form == "jsonl" else _csv_parts(batch, kept, top_k)
+    lines, _ = string_buffers(_joined(parts))
+    return str(lines.data, "utf-8")
+
+
+def _json_parts(batch: pa.RecordBatch, kept: list[str]) -> list[str | pa.Array]:
+    """Return the parts of each line of JSON, one after another."""
+    from fasttext_app.inference.writer_kernels import json_strings, number_strings
+
+    def cells(column: pa.Array) -> pa.Array:
+        if column.type == pa.string() and not column.null_count:
+            return strings_from_buffers(*json_strings(*string_buffers(column)))
+        return string_array([_json(_valid_json(value)) for value in column.to_pylist()])
+
+    def rounded(column: pa.Array) -> pa.Array:
+        return strings_from_buffers(*number_strings(to_numpy(column), True))
+
+    texts, labels, values, *known = batch.columns[len(kept) :]
+    parts: list[str | pa.Array] = ["{"]
+    for name, column in zip(kept, batch.columns, strict=False):
+        parts += [f"{_json(name)}: ", cells(column), ", "]
+    parts += ['"text": ', cells(texts), ', "labels": [']
+    parts.append(_lists_joined(labels, cells(labels.values), ", "))
+    parts.append('], "probabilities": [')
+    parts += [_lists_joined(values, rounded(values.values), ", "), "]"]
+    for column in known:
+        parts += [', "known": ', rounded(column)]
+    return [*parts, "}\n"]
+
+
+def _csv_parts(batch: pa.RecordBatch, kept: list[str], top_k: int) -> list[str | pa.Array]:
+    """Return the parts of each line of CSV, one after another."""
+    from fasttext_app.inference.writer_kernels import csv_strings, number_strings
+
+    def cells(column: pa.Array) -> pa.Array:
+        if column.type != pa.string():
+            column = string_array(list(map(_cell, column.to_pylist())))
+        return strings_from_buffers(*csv_strings(*string_buffers(without_nulls(column))))
+
+    parts: list[str | pa.Array] = []
+    for column in batch.columns[: len(kept)]:
+        parts += [cells(column), ","]
+    texts, labels, values, *_ = batch.columns[len(kept) :]
+    numbers = strings_from_buffers(*number_strings(to_numpy(values.values), False))
+    pairs = _lists_joined(labels, _joined([cells(labels.values), ",", numbers]), ",")
+    # A record has cells for top_k labels: empty ones for those that there are not.
+    begins = string_array(["", *([","] * top_k)])
+    ends = string_array(["," * (2 * (top_k - size)) + "\n" for size in range(top_k + 1)])
+    sizes = to_arrow(np.diff(to_numpy(labels.offsets)))
+    return [*parts, cells(texts), begins.take(sizes), pairs, ends.take(sizes)]
+
+
+def _lists_joined(lists: pa.ListArray, strings: pa.Array, separator: str) -> pa.Array:
+    """Return the strings of each list as one, where ``strings`` has those of all lists."""
+    if len(strings) == len(lists) and (np.diff(to_numpy(lists.offsets)) == 1).all():
+        return strings
+    import pyarrow.compute as pc
+
+    joined = pa.ListArray.from_arrays(lists.offsets, strings)
+    return pc.binary_join(joined, string_array([separator])[0])
+
+
+def _joined(parts: Sequence[str | pa.Array]) -> pa.Array:
+    """Return the columns row by row, one part after another; a string is the same in each row."""
+    import pyarrow.compute as pc
+
+    columns = [string_array([part])[0] if isinstance(part, str) else part for part in parts]
+    return pc.binary_join_element_wise(*columns, string_array([""])[0])
 
 
 def _kept_names(schema: pa.Schema) -> list[str]:
@@ -286,7 +382,13 @@ def write_parquet(batches: Iterable[pa.RecordBatch], path: Path, empty: pa.Schem
     waiting = list(islice(stream, 1))
     schema = waiting[0].schema if waiting else empty
     rows = sum(map(len, waiting))
-    with pq.ParquetWriter(path, schema) as writer:
+    # Texts rarely repeat: a dictionary of them would be made in vain.
+    repeating = [
+        f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name
+        for field in schema
+        if field.name != "text"
+    ]
+    with pq.ParquetWriter(path, schema, use_dictionary=repeating) as writer:
         for batch in stream:
             waiting.append(_with_schema(batch, schema))
             rows += len(batch)

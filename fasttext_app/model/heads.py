@@ -91,6 +91,15 @@ class Head(ABC):
         classes = top_k_classes(logits, 1)
         return int(classes[0, 0]), float(self.class_probabilities(logits, classes)[0, 0])
 
+    def best_of_outputs(self, best: int, outputs: F64) -> tuple[int, float]:
+        """Return what :meth:`best` does in fewer steps, where compiled code runs.
+
+        Args:
+            best: the first of the classes with the largest output.
+            outputs: the outputs of the linear layer for one text, [C], which it may overwrite.
+        """
+        return self.best(self.logits(outputs.astype(np.float32)[None]))
+
     def slope(self, outputs: F32, true: Ragged) -> Slope:
         """Return the derivative of the mean negative log-likelihood by 1/T; linear layers only.
 
@@ -132,6 +141,10 @@ class SigmoidHead(Head):
             return np.minimum(fasttext_sigmoid(logits) + self.floor, 1.0)
         return np.exp(-np.logaddexp(0, -logits.astype(np.float64)))
 
+    def best_of_outputs(self, best: int, outputs: F64) -> tuple[int, float]:
+        """Return the class with the largest output, and its probability."""
+        return best, self.probabilities(outputs[best : best + 1].astype(np.float32)).item()
+
     def slope(self, outputs: F32, true: Ragged) -> Slope:
         """Return the slope of the binary cross-entropy over all pairs of a text and a class."""
         return margin_slope(np.where(multi_hot(true, outputs.shape[1]), outputs, -outputs))
@@ -156,6 +169,11 @@ class HuffmanHead(Head):
     def probabilities(self, logits: F32) -> F64:
         """Return the exponential of each log-probability, which includes the original's floor."""
         return np.minimum(np.exp(logits.astype(np.float64)), 1.0)
+
+    def best_of_outputs(self, best: int, outputs: F64) -> tuple[int, float]:
+        """Return the best class and its probability, without those of the others."""
+        best, log_probability = self.tree.best(outputs, self.floor)
+        return best, min(float(np.exp(log_probability)), 1.0)
 
     def without_floor(self) -> Head:
         """Return the same head: the floor is added at each node of the tree."""

@@ -83,6 +83,26 @@ class HuffmanTree:
             scores[:, self.right[nodes]] = parent + right[:, nodes]
         return scores[:, :classes].astype(np.float32)
 
+    def best(self, outputs: F64, floor: float = 0.0) -> tuple[int, float]:
+        """Return the best class of one text and its log-probability, in compiled code.
+
+        Args:
+            outputs: logits of the nodes, [C - 1]; further ones are not read.
+            floor: as for :meth:`log_probabilities`.
+        """
+        from fasttext_app.model.huffman_kernels import best_path, branches, clipped
+
+        logits = outputs[: self.classes - 1]
+        if not floor:
+            to_left, to_right = _log_branches(logits[None], floor)
+            return best_path(to_left, to_right, self.left, self.right)
+        # As _log_branches() does, with NumPy's exp() and log().
+        powers, logs = np.empty(len(logits)), np.empty((2, len(logits)))
+        clipped(logits, powers)
+        branches(np.exp(powers, powers), floor, logs)
+        np.log(logs, logs)
+        return best_path(logs[:1], logs[1:], self.left, self.right)
+
     def paths(self) -> tuple[I64, F32]:
         """Return the path to each class: its nodes and its codes, [C, depth] each.
 
@@ -106,13 +126,17 @@ def _log_branches(logits: F64, floor: float) -> tuple[F64, F64]:
     """Return the log-probability of branching left, and right, at each node."""
     if not floor:
         return -np.logaddexp(0, logits), -np.logaddexp(0, -logits)
-    right = np.minimum(-logits, 700)  # exp() overflows at 709; in place to save memory
-    np.exp(right, out=right)
+    branches = np.empty((2, *logits.shape))
+    left, right = branches
+    np.negative(logits, right)
+    np.minimum(right, 700, out=right)  # exp() overflows at 709
+    np.exp(right, right)
     right += 1
-    np.reciprocal(right, out=right)
-    left = 1 + floor - right
+    np.reciprocal(right, right)
+    np.subtract(1 + floor, right, left)
     right += floor
-    return np.log(left, out=left), np.log(right, out=right)
+    np.log(branches, branches)
+    return left, right
 
 
 def _levels(left: I64, right: I64) -> list[I64]:

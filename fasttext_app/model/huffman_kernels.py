@@ -42,3 +42,39 @@ def path_log_probs(to_left: F64, to_right: F64, left: I64, right: I64) -> F32:
                 else:
                     node_scores[child - classes] = total
     return scores
+
+
+@compiled
+def clipped(logits: F64, powers: F64) -> None:
+    """Write the negated logits of the nodes, [C - 1], which :func:`branches` takes the exp() of."""
+    for node in range(len(logits)):
+        powers[node] = min(-logits[node], 700.0)  # exp() overflows at 709
+
+
+@compiled
+def branches(powers: F64, floor: float, probabilities: F64) -> None:
+    """Write the probability of branching left and right at each node, [2, C - 1].
+
+    Args:
+        powers: the exponentials of the negated logits.
+        floor: added to each probability.
+        probabilities: takes them.
+    """
+    for node in range(len(powers)):
+        right = 1 / (powers[node] + 1)
+        probabilities[0, node] = 1 + floor - right
+        probabilities[1, node] = right + floor
+
+
+@compiled
+def best_path(to_left: F64, to_right: F64, left: I64, right: I64) -> tuple[int, float]:
+    """Return the first of the best classes of one text, and its log-probability.
+
+    The arguments are those of :func:`path_log_probs`, with one row.
+    """
+    scores = path_log_probs(to_left, to_right, left, right)[0]
+    best = 0
+    for class_id in range(len(scores)):
+        if scores[class_id] > scores[best] or scores[best] != scores[best]:
+            best = class_id
+    return best, float(scores[best])

@@ -182,15 +182,29 @@ class TextEncoder:
         """
         if not isinstance(text, str):
             text = one_text(text)
-        try:
-            data = text.encode(errors=errors)
-        except UnicodeEncodeError as error:
-            raise not_unicode("text", error) from None
-        if errors != "strict":
-            text = data.decode(errors=errors)  # escaped bytes may form a character
-        if not jit.enabled(len(data) + TEXT_BYTES):
+        text, size = _valid_text(text, errors)
+        if not jit.enabled(size + TEXT_BYTES):
             return self.tokenizer.split([text])
         return self.tokenizer.tokenize_text(text, errors)
+
+    def text_bytes(self, text: str, errors: str = "strict") -> bytes:
+        """Return the bytes of one text as :class:`.TextForward` reads them.
+
+        Args:
+            text: the text.
+            errors: as for :meth:`tokenize_text`.
+
+        Raises:
+            DataError: as for :meth:`tokenize_text`.
+        """
+        if text.isascii():
+            return text.encode() if self._ascii_as_it_is else self.tokenizer.text_bytes(text)
+        return self.tokenizer.text_bytes(_valid_text(text, errors)[0], errors)
+
+    @cached_property
+    def _ascii_as_it_is(self) -> bool:
+        """Whether the bytes of an ASCII text are those of the text."""
+        return not self.tokenizer.rewriting and self.tokenizer.rules != "unicode"
 
     def encode_tokens(self, tokens: TokenizedTexts) -> Ragged:
         """Encode tokenized texts."""
@@ -343,3 +357,18 @@ class TextEncoder:
             self._words.clear()
         self._words[token] = word
         return word
+
+
+def _valid_text(text: str, errors: str) -> tuple[str, int]:
+    """Return a text whose lone surrogates are those of single bytes, and its size in bytes.
+
+    Raises:
+        DataError: it has others, or ``errors`` is ``strict`` and it has any.
+    """
+    try:
+        data = text.encode(errors=errors)
+    except UnicodeEncodeError as error:
+        raise not_unicode("text", error) from None
+    if errors != "strict":
+        text = data.decode(errors=errors)  # escaped bytes may form a character
+    return text, len(data)

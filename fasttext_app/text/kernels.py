@@ -8,7 +8,7 @@ Each kernel has a reference implementation, and tests check that both agree:
 ``char_ngram_hashes``  ``hashing.reference_char_ngrams``
 ``emit_rows``          ``TextEncoder.encode_plain``
 ``count_features``     ``TextEncoder.count_features``, in plain Python
-``encode_text``        the others, one after another
+``encode_text``        the others, one after another, and ``code_column`` before them
 =====================  =========================================================================
 
 Shapes: **N** tokens, **B** texts, **W** distinct words, **V** table rows. Words are in Arrow's
@@ -22,18 +22,33 @@ from typing import Any
 import numpy as np
 
 from fasttext_app.core.arrays import I32, I64, U8, U32, U64
-from fasttext_app.core.jit import compiled
-from fasttext_app.core.packing import read_only
+from fasttext_app.core.jit import compiled, inlined
 from fasttext_app.core.prefetch import PREFETCH_DISTANCE, prefetch_row, prefetch_row_for_write
 from fasttext_app.text.token_kernels import (
+    ALONE,
+    ANGLE,
+    DROPPED,
+    END_BYTES,
+    END_HASH,
+    ENGLISH,
+    ENGLISH_KINDS,
+    FASTTEXT,
+    FASTTEXT_KINDS,
+    LEAD,
+    LOWER,
     MASK32,
+    NO_BYTES,
     ONE,
     PRIME,
+    SAME,
     SEED,
     SIGN_EXTENDED,
-    code_column,
-    end_lines,
+    SPACE,
+    UNICODE_KINDS,
+    WORD,
+    break_width,
     same_bytes,
+    space_width,
 )
 
 LONG, ROW = np.uint64(1 << 31), np.uint64((1 << 31) - 1)
@@ -58,7 +73,7 @@ def hash_words(data: U8, bounds: I32) -> U32:
     return hashes
 
 
-@compiled
+@inlined
 def _key(data: U8, start: Any, end: Any, word_hash: Any) -> tuple[Any, Any]:
     r"""Return the key of a word in the look-up table, as two 64-bit halves.
 
@@ -107,6 +122,28 @@ def index_words(data: U8, bounds: I32, hashes: U32) -> U64:
     return slots
 
 
+@inlined
+def _find_word(
+    slots: U64, known_data: U8, known_bounds: I32, data: U8, start: Any, end: Any, key: Any
+) -> Any:
+    """Return the vocabulary row of the word ``data[start:end]``, which has this key; -1 if none."""
+    head, tail = key
+    # Probe from the slot that the hash names until the key matches or a slot is empty.
+    mask = len(slots) - 1
+    slot = np.int64(tail >> np.uint64(32)) & mask
+    while slots[slot, 1] != 0:
+        if slots[slot, 0] == head and slots[slot, 1] & ~ROW == tail:
+            # The keys of long words can be equal by chance: compare the remaining bytes.
+            row = np.int64(slots[slot, 1] & ROW) - 1
+            if end - start < 8 or (
+                known_bounds[row + 1] - known_bounds[row] == end - start
+                and same_bytes(data, start + 8, end, known_data, known_bounds[row] + 8)
+            ):
+                return row
+        slot = (slot + 1) & mask
+    return np.int64(-1)
+
+
 @compiled
 def find_words(
     slots: U64, known_data: U8, known_bounds: I32, data: U8, bounds: I32, hashes: U32
@@ -131,26 +168,43 @@ def find_words(
     rows = np.empty(len(hashes), dtype=np.int32)
     mask = len(slots) - 1
     for word in range(len(hashes)):
-        rows[word] = -1
         if word + PREFETCH_DISTANCE < len(hashes):
             prefetch_row(slots, np.int64(hashes[word + PREFETCH_DISTANCE]) & mask)
         start, end = bounds[word], bounds[word + 1]
-        head, tail = _key(data, start, end, hashes[word])
-
-        # Probe from the slot that the hash names until the key matches or a slot is empty.
-        slot = np.int64(hashes[word]) & mask
-        while slots[slot, 1] != 0:
-            if slots[slot, 0] == head and slots[slot, 1] & ~ROW == tail:
-                # The keys of long words can be equal by chance: compare the remaining bytes.
-                row = np.int64(slots[slot, 1] & ROW) - 1
-                if end - start < 8 or (
-                    known_bounds[row + 1] - known_bounds[row] == end - start
-                    and same_bytes(data, start + 8, end, known_data, known_bounds[row] + 8)
-                ):
-                    rows[word] = row
-                    break
-            slot = (slot + 1) & mask
+        key = _key(data, start, end, hashes[word])
+        rows[word] = _find_word(slots, known_data, known_bounds, data, start, end, key)
     return rows
+
+
+@compiled
+def _hash_char_ngrams(marked: U8, size: Any, starts: I64, minn: Any, maxn: Any, hashes: U32) -> Any:
+    """Write the hashes of one word's character n-grams, and return their number.
+
+    Args:
+        marked: ``<word>``.
+        size: its length in bytes.
+        starts: takes where each character starts.
+        minn: the minimum length of n-grams, in characters.
+        maxn: the maximum length of n-grams.
+        hashes: takes the hashes.
+    """
+    characters = count = 0
+    for index in range(size):
+        if (marked[index] & 0xC0) != 0x80:  # not a continuation byte
+            starts[characters] = index
+            characters += 1
+    starts[characters] = size
+    # From each start, extend the hash character by character, and keep it at each length from minn
+    # to maxn.
+    for start in range(characters):
+        state = SEED
+        for length in range(1, min(maxn, characters - start) + 1):
+            for index in range(starts[start + length - 1], starts[start + length]):
+                state = ((state ^ SIGN_EXTENDED[marked[index]]) * PRIME) & MASK32
+            if length >= max(minn, 2) or (length >= minn and 0 < start < characters - 1):
+                hashes[count] = state
+                count += 1
+    return count
 
 
 @compiled
@@ -193,33 +247,18 @@ def char_ngram_hashes(
     hashes = np.empty(offsets[words], dtype=np.uint32)
     marked = np.empty(longest + 2, dtype=np.uint8)
     starts = np.empty(longest + 3, dtype=np.int64)
-    count = 0
     for word in range(words):
-        # Copy <word>, and note where each character starts.
+        if word == excluded:
+            continue
         size = bounds[word + 1] - bounds[word] + 2
         marked[0], marked[size - 1] = OPENING, CLOSING
-        marked[1 : size - 1] = data[bounds[word] : bounds[word + 1]]
-        characters = 0
-        for index in range(size):
-            if (marked[index] & 0xC0) != 0x80:
-                starts[characters] = index
-                characters += 1
-        starts[characters] = size
-
-        # From each start, extend the hash character by character, and keep it at each length from
-        # minn to maxn.
-        for start in range(0 if word == excluded else characters):
-            state = SEED
-            for length in range(1, min(maxn, characters - start) + 1):
-                for index in range(starts[start + length - 1], starts[start + length]):
-                    state = ((state ^ SIGN_EXTENDED[marked[index]]) * PRIME) & MASK32
-                if length >= max(minn, 2) or (length >= minn and 0 < start < characters - 1):
-                    hashes[count] = state
-                    count += 1
+        for index in range(size - 2):
+            marked[index + 1] = data[bounds[word] + index]
+        _hash_char_ngrams(marked, size, starts, minn, maxn, hashes[offsets[word] :])
     return hashes, offsets
 
 
-@compiled
+@inlined
 def _bucket_row(bucket: Any, first_row: int, bits: U64, ranks: I32) -> Any:
     """Return the row of a bucket, -1 if it has none; without ``bits``, every bucket has one.
 
@@ -386,6 +425,23 @@ def emit_rows(
     return (rows[:count] if 4 * count > 3 * capacity else rows[:count].copy()), row_offsets
 
 
+@inlined
+def _range_row(bucket: Any, first_row: Any, bucket_count: Any, starts: I32, ids: I32) -> Any:
+    """Return the row of a bucket, -1 if it has none; see :func:`place_rows`."""
+    part = bucket * (len(starts) - 1) // bucket_count
+    low, end = np.int64(starts[part]), np.int64(starts[part + 1])
+    high = end
+    while low < high:
+        middle = (low + high) >> 1
+        if ids[middle] < bucket:
+            low = middle + 1
+        else:
+            high = middle
+    if low == end or ids[low] != bucket:
+        return np.int64(-1)
+    return first_row + low
+
+
 @compiled
 def place_rows(
     rows: I32, offsets: I64, first_row: int, bucket_count: int, starts: I32, ids: I32
@@ -408,25 +464,14 @@ def place_rows(
     ([0, 3, 1], [0, 2, 3])
     """
     placed, new_offsets = np.empty(len(rows), np.int32), np.zeros(len(offsets), np.int64)
-    parts, count = len(starts) - 1, 0
+    count = 0
     for text in range(len(offsets) - 1):
         for position in range(offsets[text], offsets[text + 1]):
             row = np.int64(rows[position]) & 0xFFFFFFFF
             if row >= first_row:
-                # Search the bucket in its range of `ids`.
-                bucket = row - first_row
-                part = bucket * parts // bucket_count
-                low, end = np.int64(starts[part]), np.int64(starts[part + 1])
-                high = end
-                while low < high:
-                    middle = (low + high) >> 1
-                    if ids[middle] < bucket:
-                        low = middle + 1
-                    else:
-                        high = middle
-                if low == end or ids[low] != bucket:
+                row = _range_row(row - first_row, first_row, bucket_count, starts, ids)
+                if row < 0:
                     continue
-                row = first_row + low
             placed[count] = row
             count += 1
         new_offsets[text + 1] = count
@@ -436,7 +481,6 @@ def place_rows(
 @compiled
 def encode_text(
     data: U8,
-    bounds: I32,
     rules: int,
     label_prefix: U8,
     ends_lines: bool,
@@ -446,12 +490,11 @@ def encode_text(
     longest: int,
     buckets: tuple[int, int, U64, I32],
     ranges: tuple[I32, I32],
-) -> tuple[I32, I64, int]:
-    """Encode one text in one call, by the kernels that encode a column one after another.
+) -> tuple[I32, int]:
+    """Encode one text in one pass over its bytes, to what the other kernels make of a column.
 
     Args:
         data: the UTF-8 bytes of the text.
-        bounds: where it begins and ends, [2].
         rules: the rules of the tokenizer; see ``code_column``.
         label_prefix: the prefix of labels, if ``ends_lines``.
         ends_lines: whether the text ends with the word ``</s>``; see ``end_lines``.
@@ -463,27 +506,136 @@ def encode_text(
         ranges: ``starts`` and ``ids``, if few buckets have a row; see ``place_rows``; else empty.
 
     Returns:
-        The rows of the text, their offsets, [2], and the number of its words and n-grams.
+        The rows of the text, and the number of its words and n-grams, with or without a row.
     """
-    codes, offsets, words, word_bounds, hashes = code_column(data, bounds, rules)
-    end_code = -1
+    kinds, folded = UNICODE_KINDS, SAME
+    if rules == ENGLISH:
+        kinds, folded = ENGLISH_KINDS, LOWER
+    elif rules == FASTTEXT:
+        kinds = FASTTEXT_KINDS
+    bucket_count, first_row, bits, ranks = buckets
+    range_starts, ids = ranges
+    slots, known_words, known_bounds = vocabulary
+    # Typed by NumPy: with a literal, numba would compile the callees twice.
+    zero: Any = np.int64(0)
+    one: Any = np.int64(1)
+    size: Any = np.int64(len(data))
+    mask = len(slots) - 1
+
+    # Read the tokens, as code_column() does: their bytes, between < and >, where each of them
+    # begins, its hash, and its first eight bytes. No array is made in a loop: numba would count
+    # the references to it at every turn.
+    words = np.empty(3 * size + 16, np.uint8)
+    starts, hashes = np.empty(size + 2, np.int64), np.empty(size + 1, np.uint32)
+    heads = np.empty(size + 1, np.uint64)
+    index = tokens = used = characters = zero
+    while index < size:
+        words[used] = OPENING
+        first, length, state, head, kind = used + 1, zero, SEED, NO_BYTES, SPACE
+        byte = folded[data[index]]
+        while index < size:
+            byte = folded[data[index]]
+            kind = kinds[byte]
+            index += 1
+            if kind == LEAD or kind == ANGLE:
+                width = space_width(data, index - 1, size)
+                if kind == ANGLE:
+                    width = break_width(data, index - 1, size)
+                kind = SPACE if width else WORD
+                index += max(width - 1, 0)
+            if kind == WORD:
+                words[first + length] = byte
+                if length < 8:
+                    head |= np.uint64(byte) << np.uint64(8 * length)
+                length += 1
+                state = ((state ^ SIGN_EXTENDED[byte]) * PRIME) & MASK32
+            elif kind != DROPPED:
+                break
+        # The token; then, if a sign such as a comma ended it, the sign.
+        while True:
+            is_token: Any = length > 0
+            if ends_lines and is_token:
+                if length == len(END_BYTES) and same_bytes(
+                    words, first, first + length, END_BYTES, zero
+                ):
+                    index = size  # the line ends here
+                    break
+                is_token = length < len(label_prefix) or not same_bytes(
+                    words, first, first + len(label_prefix), label_prefix, zero
+                )
+            if is_token:
+                prefetch_row(slots, np.int64(state) & mask)
+                starts[tokens], hashes[tokens], heads[tokens] = used, state, head
+                tokens += 1
+                characters = max(characters, length + 2)
+                words[first + length] = CLOSING
+                used += length + 2
+            if kind != ALONE:
+                break
+            words[used], words[used + 1], first = OPENING, byte, used + 1
+            length, head, kind = one, np.uint64(byte), SPACE
+            state = ((SEED ^ SIGN_EXTENDED[byte]) * PRIME) & MASK32
+    counted = tokens  # the word </s> is none of the features of a text
     if ends_lines:
-        codes, offsets, words, word_bounds, hashes = end_lines(
-            codes, offsets, words, word_bounds, hashes, label_prefix
-        )
-        end_code = int(codes[-1])
-    words, word_bounds = read_only(words), read_only(word_bounds)
-    ngram_hashes, ngram_offsets = np.empty(0, np.uint32), np.zeros(1, np.int64)
-    if maxn > 0:
-        ngram_hashes, ngram_offsets = char_ngram_hashes(words, word_bounds, minn, maxn, end_code)
-    word_rows = find_words(*vocabulary, words, word_bounds, hashes)
-    rows, row_offsets = emit_rows(
-        codes, offsets, word_rows, hashes, ngram_hashes, ngram_offsets, longest, *buckets
-    )
-    if len(ranges[0]) > 0:
-        rows, row_offsets = place_rows(rows, row_offsets, buckets[1], buckets[0], *ranges)
-    features = count_features(codes, offsets, words, word_bounds, minn, maxn, longest, end_code)
-    return rows, row_offsets, features[0]
+        starts[tokens], hashes[tokens] = used, END_HASH
+        for step in range(len(END_BYTES)):
+            words[used + 1 + step] = END_BYTES[step]
+        used += len(END_BYTES) + 2
+        heads[tokens] = _key(words, used - 1 - len(END_BYTES), used - 1, END_HASH)[0]
+        tokens += 1
+    starts[tokens] = used
+
+    # The row of each token, followed by those of its character n-grams.
+    lengths = max(maxn - max(minn, 1) + 1, 0)
+    rows = np.empty(tokens * longest + used * lengths, np.int32)
+    char_starts = np.empty(characters + 1, np.int64)
+    char_hashes = np.empty(characters * lengths, np.uint32)
+    count, features = zero, counted
+    for token in range(tokens):
+        first, end, head = starts[token] + 1, starts[token + 1] - 1, heads[token]
+        tail = np.uint64(hashes[token]) << np.uint64(32)
+        if end - first < 8:
+            head |= np.uint64(end - first) << np.uint64(56)
+        else:
+            tail |= LONG
+        row = _find_word(slots, known_words, known_bounds, words, first, end, (head, tail))
+        if row >= 0:
+            rows[count] = row
+            count += 1
+        if maxn > 0 and token < counted:
+            ngrams = _hash_char_ngrams(
+                words[first - 1 : end + 1], end + 2 - first, char_starts, minn, maxn, char_hashes
+            )
+            features += ngrams
+            for ngram in range(ngrams):
+                bucket = np.int64(char_hashes[ngram] % np.uint64(bucket_count))
+                row = _row_of(bucket, first_row, bucket_count, bits, ranks, range_starts, ids)
+                if row >= 0:
+                    rows[count] = row
+                    count += 1
+
+    # Word n-grams: chain the hashes of the words that follow each word.
+    for token in range(tokens if longest > 1 else zero):
+        state = np.uint64(np.int64(np.int32(hashes[token])))
+        for following in range(token + 1, min(token + longest, tokens)):
+            state = state * CHAIN + np.uint64(np.int64(np.int32(hashes[following])))
+            bucket = np.int64(state % np.uint64(bucket_count))
+            row = _row_of(bucket, first_row, bucket_count, bits, ranks, range_starts, ids)
+            features += 1
+            if row >= 0:
+                rows[count] = row
+                count += 1
+    return rows[:count], features
+
+
+@inlined
+def _row_of(
+    bucket: Any, first_row: Any, bucket_count: Any, bits: U64, ranks: I32, starts: I32, ids: I32
+) -> Any:
+    """Return the row of a bucket, -1 if it has none, by :func:`_bucket_row` or `_range_row`."""
+    if len(starts) > 0:
+        return _range_row(bucket, first_row, bucket_count, starts, ids)
+    return _bucket_row(bucket, first_row, bits, ranks)
 
 
 @compiled

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from fasttext_app.core.arrays import I32, I64, U8, U32, U64
-from fasttext_app.core.jit import compiled
+from fasttext_app.core.jit import compiled, inlined
 from fasttext_app.text.fasttext_tokenizer import END, WHITESPACE
 from fasttext_app.text.hashing import reference_fnv1a
 
@@ -65,8 +65,8 @@ END_BYTES = np.frombuffer(END.encode(), dtype=np.uint8).copy()
 END_HASH = np.uint32(reference_fnv1a(END.encode()))
 
 
-@compiled
-def _space_width(data: U8, index: Any, end: Any) -> int:
+@inlined
+def space_width(data: U8, index: Any, end: Any) -> int:
     r"""Return the length of the non-ASCII space that begins at ``index``; 0 if none does.
 
     The spaces are U+0085 and U+00A0 (two bytes), U+1680, U+2000 to U+200A, U+2028, U+2029, U+202F,
@@ -93,8 +93,8 @@ def _space_width(data: U8, index: Any, end: Any) -> int:
     return 3 if third <= 0x8A or third == 0xA8 or third == 0xA9 or third == 0xAF else 0
 
 
-@compiled
-def _break_width(data: U8, index: Any, end: Any) -> Any:
+@inlined
+def break_width(data: U8, index: Any, end: Any) -> Any:
     """Return the length of the ``<br />`` that begins at ``index``; 0 if none does.
 
     Case does not matter, and quotes are skipped, because basic_english drops them first::
@@ -116,7 +116,7 @@ def _break_width(data: U8, index: Any, end: Any) -> Any:
     return 0
 
 
-@compiled
+@inlined
 def same_bytes(data: U8, start: int, end: int, other: U8, other_start: int) -> bool:
     """Return whether ``data[start:end]`` equals the same number of bytes of ``other``."""
     for step in range(end - start):
@@ -219,9 +219,9 @@ def code_column(data: U8, bounds: I32, rules: int) -> tuple[I32, I64, U8, I32, U
                 kind = kinds[byte]
                 index += 1
                 if kind == LEAD or kind == ANGLE:
-                    width = _space_width(data, index - 1, end)
+                    width = space_width(data, index - 1, end)
                     if kind == ANGLE:
-                        width = _break_width(data, index - 1, end)
+                        width = break_width(data, index - 1, end)
                     kind = SPACE if width else WORD
                     index += max(width - 1, 0)
                 if kind == WORD:

@@ -78,7 +78,7 @@ def logits_each_way(model: TextClassifier, texts: list[str]) -> dict[str, np.nda
             ways[f"{path}, reversed"] = fresh.logits(texts[::-1])[::-1]
     forward = fresh._text_forward
     if forward is not None:  # the output layer is linear
-        outputs = [forward.logits(fresh._text_bytes(text))[0] for text in texts]
+        outputs = [forward.logits(fresh.encoder.text_bytes(text))[0] for text in texts]
         ways["compiled, in one call"] = np.concatenate(outputs)
     return ways
 

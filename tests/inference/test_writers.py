@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv as arrow_csv
 import pyarrow.parquet as pq
@@ -18,9 +19,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fasttext_app.core.arrow import python_strings, strings_from_buffers
 from fasttext_app.errors import DataError
+from fasttext_app.inference import writers
 from fasttext_app.inference.predictions import PREDICTIONS
+from fasttext_app.inference.writer_kernels import number_strings
 from fasttext_app.inference.writers import FORMATS, format_for, write_predictions
+from tests.helpers import code_path
 
 ODD_TEXTS = [
     "plain",
@@ -126,6 +131,51 @@ def test_text_and_fasttext_have_one_line_a_row(batches):
         lines = as_text(batches, form).split("\n")
         assert lines.pop() == ""
         assert len(lines) == len(joined(batches))
+
+
+KEPT = {
+    'name, "1"': st.none() | TEXT | st.sampled_from(ODD_TEXTS),
+    "ä": st.none() | st.integers(-5, 5),
+    "z": st.none() | st.floats(width=32),
+    "flag": st.booleans(),
+}
+ANY_PROBABILITY = st.floats(0, 1) | st.integers(0, 2_000_000).map(lambda n: n / 2_000_000)
+
+
+@pytest.mark.slow
+@settings(deadline=None, max_examples=40)
+@given(st.data(), st.sampled_from(["jsonl", "csv"]), st.booleans())
+def test_compiled_lines_are_those_of_json_and_csv(data, form, one_label):
+    rows = data.draw(st.integers(1, 8))
+    sizes = st.just(1) if one_label else st.integers(0, 3)
+    columns = [data.draw(st.lists(kind, min_size=rows, max_size=rows)) for kind in KEPT.values()]
+    labels, values = [], []
+    for size in data.draw(st.lists(sizes, min_size=rows, max_size=rows)):
+        labels.append(data.draw(st.lists(TEXT | NAME, min_size=size, max_size=size)))
+        values.append(data.draw(st.lists(ANY_PROBABILITY, min_size=size, max_size=size)))
+    texts = data.draw(st.lists(TEXT | st.sampled_from(ODD_TEXTS), min_size=rows, max_size=rows))
+    types = (pa.string(), pa.int64(), pa.float64(), pa.bool_())
+    kept = [pa.array(column, type_) for column, type_ in zip(columns, types, strict=True)]
+    names, arrays = [*KEPT, *PREDICTIONS.names], [*kept, *made(texts, labels, values).columns]
+    if form == "jsonl":
+        known = data.draw(st.lists(ANY_PROBABILITY, min_size=rows, max_size=rows))
+        names, arrays = [*names, "known"], [*arrays, pa.array(known, pa.float64())]
+    batch = pa.record_batch(arrays, names=names)
+    with pytest.MonkeyPatch.context() as patch, code_path(compiled=True):
+        patch.setattr(writers, "MANY_ROWS", 1)
+        compiled = as_text([batch, batch.slice(1)], form, top_k=3)
+    assert compiled == as_text([batch, batch.slice(1)], form, top_k=3)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(ANY_PROBABILITY, min_size=1, max_size=50))
+def test_compiled_numbers_are_those_of_python(values):
+    def strings(as_json: bool) -> list[str]:
+        column = strings_from_buffers(*number_strings(np.array(values), as_json))
+        return python_strings(column)
+
+    assert strings(False) == [f"{value:.6f}" for value in values]
+    assert strings(True) == [json.dumps(round(value, 6)) for value in values]
 
 
 def test_the_forms_of_a_row():

@@ -63,7 +63,9 @@ def test_compiled_and_plain_code_find_the_same_rows(texts, count, limit, every_o
         column = pa.array(texts, pa.string())
         compiled = model.encode_tokens(model.tokenizer(column)).to_lists()
         one_by_one = [
-            encode_text(*model.tokenizer.text_buffers(text), *model.kernel_arguments())[0].tolist()
+            encode_text(model.tokenizer.text_buffers(text)[0], *model.kernel_arguments())[
+                0
+            ].tolist()
             for text in texts
         ]
     assert compiled == one_by_one == model.encode_plain(texts).to_lists()
