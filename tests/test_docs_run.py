@@ -57,6 +57,7 @@ NOT_RUN = (
         "python docs/examples/browser/",
     ),  # tests/onnx
     "python docs/examples/scoring/",  # tests/scoring
+    *("torchrun ", "cmp "),  # tests/training/test_sharded.py
 )
 ADDRESS = "http://127.0.0.1:8000"
 SERVICES: list[TestClient] = []

@@ -262,6 +262,16 @@ def _shard_rules(config: Config) -> Iterator[Rule]:
         "remove one of them",
     )
     yield (
+        "-"
+        in (
+            (config.data.source,)
+            if isinstance(config.data.source, str)
+            else config.data.source or ()
+        ),
+        f"data.source = '-': several processes cannot share standard input, which {setting} needs; "
+        "name a file",
+    )
+    yield (
         trainer.ensemble > 1,
         f"trainer.ensemble cannot be combined with {setting}; train one model",
     )

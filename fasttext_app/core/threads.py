@@ -12,7 +12,9 @@ from typing import TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-CORES = os.cpu_count() or 1  # read once: the call takes a notable part of a prediction
+CORES = max((os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")), 1)
+"""The cores of this process, one of those that torchrun starts on a machine; read once, because the
+call takes a notable part of a prediction."""
 
 
 def thread_count(threads: int) -> int:

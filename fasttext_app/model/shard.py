@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-BLOCK = 1 << 22  # numbers of a table that are drawn or exchanged at a time
+BLOCK = 1 << 20  # numbers of a table that are drawn or exchanged at a time
 
 
 class Columns:

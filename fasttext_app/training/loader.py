@@ -187,10 +187,11 @@ def _cut_divided(
     on_this_thread = replace(grouping, threads=1)
     parts = _parts(order.numpy(), batch_size, len(data), data.ids)
     datasets = (data.gather(part, first, dropout) for part in parts)
+    scratches: SimpleQueue[I32] = SimpleQueue()
 
     def cut(dataset: EncodedDataset) -> list[Batches]:
-        texts = torch.arange(len(dataset))
-        return [*_cut(dataset, texts, batch_size, on_this_thread, None)]
+        texts = np.arange(len(dataset))
+        return [*_cut_on_cpu(dataset, texts, batch_size, on_this_thread, None, scratches)]
 
     for batches in map_ahead(cut, datasets, 1):
         yield from batches
@@ -229,14 +230,15 @@ def _cut_on_cpu(
     batch_size: int,
     grouping: Grouping,
     dropout: TokenDropout | None,
+    scratches: SimpleQueue[I32] | None = None,
 ) -> Iterator[Batches]:
     """Cut many batches per call of compiled code, on several threads."""
+    scratches = SimpleQueue() if scratches is None else scratches  # one for each thread, reused
     parts = _parts(order, batch_size, len(data), len(data.bags.indices))
     idf = np.empty(0, np.float32) if data.idf is None else data.idf
     drop = (0, np.uint64(0)) if dropout is None else (dropout.dropped, np.uint64(dropout.key))
     # Dropout takes single ids out of words.
     word_lengths = data.word_lengths if grouping.by_word and dropout is None else None
-    scratches: SimpleQueue[I32] = SimpleQueue()  # one for each thread, reused
 
     def cut(texts: I64) -> CutBatches:
         from fasttext_app.training.batch_kernels import cut_batches, cut_words

@@ -1,0 +1,229 @@
+"""Steps a second of several processes, and the share of time that goes into communication.
+
+    python scripts/bench_distributed.py [--sizes 1 2 4] [--data SPEC] [--netem "delay 1ms"]
+
+Each number of processes trains with ``trainer.shard = "columns"``, and the same model under
+``DistributedDataParallel`` with sparse gradients, with a stock optimizer on the same bags. With
+``--netem``, each process runs in a network namespace of its own, and ``tc netem`` shapes what it
+sends; this needs the rights of root. Bytes are what a process receives in a step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+BRIDGE, PORT = "fta-bench", 29555
+DESIGNS = "columns", "ddp"
+
+
+# --- one process
+
+
+def settings_of(data: str, dim: int, batch_size: int) -> dict[str, Any]:
+    """Return the settings of a run."""
+    return {
+        **{"source": data, "validation": 0.0, "dim": dim, "batch_size": batch_size, "epochs": 1},
+        **{"refit": False, "calibrate": False, "fold": False, "threads": 1, "name": "adagrad"},
+        **{"shard": "columns", "term_weighting": "none", "mode": "mean", "minn": 0, "maxn": 0},
+    }
+
+
+def work(design: str, settings: dict[str, Any]) -> None:
+    """Train as one process; the main one prints what it measured."""
+    from fasttext_app.config.loading import flat_layer, resolve
+    from fasttext_app.core.group import Group, joined
+    from fasttext_app.data.split import load_examples
+    from fasttext_app.training.prepare import prepare
+
+    meter = {"seconds": 0.0, "bytes": 0}
+    exchange = Group.all_gather
+
+    def measured(group: Group, values: Any) -> Any:
+        started = time.perf_counter()
+        result = exchange(group, values)
+        meter["seconds"] += time.perf_counter() - started
+        meter["bytes"] += values.nbytes * (group.size - 1)
+        return result
+
+    config = resolve(flat_layer(settings))
+    with joined(600) as group:
+        prepared = prepare(config, load_examples(config), group=group)
+        Group.all_gather = measured  # type: ignore[method-assign]
+        meter.update(seconds=0.0, bytes=0)
+        steps, seconds = columns(prepared) if design == "columns" else ddp(prepared, meter)
+        if group.is_main:
+            figures = {"steps_per_second": steps / seconds, "ms": 1000 * seconds / steps}
+            figures["communication"] = meter["seconds"] / seconds
+            figures["kb_per_step"] = meter["bytes"] / steps / 1000
+            print(json.dumps(figures), flush=True)
+
+
+def columns(prepared: Any) -> tuple[int, float]:
+    """Train by columns; return the steps and their seconds."""
+    from fasttext_app import pipeline
+
+    outcome = pipeline.assist(prepared)  # it trains, and writes no model
+    return outcome.steps, sum(record.seconds for record in outcome.history)
+
+
+def ddp(prepared: Any, meter: dict[str, Any]) -> tuple[int, float]:
+    """Train with DDP and sparse gradients, each process on its part of every batch."""
+    import torch
+    import torch.distributed as dist
+    from torch import nn
+    from torch.futures import Future
+
+    from fasttext_app.training.dataset import DividedDataset
+
+    class Model(nn.Module):
+        def __init__(self, rows: int, dim: int, classes: int) -> None:
+            super().__init__()
+            self.bags = nn.EmbeddingBag(rows, dim, mode="mean", sparse=True)
+            self.layer = nn.Linear(dim, classes)
+
+        def forward(self, ids: torch.Tensor, offsets: torch.Tensor) -> Any:
+            return self.layer(self.bags(ids, offsets))
+
+    config, group = prepared.config, prepared.group
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    model: Any = Model(prepared.encoder.rows, config.model.dim, len(prepared.labels))
+    if group.size > 1:
+        model = nn.parallel.DistributedDataParallel(model)
+
+        def timed_hook(state: object, bucket: Any) -> Any:
+            # What is exchanged of a sparse gradient: the rows and their indices.
+            buffer = bucket.buffer()
+            started = time.perf_counter()
+            if buffer.is_sparse:
+                buffer = buffer.coalesce()
+                parts = buffer._indices().nbytes + buffer._values().nbytes
+            else:
+                parts = buffer.nbytes
+            dist.all_reduce(buffer)
+            meter["seconds"] += time.perf_counter() - started
+            meter["bytes"] += parts * (group.size - 1)
+            future: Any = Future()
+            future.set_result(buffer / group.size)
+            return future
+
+        timed_hook.__annotations__ = {"bucket": dist.GradBucket, "return": Future[torch.Tensor]}
+        model.register_comm_hook(None, timed_hook)
+    optimizer = torch.optim.Adagrad(model.parameters(), 0.1)
+    data = DividedDataset(prepared.train, None, None, include_last_offset=True)
+    size, loss_of = config.trainer.batch_size, nn.CrossEntropyLoss()
+    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0)).numpy()
+    batches = []
+    for start in range(0, len(order) - size + 1, size):
+        own = order[start : start + size][group.rank :: group.size]
+        texts = data.gather(order[start : start + size])  # collective, and not measured
+        rows = torch.arange(group.rank, size, group.size)
+        batch = texts.gather(rows)
+        batches.append((batch.indices, batch.offsets[: len(own)], batch.labels))
+    meter.update(seconds=0.0, bytes=0)
+    started = time.perf_counter()
+    for ids, offsets, labels in batches:
+        optimizer.zero_grad()
+        loss_of(model(ids, offsets), labels).backward()
+        optimizer.step()
+    return len(batches), time.perf_counter() - started
+
+
+# --- the processes
+
+
+@contextmanager
+def namespaces(size: int, netem: str | None) -> Iterator[list[list[str]]]:
+    """Yield the beginning of each process's command: a namespace whose network is shaped."""
+    if netem is None:
+        yield [[] for _ in range(size)]
+        return
+
+    def ip(*arguments: str) -> None:
+        subprocess.run(["ip", *arguments], check=True)
+
+    with ExitStack() as stack:
+        ip("link", "add", BRIDGE, "type", "bridge")
+        stack.callback(ip, "link", "del", BRIDGE)
+        ip("link", "set", BRIDGE, "up")
+        prefixes = []
+        for rank in range(size):
+            name, ends = f"{BRIDGE}{rank}", (f"fta-in{rank}", f"fta-out{rank}")
+            ip("netns", "add", name)
+            stack.callback(ip, "netns", "del", name)
+            ip("link", "add", ends[0], "type", "veth", "peer", "name", ends[1])
+            ip("link", "set", ends[0], "netns", name)
+            ip("link", "set", ends[1], "master", BRIDGE, "up")
+            inside = ["netns", "exec", name, "ip"]
+            ip(*inside, "address", "add", f"10.77.0.{rank + 1}/24", "dev", ends[0])
+            ip(*inside, "link", "set", ends[0], "up")
+            ip(*inside, "link", "set", "lo", "up")
+            shape = ["qdisc", "add", "dev", ends[0], "root", "netem", *netem.split()]
+            ip("netns", "exec", name, "tc", *shape)
+            prefixes.append(["ip", "netns", "exec", name])
+        yield prefixes
+
+
+def measure(design: str, settings: dict[str, Any], size: int, netem: str | None) -> Any:
+    """Run the processes; return what the main one measured."""
+    address = "10.77.0.1" if netem else "127.0.0.1"
+    command = [sys.executable, __file__, "--worker", design, json.dumps(settings)]
+    with namespaces(size, netem) as prefixes, tempfile.TemporaryFile() as output:
+        workers = []
+        for rank, prefix in enumerate(prefixes):
+            variables = {"MASTER_ADDR": address, "MASTER_PORT": PORT, "RANK": rank}
+            variables |= {"WORLD_SIZE": size, "OMP_NUM_THREADS": 1}
+            if netem:
+                variables["GLOO_SOCKET_IFNAME"] = f"fta-in{rank}"
+            environment = {**os.environ, **{name: str(value) for name, value in variables.items()}}
+            shown = output if rank == 0 else subprocess.DEVNULL
+            workers.append(subprocess.Popen([*prefix, *command], env=environment, stdout=shown))
+        codes = [worker.wait() for worker in workers]
+        if any(codes):
+            raise SystemExit(f"{design}, {size} processes: exit codes {codes}")
+        output.seek(0)
+        return json.loads(output.read())
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure every design with every number of processes."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--designs", nargs="+", choices=DESIGNS, default=DESIGNS)
+    parser.add_argument("--data", default="ag_news")
+    parser.add_argument("--dim", type=int, default=100)
+    parser.add_argument("--batch-size", type=int, default=256)
+    parser.add_argument("--netem", nargs="*", default=[], help="shapes besides loopback")
+    parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.worker:
+        work(options.worker[0], json.loads(options.worker[1]))
+        return
+    data = str(Path(options.data).absolute()) if Path(options.data).exists() else options.data
+    settings = settings_of(data, options.dim, options.batch_size)
+    print("| network | design | processes | steps/s | ms a step | KB a step | in communication |")
+    print("|---|---|---|---|---|---|---|")
+    for netem in [None, *options.netem]:
+        for design in options.designs:
+            for size in options.sizes:
+                figures = measure(design, settings, size, netem)
+                print(
+                    f"| {netem or 'loopback'} | {design} | {size} "
+                    f"| {figures['steps_per_second']:.1f} | {figures['ms']:.2f} "
+                    f"| {figures['kb_per_step']:,.0f} | {figures['communication']:.0%} |",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()
