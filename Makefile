@@ -56,6 +56,7 @@ bench: setup
 	$(BIN)/python scripts/bench_configs.py --write-docs
 	$(BIN)/python scripts/bench_losses.py --write-docs
 	$(BIN)/python scripts/bench_imbalance.py --write-docs
+	$(BIN)/python scripts/bench_review.py --write
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,bench]"
 	$(BIN)/python scripts/bench_peers.py --write-docs
 	$(BIN)/python scripts/bench_defaults.py --docs docs/accuracy.md
@@ -86,10 +87,12 @@ docs: setup
 	$(BIN)/python scripts/write_config_reference.py
 	$(BIN)/python scripts/write_api_reference.py
 	$(BIN)/python scripts/fill_readme.py
+	$(BIN)/python scripts/fill_readme.py docs/review.md
 	$(BIN)/python scripts/fill_readme.py docs/tutorial_csv.md
 	$(BIN)/python scripts/fill_readme.py docs/tutorial_languages.md
 	$(BIN)/python scripts/fill_readme.py docs/tutorial_news.md
 	$(BIN)/python scripts/make_recording.py
+	$(BIN)/python scripts/make_report_picture.py
 	$(BIN)/jupyter execute --inplace docs/examples/tour.ipynb
 
 # The documentation as a site, in site/.

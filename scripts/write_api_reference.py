@@ -21,6 +21,7 @@ from fasttext_app import compat, errors, onnx, sklearn
 from fasttext_app.compat.model import FastText
 from fasttext_app.inference.explain import Contribution, Explanation, LabelFeature
 from fasttext_app.model.metrics import MultiLabelScores, Scores
+from fasttext_app.reviewing.review import Review, Suspect
 from fasttext_app.text.features import TextFeature
 from fasttext_app.tuning.trial import Trial, TuneResult
 
@@ -48,6 +49,8 @@ RETURNED = {
     LabelFeature: "feature",
     TuneResult: "result",
     Trial: "trial",
+    Review: "review",
+    Suspect: "suspect",
 }
 """The types that public functions return, and the name of an instance in a call."""
 INNER = {"chunk_logits", "rank_bags", "encode_chunk", "encode_plain", "encode_tokens", "pruned"}
