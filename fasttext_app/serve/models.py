@@ -7,6 +7,7 @@ left alone. A request keeps the model with which it began.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import mmap
 import re
@@ -94,6 +95,7 @@ class Watched:
         if _stamp(self._path) == stamp:
             self._tried, self.error = stamp, None
             self.current = loaded
+            gc.collect()  # the earlier model is large, and in reference cycles
             note(f"{self.name}: now serving version {loaded.version}")
 
     def _load(self) -> Served:

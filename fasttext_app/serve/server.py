@@ -7,6 +7,7 @@ a socket of its own at the same port, and the kernel spreads connections over th
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -18,6 +19,7 @@ from typing import Any
 
 import uvicorn
 
+from fasttext_app.core.startup import tune_malloc
 from fasttext_app.errors import ConfigError
 from fasttext_app.serve.app import Service
 from fasttext_app.serve.metrics import Metrics
@@ -50,6 +52,8 @@ def serve(
         ConfigError: two models have one name, or the service cannot listen there.
     """
     sockets = open_sockets(settings)
+    tune_malloc()
+    gc.freeze()  # what is imported by now stays, and need not be looked through again
     try:
         served = Models(models, note, warn, packages=packages)
         metrics = Metrics(list(served.watched), settings.workers)

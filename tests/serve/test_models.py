@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import weakref
 
 import pytest
 
@@ -63,7 +64,10 @@ def test_a_replaced_model_is_served_once_its_files_are_settled(model_copy, other
     assert before.classifier.predict(TEXT) == expected  # its memory is its own
     models.refresh()
     assert models.get(None) is before
+    is_kept = weakref.ref(before.classifier)
+    del before
     models.refresh()
+    assert is_kept() is None
     now = models.get(None)
     assert now.classifier.labels == ("x", "y")
     assert log == [f"m: now serving version {now.version}"]
