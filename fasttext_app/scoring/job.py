@@ -208,6 +208,7 @@ def score_files(
     with sole_run(work.folder):
         manifest = Manifest(work.folder)
         _refuse_other_files(work.folder, tasks, manifest)
+        manifest.plan(task.output for task in tasks)
         summary = Summary()
         if keep_share is not None:
             work, tasks, summary.cut = _cut(work, tasks, run, workers, keep_share, manifest, follow)
@@ -219,7 +220,7 @@ def score_files(
 def _refuse_other_files(folder: Path, tasks: Sequence[FileTask], manifest: Manifest) -> None:
     for task in tasks:
         path = folder / task.output
-        if path.exists() and task.output not in manifest.records:
+        if path.exists() and task.output not in manifest.planned:
             raise DataError(
                 f"{path}: already exists, and no earlier run of score has written it; choose "
                 "another --output"

@@ -45,15 +45,15 @@ def run_locally(
                 worker.send(waiting.popleft())
                 busy[worker.connection] = worker
             for connection in wait(list(busy)):
-                worker = busy.pop(connection)  # type: ignore[call-overload]  # what it waits for
+                worker = busy[connection]  # type: ignore[index]  # it waits for these only
                 message = worker.receive()
                 yield message
                 if isinstance(message, Progress):
-                    busy[worker.connection] = worker
-                elif waiting and worker.is_alive:
+                    continue
+                if waiting and worker.is_alive:
                     worker.send(waiting.popleft())
-                    busy[worker.connection] = worker
                 else:
+                    del busy[worker.connection]
                     worker.end()
     finally:
         for worker in busy.values():

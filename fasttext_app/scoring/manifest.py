@@ -1,11 +1,13 @@
 """The manifest of a folder of scored files: a line of JSON for each file that is finished.
 
-A line that a killed run left incomplete is ignored, so its file is scored again.
+Before, a line says that the file is planned: a run that is killed between writing an output and its
+record knows it for its own. A line that is incomplete is ignored, so its file is scored again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import ConfigDict, ValidationError
@@ -43,6 +45,14 @@ class Record(Document):
     """Rows by their label."""
 
 
+class Planned(Document):
+    """An output that a run is about to write: if it exists, it is the program's own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    output: str
+
+
 class Manifest:
     """The records of a folder, by output; a new one is on the disk when :meth:`add` returns.
 
@@ -52,29 +62,39 @@ class Manifest:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / NAME
-        self.records = _read(self.path)
+        self.records, self.planned = _read(self.path)
+        lines = [*map(Planned.model_dump_json, self.planned.values())]
+        lines += map(Record.model_dump_json, self.records.values())
         with atomic_file(self.path, DataError) as partial:
-            lines = (f"{record.model_dump_json()}\n" for record in self.records.values())
-            partial.write_text("".join(lines), encoding="utf-8")
+            partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+    def plan(self, outputs: Iterable[str]) -> None:
+        """Note outputs before they are written."""
+        new = [Planned(output=output) for output in outputs if output not in self.planned]
+        self.planned |= {line.output: line for line in new}
+        self._append(new)
 
     def add(self, record: Record) -> None:
         """Record a finished file."""
         self.records[record.output] = record
+        self._append([record])
+
+    def _append(self, lines: Sequence[Document]) -> None:
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(f"{record.model_dump_json()}\n")
+            file.write("".join(f"{line.model_dump_json()}\n" for line in lines))
 
 
-def _read(path: Path) -> dict[str, Record]:
-    records: dict[str, Record] = {}
-    if not path.is_file():
-        return records
-    for line in path.read_bytes().splitlines():
-        try:
-            record = Record.model_validate_json(line, strict=False)
-        except ValidationError:
+def _read(path: Path) -> tuple[dict[str, Record], dict[str, Planned]]:
+    records, planned = dict[str, Record](), dict[str, Planned]()
+    for line in path.read_bytes().splitlines() if path.is_file() else ():
+        with suppress(ValidationError):
+            entry = Planned.model_validate_json(line)
+            planned[entry.output] = entry
             continue
-        records[record.output] = record
-    return records
+        with suppress(ValidationError):
+            record = Record.model_validate_json(line, strict=False)
+            records[record.output] = record
+    return records, planned
 
 
 def totals(records: Mapping[str, Record]) -> dict[str, int]:
