@@ -1,11 +1,12 @@
 """Steps a second of several processes, and the share of time that goes into communication.
 
-    python scripts/bench_distributed.py [--sizes 1 2 4] [--data SPEC] [--netem "delay 1ms"]
+    python scripts/bench_distributed.py [--sizes 1 2 4] [--data SPEC] [--network QDISC ...]
 
 Each number of processes trains with ``trainer.shard = "columns"``, and the same model under
 ``DistributedDataParallel`` with sparse gradients, with a stock optimizer on the same bags. With
-``--netem``, each process runs in a network namespace of its own, and ``tc netem`` shapes what it
-sends; this needs the rights of root. Bytes are what a process receives in a step.
+``--network``, each process runs in a network namespace of its own, and a queue of ``tc`` shapes
+what it sends: "netem delay 1ms rate 1gbit", or where the kernel has no netem, "tbf rate 1gbit burst
+1mb latency 50ms". This needs the rights of root. Bytes are what a process receives in a step.
 """
 
 from __future__ import annotations
@@ -143,9 +144,9 @@ def ddp(prepared: Any, meter: dict[str, Any]) -> tuple[int, float]:
 
 
 @contextmanager
-def namespaces(size: int, netem: str | None) -> Iterator[list[list[str]]]:
+def namespaces(size: int, network: str | None) -> Iterator[list[list[str]]]:
     """Yield the beginning of each process's command: a namespace whose network is shaped."""
-    if netem is None:
+    if network is None:
         yield [[] for _ in range(size)]
         return
 
@@ -168,22 +169,22 @@ def namespaces(size: int, netem: str | None) -> Iterator[list[list[str]]]:
             ip(*inside, "address", "add", f"10.77.0.{rank + 1}/24", "dev", ends[0])
             ip(*inside, "link", "set", ends[0], "up")
             ip(*inside, "link", "set", "lo", "up")
-            shape = ["qdisc", "add", "dev", ends[0], "root", "netem", *netem.split()]
+            shape = ["qdisc", "add", "dev", ends[0], "root", *network.split()]
             ip("netns", "exec", name, "tc", *shape)
             prefixes.append(["ip", "netns", "exec", name])
         yield prefixes
 
 
-def measure(design: str, settings: dict[str, Any], size: int, netem: str | None) -> Any:
+def measure(design: str, settings: dict[str, Any], size: int, network: str | None) -> Any:
     """Run the processes; return what the main one measured."""
-    address = "10.77.0.1" if netem else "127.0.0.1"
+    address = "10.77.0.1" if network else "127.0.0.1"
     command = [sys.executable, __file__, "--worker", design, json.dumps(settings)]
-    with namespaces(size, netem) as prefixes, tempfile.TemporaryFile() as output:
+    with namespaces(size, network) as prefixes, tempfile.TemporaryFile() as output:
         workers = []
         for rank, prefix in enumerate(prefixes):
             variables = {"MASTER_ADDR": address, "MASTER_PORT": PORT, "RANK": rank}
             variables |= {"WORLD_SIZE": size, "OMP_NUM_THREADS": 1}
-            if netem:
+            if network:
                 variables["GLOO_SOCKET_IFNAME"] = f"fta-in{rank}"
             environment = {**os.environ, **{name: str(value) for name, value in variables.items()}}
             shown = output if rank == 0 else subprocess.DEVNULL
@@ -203,7 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", default="ag_news")
     parser.add_argument("--dim", type=int, default=100)
     parser.add_argument("--batch-size", type=int, default=256)
-    parser.add_argument("--netem", nargs="*", default=[], help="shapes besides loopback")
+    parser.add_argument("--network", nargs="*", default=[], help="queues, besides loopback")
     parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.worker:
@@ -213,12 +214,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     settings = settings_of(data, options.dim, options.batch_size)
     print("| network | design | processes | steps/s | ms a step | KB a step | in communication |")
     print("|---|---|---|---|---|---|---|")
-    for netem in [None, *options.netem]:
+    for network in [None, *options.network]:
         for design in options.designs:
             for size in options.sizes:
-                figures = measure(design, settings, size, netem)
+                figures = measure(design, settings, size, network)
                 print(
-                    f"| {netem or 'loopback'} | {design} | {size} "
+                    f"| {network or 'loopback'} | {design} | {size} "
                     f"| {figures['steps_per_second']:.1f} | {figures['ms']:.2f} "
                     f"| {figures['kb_per_step']:,.0f} | {figures['communication']:.0%} |",
                     flush=True,

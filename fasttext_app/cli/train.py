@@ -205,11 +205,12 @@ def _joined_processes(config: Config) -> Iterator[Group | None]:
         ConfigError: there are several processes, and the settings are for one.
     """
     if config.trainer.shard == "none":
-        if world_size() > 1:
-            raise ConfigError(
-                f'WORLD_SIZE is {world_size()}, but trainer.shard is "none"; set it to "columns" '
-                "to train on all processes, or start without torchrun"
-            )
+        with _reported_once():
+            if world_size() > 1:
+                raise ConfigError(
+                    f'WORLD_SIZE is {world_size()}, but trainer.shard is "none"; set it to '
+                    '"columns" to train on all processes, or start without torchrun'
+                )
         yield None
         return
     with joined(config.trainer.shard_timeout) as group:

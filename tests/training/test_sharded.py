@@ -16,7 +16,7 @@ import pytest
 from fasttext_app.config.loading import flat_layer, resolve
 from fasttext_app.errors import ConfigError
 from fasttext_app.training import divided, tokenized
-from tests.helpers import ROOT, WORDS_ONLY, make_config
+from tests.helpers import ROOT, WORDS_ONLY, make_config, run_cli
 from tests.training.sharded_driver import train_alone
 
 SIZES = [{"size": 2}, {"size": 4}]
@@ -128,6 +128,32 @@ def killed_runs(cases: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         }
         for name in KILLED
     }
+
+
+@pytest.mark.slow
+def test_torchrun_trains_on_the_command_line(files: Path, tmp_path: Path) -> None:
+    torchrun = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
+    settings = ("--data", files / "one.csv", "--epochs", "1", "--threads", "1", "--output")
+    run_cli("train", *settings, tmp_path / "one")
+
+    def train_together(output: str, *more: str) -> subprocess.CompletedProcess[str]:
+        train = ("fasttext_app", "train", *map(str, settings), str(tmp_path / output), *more)
+        command = [sys.executable, "-m", *torchrun, *train]
+        return subprocess.run(
+            command, capture_output=True, text=True, cwd=ROOT, timeout=300, check=False
+        )
+
+    process = train_together("two", "--set", "trainer.shard=columns")
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.count("saved the model") == 1
+    one, two = (tmp_path / name / "model.safetensors" for name in ("one", "two"))
+    assert one.read_bytes() == two.read_bytes()
+
+    process = train_together("three")
+    assert process.returncode == 1
+    problem = 'error: WORLD_SIZE is 2, but trainer.shard is "none"'
+    assert process.stderr.count(problem) == 1
+    assert not (tmp_path / "three").exists()
 
 
 @pytest.mark.parametrize(
