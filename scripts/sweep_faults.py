@@ -59,7 +59,7 @@ class Job:
 
 
 CHECKPOINTS = r"run(/checkpoints(/(lock|\d+(/.*)?))?)?"
-STUDY = "search(/study.jsonl|/best.toml|/final.toml|/trials.csv)?"
+STUDY = "search(/study.jsonl|/best.toml|/final.toml|/trials.csv|/search.png)?"
 HUB = r"cache(/.*)?"
 """Downloads and locks of huggingface_hub."""
 FASTTEXT = (
