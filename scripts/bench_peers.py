@@ -33,7 +33,7 @@ from peers.session import Session
 ROOT = SCRIPTS.parent
 PAGES = {ROOT / "docs" / "benchmarks.md": report.long_form, ROOT / "README.md": report.short_form}
 PLOT = ROOT / "docs" / "images" / "accuracy_seconds.svg"
-PARTS = ("train", "growth", "shapes", "loop", "predict", "cold")
+PARTS = ("train", "growth", "shapes", "loop", "predict", "calls", "formats", "cold")
 CORES = 2
 VERSIONS = ("torch", "numba", "pyarrow", *PACKAGES.values())
 

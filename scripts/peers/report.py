@@ -254,6 +254,51 @@ def bound(run: Measurements, dim: int, cores: int) -> float:
     return (serial + cutting + steps) / (serial + parallel)
 
 
+CALLS_METHOD = """\
+One process has all models and calls them by turns; the figures are those of the fastest of 15
+turns. A ratio below 1 means that we are faster. One text is compared with fastText's `predict` on
+the same kind of model, and a list with fasttext-new on two threads where it is installed, else with
+fastText's `predict`."""
+FORMATS_METHOD = """\
+A loaded model labels five copies of the training texts from a file into a file of the same format,
+on two threads. The share is that of the texts per second of a table in memory."""
+THOUSAND, THEIR_THOUSAND = f"{OURS}, a CSV file of 1,000 rows", f"{COMMUNITY}, 1,000 lines"
+FIRST_RUN = f"{OURS}, all training texts, nothing compiled yet"
+WARM_UP = "`fasttext-app warm-up`, nothing compiled yet"
+
+
+def calls_table(samples: Samples) -> str:
+    """Return the microseconds a text of each call, and the ratio to fastText."""
+    rows = [
+        [
+            name,
+            number(median_of(samples, name, "microseconds"), ".2f", " µs"),
+            number(median_of(samples, name, "ratio"), ".2f"),
+        ]
+        for name in samples
+    ]
+    return table(["call", "a text", "/ fastText"], rows)
+
+
+def formats_table(samples: Samples) -> str:
+    """Return the texts per second of each format, and their share of those in memory."""
+    rows = [
+        [
+            name,
+            number(median_of(samples, name, "texts_per_second"), ",.0f"),
+            number(median_of(samples, name, "share"), ".2f"),
+        ]
+        for name in samples
+    ]
+    return table(["format", "texts/s", "/ in memory"], rows)
+
+
+def cold_files_table(samples: Samples) -> str:
+    """Return the seconds of whole processes."""
+    rows = [[name, number(median_of(samples, name, "seconds"), ".2f", " s")] for name in samples]
+    return table(["process", "start to exit"], rows)
+
+
 def against(samples: Samples, key: str, name: str, other: str, form: str, unit: str) -> str:
     """Return "0.62 (2.1 s / 3.4 s)" for one measurement of two contenders."""
     value = ratio(samples, key, name, other)
@@ -391,6 +436,22 @@ def footer(results: Results) -> str:
     )
 
 
+def prediction_parts(results: Results) -> list[str]:
+    """Return the parts of docs/benchmarks.md about prediction."""
+    parts: list[str] = []
+    if results["bulk"]:
+        parts += ["### Prediction in bulk", prediction_table(results)]
+    if results["calls"]:
+        parts += ["### Calls of a loaded model", CALLS_METHOD, calls_table(results["calls"])]
+    if results["formats"]:
+        parts += ["### From file to file", FORMATS_METHOD, formats_table(results["formats"])]
+    if results["cold"]:
+        parts += ["### Prediction of one text", single_table(results)]
+    if results["cold files"]:
+        parts += ["### Whole processes", cold_files_table(results["cold files"])]
+    return parts
+
+
 def long_form(results: Results) -> str:
     """Return the section of docs/benchmarks.md."""
     in_targets = ("cuda",)
@@ -410,10 +471,7 @@ def long_form(results: Results) -> str:
         parts += ["### Other shapes", SHAPES_METHOD, *filter(None, tables)]
     if results["loop"]:
         parts += ["### The training loop", LOOP_METHOD, loop_table(results["loop"])]
-    if results["bulk"]:
-        parts += ["### Prediction in bulk", prediction_table(results)]
-    if results["cold"]:
-        parts += ["### Prediction of one text", single_table(results)]
+    parts += prediction_parts(results)
     parts += ["### Targets", targets_table(results), footer(results)]
     if skipped:
         parts.append(" ".join(skipped))

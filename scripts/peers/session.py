@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import os
 import sys
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 
 from peers import report
@@ -254,6 +256,56 @@ class Session:
         rounds = self.options.rounds
         self.results.sections["bulk"] = alternate([*names, report.CLI], rounds, measure)
 
+    def calls(self) -> None:
+        """Measure the calls that people make, ours and fastText's by turns."""
+        self._measured_at_once("calls")
+
+    def formats(self) -> None:
+        """Measure prediction from file to file, by format."""
+        self._measured_at_once("formats")
+
+    def _measured_at_once(self, section: str) -> None:
+        loaded = self.loaded()
+        if report.COMMUNITY not in loaded:
+            return
+        models = loaded[OURS][1], loaded[report.COMMUNITY][1]
+        measured = run_json(
+            [*child("calls", section, *models, self.data(), self.folder)], self.data()
+        )
+        self.results.sections[section] = {name: [values] for name, values in measured.items()}
+
+    def cold_files(self) -> None:
+        """Measure whole processes that label 1,000 rows, and a first run, which compiles."""
+        data, loaded = self.data(), self.loaded()
+        rows, model = self.folder / "thousand.csv", str(loaded[OURS][1])
+        with (data / "texts.csv").open(encoding="utf-8") as file:
+            table = list(islice(csv.reader(file), 1001))
+        with rows.open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows(table)
+        output = str(self.folder / "thousand.jsonl")
+        ours_command = [*APP, "predict", model, "--input", str(rows), "--output", output]
+        commands = {report.THOUSAND: [*ours_command, "--overwrite"]}
+        if report.COMMUNITY in loaded:
+            paper = loaded[report.COMMUNITY][1]
+            commands[report.THEIR_THOUSAND] = [
+                *child("calls", "thousand", paper, data, self.folder)
+            ]
+        for command in commands.values():
+            run_timed(command, data)  # the warm-up
+        samples = alternate(
+            commands, self.options.rounds, lambda name, _: run_timed(commands[name], data)
+        )
+        many = ["predict", model, "--input", str(data / "texts.csv"), "--output", output]
+        for name, command in (
+            (report.FIRST_RUN, [*APP, *many, "--overwrite"]),
+            (report.WARM_UP, [*APP, "warm-up"]),
+        ):
+            cache = self.folder / f"cache {name}"
+            cache.mkdir()
+            empty = ["env", f"NUMBA_CACHE_DIR={cache}", *command]
+            samples[name] = [run_timed(empty, data)]
+        self.results.sections["cold files"] = samples
+
     def cold(self) -> None:
         """Measure the prediction of one text: by a whole process, and by a loaded model."""
         data, loaded = self.data(), self.loaded()
@@ -262,6 +314,7 @@ class Session:
             for name, (package, model) in loaded.items()
         }
         commands[OURS] = [*APP, "predict", str(loaded[OURS][1]), ONE_TEXT]
+        self.cold_files()
         for command in commands.values():
             run_timed(command, data)  # the warm-up
         self.results.sections["cold"] = alternate(
