@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -134,7 +135,7 @@ def formats(model: str, paper: str, data: str, folder: str) -> dict[str, dict[st
 
     loops: dict[str, Callable[[], Any]] = {"in memory": in_memory}
     for form in inputs:
-        loops[form] = lambda form=form: file_to_file(form)
+        loops[form] = partial(file_to_file, form)
     seconds = fastest(loops, 3)
     return {
         name: {"texts_per_second": len(table) / taken, "share": seconds["in memory"] / taken}
