@@ -17,11 +17,12 @@ from typing import Any, is_typeddict
 from pages import field_docstrings, write_generated_page
 
 import fasttext_app
-from fasttext_app import compat, errors, onnx, sklearn
+from fasttext_app import compat, errors, onnx, scoring, sklearn
 from fasttext_app.compat.model import FastText
 from fasttext_app.inference.explain import Contribution, Explanation, LabelFeature
 from fasttext_app.model.metrics import MultiLabelScores, Scores
 from fasttext_app.reviewing.review import Review, Suspect
+from fasttext_app.scoring import duckdb, polars, ray, spark
 from fasttext_app.text.features import TextFeature
 from fasttext_app.tuning.trial import Trial, TuneResult
 
@@ -30,8 +31,8 @@ TARGET = Path(__file__).resolve().parent.parent / "docs" / "api.md"
 HEAD = """# API reference
 
 The public API: everything in `fasttext_app`, what its functions return, the errors it raises,
-`fasttext_app.onnx`, `fasttext_app.sklearn`, and `fasttext_app.compat`, the Python API of the
-original.
+`fasttext_app.onnx`, `fasttext_app.scoring`, `fasttext_app.sklearn`, and `fasttext_app.compat`, the
+Python API of the original.
 `python scripts/write_api_reference.py` writes this page from the docstrings; a test keeps it
 current.
 
@@ -53,7 +54,19 @@ RETURNED = {
     Suspect: "suspect",
 }
 """The types that public functions return, and the name of an instance in a call."""
-INNER = {"chunk_logits", "rank_bags", "encode_chunk", "encode_plain", "encode_tokens", "pruned"}
+ADAPTERS: dict[str, Any] = {
+    "ray.score_dataset": ray.score_dataset,
+    "spark.score_frame": spark.score_frame,
+    "spark.map_in_arrow": spark.map_in_arrow,
+    "spark.output_schema": spark.output_schema,
+    "polars.expr": polars.expr,
+    "duckdb.register": duckdb.register,
+}
+"""The functions of each engine."""
+INNER = {
+    *("chunk_logits", "rank_bags", "encode_chunk", "encode_plain", "encode_tokens", "pruned"),
+    *("answers", "structs", "kept", "changed"),
+}
 """Methods that other modules of the package call, and users do not."""
 WIDTH = 88
 SECTION = re.compile(r"(Args|Returns|Yields|Raises|Attributes):")
@@ -229,6 +242,14 @@ def render() -> str:
         "## `fasttext_app.onnx`",
         markdown(onnx),
         function_entry(3, "onnx.export_onnx", onnx.export_onnx, "onnx.export_onnx"),
+        "## `fasttext_app.scoring`",
+        markdown(scoring),
+        class_entry(3, scoring.Scorer, "scorer"),
+        *(
+            function_entry(3, f"scoring.{name}", function, f"scoring.{name}")
+            for name, function in ADAPTERS.items()
+        ),
+        "[scale.md](scale.md) shows each engine, and datatrove.",
         "## `fasttext_app.sklearn`",
         markdown(sklearn),
         class_entry(3, sklearn.FastTextClassifier, "classifier"),
