@@ -163,6 +163,7 @@ def _write(result: Review, spec: str, output: Path | None, form: str, *, safe_cs
         table = result.to_table()
         if form == "jsonl":
             for row in table.to_pylist():
+                row = {name: None if value != value else value for name, value in row.items()}
                 file.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
             return
         names = table.column_names

@@ -205,7 +205,7 @@ def _learning_curves(
     for name, model in zip(names, models, strict=True):
         try:
             history = history_of(name, model.artifact.history)
-        except (ValueError, TypeError, KeyError, AttributeError):  # a stranger wrote it
+        except (ValueError, TypeError, AttributeError, OverflowError):  # a stranger wrote it
             history = None
         histories += [] if history is None else [history]
     if not histories:
