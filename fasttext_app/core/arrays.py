@@ -30,3 +30,14 @@ def constant(array: _Array) -> _Array:
     view = array.view()
     view.flags.writeable = False
     return view
+
+
+def on_cache_lines(rows: int, columns: int) -> F32:
+    """Return room for a matrix that begins on a cache line.
+
+    NumPy asks the system for large pages, which torch does not: an epoch over a table of hundreds
+    of megabytes takes a sixth less time.
+    """
+    room = np.empty(rows * columns + 16, np.float32)
+    start = -room.ctypes.data % 64 // 4
+    return room[start : start + rows * columns].reshape(rows, columns)

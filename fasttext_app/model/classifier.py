@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from fasttext_app.config.schema import ModelConfig
-from fasttext_app.core.arrays import F32, I64, Array
+from fasttext_app.core.arrays import F32, I64, Array, on_cache_lines
 from fasttext_app.model.shard import Columns
 
 
@@ -112,7 +112,9 @@ class FastTextClassifier(nn.Module):
         super().__init__()
         self.shard = shard
         table = (
-            torch.empty(max(rows, 1), dim).uniform_(-1 / dim, 1 / dim, generator=generator)
+            torch.from_numpy(on_cache_lines(max(rows, 1), dim)).uniform_(
+                -1 / dim, 1 / dim, generator=generator
+            )
             if shard is None
             else shard.draw(max(rows, 1), generator)
         )

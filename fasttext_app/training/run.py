@@ -225,11 +225,11 @@ def _shard(rows: TrainingSet) -> Columns | None:
 
 @contextmanager
 def _memory_explained(rows: TrainingSet) -> Iterator[None]:
-    """Reword torch's errors for too little memory; pass on all others."""
+    """Reword the errors of torch and NumPy for too little memory; pass on all others."""
     try:
         yield
-    except RuntimeError as error:
-        if "memory" not in str(error).lower():
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "memory" not in str(error).lower():
             raise
         table_rows, dim = rows.encoder.rows, rows.config.model.dim
         raise TrainingError(

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from fasttext_app.core.arrays import F32, F64
+from fasttext_app.core.arrays import F32, F64, on_cache_lines
 from fasttext_app.core.barrier import new_barrier
 from fasttext_app.core.vectors import LANES, LINE, PANEL
 from fasttext_app.training.batch_kernels import cut_batches, cut_words
@@ -235,13 +235,14 @@ def _odd_lines(count: int) -> int:
 
 def _zeros(count: int) -> F32:
     """Return zeros that begin on a cache line."""
-    room = np.zeros(count + LINE, np.float32)
-    start = -room.ctypes.data % (4 * LINE) // 4
-    return room[start : start + count]
+    zeros = on_cache_lines(1, count).reshape(-1)
+    zeros[:] = 0
+    return zeros
 
 
 def _copied(values: F32, stride: int) -> F32:
     """Return a flat copy of a matrix, with each row filled up with zeros to ``stride`` numbers."""
-    copy = _zeros(len(values) * stride)
-    copy.reshape(len(values), stride)[:, : values.shape[1]] = values
-    return copy
+    copy = on_cache_lines(len(values), stride)
+    copy[:, : values.shape[1]] = values
+    copy[:, values.shape[1] :] = 0
+    return copy.reshape(-1)

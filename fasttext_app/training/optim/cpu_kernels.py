@@ -377,45 +377,62 @@ def mean_square(rule: int, gradient: F32, dim: int) -> np.float32:
 
 @compiled
 def _step_together(
-    mine: Columns, shared: Shared, plan: Plan, piece: Piece, batch: int, gradient: F32,
-    gradient_stride: int, unit_stride: int, settings: F32, setting: int, me: int, threads: int,
+    table: F32,
+    first: F32,
+    second: F32,
+    stride: int,
+    column: int,
+    width: int,
+    rows: I32,
+    first_row: int,
+    count: int,
+    starts: I32,
+    first_start: int,
+    units: I32,
+    first_unit: int,
+    weights: F32,
+    trained: F32,
+    gradient: F32,
+    gradient_stride: int,
+    settings: F32,
+    setting: int,
+    summed: F32,
+    squares: F32,
+    chunk: int,
+    dim: int,
+    my_block: int,
+    counter: I64,
+    threads: int,
     meetings: int,
-) -> int:  # fmt: skip
-    """Update the rows of a batch by row-wise Adagrad, which needs the squares of all columns.
+) -> int:
+    """Do as :func:`_step_columns`, by row-wise Adagrad, which needs the squares of all columns.
 
     The threads exchange the sums of squares of each block of columns, for a chunk of rows at a
     time. There are two buffers for them, so that one meeting for each chunk suffices: what a thread
     writes before the next one is not what others still read. Returns the number of meetings.
+
+    ``summed`` receives the gradients of a chunk; ``squares``, ``chunk`` and ``counter`` are those
+    of :class:`Shared`, ``dim`` is the number of columns of all threads, and ``my_block`` the first
+    block of this one.
     """
-    table, first, stride, column, width = (
-        mine.table, mine.first, mine.stride, mine.column, mine.width
-    )  # fmt: skip
-    rows, starts, units, weights = (
-        piece.rows, piece.row_starts, piece.row_units, piece.row_weights
-    )  # fmt: skip
-    squares, summed, trained = shared.squares, mine.row_gradients, plan.trained
-    chunk = shared.chunk
-    first_row, first_unit = piece.row_bounds[batch], piece.group_bounds[batch]
-    count = piece.row_bounds[batch + 1] - first_row
     last, weighted = len(units) - 1, len(weights) > 1
-    dim = shared.bounds[threads]
-    blocks, my_block = (dim + LANES - 1) // LANES, shared.bounds[me] // LANES
-    my_blocks = (width + LANES - 1) // LANES
+    blocks, my_blocks = (dim + LANES - 1) // LANES, (width + LANES - 1) // LANES
+    summed_stride = my_blocks * LANES
     for begin in range(0, count, chunk):
         buffer = begin // chunk % 2 * chunk * blocks
         size = min(chunk, count - begin)
         for group in range(size):
-            start = first_row + batch + begin + group
+            start = first_start + begin + group
             sum_rows(
-                summed, group * unit_stride, gradient, gradient_stride, 0, units,
+                summed, group * summed_stride, gradient, gradient_stride, 0, units,
                 first_unit + starts[start], first_unit + starts[start + 1], last, weights, weighted,
                 width,
             )  # fmt: skip
             for block in range(my_blocks):
                 squares[buffer + group * blocks + my_block + block] = block_squares(
-                    summed, group * unit_stride + block * LANES
+                    summed, group * summed_stride + block * LANES
                 )
-        meetings = meet(shared.counter, threads, meetings)
+        meetings = meet(counter, threads, meetings)
         for group in range(size):
             row = np.int64(rows[first_row + begin + group])
             if group + PREFETCH_DISTANCE < size:
@@ -428,8 +445,8 @@ def _step_together(
             for block in range(blocks):
                 total += squares[buffer + group * blocks + block]
             step_row(
-                plan.table_rule, table, first, mine.second, row, stride, column, summed,
-                group * unit_stride, width, total / np.float32(dim), settings, setting,
+                np.int64(ROWWISE_ADAGRAD), table, first, second, row, stride, column, summed,
+                group * summed_stride, width, total / np.float32(dim), settings, setting,
             )  # fmt: skip
     return meetings
 
@@ -512,10 +529,8 @@ def _text_gradient(
 
 
 @compiled
-def _share_layer(mine: Columns, shared: Shared, classes: int, me: int) -> None:
-    """Copy a thread's columns of the layer to where the other threads read them."""
-    stride, width, weight, layer = shared.stride, mine.width, mine.weight, shared.layer
-    at = shared.layer_stride * me
+def _share_layer(layer: F32, at: int, weight: F32, stride: int, width: int, classes: int) -> None:
+    """Copy a thread's columns of the layer, to ``at``, where the other threads read them."""
     for first in range(0, classes, PANEL):
         for d in range(width):
             for c in range(first, min(first + PANEL, classes)):
@@ -643,7 +658,7 @@ def train_batches(
     unweighted[0] = 1
     my_bags = bags[me * bags_size : (me + 1) * bags_size]
     summed = mine.row_gradients
-    _share_layer(mine, shared, classes, me)
+    _share_layer(shared.layer, me * shared.layer_stride, weight, stride, width, classes)
     for number in range(len(losses)):
         batch = first_batch + number
         first_text = batch * piece.batch_size
@@ -724,7 +739,7 @@ def train_batches(
                 plan.layer_rule, weight, mine.weight_first, mine.weight_second, c, stride, zero,
                 weight_gradient, c * stride, width, np.float32(0), settings, setting + 4,
             )  # fmt: skip
-        _share_layer(mine, shared, classes, me)
+        _share_layer(shared.layer, me * shared.layer_stride, weight, stride, width, classes)
         if me == 0:
             mean_loss, bias_gradient = 0.0, shared.bias_gradient
             for c in range(classes):
@@ -758,8 +773,12 @@ def train_batches(
         first_row = piece.row_bounds[batch]
         if plan.table_rule == ROWWISE_ADAGRAD and threads > 1:
             meetings = _step_together(
-                mine, shared, plan, piece, batch, gradient, gradient_stride, unit_stride, settings,
-                setting, me, threads, meetings,
+                mine.table, mine.first, mine.second, mine.stride, mine.column, width, piece.rows,
+                first_row, piece.row_bounds[batch + 1] - first_row, piece.row_starts,
+                first_row + batch, piece.row_units, piece.group_bounds[batch], piece.row_weights,
+                plan.trained, gradient, gradient_stride, settings, setting, summed, shared.squares,
+                shared.chunk, shared.bounds[threads], shared.bounds[me] // LANES, shared.counter,
+                threads, meetings,
             )  # fmt: skip
         else:
             _step_columns(
