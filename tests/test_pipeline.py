@@ -23,7 +23,7 @@ from fasttext_app.inference.classifier import TextClassifier
 from fasttext_app.pipeline import train
 from fasttext_app.text.tfidf import tfidf_weights
 from fasttext_app.training.events import EpochEnd, StepEnd
-from fasttext_app.training.optim.step import Step
+from fasttext_app.training.optim.cpu_step import CpuStep
 from fasttext_app.training.prepare import prepare
 from fasttext_app.training.trainer import Trainer
 from fasttext_app.training.validation import Validator
@@ -504,7 +504,7 @@ def test_ctrl_c_before_the_first_step_ends_it_all(monkeypatch):
     def interrupted(*arguments: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Step, "train", interrupted)
+    monkeypatch.setattr(CpuStep, "train_some", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run()
 
