@@ -59,7 +59,7 @@ def work(design: str, settings: dict[str, Any]) -> None:
     config = resolve(flat_layer(settings))
     with joined(600) as group:
         prepared = prepare(config, load_examples(config), group=group)
-        Group.all_gather = measured  # type: ignore[method-assign]
+        setattr(Group, "all_gather", measured)  # noqa: B010 - it is a method
         meter.update(seconds=0.0, bytes=0)
         steps, seconds = columns(prepared) if design == "columns" else ddp(prepared, meter)
         if group.is_main:
@@ -118,7 +118,10 @@ def ddp(prepared: Any, meter: dict[str, Any]) -> tuple[int, float]:
             future.set_result(buffer / group.size)
             return future
 
-        timed_hook.__annotations__ = {"bucket": dist.GradBucket, "return": Future[torch.Tensor]}
+        timed_hook.__annotations__ = {
+            "bucket": dist.GradBucket,  # type: ignore[attr-defined]
+            "return": Future[torch.Tensor],
+        }
         model.register_comm_hook(None, timed_hook)
     optimizer = torch.optim.Adagrad(model.parameters(), 0.1)
     data = DividedDataset(prepared.train, None, None, include_last_offset=True)

@@ -63,7 +63,7 @@ def train_alone(config: Config) -> str:
 
 def train_in_group(config: Config, run: Mapping[str, Any]) -> str:
     """Train as one of the processes of a group; return the digest on the main one, else ``""``."""
-    output, steps = run.get("output"), count(1)
+    output, steps = str(run.get("output", "")), count(1)
 
     def stop() -> bool:
         if int(os.environ["RANK"]) in run.get("kill", []) and next(steps) == run["after"]:
@@ -75,9 +75,9 @@ def train_in_group(config: Config, run: Mapping[str, Any]) -> str:
     with joined(20) as group, SpillBuffer(config.data.in_memory_mb * 2**20) as spill_buffer:
         prepared = prepare(config, load_examples(config), spill_buffer, group=group)
         if not group.is_main:
-            pipeline.assist(prepared, output, resume, stop)
+            pipeline.assist(prepared, output or None, resume, stop)
             return ""
-        result = pipeline.run_prepared(prepared, None, output, resume, stop)
+        result = pipeline.run_prepared(prepared, None, output or None, resume, stop)
         return digest_of(result.model.artifact.tensors)
 
 
@@ -127,7 +127,7 @@ def load_everything(cases: Mapping[str, Mapping[str, Any]]) -> None:
 def use_small_parts() -> None:
     """Cut a few rows as many are cut elsewhere."""
     for module in (tokenized, divided):
-        module.PART_ROWS, module.SHARD_IDS = 30, 3000
+        vars(module).update(PART_ROWS=30, SHARD_IDS=3000)
 
 
 def main() -> None:

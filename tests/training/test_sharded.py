@@ -116,7 +116,7 @@ def test_columns_train_to_the_bytes_of_one_process(
 
 def killed_runs(cases: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Return cases with runs that are killed and resumed by other numbers of processes."""
-    kills = [
+    kills: list[dict[str, Any]] = [
         {"size": 2, "kill": [1], "after": 5},  # one of them
         {"size": 4, "kill": [0, 1, 2, 3], "after": 3},  # all of them
         {"size": 3},
