@@ -17,7 +17,7 @@ from fasttext_app.core import jit
 from fasttext_app.errors import FastTextAppError
 
 TEXTS = ["a chess engine", "an IMAP server", "lossless audio", "a text editor"] * 25
-LABELS = ["games", "mail", "sound", "editors"] * 25
+LABELS = [str(row % 10) for row in range(len(TEXTS))]
 
 SETTINGS: list[dict[str, Any]] = [
     {"config": "sample"},
@@ -71,8 +71,13 @@ def warm_up(check: CheckOption = False) -> None:
 
 def _reach_every_kernel() -> None:
     import tempfile
+    from pathlib import Path
+
+    import pyarrow as pa
 
     from fasttext_app.api import load, train
+    from fasttext_app.core.arrow import string_array
+    from fasttext_app.inference.writers import MANY_ROWS, write_predictions
 
     with tempfile.TemporaryDirectory(prefix="fasttext_app-") as folder:
         for number, settings in enumerate(SETTINGS):
@@ -80,3 +85,7 @@ def _reach_every_kernel() -> None:
             model = load(f"{folder}/{number}")
             for smaller in (model, model.quantize()):
                 smaller.warm_up().predict(TEXTS)
+        rows = pa.record_batch({"text": string_array(TEXTS * (MANY_ROWS // len(TEXTS) + 1))})
+        for form in ("csv", "jsonl"):
+            predictions = model.predict_batches([rows], known=form == "jsonl")
+            write_predictions(predictions, Path(folder, f"out.{form}"), form, 1)

@@ -31,6 +31,7 @@ import numpy as np
 import pyarrow as pa
 
 from fasttext_app.core import jit
+from fasttext_app.core.arrays import constant
 from fasttext_app.core.arrow import (
     string_array,
     string_buffers,
@@ -200,7 +201,7 @@ def _json_parts(batch: pa.RecordBatch, kept: list[str]) -> list[str | pa.Array]:
         return string_array([_json(_valid_json(value)) for value in column.to_pylist()])
 
     def rounded(column: pa.Array) -> pa.Array:
-        return strings_from_buffers(*number_strings(to_numpy(column), True))
+        return strings_from_buffers(*number_strings(constant(to_numpy(column)), True))
 
     texts, labels, values, *known = batch.columns[len(kept) :]
     parts: list[str | pa.Array] = ["{"]
@@ -228,7 +229,7 @@ def _csv_parts(batch: pa.RecordBatch, kept: list[str], top_k: int) -> list[str |
     for column in batch.columns[: len(kept)]:
         parts += [cells(column), ","]
     texts, labels, values, *_ = batch.columns[len(kept) :]
-    numbers = strings_from_buffers(*number_strings(to_numpy(values.values), False))
+    numbers = strings_from_buffers(*number_strings(constant(to_numpy(values.values)), False))
     pairs = _lists_joined(labels, _joined([cells(labels.values), ",", numbers]), ",")
     # A record has cells for top_k labels: empty ones for those that there are not.
     begins = string_array(["", *([","] * top_k)])
