@@ -30,8 +30,7 @@ def _counter(context: Any, builder: Any, array_type: Any, array: Any) -> Any:
     return context.make_array(array_type)(context, builder, array).data
 
 
-@intrinsic
-def _increment(typing_context: Any, counter: Any) -> Any:
+def _make_increment(typing_context: Any, counter: Any) -> Any:
     """Add 1 to ``counter[0]``, and return its new value."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -41,8 +40,7 @@ def _increment(typing_context: Any, counter: Any) -> Any:
     return types.int64(counter), generate
 
 
-@intrinsic
-def _read(typing_context: Any, counter: Any) -> Any:
+def _make_read(typing_context: Any, counter: Any) -> Any:
     """Return ``counter[0]``, and see all that was written before another thread set it."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -52,8 +50,7 @@ def _read(typing_context: Any, counter: Any) -> Any:
     return types.int64(counter), generate
 
 
-@intrinsic
-def _pause(typing_context: Any) -> Any:
+def _make_pause(typing_context: Any) -> Any:
     """Tell the core that this loop only waits."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -72,8 +69,7 @@ def _pause(typing_context: Any) -> Any:
     return types.void(), generate
 
 
-@intrinsic
-def _give_up_core(typing_context: Any, microseconds: Any) -> Any:
+def _make_give_up_core(typing_context: Any, microseconds: Any) -> Any:
     """Let another thread have the core, for some time or, with 0, only if one is waiting for it."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -91,13 +87,19 @@ def _give_up_core(typing_context: Any, microseconds: Any) -> Any:
     return types.void(microseconds), generate
 
 
+_increment: Any = intrinsic(_make_increment)
+_read: Any = intrinsic(_make_read)
+_pause: Any = intrinsic(_make_pause)
+_give_up_core: Any = intrinsic(_make_give_up_core)
+
+
 def new_barrier() -> I64:
     """Return the counter of a barrier; it has a cache line of its own."""
     return np.zeros(32, np.int64)[16:17]
 
 
 @compiled
-def meet(counter: I64, threads: int, meetings: int) -> int:
+def meet(counter: I64, threads: Any, meetings: Any) -> Any:
     """Wait until all threads have come; return the number of meetings so far.
 
     What each of them wrote before is then seen by all.

@@ -81,7 +81,7 @@ class _Code:
         self.call("llvm.prefetch.p0i8", ir.VoidType(), address, *options)
 
     def blocks(
-        self, width: Any, sizes: Sequence[int], body: Callable[[Any, Sequence[Any]], None]
+        self, width: Any, sizes: Sequence[int], body: Callable[[Any, Sequence[Any], Any], None]
     ) -> None:
         """Emit loops over ``width`` numbers: ``body(at, offsets, kind)`` for each block of them.
 
@@ -260,13 +260,13 @@ def _adam(
 step_sgd, step_adagrad, step_adam = _rule(_sgd), _rule(_adagrad), _rule(_adam)
 
 
-@intrinsic
-def block_squares(typing_context: Any, values: Any, at: Any) -> Any:
+def _block_squares(typing_context: Any, values: Any, at: Any) -> Any:
     """Return the sum of the squares of ``values[at : at + LANES]``, added up by halves."""
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         code = _Code(context, builder, signature, arguments)
-        vector = code.load(*code.arguments, _VECTOR)
+        array, first = code.arguments
+        vector = code.load(array, first, _VECTOR)
         squares, size = builder.fmul(vector, vector), LANES
         while size > 1:
             size //= 2
@@ -280,6 +280,9 @@ def block_squares(typing_context: Any, values: Any, at: Any) -> Any:
         return builder.extract_element(squares, _INT32(0))
 
     return types.float32(values, at), codegen
+
+
+block_squares: Any = intrinsic(_block_squares)
 
 
 def _prefetch_columns(typing_context: Any, table: Any, at: Any, width: Any) -> Any:

@@ -46,7 +46,7 @@ def _room_for_weights(count: int, weighted: bool) -> F32:
 
 @compiled
 def _group_by_row(
-    ids: I32, padding: int, scratch: I32, rows: I32, sizes: I32, group_of: I32
+    ids: I32, padding: Any, scratch: I32, rows: I32, sizes: I32, group_of: I32
 ) -> int:
     """Number the distinct rows in order of first appearance; return how many there are.
 

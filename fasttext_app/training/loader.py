@@ -260,14 +260,11 @@ def _cut_on_cpu(
         scratches.put(scratch)
         indices = torch.from_numpy(texts)
         text_weights = data.weights_of(indices)
-        piece = Piece(
-            *arrays,
-            labels=data.labels[indices].numpy(),
-            text_weights=np.empty(0, np.float32) if text_weights is None else text_weights.numpy(),
-            batch_size=batch_size,
-            by_word=word_lengths is not None,
-            mean=mean and word_lengths is None and data.idf is None,
-        )
+        weights = np.empty(0, np.float32) if text_weights is None else text_weights.numpy()
+        is_mean = mean and word_lengths is None and data.idf is None
+        labels = data.labels[indices].numpy()
+        by_word = word_lengths is not None
+        piece = Piece._make((*arrays, labels, weights, batch_size, by_word, is_mean))
         return CutBatches(
             piece, weighted=data.idf is not None, include_last_offset=data.include_last_offset
         )

@@ -86,7 +86,7 @@ def epochs_of(prepared: Any, threads: int) -> tuple[list[float], float, float]:
     from fasttext_app.core.device import torch_threads
     from fasttext_app.training import batch_kernels, run
     from fasttext_app.training.events import EpochEnd
-    from fasttext_app.training.optim import cpu_columns
+    from fasttext_app.training.optim import cpu_columns, cpu_kernels
 
     seconds, cutting, steps = [], Clock(), Clock()
 
@@ -101,7 +101,7 @@ def epochs_of(prepared: Any, threads: int) -> tuple[list[float], float, float]:
         torch_threads(1),
         mock.patch.object(batch_kernels, "cut_batches", cutting.timed(batch_kernels.cut_batches)),
         mock.patch.object(batch_kernels, "cut_words", cutting.timed(batch_kernels.cut_words)),
-        mock.patch.object(cpu_columns, "train_batches", steps.timed(cpu_columns.train_batches)),
+        mock.patch.object(cpu_columns, "train_batches", steps.timed(cpu_kernels.train_batches)),
     ):
         run._fit(run._new_model(own), own, listen)
     return seconds, cutting.seconds / EPOCHS, steps.seconds / EPOCHS
@@ -126,7 +126,7 @@ def main() -> None:
         ids = len(prepared.train.load()[0].indices)
     config = prepared.config
     dim, rows = config.model.dim, prepared.encoder.rows
-    results = {
+    results: dict[str, float] = {
         "ids": ids,
         "table_bytes": rows * dim * 4,
         "bytes": ids * bytes_per_id(dim, config.optimizer.name),

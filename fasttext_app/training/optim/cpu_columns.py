@@ -130,7 +130,9 @@ class ColumnThreads:
             table[1] = self._table[1].flatten()
         weight = [_copied(values[:, columns], stride) for values in self._weight]
         return Columns(
-            *table,
+            table=table[0],
+            first=table[1],
+            second=table[2],
             stride=table_stride,
             column=int(columns.start) if self._in_place else 0,
             width=width,
@@ -207,10 +209,11 @@ def load_kernels(*, by_word: bool = False) -> None:
         arrays = cut_batches(
             one, ends, ends[:1], 1, NO_ROOM, False, -1, one.copy(), 0, np.uint64(0)
         )
-    piece = Piece(*arrays, ends[:1], NO_ROOM, 1, by_word, mean=False)
-    values = np.zeros((9, 1, 1), np.float32)
+    piece = Piece._make((*arrays, ends[:1], NO_ROOM, 1, by_word, False))
+    values = np.zeros((1, 1), np.float32)
+    arrays_of_one = values, values, values
     plan = Plan(SGD, SGD, softmax=True, smoothing=0.0, bias=True, trained=NO_ROOM)
-    ColumnThreads(values[:3], values[3:6], values[6:], plan, 1).train(
+    ColumnThreads(arrays_of_one, arrays_of_one, arrays_of_one, plan, 1).train(
         piece, 0, np.ones((1, 8), np.float32)
     )
 

@@ -23,7 +23,7 @@ Shapes: **N** ids in a batch, **B** bags (texts), **U** distinct rows of a batch
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -47,6 +47,8 @@ from fasttext_app.core.vectors import (
 from fasttext_app.training.optim.rules import ADAGRAD, ADAM, ROWWISE_ADAGRAD, SGD
 from fasttext_app.training.piece import Piece
 
+Index = Any
+"""``int`` or ``np.int64``, which compiled code does not tell apart."""
 NO_WINNERS = np.empty((0, 0), np.int32)
 NO_F32 = np.empty(0, np.float32)
 ONE = np.ones(1, np.float32)
@@ -160,16 +162,16 @@ def find_winners(table: F32, ids: I32, bag_offsets: I32, padding: int) -> I32:
 @compiled
 def _pool(
     bags: F32,
-    bags_stride: int,
+    bags_stride: Index,
     table: F32,
-    stride: int,
-    column: int,
-    width: int,
+    stride: Index,
+    column: Index,
+    width: Index,
     ids: I32,
-    first_id: int,
+    first_id: Index,
     starts: I32,
-    first_start: int,
-    count: int,
+    first_start: Index,
+    count: Index,
     weights: F32,
 ) -> None:
     """Sum the rows of ``count`` bags; see ``vectors.sum_rows``."""
@@ -206,19 +208,19 @@ def pool_rows(table: F32, ids: I32, offsets: I32, weights: F32) -> F32:
 
 @compiled
 def step_row(
-    rule: int,
+    rule: Index,
     table: F32,
     first: F32,
     second: F32,
-    row: int,
-    stride: int,
-    column: int,
+    row: Index,
+    stride: Index,
+    column: Index,
     gradient: F32,
-    gradient_at: int,
-    width: int,
-    mean_square: float,
+    gradient_at: Index,
+    width: Index,
+    mean_square: Any,
     settings: F32,
-    setting: int,
+    setting: Index,
 ) -> None:
     """Apply a rule to one row and its state; ``settings`` as in :func:`step_rows`."""
     at = row * stride + column
@@ -239,7 +241,7 @@ def step_row(
 
 @compiled
 def step_rows(
-    rule: int,
+    rule: Index,
     table: F32,
     first: F32,
     second: F32,
@@ -309,26 +311,26 @@ def step_rows(
 
 @compiled
 def _step_columns(
-    rule: int,
+    rule: Index,
     table: F32,
     first: F32,
     second: F32,
-    stride: int,
-    column: int,
-    width: int,
+    stride: Index,
+    column: Index,
+    width: Index,
     rows: I32,
-    first_row: int,
-    count: int,
+    first_row: Index,
+    count: Index,
     starts: I32,
-    first_start: int,
+    first_start: Index,
     units: I32,
-    first_unit: int,
+    first_unit: Index,
     weights: F32,
     trained: F32,
     gradient: F32,
-    gradient_stride: int,
+    gradient_stride: Index,
     settings: F32,
-    setting: int,
+    setting: Index,
     summed: F32,
 ) -> None:
     """Update some columns of ``count`` rows; the other arguments are as in :func:`step_rows`."""
@@ -361,7 +363,7 @@ def _step_columns(
 
 
 @compiled
-def mean_square(rule: int, gradient: F32, dim: int) -> np.float32:
+def mean_square(rule: Index, gradient: F32, dim: Index) -> Any:
     """Return the mean square of a row's gradient, for row-wise Adagrad.
 
     The squares of a block of columns are added by halves, and then the blocks in order, as in
@@ -380,31 +382,31 @@ def _step_together(
     table: F32,
     first: F32,
     second: F32,
-    stride: int,
-    column: int,
-    width: int,
+    stride: Index,
+    column: Index,
+    width: Index,
     rows: I32,
-    first_row: int,
-    count: int,
+    first_row: Index,
+    count: Index,
     starts: I32,
-    first_start: int,
+    first_start: Index,
     units: I32,
-    first_unit: int,
+    first_unit: Index,
     weights: F32,
     trained: F32,
     gradient: F32,
-    gradient_stride: int,
+    gradient_stride: Index,
     settings: F32,
-    setting: int,
+    setting: Index,
     summed: F32,
     squares: F32,
-    chunk: int,
-    dim: int,
-    my_block: int,
+    chunk: Index,
+    dim: Index,
+    my_block: Index,
     counter: I64,
-    threads: int,
-    meetings: int,
-) -> int:
+    threads: Index,
+    meetings: Index,
+) -> Index:
     """Do as :func:`_step_columns`, by row-wise Adagrad, which needs the squares of all columns.
 
     The threads exchange the sums of squares of each block of columns, for a chunk of rows at a
@@ -456,10 +458,10 @@ def _step_together(
 
 @compiled
 def _add_product(
-    sums: F32, at: int, stride: int,
-    left: F32, left_at: int, left_stride: int, left_step: int,
-    right: F32, right_at: int, right_panel: int, right_step: int,
-    rows: int, columns: int, depth: int,
+    sums: F32, at: Index, stride: Index,
+    left: F32, left_at: Index, left_stride: Index, left_step: Index,
+    right: F32, right_at: Index, right_panel: Index, right_step: Index,
+    rows: Index, columns: Index, depth: Index,
 ) -> None:  # fmt: skip
     """Add ``left @ right`` to ``sums``, each sum in order of its terms.
 
@@ -486,8 +488,8 @@ def _add_product(
 
 @compiled
 def _text_gradient(
-    logits: F32, probabilities: F32, label: int, share: np.float32, smoothing: float, softmax: bool
-) -> np.float32:
+    logits: F32, probabilities: F32, label: Index, share: Any, smoothing: float, softmax: bool
+) -> Any:
     """Turn the logits of a text into the gradient of its loss; return the loss.
 
     Args:
@@ -529,7 +531,9 @@ def _text_gradient(
 
 
 @compiled
-def _share_layer(layer: F32, at: int, weight: F32, stride: int, width: int, classes: int) -> None:
+def _share_layer(
+    layer: F32, at: Index, weight: F32, stride: Index, width: Index, classes: Index
+) -> None:
     """Copy a thread's columns of the layer, to ``at``, where the other threads read them."""
     for first in range(0, classes, PANEL):
         for d in range(width):
@@ -628,9 +632,9 @@ def train_batches(
     plan: Plan,
     settings: F32,
     losses: F64,
-    first_batch: int,
-    me: int,
-    threads: int,
+    first_batch: Index,
+    me: Index,
+    threads: Index,
 ) -> None:
     """Train on the batches of a piece, beginning with ``first_batch``; called by every thread.
 
