@@ -18,7 +18,7 @@ import csv
 import math
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,9 @@ SEED = 1
 HELD_OUT = 10  # of the rows of langid, one in so many is for the test
 
 
-def markov_rows(texts: Sequence[Sequence[str]], count: int, generator: np.random.Generator) -> list:
+def markov_rows(
+    texts: Sequence[Sequence[str]], count: int, generator: np.random.Generator
+) -> list[list[str]]:
     """Return ``count`` new texts, as lists of words.
 
     >>> generator = np.random.default_rng(0)
@@ -71,7 +73,9 @@ def by_label(rows: Sequence[tuple[str, list[str]]]) -> dict[str, list[list[str]]
     return dict(sorted(texts.items()))
 
 
-def shuffled(texts: dict[str, list[list[str]]], generator: np.random.Generator) -> list:
+def shuffled(
+    texts: dict[str, list[list[str]]], generator: np.random.Generator
+) -> list[tuple[str, list[str]]]:
     """Return (label, words) of all texts in random order."""
     rows = [(label, text) for label, some in texts.items() for text in some]
     return [rows[index] for index in generator.permutation(len(rows))]
@@ -155,4 +159,5 @@ def langid(folder: str, output: str, labels: str, rows: str) -> None:
 
 
 if __name__ == "__main__":
-    {"ag_news": ag_news, "langid": langid}[sys.argv[1]](*sys.argv[2:])
+    jobs: dict[str, Callable[..., None]] = {"ag_news": ag_news, "langid": langid}
+    jobs[sys.argv[1]](*sys.argv[2:])
