@@ -3,6 +3,8 @@
 Every method of a group that exchanges something is *collective*: all its processes call it, in the
 same order. Arrays go over the wire as they are, other values as JSON; nothing is pickled. A run of
 one process needs neither torchrun nor torch, and goes through the same code.
+
+`cli/train.py` imports this module before it forks, so NumPy and torch are imported where needed.
 """
 
 from __future__ import annotations
@@ -16,14 +18,13 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
-
-from fasttext_app.core.arrays import Array
 from fasttext_app.core.fork import die_with_parent
 from fasttext_app.errors import ConfigError, FastTextAppError, TrainingError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from fasttext_app.core.arrays import Array
 
 Result = TypeVar("Result")
 
@@ -93,6 +94,7 @@ class Group:
         rank: the number of this process.
         size: the number of processes.
 
+    >>> import numpy as np
     >>> Group().gather(np.array([1, 2])), Group().share({"a": 1})
     ([array([1, 2])], [{'a': 1}])
     """
@@ -162,6 +164,7 @@ class Group:
         """Return the array of every process, whose lengths all processes know."""
         if self.size == 1:
             return [values]
+        import numpy as np
         import torch
 
         padded = np.zeros(max(lengths), values.dtype)
@@ -171,6 +174,8 @@ class Group:
 
     def share(self, value: Any) -> list[Any]:
         """Return the value of every process; it goes over the wire as JSON."""
+        import numpy as np
+
         data = np.frombuffer(json.dumps(value).encode(), np.uint8)
         return [json.loads(part.tobytes()) for part in self.gather(data)]
 
