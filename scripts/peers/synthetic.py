@@ -58,11 +58,8 @@ def markov_rows(
         columns.append(
             np.where(following == end, stream[generator.choice(starts, count)], following)
         )
-    matrix = np.stack(columns, axis=1).tolist()
-    return [
-        [words[index] for index in row[:length]]
-        for row, length in zip(matrix, chosen.tolist(), strict=True)
-    ]
+    names, matrix = np.array(words, dtype=object), np.stack(columns, axis=1)
+    return [names[row[:length]].tolist() for row, length in zip(matrix, chosen, strict=True)]
 
 
 def by_label(rows: Sequence[tuple[str, list[str]]]) -> dict[str, list[list[str]]]:
