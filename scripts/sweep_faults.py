@@ -395,7 +395,7 @@ def hub() -> Iterator[None]:
         assert server.stdout is not None
         words = server.stdout.readline().split()[1:]  # export HF_ENDPOINT=... HF_TOKEN=...
         os.environ.update(dict(word.split("=", 1) for word in words))
-        os.environ.update(HF_HUB_CACHE="cache", NO_PROXY="127.0.0.1,localhost")
+        os.environ.update(HF_HUB_CACHE="cache", HF_HUB_OFFLINE="0", NO_PROXY="127.0.0.1,localhost")
         yield
     finally:
         server.kill()

@@ -64,7 +64,7 @@ def report(
 
     Examples:
         fasttext-app report models/tickets -o report.html
-        fasttext-app report models/new -d test.csv --compare models/old -o report.html
+        fasttext-app report models/new -d test.csv --compare models/old -o page.html
     """
     from fasttext_app.inference.writers import text_output
     from fasttext_app.reporting.page import report as pages

@@ -293,7 +293,6 @@ def _read_vocabulary(path: Path, rows: int) -> Vocabulary:
         if size > EXPANSION * path.stat().st_size:
             raise ValueError(f"{path.name}: takes far more memory than the file")
         table = file.read(columns=columns)
-    table.validate(full=True)  # that the words are UTF-8
     words, counts = table["word"].combine_chunks(), table["count"].combine_chunks()
     if words.null_count or counts.null_count:
         raise ValueError(f"{path.name}: a word or a count is missing")

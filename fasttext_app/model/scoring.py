@@ -29,7 +29,7 @@ class Scorer:
             ``multi_label`` only.
 
     >>> scorer = Scorer(["a", "b"], multi_label=False)
-    >>> scorer.add(Ragged.from_lists([[0], [1]]), np.array([[2, 1], [3, 0]], np.float32))
+    >>> _ = scorer.add(Ragged.from_lists([[0], [1]]), np.array([[2, 1], [3, 0]], np.float32))
     >>> scorer.scores()["accuracy"]
     0.5
     """

@@ -11,9 +11,9 @@ import gc
 import hashlib
 import mmap
 import re
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeAlias
 
@@ -102,7 +102,7 @@ class Watched:
         artifact = load_artifact_or_fasttext(self._path, packages=self._packages)
         tensors = {name: _copy(tensor) for name, tensor in artifact.tensors.items()}
         classifier = TextClassifier(replace(artifact, tensors=tensors), threads=1).warm_up()
-        loaded = datetime.now(UTC).isoformat(timespec="seconds")
+        loaded = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
         return Served(self.name, classifier, _version(self._path), loaded)
 
 

@@ -178,7 +178,7 @@ def own_files(sizes: Sequence[int], group: Group) -> list[int]:
     """Return the files that this process reads, in order: each goes to the one with the least.
 
     >>> [own_files([5, 1, 2, 3], Group(rank, 2)) for rank in range(2)]
-    [[0], [1, 2, 3]]
+    [[0, 1], [2, 3]]
     """
     loads, owners = [0] * group.size, [0] * len(sizes)
     for file in sorted(range(len(sizes)), key=lambda file: -sizes[file]):

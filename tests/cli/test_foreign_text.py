@@ -128,6 +128,10 @@ def commands():
     yield "import", "m.bin", "-o", f"{FOLDER}5"
     yield "export", FOLDER, f"{TITLE}.vec"
     yield "export", FOLDER, f"{TITLE}.onnx", "--input", FILE
+    yield "report", FOLDER, "-d", FILE, "-o", f"{TITLE}.html"
+    yield "review", "-d", "more.csv", "--folds", "2", "-o", f"{TITLE}.csv"
+    yield "score", FOLDER, FILE, "-o", f"{FOLDER}6"
+    yield "serve", FOLDER, FOLDER
     yield "push", FOLDER, f"owner/[red]{TITLE}"
     yield "pull", f"owner/[red]{TITLE}", "x"
     for name, rest in FT.items():
@@ -140,6 +144,7 @@ def dangerous(shown):
 
 
 NAMED = sorted({str(command[0]) for command in commands()})
+FAIL = {"never", "push", "pull", "serve"}
 SHOW_NOTHING_FOREIGN = {"warm-up"}
 
 
@@ -157,7 +162,7 @@ def test_nothing_foreign_controls_a_terminal(terminals, name):
                 result = run_cli(*command, code=None, stdin=f"the{TITLE} team bank\n")
             assert dangerous(result.stdout) == [], command
             assert dangerous(result.stderr) == [], command
-            assert result.exit_code == (1 if {"never", "push", "pull"} & {*command} else 0)
+            assert result.exit_code == (1 if FAIL & {*command} else 0), result.output
             assert "owned" in result.output or name == "ft"
 
 

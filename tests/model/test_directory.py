@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from fasttext_app.config.loading import flat_layer, resolve
+from fasttext_app.core import checksummed_dir
 from fasttext_app.data.labels import Labels
 from fasttext_app.errors import ArtifactError
 from fasttext_app.model.artifact import Artifact
@@ -493,6 +494,7 @@ def failing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setattr(os, "fsync", fail)
     else:
         rename = Path.rename
+        monkeypatch.setattr(checksummed_dir, "_exchange", lambda first, second: False)
         monkeypatch.setattr(
             Path,
             "rename",
