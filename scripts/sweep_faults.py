@@ -108,6 +108,7 @@ JOBS = [
     ),
     Job("score", ("score", "model", "data.csv", "-o", "scored"), leaves="scored(/.*)?"),
     Job("review", ("review", "-d", "data.csv", "-o", "out.csv", "--folds", "2")),
+    Job("report", ("report", "model", "-d", "dev.csv", "-o", "out.html")),
     Job("evaluate", ("evaluate", "model", "-d", "data.csv", "--reliability", "x.svg")),
     Job("calibrate", ("calibrate", "model", "-d", "dev.csv", "-o", "out", *THRESHOLDS)),
     Job("quantize", ("quantize", "model", "-o", "out")),

@@ -10,6 +10,7 @@ import pty
 import re
 import subprocess
 import sys
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,10 @@ def folder(tmp_path_factory):
             csv.writer(file).writerows([(COLUMN, "label"), *rows])
         with Path("more.csv").open("w", newline="") as file:
             csv.writer(file).writerows([(COLUMN, "label"), *rows, ("x y", f"new{LABEL}")])
+        with Path("many.csv").open("w", newline="") as file:
+            words = ["".join(letters) for letters in permutations("efgh", 3)]
+            texts = [(f"{word} {word[::-1]}x", LABELS[word < "g"]) for word in words]
+            csv.writer(file).writerows([(COLUMN, "label"), (TEXT, LABEL), *texts])
         word = re.sub(r"\s", "", LABEL)
         lines = f"__label__{word} the{TITLE} team\n__label__b the bank{CLEAR}\n"
         Path("x.txt").write_text(lines * 9)
@@ -129,7 +134,7 @@ def commands():
     yield "export", FOLDER, f"{TITLE}.vec"
     yield "export", FOLDER, f"{TITLE}.onnx", "--input", FILE
     yield "report", FOLDER, "-d", FILE, "-o", f"{TITLE}.html"
-    yield "review", "-d", "more.csv", "--folds", "2", "-o", f"{TITLE}.csv"
+    yield "review", "-d", "many.csv", "--text-column", COLUMN, "--folds", "2", "-o", f"{TITLE}.csv"
     yield "score", FOLDER, FILE, "-o", f"{FOLDER}6"
     yield "serve", FOLDER, FOLDER
     yield "push", FOLDER, f"owner/[red]{TITLE}"
