@@ -56,6 +56,8 @@ class Job:
     """Whether to start a process of its own, which takes seconds: it forks where it can."""
     leaves: str = ""
     """Files that a failed command may leave: a regular expression."""
+    failures: str = ""
+    """What a command that goes on after a failure says, instead of ending with one line."""
 
 
 CHECKPOINTS = r"run(/checkpoints(/(lock|\d+(/.*)?))?)?"
@@ -106,7 +108,12 @@ JOBS = [
         Job(f"predict {form}", (*PREDICTION, "-o", f"out.{form}"), quick=form == "csv")
         for form in ("jsonl", "csv", "parquet", "txt")
     ),
-    Job("score", ("score", "model", "data.csv", "-o", "scored"), leaves="scored(/.*)?"),
+    Job(
+        "score",
+        ("score", "model", "data.csv", "-o", "scored"),
+        leaves="scored(/.*)?",
+        failures="data.csv: cannot be written: No space left on device\n",
+    ),
     Job("review", ("review", "-d", "data.csv", "-o", "out.csv", "--folds", "2")),
     Job("report", ("report", "model", "-d", "dev.csv", "-o", "out.html")),
     Job("evaluate", ("evaluate", "model", "-d", "data.csv", "--reliability", "x.svg")),
@@ -282,7 +289,8 @@ def problems(
     errors = [line for line in said.splitlines() if line.startswith("error: ")]
     if code not in (0, 1) or "Traceback" in said:
         yield f"exit code {code}: {said[-800:]}"
-    if code == 1 and (len(errors) != 1 or not said.endswith(f"{errors[-1]}\n")):
+    says_which = job.failures and re.search(job.failures, said)
+    if code == 1 and not says_which and (len(errors) != 1 or not said.endswith(f"{errors[-1]}\n")):
         yield f"not one line: {said[-500:]}"
     for name, data in before.items():
         if name not in after:
