@@ -64,6 +64,8 @@ CHECKPOINTS = r"run(/checkpoints(/(lock|\d+(/.*)?))?)?"
 STUDY = "search(/study.jsonl|/best.toml|/final.toml|/trials.csv|/search.png)?"
 HUB = r"cache(/.*)?"
 """Downloads and locks of huggingface_hub."""
+TAGGED = rf"{UNLIKE}|cache/CACHEDIR.TAG"
+"""A note for backup programs, which huggingface_hub writes in place."""
 FASTTEXT = (
     "-dim",
     "2",
@@ -127,8 +129,13 @@ JOBS = [
     Job("export onnx", ("export", "model", "out.onnx"), leaves=r"\.ses"),  # of ONNX Runtime
     Job("export vec", ("export", "model", "out.vec"), quick=True),
     Job("push", ("push", "model", PUSHED), leaves=HUB),
-    Job("pull", ("pull", PULLED, "out"), leaves=HUB),
-    Job("predict with a model of the hub", ("predict", PULLED, "the team"), leaves=HUB),
+    Job("pull", ("pull", PULLED, "out"), leaves=HUB, unlike=TAGGED),
+    Job(
+        "predict with a model of the hub",
+        ("predict", PULLED, "the team"),
+        leaves=HUB,
+        unlike=TAGGED,
+    ),
     Job(
         "ft supervised",
         ("ft", "supervised", "-input", "data.txt", "-output", "out", "-saveOutput", *FASTTEXT),

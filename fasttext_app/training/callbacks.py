@@ -15,6 +15,7 @@ A callback takes one :mod:`event <fasttext_app.training.events>`; an exception i
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 from fasttext_app.errors import missing_package
@@ -46,6 +47,7 @@ class TensorBoard:
             from torch.utils.tensorboard.writer import SummaryWriter
         except ImportError:
             raise missing_package("a TensorBoard log", "tensorboard", "tensorboard") from None
+        _keep_writers_quiet()
         self._writer = SummaryWriter(str(folder))
         self._texts, self._ended = 0, False
 
@@ -76,3 +78,14 @@ class TensorBoard:
         for name, value in values.items():
             if value is not None:
                 self._writer.add_scalar(f"{group}/{name}", value, texts)
+
+
+def _keep_writers_quiet() -> None:
+    """Keep TensorBoard's threads from printing errors, which the writer's next call raises."""
+    show = threading.excepthook
+
+    def show_others(arguments: threading.ExceptHookArgs) -> None:
+        if type(arguments.thread).__name__ != "_AsyncWriterThread":
+            show(arguments)
+
+    threading.excepthook = show_others
