@@ -134,15 +134,6 @@ def test_a_vocabulary_that_expands_is_refused_before_it_is_read(folder):
     assert pool.bytes_allocated() <= before
 
 
-def test_words_that_are_not_utf_8_are_refused(folder):
-    path = folder / "vocabulary.parquet"
-    words, counts = load_artifact(folder).vocabulary.words, load_artifact(folder).vocabulary.counts
-    pq.write_table(pa.table({"word": words, "count": counts}), path, compression="none")
-    word = words[0].as_py().encode()
-    path.write_bytes(path.read_bytes().replace(word, b"\xff" * len(word)))
-    refused(folder, "Invalid UTF8")
-
-
 @pytest.mark.parametrize(
     "table",
     [
