@@ -97,12 +97,12 @@ def explain(
         fasttext-app explain models/tickets --label refund
     """
     from fasttext_app.inference.explain import label_features
-    from fasttext_app.inference.writers import text_output
+    from fasttext_app.inference.writers import format_for, text_output
 
     texts, inputs = texts_or_input(texts, inputs)
     has_texts = bool(texts) or inputs is not None
     check_choice(form, FORMATS, "--format")
-    form = form or SUFFIX_FORMATS.get(output.suffix.lower() if output is not None else "", "text")
+    form = format_for(output, form, SUFFIX_FORMATS)
     if output is None:
         hide_reading_from_a_terminal()
     _check_options(has_texts, label, data, split, form)

@@ -217,7 +217,7 @@ class Reading:
         elif self.label_columns:
             options["label_columns"] = self.label_columns
         if self.keep is not None:
-            names = [name for group in self.keep for name in group.split(",")]
+            names = column_names(self.keep)
             options["keep"] = "all" if names == ["all"] else names
         return {"data": {key: value for key, value in options.items() if value is not None}}
 
@@ -239,6 +239,46 @@ class Reading:
     def report_skipped(self) -> None:
         """Print how many rows were skipped, and the problems of the first ones."""
         report_skipped(self.bad_rows.count, self.bad_rows.problems)
+
+
+def column_names(groups: Iterable[str]) -> list[str]:
+    """Return the names in groups that are separated by commas, each once.
+
+    >>> column_names(["id,url", "id"])
+    ['id', 'url']
+    """
+    return list(dict.fromkeys(name for group in groups for name in group.split(",")))
+
+
+def resolved_config(
+    reading: Reading,
+    config_file: str | None,
+    settings: list[str] | None,
+    data: list[str] | None,
+    validation: str | None = None,
+    **trainer: Any,
+) -> Config:
+    """Return the settings of ``--config``, ``--set`` and flags, later ones over earlier ones.
+
+    Args:
+        reading: the flags of the data.
+        config_file: ``--config``.
+        settings: ``--set``.
+        data: ``--data``.
+        validation: ``--validation``.
+        trainer: other flags, by their setting; None: not given.
+
+    Raises:
+        ConfigError: a setting is unknown or invalid, or settings cannot be combined.
+    """
+    from fasttext_app.config.loading import flat_layer, load_config_file, parse_assignments, resolve
+
+    return resolve(
+        {} if config_file is None else load_config_file(config_file),
+        parse_assignments(settings or []),
+        reading.layer(data, validation),
+        flat_layer({name: value for name, value in trainer.items() if value is not None}),
+    )
 
 
 def report_skipped(count: int, problems: Sequence[str]) -> None:

@@ -22,9 +22,11 @@ from fasttext_app.cli.options import (
     TextColumnsOption,
     ask_to_read,
     load_model,
+    report_skipped,
     scored_rows,
 )
 from fasttext_app.cli.outputs import OverwriteOption, check_new_file
+from fasttext_app.cli.review import review_rows
 
 if TYPE_CHECKING:
     from fasttext_app.inference.classifier import TextClassifier
@@ -77,30 +79,35 @@ def report(
         rows = _rows(models[0], data, split, reading)
     finally:
         reading.report_skipped()
-    review = None if folds is None else _review(models[0], folds)
+    review = None if folds is None else _review(models[0], folds, agreed=data is None)
     with text_output(output) as file:
         file.writelines(pages(names, models, rows, review))
     note(f"wrote {output}")
 
 
-def _review(model: TextClassifier, folds: int) -> Review:
-    """Review the rows that a model was trained on, with its own settings."""
-    from fasttext_app.core.startup import preload_torch
+def _review(model: TextClassifier, folds: int, *, agreed: bool) -> Review:
+    """Review the rows that a model was trained on, with its own settings.
+
+    Args:
+        model: the model.
+        folds: how many models to train.
+        agreed: whether the user has agreed already to read them.
+    """
+    from fasttext_app.data.bad_rows import BadRows
     from fasttext_app.errors import DataError
-    from fasttext_app.reviewing.review import review
     from fasttext_app.reviewing.rows import read_rows
 
     data = model.config.data
     if not data.source:
         raise DataError("the model does not name its training rows; use fasttext-app review")
-    ask_to_read(model)
-    rows = read_rows(data, data.train_split)
-    preload_torch()
-
-    def progress(run: int, runs: int) -> None:
-        note(f"training model {run} of {runs}")
-
-    return review(model.config, rows, folds=folds, pick=0, progress=progress)
+    if not agreed:
+        ask_to_read(model)
+    bad_rows = BadRows()
+    try:
+        rows = read_rows(data, data.train_split, bad_rows=bad_rows)
+    finally:
+        report_skipped(bad_rows.count, bad_rows.problems)
+    return review_rows(model.config, rows, folds, 0)
 
 
 def _rows(

@@ -23,7 +23,9 @@ from fasttext_app.cli.options import (
     TrainDeviceOption,
     TrainThreadsOption,
     check_choice,
+    column_names,
     complete,
+    resolved_config,
 )
 from fasttext_app.cli.outputs import (
     OutputFileOption,
@@ -38,7 +40,10 @@ if TYPE_CHECKING:
     from fasttext_app.reviewing.rows import ReviewRows
 
 FORMATS = ("csv", "jsonl", "html")
-SUFFIX_FORMATS = {".jsonl": "jsonl", ".json": "jsonl", ".html": "html", ".htm": "html"}
+SUFFIX_FORMATS = {
+    **{".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"},
+    **{".html": "html", ".htm": "html"},
+}
 
 _folds = Option(metavar="K", min=2, help="Models to train, each without one fold of the rows.")
 _pick = Option(metavar="N", min=0, help="Unlabeled rows to list.")
@@ -97,29 +102,22 @@ def review(
         fasttext-app review -d tickets.csv -o review.html
         fasttext-app review -d tickets.csv --keep id --unlabeled new.csv -o rows.csv
     """
-    from fasttext_app.config.loading import flat_layer, load_config_file, parse_assignments, resolve
-    from fasttext_app.core.startup import preload_torch
+    from fasttext_app.inference.writers import format_for
 
     check_choice(form, FORMATS, "--format")
-    form = form or SUFFIX_FORMATS.get(output.suffix.lower() if output is not None else "", "csv")
+    form = format_for(output, form, SUFFIX_FORMATS, "csv")
     if safe_csv and form != "csv":
         raise BadParameter("needs --format csv", param_hint="--safe-csv")
     check_new_file(output, overwrite=overwrite, inputs=[*(data or ()), *(unlabeled or ())])
-    flags = {"seed": seed, "device": device, "threads": threads}
     reading = Reading(text_column, label_column, errors, None, delimiter, encoding, skip_bad)
-    config = resolve(
-        {} if config_file is None else load_config_file(config_file),
-        parse_assignments(settings or []),
-        reading.layer(data),
-        flat_layer({name: value for name, value in flags.items() if value is not None}),
+    config = resolved_config(
+        reading, config_file, settings, data, seed=seed, device=device, threads=threads
     )
-    columns = [name for group in keep or () for name in group.split(",")]
     try:
-        rows = _rows(config, split, columns, unlabeled, reading)
+        rows = _rows(config, split, column_names(keep or ()), unlabeled, reading)
     finally:
         reading.report_skipped()
-    preload_torch()
-    result = _review(config, rows, folds, pick)
+    result = review_rows(config, rows, folds, pick)
     _write(result, rows.spec, output, form, safe_csv=safe_csv)
     _say(result)
     if output is not None:
@@ -142,8 +140,12 @@ def _rows(
     return rows
 
 
-def _review(config: Config, rows: ReviewRows, folds: int, pick: int) -> Review:
+def review_rows(config: Config, rows: ReviewRows, folds: int, pick: int) -> Review:
+    """Review rows, and say which model is being trained."""
+    from fasttext_app.core.startup import preload_torch
     from fasttext_app.reviewing.review import review
+
+    preload_torch()
 
     def progress(run: int, runs: int) -> None:
         note(f"training model {run} of {runs}")

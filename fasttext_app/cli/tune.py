@@ -28,6 +28,7 @@ from fasttext_app.cli.options import (
     TrainThreadsOption,
     ValidationOption,
     print_json,
+    resolved_config,
 )
 from fasttext_app.cli.outputs import (
     OverwriteOption,
@@ -125,20 +126,15 @@ def tune(
         fasttext-app tune -d tickets.csv -o search --time 10m
         fasttext-app tune -c ag_news -o search --trials 50 --max-size 5MB
     """
-    from fasttext_app.config.loading import flat_layer, load_config_file, parse_assignments, resolve
     from fasttext_app.tuning.report import write_files
     from fasttext_app.tuning.search import base_for_search
     from fasttext_app.tuning.trial import Budget
 
     if time is None and trials is None:
         raise BadParameter("limit the search", param_hint="--time or --trials")
-    flags = {"seed": seed, "device": device, "threads": threads}
     reading = Reading(text_column, label_column, errors, None, delimiter, encoding, skip_bad)
-    config = resolve(
-        {} if config_file is None else load_config_file(config_file),
-        parse_assignments(settings or []),
-        reading.layer(data, validation),
-        flat_layer({name: value for name, value in flags.items() if value is not None}),
+    config = resolved_config(
+        reading, config_file, settings, data, validation, seed=seed, device=device, threads=threads
     )
     base = base_for_search(config, metric)
     if config.data.validation == 0:

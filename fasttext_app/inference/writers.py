@@ -19,7 +19,7 @@ import csv
 import json
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import chain, islice, pairwise, repeat
@@ -74,16 +74,30 @@ class Row(NamedTuple):
     """The values of the kept columns."""
 
 
-def format_for(output: Path | None, chosen: str | None) -> str:
-    """Return the format to write: the chosen one, else that of the file name, else text.
+def format_for(
+    output: Path | None,
+    chosen: str | None,
+    formats: Mapping[str, str] = SUFFIX_FORMATS,
+    default: str = "text",
+) -> str:
+    """Return the format to write: the chosen one, else that of the file name, else the default.
+
+    Args:
+        output: the file; None: standard output.
+        chosen: the format that was asked for.
+        formats: the format of each suffix.
+        default: the format of other suffixes, but not of those that promise another one.
 
     Raises:
         DataError: Parquet has no file to be written to, or the format of the file name is not
             supported.
     """
-    if chosen is None and output is not None and output.suffix.lower() in UNWRITTEN_SUFFIXES:
+    suffix = "" if output is None else output.suffix.lower()
+    promised = UNWRITTEN_SUFFIXES | SUFFIX_FORMATS.keys()
+    if chosen is None and suffix in promised and suffix not in formats:
+        assert output is not None
         raise DataError(f"{output}: no format is written under {output.suffix}; pass --format")
-    name = chosen or (SUFFIX_FORMATS.get(output.suffix.lower(), "text") if output else "text")
+    name = chosen or formats.get(suffix, default)
     if name == "parquet" and output is None:
         raise DataError("--format parquet needs --output FILE")
     return name

@@ -106,10 +106,10 @@ class _Chart:
         places = " ".join(",".join(self.at(*point)) for point in zip(x, y, strict=True))
         self.parts.append(f'<polyline class="curve {css}" points="{places}"/>')
 
-    def dot(self, x: float, y: float, radius: float, css: str, title: str = "") -> None:
+    def dot(self, x: float, y: float, radius: float, css: str, title: str) -> None:
         """Add a point."""
         left, top = self.at(x, y)
-        inner = f"<title>{for_html(title)}</title>" if title else ""
+        inner = f"<title>{for_html(title)}</title>"
         self.parts.append(
             f'<circle class="{css}" cx="{left}" cy="{top}" r="{radius:.1f}">{inner}</circle>'
         )
@@ -130,7 +130,7 @@ def line_chart(
     """Draw curves; :func:`series_css` tells their colors, for a legend."""
     chart = _Chart(title, x, y, width, height).frame()
     for index, line in enumerate(lines):
-        chart.curve(line.x, line.y, series_css(index, "stroke"))
+        chart.curve(line.x, line.y, series_css(index))
         few = len(line.x) <= 40
         for px, py in zip(line.x, line.y, strict=True) if few else ():
             marked = px == line.marked
@@ -139,10 +139,10 @@ def line_chart(
     return chart.markup()
 
 
-def series_css(index: int, kind: str = "fill") -> str:
-    """Return the CSS classes of a curve, or with ``fill`` of its mark in a legend."""
-    dashed = " dashed" if kind == "stroke" and index >= SERIES else ""
-    return f"{kind}-{index % SERIES + 1}{dashed}"
+def series_css(index: int) -> str:
+    """Return the CSS classes of a curve."""
+    dashed = " dashed" if index >= SERIES else ""
+    return f"stroke-{index % SERIES + 1}{dashed}"
 
 
 def reliability_chart(

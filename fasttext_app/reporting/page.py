@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from markupsafe import Markup
 
 from fasttext_app._version import __version__
@@ -14,7 +15,6 @@ from fasttext_app.core.arrays import I64
 from fasttext_app.errors import ConfigError
 from fasttext_app.inference.classifier import TextClassifier
 from fasttext_app.inference.display import model_facts
-from fasttext_app.inference.explain import Explanation
 from fasttext_app.model.confusion_picture import MAX_LABELS, confusion_picture
 from fasttext_app.model.thresholds import threshold_curve
 from fasttext_app.pages.pictures import (
@@ -29,7 +29,7 @@ from fasttext_app.pages.templates import page
 from fasttext_app.reporting.intervals import Interval, mcnemar, resampled_f1, share_interval
 from fasttext_app.reporting.rows import Rows
 from fasttext_app.reporting.scored import Scored, classes_of, score
-from fasttext_app.reviewing.page import case, label_confusions
+from fasttext_app.reviewing.page import CHARACTERS, case, label_confusions, shortened
 from fasttext_app.reviewing.review import Review
 from fasttext_app.text.chunks import as_chunks
 from fasttext_app.text.tokenizers import load_tokenizer
@@ -67,7 +67,8 @@ def report(
         DataError: there are no rows, or their labels cannot be read.
     """
     scored = [score(model, rows.batches, rows.data) for model in models]
-    texts = list(chain.from_iterable(b.column("text").to_pylist() for b in rows.batches))
+    texts = pa.chunked_array([batch.column("text") for batch in rows.batches], pa.string())
+    figures = [_figures(one) for one in scored]
     first = scored[0]
     several = len(scored) > 1
     values: dict[str, Any] = {
@@ -76,8 +77,8 @@ def report(
         "model": {"name": names[0], "facts": _facts(models[0])},
         "rows": f"{first.scores['examples']:,}",
         "source": rows.name,
-        "figures": _figures(first),
-        "compare": _comparison(names, scored, texts) if several else None,
+        "figures": figures[0],
+        "compare": _comparison(names, scored, figures, texts) if several else None,
         "data": _data(models[0], rows, first),
         "curves": _learning_curves(names, models),
         "labels": _label_table(first),
@@ -96,10 +97,19 @@ def report(
 # --- what a section shows, of many labels
 
 
-def _most_frequent(scored: Scored, count: int) -> list[str]:
-    """Return the labels with the most rows, the most frequent first."""
+def _most_frequent(
+    scored: Scored, count: int | None = None, among: Container[str] | None = None
+) -> list[str]:
+    """Return the labels with the most rows, the most frequent first.
+
+    Args:
+        scored: has the labels.
+        count: how many; None: all.
+        among: leave out all other labels.
+    """
     support = {name: row["support"] for name, row in scored.scores["per_label"].items()}
-    return sorted(support, key=lambda name: -support[name])[:count]
+    names = sorted(support, key=lambda name: -support[name])
+    return [name for name in names if among is None or name in among][:count]
 
 
 def _shown(count: int, total: int, which: str) -> str:
@@ -228,7 +238,7 @@ def _panel(panel: Panel) -> dict[str, Any]:
     low, high = min(values) - reach * 0.08, max(values) + reach * 0.08
     x = Axis("epoch", min(epochs) - 0.2, max(epochs) + 0.2, whole=True)
     chart = line_chart(panel.title.capitalize(), lines, x, Axis(panel.title, low, high))
-    legend = [(line.name, series_css(index, "stroke")) for index, line in enumerate(lines)]
+    legend = [(line.name, series_css(index)) for index, line in enumerate(lines)]
     return {"title": panel.title.capitalize(), "chart": chart, "legend": legend}
 
 
@@ -238,10 +248,9 @@ def _label_table(scored: Scored) -> dict[str, Any]:
     occurring = [name for name in scored.names if per_label[name]["support"]]
     worst = sorted(occurring, key=lambda name: per_label[name]["f1"])[:TABLE]
     predictions = np.bincount(scored.predicted.indices, minlength=len(scored.names))
-    index_of = {name: index for index, name in enumerate(scored.names)}
     rows = []
     for name in worst:
-        row, predicted = per_label[name], int(predictions[index_of[name]])
+        row, predicted = per_label[name], int(predictions[scored.index_of[name]])
         hits = round(row["recall"] * row["support"])
         precision = share_interval(hits, predicted)
         recall = share_interval(hits, row["support"])
@@ -318,7 +327,7 @@ def _precision_recall(scored: Scored) -> dict[str, Any] | None:
     hits, totals = scored.above
     per_label = scored.scores["per_label"]
     known = {name: index for index, name in enumerate(scored.model.labels)}
-    frequent = [name for name in _most_frequent(scored, len(scored.names)) if name in known]
+    frequent = _most_frequent(scored, among=known)
     shown = [name for name in frequent if per_label[name]["support"]][:CURVES]
     tiles = []
     for name in shown:
@@ -375,7 +384,7 @@ def _fitted_thresholds(scored: Scored) -> dict[str, Any] | None:
     if record is None or fitted is None:
         return None
     known = dict(zip(scored.model.labels, fitted.tolist(), strict=True))
-    shown = [name for name in _most_frequent(scored, len(scored.names)) if name in known][:TABLE]
+    shown = _most_frequent(scored, TABLE, known)
     return {
         "goal": str(record.get("goal", "")),
         "rows": [(name, f"{known[name]:.4f}") for name in shown],
@@ -409,16 +418,13 @@ def _pieces(
         label = against = None
     if against not in model.labels:
         against = None
-    explanation: Explanation | None = None
-    if not model.head.not_additive:
-        explanation = model.explain(text, label, against)
-    pieces = [(text, None, 0.0)] if explanation is None else explanation.shaded_pieces()
-    if explanation is None and len(text) > 8 * PIECES:
-        return [(text[: 8 * PIECES] + " …", None, 0.0)]
+    if model.head.not_additive:
+        return [(shortened(text, 8 * PIECES), None, 0.0)]
+    pieces = model.explain(text, label, against).shaded_pieces()
     return [*pieces[: 2 * PIECES], *([(" …", None, 0.0)] if len(pieces) > 2 * PIECES else [])]
 
 
-def _surely_wrong(scored: Scored, texts: Sequence[str]) -> list[dict[str, Any]]:
+def _surely_wrong(scored: Scored, texts: pa.ChunkedArray) -> list[dict[str, Any]]:
     """Return the rows whose labels the model contradicts most, which may be wrong themselves."""
     wrong = np.flatnonzero(~scored.right)
     order = wrong[np.argsort(-scored.surprise[wrong], kind="stable")][:WRONG]
@@ -427,7 +433,7 @@ def _surely_wrong(scored: Scored, texts: Sequence[str]) -> list[dict[str, Any]]:
         true = classes_of(scored.true, row)
         given = scored.names[true[0]] if len(true) == 1 else None
         best = scored.model.labels[scored.best[row]]
-        cases.append(_case(scored, row, texts[row], best, given))
+        cases.append(_case(scored, row, texts[row].as_py(), best, given))
     return cases
 
 
@@ -448,10 +454,8 @@ def _words(scored: Scored) -> dict[str, Any] | None:
     if model.head.not_additive:
         return None
     known = set(model.labels)
-    labels = [name for name in _most_frequent(scored, len(scored.names)) if name in known]
-    labels = labels[:WORD_LISTS]
     lists = []
-    for label in labels:
+    for label in _most_frequent(scored, WORD_LISTS, known):
         try:
             features = model.label_features(label, WORDS)
         except ConfigError:
@@ -466,10 +470,9 @@ def _words(scored: Scored) -> dict[str, Any] | None:
     return {"lists": lists, "note": _shown(len(lists), len(known), "with the most rows")}
 
 
-def _examples(scored: Scored, texts: Sequence[str]) -> dict[str, Any]:
+def _examples(scored: Scored, texts: pa.ChunkedArray) -> dict[str, Any]:
     """Return for each label a text that is typical of it, and one that is missed."""
     rows_of = np.repeat(np.arange(len(scored.true)), scored.true.lengths)
-    index_of = {name: index for index, name in enumerate(scored.names)}
     shown = [
         name
         for name in _most_frequent(scored, EXAMPLES)
@@ -477,15 +480,15 @@ def _examples(scored: Scored, texts: Sequence[str]) -> dict[str, Any]:
     ]
     examples = []
     for name in shown:
-        rows = rows_of[scored.true.indices == index_of[name]]
+        rows = rows_of[scored.true.indices == scored.index_of[name]]
         right, missed = rows[scored.right[rows]], rows[~scored.right[rows]]
         cases = []
         if len(right):
             row = int(right[np.argmax(scored.own[right])])
-            cases.append(("Typical", _case(scored, row, texts[row], name)))
+            cases.append(("Typical", _case(scored, row, texts[row].as_py(), name)))
         if len(missed):
             row = int(missed[np.argmin(scored.own[missed])])
-            cases.append(("Missed", _case(scored, row, texts[row], name)))
+            cases.append(("Missed", _case(scored, row, texts[row].as_py(), name)))
         examples.append({"label": name, "cases": cases})
     return {
         "labels": examples,
@@ -497,23 +500,24 @@ def _examples(scored: Scored, texts: Sequence[str]) -> dict[str, Any]:
 
 
 def _comparison(
-    names: Sequence[str], scored: Sequence[Scored], texts: Sequence[str]
+    names: Sequence[str],
+    scored: Sequence[Scored],
+    figures: Sequence[list[dict[str, str]]],
+    texts: pa.ChunkedArray,
 ) -> dict[str, Any]:
     first, second = scored
     only_first, only_second = first.right & ~second.right, second.right & ~first.right
     counts = int(only_first.sum()), int(only_second.sum())
     p = mcnemar(*counts)
-    figures = [_figures(model) for model in scored]
-    rows = len(texts)
     return {
         "names": list(names),
-        "figures": [{"name": a["name"], "models": [a, b]} for a, b in zip(*figures, strict=False)],
+        "figures": [{"name": a["name"], "models": [a, b]} for a, b in zip(*figures, strict=True)],
         "both": f"{int((first.right & second.right).sum()):,}",
         "neither": f"{int((~first.right & ~second.right).sum()):,}",
         "only": [f"{count:,}" for count in counts],
         "p": "< 0.0001" if p < 0.0001 else f"= {p:.4f}",
         "verdict": _verdict(names, counts, p),
-        "rows": f"{rows:,}",
+        "rows": f"{len(texts):,}",
         "groups": [
             {
                 "title": f"{names[a]} is right, {names[1 - a]} is wrong",
@@ -532,7 +536,7 @@ def _verdict(names: Sequence[str], counts: Sequence[int], p: float) -> str:
 
 
 def _different(
-    scored: Sequence[Scored], mask: Any, texts: Sequence[str], *, wrong: int
+    scored: Sequence[Scored], mask: Any, texts: pa.ChunkedArray, *, wrong: int
 ) -> list[dict[str, Any]]:
     """Return texts on which the models differ, those first of which the wrong one is surest."""
     rows = np.flatnonzero(mask)
@@ -548,7 +552,7 @@ def _different(
                 }
                 for model in scored
             ],
-            "text": texts[row] if len(texts[row]) <= 800 else texts[row][:800] + " …",
+            "text": shortened(texts[row].as_py(), CHARACTERS),
         }
         for row in rows.tolist()
     ]

@@ -56,6 +56,11 @@ class Scored:
         pairs = zip(self.true.to_lists(), self.predicted.to_lists(), strict=True)
         return np.array([set(true) == set(predicted) for true, predicted in pairs], bool)
 
+    @cached_property
+    def index_of(self) -> dict[str, int]:
+        """The place of each label in :attr:`names`."""
+        return {name: index for index, name in enumerate(self.names)}
+
     @property
     def multi_label(self) -> bool:
         """Whether a row may have several labels."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from fasttext_app._version import __version__
@@ -45,7 +45,7 @@ def review_page(review: Review, name: str) -> Iterator[str]:
                     "title": TITLES[reason],
                     "note": NOTES[reason] + more,
                     "confusions": label_confusions(review) if reason == "label" else [],
-                    "rows": [case(suspect, review.kept) for suspect in rows[:SHOWN]],
+                    "rows": [case(suspect, review.kept.names) for suspect in rows[:SHOWN]],
                 }
             )
     return page(
@@ -67,9 +67,8 @@ def label_confusions(review: Review) -> list[dict[str, Any]]:
     ]
 
 
-def case(suspect: Suspect, kept: tuple[str, ...]) -> dict[str, Any]:
+def case(suspect: Suspect, kept: Sequence[str]) -> dict[str, Any]:
     """Return a row as ``cases.html`` shows it."""
-    text = suspect.text
     values = ("" if value is None else str(value) for value in suspect.kept)
     return {
         "row": f"{suspect.row:,}",
@@ -80,8 +79,17 @@ def case(suspect: Suspect, kept: tuple[str, ...]) -> dict[str, Any]:
         "probability": _probability(suspect.probability),
         "like": "" if suspect.like is None else f"{suspect.like:,}",
         "kept": list(zip(kept, values, strict=True)),
-        "text": text if len(text) <= CHARACTERS else f"{text[:CHARACTERS]} …",
+        "text": shortened(suspect.text, CHARACTERS),
     }
+
+
+def shortened(text: str, most: int) -> str:
+    """Return at most so many characters of a text, with a sign that some are missing.
+
+    >>> shortened("abc", 3), shortened("abcd", 3)
+    ('abc', 'abc …')
+    """
+    return text if len(text) <= most else f"{text[:most]} …"
 
 
 def _probability(value: float | None) -> str:

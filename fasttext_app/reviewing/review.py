@@ -69,8 +69,8 @@ class Review:
     """Likely label errors by (label, suggested label), most frequent first."""
     not_judged: int
     """Rows whose label is too rare to be judged."""
-    kept: tuple[str, ...] = field(default=())
-    """The names of the columns to copy."""
+    kept: pa.Schema = field(default_factory=lambda: pa.schema([]))
+    """The columns to copy."""
 
     def of(self, reason: Reason) -> list[Suspect]:
         """Return the rows that are listed for a reason."""
@@ -80,8 +80,9 @@ class Review:
         """Return the suspects as a table: the columns of the CSV file."""
         names = ("row", "reason", "label", "suggested", "probability", "label_probability", "like")
         columns: dict[str, Any] = {"row": pa.array([s.row for s in self.suspects], pa.int64())}
-        for place, name in enumerate(self.kept):
-            columns[_free(name)] = pa.array([suspect.kept[place] for suspect in self.suspects])
+        for place, column in enumerate(self.kept):
+            values = [suspect.kept[place] for suspect in self.suspects]
+            columns[_free(column.name)] = pa.array(values, column.type)
         kinds = {"probability": pa.float64(), "label_probability": pa.float64(), "like": pa.int64()}
         for name in (*names[1:], "text"):
             values = [getattr(suspect, name) for suspect in self.suspects]
@@ -149,7 +150,7 @@ def review(
         dict(counts.most_common()),
         dict(confusions.most_common()),
         int((~judged.can_judge).sum()),
-        tuple(rows.kept.column_names),
+        rows.kept.schema,
     )
 
 
@@ -177,15 +178,14 @@ class _Judged:
 
 def _judge(scored: OutOfFold, bags: Sequence[Sequence[str]], *, several: bool) -> _Judged:
     column_of = {name: column for column, name in enumerate(scored.labels)}
-    known = scored.known[scored.folds]
     if not several:
         given = np.array([column_of[bag[0]] for bag in bags], np.int64)
-        can_judge = known[np.arange(len(given)), given]
+        can_judge = scored.known[scored.folds, given]
         return _Judged(doubts(scored.proba, given), can_judge, given)
     flags = np.zeros(scored.proba.shape, bool)
     for row, bag in enumerate(bags):
         flags[row, [column_of[label] for label in bag]] = True
-    knows_all: Bool = ~np.any(flags & ~known, axis=1)
+    knows_all: Bool = ~np.any(flags & ~scored.known[scored.folds], axis=1)
     return _Judged(doubts_of_several(scored.proba, flags), knows_all, flags)
 
 
@@ -209,7 +209,8 @@ def _suspects(
     is_wrong[wrong] = True
     copies = np.flatnonzero((like >= 0) & ~is_wrong)
     copies = copies[np.argsort(-found.margin[copies], kind="stable")]
-    kept = rows.kept.to_pylist() if rows.kept.num_columns else None
+    listed = labeled[np.concatenate((wrong, copies))]
+    kept = dict(zip(listed.tolist(), _kept_values(rows, listed), strict=True))
 
     def suspect(row: int, reason: Reason) -> Suspect:
         label = int(found.likely[row])
@@ -236,12 +237,18 @@ def _suspects(
             given if reason == "label" or separator is None else None,
             int(labeled[like[row]]) + 1 if like[row] >= 0 else None,
             rows.texts[place].as_py(),
-            tuple(kept[place].values()) if kept else (),
+            kept[place],
         )
 
     return [suspect(row, "label") for row in wrong.tolist()] + [
         suspect(row, "duplicate") for row in copies.tolist()
     ]
+
+
+def _kept_values(rows: ReviewRows, places: I64) -> list[tuple[Any, ...]]:
+    """Return the values to copy of some rows."""
+    columns = [column.to_pylist() for column in rows.kept.take(pa.array(places)).columns]
+    return list(zip(*columns, strict=True)) if columns else [()] * len(places)
 
 
 def _conflicts(groups: I64, codes: I64) -> I64:
@@ -274,7 +281,7 @@ def _to_label(
     order = next_to_label(
         proba, vectors, pick, seed=config.trainer.seed, independent=model.head.independent
     )
-    kept = rows.kept.take(pa.array(unlabeled[order])).to_pylist() if rows.kept.num_columns else None
+    kept = _kept_values(rows, unlabeled[order])
     best = proba.argmax(axis=1)
     return [
         Suspect(
@@ -286,7 +293,7 @@ def _to_label(
             None,
             None,
             texts[row].as_py(),
-            tuple(kept[place].values()) if kept else (),
+            kept[place],
         )
         for place, row in enumerate(order.tolist())
     ]

@@ -70,6 +70,7 @@ def read_rows(
     Raises:
         DataError: the rows cannot be read, or there are none.
     """
+    keep = tuple(dict.fromkeys(keep))
     own = list(config.label_columns) or [config.label_column]
     wanted = config.model_copy(update={"keep": tuple(dict.fromkeys([*own, *keep]))})
     source = open_source(wanted, bad_rows=bad_rows)
@@ -104,6 +105,7 @@ def unlabeled_texts(
 
 def rows_of_objects(objects: ObjectRows, config: DataConfig, keep: Sequence[str]) -> ReviewRows:
     """Return rows that were passed as Python objects; see :func:`read_rows`."""
+    keep = tuple(dict.fromkeys(keep))
     table, config, names = objects.columns_of(config, keep)
     return _from_table(table, objects.job, config, keep, names)
 
@@ -117,17 +119,17 @@ def _from_table(
 ) -> ReviewRows:
     """Return the rows of a table with ``text``, the label columns, and the columns to copy."""
     own = list(config.label_columns) or [config.label_column]
-    columns = [_one_chunk(table.column(kept_name(name))) for name in own]
+    columns = [table.column(kept_name(name)).combine_chunks() for name in own]
     is_missing = np.all([_is_missing(column) for column in columns], axis=0)
     rows = np.flatnonzero(~is_missing)
     mask = to_arrow(~is_missing)
-    inner = {f"label_{index}": column.filter(mask) for index, column in enumerate(columns)}
+    inner = [column.filter(mask) for column in columns]
     several = bool(config.label_columns)
     names = own if several else ["label"]
     settings: dict[str, Any] = {"text_columns": ("text",), "keep": (), "weight_column": None}
     settings |= {"label_columns": tuple(own)} if several else {"label_column": "label"}
-    texts = _one_chunk(table.column("text"))
-    batch = pa.record_batch([texts.filter(mask), *inner.values()], ["text", *names])
+    texts = table.column("text").combine_chunks()
+    batch = pa.record_batch([texts.filter(mask), *inner], ["text", *names])
     config = config.model_copy(update=settings)
     examples = to_examples(
         batch,
@@ -145,11 +147,6 @@ def _from_table(
     )
     kept = pa.table([table.column(kept_name(name)) for name in keep], names=list(keep))
     return ReviewRows(where, pa.chunked_array([texts]), pa.chunked_array([cells]), kept)
-
-
-def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
-    chunk = column.combine_chunks()
-    return chunk.chunk(0) if isinstance(chunk, pa.ChunkedArray) else chunk
 
 
 def _is_missing(column: pa.Array) -> Bool:

@@ -260,6 +260,36 @@ def test_the_command_writes_csv(folder):
     assert "'=r4" in (folder / "rows.csv").read_text()
 
 
+def test_copied_columns_keep_their_types(folder):
+    """Maps cannot be told from lists of pairs, nor the types of nulls, by their values."""
+    import pyarrow.parquet as pq
+
+    texts, labels = rows()
+    labels[4] = "money"
+    table = pa.table(
+        {
+            "text": texts,
+            "label": labels,
+            "score": pa.array(range(60), pa.float32()),
+            "tags": pa.array([[("a", row)] for row in range(60)], pa.map_(pa.string(), pa.int64())),
+        }
+    )
+    pq.write_table(table, "rows.parquet")
+    review = ft.review("rows.parquet", keep=["score", "tags", "score"], folds=2, **QUICK)
+    result = review.to_table()
+    assert len(result)
+    for name in ("score", "tags"):
+        assert result.schema.field(name).type == table.schema.field(name).type
+        values = table.column(name).to_pylist()
+        expected = [values[row - 1] for row in result.column("row").to_pylist()]
+        assert result.column(name).to_pylist() == expected
+
+
+@pytest.mark.parametrize("name", ["r.parquet", "r.csv.gz", "r.xlsx"])
+def test_no_other_format_is_promised(folder, name):
+    assert "no format is written under" in command("-o", name, code=1).stderr
+
+
 def test_the_command_writes_json_lines_to_standard_output(folder):
     lines = command("-d", "train.csv", "--format", "jsonl").stdout.splitlines()
     assert 5 in [json.loads(line)["row"] for line in lines]
