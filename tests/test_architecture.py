@@ -74,7 +74,6 @@ NUMBA_AT_THE_TOP = {
     "training.optim.cpu_columns",
     "training.optim.cpu_kernels",
     "training.optim.cpu_step",
-    "training.optim.sharded_kernels",
     "training.optim.sharded_step",
     "training.token_dropout_kernels",
 }

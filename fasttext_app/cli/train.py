@@ -8,6 +8,7 @@ from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from time import sleep
 from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import BadParameter, Exit, Option
@@ -50,6 +51,9 @@ if TYPE_CHECKING:
     from fasttext_app.config.schema import Config
     from fasttext_app.pipeline import TrainResult
     from fasttext_app.training.prepare import Prepared
+
+REPORT_SECONDS = 3.0
+"""How long a process waits for another one to report what both have found."""
 
 _output = Option(
     "--output",
@@ -137,7 +141,7 @@ def train(
     }
     with _reported_once():
         if resume is None and was_restarted() and output is not None and _has_checkpoints(output):
-            resume = output
+            resume, start_from = output, None  # the checkpoint knows what the run started from
         if resume is not None and start_from is not None:
             raise BadParameter("cannot be combined with --resume", param_hint="--from")
         checkpoint = None if resume is None else _find_checkpoint(resume, output)
@@ -184,11 +188,15 @@ def train(
 
 @contextmanager
 def _reported_once() -> Iterator[None]:
-    """Let one process of each machine report what is wrong before they have joined."""
+    """Let one process of each machine report what is wrong before they have joined.
+
+    The others wait: torchrun stops all processes once one of them has ended.
+    """
     try:
         yield
     except (FastTextAppError, BadParameter):
         if world_size() > 1 and os.environ.get("LOCAL_RANK", "0") != "0":
+            sleep(REPORT_SECONDS)
             raise Exit(1) from None
         raise
 
@@ -361,7 +369,12 @@ def _run(
     from fasttext_app.training.callbacks import TensorBoard, all_of
     from fasttext_app.training.optim.cpu_columns import load_kernels
 
-    load_kernels(by_word=config.text.maxn > 0)
+    at_once = (
+        config.trainer.shard == "none"
+        and config.model.loss in ("softmax", "ova")
+        and config.model.mode != "max"
+    )
+    load_kernels(by_word=config.text.maxn > 0, at_once=at_once)
     resolve_device(config.trainer.device)  # a missing device ends the run before the work
     try:
         with TrainProgress() as progress:

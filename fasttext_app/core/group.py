@@ -19,6 +19,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fasttext_app.core.fork import die_with_parent
+from fasttext_app.core.threads import whole_number
 from fasttext_app.errors import ConfigError, FastTextAppError, TrainingError
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ STOP, SAVE = 1, 2
 """Flags that processes raise for each other: to end the run; to save a checkpoint."""
 
 
-LOST = re.compile("gloo|nccl|connect|clos|reset|time|socket|address", re.IGNORECASE)
+LOST = re.compile("gloo|connect|clos|reset|time|socket|address", re.IGNORECASE)
 """A word in the errors of torch about processes that are gone; an error of ours has none."""
 SOURCE_LINE = re.compile(r"^\s*\[[^\]]*\]\s*")
 
@@ -43,7 +44,7 @@ class LostProcessError(TrainingError):
 
 def world_size() -> int:
     """Return the number of processes that the launcher has started; 1 without a launcher."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    return whole_number("WORLD_SIZE", 1)
 
 
 def was_restarted() -> bool:
@@ -66,21 +67,23 @@ def joined(timeout: float) -> Iterator[Group]:
         yield Group()
         return
     missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
+    if not missing and not os.environ["RANK"].isdecimal():
+        raise ConfigError(
+            f"RANK is {os.environ['RANK']!r}; start the processes with torchrun, which numbers them"
+        )
     if missing:
         raise ConfigError(
             f"WORLD_SIZE is {world_size()}, but {' and '.join(missing)} is not set; "
             "start the processes with torchrun"
         )
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # its warnings come with stack traces
-    import torch
     import torch.distributed as dist
 
     group = Group(int(os.environ["RANK"]), world_size())
     if "TORCHELASTIC_RUN_ID" in os.environ:
         die_with_parent(signal.SIGTERM)
-    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     with group.answered():
-        dist.init_process_group(backend, timeout=timedelta(seconds=timeout))
+        dist.init_process_group("gloo", timeout=timedelta(seconds=timeout))
     try:
         yield group
     finally:

@@ -158,7 +158,7 @@ def cache_folder(modules: Path, configured: str) -> str | None:
     if configured and _is_safe(Path(configured)):
         return configured
     beside = modules / "__pycache__"
-    if modules.is_dir() and _is_safe(beside, modules.stat().st_uid, is_filled=_is_filled(beside)):
+    if modules.is_dir() and _is_safe(beside, modules.stat().st_uid, or_filled=True):
         return ""
     own = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser(), "numba")
     if _is_safe(own):
@@ -172,14 +172,14 @@ def _is_filled(folder: Path) -> bool:
     return any(folder.glob("*.nbi"))
 
 
-def _is_safe(folder: Path, other_owner: int | None = None, *, is_filled: bool = False) -> bool:
+def _is_safe(folder: Path, other_owner: int | None = None, *, or_filled: bool = False) -> bool:
     """Return whether a folder, which may have to be made, can be written to by its owner only.
 
     Args:
         folder: the folder.
         other_owner: a user beside the present one and root who may own it, because the code that
             uses the cache is theirs.
-        is_filled: whether it is of use even if this process cannot write to it.
+        or_filled: whether machine code in it is of use even if this process cannot write to it.
     """
     owners = {os.getuid(), 0, other_owner}
     try:
@@ -191,8 +191,11 @@ def _is_safe(folder: Path, other_owner: int | None = None, *, is_filled: bool = 
                 return False
     except OSError:
         return False
-    is_private = not folder.stat().st_mode & stat.S_IWOTH
-    return is_private and os.access(folder, os.X_OK | (os.R_OK if is_filled else os.W_OK))
+    if folder.stat().st_mode & stat.S_IWOTH:
+        return False
+    if os.access(folder, os.W_OK | os.X_OK):
+        return True
+    return or_filled and os.access(folder, os.R_OK | os.X_OK) and _is_filled(folder)
 
 
 @cache

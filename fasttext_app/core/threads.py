@@ -12,7 +12,17 @@ from typing import TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-CORES = max((os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")), 1)
+
+def whole_number(variable: str, default: int) -> int:
+    """Return the number in an environment variable that a launcher sets.
+
+    The default takes the place of one that is not set, is 0 or is no number.
+    """
+    text = os.environ.get(variable, "")
+    return (int(text) if text.isdecimal() else 0) or default
+
+
+CORES = max((os.cpu_count() or 1) // whole_number("LOCAL_WORLD_SIZE", 1), 1)
 """The cores of this process, one of those that torchrun starts on a machine; read once, because the
 call takes a notable part of a prediction."""
 

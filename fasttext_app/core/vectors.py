@@ -28,7 +28,7 @@ from fasttext_app.core.prefetch import PREFETCH_DISTANCE
 
 LANES = 8
 PANEL = 2 * LANES
-"""Columns that :data:`multiply_rows` computes together."""
+"""Columns that :data:`multiply_tile` computes together."""
 LINE = 16
 """Numbers in a cache line."""
 

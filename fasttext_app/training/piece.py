@@ -59,11 +59,6 @@ class Piece(NamedTuple):
     """Whether a unit, which is a text, is the mean of its rows, not the sum."""
 
     @property
-    def batches(self) -> int:
-        """The number of batches."""
-        return len(self.id_bounds) - 1
-
-    @property
     def texts(self) -> int:
         """The number of texts."""
         return len(self.labels)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fasttext_app.core.threads import map_ahead, map_threads
+from fasttext_app.core.threads import map_ahead, map_threads, whole_number
 
 
 @pytest.mark.parametrize("threads", [0, 1, 3, 50])
@@ -26,3 +26,11 @@ def test_a_stream_is_read_only_as_far_as_needed():
     assert [next(results), next(results)] == [0, 1]
     assert len(read) <= 6
     results.close()
+
+
+@pytest.mark.parametrize(("value", "number"), [("4", 4), ("", 7), ("0", 7), ("many", 7), ("-2", 7)])
+def test_a_variable_that_is_no_number_is_as_if_it_were_not_set(monkeypatch, value, number):
+    monkeypatch.setenv("SOME_PROCESSES", value)
+    assert whole_number("SOME_PROCESSES", 7) == number
+    monkeypatch.delenv("SOME_PROCESSES")
+    assert whole_number("SOME_PROCESSES", 7) == 7

@@ -34,16 +34,6 @@ from fasttext_app.errors import FastTextAppError
 from fasttext_app.training import divided, tokenized
 from fasttext_app.training.checkpoints import find_checkpoint
 from fasttext_app.training.optim.cpu_columns import load_kernels
-from fasttext_app.training.optim.cpu_kernels import (
-    NO_F32,
-    NO_WINNERS,
-    ONE,
-    layer_gradients,
-    pool_rows,
-    step_rows,
-)
-from fasttext_app.training.optim.rules import SGD
-from fasttext_app.training.optim.sharded_kernels import step_rowwise_columns
 from fasttext_app.training.prepare import prepare
 
 
@@ -115,13 +105,7 @@ def load_everything(cases: Mapping[str, Mapping[str, Any]]) -> None:
     for case in cases.values():
         config = resolve(flat_layer(case["settings"]))
         prepare(config, load_examples(config), group=Group())
-        load_kernels(by_word=config.text.maxn > 0)
-    one, bounds, values = np.zeros(1, np.int32), np.array([0, 1], np.int32), np.ones((1, 1), "f4")
-    groups, settings = (one, bounds, one, ONE), np.ones(4, np.float32)
-    pool_rows(values, one, bounds, ONE)
-    layer_gradients(values, np.zeros(1, np.int64), NO_F32, values, values, 0.0, True)
-    step_rows(SGD, values, values, values, *groups, NO_WINNERS, NO_F32, values, settings)
-    step_rowwise_columns(values, values, *groups, NO_F32, values, 0, settings)
+        load_kernels(by_word=config.text.maxn > 0, at_once=False)
 
 
 def use_small_parts() -> None:

@@ -109,6 +109,18 @@ def test_a_resumed_run_ends_with_the_same_file_and_no_checkpoints(place, runs, e
     assert [len(each["epochs"]) for each in history] == [3, 3]
 
 
+def test_a_run_that_a_launcher_starts_again_resumes_with_the_model_it_started_from(
+    place, runs, monkeypatch
+):
+    start = ("--from", str(runs / "whole"))
+    run_cli(*TRAIN, *start, "--output", "further")
+    interrupt_run("run", 50, *start)
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    done = run_cli(*TRAIN, *start, "--output", "run", "--checkpoint-every", "7")
+    assert "resuming from run/checkpoints/000000056" in done.stderr
+    assert weights("run") == weights("further")
+
+
 def test_an_unfinished_run_can_be_plotted(place):
     interrupt_run("run", 50, "--set", "trainer.monitor=f1:sport")
     done = run_cli("plot", "run")

@@ -33,6 +33,7 @@ CASES: dict[str, dict[str, Any]] = {
     "hs, rowwise_adagrad": {"loss": "hs", "name": "rowwise_adagrad", "minn": 2, "maxn": 3},
     "adaptive": {"loss": "adaptive", "cutoffs": [4], "div_value": 2.0},
     "max": {"mode": "max", "sparse": False, "word_ngrams": 2},
+    "max, rowwise_adagrad": {"mode": "max", "sparse": False, "name": "rowwise_adagrad"},
     "several files": {"word_ngrams": 2, "bucket": 500, "prune": False, "min_count": 2},
     "data on disk": {"in_memory_mb": 0, "token_dropout": 0.2, "epochs": 2},
     "several labels": {

@@ -12,14 +12,25 @@ from fasttext_app.core.arrays import F32, F64, on_cache_lines
 from fasttext_app.core.barrier import new_barrier
 from fasttext_app.core.vectors import LANES, LINE, PANEL
 from fasttext_app.training.batch_kernels import cut_batches, cut_words
-from fasttext_app.training.optim.cpu_kernels import CHUNK, Columns, Plan, Shared, train_batches
+from fasttext_app.training.optim.cpu_kernels import (
+    CHUNK,
+    NO_F32,
+    NO_WINNERS,
+    ONE,
+    Columns,
+    Plan,
+    Shared,
+    layer_gradients,
+    pool_rows,
+    step_rows,
+    train_batches,
+)
 from fasttext_app.training.optim.rules import ROWWISE_ADAGRAD, SGD
 from fasttext_app.training.piece import Piece
 
 Arrays = tuple[F32, F32, F32]
 """A parameter and its first and second state, as matrices; [0, 0] where the rule has none."""
 Result = TypeVar("Result")
-NO_ROOM = np.empty(0, np.float32)
 
 
 def column_threads(dim: int, threads: int) -> int:
@@ -63,16 +74,16 @@ class ColumnThreads:
         self._shared = Shared(
             bounds=self._bounds,
             stride=_odd_lines(width),
-            bags=NO_ROOM,
+            bags=NO_F32,
             layer=_zeros(threads * _whole(classes, PANEL) * width),
             layer_stride=_whole(classes, PANEL) * width,
             bias=bias[0].flatten(),
             bias_first=bias[1].flatten(),
             bias_second=bias[2].flatten(),
             bias_gradient=_zeros(classes),
-            logits=NO_ROOM,
+            logits=NO_F32,
             class_stride=_odd_lines(classes),
-            text_losses=NO_ROOM,
+            text_losses=NO_F32,
             chunk=chunk,
             squares=_zeros(2 * chunk * blocks),
             counter=new_barrier(),
@@ -122,17 +133,18 @@ class ColumnThreads:
         width, stride = int(columns.stop - columns.start), self._shared.stride
         classes = len(self._weight[0])
         table_stride = self._table[0].shape[1] if self._in_place else _whole(width, LANES)
-        table = [
-            values.reshape(-1) if self._in_place else _copied(values[:, columns], table_stride)
-            for values in self._table
-        ]
-        if self._row_state:
-            table[1] = self._table[1].flatten()
+
+        def own(values: F32) -> F32:
+            if self._in_place:
+                return values.reshape(-1)
+            return _copied(values[:, columns], table_stride)
+
+        table, first, second = self._table
         weight = [_copied(values[:, columns], stride) for values in self._weight]
         return Columns(
-            table=table[0],
-            first=table[1],
-            second=table[2],
+            table=own(table),
+            first=first.flatten() if self._row_state else own(first),
+            second=own(second),
             stride=table_stride,
             column=int(columns.start) if self._in_place else 0,
             width=width,
@@ -140,8 +152,8 @@ class ColumnThreads:
             weight_first=weight[1],
             weight_second=weight[2],
             weight_gradient=_zeros(classes * stride),
-            bag_gradient=NO_ROOM,
-            units=NO_ROOM,
+            bag_gradient=NO_F32,
+            units=NO_F32,
             row_gradients=_zeros(self._shared.chunk * stride),
             probabilities=_zeros(classes),
         )
@@ -200,19 +212,29 @@ class ColumnThreads:
             wait([leader])
 
 
-def load_kernels(*, by_word: bool = False) -> None:
-    """Load the kernels of a training step by a step on one id; takes a tenth of a second."""
+def load_kernels(*, by_word: bool = False, at_once: bool = True) -> None:
+    """Load the kernels of a training step by a step on one id; takes a tenth of a second.
+
+    Args:
+        by_word: whether texts are cut into words.
+        at_once: whether a call trains on many batches; otherwise each part of a step is a call.
+    """
     one, ends = np.zeros(1, np.int32), np.array([0, 1], np.int64)
     if by_word:
-        arrays = cut_words(one, ends, ends[:1], 1, one + 1, NO_ROOM, False, one.copy())
+        arrays = cut_words(one, ends, ends[:1], 1, one + 1, NO_F32, False, one.copy())
     else:
-        arrays = cut_batches(
-            one, ends, ends[:1], 1, NO_ROOM, False, -1, one.copy(), 0, np.uint64(0)
-        )
-    piece = Piece._make((*arrays, ends[:1], NO_ROOM, 1, by_word, False))
+        arrays = cut_batches(one, ends, ends[:1], 1, NO_F32, False, -1, one.copy(), 0, np.uint64(0))
     values = np.zeros((1, 1), np.float32)
+    if not at_once:
+        starts, settings = ends.astype(np.int32), np.ones(4, np.float32)
+        pool_rows(values, one, starts, ONE)
+        layer_gradients(values, ends[:1], NO_F32, values, values, 0.0, True)
+        groups = one, starts, one, ONE
+        step_rows(SGD, values, values, values, *groups, NO_WINNERS, NO_F32, values, settings, 0)
+        return
+    piece = Piece._make((*arrays, ends[:1], NO_F32, 1, by_word, False))
     arrays_of_one = values, values, values
-    plan = Plan(SGD, SGD, softmax=True, smoothing=0.0, bias=True, trained=NO_ROOM)
+    plan = Plan(SGD, SGD, softmax=True, smoothing=0.0, bias=True, trained=NO_F32)
     ColumnThreads(arrays_of_one, arrays_of_one, arrays_of_one, plan, 1).train(
         piece, 0, np.ones((1, 8), np.float32)
     )

@@ -253,6 +253,7 @@ def step_rows(
     trained: F32,
     gradient: F32,
     settings: F32,
+    first_column: Index,
 ) -> None:
     """Update the rows of a batch from the gradient of its bags.
 
@@ -266,7 +267,7 @@ def step_rows(
 
     Args:
         rule: the update rule; see ``rules``.
-        table: the parameter, [V, D]; updated in place.
+        table: the parameter, [V, D], or some columns of it, [V, width]; updated in place.
         first: first state array; updated in place. Sums of squared gradients [V, D] for ADAGRAD,
             sums of their row means [V, 1] for ROWWISE_ADAGRAD, first moments [V, D] for ADAM,
             [0, 0] for SGD.
@@ -279,14 +280,16 @@ def step_rows(
         trained: 0 for each frozen row, else 1, [V]; [0] if none is frozen.
         gradient: gradient of the loss with respect to the bags, [B, D].
         settings: lr, eps, 1 - beta1, 1 - beta2; for ADAM, lr includes the bias corrections.
+        first_column: the column of ``gradient`` that belongs to column 0 of ``table``. Row-wise
+            Adagrad needs the squares of all columns, also of those that are elsewhere.
     """
-    dim = table.shape[1]
+    dim, width = gradient.shape[1], table.shape[1]
     summed = np.zeros(dim + LANES, np.float32)
     flat = table.reshape(-1), first.reshape(-1), second.reshape(-1), gradient.reshape(-1)
     if len(winners) == 0:
         _step_columns(
-            rule, flat[0], flat[1], flat[2], dim, 0, dim, rows, 0, len(rows), starts, 0, bags, 0,
-            id_weights, trained, flat[3], dim, settings, 0, summed,
+            rule, flat[0], flat[1], flat[2], width, 0, width, rows, 0, len(rows), starts, 0, bags,
+            0, id_weights, trained, flat[3], dim, settings, 0, summed, dim, first_column,
         )  # fmt: skip
         return
     for group in range(len(rows)):
@@ -305,7 +308,8 @@ def step_rows(
             last = bag
         square = mean_square(rule, summed, dim)
         step_row(
-            rule, flat[0], flat[1], flat[2], row, dim, 0, summed, 0, dim, square, settings, 0
+            rule, flat[0], flat[1], flat[2], row, width, 0, summed, first_column, width, square,
+            settings, 0,
         )  # fmt: skip
 
 
@@ -332,8 +336,13 @@ def _step_columns(
     settings: F32,
     setting: Index,
     summed: F32,
+    terms: Index,
+    own: Index,
 ) -> None:
-    """Update some columns of ``count`` rows; the other arguments are as in :func:`step_rows`."""
+    """Update ``width`` columns of ``count`` rows; the other arguments are as in :func:`step_rows`.
+
+    ``gradient`` has ``terms`` columns, of which the one at ``own`` belongs to the first of these.
+    """
     last, weighted = len(units) - 1, len(weights) > 1
     for group in range(count):
         # Rows lie at random addresses: start loading the ones that are needed soon.
@@ -353,11 +362,11 @@ def _step_columns(
         end = first_unit + starts[first_start + group + 1]
         sum_rows(
             summed, 0, gradient, gradient_stride, 0, units, begin, end, last, weights, weighted,
-            width,
+            terms,
         )  # fmt: skip
-        square = mean_square(rule, summed, width)
+        square = mean_square(rule, summed, terms)
         step_row(
-            rule, table, first, second, row, stride, column, summed, np.int64(0), width, square,
+            rule, table, first, second, row, stride, column, summed, own, width, square,
             settings, setting,
         )  # fmt: skip
 
@@ -379,31 +388,16 @@ def mean_square(rule: Index, gradient: F32, dim: Index) -> Any:
 
 @compiled
 def _step_together(
-    table: F32,
-    first: F32,
-    second: F32,
-    stride: Index,
-    column: Index,
-    width: Index,
-    rows: I32,
-    first_row: Index,
-    count: Index,
-    starts: I32,
-    first_start: Index,
-    units: I32,
-    first_unit: Index,
-    weights: F32,
+    piece: Piece,
+    mine: Columns,
+    shared: Shared,
     trained: F32,
-    gradient: F32,
-    gradient_stride: Index,
     settings: F32,
     setting: Index,
-    summed: F32,
-    squares: F32,
-    chunk: Index,
-    dim: Index,
-    my_block: Index,
-    counter: I64,
+    gradient: F32,
+    gradient_stride: Index,
+    batch: Index,
+    me: Index,
     threads: Index,
     meetings: Index,
 ) -> Index:
@@ -412,19 +406,20 @@ def _step_together(
     The threads exchange the sums of squares of each block of columns, for a chunk of rows at a
     time. There are two buffers for them, so that one meeting for each chunk suffices: what a thread
     writes before the next one is not what others still read. Returns the number of meetings.
-
-    ``summed`` receives the gradients of a chunk; ``squares``, ``chunk`` and ``counter`` are those
-    of :class:`Shared`, ``dim`` is the number of columns of all threads, and ``my_block`` the first
-    block of this one.
     """
+    table, first, width, summed = mine.table, mine.first, mine.width, mine.row_gradients
+    starts, units, weights = piece.row_starts, piece.row_units, piece.row_weights
+    squares, chunk, dim = shared.squares, shared.chunk, shared.bounds[threads]
+    first_row, first_unit = piece.row_bounds[batch], piece.group_bounds[batch]
+    count = piece.row_bounds[batch + 1] - first_row
     last, weighted = len(units) - 1, len(weights) > 1
     blocks, my_blocks = (dim + LANES - 1) // LANES, (width + LANES - 1) // LANES
-    summed_stride = my_blocks * LANES
+    my_block, summed_stride = shared.bounds[me] // LANES, my_blocks * LANES
     for begin in range(0, count, chunk):
         buffer = begin // chunk % 2 * chunk * blocks
         size = min(chunk, count - begin)
         for group in range(size):
-            start = first_start + begin + group
+            start = first_row + batch + begin + group
             sum_rows(
                 summed, group * summed_stride, gradient, gradient_stride, 0, units,
                 first_unit + starts[start], first_unit + starts[start + 1], last, weights, weighted,
@@ -434,12 +429,12 @@ def _step_together(
                 squares[buffer + group * blocks + my_block + block] = block_squares(
                     summed, group * summed_stride + block * LANES
                 )
-        meetings = meet(counter, threads, meetings)
+        meetings = meet(shared.counter, threads, meetings)
         for group in range(size):
-            row = np.int64(rows[first_row + begin + group])
+            row = np.int64(piece.rows[first_row + begin + group])
             if group + PREFETCH_DISTANCE < size:
-                ahead = rows[first_row + begin + group + PREFETCH_DISTANCE]
-                prefetch_columns(table, ahead * stride + column, width)
+                ahead = piece.rows[first_row + begin + group + PREFETCH_DISTANCE]
+                prefetch_columns(table, ahead * mine.stride + mine.column, width)
                 prefetch_row_for_write(first, ahead)
             if len(trained) and trained[row] == 0:
                 continue
@@ -447,8 +442,8 @@ def _step_together(
             for block in range(blocks):
                 total += squares[buffer + group * blocks + block]
             step_row(
-                np.int64(ROWWISE_ADAGRAD), table, first, second, row, stride, column, summed,
-                group * summed_stride, width, total / np.float32(dim), settings, setting,
+                np.int64(ROWWISE_ADAGRAD), table, first, mine.second, row, mine.stride, mine.column,
+                summed, group * summed_stride, width, total / np.float32(dim), settings, setting,
             )  # fmt: skip
     return meetings
 
@@ -625,6 +620,17 @@ def layer_gradients(
 
 
 @compiled
+def _scale(
+    vectors: F32, stride: Index, width: Index, texts: Index, scales: F32, first_text: Index
+) -> None:
+    """Multiply the vector of each text by its scale."""
+    for text in range(texts):
+        scale = scales[first_text + text]
+        for d in range(text * stride, text * stride + width):
+            vectors[d] *= scale
+
+
+@compiled
 def train_batches(
     piece: Piece,
     mine: Columns,
@@ -661,7 +667,6 @@ def train_batches(
     unweighted = np.empty(1, np.float32)
     unweighted[0] = 1
     my_bags = bags[me * bags_size : (me + 1) * bags_size]
-    summed = mine.row_gradients
     _share_layer(shared.layer, me * shared.layer_stride, weight, stride, width, classes)
     for number in range(len(losses)):
         batch = first_batch + number
@@ -682,10 +687,7 @@ def train_batches(
                 piece.text_starts, first_text + batch, texts, unweighted,
             )  # fmt: skip
             if len(piece.scales):
-                for text in range(texts):
-                    scale = piece.scales[first_text + text]
-                    for d in range(text * stride, text * stride + width):
-                        my_bags[d] *= scale
+                _scale(my_bags, stride, width, texts, piece.scales, first_text)
         else:
             _pool(
                 my_bags, stride, mine.table, mine.stride, mine.column, width, piece.ids,
@@ -765,10 +767,7 @@ def train_batches(
         gradient, gradient_stride = bag_gradient, stride
         if piece.by_word:
             if len(piece.scales):
-                for text in range(texts):
-                    scale = piece.scales[first_text + text]
-                    for d in range(text * stride, text * stride + width):
-                        bag_gradient[d] *= scale
+                _scale(bag_gradient, stride, width, texts, piece.scales, first_text)
             _pool(
                 units, unit_stride, bag_gradient, stride, zero, width, piece.word_texts, first_use,
                 piece.word_starts, first_unit + batch, words, unweighted,
@@ -777,12 +776,8 @@ def train_batches(
         first_row = piece.row_bounds[batch]
         if plan.table_rule == ROWWISE_ADAGRAD and threads > 1:
             meetings = _step_together(
-                mine.table, mine.first, mine.second, mine.stride, mine.column, width, piece.rows,
-                first_row, piece.row_bounds[batch + 1] - first_row, piece.row_starts,
-                first_row + batch, piece.row_units, piece.group_bounds[batch], piece.row_weights,
-                plan.trained, gradient, gradient_stride, settings, setting, summed, shared.squares,
-                shared.chunk, shared.bounds[threads], shared.bounds[me] // LANES, shared.counter,
-                threads, meetings,
+                piece, mine, shared, plan.trained, settings, setting, gradient, gradient_stride,
+                batch, me, threads, meetings,
             )  # fmt: skip
         else:
             _step_columns(
@@ -790,5 +785,5 @@ def train_batches(
                 width, piece.rows, first_row, piece.row_bounds[batch + 1] - first_row,
                 piece.row_starts, first_row + batch, piece.row_units, piece.group_bounds[batch],
                 piece.row_weights, plan.trained, gradient, gradient_stride, settings, setting,
-                summed,
+                mine.row_gradients, width, zero,
             )  # fmt: skip

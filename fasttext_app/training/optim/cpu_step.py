@@ -56,6 +56,7 @@ class CpuParameter(Parameter):
         lr: float,
         winners: I32 = NO_WINNERS,
         trained: F32 = NO_F32,
+        first_column: int = 0,
     ) -> None:
         """Update the rows of ``groups``; the arguments match ``cpu_kernels.step_rows``."""
         step_rows(
@@ -71,6 +72,7 @@ class CpuParameter(Parameter):
             trained,
             gradient,
             np.array(self.next_settings(lr), np.float32),
+            first_column,
         )
 
     def step_all(self, gradient: Tensor, lr: float) -> None:
@@ -178,13 +180,16 @@ class CpuStep(FusedStep[CpuParameter]):
     def _step_table(self, batch: Batch, gradient: Tensor, lr: float) -> None:
         self._step_rows(batch, gradient.numpy(), lr)
 
-    def _step_rows(self, batch: Batch, gradient: F32, lr: float) -> None:
-        """Update the batch's rows of the table by the gradient of its bags, [B, D]."""
+    def _step_rows(self, batch: Batch, gradient: F32, lr: float, first_column: int = 0) -> None:
+        """Update the batch's rows of the table by the gradient of its bags, [B, D].
+
+        ``first_column`` is as in ``cpu_kernels.step_rows``.
+        """
         assert batch.plan is not None
         words = batch.words
         if words is not None:  # from the gradient of the texts to that of their words
             gradient = pool_rows(_scaled(gradient, words), words.bags, words.starts, ONE)
-        self._table.step(batch.plan, gradient, lr, self._winners(batch), self._mask)
+        self._table.step(batch.plan, gradient, lr, self._winners(batch), self._mask, first_column)
 
     def _winners(self, batch: Batch) -> I32:
         if self._model.embedding.mode != "max":

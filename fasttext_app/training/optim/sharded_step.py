@@ -5,7 +5,8 @@
 
 The update rules are element-wise, so each process applies them to its own columns. Row-wise Adagrad
 also needs the mean square of a row's gradient over all columns. Every process has the gradient of
-the bags, [B, D], so it sums the whole row itself, which is less work than an exchange.
+the bags, [B, D], so it sums the whole row itself, which is less work than an exchange. In ``max``
+bags, the rows that supply the numbers of the other columns are exchanged for it.
 """
 
 from __future__ import annotations
@@ -14,14 +15,12 @@ import numpy as np
 from torch import Tensor, from_numpy
 
 from fasttext_app.config.schema import Config
-from fasttext_app.core.arrays import F32
+from fasttext_app.core.arrays import F32, I32
 from fasttext_app.model.classifier import FastTextClassifier
 from fasttext_app.training.batch import Batch
 from fasttext_app.training.losses import Loss
-from fasttext_app.training.optim.cpu_kernels import ONE, pool_rows
 from fasttext_app.training.optim.cpu_step import CpuStep
 from fasttext_app.training.optim.rules import ROWWISE_ADAGRAD
-from fasttext_app.training.optim.sharded_kernels import step_rowwise_columns
 
 
 class ShardedCpuStep(CpuStep):
@@ -41,28 +40,15 @@ class ShardedCpuStep(CpuStep):
         joined: F32 = self._shard.join(from_numpy(super()._pool_rows(batch))).numpy()
         return joined
 
-    def _step_rows(self, batch: Batch, gradient: F32, lr: float) -> None:
+    def _step_rows(self, batch: Batch, gradient: F32, lr: float, first_column: int = 0) -> None:
+        own = self._shard.slice
         if self._table.rule == ROWWISE_ADAGRAD:
-            self._step_rowwise(batch, gradient, lr)
+            super()._step_rows(batch, gradient, lr, own.start)
         else:
-            own = np.ascontiguousarray(gradient[:, self._shard.slice])
-            super()._step_rows(batch, own, lr)
+            super()._step_rows(batch, np.ascontiguousarray(gradient[:, own]), lr)
 
-    def _step_rowwise(self, batch: Batch, gradient: F32, lr: float) -> None:
-        plan, words, table = batch.plan, batch.words, self._table
-        assert plan is not None
-        if words is not None:
-            scaled = gradient * words.scales[:, None] if len(words.scales) else gradient
-            gradient = pool_rows(scaled, words.bags, words.starts, ONE)
-        step_rowwise_columns(
-            table.table,
-            table.state[0].numpy(),
-            plan.rows,
-            plan.starts,
-            plan.bags,
-            plan.id_weights,
-            self._mask,
-            gradient,
-            self._shard.slice.start,
-            np.array(table.next_settings(lr), np.float32),
-        )
+    def _winners(self, batch: Batch) -> I32:
+        winners = super()._winners(batch)
+        if len(winners) and self._table.rule == ROWWISE_ADAGRAD:  # it needs those of all columns
+            winners = self._shard.join(from_numpy(winners)).numpy()
+        return winners

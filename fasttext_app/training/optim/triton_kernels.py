@@ -3,7 +3,7 @@
 ==================  ==============================================================================
 ``bag_gradients``   bags, logits, loss, and the gradients of logits and bags, in one pass
 ``step_linear``     the gradient of the linear layer, and its update
-``step_rows``       ``cpu_kernels.STEP_ROWS``, over ids sorted by row
+``step_rows``       ``cpu_kernels.step_rows``, over ids sorted by row
 ``find_winners``    ``cpu_kernels.find_winners``
 ==================  ==============================================================================
 
@@ -109,7 +109,7 @@ def step_rows(
 
     Args:
         values: the parameter, [V, D]; updated in place.
-        first: first state array, as in ``cpu_kernels.STEP_ROWS``; None if the rule has none.
+        first: first state array, as in ``cpu_kernels.step_rows``; None if the rule has none.
         second: second state array, likewise.
         rows: the ids, sorted, [N].
         bags: the bag of each id, ascending within a row, [N].
