@@ -235,7 +235,7 @@ def shared_memory(folder: Path, method: str, processes: int) -> tuple[float, flo
 def table_mb(pid: int) -> float:
     """Return the proportional set size of the mapped tensors in a process."""
     size, is_table = 0.0, False
-    for line in Path(f"/proc/{pid}/smaps").read_text(encoding="ascii").splitlines():
+    for line in Path(f"/proc/{pid}/smaps").read_text(errors="replace").splitlines():
         name, *rest = line.split()
         if "-" in name:
             is_table = line.endswith("model.safetensors")
