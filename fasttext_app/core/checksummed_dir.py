@@ -4,7 +4,8 @@ A checksummed directory has a ``manifest.json`` with its format, the version of 
 size and SHA-256 of every other file. It is written under a temporary name and then renamed, so
 its path never holds a partial version, and an earlier version stays until the new one is complete.
 Where the system can exchange two paths, there is a complete version at every moment, even if the
-process is killed.
+process is killed. What a killed process leaves has a hidden name, which nothing reads; the next
+version that is written removes it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -71,10 +73,15 @@ def replaced_dir(target: Path, own: Collection[str] | None = None) -> Iterator[P
     Raises:
         OSError: the directory cannot be written; an earlier version is untouched.
     """
-    partial = target.parent / f".{target.name}.{os.getpid()}.partial"
+    partial = target.parent / f".{target.name}.{os.urandom(6).hex()}.partial"
     new_parents = [parent for parent in partial.parents if not parent.exists()]
+    lock = None
     try:
-        partial.mkdir(parents=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(target.parent):
+            partial.mkdir()
+            lock = os.open(partial, os.O_RDONLY)
+            fcntl.flock(lock, fcntl.LOCK_EX)  # until this process ends: it is no leftover
         yield partial
         for file in partial.iterdir():
             with file.open("rb") as handle:
@@ -85,9 +92,26 @@ def replaced_dir(target: Path, own: Collection[str] | None = None) -> Iterator[P
                     if entry.name not in own:
                         _link(entry, partial / entry.name)
             _replace(target, partial)
+            _remove_leftovers(target)
     finally:
+        if lock is not None:
+            os.close(lock)
         shutil.rmtree(partial, ignore_errors=True)
         _remove_empty(new_parents)
+
+
+def _remove_leftovers(target: Path) -> None:
+    """Remove what killed processes left beside ``target``: directories that no process locks."""
+    name = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]+\.(partial|replaced)")
+    for entry in target.parent.iterdir():
+        if name.fullmatch(entry.name):
+            with suppress(OSError):  # locked, or no directory
+                handle = os.open(entry, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(entry, ignore_errors=True)
+                finally:
+                    os.close(handle)
 
 
 def _remove_empty(folders: Sequence[Path]) -> None:
@@ -180,7 +204,7 @@ def _replace(target: Path, partial: Path) -> None:
         return
     if _exchange(target, partial):
         return
-    old = target.parent / f".{target.name}.{os.getpid()}.replaced"
+    old = partial.with_suffix(".replaced")
     target.rename(old)
     try:
         partial.rename(target)

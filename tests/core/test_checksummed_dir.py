@@ -94,6 +94,26 @@ def test_a_kill_at_any_step_leaves_a_complete_version(tmp_path):
     assert [path.name for path in target.parent.iterdir()] == ["out"]
 
 
+def test_the_next_version_removes_what_killed_processes_left(tmp_path, monkeypatch):
+    """Also where each process has the same number, as the first one of a container has."""
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    others = tmp_path / ".out.1.txt.0a.partial", tmp_path / ".outer.0a.partial"
+    for folder in (*others, tmp_path / ".out.0a.replaced"):
+        folder.mkdir()
+    for _ in range(2):
+        child = os.fork()
+        if not child:
+            with replaced_dir(tmp_path / "out"):
+                signal.raise_signal(signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert len([*tmp_path.iterdir()]) == 5
+    with replaced_dir(tmp_path / "out") as first, replaced_dir(tmp_path / "out") as second:
+        (first / "model").write_text("first")
+        (second / "model").write_text("second")
+    assert (tmp_path / "out" / "model").read_text() == "first"
+    assert {*tmp_path.iterdir()} == {*others, tmp_path / "out"}
+
+
 def test_where_paths_cannot_be_exchanged_a_directory_is_replaced_in_two_steps(
     tmp_path, monkeypatch
 ):

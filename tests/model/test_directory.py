@@ -520,10 +520,11 @@ def test_a_failed_first_save_leaves_nothing(tmp_path, failing):
     assert names_in(tmp_path) == []
 
 
-def test_what_a_killed_save_left_behind_is_swept_by_the_next(tmp_path):
-    (tmp_path / f".model.{os.getpid()}.partial").mkdir()
-    with pytest.raises(ArtifactError, match="could not be saved: File exists"):
-        save_artifact(make_artifact(), tmp_path / "model")
+def test_what_a_killed_save_left_is_not_read_and_removed_by_the_next(tmp_path):
+    save_artifact(make_artifact(), tmp_path / "model")
+    (tmp_path / "model").rename(tmp_path / ".model.0a1b.replaced")
+    with pytest.raises(ArtifactError, match="model: no such"):
+        load_artifact(tmp_path / "model")
     save_artifact(make_artifact(), tmp_path / "model")
     assert names_in(tmp_path) == ["model"]
 
