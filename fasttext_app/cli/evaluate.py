@@ -80,15 +80,15 @@ def evaluate(
         check_new_file(reliability, overwrite=overwrite)
     classifier = load_model(model, device=device, threads=threads)
     reading = Reading(text_column, label_column, errors, settings, delimiter, encoding, skip_bad)
-    scan, config = scored_rows(classifier, data, split, reading)
-    if threshold is not None and config.eval_label_separator is None:
+    rows = scored_rows(classifier, data, split, reading)
+    if threshold is not None and rows.config.eval_label_separator is None:
         raise BadParameter(
             "needs rows that can have several labels; name their separator with "
             "--set data.label_separator=...",
             param_hint="--threshold",
         )
     try:
-        scores = classifier.evaluate_batches(scan(), threshold, config)
+        scores = classifier.evaluate_batches(rows.scan(), threshold, rows.config)
     finally:
         reading.report_skipped()
     if reliability is not None:

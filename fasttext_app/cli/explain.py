@@ -164,8 +164,8 @@ def _text_scan(
     """Return a function that reads the texts of a SPEC from the start at each call."""
     if data is None:
         return None
-    scan, _ = scored_rows(model, [data], split or model.config.data.train_split, reading)
-    return lambda: (batch.column("text") for batch in scan())
+    rows = scored_rows(model, [data], split or model.config.data.train_split, reading)
+    return lambda: (batch.column("text") for batch in rows.scan())
 
 
 def _write_explanations(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fasttext_app.config.loading import Layer
     from fasttext_app.config.schema import Config, DataConfig
     from fasttext_app.data.bad_rows import BadRows
-    from fasttext_app.data.source import Batches
+    from fasttext_app.data.source import Batches, Source
     from fasttext_app.inference.classifier import TextClassifier
     from fasttext_app.inference.predictor import Predictor
 
@@ -312,9 +312,23 @@ def parse_section(section: str, assignments: list[str] | None) -> Layer:
     return layer
 
 
+@dataclass(frozen=True)
+class ScoredRows:
+    """The rows to score a model on."""
+
+    source: Source
+    split: str
+    config: DataConfig
+    """How their labels are read."""
+
+    def scan(self) -> Batches:
+        """Read the rows from the start."""
+        return self.source.scan(self.split)
+
+
 def scored_rows(
     model: Predictor, data: Sequence[str] | None, split: str | None, reading: Reading
-) -> tuple[Callable[[], Batches], DataConfig]:
+) -> ScoredRows:
     """Open the rows to score a model on.
 
     Args:
@@ -322,9 +336,6 @@ def scored_rows(
         data: the SPECs; None: the data the model was trained on.
         split: the split; None: the test split.
         reading: how rows are read.
-
-    Returns:
-        A function that scans the rows from the start at each call, and how their labels are read.
 
     Raises:
         DataError: there is no such data, the model was trained on it, or a stranger's model names
@@ -341,7 +352,7 @@ def scored_rows(
             f"{source.spec}: the model was trained on this very data; pass --data SPEC to score it "
             "on other rows"
         )
-    return partial(source.scan, split or config.test_split), config
+    return ScoredRows(source, split or config.test_split, config)
 
 
 def ask_to_read(model: Predictor) -> None:

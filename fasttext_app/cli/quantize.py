@@ -125,9 +125,9 @@ def quantize(
     smaller = TextClassifier(artifact, threads=threads)
     before, after = _table_size(original), _table_size(smaller)
     try:
-        scan, config = scored_rows(original, data, split, reading)
+        rows = scored_rows(original, data, split, reading)
         for summary, classifier in ((before, original), (after, smaller)):
-            scores = classifier.evaluate_batches(scan(), data=config)
+            scores = classifier.evaluate_batches(rows.scan(), data=rows.config)
             summary |= {name: value for name, value in scores.items() if name in SCORES}
     except DataError as error:
         if data is not None or split is not None:

@@ -114,10 +114,8 @@ def _rows(
     model: TextClassifier, data: list[str] | None, split: str | None, reading: Reading
 ) -> Rows:
     """Read the rows, and look for what is odd about them."""
-    from fasttext_app.data.spec import open_source
     from fasttext_app.reporting.rows import described_rows
 
-    scan, config = scored_rows(model, data, split, reading)
-    batches = [batch for batch in scan() if len(batch)]
-    source = open_source(config)
-    return described_rows(model, source, split or config.test_split, batches, config)
+    rows = scored_rows(model, data, split, reading)
+    batches = [batch for batch in rows.scan() if len(batch)]
+    return described_rows(model, rows.source, rows.split, batches, rows.config)

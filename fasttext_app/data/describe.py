@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from fasttext_app.core.arrays import I64
 from fasttext_app.core.arrow import to_numpy
@@ -37,8 +38,9 @@ def describe_data(
     *,
     soft: bool = False,
     whole_labels: bool = False,
+    batches: Iterable[pa.RecordBatch] | None = None,
 ) -> dict[str, Any]:
-    """Return statistics of one split, reading it batch by batch.
+    """Return statistics of one split, batch by batch.
 
     Args:
         source: the data.
@@ -46,6 +48,7 @@ def describe_data(
         separator: the separator between labels when a row can have several; None: it has one.
         soft: whether cells give each label a probability.
         whole_labels: whether a cell is one label, even if its parts are labels too.
+        batches: the rows of the split, if they have been read already; None: they are read.
 
     Raises:
         DataError: the rows cannot be read, or there are none.
@@ -56,7 +59,7 @@ def describe_data(
     missing: Counter[str] = Counter()
     hashes, codes = [], []
     code_of: dict[str, int] = {}
-    for batch in source.scan(split):
+    for batch in source.scan(split) if batches is None else batches:
         text = batch.column("text")
         missing.update(missing_texts(text))
         hashes.append(text_hashes(text))

@@ -13,7 +13,7 @@ from fasttext_app.data.describe import describe_data
 from fasttext_app.data.findings import SharedTexts, shared_texts, text_hashes
 from fasttext_app.data.named_files import named, unknown
 from fasttext_app.data.source import Source
-from fasttext_app.data.spec import STDIN, open_source
+from fasttext_app.data.spec import open_source
 from fasttext_app.errors import DataError
 from fasttext_app.inference.predictor import Predictor
 
@@ -38,16 +38,17 @@ def described_rows(
     batches: Sequence[pa.RecordBatch],
     data: DataConfig,
 ) -> Rows:
-    """Return rows with what is odd about them; standard input is not read a second time for it."""
+    """Return rows with what is odd about them; they are not read a second time for it."""
     name = source.spec if source.single else f"{source.spec}, split {split}"
     findings: list[str] = []
-    if batches and source.spec != STDIN:
+    if batches:
         described = describe_data(
             source,
             split,
             data.label_separator,
             soft=data.soft_labels,
             whole_labels=data.whole_labels,
+            batches=batches,
         )
         findings = [finding["message"] for finding in described["findings"]]
     findings += map(str, _shared_with_training(model, source, name, batches))

@@ -155,6 +155,20 @@ def test_leaks_from_the_training_rows_are_found(folder):
     assert "curves" in written("model", "-d", "test.csv").text
 
 
+def test_the_rows_are_read_once(folder, tiny_model_dir):
+    """So a pipe has findings too, and they count what is reported."""
+    write_rows(folder / "test.csv", [*ROWS, ROWS[0]])
+    page = written(tiny_model_dir, "-d", "test.csv")
+    with (folder / "test.csv").open() as file:
+        run_cli(
+            *["report", tiny_model_dir, "-d", "-", "-o", "piped.html", "--set", "data.format=csv"],
+            stdin=file.read(),
+        )
+    finding = "copies of another row: 1 (such as 1 and 6)"
+    assert finding in page.text
+    assert finding in (folder / "piped.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
