@@ -46,6 +46,8 @@ from fasttext_app.serve.settings import ServeSettings
 RELOAD_SECONDS = 1.0
 """Time between two looks at the files of the models."""
 CSV_NAME = "the CSV"
+CLIENT_GONE = 499
+"""The status that is counted for a client that has left; nobody reads the answer."""
 
 Result = TypeVar("Result")
 
@@ -84,6 +86,13 @@ class _TooLargeError(Exception):
     """The body of a request is larger than allowed."""
 
 
+EXPECTED = (
+    *(FastTextAppError, RequestValidationError, HTTPException),
+    *(_ClientGoneError, _TooLargeError),
+)
+"""What a client can cause; all else is an error of the service."""
+
+
 class Service:
     """The ASGI application.
 
@@ -105,7 +114,7 @@ class Service:
             lifespan=self._lifespan,
         )
         self._add_routes()
-        for kind in (FastTextAppError, RequestValidationError, HTTPException, _TooLargeError):
+        for kind in EXPECTED:
             self.api.add_exception_handler(kind, self._handle)
 
     def _add_routes(self) -> None:
@@ -138,9 +147,8 @@ class Service:
             await self.api(scope, receive, send)
         elif scope["path"] == "/predict" and scope["method"] == "POST":
             response = await self._predict_at_once(receive)
-            if response is not None:
-                self.metrics.count_request(response.status_code)
-                await response(scope, receive, send)
+            self.metrics.count_request(response.status_code)
+            await response(scope, receive, send)
         else:
             await self.api(scope, receive, partial(self._counted, send))
 
@@ -151,12 +159,10 @@ class Service:
 
     # --- what is answered
 
-    async def _predict_at_once(self, receive: Receive) -> Response | None:
-        """Answer ``POST /predict``; None: nobody waits for the answer."""
+    async def _predict_at_once(self, receive: Receive) -> Response:
+        """Answer ``POST /predict``."""
         try:
             return await self.predict(parse_request(await self._read(receive)))
-        except _ClientGoneError:
-            return None
         except Exception as error:  # noqa: BLE001 - the answer to an unknown one is 500
             return self._error_response(error)
 
@@ -298,6 +304,8 @@ class Service:
         elif isinstance(error, _TooLargeError):
             most = self.settings.max_bytes
             status, detail = 413, f"the body has more than {most:,} bytes; send it in parts"
+        elif isinstance(error, _ClientGoneError):
+            status, detail = CLIENT_GONE, "the client left before its request was whole"
         elif isinstance(error, HTTPException):
             status, detail, headers = error.status_code, f"{error.detail}; see /docs", error.headers
         else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
 import signal
 import socket
@@ -33,6 +34,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 MIN_SECONDS = 1.0
 """A worker that ends sooner is started again only after a pause."""
 BACKLOG = 2048
+
+logger = logging.getLogger(__name__)
 
 
 def serve(
@@ -219,6 +222,8 @@ class _Workers:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
             server.run([self._sockets[number]])
             code = 0
+        except Exception:  # os._exit leaves nobody else to tell it
+            logger.exception("worker %d has failed", number + 1)
         finally:
             os._exit(code)
 

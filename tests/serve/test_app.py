@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 
@@ -133,6 +134,29 @@ def test_an_unforeseen_error_is_logged_and_not_shown(client, monkeypatch, caplog
     monkeypatch.setattr("fasttext_app.serve.app.answer", fail)
     assert "secret" not in refusal(client, {"json": {"text": "a"}}, 500)
     assert "secret" in caplog.text
+
+
+@pytest.mark.parametrize("path", ["/predict", "/predict/csv"])
+@pytest.mark.parametrize("sent", [[], [{"type": "http.request", "body": b"te", "more_body": True}]])
+def test_a_client_that_leaves_is_counted_and_no_error(client, caplog, path, sent):
+    def counts():
+        lines = client.get("/metrics").text.splitlines()
+        counted = dict(line.rsplit(" ", 1) for line in lines if "requests_total{" in line)
+        return [float(counted[f'fasttext_app_requests_total{{status="{s}"}}']) for s in (499, 500)]
+
+    messages = iter([*sent, {"type": "http.disconnect"}])
+
+    async def receive():
+        return next(messages)
+
+    async def send(message):
+        pass
+
+    scope = {"type": "http", "path": path, "method": "POST", "headers": [], "query_string": b""}
+    before = counts()
+    asyncio.run(client.app(scope, receive, send))
+    assert counts() == [before[0] + 1, before[1]]
+    assert caplog.text == ""
 
 
 def test_other_paths_and_methods_are_refused(client):

@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from fasttext_app.serve.server import _Workers
 from tests.helpers import run_cli
+from tests.serve.conftest import make_service
 from tests.serve.process import SECONDS, running, until
 
 pytestmark = pytest.mark.slow
@@ -54,6 +56,23 @@ def test_a_worker_that_ends_is_started_again(model_copy):
             assert predict(address, "a late goal")["labels"] == ["sport"]
         process.send_signal(signal.SIGINT)
         assert process.wait(SECONDS) == 0
+
+
+def test_a_worker_that_fails_says_why(model_copy, monkeypatch, caplog):
+    def fail(number):
+        raise RuntimeError("no metrics")
+
+    service = make_service(f"m={model_copy}")
+    monkeypatch.setattr(service.metrics, "of_worker", fail)
+    monkeypatch.setattr(os, "_exit", lambda code: codes.append(code))
+    codes: list[int] = []
+    workers = _Workers(service, [], [].append)
+    workers._pipe = os.pipe()
+    workers._work(0)
+    os.close(workers._pipe[0])
+    assert codes == [1]
+    assert "worker 1 has failed" in caplog.text
+    assert "RuntimeError: no metrics" in caplog.text
 
 
 def children(process):
