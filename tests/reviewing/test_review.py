@@ -16,6 +16,7 @@ from fasttext_app.reviewing.confident_learning import doubts, doubts_of_several
 from fasttext_app.reviewing.near_duplicates import SIMILAR, near_duplicates
 from fasttext_app.reviewing.next_to_label import next_to_label
 from fasttext_app.reviewing.out_of_fold import choose_folds
+from tests.browser import CHROMIUM, check_looks
 from tests.helpers import WORDS_ONLY, run_cli
 
 SPORT = ["goal", "team", "cup", "match", "coach", "league"]
@@ -316,3 +317,31 @@ def test_bad_input_is_one_line(folder, arguments, message):
     done = command(*arguments, code=1)
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+# --- in a browser
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_a_review_looks_right(folder):
+    texts, labels = rows()
+    texts[6:8] = ["goal " * 400, "x" * 300]
+    names = {"sport": "a label of many words " * 8, "money": "m" * 200}
+    for row in (4, 6, 7, 9):
+        labels[row] = {"sport": "money", "money": "sport"}[labels[row]]
+    cells = [*map(names.get, labels)]
+    table = [
+        *zip(range(60), texts, cells, strict=True),
+        (60, f"{texts[0]} again", names["money"]),  # like a row with another label
+        (61, "rare goal", "rare"),
+        *((62 + row, text, "") for row, text in enumerate(["zebra", "bank goal", ""])),
+    ]
+    with (folder / "nasty.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("a long name of a column " * 6, "text", "label"), *table])
+    command("-d", "nasty.csv", "--keep", "a long name of a column " * 6, "-o", "review.html")
+    page = folder / "review.html"
+    for shown in ("Likely mislabeled", "like row", "Label these first", "1 rows were not judged"):
+        assert shown in page.read_text()
+    check_looks(page.as_uri(), "location.protocol == 'file:'", folder, "review")
+    assert len(list(folder.glob("review-*.png"))) == 4
