@@ -31,7 +31,7 @@ import numpy as np
 import pyarrow as pa
 
 from fasttext_app.core import jit
-from fasttext_app.core.arrays import constant
+from fasttext_app.core.arrays import Array, constant
 from fasttext_app.core.arrow import (
     string_array,
     string_buffers,
@@ -187,69 +187,134 @@ def write_text(
 
 
 def _fast_lines(batch: pa.RecordBatch, kept: list[str], form: str, top_k: int) -> str | None:
-    """Return the lines of many rows in JSON or CSV, made column by column in compiled code.
+    """Return the lines of many predictions in JSON or CSV, made in compiled code.
 
     None for the formats, and for the rows, that the plain functions below write: a few, some with
     a missing text, and any whose numbers are no probabilities.
     """
-    texts, _, values, *_ = batch.columns[len(kept) :]
-    if form not in ("jsonl", "csv") or len(batch) < MANY_ROWS or not jit.enabled():
-        return None
-    if texts.null_count or len(set(kept)) < len(kept) or batch.nbytes > MAX_BYTES:
+    texts, labels, values, *known = batch.columns[len(kept) :]
+    if form not in ("jsonl", "csv") or not _can_compile(batch) or texts.null_count:
         return None
     numbers = to_numpy(values.values)
     if not ((numbers >= 0) & (numbers <= 1)).all():
         return None
-    parts = _json_parts(batch, kept) if form == "jsonl" else _csv_parts(batch, kept, top_k)
-    lines, _ = string_buffers(_joined(parts))
-    return str(lines.data, "utf-8")
+    from fasttext_app.inference.writer_kernels import number_strings
+
+    def rounded(numbers: Array) -> pa.StringArray:
+        return strings_from_buffers(*number_strings(constant(numbers), form == "jsonl"))
+
+    columns = batch.columns[: len(kept) + 1]
+    if form == "csv":
+        pairs = _joined([_csv_cells(labels.values), ",", rounded(numbers)])
+        # A record has cells for top_k labels: empty ones for those that there are not.
+        begins = string_array(["", *([","] * top_k)])
+        ends = string_array(["," * (2 * (top_k - size)) for size in range(top_k + 1)])
+        sizes = to_arrow(np.diff(to_numpy(labels.offsets)))
+        pairs = _lists_joined(labels, pairs, ",")
+        return _csv_text(map(_csv_cells, columns), [begins.take(sizes), pairs, ends.take(sizes)])
+    cells = [*map(_json_cells, columns), _json_cells(labels), _as_lists(values, rounded(numbers))]
+    cells += [rounded(to_numpy(column)) for column in known]
+    return _json_text(batch.schema.names, cells)
 
 
-def _json_parts(batch: pa.RecordBatch, kept: list[str]) -> list[str | pa.Array]:
-    """Return the parts of each line of JSON, one after another."""
-    from fasttext_app.inference.writer_kernels import json_strings, number_strings
-
-    def cells(column: pa.Array) -> pa.Array:
-        if column.type == pa.string() and not column.null_count:
-            return strings_from_buffers(*json_strings(*string_buffers(column)))
-        return string_array([_json(_valid_json(value)) for value in column.to_pylist()])
-
-    def rounded(column: pa.Array) -> pa.Array:
-        return strings_from_buffers(*number_strings(constant(to_numpy(column)), True))
-
-    texts, labels, values, *known = batch.columns[len(kept) :]
-    parts: list[str | pa.Array] = ["{"]
-    for name, column in zip(kept, batch.columns, strict=False):
-        parts += [f"{_json(name)}: ", cells(column), ", "]
-    parts += ['"text": ', cells(texts), ', "labels": [']
-    parts.append(_lists_joined(labels, cells(labels.values), ", "))
-    parts.append('], "probabilities": [')
-    parts += [_lists_joined(values, rounded(values.values), ", "), "]"]
-    for column in known:
-        parts += [', "known": ', rounded(column)]
-    return [*parts, "}\n"]
+def _can_compile(batch: pa.RecordBatch) -> bool:
+    """Return whether the lines of a batch can be, and are worth to be, made in compiled code."""
+    is_large = len(batch) >= MANY_ROWS and jit.enabled() and batch.nbytes <= MAX_BYTES
+    # csv.writer quotes an empty cell that is alone in its record; JSON has each name once.
+    return is_large and 1 < batch.num_columns == len(set(batch.schema.names))
 
 
-def _csv_parts(batch: pa.RecordBatch, kept: list[str], top_k: int) -> list[str | pa.Array]:
-    """Return the parts of each line of CSV, one after another."""
-    from fasttext_app.inference.writer_kernels import csv_strings, number_strings
+def _json_text(names: Iterable[str], cells: Iterable[pa.StringArray]) -> str:
+    """Return lines of JSON, given the cells of each name."""
+    parts: list[str | pa.StringArray] = []
+    for name, column in zip(names, cells, strict=True):
+        parts += [f"{', ' if parts else '{'}{_json(name)}: ", column]
+    return _text([*parts, "}\n"])
 
-    def cells(column: pa.Array) -> pa.Array:
-        if column.type != pa.string():
-            column = string_array(list(map(_cell, column.to_pylist())))
-        return strings_from_buffers(*csv_strings(*string_buffers(without_nulls(column))))
 
-    parts: list[str | pa.Array] = []
-    for column in batch.columns[: len(kept)]:
-        parts += [cells(column), ","]
-    texts, labels, values, *_ = batch.columns[len(kept) :]
-    numbers = strings_from_buffers(*number_strings(constant(to_numpy(values.values)), False))
-    pairs = _lists_joined(labels, _joined([cells(labels.values), ",", numbers]), ",")
-    # A record has cells for top_k labels: empty ones for those that there are not.
-    begins = string_array(["", *([","] * top_k)])
-    ends = string_array(["," * (2 * (top_k - size)) + "\n" for size in range(top_k + 1)])
-    sizes = to_arrow(np.diff(to_numpy(labels.offsets)))
-    return [*parts, cells(texts), begins.take(sizes), pairs, ends.take(sizes)]
+def _csv_text(cells: Iterable[pa.StringArray], more: Sequence[str | pa.StringArray] = ()) -> str:
+    """Return lines of CSV, given the cells of each column, and what follows them."""
+    parts = [part for column in cells for part in (",", column)]
+    return _text([*parts[1:], *more, "\n"])
+
+
+def _json_cells(column: pa.Array) -> pa.StringArray:
+    """Return the values of a column in JSON."""
+    column = _as_strings(column)
+    if column.type == pa.string():
+        from fasttext_app.inference.writer_kernels import json_strings
+
+        cells = strings_from_buffers(*json_strings(*string_buffers(without_nulls(column))))
+    elif pa.types.is_list(column.type):
+        first, last = to_numpy(column.offsets)[[0, -1]].tolist()
+        values = _json_cells(column.values.slice(first, last - first))
+        lists = pa.ListArray.from_arrays(to_arrow(to_numpy(column.offsets) - first), values)
+        cells = _as_lists(lists, values)
+    elif _is_number(column.type):
+        cells = _number_cells(column, _valid_json)
+    else:
+        cells = string_array([_json(_valid_json(value)) for value in column.to_pylist()])
+    return _with_nulls(cells, column, "null")
+
+
+def _csv_cells(column: pa.Array) -> pa.StringArray:
+    """Return the values of a column as :func:`_cell` does, in quotes where CSV needs them."""
+    column = _as_strings(column)
+    if _is_number(column.type):
+        return _with_nulls(_number_cells(column), column, "")
+    from fasttext_app.inference.writer_kernels import csv_strings
+
+    if pa.types.is_list(column.type):
+        column = _with_nulls(_json_cells(column), column, "")
+    elif column.type != pa.string():
+        column = string_array(list(map(_cell, column.to_pylist())))
+    return strings_from_buffers(*csv_strings(*string_buffers(without_nulls(column))))
+
+
+def _as_strings(column: pa.Array) -> pa.Array:
+    """Return a column of strings in any layout in the usual one; another column as it is."""
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    is_text = kind in (pa.string(), pa.large_string(), pa.string_view())
+    return column.cast(pa.string()) if is_text and column.type != pa.string() else column
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    is_whole = pa.types.is_integer(kind) or pa.types.is_boolean(kind)
+    return is_whole or pa.types.is_floating(kind)
+
+
+def _number_cells(column: pa.Array, change: Callable[[float], object] = float) -> pa.StringArray:
+    """Return numbers as ``json.dumps`` writes them, in full precision.
+
+    Args:
+        column: integers, floats or booleans.
+        change: is applied to floats that are not finite.
+    """
+    if not pa.types.is_floating(column.type):
+        return column.cast(pa.string())
+    import pyarrow.compute as pc
+
+    column = column.cast(pa.float64())
+    values, cells = to_numpy(column), column.cast(pa.string())
+    # Arrow writes whole, large and small numbers in another form than Python.
+    sizes = np.abs(values)
+    is_other = ~((sizes >= 1e-4) & (sizes < 1e10) & (values != np.trunc(values)))
+    others = string_array([_json(change(value)) for value in values[is_other].tolist()])
+    return pc.replace_with_mask(cells, to_arrow(is_other), others)
+
+
+def _with_nulls(cells: pa.StringArray, column: pa.Array, null: str) -> pa.StringArray:
+    """Return cells with ``null`` where a column has no value."""
+    if not column.null_count:
+        return cells
+    import pyarrow.compute as pc
+
+    return pc.if_else(column.is_null(), string_array([null])[0], cells)
+
+
+def _as_lists(lists: pa.ListArray, cells: pa.StringArray) -> pa.StringArray:
+    """Return lists in JSON, where ``cells`` has the values of all of them."""
+    return _joined(["[", _lists_joined(lists, cells, ", "), "]"])
 
 
 def _lists_joined(lists: pa.ListArray, strings: pa.Array, separator: str) -> pa.Array:
@@ -268,6 +333,12 @@ def _joined(parts: Sequence[str | pa.Array]) -> pa.Array:
 
     columns = [string_array([part])[0] if isinstance(part, str) else part for part in parts]
     return pc.binary_join_element_wise(*columns, string_array([""])[0])
+
+
+def _text(parts: Sequence[str | pa.StringArray]) -> str:
+    """Return the strings of all rows as one, each made of parts as in :func:`_joined`."""
+    data, _ = string_buffers(_joined(parts))
+    return str(data.data, "utf-8")
 
 
 def _kept_names(schema: pa.Schema) -> list[str]:
@@ -319,8 +390,10 @@ def _cell(value: object) -> str:
     """Return a kept value as text: as in JSON, but a string as it is, and nothing for null."""
     if value is None or isinstance(value, str):
         return value or ""
-    if isinstance(value, bool | int | float | list | dict):
+    if isinstance(value, bool | int | float):
         return _json(value)
+    if isinstance(value, list | dict):
+        return _json(_valid_json(value))
     return str(value)
 
 
@@ -342,6 +415,11 @@ def _json_lines(rows: Iterable[Row], kept: list[str], top_k: int) -> str:
 
 
 def _valid_json(value: object) -> object:
+    """Return a value with None for each number that JSON cannot hold."""
+    if isinstance(value, list | tuple):
+        return list(map(_valid_json, value))
+    if isinstance(value, dict):
+        return {key: _valid_json(part) for key, part in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -451,13 +529,22 @@ def write_table(
         if form == "csv":
             file.write(as_csv([first.schema.names], safe=safe_csv))
         for batch in chain([first], stream):
-            if form == "csv":
-                cells = (map(_cell, column.to_pylist()) for column in batch.columns)
-                file.write(as_csv(list(map(list, zip(*cells, strict=True))), safe=safe_csv))
-            else:
-                names = batch.schema.names
-                values = (map(_valid_json, column.to_pylist()) for column in batch.columns)
-                for row in zip(*values, strict=True):
-                    file.write(_json(dict(zip(names, row, strict=True))) + "\n")
+            file.write(_table_lines(batch, form, safe_csv=safe_csv))
             rows += len(batch)
     return rows
+
+
+def _table_lines(batch: pa.RecordBatch, form: str, *, safe_csv: bool) -> str:
+    """Return rows of any columns as lines of ``jsonl`` or ``csv``."""
+    if _can_compile(batch) and form == "jsonl":
+        return _json_text(batch.schema.names, map(_json_cells, batch.columns))
+    if _can_compile(batch) and not safe_csv:
+        return _csv_text(map(_csv_cells, batch.columns))
+    columns = [column.to_pylist() for column in batch.columns]
+    if form == "csv":
+        return as_csv([list(map(_cell, row)) for row in zip(*columns, strict=True)], safe=safe_csv)
+    names = batch.schema.names
+    return "".join(
+        _json(dict(zip(names, map(_valid_json, row), strict=True))) + "\n"
+        for row in zip(*columns, strict=True)
+    )

@@ -24,7 +24,7 @@ from fasttext_app.errors import DataError
 from fasttext_app.inference import writers
 from fasttext_app.inference.predictions import PREDICTIONS
 from fasttext_app.inference.writer_kernels import number_strings
-from fasttext_app.inference.writers import FORMATS, format_for, write_predictions
+from fasttext_app.inference.writers import FORMATS, format_for, write_predictions, write_table
 from tests.helpers import code_path
 
 ODD_TEXTS = [
@@ -165,6 +165,51 @@ def test_compiled_lines_are_those_of_json_and_csv(data, form, one_label):
         patch.setattr(writers, "MANY_ROWS", 1)
         compiled = as_text([batch, batch.slice(1)], form, top_k=3)
     assert compiled == as_text([batch, batch.slice(1)], form, top_k=3)
+
+
+NUMBERS = st.floats() | st.integers(-(10**17), 10**17).map(float) | st.floats(0, 1)
+COLUMNS = {
+    pa.string(): TEXT | st.sampled_from(ODD_TEXTS),
+    pa.large_string(): TEXT,
+    pa.dictionary(pa.int32(), pa.string()): st.sampled_from(ODD_TEXTS),
+    pa.int64(): st.integers(-(2**63), 2**63 - 1),
+    pa.uint8(): st.integers(0, 255),
+    pa.bool_(): st.booleans(),
+    pa.float64(): NUMBERS,
+    pa.float32(): st.floats(width=32),
+    pa.list_(pa.string()): st.lists(st.none() | TEXT, max_size=3),
+    pa.list_(pa.float64()): st.lists(st.none() | NUMBERS, max_size=3),
+    pa.struct({"a": pa.float64(), "b": pa.string()}): st.fixed_dictionaries(
+        {"a": NUMBERS, "b": TEXT}
+    ),
+    pa.timestamp("us"): st.datetimes(),
+    pa.null(): st.none(),
+}
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.data(), st.sampled_from(["jsonl", "csv"]))
+def test_compiled_tables_are_those_of_json_and_csv(tmp_path_factory, data, form):
+    """Numbers keep all of their digits."""
+    rows = data.draw(st.integers(1, 8))
+    columns = [
+        pa.array(data.draw(st.lists(st.none() | kind, min_size=rows, max_size=rows)), type_)
+        for type_, kind in COLUMNS.items()
+    ]
+    batch = pa.record_batch(columns, names=[f'"{type_}"' for type_ in COLUMNS])
+    path = tmp_path_factory.mktemp("out") / "rows"
+
+    def written() -> bytes:
+        write_table([batch, batch.slice(1)], path, form, batch.schema, safe_csv=False)
+        return path.read_bytes()
+
+    with pytest.MonkeyPatch.context() as patch, code_path(compiled=True):
+        patch.setattr(writers, "MANY_ROWS", 1)
+        compiled = written()
+    assert compiled == written()
+    if form == "jsonl":
+        for line in compiled.splitlines():
+            json.loads(line, parse_constant=pytest.fail)
 
 
 @settings(deadline=None, max_examples=300)
