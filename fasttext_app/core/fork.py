@@ -80,10 +80,17 @@ class ForkedCall(Generic[Result]):
         return result
 
 
-def die_with_parent(number: signal.Signals) -> None:
-    """Let the system send this process a signal when its parent dies, on Linux."""
+def die_with_parent(number: signal.Signals, parent: int | None = None) -> None:
+    """Let the system send this process a signal when its parent dies, on Linux.
+
+    Args:
+        number: the signal.
+        parent: the id of the parent, to end at once if it has died already.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
+    if parent is not None and os.getppid() != parent:
+        os._exit(1)
 
 
 def _run(
@@ -94,9 +101,7 @@ def _run(
     receiver.close()
     if sys.stdin is not None:
         sys.stdin = open(0, closefd=False)  # noqa: SIM115 - `Process` put /dev/null there
-    die_with_parent(signal.SIGKILL)
-    if os.getppid() != parent:  # the parent died before the line above
-        os._exit(1)
+    die_with_parent(signal.SIGKILL, parent)
     answer: tuple[bool, Any]
     try:
         answer = True, function()

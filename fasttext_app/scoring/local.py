@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import os
 import signal
@@ -15,7 +14,8 @@ from functools import partial
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from fasttext_app.core.fork import PR_SET_PDEATHSIG
+from fasttext_app.core import meter
+from fasttext_app.core.fork import die_with_parent
 from fasttext_app.core.jit import PLAIN_BYTES
 from fasttext_app.scoring.files import Failed, FileScorer, FileTask, Outcome, Progress
 
@@ -56,6 +56,8 @@ def run_locally(
                     del busy[worker.connection]
                     worker.end()
     finally:
+        for worker in busy.values():
+            worker.terminate()
         for worker in busy.values():
             worker.stop()
 
@@ -111,9 +113,12 @@ class _Worker:
         self.connection.close()
         self._process.join()
 
-    def stop(self) -> None:
-        """End the process amid its file, of which it leaves nothing."""
+    def terminate(self) -> None:
+        """Tell the process to stop amid its file, of which it leaves nothing."""
         self._process.terminate()
+
+    def stop(self) -> None:
+        """Wait for the process to stop; kill it if it does not."""
         self._process.join(STOP_SECONDS)
         self._process.kill()
         self.end()
@@ -123,10 +128,8 @@ def _serve(connection: Connection, work: FileScorer, parent: int) -> None:
     """Score the files that the parent sends, until it sends None or dies."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))  # and stops this process
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # the parent died before the line above
-        os._exit(1)
+    die_with_parent(signal.SIGKILL, parent)
+    meter.follow = None  # the parent shows how far the job is
     with suppress(EOFError, BrokenPipeError):
         while (task := connection.recv()) is not None:
             connection.send(work(task, partial(_report, connection, task)))

@@ -42,6 +42,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from fasttext_app.config.schema import DataConfig
+from fasttext_app.core import meter
 from fasttext_app.scoring import Scorer
 from fasttext_app.scoring.files import FileScorer
 from fasttext_app.scoring.job import engine, plan, score_files
@@ -56,6 +57,8 @@ class Dying(FileScorer):
 
 if __name__ == "__main__":
     name, model, pages, output = sys.argv[1:]
+    job = os.getpid()
+    meter.follow = lambda batches: batches if os.getpid() == job else sys.exit("shown twice")
     data = DataConfig(keep="all", nulls="null")
     work = Dying.for_data(Scorer(model, "text"), data, Path(output))
     summary = score_files(work, plan([pages], Path(output), data), engine(name), 2)
