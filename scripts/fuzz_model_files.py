@@ -57,13 +57,14 @@ def damage(path: Path, content: bytes, generator: random.Random) -> None:
 
 def seal(folder: Path) -> None:
     """Make the checksums in a manifest right again."""
-    from fasttext_app.core.checksummed_dir import MANIFEST, _sha256
+    from fasttext_app.core.checksummed_dir import MANIFEST
+    from fasttext_app.core.digest import file_digest
 
     path = folder / MANIFEST
     manifest = json.loads(path.read_text(encoding="utf-8"))
     for name in manifest["files"]:
         file = folder / name
-        manifest["files"][name] = {"bytes": file.stat().st_size, "sha256": _sha256(file)}
+        manifest["files"][name] = {"bytes": file.stat().st_size, "sha256": file_digest(file)}
     path.write_text(json.dumps(manifest), encoding="utf-8")
 
 

@@ -12,7 +12,7 @@ import pytest
 
 import fasttext_app as ft
 from fasttext_app.cli import messages
-from fasttext_app.core.checksummed_dir import _sha256
+from fasttext_app.core.digest import file_digest
 from fasttext_app.data.named_files import stamp, unknown
 from fasttext_app.errors import ArtifactError, ConfigError, DataError, FastTextAppError
 from tests.helpers import GOOD_ROWS, HEADER, QUICK, run_cli
@@ -91,7 +91,7 @@ def rewrite(model, name, change):
     path = model / name
     path.write_text(change(path.read_text()))
     manifest = json.loads((model / "manifest.json").read_text())
-    manifest["files"][name] = {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+    manifest["files"][name] = {"bytes": path.stat().st_size, "sha256": file_digest(path)}
     (model / "manifest.json").write_text(json.dumps(manifest))
 
 

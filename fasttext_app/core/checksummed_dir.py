@@ -11,7 +11,6 @@ version that is written removes it.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import re
@@ -24,6 +23,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 from fasttext_app._version import __version__
+from fasttext_app.core.digest import file_digest
 from fasttext_app.errors import ArtifactError, CheckpointError
 
 MANIFEST, CHECKPOINTS = "manifest.json", "checkpoints"
@@ -164,7 +164,7 @@ def _write_manifest(directory: Path, kind: str, version: int, unchecked: Collect
         "format_version": version,
         "created_with": f"fasttext_app {__version__}",
         "files": {
-            file.name: {"bytes": file.stat().st_size, "sha256": _sha256(file)} for file in files
+            file.name: {"bytes": file.stat().st_size, "sha256": file_digest(file)} for file in files
         },
     }
     write_json(directory / MANIFEST, manifest)
@@ -280,13 +280,8 @@ def _check_file(path: Path, entry: Mapping[str, Any], kind: str) -> None:
         raise ArtifactError(
             f"{path}: has {size} bytes, but {entry.get('bytes')} were saved; {remedy}"
         )
-    if _sha256(path) != entry.get("sha256"):
+    if file_digest(path) != entry.get("sha256"):
         raise ArtifactError(f"{path}: has changed since it was saved (its checksum differs)")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from fasttext_app.config.loading import Layer
+from fasttext_app.core.checksummed_dir import MANIFEST
+from fasttext_app.core.digest import file_digest
 from fasttext_app.errors import ArtifactError, ConfigError
 from fasttext_app.hub import local_model
 from fasttext_app.model.artifact import Artifact
@@ -48,3 +50,21 @@ def load_artifact_or_fasttext(
     if not is_fasttext(path):
         raise ArtifactError(f"{path}: is neither a model directory nor a fastText file")
     return from_fasttext(read_file(path), str(model), rewriting=rewriting)
+
+
+def model_digest(model: str | Path) -> str:
+    """Return the digest of a model: of its manifest, which has those of its files; or of its file.
+
+    Args:
+        model: the path, or the id of a model of the hub.
+
+    Raises:
+        ArtifactError: there is no such model, or it cannot be read.
+    """
+    path = local_model(model)
+    file = path if path.is_file() else path / MANIFEST
+    try:
+        return file_digest(file)
+    except OSError as error:
+        load_artifact_or_fasttext(model)  # it says what is wrong
+        raise ArtifactError(f"{file}: cannot be read ({error.strerror})") from None

@@ -19,6 +19,7 @@ import pyarrow as pa
 from fasttext_app.config.schema import DataConfig
 from fasttext_app.core.arrow import to_arrow, to_numpy
 from fasttext_app.core.atomic_file import atomic_file
+from fasttext_app.core.digest import file_digest
 from fasttext_app.core.meter import followed
 from fasttext_app.data.bad_rows import BadRows
 from fasttext_app.data.files import scan_files
@@ -231,9 +232,7 @@ def _identity(path: Path) -> tuple[int, str]:
         DataError: it cannot be read.
     """
     try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            return file.tell(), digest
+        return path.stat().st_size, file_digest(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
 

@@ -6,7 +6,6 @@ worker maps the model into memory when the first rows arrive; processes of one m
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Sequence
 from copy import copy
@@ -20,12 +19,10 @@ import pyarrow as pa
 from fasttext_app.core import arguments
 from fasttext_app.core.arrays import F64, Bool
 from fasttext_app.core.arrow import string_array, to_arrow, to_numpy
-from fasttext_app.core.checksummed_dir import MANIFEST
 from fasttext_app.core.objects import ObjectTable
 from fasttext_app.data.labels import find_label
 from fasttext_app.errors import ArtifactError, ConfigError, DataError, did_you_mean
-from fasttext_app.hub import local_model
-from fasttext_app.inference.artifacts import load_artifact_or_fasttext
+from fasttext_app.inference.artifacts import load_artifact_or_fasttext, model_digest
 from fasttext_app.inference.classifier import TextClassifier
 from fasttext_app.inference.predictor import NULLS, TextColumns
 from fasttext_app.inference.select import score_texts
@@ -248,22 +245,6 @@ def _first_of_each(lists: pa.ListArray) -> pa.Array:
     if len(values) != len(lists) or is_empty.any():
         values = _without(to_arrow(is_empty), values.take(to_arrow(np.where(is_empty, 0, first))))
     return _without(lists.is_null() if lists.null_count else None, values)
-
-
-def model_digest(model: str) -> str:
-    """Return the digest of a model: of its manifest, which has those of its files; or of its file.
-
-    Raises:
-        ArtifactError: there is no such model.
-    """
-    path = local_model(model)
-    file = path if path.is_file() else path / MANIFEST
-    try:
-        with file.open("rb") as handle:
-            return hashlib.file_digest(handle, "sha256").hexdigest()
-    except OSError:
-        load_artifact_or_fasttext(model)  # it says what is wrong
-        raise
 
 
 @cache

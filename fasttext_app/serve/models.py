@@ -8,7 +8,6 @@ left alone. A request keeps the model with which it began.
 from __future__ import annotations
 
 import gc
-import hashlib
 import mmap
 import re
 import time
@@ -20,9 +19,7 @@ from typing import TypeAlias
 import numpy as np
 
 from fasttext_app.core.arrays import Array
-from fasttext_app.core.checksummed_dir import MANIFEST
 from fasttext_app.errors import (
-    ArtifactError,
     ConfigError,
     DataError,
     FastTextAppError,
@@ -30,7 +27,7 @@ from fasttext_app.errors import (
 )
 from fasttext_app.foreign_text import for_terminal
 from fasttext_app.hub import local_model
-from fasttext_app.inference.artifacts import load_artifact_or_fasttext
+from fasttext_app.inference.artifacts import load_artifact_or_fasttext, model_digest
 from fasttext_app.inference.classifier import TextClassifier
 
 NAMED = re.compile(r"([\w.-]+)=(.+)", re.DOTALL)
@@ -103,7 +100,7 @@ class Watched:
         tensors = {name: _copy(tensor) for name, tensor in artifact.tensors.items()}
         classifier = TextClassifier(replace(artifact, tensors=tensors), threads=1).warm_up()
         loaded = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
-        return Served(self.name, classifier, _version(self._path), loaded)
+        return Served(self.name, classifier, model_digest(self._path)[:SHOWN_VERSION], loaded)
 
 
 class Models:
@@ -189,15 +186,3 @@ def _copy(tensor: Array) -> Array:
     copy = copy.reshape(tensor.shape)
     copy[...] = tensor
     return copy
-
-
-def _version(path: Path) -> str:
-    """Return a digest of a model: a manifest lists the digests of all files."""
-    file = path if path.is_file() else path / MANIFEST
-    if not file.exists():  # the folder of one fastText file
-        file = local_model(path)
-    try:
-        with file.open("rb") as handle:
-            return hashlib.file_digest(handle, "sha256").hexdigest()[:SHOWN_VERSION]
-    except OSError as error:
-        raise ArtifactError(f"{file}: cannot be read ({error.strerror})") from None

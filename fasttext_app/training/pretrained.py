@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import pyarrow as pa
 
 from fasttext_app.config.schema import ModelConfig
+from fasttext_app.core.digest import file_digest
 from fasttext_app.data import model2vec
 from fasttext_app.data.byte_stream import open_error
 from fasttext_app.data.pretrained_vectors import PretrainedVectors, read_vectors, read_words
@@ -66,8 +66,7 @@ def pretrained_digest(path: str) -> str:
     if path.startswith(model2vec.PREFIX):
         return model2vec.table_digest(path)
     try:
-        with Path(path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_digest(Path(path))
     except OSError as error:
         raise open_error(Path(path), error) from None
 
