@@ -262,12 +262,7 @@ def _shard_rules(config: Config) -> Iterator[Rule]:
         "remove one of them",
     )
     yield (
-        "-"
-        in (
-            (config.data.source,)
-            if isinstance(config.data.source, str)
-            else config.data.source or ()
-        ),
+        "-" in config.data.specs,
         f"data.source = '-': several processes cannot share standard input, which {setting} needs; "
         "name a file",
     )

@@ -159,6 +159,11 @@ class DataConfig(_Section):
     """Split to evaluate on."""
 
     @property
+    def specs(self) -> tuple[str, ...]:
+        """The SPECs of ``source``, one or several; none if it is not set."""
+        return (self.source,) if isinstance(self.source, str) else self.source or ()
+
+    @property
     def eval_label_separator(self) -> str | None:
         """Separator between the true labels of a row; None with soft labels, which have one."""
         return None if self.soft_labels else self.label_separator

@@ -58,11 +58,10 @@ def _files(spec: str) -> Iterable[Path]:
 def named(config: Config) -> dict[Setting, list[str]]:
     """Return what the settings of a run name outside of it, by the setting."""
     data, model, tokenizer = config.data, config.model, config.text.tokenizer
-    source = [data.source] if isinstance(data.source, str) else list(data.source or ())
     validation = data.validation
     is_file = isinstance(validation, str) and ("/" in validation or Path(validation).exists())
     names = {
-        ("data", "source"): source,
+        ("data", "source"): list(data.specs),
         ("data", "validation"): [str(validation)] if is_file else [],
         ("model", "pretrained"): [model.pretrained.removeprefix("model2vec:")]
         if model.pretrained

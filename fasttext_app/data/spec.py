@@ -76,14 +76,9 @@ def open_source(
         config = config.model_copy(update={"weight_column": None})
     bad_rows = BadRows() if bad_rows is None else bad_rows
     bad_rows.skip = config.skip_bad
-    sources = [_open_spec(spec, config, bad_rows) for spec in _specs(config)]
+    sources = [_open_spec(spec, config, bad_rows) for spec in config.specs]
     source = sources[0] if len(sources) == 1 else _joined(sources)
     return replace(source, label_names=config.label_columns) if config.label_columns else source
-
-
-def _specs(config: DataConfig) -> Sequence[str]:
-    assert config.source is not None
-    return [config.source] if isinstance(config.source, str) else config.source
 
 
 def _open_spec(spec: str, config: DataConfig, bad_rows: BadRows) -> Source:
@@ -188,7 +183,7 @@ def open_texts(config: DataConfig, bad_rows: BadRows | None = None) -> Batches:
     Raises:
         DataError: a file is missing, or its rows cannot be read.
     """
-    paths = [path for spec in _specs(config) for path in text_files(spec)]
+    paths = [path for spec in config.specs for path in text_files(spec)]
     bad_rows = BadRows() if bad_rows is None else bad_rows
     bad_rows.skip = config.skip_bad
     return followed(scan_files(paths, config, False, bad_rows))

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from fasttext_app.core.arrays import F32, I32, I64
-from fasttext_app.core.ragged import Ragged, offsets_from_lengths
+from fasttext_app.core.ragged import Ragged
 from fasttext_app.text.tfidf import tfidf_weights
 from fasttext_app.training.batch import Batch, Example, in_form
-from fasttext_app.training.divided import DividedSplit
+from fasttext_app.training.divided import DividedSplit, gather_in_order
 from fasttext_app.training.token_dropout import TokenDropout
 
 
@@ -118,8 +118,35 @@ class EncodedDataset(torch.utils.data.Dataset[Example]):
         return texts
 
 
-class ShardedDataset:
-    """Training texts that do not fit in memory: shards in random order, each one shuffled.
+class TextsInShards:
+    """Training texts in shards, which come in random order, each one shuffled.
+
+    Args:
+        lengths: the number of texts in each shard.
+    """
+
+    def __init__(self, lengths: Sequence[int]) -> None:
+        self.lengths = lengths
+
+    def __len__(self) -> int:
+        return sum(self.lengths)
+
+    def steps(self, batch_size: int) -> int:
+        """Return the number of batches in an epoch; no batch has texts of two shards."""
+        return sum(math.ceil(length / batch_size) for length in self.lengths)
+
+    def batch_texts(self, batch_size: int, generator: torch.Generator, step: int) -> I64:
+        """Return the indices of the texts in a batch; see :meth:`EncodedDataset.batch_texts`."""
+        for shard, order in order_of_shards(self.lengths, generator):
+            if step < math.ceil(len(order) / batch_size):
+                texts: I64 = order.numpy()[step * batch_size :][:batch_size]
+                return texts + sum(self.lengths[:shard])
+            step -= math.ceil(len(order) / batch_size)
+        raise IndexError("there is no such batch")
+
+
+class ShardedDataset(TextsInShards):
+    """Training texts that do not fit in memory.
 
     Args:
         shards: a function that loads each shard.
@@ -129,35 +156,8 @@ class ShardedDataset:
     def __init__(
         self, shards: Sequence[Callable[[], EncodedDataset]], lengths: Sequence[int]
     ) -> None:
-        self.shards, self.lengths = shards, lengths
-
-    def __len__(self) -> int:
-        return sum(self.lengths)
-
-    def steps(self, batch_size: int) -> int:
-        """Return the number of batches in an epoch; no batch has texts of two shards."""
-        return steps_of_shards(self.lengths, batch_size)
-
-    def batch_texts(self, batch_size: int, generator: torch.Generator, step: int) -> I64:
-        """Return the indices of the texts in a batch; see :meth:`EncodedDataset.batch_texts`."""
-        return texts_of_shards(self.lengths, batch_size, generator, step)
-
-
-def steps_of_shards(lengths: Sequence[int], batch_size: int) -> int:
-    """Return the number of batches in an epoch of shards of these lengths."""
-    return sum(math.ceil(length / batch_size) for length in lengths)
-
-
-def texts_of_shards(
-    lengths: Sequence[int], batch_size: int, generator: torch.Generator, step: int
-) -> I64:
-    """Return the indices of the texts in the batch of one step of an epoch, from step 0."""
-    for shard, order in order_of_shards(lengths, generator):
-        if step < math.ceil(len(order) / batch_size):
-            texts: I64 = order.numpy()[step * batch_size :][:batch_size]
-            return texts + sum(lengths[:shard])
-        step -= math.ceil(len(order) / batch_size)
-    raise IndexError("there is no such batch")
+        super().__init__(lengths)
+        self.shards = shards
 
 
 def order_of_shards(
@@ -168,7 +168,7 @@ def order_of_shards(
         yield shard, torch.randperm(lengths[shard], generator=generator)
 
 
-class DividedDataset:
+class DividedDataset(TextsInShards):
     """Training texts of which each process has the ids of some; see ``training/divided.py``.
 
     Args:
@@ -186,17 +186,13 @@ class DividedDataset:
         *,
         include_last_offset: bool,
     ) -> None:
+        super().__init__([len(classes) for classes in split.classes])
         self._split, self._idf, self._word_lengths = split, idf, word_lengths
         self._include_last_offset = include_last_offset
         self._own = split.shards[0]()
         self._classes = np.concatenate(split.classes)
         self._weights = None if split.weights is None else np.concatenate(split.weights)
-        self.lengths = [len(classes) for classes in split.classes]
-        """The number of texts of each shard."""
         self.ids = int(split.lengths.sum())
-
-    def __len__(self) -> int:
-        return len(self._classes)
 
     def gather(
         self, texts: I64, first: int = 0, dropout: TokenDropout | None = None
@@ -220,26 +216,11 @@ class DividedDataset:
             by_owner = group.gather(own.lengths)
             for rank, kept in enumerate(by_owner):
                 lengths[owners == rank] = kept
-        sizes = np.bincount(owners, lengths, group.size).astype(np.int64).tolist()
-        ids = np.concatenate(group.gather_sized(own.indices.astype(np.int32), sizes))
-        # The ids come process by process, each in the order of the texts.
-        by_owner_order = np.argsort(owners, kind="stable")
-        rank_of = np.empty(len(texts), np.int64)
-        rank_of[by_owner_order] = np.arange(len(texts))
-        bags = Ragged(ids, offsets_from_lengths(lengths[by_owner_order])).take(rank_of)
         return EncodedDataset(
-            bags,
+            gather_in_order(own, owners, lengths, group),
             self._classes[texts],
             self._idf,
             None if self._weights is None else self._weights[texts],
             self._word_lengths if dropout is None else None,
             include_last_offset=self._include_last_offset,
         )
-
-    def steps(self, batch_size: int) -> int:
-        """Return the number of batches in an epoch; see :meth:`ShardedDataset.steps`."""
-        return steps_of_shards(self.lengths, batch_size)
-
-    def batch_texts(self, batch_size: int, generator: torch.Generator, step: int) -> I64:
-        """Return the indices of the texts in a batch; see :meth:`EncodedDataset.batch_texts`."""
-        return texts_of_shards(self.lengths, batch_size, generator, step)

@@ -238,6 +238,24 @@ def gather_strings(columns: Sequence[pa.StringArray], group: Group) -> list[pa.S
     ]
 
 
+def gather_in_order(own: Ragged, owners: I32, lengths: I64, group: Group) -> Ragged:
+    """Return the bags of all processes, in the order of the texts.
+
+    Args:
+        own: the bags of this process, in the same order.
+        owners: the process that has each text, [texts].
+        lengths: the number of ids of each text, [texts].
+        group: the processes.
+    """
+    sizes = np.bincount(owners, lengths, group.size).astype(np.int64).tolist()
+    ids = np.concatenate(group.gather_sized(own.indices.astype(np.int32, copy=False), sizes))
+    # The ids come process by process, each in the order of the texts.
+    by_owner = np.argsort(owners, kind="stable")
+    place_of = np.empty(len(owners), np.int64)
+    place_of[by_owner] = np.arange(len(owners))
+    return Ragged(ids, offsets_from_lengths(lengths[by_owner])).take(place_of)
+
+
 @dataclass(frozen=True, kw_only=True)
 class DividedSplit(EncodedSplit):
     """The encoded training rows; each process has the ids of some.
@@ -305,15 +323,11 @@ class DividedSubset(RowSubset):
         """Encode the share of this process, and return the rows of all."""
         own, group = self._encode_own(encoder, spill_buffer)(), self.rows.group
         texts_of = self._texts_of()
-        lengths, owners, places = self._in_order(texts_of, own.lengths)
+        lengths, owners, _ = self._in_order(texts_of, own.lengths)
         for texts in texts_of:
             self.rows.ledger.reserve(_size(lengths[texts]))
-        by_owner = np.argsort(owners, kind="stable")  # the texts of each process, end to end
-        ids = np.concatenate(group.gather(own.indices.astype(np.int32, copy=False)))
-        first = np.searchsorted(owners[by_owner], np.arange(group.size))
-        bags = Ragged(ids, offsets_from_lengths(lengths[by_owner])).take(first[owners] + places)
         writer = spill_buffer.writer()
-        writer.append(bags)
+        writer.append(gather_in_order(own, owners, lengths, group))
         return EncodedSplit((writer.close(),), (self.classes[self.mask],))
 
     def _encode_own(self, encoder: TextEncoder, spill_buffer: SpillBuffer) -> RaggedLoader:

@@ -66,8 +66,7 @@ def load_history(folder: str | Path) -> History:
             raise ArtifactError(f"{folder}: has no {HISTORY}") from None
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        epochs = tuple(_record(entry) for entry in document.get(key, []))
-        best = int(document.get("best_epoch", 0))
+        history = history_of(str(folder), {**document, "epochs": document.get(key, ())})
     except (
         OSError,
         ValueError,
@@ -78,13 +77,12 @@ def load_history(folder: str | Path) -> History:
         RecursionError,
     ) as error:
         raise ArtifactError(f"{path}: not the history of a run: {error}") from None
-    if not epochs:
+    if history is None:
         raise ArtifactError(
             f"{folder}: there are no epochs to plot; the model was imported, or its first epoch is "
             "not over"
         )
-    validated = any(e.epoch == best and e.validation_loss is not None for e in epochs)
-    return History(str(folder), epochs, best if validated else None)
+    return history
 
 
 def history_of(name: str, document: Mapping[str, Any]) -> History | None:

@@ -142,11 +142,11 @@ def sharded_snapshot(checkpoint: CheckpointRef, shard: Columns) -> Snapshot:
     """
     snapshot = checkpoint.snapshot()
     try:
-        tensors = {**snapshot.tensors, **_read_columns(checkpoint.path, shard.slice)}
-        check_finite(tensors)
+        columns = _read_columns(checkpoint.path, shard.slice)
+        check_finite(columns)
     except UNREADABLE as error:
         raise CheckpointError(f"{checkpoint.path}: cannot be read: {error}") from None
-    return Snapshot(snapshot.progress, tensors)
+    return Snapshot(snapshot.progress, {**snapshot.tensors, **columns})
 
 
 def _read_columns(folder: Path, own: slice) -> dict[str, Tensor]:

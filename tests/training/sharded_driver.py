@@ -14,7 +14,6 @@ import hashlib
 import json
 import os
 import signal
-import socket
 import sys
 from collections.abc import Mapping
 from itertools import count
@@ -73,16 +72,16 @@ def train_in_group(config: Config, run: Mapping[str, Any]) -> str:
 
 def run_group(settings: Mapping[str, Any], run: Mapping[str, Any]) -> str:
     """Fork a group that trains one case; return what its first process that lives says."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    from torch.distributed import TCPStore
+
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # as torchrun has one
     pipes, children = [os.pipe() for _ in range(run["size"])], []
     for rank, (_, writer) in enumerate(pipes):
         child = os.fork()
         if child == 0:
-            environment = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "RANK": rank}
+            environment = {"MASTER_ADDR": store.host, "MASTER_PORT": store.port, "RANK": rank}
+            environment |= {"WORLD_SIZE": run["size"], "TORCHELASTIC_USE_AGENT_STORE": True}
             os.environ.update({name: str(value) for name, value in environment.items()})
-            os.environ.update(WORLD_SIZE=str(run["size"]))
             try:
                 answer = train_in_group(resolve(flat_layer(settings)), run)
             except FastTextAppError as error:
