@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 from fasttext_app._version import __version__
 
 if TYPE_CHECKING:
-    from fasttext_app.api import load, review, train, tune
+    from fasttext_app.api import review, train, tune
     from fasttext_app.config.schema import Config
     from fasttext_app.errors import FastTextAppError
     from fasttext_app.inference.classifier import TextClassifier
+    from fasttext_app.inference.load import load
     from fasttext_app.inference.predictions import Prediction
     from fasttext_app.text.encoder import TextEncoder
 
@@ -30,7 +31,7 @@ _HOMES = {
     "Prediction": "fasttext_app.inference.predictions",
     "TextClassifier": "fasttext_app.inference.classifier",
     "TextEncoder": "fasttext_app.text.encoder",
-    "load": "fasttext_app.api",
+    "load": "fasttext_app.inference.load",
     "review": "fasttext_app.api",
     "train": "fasttext_app.api",
     "tune": "fasttext_app.api",

@@ -30,7 +30,7 @@ from fasttext_app.data.in_memory import LabelColumn, ObjectRows, column_settings
 from fasttext_app.data.split import Examples, load_examples, split_examples
 from fasttext_app.errors import ConfigError, DataError
 from fasttext_app.inference.classifier import TextClassifier
-from fasttext_app.inference.load import load_classifier
+from fasttext_app.inference.load import load
 from fasttext_app.pipeline import train as run_training
 from fasttext_app.text.chunks import text_column
 from fasttext_app.training.checkpoints import (
@@ -266,45 +266,6 @@ def review(
         chunks = more.chunks if isinstance(more, pa.ChunkedArray) else [more]
         review_rows = review_rows.with_unlabeled(pa.chunked_array(chunks, pa.string()))
     return run_review(job.config, review_rows, folds=folds, pick=pick)
-
-
-def load(
-    path: str | Path,
-    *,
-    device: str = "cpu",
-    threads: int = 0,
-    text: Mapping[str, Any] | None = None,
-    packages: bool = False,
-) -> TextClassifier:
-    """Load a model directory, a fastText ``.bin`` or ``.ftz`` file, or a model of the hub.
-
-    Prediction on the CPU needs no torch.
-
-    Args:
-        path: the model: a path, or ``owner/name`` or ``owner/name@revision`` on the Hugging Face
-            hub; a path that exists takes precedence.
-        device: ``cpu``, ``cuda``, ``cuda:i`` or ``auto``.
-        threads: threads for a column of texts; 0: all cores.
-        text: what to do with texts before the model of a fastText file sees them:
-            ``{"lowercase": True, "replace": ["url", "number"]}``.
-        packages: whether the model's tokenizer may run an optional package (``torchtext:spacy`` and
-            the like). A model imports and reads nothing outside its directory without it.
-
-    Raises:
-        ArtifactError: the model is missing, damaged, of a newer format, or not a classifier.
-        ConfigError: ``text`` has another setting, or is for a model directory; or the model needs
-            ``packages``.
-        DeviceError: the device is not available.
-        MissingDependencyError: the model is on the hub, and huggingface_hub is not installed.
-    """
-    if text is not None and not isinstance(text, Mapping):
-        raise ConfigError("text: must be a dict of settings")
-    rewriting = {"text": text} if text else None
-    model = arguments.path("path", path)
-    packages = arguments.flag("packages", packages)
-    return load_classifier(
-        model, device=device, threads=threads, rewriting=rewriting, packages=packages
-    )
 
 
 def _with_progress(callback: Callback | None, verbose: bool | None) -> Callback | None:

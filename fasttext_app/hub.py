@@ -23,7 +23,6 @@ from fasttext_app._version import __version__
 from fasttext_app.core import meter
 from fasttext_app.core.checksummed_dir import MANIFEST, UNREADABLE, read_json
 from fasttext_app.errors import ArtifactError, ConfigError, FastTextAppError, missing_package
-from fasttext_app.fasttext.file_format import MAGIC_BYTES, is_fasttext
 from fasttext_app.model.directory import FORMAT, MODEL_FILES
 
 REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
@@ -153,6 +152,8 @@ def _only_fasttext_file(path: Path) -> Path | None:
     """Return the one fastText file of a folder without a model directory's manifest."""
     if not path.is_dir() or (path / MANIFEST).exists():
         return None
+    from fasttext_app.fasttext.file_format import is_fasttext
+
     names = _fasttext_names(entry.name for entry in path.iterdir())
     return path / names[0] if len(names) == 1 and is_fasttext(path / names[0]) else None
 
@@ -173,6 +174,8 @@ def _begins_as_fasttext(
     library: Any, repo: str, revision: Any, name: str, token: str | None
 ) -> bool:
     """Read the first bytes of a file: weights of other programs end in ``.bin`` too."""
+    from fasttext_app.fasttext.file_format import MAGIC_BYTES, is_fasttext
+
     cached = library.try_to_load_from_cache(repo, name, revision=revision.resolved)
     if isinstance(cached, str):
         return is_fasttext(cached)
