@@ -67,6 +67,7 @@ NUMBA_AT_THE_TOP = {
     "inference.kernels",
     "inference.writer_kernels",
     "model.huffman_kernels",
+    "model.shard_kernels",
     "text.kernels",
     "text.token_kernels",
     "text.word_break_kernels",

@@ -262,6 +262,15 @@ def _shard_rules(config: Config) -> Iterator[Rule]:
         "remove one of them",
     )
     yield (
+        trainer.shard == "rows" and model.mode == "max",
+        f'model.mode = "max" cannot be combined with {setting}, which adds up the rows of a text; '
+        'set trainer.shard = "columns"',
+    )
+    yield (
+        trainer.shard == "rows" and model.padding_idx is not None,
+        f"model.padding_idx cannot be combined with {setting}; remove it",
+    )
+    yield (
         "-" in config.data.specs,
         f"data.source = '-': several processes cannot share standard input, which {setting} needs; "
         "name a file",

@@ -342,10 +342,10 @@ class TrainerConfig(_Section):
     """``auto`` (CUDA if it is available), ``cpu``, ``cuda`` or ``cuda:i``."""
     threads: Annotated[int, Field(ge=0, le=4096)] = 0
     """Threads for tokenizing, encoding, cutting batches and training on the CPU; 0: all cores."""
-    shard: Literal["none", "columns"] = "none"
-    """Train on the processes that ``torchrun`` starts: with ``columns``, each of them holds some
-    columns of the embedding table and of the state of its optimizer. The result is bit-identical
-    for any number of processes."""
+    shard: Literal["none", "columns", "rows"] = "none"
+    """Train on the processes that ``torchrun`` starts: each of them holds some columns, or some
+    rows, of the embedding table and of the state of its optimizer. The result is bit-identical for
+    any number of processes; with ``columns``, it is also that of ``none``."""
     shard_timeout: Annotated[float, Field(gt=0, le=1e6)] = 1800.0
     """Seconds after which a process that does not answer the others counts as lost, and ends the
     run. Processes wait for the one that reads its files last."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from fasttext_app.config.schema import ModelConfig
 from fasttext_app.core.arrays import F32, I64, Array, on_cache_lines
-from fasttext_app.model.shard import Columns
+from fasttext_app.model.shard import Share
 
 
 class AdaptiveSoftmax(nn.AdaptiveLogSoftmaxWithLoss):
@@ -88,7 +88,7 @@ class FastTextClassifier(nn.Module):
         cutoffs: the first rank of each cluster of an adaptive softmax; none: the layer is linear.
         div_value: the factor by which dimensions shrink in an adaptive softmax.
         generator: the source of the random initial table.
-        shard: the columns of the table that this process holds; None: all.
+        shard: the part of the table that this process holds; None: all.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class FastTextClassifier(nn.Module):
         cutoffs: Sequence[int] = (),
         div_value: float = 4.0,
         generator: torch.Generator | None = None,
-        shard: Columns | None = None,
+        shard: Share | None = None,
     ) -> None:
         super().__init__()
         self.shard = shard
@@ -116,7 +116,7 @@ class FastTextClassifier(nn.Module):
                 -1 / dim, 1 / dim, generator=generator
             )
             if shard is None
-            else shard.draw(max(rows, 1), generator)
+            else shard.draw(generator)
         )
         if padding_idx is not None:
             table[padding_idx] = 0
@@ -150,7 +150,7 @@ class FastTextClassifier(nn.Module):
         rows: int,
         classes: int,
         generator: torch.Generator | None = None,
-        shard: Columns | None = None,
+        shard: Share | None = None,
     ) -> FastTextClassifier:
         """Build the model that a configuration describes."""
         return cls(
@@ -200,8 +200,11 @@ class FastTextClassifier(nn.Module):
         """Return the vector of each text, [B, D]; the arguments match :meth:`forward`."""
         if self.scale_grad_by_freq:
             self._occurrences = indices.flatten().bincount(minlength=len(self.embedding.weight))
+        if self.shard is not None:
+            assert offsets is not None
+            return self.shard.bags(self.embedding, indices, offsets, per_sample_weights)
         vectors: Tensor = self.embedding(indices, offsets, per_sample_weights)
-        return vectors if self.shard is None else self.shard.join(vectors)
+        return vectors
 
     def _divide_by_occurrences(self, gradient: Tensor) -> Tensor:
         return gradient / self._occurrences.clamp(min=1)[:, None]
@@ -215,7 +218,7 @@ class FastTextClassifier(nn.Module):
         """
         weight = self.embedding.weight
         if self.shard is not None:
-            vectors = vectors[:, self.shard.slice]
+            rows, vectors = self.shard.take(rows, vectors)
         weight[torch.from_numpy(rows)] = torch.from_numpy(vectors)
         if freeze:
             trained = torch.ones(len(weight), 1, dtype=weight.dtype)
@@ -246,7 +249,7 @@ class FastTextClassifier(nn.Module):
         classes, dim = tensors["weight"].shape
         table = tensors["table"]
         if self.shard is not None:
-            table = table[:, self.shard.slice]
+            rows, table = self.shard.take(rows, table)
         self.embedding.weight[torch.from_numpy(rows), : table.shape[1]] = torch.tensor(table)
         self.linear.weight[:classes, :dim] = torch.from_numpy(tensors["weight"])
         self.linear.bias[:classes] = torch.from_numpy(tensors["bias"])

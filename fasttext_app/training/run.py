@@ -20,7 +20,7 @@ from fasttext_app.core.spill import RaggedLoader
 from fasttext_app.errors import ConfigError, TrainingError
 from fasttext_app.model.artifact import Artifact
 from fasttext_app.model.directory import load_artifact
-from fasttext_app.model.shard import Columns
+from fasttext_app.model.shard import SHARES, Share
 from fasttext_app.model.tensor_file import Tensors
 from fasttext_app.model.train_warnings import (
     ChangedVersions,
@@ -174,7 +174,7 @@ def _checkpoints(
     manifest: Mapping[str, Any],
     output: str | Path | None,
     resume: CheckpointRef | None,
-    shard: Columns | None,
+    shard: Share | None,
 ) -> Checkpoints | None:
     every = config.trainer.checkpoint_every
     if every is None:
@@ -218,9 +218,12 @@ def _new_model(rows: TrainingSet) -> FastTextClassifier:
     )
 
 
-def _shard(rows: TrainingSet) -> Columns | None:
+def _shard(rows: TrainingSet) -> Share | None:
     """Return the part of the table that this process holds; None: all of it."""
-    return None if rows.group is None else Columns(rows.group, rows.config.model.dim)
+    if rows.group is None:
+        return None
+    share = SHARES[rows.config.trainer.shard]
+    return share(rows.group, max(rows.encoder.rows, 1), rows.config.model.dim)
 
 
 @contextmanager

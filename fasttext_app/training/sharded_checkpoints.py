@@ -6,8 +6,10 @@
         columns-00008-00016.safetensors    optimizer and of the best weights, of one process each
         manifest.json, state.json, run.json    as in any checkpoint
 
-A run can be resumed by any number of processes: each reads its columns from the files that have
-them. The folder must be on a file system that all processes share.
+With ``trainer.shard = "rows"``, ``rows-00001-00004`` has every fourth row, from row 1 on.
+
+A run can be resumed by any number of processes: each reads its part from the files that have it.
+The folder must be on a file system that all processes share.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from fasttext_app.config.interval import Interval
 from fasttext_app.core.checksummed_dir import UNREADABLE
 from fasttext_app.core.group import SAVE
 from fasttext_app.errors import CheckpointError
-from fasttext_app.model.shard import Columns
+from fasttext_app.model.shard import Share, overlap
 from fasttext_app.training.checkpoints import (
     CheckpointRef,
     Checkpoints,
@@ -40,13 +42,17 @@ DIVIDED = "model.embedding.weight", "best.embedding.weight"
 OPTIMIZER_TABLE = re.compile(r"optimizer\.table\.\d+")
 
 
-def is_divided(name: str, *, rowwise: bool) -> bool:
-    """Return whether each process has only its columns of a tensor.
+def is_divided(name: str, *, state: bool) -> bool:
+    """Return whether each process has only its part of a tensor.
 
-    >>> is_divided("optimizer.table.0", rowwise=False), is_divided("model.linear", rowwise=False)
+    Args:
+        name: the tensor.
+        state: whether that holds for the state of the table's optimizer.
+
+    >>> is_divided("optimizer.table.0", state=True), is_divided("model.linear", state=True)
     (True, False)
     """
-    return name in DIVIDED or (bool(OPTIMIZER_TABLE.fullmatch(name)) and not rowwise)
+    return name in DIVIDED or (bool(OPTIMIZER_TABLE.fullmatch(name)) and state)
 
 
 class ShardedCheckpoints(Checkpoints):
@@ -54,7 +60,8 @@ class ShardedCheckpoints(Checkpoints):
 
     Args:
         shard: what this process holds.
-        rowwise: whether the optimizer has a number for each row, which all processes have.
+        rowwise: whether the optimizer has one number for each row. All processes that share columns
+            have it.
         arguments: as for :class:`Checkpoints`.
     """
 
@@ -65,12 +72,13 @@ class ShardedCheckpoints(Checkpoints):
         every: Interval,
         keep: int,
         resumed: Path | None,
-        shard: Columns,
+        shard: Share,
         *,
         rowwise: bool,
     ) -> None:
         super().__init__(output, run, every, keep, resumed)
-        self._shard, self._group, self._rowwise = shard, shard.group, rowwise
+        self._shard, self._group = shard, shard.group
+        self._state_is_divided = shard.kind == "rows" or not rowwise
 
     def __enter__(self) -> ShardedCheckpoints:
         self._group.all_or_none(self._lock_folder)
@@ -99,7 +107,7 @@ class ShardedCheckpoints(Checkpoints):
         own: dict[str, Tensor] = {}
         shared: dict[str, Tensor] = {}
         for name, tensor in snapshot.tensors.items():
-            divided = is_divided(name, rowwise=self._rowwise)
+            divided = is_divided(name, state=self._state_is_divided)
             (own if divided else shared)[name] = tensor
         target = self.target(snapshot)
         with ExitStack() as stack:
@@ -113,7 +121,7 @@ class ShardedCheckpoints(Checkpoints):
 
             def write_own(folder: Path) -> None:
                 with writing(target):
-                    write_tensors(own, folder / file_name(self._shard.slice))
+                    write_tensors(own, folder / f"{self._shard.name}.safetensors")
 
             folder = group.from_main(group.all_or_none(begin))
             group.all_or_none(partial(write_own, Path(folder)))
@@ -129,38 +137,41 @@ def _close(stack: ExitStack, target: Path) -> None:
         stack.close()
 
 
-def file_name(columns: slice) -> str:
-    """Return the name of the file of some columns."""
-    return f"columns-{columns.start:05d}-{columns.stop:05d}.safetensors"
-
-
-def sharded_snapshot(checkpoint: CheckpointRef, shard: Columns) -> Snapshot:
-    """Read the state of a run, and of the table the columns of this process.
+def sharded_snapshot(checkpoint: CheckpointRef, shard: Share) -> Snapshot:
+    """Read the state of a run, and of the table the part of this process.
 
     Raises:
         CheckpointError: it can no longer be read.
     """
     snapshot = checkpoint.snapshot()
     try:
-        columns = _read_columns(checkpoint.path, shard.slice)
-        check_finite(columns)
+        part = read_part(checkpoint.path, shard)
+        check_finite(part)
     except UNREADABLE as error:
         raise CheckpointError(f"{checkpoint.path}: cannot be read: {error}") from None
-    return Snapshot(snapshot.progress, {**snapshot.tensors, **columns})
+    return Snapshot(snapshot.progress, {**snapshot.tensors, **part})
 
 
-def _read_columns(folder: Path, own: slice) -> dict[str, Tensor]:
-    """Read the columns of this process from the files that have them."""
+def read_part(folder: Path, shard: Share) -> dict[str, Tensor]:
+    """Read the part of this process from the files that have some of it."""
     import torch
     from safetensors import safe_open
 
-    pieces: dict[str, list[Tensor]] = {}
-    for path in sorted(folder.glob("columns-*.safetensors")):
-        start, stop = map(int, path.stem.split("-")[1:])
-        first, last = max(start, own.start), min(stop, own.stop)
-        if first < last:
-            with safe_open(path, framework="pt") as file:
-                for name in file.keys():  # noqa: SIM118 - it is no mapping
-                    columns = file.get_slice(name)[:, first - start : last - start]
-                    pieces.setdefault(name, []).append(columns)
-    return {name: torch.cat(columns, dim=1) for name, columns in pieces.items()}
+    tensors: dict[str, Tensor] = {}
+    for path in sorted(folder.glob(f"{shard.kind}-*.safetensors")):
+        part = shard.part_of(*map(int, path.stem.split("-")[1:]))
+        rows, columns = map(overlap, part, shard.part)
+        if rows is None or columns is None:
+            continue
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118 - it is no mapping
+                stored = file.get_tensor(name)
+                width = len(shard.part[1]) if shard.kind == "columns" else stored.shape[1]
+                if name not in tensors:
+                    tensors[name] = torch.empty(len(shard.part[0]), width)
+                own = stored[rows[0], columns[0]]
+                target = tensors[name][rows[1], columns[1]]
+                if own.shape != target.shape:
+                    raise ValueError(f"{name} has the shape {tuple(stored.shape)} in {path.name}")
+                target.copy_(own)
+    return tensors

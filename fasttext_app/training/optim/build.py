@@ -9,7 +9,7 @@ from fasttext_app.model.classifier import FastTextClassifier
 from fasttext_app.training.losses import Loss
 from fasttext_app.training.optim.cpu_step import CpuStep
 from fasttext_app.training.optim.cuda_step import CudaStep
-from fasttext_app.training.optim.sharded_step import ShardedCpuStep
+from fasttext_app.training.optim.sharded_step import sharded_step
 from fasttext_app.training.optim.step import Step
 from fasttext_app.training.optim.torch_step import TorchStep
 
@@ -29,8 +29,9 @@ def build_step(model: FastTextClassifier, config: Config, loss: Loss) -> Step:
     if implementation == "torch" or unsupported_by_fused(config):
         return TorchStep(model, config, loss)
     if not model.embedding.weight.is_cuda:
-        step = CpuStep if model.shard is None else ShardedCpuStep
-        return step(model, config, loss)
+        if model.shard is not None:
+            return sharded_step(model, config, loss)
+        return CpuStep(model, config, loss)
     try:
         return CudaStep(model, config, loss)
     except ImportError as error:

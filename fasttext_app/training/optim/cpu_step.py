@@ -172,7 +172,7 @@ class CpuStep(FusedStep[CpuParameter]):
         id_weights = ONE if weights is None else weights.numpy()
         bags = pool_rows(self._table.table, ids, offsets, id_weights)
         if words is not None:
-            return _scaled(pool_rows(bags, words.words, words.bag_offsets, ONE), words)
+            return scaled(pool_rows(bags, words.words, words.bag_offsets, ONE), words)
         if self.grouping.mean:
             bags /= np.maximum(np.diff(offsets), 1).astype(np.float32)[:, None]
         return bags
@@ -188,7 +188,7 @@ class CpuStep(FusedStep[CpuParameter]):
         assert batch.plan is not None
         words = batch.words
         if words is not None:  # from the gradient of the texts to that of their words
-            gradient = pool_rows(_scaled(gradient, words), words.bags, words.starts, ONE)
+            gradient = pool_rows(scaled(gradient, words), words.bags, words.starts, ONE)
         self._table.step(batch.plan, gradient, lr, self._winners(batch), self._mask, first_column)
 
     def _winners(self, batch: Batch) -> I32:
@@ -205,6 +205,6 @@ class CpuStep(FusedStep[CpuParameter]):
         return offsets
 
 
-def _scaled(vectors: F32, words: WordPlan) -> F32:
+def scaled(vectors: F32, words: WordPlan) -> F32:
     """Multiply the vector of each text by its scale, [B, D]."""
     return vectors * words.scales[:, None] if len(words.scales) else vectors

@@ -1,7 +1,8 @@
-"""The fused step of a process that holds some columns of the table; see ``model/shard.py``.
+"""The fused steps of a process that holds a part of the table; see ``model/shard.py``.
 
     own columns of the table ─► own columns of the bags ─► all-gather ─► bags [B, D]
-    bags ─► layer and loss, on every process ─► gradient [B, D] ─► its own columns ─► own rows
+    own rows of the table ─► their sums in each bag ─► all-reduce ─► bags [B, D]
+    bags ─► layer and loss, on every process ─► gradient [B, D] ─► own columns or rows
 
 The update rules are element-wise, so each process applies them to its own columns. Row-wise Adagrad
 also needs the mean square of a row's gradient over all columns. Every process has the gradient of
@@ -11,25 +12,40 @@ bags, the rows that supply the numbers of the other columns are exchanged for it
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from torch import Tensor, from_numpy
 
 from fasttext_app.config.schema import Config
 from fasttext_app.core.arrays import F32, I32
 from fasttext_app.model.classifier import FastTextClassifier
-from fasttext_app.training.batch import Batch
+from fasttext_app.model.shard import Columns, Rows
+from fasttext_app.model.shard_kernels import sum_sums
+from fasttext_app.training.batch import Batch, RowPlan
 from fasttext_app.training.losses import Loss
-from fasttext_app.training.optim.cpu_step import CpuStep
+from fasttext_app.training.optim.cpu_kernels import ONE
+from fasttext_app.training.optim.cpu_step import CpuStep, scaled
 from fasttext_app.training.optim.rules import ROWWISE_ADAGRAD
 
 
-class ShardedCpuStep(CpuStep):
+def sharded_step(model: FastTextClassifier, config: Config, loss: Loss) -> CpuStep:
+    """Return the step for the part of the table that a model has."""
+    shard = model.shard
+    if isinstance(shard, Rows):
+        return RowsStep(model, config, loss, shard)
+    assert isinstance(shard, Columns)
+    return ColumnsStep(model, config, loss, shard)
+
+
+class ColumnsStep(CpuStep):
     """Updates the columns of this process on the CPU."""
 
-    def __init__(self, model: FastTextClassifier, config: Config, loss: Loss) -> None:
-        assert model.shard is not None
-        self._shard = model.shard
+    def __init__(
+        self, model: FastTextClassifier, config: Config, loss: Loss, shard: Columns
+    ) -> None:
         super().__init__(model, config, loss)
+        self._shard = shard
 
     def _pool(self, batch: Batch) -> Tensor:
         if batch.words is None:
@@ -52,3 +68,46 @@ class ShardedCpuStep(CpuStep):
         if len(winners) and self._table.rule == ROWWISE_ADAGRAD:  # it needs those of all columns
             winners = self._shard.join(from_numpy(winners)).numpy()
         return winners
+
+
+class RowsStep(CpuStep):
+    """Updates the rows of this process on the CPU."""
+
+    def __init__(self, model: FastTextClassifier, config: Config, loss: Loss, shard: Rows) -> None:
+        super().__init__(model, config, loss)
+        self._shard = shard
+        self.grouping = replace(self.grouping, rows=shard.rows)
+
+    def _pool(self, batch: Batch) -> Tensor:
+        return from_numpy(self._pool_rows(batch))
+
+    def _pool_rows(self, batch: Batch) -> F32:
+        words, weights = batch.words, batch.per_sample_weights
+        if words is None:
+            bags: F32 = self._model.bags(batch.indices, batch.offsets, weights).numpy()
+            return bags
+        id_weights = ONE if weights is None else weights.numpy()
+        ids, offsets = batch.indices.numpy(), self._offsets(batch)
+        sums = self._shard.sums(self._table.table, ids, offsets, id_weights)
+        return scaled(self._shard.add_up(sum_sums(sums, words.words, words.bag_offsets)), words)
+
+    def _step_rows(self, batch: Batch, gradient: F32, lr: float, first_column: int = 0) -> None:
+        assert batch.plan is not None
+        own = own_rows(batch.plan, self._shard.part[0])
+        super()._step_rows(replace(batch, plan=own), gradient, lr)
+
+
+def own_rows(plan: RowPlan, rows: range) -> RowPlan:
+    """Return the groups of ids whose rows a process has, with the numbers that rows have there.
+
+    >>> starts, bags = np.array([0, 1, 3, 4], np.int32), np.array([5, 6, 7, 8], np.int32)
+    >>> plan = own_rows(RowPlan(np.array([4, 3, 1]), starts, bags, ONE), range(1, 8, 2))
+    >>> plan.rows.tolist(), plan.starts.tolist(), plan.bags.tolist()
+    ([1, 0], [0, 2, 3], [6, 7, 8])
+    """
+    mask, sizes = plan.rows % rows.step == rows.start, np.diff(plan.starts)
+    ids = np.repeat(mask, sizes)
+    starts = np.zeros(np.count_nonzero(mask) + 1, np.int32)
+    np.cumsum(sizes[mask], out=starts[1:])
+    weights = plan.id_weights[ids] if len(plan.id_weights) > 1 else plan.id_weights
+    return RowPlan(plan.rows[mask] // rows.step, starts, plan.bags[ids], weights)
