@@ -21,7 +21,7 @@ Score = Annotated[float, Field(allow_inf_nan=True)]
 class Document(BaseModel):
     """The base of all models of documents."""
 
-    model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
+    model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False, defer_build=True)
 
 
 def check_document(document: Any, model: type[BaseModel], name: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -11,9 +11,12 @@ import numpy as np
 import pyarrow as pa
 
 from fasttext_app.core.arrays import I32, I64, constant
-from fasttext_app.core.arrow import python_strings, to_arrow, to_numpy
+from fasttext_app.core.arrow import python_strings, string_buffers, to_arrow, to_numpy
 from fasttext_app.core.pickling import state_without_caches
 from fasttext_app.text.tokens import Tokens, WordList
+
+SCANS = 64
+"""The number of words that are searched for before all words are put into a dict."""
 
 
 class WordCounts(NamedTuple):
@@ -133,7 +136,22 @@ class Vocabulary:
 
     def row(self, word: str) -> int:
         """Return the row of one word; -1 for an unknown word."""
-        return self._row_of.get(word, -1)
+        if next(self._scans, None) is None:
+            return self._row_of.get(word, -1)
+        try:
+            sought = word.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:
+            return -1
+        data, bounds = string_buffers(self.words)
+        # Words of this length, of which those remain that agree in one byte after the other.
+        rows = np.flatnonzero(np.diff(bounds) == len(sought))
+        for position, byte in enumerate(sought):
+            rows = rows[data[bounds[rows] + position] == byte]
+        return int(rows[0]) if len(rows) else -1
+
+    @cached_property
+    def _scans(self) -> Iterator[int]:
+        return iter(range(SCANS))
 
     @cached_property
     def index(self) -> tuple[Any, Any, Any]:
