@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,17 @@ def string(name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise _refused(name, value, "must be a string")
     return value
+
+
+def choice(name: str, value: Any, choices: Sequence[str]) -> str:
+    """Return one of several strings.
+
+    Raises:
+        ConfigError: it is none of them.
+    """
+    if string(name, value) not in choices:
+        raise _refused(name, value, f"must be {', '.join(choices[:-1])} or {choices[-1]}")
+    return str(value)
 
 
 def optional_string(name: str, value: Any) -> str | None:

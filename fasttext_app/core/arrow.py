@@ -72,6 +72,15 @@ def without_nulls(strings: pa.StringArray) -> pa.StringArray:
     return strings.fill_null(string_array([""])[0]) if strings.null_count else strings
 
 
+def with_nulls(column: pa.Array, mask: pa.BooleanArray | None) -> pa.Array:
+    """Return a column with null where a mask is true; the column itself if there is no mask."""
+    if mask is None:
+        return column
+    import pyarrow.compute as pc
+
+    return pc.if_else(mask, pa.nulls(1, column.type)[0], column)
+
+
 def python_strings(strings: pa.StringArray) -> list[str]:
     """Return a string column as Python strings; invalid UTF-8 becomes lone surrogates."""
     try:

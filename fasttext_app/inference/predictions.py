@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from fasttext_app.core.arrays import F64, I64, Bool
-from fasttext_app.core.arrow import string_array, to_arrow
+from fasttext_app.core.arrow import string_array, to_arrow, with_nulls
 from fasttext_app.inference.display import html_table
 
 FITTED = "fitted"
@@ -175,12 +175,7 @@ class TopK:
             pa.ListArray.from_arrays(offsets, values, mask=missing),
         ]
         if self.known is not None:
-            known = to_arrow(self.known)
-            if missing is not None:
-                import pyarrow.compute as pc
-
-                known = pc.if_else(missing, pa.scalar(None, pa.float64()), known)
-            columns.append(known)
+            columns.append(with_nulls(to_arrow(self.known), missing))
         return columns
 
 

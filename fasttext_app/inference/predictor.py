@@ -182,8 +182,7 @@ class Predictor:
             ConfigError: ``text`` names columns, and there is no table; or ``nulls`` is unknown.
             DataError: a column is missing, or a text is missing or not a string.
         """
-        if arguments.string("nulls", nulls) not in NULLS:
-            raise ConfigError(f"nulls = {nulls!r}: must be {', '.join(NULLS[:-1])} or {NULLS[-1]}")
+        arguments.choice("nulls", nulls, NULLS)
         table = as_table(texts)
         if table is not None:
             texts = self._read_texts(table, self._text_columns(table, text), nulls)

@@ -249,14 +249,10 @@ def _label_counts(answers: pa.Table) -> dict[str, int]:
 
 
 def _write_probabilities(batches: Iterable[pa.RecordBatch], path: Path) -> int:
-    import pyarrow.compute as pc
-
     rows = 0
     with path.open("wb") as file:
         for batch in batches:
-            column = batch.column(batch.num_columns - 1)
-            if column.null_count:
-                column = pc.if_else(column.is_null(), NAN, column)
+            column = batch.column(batch.num_columns - 1).fill_null(NAN)
             file.write(to_numpy(column).tobytes())
             rows += len(batch)
     return rows

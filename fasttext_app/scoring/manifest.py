@@ -63,16 +63,16 @@ class Manifest:
     def __init__(self, folder: Path) -> None:
         self.path = folder / NAME
         self.records, self.planned = _read(self.path)
-        lines = [*map(Planned.model_dump_json, self.planned.values())]
+        lines = [Planned(output=output).model_dump_json() for output in sorted(self.planned)]
         lines += map(Record.model_dump_json, self.records.values())
         with atomic_file(self.path, DataError) as partial:
             partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
     def plan(self, outputs: Iterable[str]) -> None:
         """Note outputs before they are written."""
-        new = [Planned(output=output) for output in outputs if output not in self.planned]
-        self.planned |= {line.output: line for line in new}
-        self._append(new)
+        new = [output for output in outputs if output not in self.planned]
+        self.planned.update(new)
+        self._append([Planned(output=output) for output in new])
 
     def add(self, record: Record) -> None:
         """Record a finished file."""
@@ -84,12 +84,11 @@ class Manifest:
             file.write("".join(f"{line.model_dump_json()}\n" for line in lines))
 
 
-def _read(path: Path) -> tuple[dict[str, Record], dict[str, Planned]]:
-    records, planned = dict[str, Record](), dict[str, Planned]()
+def _read(path: Path) -> tuple[dict[str, Record], set[str]]:
+    records, planned = dict[str, Record](), set[str]()
     for line in path.read_bytes().splitlines() if path.is_file() else ():
         with suppress(ValidationError):
-            entry = Planned.model_validate_json(line)
-            planned[entry.output] = entry
+            planned.add(Planned.model_validate_json(line).output)
             continue
         with suppress(ValidationError):
             record = Record.model_validate_json(line, strict=False)

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from fasttext_app.core import arguments
 from fasttext_app.core.arrays import F64, Bool
-from fasttext_app.core.arrow import string_array, to_arrow, to_numpy
+from fasttext_app.core.arrow import string_array, to_arrow, to_numpy, with_nulls
 from fasttext_app.core.objects import ObjectTable
 from fasttext_app.data.labels import find_label
 from fasttext_app.errors import ArtifactError, ConfigError, DataError, did_you_mean
@@ -88,9 +88,7 @@ class Scorer:
         self.label = arguments.optional_string("label", label)
         if self.label is not None and self.top_k != 1:
             raise ConfigError("top_k: cannot be combined with label")
-        if arguments.string("nulls", nulls) not in NULLS:
-            raise ConfigError(f"nulls = {nulls!r}: must be {', '.join(NULLS[:-1])} or {NULLS[-1]}")
-        self.nulls = nulls
+        self.nulls = arguments.choice("nulls", nulls, NULLS)
         self.threads = arguments.whole_number("threads", threads, 0)
         self.packages = arguments.flag("packages", packages)
 
@@ -217,18 +215,8 @@ def label_columns(
         reaches: whether each reaches the threshold, [B].
         missing: the texts that are missing, [B]; None: none.
     """
-    labels = string_array([scorer.label]).take(to_arrow(np.zeros(len(reaches), np.int32)))
-    labels = _without(missing, _without(to_arrow(~reaches), labels))
-    return [labels, _without(missing, to_arrow(probabilities))]
-
-
-def _without(mask: pa.BooleanArray | None, values: pa.Array) -> pa.Array:
-    """Return a column with null where the mask, if there is one, is true."""
-    if mask is None or not mask.true_count:
-        return values
-    import pyarrow.compute as pc
-
-    return pc.if_else(mask, pa.nulls(1, values.type)[0], values)
+    labels = string_array([scorer.label, None]).take(to_arrow(1 - reaches.astype(np.int32)))
+    return [with_nulls(labels, missing), with_nulls(to_arrow(probabilities), missing)]
 
 
 def _first_of_each(lists: pa.ListArray) -> pa.Array:
@@ -238,13 +226,10 @@ def _first_of_each(lists: pa.ListArray) -> pa.Array:
     [1, None, None, 3]
     """
     offsets = to_numpy(lists.offsets)
-    first, is_empty = offsets[:-1], offsets[1:] == offsets[:-1]
-    values = lists.values
-    if not len(values):
-        return pa.nulls(len(lists), values.type)
+    is_empty, values = offsets[1:] == offsets[:-1], lists.values
     if len(values) != len(lists) or is_empty.any():
-        values = _without(to_arrow(is_empty), values.take(to_arrow(np.where(is_empty, 0, first))))
-    return _without(lists.is_null() if lists.null_count else None, values)
+        values = values.take(with_nulls(to_arrow(offsets[:-1]), to_arrow(is_empty)))
+    return with_nulls(values, lists.is_null() if lists.null_count else None)
 
 
 @cache
