@@ -23,19 +23,39 @@ ROWS = {
 }
 
 
+@pytest.fixture
+def sizes(monkeypatch):
+    """The sizes of what is read from files."""
+    sizes = []
+
+    def read(self, size, read=byte_stream.ByteStream.read):
+        data = read(self, size)
+        sizes.append(len(data))
+        return data
+
+    monkeypatch.setattr(byte_stream.ByteStream, "read", read)
+    return sizes
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ROWS)
-def test_a_reader_waits_until_its_batches_are_used(file, monkeypatch, name):
+def test_a_few_blocks_are_read_before_the_first_rows_are_used(file, sizes, name):
+    start, row = ROWS[name].splitlines(keepends=True)[:2]
+    row = row.replace("some words", "some words " * 3_000)
+    path = file((start + row * 1_000).encode(), name)
+    assert path.stat().st_size > 32_000_000
+    batches = scan_files([path], DataConfig(), with_labels=True)
+    next(batches)
+    time.sleep(0.1)  # in which a reader on another thread would read on
+    assert sum(sizes) < 6 * csv.BLOCK_BYTES
+    batches.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ROWS)
+def test_a_reader_waits_until_its_batches_are_used(file, monkeypatch, sizes, name):
     for module in (csv, jsonl, lines):
         monkeypatch.setattr(module, "BLOCK_BYTES", BLOCK)
-    sizes = []
-    monkeypatch.setattr(
-        byte_stream.ByteStream,
-        "read",
-        lambda self, size, read=byte_stream.ByteStream.read: (
-            sizes.append(len(data := read(self, size))) or data
-        ),
-    )
     batches = scan_files([file(ROWS[name].encode(), name)], DataConfig(), with_labels=True)
     rows = 0
     for batch in islice(batches, 60):
