@@ -70,7 +70,7 @@ def calibrate(
     """
     from fasttext_app.cli.render.calibration import show_calibrated
     from fasttext_app.data.spec import open_source
-    from fasttext_app.inference.calibrate import calibrate_batches, held_out_rows, origin_of
+    from fasttext_app.inference.calibrate import calibrate_on
     from fasttext_app.inference.classifier import TextClassifier
     from fasttext_app.model.thresholds import parse_goal
 
@@ -80,14 +80,7 @@ def calibrate(
     reading = Reading(text_column, label_column, errors, settings)
     config = reading.config_for(classifier, data)
     source = open_source(config.data, bad_rows=reading.bad_rows)
-    calibrated = calibrate_batches(
-        classifier,
-        held_out_rows(classifier.artifact, config, source, split),
-        config.data,
-        temperature=temperature,
-        goal=goal,
-        origin=origin_of(source, split),
-    )
+    calibrated = calibrate_on(classifier, source, split, config, temperature=temperature, goal=goal)
     TextClassifier(calibrated).save(output)
     reading.report_skipped()
     if as_json:

@@ -67,6 +67,11 @@ def _joined_strings(strings: Sequence[str | None]) -> pa.StringArray | None:
     return strings_from_buffers(np.frombuffer(b"".join(parts), np.uint8), offsets.astype(np.int32))
 
 
+def is_string(kind: pa.DataType) -> bool:
+    """Return whether a type is one of strings, in any layout."""
+    return kind in (pa.string(), pa.large_string(), pa.string_view())
+
+
 def without_nulls(strings: pa.StringArray) -> pa.StringArray:
     """Return a string column with empty strings for missing ones."""
     return strings.fill_null(string_array([""])[0]) if strings.null_count else strings

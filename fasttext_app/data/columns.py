@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from fasttext_app.config.schema import DataConfig
 from fasttext_app.core.arrays import Bool
-from fasttext_app.core.arrow import string_array, to_arrow, to_numpy
+from fasttext_app.core.arrow import is_string, string_array, to_arrow, to_numpy
 from fasttext_app.data.bad_rows import ColumnError, FileErrors, Locate, convert_rows
 from fasttext_app.data.checked_stream import MARK
 from fasttext_app.data.soft_labels import format_soft_labels, parse_soft_labels
@@ -227,12 +227,6 @@ def _flat(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
 
 
-def _is_string(kind: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-    )
-
-
 def _first(mask: pa.BooleanArray) -> int:
     """Return the first row for which the mask is true."""
     row: int = pc.index(mask, True).as_py()
@@ -248,7 +242,7 @@ def _text_column(
     nullable: bool = False,
 ) -> pa.StringArray:
     column = _flat(_column(batch, name))
-    if not (_is_string(column.type) or pa.types.is_null(column.type)):
+    if not (is_string(column.type) or pa.types.is_null(column.type)):
         raise ColumnError(f"{locate(0)}: column {name!r} holds {column.type}, not text")
     column = column.cast(pa.string())
     refuse_marks(column, f"column {name!r}", config, locate)
@@ -284,7 +278,7 @@ def _label_column(
     elif config.soft_labels and (pa.types.is_struct(column.type) or pa.types.is_map(column.type)):
         column = _cells_of_dicts(column, config, locate)
     is_integer = pa.types.is_integer(column.type)
-    if not (is_integer or _is_string(column.type) or pa.types.is_boolean(column.type)):
+    if not (is_integer or is_string(column.type) or pa.types.is_boolean(column.type)):
         raise ColumnError(f"{locate(0)}: column {name!r} holds {column.type}, not labels")
     missing = pc.equal(column.cast(pa.string()).fill_null(EMPTY), EMPTY)
     if pc.any(missing).as_py():
@@ -356,7 +350,7 @@ def _cells_of_lists(
     def locate_value(index: int) -> str:
         return locate(parents[index].as_py())
 
-    if not _is_string(values.type):
+    if not is_string(values.type):
         flags = _multi_hot(column)
         if flags is not None and label_names and len(label_names) == flags.shape[1]:
             return _cells_of_flags(flags, label_names, separator)
@@ -484,7 +478,7 @@ def _refuse_repeated(cell: str, separator: str) -> None:
 
 def _weight_column(batch: pa.RecordBatch | pa.Table, name: str, locate: Locate) -> pa.Array:
     column = _flat(_column(batch, name))
-    if _is_string(column.type):
+    if is_string(column.type):
         column = pc.utf8_trim_whitespace(column.cast(pa.string()))
         column = pc.if_else(pc.equal(column, EMPTY), pa.scalar(None, pa.string()), column)
         try:

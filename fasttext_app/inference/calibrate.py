@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fasttext_app.config.schema import Config, DataConfig
+from fasttext_app.config.schema import Config
 from fasttext_app.core.arrays import F32, F64
 from fasttext_app.core.arrow import to_arrow
 from fasttext_app.core.ragged import Ragged
@@ -38,7 +38,7 @@ BLOCK = 1 << 14  # texts whose probabilities are in memory at a time
 MEASURES: tuple[Literal["ece", "mce", "nll", "brier"], ...] = ("ece", "mce", "nll", "brier")
 
 
-def held_out_rows(artifact: Artifact, config: Config, source: Source, split: str) -> Batches:
+def _held_out_rows(artifact: Artifact, config: Config, source: Source, split: str) -> Batches:
     """Open the rows to calibrate on.
 
     Raises:
@@ -63,28 +63,33 @@ def _resolved(spec: str) -> str:
     return str(Path(spec).resolve()) if Path(spec).exists() else spec
 
 
-def origin_of(source: Source, split: str) -> dict[str, Any]:
-    """Return the source and split of rows, for the record."""
-    return {"source": source.spec} | ({} if source.single else {"split": split})
-
-
-def calibrate_batches(
+def calibrate_on(
     model: Predictor,
-    batches: Batches,
-    data: DataConfig,
+    source: Source,
+    split: str,
+    config: Config,
     *,
     temperature: bool,
     goal: Goal | None,
-    origin: dict[str, Any],
 ) -> Artifact:
     """Fit the temperature of a model, its thresholds, or both, on rows it was not trained on.
 
     If rows have one label each, those whose label the model does not know are left out.
 
+    Args:
+        model: the model.
+        source: where the rows are.
+        split: their split.
+        config: the configuration of the model, with the settings by which the rows are read.
+        temperature: whether to fit the temperature.
+        goal: what to choose the thresholds for; None: choose none.
+
     Raises:
         ConfigError: there is nothing to fit, or the model cannot be calibrated.
-        DataError: there are no rows, or no temperature fits them.
+        DataError: the split does not exist, the model was trained on it, it has no rows, or no
+            temperature fits them.
     """
+    data, batches = config.data, _held_out_rows(model.artifact, config, source, split)
     linear = Predictor(linear_outputs(model.artifact), threads=model.threads)
     multi_label = data.eval_label_separator is not None
     to_classes = TrueClasses(model.labels, data.eval_label_separator)
@@ -107,7 +112,9 @@ def calibrate_batches(
         multi_label=multi_label,
         temperature=temperature,
         goal=goal,
-        origin={**origin, "rows": rows},
+        origin={"source": source.spec}
+        | ({} if source.single else {"split": split})
+        | {"rows": rows},
     )
 
 

@@ -231,7 +231,7 @@ class TextClassifier(Predictor):
                 invalid.
             DataError: the data cannot be read, the model was trained on it, or no temperature fits.
         """
-        from fasttext_app.inference.calibrate import calibrate_batches, held_out_rows, origin_of
+        from fasttext_app.inference.calibrate import calibrate_on
         from fasttext_app.inference.evaluate import open_labeled
         from fasttext_app.model.thresholds import parse_goal
 
@@ -242,14 +242,7 @@ class TextClassifier(Predictor):
         config, source = open_labeled(
             "calibrate", self.config, data, labels, text, label, **data_settings
         )
-        calibrated = calibrate_batches(
-            self,
-            held_out_rows(self.artifact, config, source, split),
-            config.data,
-            temperature=temperature,
-            goal=goal,
-            origin=origin_of(source, split),
-        )
+        calibrated = calibrate_on(self, source, split, config, temperature=temperature, goal=goal)
         return TextClassifier(calibrated, threads=self.threads)
 
     def evaluate(

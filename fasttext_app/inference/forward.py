@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 
 MODES = ("sum", "mean", "max")  # in the order of kernels.SUM, MEAN, MAX
-PAIRED_TERMS = 8
-"""The number of terms from which NumPy adds them in pairs, not in order."""
 MAX_DECODED_BYTES = 1 << 28
 """Size up to which a table in product codes is decoded as a whole; of a larger one, the rows of
 some texts at a time."""
@@ -142,14 +140,6 @@ class CpuForward:
             return self._aligned
 
 
-def _sum_in_order(terms: F64) -> float:
-    """Return the sum of a few terms as ``np.add.reduce`` does, which takes longer to begin."""
-    total = 0.0
-    for term in terms.tolist():
-        total += term
-    return total
-
-
 class TextForward:
     """The forward pass of one text in one compiled call: with the bits of any other way.
 
@@ -173,11 +163,8 @@ class TextForward:
         self._packed = kernels.pack_model(*arguments, relative=False)
         self._packed_relative = kernels.pack_model(*arguments, relative=True)
         self._outputs, self._text_outputs = len(bias), kernels.text_outputs
-        self._sum: Callable[[F64], float] = np.add.reduce
-        if len(bias) < PAIRED_TERMS:
-            self._sum = _sum_in_order
-        elif len(bias) <= kernels.FEW_TERMS:
-            self._sum = kernels.sum_like_numpy
+        is_few = len(bias) <= kernels.FEW_TERMS
+        self._sum: Callable[[F64], float] = kernels.sum_like_numpy if is_few else np.add.reduce
 
     def logits(self, text: bytes) -> tuple[F32, int, int]:
         """Return the logits of a text, [1, C], the number of its rows, and that of its features.

@@ -33,6 +33,7 @@ import pyarrow as pa
 from fasttext_app.core import jit
 from fasttext_app.core.arrays import Array, constant
 from fasttext_app.core.arrow import (
+    is_string,
     string_array,
     string_buffers,
     strings_from_buffers,
@@ -274,8 +275,7 @@ def _csv_cells(column: pa.Array) -> pa.StringArray:
 def _as_strings(column: pa.Array) -> pa.Array:
     """Return a column of strings in any layout in the usual one; another column as it is."""
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-    is_text = kind in (pa.string(), pa.large_string(), pa.string_view())
-    return column.cast(pa.string()) if is_text and column.type != pa.string() else column
+    return column.cast(pa.string()) if is_string(kind) and column.type != pa.string() else column
 
 
 def _is_number(kind: pa.DataType) -> bool:

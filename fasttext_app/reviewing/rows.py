@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from fasttext_app.config.schema import DataConfig
 from fasttext_app.core.arrays import Bool
-from fasttext_app.core.arrow import to_arrow
+from fasttext_app.core.arrow import is_string, to_arrow
 from fasttext_app.data.bad_rows import BadRows
 from fasttext_app.data.columns import to_examples
 from fasttext_app.data.in_memory import ObjectRows
@@ -152,7 +152,7 @@ def _from_table(
 def _is_missing(column: pa.Array) -> Bool:
     """Return which cells hold nothing: a null, or a string without letters."""
     missing = np.asarray(column.is_null().to_numpy(zero_copy_only=False), bool)
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+    if is_string(column.type):
         blank = [cell is None or not cell.strip() for cell in column.to_pylist()]
         missing |= np.array(blank, bool)
     return missing

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, cast
 import pyarrow as pa
 
 from fasttext_app.core.arguments import describe
-from fasttext_app.core.arrow import string_array, string_buffers
+from fasttext_app.core.arrow import is_string, string_array, string_buffers
 from fasttext_app.core.objects import arrow_column, as_list, as_table, is_missing
 from fasttext_app.core.threads import CORES
 from fasttext_app.errors import DataError
@@ -76,7 +76,7 @@ def text_column(
         chunks, kind = [chunk.dictionary_decode() for chunk in chunks], kind.value_type
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         return _strings([item for chunk in chunks for item in chunk.to_pylist()], where, errors)
-    if not (_is_string(kind) or pa.types.is_null(kind)):
+    if not (is_string(kind) or pa.types.is_null(kind)):
         if as_table(texts) is not None:
             raise DataError(f"{where}: got {describe(texts)}; pass one of its columns")
         raise DataError(f"{where}: the column holds {kind}, not texts; pass another column")
@@ -93,12 +93,6 @@ def one_text(text: str | bytes) -> str:
     if string is None:
         raise DataError(f"text: got {describe(text)}; pass a string")
     return string
-
-
-def _is_string(kind: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-    )
 
 
 def _cast(chunk: pa.Array) -> list[pa.StringArray]:
