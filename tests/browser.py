@@ -121,6 +121,7 @@ class Browser:
             deviceScaleFactor=1,
             mobile=False,
         )
+        self.call("Emulation.setScrollbarsHidden", hidden=True)  # pictures have no room for them
         feature = {"name": "prefers-color-scheme", "value": scheme}
         self.call("Emulation.setEmulatedMedia", features=[feature])
 

@@ -181,12 +181,13 @@ def _judge(scored: OutOfFold, bags: Sequence[Sequence[str]], *, several: bool) -
     if not several:
         given = np.array([column_of[bag[0]] for bag in bags], np.int64)
         can_judge = scored.known[scored.folds, given]
-        return _Judged(doubts(scored.proba, given), can_judge, given)
+        return _Judged(doubts(scored.proba, given, can_judge), can_judge, given)
     flags = np.zeros(scored.proba.shape, bool)
     for row, bag in enumerate(bags):
         flags[row, [column_of[label] for label in bag]] = True
-    knows_all: Bool = ~np.any(flags & ~scored.known[scored.folds], axis=1)
-    return _Judged(doubts_of_several(scored.proba, flags), knows_all, flags)
+    known = scored.known[scored.folds]
+    knows_all: Bool = ~np.any(flags & ~known, axis=1)
+    return _Judged(doubts_of_several(scored.proba, flags, known), knows_all, flags)
 
 
 def _suspects(

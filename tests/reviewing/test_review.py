@@ -40,7 +40,7 @@ def rows(count=60, seed=0):
 
 
 def naive_doubts(proba, given):
-    """Confident learning, row by row, as the paper writes it."""
+    """Confident learning, row by row, as the paper and cleanlab write it."""
     classes = proba.shape[1]
     thresholds = [
         np.mean([p[c] for p, g in zip(proba, given, strict=True) if g == c]) if c in given else 2
@@ -49,7 +49,8 @@ def naive_doubts(proba, given):
     wrong = []
     for p, g in zip(proba, given, strict=True):
         above = [c for c in range(classes) if p[c] >= thresholds[c]]
-        wrong.append(bool(above) and max(above, key=lambda c, p=p: p[c]) != g)
+        best = max(above, key=lambda c, p=p: p[c], default=g)
+        wrong.append(best != g and p[best] > p[g])
     return wrong
 
 
@@ -58,7 +59,7 @@ def test_doubts_are_those_of_the_paper(seed):
     generator = np.random.default_rng(seed)
     proba = generator.dirichlet(np.full(4, 0.5), 200)
     given = generator.integers(0, 4, 200)
-    found = doubts(proba, given)
+    found = doubts(proba, given, np.full(200, True))
     assert found.is_wrong.tolist() == naive_doubts(proba, given)
     wrong = found.is_wrong
     own = proba[np.arange(200), given]
@@ -68,7 +69,7 @@ def test_doubts_are_those_of_the_paper(seed):
 
 def test_a_class_without_rows_is_never_likely():
     proba = np.array([[0.1, 0.2, 0.7]] * 4 + [[0.2, 0.1, 0.7]] * 4)
-    found = doubts(proba, np.array([0, 0, 1, 1, 1, 1, 0, 0]))
+    found = doubts(proba, np.array([0, 0, 1, 1, 1, 1, 0, 0]), np.full(8, True))
     assert not (found.likely == 2).any()
 
 
@@ -76,7 +77,7 @@ def test_of_several_labels_the_missing_and_the_wrong_one_are_found():
     given = np.array([[1, 0], [0, 1], [1, 1]] * 6, bool)
     proba = np.where(given, 0.9, 0.1)
     given[0], given[1] = [1, 1], [0, 0]
-    found = doubts_of_several(proba.astype(np.float32), given)
+    found = doubts_of_several(proba.astype(np.float32), given, np.full(given.shape, True))
     assert np.flatnonzero(found.is_wrong).tolist() == [0, 1]
     assert found.likely[:2].tolist() == [1, 1]
 
@@ -200,6 +201,7 @@ def test_a_label_that_is_too_rare_is_not_judged():
     result = ft.review([*texts, "zebra goal team"], [*labels, "rare"], folds=3, **QUICK)
     assert result.not_judged == 1
     assert 61 not in [s.row for s in result.of("label")]
+    assert "rare" not in [s.suggested for s in result.suspects]  # no row says how likely it is
 
 
 @pytest.mark.parametrize(
@@ -341,7 +343,7 @@ def test_a_review_looks_right(folder):
         csv.writer(file).writerows([("a long name of a column " * 6, "text", "label"), *table])
     command("-d", "nasty.csv", "--keep", "a long name of a column " * 6, "-o", "review.html")
     page = folder / "review.html"
-    for shown in ("Likely mislabeled", "like row", "Label these first", "1 rows were not judged"):
+    for shown in ("Likely mislabeled", "like row", "Label these first", "because their labels are too rare: 1."):
         assert shown in page.read_text()
     check_looks(page.as_uri(), "location.protocol == 'file:'", folder, "review")
     assert len(list(folder.glob("review-*.png"))) == 4
