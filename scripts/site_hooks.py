@@ -34,11 +34,12 @@ REPOSITORY_PATHS = {on_site: path for path, on_site in OUTSIDE.items()}
 
 
 SCHEMES = {"default": LIGHT, "slate": DARK}
-TABLES = """
+RULES = """
+.md-content .md-typeset a:not(.headerlink, .md-button) { text-decoration: underline; }
 .md-typeset table:not([class]) td, .md-typeset table:not([class]) th {
   min-width: 0; padding: 0.5em 0.8em;
 }
-.md-typeset td code { white-space: nowrap; }
+.md-typeset :is(td, th) code { white-space: nowrap; }
 """
 STYLE = "stylesheets/palette.css"
 
@@ -54,7 +55,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         text = (ROOT / path).read_text(encoding="utf-8")
         files.append(File.generated(config, on_site, content=text))
     style = "".join(colors(scheme, palette) for scheme, palette in SCHEMES.items())
-    files.append(File.generated(config, STYLE, content=style + TABLES))
+    files.append(File.generated(config, STYLE, content=style + RULES))
     return files
 
 
@@ -70,6 +71,7 @@ def colors(scheme: str, palette: Palette) -> str:
         "default-fg-color--light": palette.muted,
         "code-bg-color": palette.surface,
         "code-fg-color": palette.text,
+        "footer-fg-color--lighter": "rgb(255 255 255 / 0.7)",
     }
     lines = "".join(f"  --md-{name}: {value};\n" for name, value in values.items())
     return f'[data-md-color-scheme="{scheme}"] {{\n{lines}}}\n'

@@ -10,8 +10,12 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import product
 from pathlib import Path
+from threading import Thread
 from types import TracebackType
 from typing import Any, Self
 
@@ -122,8 +126,10 @@ class Browser:
             mobile=False,
         )
         self.call("Emulation.setScrollbarsHidden", hidden=True)  # pictures have no room for them
-        feature = {"name": "prefers-color-scheme", "value": scheme}
-        self.call("Emulation.setEmulatedMedia", features=[feature])
+        media = {"prefers-color-scheme": scheme, "prefers-reduced-motion": "reduce"}
+        features = [{"name": name, "value": value} for name, value in media.items()]
+        self.call("Emulation.setEmulatedMedia", features=features)
+        self.value("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
     def looks(self) -> Iterator[str]:
         """Show the page in each width and color scheme, and yield the name of that look."""
@@ -142,13 +148,28 @@ class Browser:
         if axe and AXE.is_file():
             if not self.value("'axe' in window"):
                 self.value(AXE.read_text(encoding="utf-8") + "; 1")
-            violations = self.value("axe.run().then(result => result.violations)")
+            run = "axe.run({resultTypes: ['violations']})"
+            violations = self.value(f"{run}.then(result => result.violations)")
             faults += [
                 f"{violation['id']}: {violation['nodes'][0]['html']}"
                 for violation in violations
                 if violation["impact"] in SERIOUS
             ]
         return faults
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """Serve the files of a folder on this machine; yield the address."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder)) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
 
 
 def check_looks(

@@ -1,4 +1,4 @@
-"""The documentation site builds without a warning, and loads nothing from elsewhere."""
+"""The site builds without a warning, loads nothing from elsewhere, and looks right."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ import re
 import runpy
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from fasttext_app.pages.palette import DARK, LIGHT, rgb
+from tests.browser import CHROMIUM, SCHEMES, WIDTHS, Browser, serving
 from tests.helpers import ROOT
 
+PALETTES = {"light": LIGHT, "dark": DARK}
 HOOKS = runpy.run_path(str(ROOT / "scripts" / "site_hooks.py"))
 LOADED = re.compile(r"<(?:script|img|link|iframe)\b[^>]*?(?:src|href)=\"((?:https?:)?//[^\"]*)")
 
@@ -33,11 +37,13 @@ def test_links_of_the_repository_lead_to_pages_of_the_site():
     assert rewritten("[a](missing.md)", "data.md") == "[a](missing.md)"  # mkdocs reports it
 
 
-@pytest.mark.slow
-def test_the_site_builds(tmp_path):
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the site."""
     pytest.importorskip("material")
+    folder = tmp_path_factory.mktemp("site")
     done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", tmp_path],
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", folder],
         cwd=ROOT,
         env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
         capture_output=True,
@@ -46,10 +52,41 @@ def test_the_site_builds(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr.strip() == ""
-    pages = {path: path.read_text(encoding="utf-8") for path in tmp_path.rglob("*.html")}
+    return folder
+
+
+@pytest.mark.slow
+def test_the_site_loads_nothing_from_elsewhere_and_can_be_searched(site):
+    pages = {path: path.read_text(encoding="utf-8") for path in site.rglob("*.html")}
     assert {
         str(path): LOADED.findall(page) for path, page in pages.items() if LOADED.search(page)
     } == {}
-    documents = json.loads((tmp_path / "search" / "search_index.json").read_text())["docs"]
+    documents = json.loads((site / "search" / "search_index.json").read_text())["docs"]
     found = {document["location"].partition("#")[0] for document in documents}
     assert {"", "data/", "tutorial_csv/", "data/sample/", "CONTRIBUTING/"} <= found
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_every_page_of_the_site_looks_right(site, tmp_path):
+    """Each page is in both widths; every other page is dark, as all have one style sheet."""
+    pages = sorted(path.relative_to(site) for path in site.rglob("*.html"))
+    with Browser() as browser, serving(site) as address:
+        browser.call("Runtime.enable")
+        browser.call("Log.enable")
+        for number, page in enumerate(pages):
+            scheme = SCHEMES[number % 2]
+            browser.emulate(WIDTHS[0], scheme)
+            browser.open("about:blank", "location.protocol === 'about:'")
+            browser.open(
+                f"{address}/{page}", "document.readyState === 'complete' && 'document$' in window"
+            )
+            background = browser.value("getComputedStyle(document.body).backgroundColor")
+            assert background == f"rgb{rgb(PALETTES[scheme].page)}"
+            for width in WIDTHS:
+                browser.emulate(width, scheme)
+                axe = width == WIDTHS[number // 2 % 2]
+                assert browser.faults(axe=axe) == [], (page, width, scheme)
+                name = str(page.with_suffix("")).replace("/", "-")
+                browser.screenshot(tmp_path / f"{name}-{width}-{scheme}.png", whole=True)
+        assert browser.troubles == []

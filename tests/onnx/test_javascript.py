@@ -12,17 +12,14 @@ import runpy
 import shutil
 import subprocess
 from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 
 import fasttext_app as ft
 from fasttext_app.onnx import export, export_onnx
 from fasttext_app.onnx.encoder import encoder_document
-from tests.browser import CHROMIUM, Browser
+from tests.browser import CHROMIUM, Browser, serving
 from tests.helpers import NODE, NODE_MODULES, ROOT
 from tests.onnx.models import NGRAMS, REWRITING, TOKENIZERS, random_model
 
@@ -135,16 +132,8 @@ def test_node_gives_our_probabilities(module, folder, tiny_model_dir, texts):
 
 @pytest.fixture
 def server(folder: Path) -> Iterator[str]:
-    """A server of static files, on this machine."""
-
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder)) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/index.html"
-        server.shutdown()
+    with serving(folder) as address:
+        yield f"{address}/index.html"
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")

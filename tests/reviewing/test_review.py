@@ -343,7 +343,12 @@ def test_a_review_looks_right(folder):
         csv.writer(file).writerows([("a long name of a column " * 6, "text", "label"), *table])
     command("-d", "nasty.csv", "--keep", "a long name of a column " * 6, "-o", "review.html")
     page = folder / "review.html"
-    for shown in ("Likely mislabeled", "like row", "Label these first", "because their labels are too rare: 1."):
+    for shown in (
+        "Likely mislabeled",
+        "like row",
+        "Label these first",
+        "because their labels are too rare: 1.",
+    ):
         assert shown in page.read_text()
     check_looks(page.as_uri(), "location.protocol == 'file:'", folder, "review")
     assert len(list(folder.glob("review-*.png"))) == 4
