@@ -76,6 +76,10 @@ def train(
 
     ``training_warnings`` of the model tells what else the run has to report.
 
+    With ``shard="columns"``, the processes that ``torchrun`` starts train one model. Each of them
+    calls this with the same arguments and gets the model; only the first one shows progress, calls
+    ``callback`` and writes checkpoints.
+
     Args:
         rows: a SPEC (``"ag_news"``, ``"sample"``, a file, ...; see ``fasttext_app.data.spec``); a
             table: a pandas or Polars frame, a Dataset or an Arrow table; or any iterable of texts.
@@ -125,7 +129,7 @@ def train(
         resolved = resolve(resolved.model_dump(), {"trainer": {"checkpoint_every": "epoch"}})
     shown = _with_progress(callback, verbose)
     result = run_training(resolved, job.examples(resolved), shown, checkpoints, checkpoint)
-    if checkpoints is not None and not result.outcome.interrupted:
+    if checkpoints is not None and result.is_main and not result.outcome.interrupted:
         remove_checkpoints(checkpoints)
     return result.model
 

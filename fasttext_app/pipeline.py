@@ -21,8 +21,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -33,16 +35,17 @@ from fasttext_app.config.loading import Layer, resolve
 from fasttext_app.config.schema import Config
 from fasttext_app.core.arrays import I64
 from fasttext_app.core.device import resolve_device
-from fasttext_app.core.group import Group, world_size
+from fasttext_app.core.group import Group, joined
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.core.spill import SpillBuffer
 from fasttext_app.data.soft_labels import SoftLabels
 from fasttext_app.data.split import Examples
-from fasttext_app.errors import ConfigError, DataError
+from fasttext_app.errors import ConfigError, DataError, TrainingError
 from fasttext_app.inference.calibrate import calibrate_artifact, linear_outputs, scaled_tensors
 from fasttext_app.inference.classifier import TextClassifier
 from fasttext_app.inference.forward import CpuForward
 from fasttext_app.model.artifact import Artifact
+from fasttext_app.model.directory import load_artifact, save_artifact
 from fasttext_app.model.fold import average, fold_if_smaller
 from fasttext_app.model.quantize import check_not_quantized
 from fasttext_app.model.scoring import Scorer
@@ -66,6 +69,8 @@ class TrainResult:
     outcome: TrainOutcome
     statistics: DataStatistics
     warnings: tuple[TrainWarning, ...] = ()
+    is_main: bool = True
+    """Whether this process is the only one, or the one that reports and writes."""
 
 
 def train(
@@ -76,12 +81,12 @@ def train(
     resume: CheckpointRef | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> TrainResult:
-    """Train a classifier.
+    """Train a classifier, with ``trainer.shard`` on all processes that torchrun has started.
 
     Args:
         config: the run's settings.
         examples: the rows.
-        callback: receives the trainer's events.
+        callback: receives the trainer's events, on the main process.
         output: the folder for checkpoints, if the settings ask for any.
         resume: the checkpoint to resume from.
         stop: called between steps; True ends the run.
@@ -96,15 +101,21 @@ def train(
     """
     if config.trainer.device not in ("auto", "cpu"):
         resolve_device(config.trainer.device)  # fail before the data is read
-    group = None if config.trainer.shard == "none" else Group()
-    if group is not None and world_size() > 1:
-        raise ConfigError(
-            "trainer.shard: only the command line trains on several processes; "
-            "start torchrun -m fasttext_app train"
-        )
-    with SpillBuffer(config.data.in_memory_mb * 2**20) as spill_buffer:
+    sharded = config.trainer.shard != "none"
+    with (
+        joined(config.trainer.shard_timeout) if sharded else nullcontext() as group,
+        SpillBuffer(config.data.in_memory_mb * 2**20) as spill_buffer,
+    ):
         prepared = prepare(config, examples, spill_buffer, group=group)
-        return run_prepared(prepared, callback, output, resume, stop)
+        if prepared.is_main:
+            result = run_prepared(prepared, callback, output, resume, stop)
+            if group is not None:
+                _share_model(result.model, group, config.trainer.threads)
+            return result
+        assert group is not None
+        outcome = assist(prepared, output, resume, stop)
+        model = _share_model(None, group, config.trainer.threads)
+        return TrainResult(model, outcome, prepared.statistics, is_main=False)
 
 
 def run_prepared(
@@ -156,6 +167,35 @@ def assist(
     if prepared.all_rows is not None and not run.outcome.interrupted:
         _train_on_all_rows(prepared.all_rows, run, None, stop)
     return run.outcome
+
+
+def _share_model(model: TextClassifier | None, group: Group, threads: int) -> TextClassifier:
+    """Return the model of the main process on all of them.
+
+    One process of each machine writes it to a temporary folder, and the others map it from there.
+    """
+    if group.size == 1:
+        assert model is not None
+        return model
+    with TemporaryDirectory(prefix="fasttext_app-") as temporary:
+        folder = Path(temporary)
+
+        def save() -> None:
+            if model is not None:
+                save_artifact(model.artifact, folder)
+
+        def load() -> TextClassifier:
+            return model or TextClassifier(load_artifact(source, packages=True), threads=threads)
+
+        group.all_or_none(save)
+        try:
+            source = group.copy_from_main(folder)
+        except OSError as error:
+            raise TrainingError(
+                f"{folder.parent}: the model cannot be written there ({error.strerror or error}); "
+                "set TMPDIR to another folder"
+            ) from None
+        return group.all_or_none(load)
 
 
 def _train_members(

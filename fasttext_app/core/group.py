@@ -16,6 +16,9 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import cache
+from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fasttext_app.core.fork import die_with_parent
@@ -24,10 +27,13 @@ from fasttext_app.errors import ConfigError, FastTextAppError, TrainingError
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.distributed import Store
 
     from fasttext_app.core.arrays import Array
 
 Result = TypeVar("Result")
+
+CHUNK_BYTES = 1 << 24  # of a file that is copied
 
 STOP, SAVE = 1, 2
 """Flags that processes raise for each other: to end the run; to save a checkpoint."""
@@ -36,6 +42,10 @@ STOP, SAVE = 1, 2
 LOST = re.compile("gloo|connect|clos|reset|time|socket|address", re.IGNORECASE)
 """A word in the errors of torch about processes that are gone; an error of ours has none."""
 SOURCE_LINE = re.compile(r"^\s*\[[^\]]*\]\s*")
+
+
+_groups = count()
+"""The numbers of the groups that this process joins."""
 
 
 class LostProcessError(TrainingError):
@@ -60,7 +70,8 @@ def joined(timeout: float) -> Iterator[Group]:
         timeout: seconds after which a process that does not answer counts as lost.
 
     Raises:
-        ConfigError: the variables that torchrun sets are incomplete.
+        ConfigError: the variables that torchrun sets are incomplete, or the program has a process
+            group already.
         LostProcessError: the processes do not find each other.
     """
     if world_size() == 1:
@@ -79,15 +90,33 @@ def joined(timeout: float) -> Iterator[Group]:
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # its warnings come with stack traces
     import torch.distributed as dist
 
+    if dist.is_initialized():
+        raise ConfigError(
+            "trainer.shard: the program has a process group of torch.distributed; end it before "
+            "with destroy_process_group(), since training makes its own"
+        )
     group = Group(int(os.environ["RANK"]), world_size())
     if "TORCHELASTIC_RUN_ID" in os.environ:
         die_with_parent(signal.SIGTERM)
     with group.answered():
-        dist.init_process_group("gloo", timeout=timedelta(seconds=timeout))
+        limit = timedelta(seconds=timeout)
+        # The store keeps the keys of groups that have ended, so each group has a prefix of its own.
+        store = dist.PrefixStore(f"fasttext_app/{next(_groups)}", _store(limit))
+        options = {"rank": group.rank, "world_size": group.size}
+        dist.init_process_group("gloo", store=store, timeout=limit, **options)
     try:
         yield group
     finally:
         dist.destroy_process_group()
+
+
+@cache
+def _store(timeout: timedelta) -> Store:
+    """Return the store in which processes find each other, the same for all groups of a program."""
+    from torch.distributed.rendezvous import rendezvous
+
+    store, _, _ = next(rendezvous("env://", timeout=timeout))
+    return store
 
 
 class Group:
@@ -154,6 +183,16 @@ class Group:
         with self.answered():
             dist.all_reduce(torch.from_numpy(values))
 
+    def broadcast(self, values: Array) -> None:
+        """Replace an array by that of the main process."""
+        if self.size == 1:
+            return
+        import torch
+        import torch.distributed as dist
+
+        with self.answered():
+            dist.broadcast(torch.from_numpy(values), 0)
+
     def gather(self, values: Array) -> list[Array]:
         """Return the array [n] of every process; n may differ."""
         if self.size == 1:
@@ -185,6 +224,37 @@ class Group:
     def from_main(self, value: Any) -> Any:
         """Return the value of the main process, whatever the others have."""
         return self.share(value if self.is_main else None)[0]
+
+    def copy_from_main(self, folder: Path) -> Path:
+        """Copy the files of a folder of the main process to the other machines.
+
+        Args:
+            folder: a folder of this process alone; the first one of a machine fills its own.
+
+        Returns:
+            The folder of this machine that has the files.
+
+        Raises:
+            OSError: they cannot be written.
+        """
+        import numpy as np
+
+        own = str(folder) if os.environ.get("LOCAL_RANK", "0") == "0" else None
+        folders = self.share(own)
+        if len([*filter(None, folders)]) > 1:
+            files = sorted(folder.iterdir()) if self.is_main else []
+            for name, size in self.from_main([(file.name, file.stat().st_size) for file in files]):
+                path = folder / name if own else Path(os.devnull)
+                with path.open("rb" if self.is_main else "wb") as file:
+                    for start in range(0, size, CHUNK_BYTES):
+                        chunk = np.empty(min(CHUNK_BYTES, size - start), np.uint8)
+                        if self.is_main:
+                            file.readinto(chunk)
+                        self.broadcast(chunk)
+                        if not self.is_main:
+                            file.write(chunk)
+        # torchrun numbers the processes machine by machine.
+        return Path(next(path for path in reversed(folders[: self.rank + 1]) if path))
 
     def all_or_none(self, work: Callable[[], Result]) -> Result:
         """Do some work on every process; if it fails on one, raise that error on all of them.

@@ -5,7 +5,7 @@ python -m tests.training.sharded_driver < CASES
 ``CASES`` is JSON: {"cases": {name: {"settings": ..., "runs": [...]}}}. A run is {"size": N}, the
 number of processes. It may have "output", the folder of checkpoints, from which it resumes if there
 are any, and "kill", the processes that kill themselves "after" so many steps. The answer has, for
-each run of a case, the digest of the model's tensors, or the error of the first process that lives.
+each run of a case, the digest of the model's tensors, or the error, of the processes that live.
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ from fasttext_app import pipeline
 from fasttext_app.config.loading import flat_layer, resolve
 from fasttext_app.config.schema import Config
 from fasttext_app.core.checksummed_dir import list_checkpoints
-from fasttext_app.core.group import Group, joined
-from fasttext_app.core.spill import SpillBuffer
+from fasttext_app.core.group import Group
 from fasttext_app.data.split import load_examples
 from fasttext_app.errors import FastTextAppError
 from fasttext_app.training import divided, tokenized
@@ -51,7 +50,7 @@ def train_alone(config: Config) -> str:
 
 
 def train_in_group(config: Config, run: Mapping[str, Any]) -> str:
-    """Train as one of the processes of a group; return the digest on the main one, else ``""``."""
+    """Train as one of the processes of a group; return the digest."""
     output, steps = str(run.get("output", "")), count(1)
 
     def stop() -> bool:
@@ -61,17 +60,13 @@ def train_in_group(config: Config, run: Mapping[str, Any]) -> str:
 
     has_checkpoint = output and list_checkpoints(Path(output) / "checkpoints")
     resume = find_checkpoint(output) if has_checkpoint else None
-    with joined(20) as group, SpillBuffer(config.data.in_memory_mb * 2**20) as spill_buffer:
-        prepared = prepare(config, load_examples(config), spill_buffer, group=group)
-        if not group.is_main:
-            pipeline.assist(prepared, output or None, resume, stop)
-            return ""
-        result = pipeline.run_prepared(prepared, None, output or None, resume, stop)
-        return digest_of(result.model.artifact.tensors)
+    examples = load_examples(config)
+    result = pipeline.train(config, examples, None, output or None, resume, stop)
+    return digest_of(result.model.artifact.tensors)
 
 
 def run_group(settings: Mapping[str, Any], run: Mapping[str, Any]) -> str:
-    """Fork a group that trains one case; return what its first process that lives says."""
+    """Fork a group that trains one case; return what those say that live, in one if they agree."""
     from torch.distributed import TCPStore
 
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # as torchrun has one
@@ -81,6 +76,7 @@ def run_group(settings: Mapping[str, Any], run: Mapping[str, Any]) -> str:
         if child == 0:
             environment = {"MASTER_ADDR": store.host, "MASTER_PORT": store.port, "RANK": rank}
             environment |= {"WORLD_SIZE": run["size"], "TORCHELASTIC_USE_AGENT_STORE": True}
+            environment["LOCAL_RANK"] = rank % 2  # as if each two had a machine
             os.environ.update({name: str(value) for name, value in environment.items()})
             try:
                 answer = train_in_group(resolve(flat_layer(settings)), run)
@@ -96,7 +92,7 @@ def run_group(settings: Mapping[str, Any], run: Mapping[str, Any]) -> str:
         os.close(writer)
         with os.fdopen(reader) as file:
             answers.append(file.read())
-    return next(filter(None, answers), "")
+    return "\n".join(dict.fromkeys(filter(None, answers)))
 
 
 def load_everything(cases: Mapping[str, Mapping[str, Any]]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 
+import fasttext_app as ft
 from fasttext_app import pipeline
 from fasttext_app.config.loading import flat_layer, resolve
 from fasttext_app.core.group import Group
@@ -25,7 +27,7 @@ from fasttext_app.training import divided, tokenized
 from fasttext_app.training.checkpoints import write_tensors
 from fasttext_app.training.sharded_checkpoints import read_part
 from tests.helpers import ROOT, WORDS_ONLY, make_config, run_cli
-from tests.training.sharded_driver import train_alone
+from tests.training.sharded_driver import digest_of, train_alone
 
 SIZES = [{"size": 2}, {"size": 4}]
 QUICK = {**WORDS_ONLY, "epochs": 1, "dim": 6, "validation": 0.1, "threads": 1}
@@ -105,7 +107,10 @@ def test_processes_train_to_the_bytes_of_one(
         monkeypatch.setattr(module, "PART_ROWS", 30)
         monkeypatch.setattr(module, "SHARD_IDS", 3000)
     cases = {
-        name: {**QUICK, "shard": shard, "source": str(files / "one.csv"), **settings}
+        name: {
+            **{**QUICK, "shard": shard, "shard_timeout": 20.0, "source": str(files / "one.csv")},
+            **settings,
+        }
         for name, settings in CASES.items()
         if shard == "columns" or settings.get("mode") != "max"
     }
@@ -118,7 +123,8 @@ def test_processes_train_to_the_bytes_of_one(
         expected = train_alone(resolve(flat_layer(settings)))
         assert answers[name] == [expected] * len(SIZES), name
         if shard == "columns":
-            assert train_alone(resolve(flat_layer({**settings, "shard": "none"}))) == expected, name
+            alone = {key: value for key, value in settings.items() if not key.startswith("shard")}
+            assert train_alone(resolve(flat_layer(alone))) == expected, name
         if f"killed: {name}" in answers:
             killed, *_, resumed = answers[f"killed: {name}"]
             assert killed.startswith("LostProcessError: process 0 of 2: another process of the run")
@@ -166,6 +172,51 @@ def test_torchrun_trains_on_the_command_line(files: Path, tmp_path: Path) -> Non
     problem = 'error: WORLD_SIZE is 2, but trainer.shard is "none"'
     assert process.stderr.count(problem) == 1
     assert not (tmp_path / "three").exists()
+
+
+PROGRAM = """
+import os, runpy, sys
+import fasttext_app as ft
+from fasttext_app.errors import DataError
+from tests.training.sharded_driver import digest_of
+
+spec, output, missing = sys.argv[1:]
+runpy.run_path("docs/examples/training/processes.py")["main"](spec, output)  # saves a model
+events, checkpoints = [], f"{output}-checkpoints"
+model = ft.train(
+    ["to be", "or not"] * 9, ["a", "b"] * 9, callback=events.append, checkpoints=checkpoints,
+    shard="columns", epochs=1, validation=0.0,
+)  # the second model of the same processes
+is_main = os.environ["RANK"] == "0"
+assert bool(events) == is_main and not (is_main and os.listdir(checkpoints))
+try:
+    ft.train(missing, shard="columns")
+except DataError as error:
+    print(digest_of(model.artifact.tensors), error)
+"""
+
+
+@pytest.mark.slow
+def test_torchrun_trains_in_python(files: Path, tmp_path: Path) -> None:
+    program, output = tmp_path / "program.py", tmp_path / "model"
+    program.write_text(PROGRAM, encoding="utf-8")
+    torchrun = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    arguments = (program, files / "one.csv", output, tmp_path / "missing.csv")
+    process = subprocess.run(
+        [sys.executable, "-m", *torchrun, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        timeout=300,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
+    model = ft.train(["to be", "or not"] * 9, ["a", "b"] * 9, epochs=1, validation=0.0)
+    shown = f"{digest_of(model.artifact.tensors)} {tmp_path}/missing.csv: no such file"
+    assert [line.startswith(shown) for line in process.stdout.splitlines()] == [True, True]
+    alone = ft.train(str(files / "one.csv"))
+    assert digest_of(ft.load(output).artifact.tensors) == digest_of(alone.artifact.tensors)
 
 
 @pytest.mark.parametrize(
