@@ -76,9 +76,9 @@ def train(
 
     ``training_warnings`` of the model tells what else the run has to report.
 
-    With ``shard="columns"``, the processes that ``torchrun`` starts train one model. Each of them
-    calls this with the same arguments and gets the model; only the first one shows progress, calls
-    ``callback`` and writes checkpoints.
+    With ``shard="columns"`` or ``"rows"``, the processes that ``torchrun`` starts train one model.
+    Each of them calls this with the same arguments and gets the model; only the first one shows
+    progress, calls ``callback`` and writes checkpoints.
 
     Args:
         rows: a SPEC (``"ag_news"``, ``"sample"``, a file, ...; see ``fasttext_app.data.spec``); a

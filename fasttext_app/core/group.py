@@ -253,6 +253,7 @@ class Group:
                         self.broadcast(chunk)
                         if not self.is_main:
                             file.write(chunk)
+            self.share(None)  # wait until every machine has them
         # torchrun numbers the processes machine by machine.
         return Path(next(path for path in reversed(folders[: self.rank + 1]) if path))
 
