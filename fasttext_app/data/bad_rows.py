@@ -54,7 +54,7 @@ class BadRows:
     _files: dict[str, FileErrors] = field(default_factory=dict)
 
     def begin(self, file: object) -> FileErrors:
-        """Return the errors of a file that is now read from its start; earlier ones are dropped."""
+        """Return the errors of a file, or a piece, that is now read; earlier ones are dropped."""
         errors = self._files[str(file)] = FileErrors(self.skip)
         return errors
 

@@ -23,7 +23,7 @@ from fasttext_app.data.byte_stream import InputFile, PipeCopy, without_compressi
 from fasttext_app.data.csv import CsvFile
 from fasttext_app.data.fasttext_text import scan_fasttext
 from fasttext_app.data.jsonl import scan_json
-from fasttext_app.data.parquet import parquet_label_names, scan_parquet
+from fasttext_app.data.parquet import parquet_label_names, parquet_pieces, scan_parquet
 from fasttext_app.data.source import SPLIT_NAMES, Batches, Part, Scan, Source, unchanged
 from fasttext_app.errors import DataError
 
@@ -110,6 +110,32 @@ class FilesScan:
             for path, size in zip(self.paths, sizes, strict=True)
             if size or len(sizes) == 1
         ]
+
+    def pieces(self, count: int) -> list[Part]:
+        """Return pieces of the one file, at most ``count``; none if it can only be read whole."""
+        (path,) = self.paths
+        if format_of(path, self.config) != "parquet":
+            return []
+        return [
+            Part(size, PieceScan(path, self.config, self.bad_rows, row_groups))
+            for row_groups, size in parquet_pieces(path, self.config, count)
+        ]
+
+
+@dataclass(frozen=True)
+class PieceScan:
+    """Reads some row groups of a Parquet file."""
+
+    path: Path
+    config: DataConfig
+    bad_rows: BadRows
+    row_groups: range
+
+    def __call__(self, with_labels: bool) -> Batches:
+        """Read the row groups."""
+        errors = self.bad_rows.begin((self.path, self.row_groups))
+        batches = scan_parquet(self.path, self.config, with_labels, errors, self.row_groups)
+        return unchanged(self.path, batches)
 
 
 def _scan_file(path: Path, config: DataConfig, with_labels: bool, bad_rows: BadRows) -> Batches:

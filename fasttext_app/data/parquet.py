@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 
 from fasttext_app.config.schema import DataConfig
@@ -42,36 +45,82 @@ DAMAGED_FILE = (
 
 
 def scan_parquet(
-    path: InputFile, config: DataConfig, with_labels: bool, errors: FileErrors
+    path: InputFile,
+    config: DataConfig,
+    with_labels: bool,
+    errors: FileErrors,
+    row_groups: range | None = None,
 ) -> Batches:
     """Read a Parquet file batch by batch.
+
+    Args:
+        path: the file.
+        config: the columns to read.
+        with_labels: whether to read labels.
+        errors: counts the rows that are skipped.
+        row_groups: those to read, a piece of :func:`parquet_pieces`; None: all.
 
     Raises:
         DataError: the file is missing or damaged, or lacks a column.
     """
     if not isinstance(path, Path):
         raise DataError(f"{path}: Parquet cannot be read from a pipe; save it to a file")
+    with _opened(path) as file:
+        columns = _columns(path, file, config, with_labels=with_labels)
+        label_names = _class_names(file.schema_arrow, config.label_column)
+        groups = range(file.num_row_groups) if row_groups is None else row_groups
+        rows = sum(file.metadata.row_group(group).num_rows for group in range(groups.start))
+        size = path.stat().st_size
+        reading = meter.opened(str(path), "bytes", size)
+        for batch in _batches(path, file, columns, groups):
+            locate = numbered_rows(path, rows)
+            yield to_examples(
+                batch,
+                config,
+                locate,
+                with_labels=with_labels,
+                label_names=label_names,
+                errors=errors,
+            )
+            rows += len(batch)
+            reading.position = size * rows // max(file.metadata.num_rows, 1)
+
+
+def parquet_pieces(path: Path, config: DataConfig, count: int) -> list[tuple[range, int]]:
+    """Cut a file into pieces of about the same size, at most ``count``.
+
+    Read one after the other, they give the batches of the whole file.
+
+    Returns:
+        The row groups and the bytes of each piece.
+
+    Raises:
+        DataError: the file is missing or damaged, or lacks a column.
+    """
+    with _opened(path) as file:
+        columns = _columns(path, file, config, with_labels=True)
+        runs = [groups for groups, _ in _runs(path, file, columns, range(file.num_row_groups))]
+        rows_of = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+    bounds, total = np.concatenate(([0], np.cumsum(rows_of))), max(sum(rows_of), 1)
+    size, pieces = path.stat().st_size, []
+    for _, piece in groupby(runs, key=lambda run: int(bounds[run[0]]) * count // total):
+        run, *more = piece
+        groups = range(run[0], (more or [run])[-1][-1] + 1)
+        rows = int(bounds[groups.stop] - bounds[groups.start])
+        pieces.append((groups, size * rows // total))
+    return pieces
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+    """Open a file, and turn an error of Arrow in it into one that says what is wrong.
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
     try:
         with open_parquet(path) as file:
-            schema = file.schema_arrow
-            columns = required_columns(
-                path, config, with_labels, schema.names, inner=inner_paths(schema)
-            )
-            label_names = _class_names(file.schema_arrow, config.label_column)
-            rows, size = 0, path.stat().st_size
-            reading = meter.opened(str(path), "bytes", size)
-            for batch in _batches(path, file, list(dict.fromkeys(columns))):
-                locate = numbered_rows(path, rows)
-                yield to_examples(
-                    batch,
-                    config,
-                    locate,
-                    with_labels=with_labels,
-                    label_names=label_names,
-                    errors=errors,
-                )
-                rows += len(batch)
-                reading.position = size * rows // max(file.metadata.num_rows, 1)
+            yield file
     except DAMAGED_FILE as error:
         raise _not_parquet(path, error) from None
     except OSError as error:
@@ -80,16 +129,28 @@ def scan_parquet(
         raise open_error(path, error) from None
 
 
-def _batches(path: Path, file: pq.ParquetFile, columns: list[str]) -> Iterator[pa.RecordBatch]:
+def _columns(
+    path: Path, file: pq.ParquetFile, config: DataConfig, *, with_labels: bool
+) -> list[str]:
+    schema = file.schema_arrow
+    inner = inner_paths(schema)
+    columns = required_columns(path, config, with_labels, schema.names, inner=inner)
+    return list(dict.fromkeys(columns))
+
+
+def _batches(
+    path: Path, file: pq.ParquetFile, columns: list[str], row_groups: range
+) -> Iterator[pa.RecordBatch]:
     """Yield the rows in batches; keep no row group after the next few.
 
-    Arrow keeps what it has read until its reader ends, so each run of row groups has its own.
+    Arrow keeps what it has read until its reader ends, so each run of row groups has its own. No
+    batch has rows of two runs, so a file can be read in pieces.
 
     Raises:
         DataError: the rows take far more memory than the file.
     """
-    pieces, rows, size = list[pa.RecordBatch](), 0, 0.0
-    for groups, row_bytes in _runs(path, file, columns):
+    for groups, row_bytes in _runs(path, file, columns, row_groups):
+        pieces, rows, size = list[pa.RecordBatch](), 0, 0.0
         batch_rows = int(min(BATCH_ROWS, max(BATCH_BYTES / row_bytes, 1)))
         for piece in file.iter_batches(batch_rows, row_groups=groups, columns=columns):
             _check_text(path, piece)
@@ -100,7 +161,7 @@ def _batches(path: Path, file: pq.ParquetFile, columns: list[str]) -> Iterator[p
             if rows > BATCH_ROWS // 2 or size > BATCH_BYTES // 2:
                 yield from _joined(pieces)
                 pieces, rows, size = [], 0, 0.0
-    yield from _joined(pieces)
+        yield from _joined(pieces)
 
 
 def _check_text(path: Path, batch: pa.RecordBatch) -> None:
@@ -118,12 +179,12 @@ def _joined(pieces: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
 
 
 def _runs(
-    path: Path, file: pq.ParquetFile, columns: list[str]
+    path: Path, file: pq.ParquetFile, columns: list[str], row_groups: range
 ) -> Iterator[tuple[Sequence[int], float]]:
     """Yield the row groups to read at once, with the most bytes that one of their rows takes."""
     sizes = PageSizes(path, file, columns)
     groups, rows, most = list[int](), 0, 1.0
-    for group in range(file.num_row_groups):
+    for group in row_groups:
         try:
             row_bytes = sizes.row_bytes(group)
         except pa.ArrowInvalid:

@@ -88,6 +88,15 @@ class Part:
     """In bytes; only the sizes of several parts mean anything."""
     scan: Scan
 
+    def pieces(self, count: int) -> list[Part]:
+        """Return pieces that can be read alone, at most ``count``; one if it has no others.
+
+        Raises:
+            DataError: the file cannot be read.
+        """
+        pieces: list[Part] = self.scan.pieces(count) if hasattr(self.scan, "pieces") else []
+        return pieces or [self]
+
 
 def parts_of(scan: Scan) -> list[Part]:
     """Return the parts of a split, in their order."""

@@ -5,9 +5,9 @@ blocks. What decides about rows and is small, all processes have of all blocks, 
 files: labels, weights, lengths. So all of them compute the same labels, split, vocabulary and
 batches, and nothing depends on which process reads which file.
 
-If there are fewer files than processes, each process reads all files and tokenizes its share of the
-blocks. Validation rows are read by shares too, but then every process has them all: it must pool
-them after each epoch.
+If there are fewer files than processes, Parquet files are read by row groups. If there are still
+too few pieces, each process reads all files and tokenizes its share of the blocks. Validation rows
+are read by shares too, but then every process has them all: it must pool them after each epoch.
 """
 
 from __future__ import annotations
@@ -155,6 +155,8 @@ def _own_chunks(
     rows: Rows, parts: Sequence[Part], group: Group
 ) -> Iterator[tuple[int, int, pa.RecordBatch]]:
     """Yield the blocks of this process: the number of the file, that of the block, and the rows."""
+    if len(parts) < group.size:
+        parts = [piece for part in parts for piece in part.pieces(group.size)]
     if len(parts) >= group.size:
         for file in own_files([part.size for part in parts], group):
             chunks = _chunks(parts[file].scan(True))

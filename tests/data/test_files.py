@@ -475,6 +475,21 @@ def test_rows_of_parquet_stay_in_order_whatever_the_row_groups(tmp_path, monkeyp
     assert rows_of(path) == [(text, text) for text in texts]
 
 
+@pytest.mark.parametrize("group_rows", [1, 7, 100])
+@pytest.mark.parametrize("count", [1, 3, 80])
+def test_pieces_of_parquet_give_the_batches_of_the_file(tmp_path, monkeypatch, group_rows, count):
+    monkeypatch.setattr(parquet, "BATCH_ROWS", 10)
+    texts = [str(row) for row in range(50)]
+    path = tmp_path / "a.parquet"
+    parquet_file(path, pa.array(texts), pa.array(texts), row_group_size=group_rows)
+    (part,) = open_source(DataConfig(source=str(path))).parts("train")
+    pieces = part.pieces(count)
+    assert len(pieces) <= count
+    assert (len(pieces) > 1) == (count > 1 and group_rows < 50)
+    assert sum(piece.size for piece in pieces) <= part.size
+    assert [batch for piece in pieces for batch in piece.scan(True)] == [*part.scan(True)]
+
+
 def test_parquet_labels_can_be_integers_or_booleans(tmp_path):
     path, text = tmp_path / "a.parquet", pa.array(["a", "b"])
     for column, read in (

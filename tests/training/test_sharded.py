@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -20,6 +22,7 @@ import fasttext_app as ft
 from fasttext_app import pipeline
 from fasttext_app.config.loading import flat_layer, resolve
 from fasttext_app.core.group import Group
+from fasttext_app.data import parquet
 from fasttext_app.data.split import load_examples
 from fasttext_app.errors import ConfigError
 from fasttext_app.model.shard import SHARES, Share
@@ -46,6 +49,7 @@ CASES: dict[str, dict[str, Any]] = {
     "max, rowwise_adagrad": {"mode": "max", "sparse": False, "name": "rowwise_adagrad"},
     "several files": {"word_ngrams": 2, "bucket": 500, "prune": False, "min_count": 2},
     "data on disk": {"in_memory_mb": 0, "token_dropout": 0.2, "epochs": 2},
+    "row groups": {"in_memory_mb": 0, "skip_bad": True},
     "several labels": {
         **{"label_column": "labels", "label_separator": "|", "weight_column": "weight"},
         **{"loss": "ova", "lr": 0.5},
@@ -95,6 +99,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "part-4.csv").touch()
     write("part-5.csv", rows[330:400])
     write("held-out.csv", rows[400:])
+    labels, texts = zip(*rows, strict=True)
+    table = pa.table({"label": labels, "text": [None, *texts[1:]]})  # a row to skip
+    pq.write_table(table, folder / "one.parquet", row_group_size=25)
     return folder
 
 
@@ -106,6 +113,7 @@ def test_processes_train_to_the_bytes_of_one(
     for module in (tokenized, divided):
         monkeypatch.setattr(module, "PART_ROWS", 30)
         monkeypatch.setattr(module, "SHARD_IDS", 3000)
+    monkeypatch.setattr(parquet, "BATCH_ROWS", 60)
     cases = {
         name: {
             **{**QUICK, "shard": shard, "shard_timeout": 20.0, "source": str(files / "one.csv")},
@@ -116,6 +124,7 @@ def test_processes_train_to_the_bytes_of_one(
     }
     for name in ("several files", "data on disk"):
         cases[name]["source"] = str(files / "part-*.csv")
+    cases["row groups"]["source"] = str(files / "one.parquet")
     cases["several files"]["validation"] = str(files / "held-out.csv")
     runs = {name: {"settings": case, "runs": SIZES} for name, case in cases.items()}
     answers = run_cases(runs | killed_runs(cases, tmp_path))
