@@ -72,6 +72,7 @@ NUMBA_AT_THE_TOP = {
     "text.token_kernels",
     "text.word_break_kernels",
     "training.batch_kernels",
+    "training.numbering_kernels",
     "training.optim.cpu_columns",
     "training.optim.cpu_kernels",
     "training.optim.cpu_step",

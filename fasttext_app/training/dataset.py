@@ -107,6 +107,24 @@ class EncodedDataset(torch.utils.data.Dataset[Example]):
             weights=self.weights_of(texts),
         )
 
+    def number_rows(self) -> tuple[I32, EncodedDataset]:
+        """Return the rows that occur, and the same texts with the numbers of these rows as ids."""
+        from fasttext_app.training.numbering_kernels import number_ids
+
+        rows, ids = number_ids(self.bags.indices)
+        lengths = None
+        if self.word_lengths is not None:  # an id that is no word is like a word of one id
+            lengths, is_word = np.ones(len(rows), np.int32), rows < len(self.word_lengths)
+            lengths[is_word] = self.word_lengths[rows[is_word]]
+        return rows, EncodedDataset(
+            Ragged(ids, self.bags.offsets),
+            self.labels.numpy(),
+            None if self.idf is None else self.idf[rows],
+            None if self.text_weights is None else self.text_weights.numpy(),
+            lengths,
+            include_last_offset=self.include_last_offset,
+        )
+
     def steps(self, batch_size: int) -> int:
         """Return the number of batches in an epoch."""
         return math.ceil(len(self) / batch_size)

@@ -65,6 +65,16 @@ class CutBatches(Batches):
         texts, size = len(piece.labels), piece.batch_size
         self.sizes = [min(size, texts - first) for first in range(0, texts, size)]
 
+    def with_rows(self, rows: I32) -> CutBatches:
+        """Return the same batches of a table in which id ``i`` is ``rows[i]``."""
+        piece = self.piece
+        ids, distinct = piece.ids[: piece.id_bounds[-1]], piece.rows[: piece.row_bounds[-1]]
+        return CutBatches(
+            piece._replace(ids=rows[ids], rows=rows[distinct]),
+            weighted=self._weighted,
+            include_last_offset=self._include_last_offset,
+        )
+
     def batch(self, number: int) -> Batch:
         """Return one of them, without copies."""
         piece, by_word = self.piece, self.piece.by_word
@@ -181,17 +191,19 @@ def _cut_divided(
     """Yield the texts of ``order`` in batches; the processes exchange many texts at a time.
 
     While the steps of some batches run, the next ones have been exchanged and are cut on a thread.
-    All processes exchange in the same order, whatever the number of their threads.
+    All processes exchange in the same order, whatever the number of their threads. Their tables can
+    have billions of rows, so the rows that occur are numbered, and cut by these numbers.
     """
     assert grouping is not None
-    on_this_thread = replace(grouping, threads=1)
     parts = _parts(order.numpy(), batch_size, len(data), data.ids)
     datasets = (data.gather(part, first, dropout) for part in parts)
-    scratches: SimpleQueue[I32] = SimpleQueue()
 
-    def cut(dataset: EncodedDataset) -> list[Batches]:
-        texts = np.arange(len(dataset))
-        return [*_cut_on_cpu(dataset, texts, batch_size, on_this_thread, None, scratches)]
+    def cut(dataset: EncodedDataset) -> list[CutBatches]:
+        rows, numbered = dataset.number_rows()
+        padding = int(np.argmax(rows == grouping.padding)) if grouping.padding in rows else -1
+        by_number = replace(grouping, rows=len(rows), padding=padding, threads=1)
+        cuts = _cut_on_cpu(numbered, np.arange(len(dataset)), batch_size, by_number, None)
+        return [batches.with_rows(rows) for batches in cuts]
 
     for batches in map_ahead(cut, datasets, 1):
         yield from batches
@@ -230,10 +242,9 @@ def _cut_on_cpu(
     batch_size: int,
     grouping: Grouping,
     dropout: TokenDropout | None,
-    scratches: SimpleQueue[I32] | None = None,
-) -> Iterator[Batches]:
+) -> Iterator[CutBatches]:
     """Cut many batches per call of compiled code, on several threads."""
-    scratches = SimpleQueue() if scratches is None else scratches  # one for each thread, reused
+    scratches: SimpleQueue[I32] = SimpleQueue()  # one for each thread, reused
     parts = _parts(order, batch_size, len(data), len(data.bags.indices))
     idf = np.empty(0, np.float32) if data.idf is None else data.idf
     drop = (0, np.uint64(0)) if dropout is None else (dropout.dropped, np.uint64(dropout.key))

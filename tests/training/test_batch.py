@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
@@ -13,9 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
+from fasttext_app.core.group import Group
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.training.batch import Batch, Grouping, collate
-from fasttext_app.training.dataset import EncodedDataset, ShardedDataset
+from fasttext_app.training.dataset import DividedDataset, EncodedDataset, ShardedDataset
+from fasttext_app.training.divided import DividedSplit
 from fasttext_app.training.loader import epoch
 from fasttext_app.training.token_dropout import TokenDropout
 
@@ -304,6 +307,36 @@ def groups_of(batch: Batch, kind: str, padding: int) -> dict[tuple[int, int, int
                 found[row, places[row], number] = share
                 places[row] += 1
     return found
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(("padding", "by_word"), [(-1, False), (8, False), (5, False), (-1, True)])
+def test_batches_of_a_group_are_cut_without_room_for_the_whole_table(weighted, padding, by_word):
+    """Their ids are numbered and back again: the same batches, with rows far beyond the table."""
+    bags = [[*WORDS[0], 20], [], [*WORDS[3], *WORDS[0]], [20, 30], WORDS[1], WORDS[2]]
+    alone = make_dataset(bags, weighted=weighted, dtype=np.int32)
+    alone.word_lengths = np.array([len(ids) for ids in WORDS], np.int32) if by_word else None
+    split = DividedSplit(
+        shards=(lambda: alone.bags,),
+        classes=(alone.labels.numpy(),),
+        group=Group(),
+        owners=np.zeros(len(bags), np.int32),
+        places=np.arange(len(bags)),
+        lengths=alone.bags.lengths,
+    )
+    divided = DividedDataset(split, alone.idf, alone.word_lengths, include_last_offset=True)
+    grouping = Grouping(rows=31, mean=True, padding=padding, by_word=by_word, threads=1)
+
+    def batches(data, rows):
+        generator = torch.Generator().manual_seed(5)
+        return list(epoch(data, 4, generator, replace(grouping, rows=rows)))
+
+    for batch, expected in zip(batches(divided, 1), batches(alone, 31), strict=True):
+        assert_same(batch, expected)
+        for plan in ("plan", "words"):
+            if getattr(expected, plan) is not None:
+                for name, values in vars(getattr(expected, plan)).items():
+                    np.testing.assert_array_equal(vars(getattr(batch, plan))[name], values)
 
 
 def test_shards_cover_every_text_once_and_are_shuffled():
