@@ -1,6 +1,7 @@
 """Train a table on several processes, and compare the memory of each with that of the table.
 
 python scripts/train_large_table.py [--rows 50000000] [--dim 64] [--processes 4] [--texts 20000]
+    [--shard rows]
 
 The texts are few and their n-grams are hashed into many buckets, so that the table decides how much
 memory a process takes. Counted is memory of the process alone, at its peak: neither libraries nor
@@ -30,7 +31,6 @@ SETTINGS = {
     "trainer.calibrate": "false",
     "trainer.epochs": 1,
     "data.validation": 0,
-    "trainer.shard": "columns",
 }
 
 
@@ -59,9 +59,11 @@ def private_mb(process: int) -> float:
     return sum(int(line.split()[1]) for line in lines if line.startswith("Anonymous:")) / 1000
 
 
-def train(texts: Path, folder: Path, rows: int, dim: int, processes: int) -> list[float]:
+def train(
+    texts: Path, folder: Path, rows: int, dim: int, processes: int, shard: str
+) -> list[float]:
     """Train with this many buckets; return the peak memory of each process, in MB."""
-    settings = {**SETTINGS, "text.bucket": rows, "model.dim": dim}
+    settings = {**SETTINGS, "text.bucket": rows, "model.dim": dim, "trainer.shard": shard}
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command = ["-m", "fasttext_app", "train", "-q", "--data", str(texts), "--threads", "1"]
     for name, value in settings.items():
@@ -86,12 +88,20 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=64)
     parser.add_argument("--processes", type=int, default=4)
     parser.add_argument("--texts", type=int, default=20_000)
+    parser.add_argument("--shard", choices=["columns", "rows"], default="columns")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         write_texts(folder / "texts.csv", options.texts)
         small, large = (
-            train(folder / "texts.csv", folder / str(rows), rows, options.dim, options.processes)
+            train(
+                folder / "texts.csv",
+                folder / str(rows),
+                rows,
+                options.dim,
+                options.processes,
+                options.shard,
+            )
             for rows in (1000, options.rows)
         )
     whole = 4e-6 * options.rows * (options.dim + 2)
