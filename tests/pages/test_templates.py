@@ -9,7 +9,7 @@ from jinja2 import UndefinedError
 from markupsafe import Markup
 
 from fasttext_app.foreign_text import for_html
-from fasttext_app.pages.templates import _environment, page, style_sheet
+from fasttext_app.pages.templates import PACKAGE, _environment, page, style_sheet
 
 NASTY = "<script>\"&' \x1b[31m \u202e"
 
@@ -44,6 +44,17 @@ def test_a_page_loads_nothing():
     assert shown.startswith("<!doctype html>")
     assert f"<title>{for_html(NASTY)}</title>" in shown
     assert not re.search(r"https?://|@import|url\(|<script|<link|<img", shown)
+
+
+def test_every_box_that_scrolls_can_be_reached_by_keyboard_and_has_a_name():
+    boxes = [
+        box
+        for path in PACKAGE.rglob("*.html")
+        for box in re.findall(r'<div class="scroll[^>]*>', path.read_text(encoding="utf-8"))
+    ]
+    assert len(boxes) > 9
+    for box in boxes:
+        assert re.search(r'tabindex="0" role="(group|region)" aria-label="[^"]', box), box
 
 
 def test_every_color_of_the_style_sheet_is_one_of_the_palettes():
