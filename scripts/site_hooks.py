@@ -2,11 +2,13 @@
 
 On the site the README is the home page, and the index of ``docs/`` is the page "Find a page". In
 the repository every link is relative to the file that holds it, so that it works there too; here it
-is rewritten. A link to a file that has no page, such as a module, becomes plain text.
+is rewritten. A link to a file that has no page, such as a module, becomes plain text. Notebooks are
+pages too.
 """
 
 from __future__ import annotations
 
+import json
 import posixpath
 import re
 from pathlib import Path
@@ -28,6 +30,7 @@ OUTSIDE = {
     "CHANGELOG.md": "CHANGELOG.md",
     "data/sample/README.md": "data/sample/README.md",
     "data/langid/README.md": "data/langid/README.md",
+    "docs/examples/tour.ipynb": "tour.md",
 }
 """The pages that are not where mkdocs looks for them: path in the repository, path on the site."""
 REPOSITORY_PATHS = {on_site: path for path, on_site in OUTSIDE.items()}
@@ -53,10 +56,26 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         files.remove(index)
     for path, on_site in OUTSIDE.items():
         text = (ROOT / path).read_text(encoding="utf-8")
-        files.append(File.generated(config, on_site, content=text))
+        content = notebook_page(text) if path.endswith(".ipynb") else text
+        files.append(File.generated(config, on_site, content=content))
     style = "".join(colors(scheme, palette) for scheme, palette in SCHEMES.items())
     files.append(File.generated(config, STYLE, content=style + RULES))
     return files
+
+
+def notebook_page(notebook: str) -> str:
+    """Return a notebook as Markdown: its texts, its code, and the text of its outputs."""
+    blocks = []
+    for cell in json.loads(notebook)["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            blocks.append(source)
+            continue
+        blocks.append(f"```python\n{source}\n```")
+        for output in cell["outputs"]:
+            text = output.get("text") or output.get("data", {}).get("text/plain", "")
+            blocks.append(f"```text\n{''.join(text).rstrip()}\n```")
+    return "\n\n".join(blocks) + "\n"
 
 
 def colors(scheme: str, palette: Palette) -> str:

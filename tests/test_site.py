@@ -37,6 +37,18 @@ def test_links_of_the_repository_lead_to_pages_of_the_site():
     assert rewritten("[a](missing.md)", "data.md") == "[a](missing.md)"  # mkdocs reports it
 
 
+def test_a_notebook_is_a_page():
+    cells = [
+        {"cell_type": "markdown", "source": ["# A\n", "b"]},
+        {"cell_type": "code", "source": ["1 + 1"], "outputs": [{"data": {"text/plain": ["2"]}}]},
+        {"cell_type": "code", "source": ["print(3)"], "outputs": [{"text": ["3\n"]}]},
+        {"cell_type": "code", "source": ["pass"], "outputs": []},
+    ]
+    page = HOOKS["notebook_page"](json.dumps({"cells": cells}))
+    assert page.startswith("# A\nb\n\n```python\n1 + 1\n```\n\n```text\n2\n```\n")
+    assert page.count("```text") == 2
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the site."""
@@ -63,7 +75,7 @@ def test_the_site_loads_nothing_from_elsewhere_and_can_be_searched(site):
     } == {}
     documents = json.loads((site / "search" / "search_index.json").read_text())["docs"]
     found = {document["location"].partition("#")[0] for document in documents}
-    assert {"", "data/", "tutorial_csv/", "data/sample/", "CONTRIBUTING/"} <= found
+    assert {"", "data/", "tutorial_csv/", "data/sample/", "CONTRIBUTING/", "tour/"} <= found
 
 
 @pytest.mark.slow
