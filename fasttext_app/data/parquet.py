@@ -237,6 +237,6 @@ def _class_names(schema: pa.Schema, label_column: str) -> Sequence[str] | None:
     try:
         feature = feature_at(label_column, json.loads(metadata)["info"]["features"])
         names = feature.get("feature", feature)["names"]  # of a class, or of a list of classes
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None  # another kind of feature, or metadata of another form
     return names if isinstance(names, list) else None

@@ -83,7 +83,9 @@ def check_target(path: str | Path, *, ends_run: bool = False) -> None:
     """
     if not ends_run:
         refuse_unfinished_run(path)
-    target = Path(path).resolve()
+    target = Path(os.path.realpath(path))
+    if target.is_symlink():
+        raise ArtifactError(f"{path}: is a link that leads to itself; choose another folder")
     if target.exists() and not target.is_dir():
         raise ArtifactError(f"{path}: is a file; choose another folder")
     names = {entry.name for entry in target.iterdir()} if target.is_dir() else set()

@@ -535,6 +535,7 @@ def test_a_parquet_class_without_a_name_is_refused(tmp_path, label):
         {"huggingface": "not JSON"},
         {"huggingface": "[]"},
         {"huggingface": '{"info": null}'},
+        {"huggingface": '{"info": ' + "[" * 100_000},
         {"pandas": "{}"},
     ],
 )

@@ -545,6 +545,11 @@ class TestPlacesThatAreRefused:
             refuse(tmp_path)
         assert names_in(tmp_path) == ["thesis.tex"]
 
+    def test_a_link_to_itself(self, tmp_path, refuse):
+        (tmp_path / "model").symlink_to("model")
+        with pytest.raises(ArtifactError, match="model: is a link that leads to itself; choose"):
+            refuse(tmp_path / "model")
+
     def test_a_place_below_a_file(self, tmp_path, refuse):
         (tmp_path / "file").write_text("", encoding="utf-8")
         with pytest.raises(ArtifactError, match="file is not a writable folder"):
