@@ -42,16 +42,16 @@ tokenized by `basic_english`, which is not timed and so favors it; all others re
 files. Bulk prediction is timed in a loaded model."""
 
 SHAPES_METHOD = """\
-Both programs have the same rows, epochs, dimension, n-grams and number of buckets; the time is that
-of the whole process. The shapes with labels in their names are those of language identification,
-on short rows drawn from the word pairs of `data/langid` (`scripts/peers/synthetic.py`)."""
+Both programs have the same rows, epochs, dimension, n-grams and number of buckets; the time covers
+the whole process. The shapes with labels in their names are taken from language identification, on short rows drawn from the word pairs of `data/langid` (`scripts/peers/synthetic.py`)."""
 LOOP_METHOD = """\
-An epoch alone, without start, reading and saving; the fastest of several. An id must move its row
-for the forward pass and again for the update, its index and its optimizer state; *share of
-bandwidth* is these bytes, divided by those that a loop like STREAM's triad moves in the same time
-over as much memory as the table takes. It can exceed 100 %, because words that a batch has several
-times are summed once. *Serial* is what neither cuts batches nor steps; *at most* is Amdahl's bound
-that follows from it, with eight columns for each thread of a step and batches cut on the others."""
+An epoch alone, without start, reading and saving; the fastest of several. Each id moves its row twice
+(for the forward pass and for the update), its index and its optimizer state. *Share of bandwidth*
+compares these bytes with the bytes that a loop like STREAM's triad moves in the same time, over as
+much memory as the table takes. It can exceed 100 %, because words that a batch has several times are
+summed once. *Serial* is the time outside cutting batches and taking steps; *at most* is the bound
+that follows from it by Amdahl's law, with eight columns for each thread of a step and batches cut on
+the other threads."""
 
 
 @dataclass
@@ -255,13 +255,13 @@ def bound(run: Measurements, dim: int, cores: int) -> float:
 
 
 CALLS_METHOD = """\
-One process has all models and calls them by turns; the figures are those of the fastest of 15
+One process loads all models and calls them in turn; the figures come from the fastest of 15
 turns. A ratio below 1 means that we are faster. One text is compared with fastText's `predict` on
 the same kind of model, and a list with fasttext-new on two threads where it is installed, else with
 fastText's `predict`."""
 FORMATS_METHOD = """\
 A loaded model labels five copies of the training texts from a file into a file of the same format,
-on two threads. The share is that of the texts per second of a table in memory."""
+on two threads. The last column compares the speed with a table in memory."""
 THOUSAND, THEIR_THOUSAND = f"{OURS}, a CSV file of 1,000 rows", f"{COMMUNITY}, 1,000 lines"
 FIRST_RUN = f"{OURS}, all training texts, nothing compiled yet"
 WARM_UP = "`fasttext-app warm-up`, nothing compiled yet"
