@@ -250,7 +250,8 @@ def bench_share(folder: Path, megabytes: float, processes: int) -> None:
     save_large_model(model, megabytes)
     size = (model / "model.safetensors").stat().st_size / 1e6
     print(
-        f"| started by | 1 process | {processes} processes | tensors alone ({size:,.0f} MB in the file) |"
+        f"| started by | 1 process | {processes} processes "
+        f"| tensors alone ({size:,.0f} MB in the file) |"
     )
     print("| --- | ---: | ---: | ---: |")
     for method in ("fork", "spawn"):

@@ -42,16 +42,18 @@ tokenized by `basic_english`, which is not timed and so favors it; all others re
 files. Bulk prediction is timed in a loaded model."""
 
 SHAPES_METHOD = """\
-Both programs have the same rows, epochs, dimension, n-grams and number of buckets; the time covers
-the whole process. The shapes with labels in their names are taken from language identification, on short rows drawn from the word pairs of `data/langid` (`scripts/peers/synthetic.py`)."""
+Both programs have the same rows, epochs, dimension, n-grams and number of buckets; the time
+covers the whole process. The shapes with labels in their names are taken from language
+identification, on short rows drawn from the word pairs of `data/langid`
+(`scripts/peers/synthetic.py`)."""
 LOOP_METHOD = """\
-An epoch alone, without start, reading and saving; the fastest of several. Each id moves its row twice
-(for the forward pass and for the update), its index and its optimizer state. *Share of bandwidth*
-compares these bytes with the bytes that a loop like STREAM's triad moves in the same time, over as
-much memory as the table takes. It can exceed 100 %, because words that a batch has several times are
-summed once. *Serial* is the time outside cutting batches and taking steps; *at most* is the bound
-that follows from it by Amdahl's law, with eight columns for each thread of a step and batches cut on
-the other threads."""
+An epoch alone, without start, reading and saving; the fastest of several. Each id moves its row
+twice (for the forward pass and for the update), its index and its optimizer state. *Share of
+bandwidth* compares these bytes with the bytes that a loop like STREAM's triad moves in the same
+time, over as much memory as the table takes. It can exceed 100 %, because words that a batch
+has several times are summed once. *Serial* is the time outside cutting batches and taking
+steps; *at most* is the bound that follows from it by Amdahl's law, with eight columns for each
+thread of a step and batches cut on the other threads."""
 
 
 @dataclass
