@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from struct import Struct
 from typing import Any
 
 import numpy as np
@@ -27,7 +29,6 @@ from fasttext_app.fasttext.scoring import Meter
 from fasttext_app.fasttext.word_vectors import classifier_vectors, file_vectors
 from fasttext_app.hub import local_model
 from fasttext_app.inference.classifier import TextClassifier
-from fasttext_app.inference.forward import TextForward
 from fasttext_app.inference.predictions import TopK
 from fasttext_app.model.artifact import Artifact
 from fasttext_app.model.product_quantizer import Coded
@@ -50,8 +51,8 @@ class FastText(Words):
     _classifier: TextClassifier | None
     _file: FastTextFile | None
     """The contents of a file of word vectors; None for a classifier."""
-    _forward: TextForward | None
-    """What scores one line; None until compiled code runs, or if nothing does."""
+    _predict_best: Callable[[str, float], tuple[tuple[str, ...], F64]] | None
+    """Predicts the best label of one line; None until compiled code runs, or if nothing does."""
 
     def __init__(self, model_path: str | Path, args: Any = None) -> None:
         self.load(model_path)
@@ -78,12 +79,12 @@ class FastText(Words):
             self._hold_vectors(file)
 
     def _hold(self, classifier: TextClassifier) -> None:
-        self._classifier, self._file, self._forward = classifier, None, None
+        self._classifier, self._file, self._predict_best = classifier, None, None
         self._label_words = label_words(classifier.artifact)
         self.vectors = classifier_vectors(classifier.encoder, classifier.artifact)
 
     def _hold_vectors(self, file: FastTextFile) -> None:
-        self._classifier, self._file, self._forward = None, file, None
+        self._classifier, self._file, self._predict_best = None, file, None
         self.vectors = file_vectors(file)
 
     @property
@@ -120,8 +121,8 @@ class FastText(Words):
             ValueError: a text has a line feed, or a lone surrogate that stands for no byte; ``k``
                 is neither -1 nor above 0; or the model is not a classifier.
         """
-        if self._forward is not None and type(text) is str and "\n" not in text and k == 1:
-            return self._predict_best(self._forward, text, threshold)
+        if self._predict_best is not None and type(text) is str and "\n" not in text and k == 1:
+            return self._predict_best(text, threshold)
         return self._predict(text, k, threshold)
 
     @built_in_kinds()
@@ -134,29 +135,43 @@ class FastText(Words):
             return self._select(*self._rank_lines(lines, k), threshold)
         bag = self.classifier.encoder.encode_text(text, "surrogateescape")
         (labels,), (probabilities,) = self._select(*self._rank(bag, k), threshold)
-        if self._forward is None and jit.enabled():
-            self._forward = self.classifier.text_forward(self.classifier.head.without_floor())
+        if self._predict_best is None and jit.enabled():
+            self._predict_best = self._make_predict_best()
         return tuple(labels), probabilities.astype(np.float64)
 
-    def _predict_best(
-        self, forward: TextForward, text: str, threshold: float
-    ) -> tuple[tuple[str, ...], F64]:
-        """Predict the best label of one line in compiled code, as :meth:`_select` does."""
-        try:
-            data = self.classifier.encoder.text_bytes(text, "surrogateescape")
-        except DataError as error:
-            raise DataValueError(str(error)) from None
-        head = self.classifier.head
-        best, before_floor, rows, _ = forward.best(data)
-        probability = min(before_floor + head.floor, 1.0)
-        if head.without_floor() is head:
-            probability = before_floor
-            before_floor = probability - head.floor if probability < 1 else 1.0
-        if rows and np.float32(before_floor) >= np.float32(threshold):
-            return (self._label_words[best],), np.array([probability], np.float32).astype(
-                np.float64
-            )
-        return (), np.empty(0)
+    def _make_predict_best(self) -> Callable[[str, float], tuple[tuple[str, ...], F64]] | None:
+        """Return a function that predicts the best label of one line, as :meth:`_select` does.
+
+        Its arguments are the line and the threshold. None: nothing does so in compiled code.
+        """
+        head, text_bytes = self.classifier.head, self.classifier.encoder.text_bytes
+        floor, has_floor = head.floor, head.without_floor() is head
+        forward = self.classifier.text_forward(head.without_floor())
+        if forward is None:
+            return None
+        best_of, labels = forward.best, [(word,) for word in self._label_words]
+        single = Struct("f")
+
+        def rounded(value: float) -> float:  # sooner than by NumPy
+            number: float = single.unpack(single.pack(value))[0]
+            return number
+
+        def predict(text: str, threshold: float) -> tuple[tuple[str, ...], F64]:
+            try:
+                data = text_bytes(text, "surrogateescape")
+            except DataError as error:
+                raise DataValueError(str(error)) from None
+            best, before_floor, rows, _ = best_of(data)
+            probability = min(before_floor + floor, 1.0)
+            if has_floor:
+                probability = before_floor
+                before_floor = probability - floor if probability < 1 else 1.0
+            minimum = float(np.float32(threshold)) if threshold != 0 else 0.0
+            if rows and rounded(before_floor) >= minimum:
+                return labels[best], np.array([rounded(probability)])
+            return (), np.empty(0)
+
+        return predict
 
     def _rank_lines(self, lines: list[str], k: int) -> tuple[TopK, Bool]:
         """Return the best classes of each line, and whether the line has any feature."""

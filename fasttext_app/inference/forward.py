@@ -30,6 +30,8 @@ from fasttext_app.text.tfidf import tfidf_weights
 if TYPE_CHECKING:
     import torch
 
+    from fasttext_app.core.packing import Packed
+
 
 MODES = ("sum", "mean", "max")  # in the order of kernels.SUM, MEAN, MAX
 MAX_DECODED_BYTES = 1 << 28
@@ -158,13 +160,15 @@ class TextForward:
         from fasttext_app.inference import kernels
 
         self._head, self._table = head, table
-        self._relative = isinstance(head, SoftmaxHead)
         arguments = encoder.kernel_arguments(), bags, matrix, bias
         self._packed = kernels.pack_model(*arguments, relative=False)
-        self._packed_relative = kernels.pack_model(*arguments, relative=True)
         self._outputs, self._text_outputs = len(bias), kernels.text_outputs
-        is_few = len(bias) <= kernels.FEW_TERMS
-        self._sum: Callable[[F64], float] = kernels.sum_like_numpy if is_few else np.add.reduce
+        self.best: Callable[[bytes], tuple[int, float, int, int]] = self._best
+        """Returns the best class of a text, its probability, and the counts of :meth:`logits`."""
+        if isinstance(head, SoftmaxHead):
+            is_few = len(bias) <= kernels.FEW_TERMS
+            add: Callable[[F64], float] = kernels.sum_like_numpy if is_few else np.add.reduce
+            self.best = self._best_by_softmax(kernels.pack_model(*arguments, relative=True), add)
 
     def logits(self, text: bytes) -> tuple[F32, int, int]:
         """Return the logits of a text, [1, C], the number of its rows, and that of its features.
@@ -176,17 +180,38 @@ class TextForward:
         _, rows, features = self._text_outputs(text, self._table, self._packed.numbers, outputs)
         return self._head.logits(outputs.astype(np.float32)[None]), rows, features
 
-    def best(self, text: bytes) -> tuple[int, float, int, int]:
-        """Return the best class of a text, its probability, and the counts of :meth:`logits`."""
-        if self._relative:
-            terms, numbers = np.empty(self._outputs), self._packed_relative.numbers
-            best, rows, features = self._text_outputs(text, self._table, numbers, terms)
-            total: float = self._sum(np.exp(terms, terms))
-            if total >= 1:  # else an output is not a number
-                return best, min(1 / total + self._head.floor, 1.0), rows, features
+    def _best(self, text: bytes) -> tuple[int, float, int, int]:
         outputs = np.empty(self._outputs)
         best, rows, features = self._text_outputs(text, self._table, self._packed.numbers, outputs)
         return *self._head.best_of_outputs(best, outputs), rows, features
+
+    def _best_by_softmax(
+        self, packed: Packed, add: Callable[[F64], float]
+    ) -> Callable[[bytes], tuple[int, float, int, int]]:
+        """Return :attr:`best` for a softmax over the classes, in as few steps as can be.
+
+        Args:
+            packed: the model, with outputs relative to the largest one.
+            add: returns the sum of C terms as ``np.add.reduce`` does.
+        """
+        text_outputs, table, exp = self._text_outputs, self._table, np.exp
+        floor, slow = self._head.floor, self._best
+        buffers: list[F64] = []  # of the calls that have ended
+
+        def best(text: bytes) -> tuple[int, float, int, int]:
+            try:
+                terms = buffers.pop()
+            except IndexError:  # as many calls as there are buffers go on in other threads
+                terms = np.empty(self._outputs)
+            index, rows, features = text_outputs(text, table, packed.numbers, terms)
+            total = add(exp(terms, terms))
+            buffers.append(terms)
+            if not total >= 1:  # an output is not a number
+                return slow(text)
+            probability = 1 / total + floor
+            return index, probability if probability < 1 else 1.0, rows, features
+
+        return best
 
 
 def bag_vectors(
