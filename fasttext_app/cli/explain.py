@@ -204,7 +204,7 @@ def _write_features(
     if request["data"] is None:
         counted = "Words, counted in the training texts."
         if has_ngrams:
-            counted += " A model does not store n-grams; --data SPEC names those of its texts."
+            counted += " A model does not name its n-grams; --data SPEC does, for its texts."
     show_label_features(features, title, counted, _console(file))
 
 

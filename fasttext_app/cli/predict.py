@@ -83,7 +83,7 @@ _nulls = Option(
     rich_help_panel="Reading data",
 )
 _abstain = Option(
-    help="Give no label to a text of which the model knows no word or n-gram.",
+    help="Give no label to a text without a word or n-gram that the model knows.",
 )
 
 

@@ -80,4 +80,4 @@ def _read_scores(file: Path) -> Mapping[str, Any]:
         return read_json(file)
     except UNREADABLE as error:
         reason = getattr(error, "strerror", None) or "is not the output of `evaluate --json`"
-        raise DataError(f"{file}: {reason}; name a file with the output of it") from None
+        raise DataError(f"{file}: {reason}; name a file with that output") from None

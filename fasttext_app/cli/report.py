@@ -37,8 +37,8 @@ _output = Option("--output", "-o", metavar="FILE.html", help="The page to write.
 _folds = Option(
     metavar="K",
     min=2,
-    help="Also review the labels of the model's training rows, with K models that are trained "
-    "without a part of them.",
+    help="Also review the labels of the model's training rows, with K models, each trained "
+    "without one part of them.",
     show_default="none",
 )
 _compare = Option(metavar="MODEL", help="Compare the model with this one, on the same rows.")

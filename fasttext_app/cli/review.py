@@ -187,7 +187,7 @@ def _say(result: Review) -> None:
         "near-duplicate that has another label"
     )
     if result.not_judged:
-        note(f"not judged, because their labels are too rare: {result.not_judged:,} rows")
+        note(f"not checked, because their labels are too rare: {result.not_judged:,} rows")
     if result.unlabeled:
         picked = len(result.of("unlabeled"))
         note(f"{result.unlabeled:,} unlabeled rows: the {picked:,} to label first are listed")

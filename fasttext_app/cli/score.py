@@ -156,7 +156,7 @@ def score(
             summary = interrupts.interruptible(job)()
         except KeyboardInterrupt:
             bar.close()
-            warn("interrupted; what is finished is kept; run the command again to go on")
+            warn("interrupted; finished files are kept; run the command again to continue")
             raise Exit(interrupts.exit_code) from None
     report_skipped(*summary.skipped_rows())
     for failed in summary.failed:

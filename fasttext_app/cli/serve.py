@@ -22,9 +22,9 @@ _models = Argument(
 
 def serve(
     models: Annotated[list[str], _models],
-    host: Annotated[str, Option(metavar="HOST", help="Address to listen at.")] = "127.0.0.1",
+    host: Annotated[str, Option(metavar="HOST", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[
-        int, Option(metavar="PORT", min=0, max=65535, help="Port to listen at; 0: any free one.")
+        int, Option(metavar="PORT", min=0, max=65535, help="Port to listen on; 0: any free one.")
     ] = 8000,
     workers: Annotated[
         int, Option(metavar="N", min=1, max=1024, help="Processes that answer requests.")

@@ -25,7 +25,7 @@ def threshold(
     model: ModelArgument,
     inputs: RequiredInputOption,
     label: Annotated[
-        str, Option("--label", "-l", metavar="LABEL", help="Label to keep texts for.")
+        str, Option("--label", "-l", metavar="LABEL", help="Label to select texts by.")
     ],
     keep: Annotated[str, Option(metavar="SHARE", help="Share of texts to keep: 10% or 0.1.")],
     text_column: TextColumnsOption = None,

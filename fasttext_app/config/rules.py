@@ -187,8 +187,8 @@ def _adaptive_rules(config: Config) -> Iterator[Rule]:
     )
     yield (
         is_adaptive and config.trainer.calibrate is True,
-        'trainer.calibrate is not supported with model.loss = "adaptive", into whose clusters a '
-        "temperature cannot be folded; remove it",
+        'trainer.calibrate is not supported with model.loss = "adaptive": a temperature cannot be '
+        "folded into its clusters; remove it",
     )
     yield (
         is_adaptive and model.probabilities == "fasttext",

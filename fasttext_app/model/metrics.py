@@ -58,7 +58,7 @@ class Scores(TypedDict):
     recall_at_k: dict[str, float]
     unknown_labels: dict[str, int]
     unknown_texts: NotRequired[int]
-    """Texts of which the model knows no word or n-gram."""
+    """Texts without a word or n-gram that the model knows."""
     calibration: NotRequired[Calibration]
 
 
@@ -82,7 +82,7 @@ class MultiLabelScores(TypedDict):
     ranking_precision: NotRequired[float]
     r_precision: NotRequired[float]
     unknown_texts: NotRequired[int]
-    """Texts of which the model knows no word or n-gram."""
+    """Texts without a word or n-gram that the model knows."""
     calibration: NotRequired[Calibration]
 
 

@@ -165,8 +165,8 @@ class NoSpaces(TrainWarning):
 
     def __str__(self) -> str:
         return (
-            f"{self.share:.0%} of the training texts is in a script without spaces, such as that "
-            f"of Chinese, Japanese or Thai, and is cut into words of {self.letters:.0f} letters; "
+            f"{self.share:.0%} of the training texts is in a script without spaces, such as "
+            f"Chinese, Japanese or Thai, and is cut into words of {self.letters:.0f} letters; "
             'set text.tokenizer = "unicode"'
         )
 

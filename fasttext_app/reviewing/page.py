@@ -21,8 +21,8 @@ TITLES = {
 }
 NOTES = {
     "label": "Confident learning: the probabilities contradict the label. Most suspect first.",
-    "duplicate": "Most of their words are those of a row with another label.",
-    "unlabeled": "The model is unsure of them, and they differ from one another.",
+    "duplicate": "A row with another label has most of the same words.",
+    "unlabeled": "The model is unsure about them, and they differ from one another.",
 }
 
 

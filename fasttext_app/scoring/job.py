@@ -138,7 +138,7 @@ def plan(
     tasks: dict[str, FileTask] = {}
     for spec in specs:
         if spec == STDIN:
-            raise DataError("-: standard input is no file; use predict for it")
+            raise DataError("-: standard input is not a file; use predict for it")
         base = _base(spec)
         for path in text_files(spec):
             if folder.resolve() in path.resolve().parents:
@@ -153,7 +153,7 @@ def plan(
                     "score them in two runs, to two folders"
                 )
     if not tasks:
-        raise DataError(f"{', '.join(specs)}: there are no files but those in {folder}")
+        raise DataError(f"{', '.join(specs)}: there are no files except in {folder}")
     return list(tasks.values())
 
 
@@ -204,7 +204,7 @@ def score_files(
     try:
         work.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DataError(f"{work.folder}: cannot be made: {error.strerror or error}") from None
+        raise DataError(f"{work.folder}: cannot be created: {error.strerror or error}") from None
     with sole_run(work.folder):
         manifest = Manifest(work.folder)
         _refuse_other_files(work.folder, tasks, manifest)
@@ -222,8 +222,7 @@ def _refuse_other_files(folder: Path, tasks: Sequence[FileTask], manifest: Manif
         path = folder / task.output
         if path.exists() and task.output not in manifest.planned:
             raise DataError(
-                f"{path}: already exists, and no earlier run of score has written it; choose "
-                "another --output"
+                f"{path}: already exists, and was not written by score; choose another --output"
             )
 
 

@@ -242,6 +242,6 @@ def _load_artifact(model: str, digest: str, packages: bool) -> Artifact:
     artifact = load_artifact_or_fasttext(model, packages=packages)
     if model_digest(model) != digest:
         raise ArtifactError(
-            f"{model}: is not the model that this job began with; run the job again from its start"
+            f"{model}: is not the model that this job started with; start the job again"
         )
     return artifact

@@ -79,7 +79,7 @@ logger = logging.getLogger(__name__)
 
 
 class _ClientGoneError(Exception):
-    """The client left before its request was whole."""
+    """The client disconnected before its request was complete."""
 
 
 class _TooLargeError(Exception):
@@ -269,7 +269,7 @@ class Service:
             try:
                 await self._in_thread(self.models.refresh)
             except Exception:  # the service goes on with the models that it has
-                logger.exception("the models could not be looked at")
+                logger.exception("the models could not be checked for changes")
 
     async def _in_thread(self, function: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._pool, function)
@@ -305,7 +305,7 @@ class Service:
             most = self.settings.max_bytes
             status, detail = 413, f"the body has more than {most:,} bytes; send it in parts"
         elif isinstance(error, _ClientGoneError):
-            status, detail = CLIENT_GONE, "the client left before its request was whole"
+            status, detail = CLIENT_GONE, "the client disconnected before its request was complete"
         elif isinstance(error, HTTPException):
             status, detail, headers = error.status_code, f"{error.detail}; see /docs", error.headers
         else:

@@ -78,7 +78,7 @@ class Metrics:
         sums = [sum(counts[: place + 1]) for place in range(len(counts))]
         bounds = [*map(str, BUCKETS), "+Inf"]
         latency = HistogramMetricFamily(
-            "fasttext_app_predict_seconds", "Seconds from a whole request to its answer."
+            "fasttext_app_predict_seconds", "Seconds from a complete request to its answer."
         )
         latency.add_metric([], list(zip(bounds, sums, strict=True)), seconds)
         outdated = GaugeMetricFamily(

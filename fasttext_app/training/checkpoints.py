@@ -68,7 +68,7 @@ class ProgressFile(Document):
     def _check_progress(self) -> Self:
         epochs = [entry.epoch for entry in self.history]
         if len(epochs) != self.epoch - 1 or epochs != [*range(1, len(epochs) + 1)]:
-            raise ValueError("its history is not that of the epochs before its own")
+            raise ValueError("its history does not match its epoch")
         if self.best_epoch >= self.epoch or self.step > self.steps or self.step > self.texts:
             raise ValueError("its numbers of epochs, steps and texts contradict each other")
         return self

@@ -79,8 +79,8 @@ def load_history(folder: str | Path) -> History:
         raise ArtifactError(f"{path}: not the history of a run: {error}") from None
     if history is None:
         raise ArtifactError(
-            f"{folder}: there are no epochs to plot; the model was imported, or its first epoch is "
-            "not over"
+            f"{folder}: there are no epochs to plot; the model was imported, or its first epoch "
+            "has not ended"
         )
     return history
 

@@ -65,7 +65,9 @@ def test_labels_the_model_does_not_know_count_as_errors(run, tiny_model_dir, wor
     assert scores["accuracy"] == pytest.approx(1 / 3)
     assert scores["per_label"]["art"]["recall"] == 0
     shown = run("evaluate", tiny_model_dir, "--data", "new.csv").stdout
-    assert "the model does not know, whose rows are all errors: politics (1), art (1)" in shown
+    assert (
+        "the model does not know, so that all their rows are errors: politics (1), art (1)" in shown
+    )
 
 
 @pytest.mark.slow

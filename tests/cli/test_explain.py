@@ -194,7 +194,7 @@ def test_without_texts_the_strongest_words_of_a_label_are_listed(run, model):
     assert "Strongest features for sport" in shown
     for feature in model.label_features("sport", 3):
         assert re.search(rf"│ {feature.name} +│ word │ +{feature.count} │", shown)
-    assert "--data SPEC names those of its texts" in shown
+    assert "--data SPEC does, for its texts" in shown
     document = json.loads(run("--label", "sport", "--top", 3, "--format", "json").stdout)
     assert list(document) == ["label", "against", "data", "features"]
     assert [f["name"] for f in document["features"]] == [

@@ -24,7 +24,7 @@ from fasttext_app.training.history import Curve, History, Panel, load_history, p
 from tests.helpers import run_cli
 
 LOSSES = [0.9, 0.5, 0.3, 0.2]
-NO_EPOCHS = "there are no epochs to plot; the model was imported, or its first epoch is not over"
+NO_EPOCHS = "there are no epochs to plot; the model was imported, or its first epoch has not ended"
 VALIDATED = {"validation_loss": 0.6, "validation_accuracy": 0.8, "validation_macro_f1": 0.7}
 
 

@@ -186,6 +186,6 @@ def test_a_model_that_was_replaced_is_refused(path, tmp_path):
     ft.load(path).save(tmp_path / "model")
     scorer = Scorer(tmp_path / "model")
     ft.load(path).quantize().save(tmp_path / "model")
-    with pytest.raises(ArtifactError, match="not the model that this job began with"):
+    with pytest.raises(ArtifactError, match="not the model that this job started with"):
         scorer({"text": ["a"]})
     assert Scorer(tmp_path / "model")({"text": ["great"]})

@@ -37,7 +37,9 @@ def show_scores(scores: Scores | MultiLabelScores, *, show_all: bool = False) ->
         names = some_names(
             [f"{name} ({count:,})" for name, count in unknown.items()], show_all=show_all
         )
-        out.print(Text(f"Labels the model does not know, whose rows are all errors: {names}"))
+        out.print(
+            Text(f"Labels the model does not know, so that all their rows are errors: {names}")
+        )
     if count := scores.get("unknown_texts"):
         out.print(
             f"Texts without a word or n-gram that the model knows: {count:,}; "
