@@ -209,7 +209,7 @@ def test_what_cannot_be_is_refused(pages, model_path, tmp_path):
     assert "both would be written" in refused(pages / "a.jsonl", pages / "a.ndjson", *out)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "a.parquet").write_text("mine")
-    assert "no earlier run" in refused(pages / "a.parquet", *out)
+    assert "not written by score" in refused(pages / "a.parquet", *out)
     assert (tmp_path / "out" / "a.parquet").read_text() == "mine"
 
 
