@@ -17,10 +17,10 @@ import numpy as np
 import pyarrow as pa
 
 from fasttext_app.config.schema import DataConfig
+from fasttext_app.core import meter
 from fasttext_app.core.arrow import to_arrow, to_numpy
 from fasttext_app.core.atomic_file import atomic_file
 from fasttext_app.core.digest import file_digest
-from fasttext_app.core.meter import followed
 from fasttext_app.data.bad_rows import BadRows
 from fasttext_app.data.files import scan_files
 from fasttext_app.errors import DataError, FastTextAppError
@@ -74,15 +74,17 @@ class Failed:
 
 @dataclass(frozen=True)
 class Progress:
-    """Rows that were scored, of a file that is not finished."""
+    """How much is scored of a file that is not finished."""
 
     output: str
     rows: int
+    bytes: int
+    """Bytes of the input."""
 
 
 Outcome: TypeAlias = Finished | Failed
-Report: TypeAlias = Callable[[int], None]
-"""A function that is told of rows as they are scored."""
+Report: TypeAlias = Callable[[Progress], None]
+"""A function that is told how far a file is."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ class FileScorer:
         }
         return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
-    def __call__(self, task: FileTask, report: Report = lambda rows: None) -> Outcome:
+    def __call__(self, task: FileTask, report: Report = lambda progress: None) -> Outcome:
         """Score a file, unless it is scored already; an error is an outcome too."""
         try:
             return self._score(task, report)
@@ -162,7 +164,7 @@ class FileScorer:
             for batch, answers in self._answers(task, bad_rows):
                 counts.update(_label_counts(answers))
                 rows += len(batch)
-                report(len(batch))
+                report(Progress(task.output, rows, meter.current.position if meter.current else 0))
                 yield self._output_rows(batch, answers)
 
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -193,7 +195,7 @@ class FileScorer:
         self, task: FileTask, bad_rows: BadRows
     ) -> Iterator[tuple[pa.RecordBatch, pa.Table]]:
         """Yield the rows of a file with their predictions."""
-        batches = followed(scan_files([Path(task.input)], self.data, False, bad_rows))
+        batches = meter.followed(scan_files([Path(task.input)], self.data, False, bad_rows))
         if task.probabilities is None:
             for batch in batches:
                 yield batch, self.scorer.answers(batch)

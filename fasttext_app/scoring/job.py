@@ -53,21 +53,25 @@ class JobProgress:
     finished_files: int = 0
     finished_bytes: int = 0
     finished_rows: int = 0
-    begun_rows: dict[str, int] = field(default_factory=dict)
-    """Rows of files that are not finished, by output."""
+    begun: dict[str, Progress] = field(default_factory=dict)
+    """The files that are not finished, by output."""
 
     @property
     def rows(self) -> int:
         """The rows that are scored."""
-        return self.finished_rows + sum(self.begun_rows.values())
+        return self.finished_rows + sum(file.rows for file in self.begun.values())
+
+    @property
+    def scored_bytes(self) -> int:
+        """The bytes that are scored."""
+        return self.finished_bytes + sum(file.bytes for file in self.begun.values())
 
     def add(self, outcome: Outcome | Progress) -> None:
         """Count what a worker has done."""
         if isinstance(outcome, Progress):
-            rows = self.begun_rows.get(outcome.output, 0)
-            self.begun_rows[outcome.output] = rows + outcome.rows
+            self.begun[outcome.output] = outcome
             return
-        self.begun_rows.pop(outcome.task.output, None)
+        self.begun.pop(outcome.task.output, None)
         if isinstance(outcome, Finished):
             self.finished_files += 1
             self.finished_bytes += outcome.task.bytes

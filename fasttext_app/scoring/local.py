@@ -10,7 +10,6 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from functools import partial
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -26,11 +25,11 @@ STOP_SECONDS = 10
 def run_locally(
     work: FileScorer, tasks: Sequence[FileTask], workers: int
 ) -> Iterator[Outcome | Progress]:
-    """Score files in ``workers`` processes, each file by one; in this process if that is one.
+    """Score files in ``workers`` processes, each file by one; for one worker, in this process.
 
     A process that is killed fails the file that it scores, and another one takes its place.
     """
-    if min(workers, len(tasks)) < 2:
+    if workers < 2:
         yield from map(work, tasks)
         return
     if _can_fork() and sum(task.bytes for task in tasks if not task.finished) > PLAIN_BYTES:
@@ -132,8 +131,4 @@ def _serve(connection: Connection, work: FileScorer, parent: int) -> None:
     meter.follow = None  # the parent shows how far the job is
     with suppress(EOFError, BrokenPipeError):
         while (task := connection.recv()) is not None:
-            connection.send(work(task, partial(_report, connection, task)))
-
-
-def _report(connection: Connection, task: FileTask, rows: int) -> None:
-    connection.send(Progress(task.output, rows))
+            connection.send(work(task, connection.send))

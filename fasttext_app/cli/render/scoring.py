@@ -26,13 +26,13 @@ class JobBar(LiveBar):
         fields = {
             "name": progress.name,
             "done": f"{progress.finished_files:,} of {progress.files:,} files, "
-            f"{format_size(progress.finished_bytes)} of {format_size(progress.bytes)}, "
+            f"{format_size(progress.scored_bytes)} of {format_size(progress.bytes)}, "
             f"{progress.rows:,} rows  {progress.rows / seconds:,.0f} rows/s",
         }
         if self.progress is None:
             columns = "{task.fields[name]}", BarColumn(20), "{task.fields[done]}"
             self.start(*columns, TimeRemainingColumn(), total=progress.bytes, **fields)
-        self.update(progress.finished_bytes, total=progress.bytes, **fields)
+        self.update(progress.scored_bytes, total=progress.bytes, **fields)
 
 
 def show_summary(summary: Summary) -> None:
