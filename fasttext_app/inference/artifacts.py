@@ -8,7 +8,7 @@ from fasttext_app.config.loading import Layer
 from fasttext_app.core.checksummed_dir import MANIFEST
 from fasttext_app.core.digest import file_digest
 from fasttext_app.errors import ArtifactError, ConfigError
-from fasttext_app.hub import local_model
+from fasttext_app.hub import FASTTEXT_SUFFIXES, local_model
 from fasttext_app.model.artifact import Artifact
 from fasttext_app.model.directory import load_artifact
 
@@ -37,6 +37,8 @@ def load_artifact_or_fasttext(
         MissingDependencyError: it is on the hub, and huggingface_hub is not installed.
     """
     path = local_model(model, revision, token)
+    if path.suffix in FASTTEXT_SUFFIXES and not path.exists():
+        raise ArtifactError(f"{path}: no such file; check the path")
     if not path.is_file():
         if rewriting:
             raise ConfigError(

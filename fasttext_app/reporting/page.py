@@ -90,6 +90,7 @@ def report(
         "review": None if review is None else _review(review),
         "word_lists": _words(first),
         "examples": _examples(first, texts),
+        "colored": not models[0].head.not_additive,
     }
     return page("reporting/page.html", **values)
 

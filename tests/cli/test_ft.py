@@ -373,7 +373,10 @@ def test_a_file_that_is_not_a_model_is_refused(run, data, trained):
         "cut.bin: is not a valid fastText model: "
         in run("predict", "cut.bin", "text", code=1).stderr
     )
-    assert "no such model directory" in run("predict", "none.bin", "text", code=1).stderr
+    assert (
+        "none.bin: no such file; check the path"
+        in run("predict", "none.bin", "text", code=1).stderr
+    )
 
 
 def test_the_python_api_loads_a_fasttext_file(ft, trained, labeled_rows):

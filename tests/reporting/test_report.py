@@ -24,11 +24,16 @@ class Page(HTMLParser):
 
     def __init__(self, page):
         super().__init__()
-        self.tags, self.text = [], ""
+        self.tags, self.text, self.anchors, self.headings = [], "", [], []
         self.feed(page)
 
     def handle_starttag(self, tag, attributes):
         self.tags.append(tag)
+        values = dict(attributes)
+        if tag == "a":
+            self.anchors.append(values["href"].removeprefix("#"))
+        elif tag == "h2":
+            self.headings.append(values["id"])
 
     def handle_data(self, data):
         self.text += data
@@ -73,6 +78,7 @@ def test_a_report_says_what_evaluate_says(folder, tiny_model_dir):
         assert row["true"] in page.text
     assert "row 4" in page.text  # the wrong one
     assert "5 rows of test.csv" in page.text
+    assert page.anchors == page.headings
 
 
 def test_texts_and_labels_of_strangers_are_escaped(folder):
@@ -125,6 +131,7 @@ def test_other_losses(folder, loss):
     write_rows(folder / "test.csv", [("bank", "a"), ("goal", "a"), ("", "c")])
     page = written("model", "-d", "test.csv")
     assert ("Words that speak" in page.text) == (loss != "hs")
+    assert ("Words in blue" in page.text) == (loss != "hs")
 
 
 def test_rows_of_one_label(folder):
