@@ -20,6 +20,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from peers.measure import memory_mb, process_tree
+
 ALLOWED = 1.1
 SETTINGS = {
     "text.term_weighting": "none",
@@ -44,21 +46,6 @@ def write_texts(path: Path, count: int) -> None:
             file.write(f"label{number % 4},topic{number % 4} {words}\n")
 
 
-def children_of(parent: int) -> list[int]:
-    """Return the processes that a process started, the workers of torchrun."""
-    path = Path(f"/proc/{parent}/task/{parent}/children")
-    return [int(child) for child in path.read_text().split()] if path.exists() else []
-
-
-def private_mb(process: int) -> float:
-    """Return the memory of a process that is in no file, in MB."""
-    try:
-        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
-    except (OSError, ProcessLookupError):
-        return 0.0
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Anonymous:")) / 1000
-
-
 def train(
     texts: Path, folder: Path, rows: int, dim: int, processes: int, shard: str
 ) -> list[float]:
@@ -73,8 +60,9 @@ def train(
     )
     peaks: dict[int, float] = {}
     while run.poll() is None:
-        for child in children_of(run.pid):
-            peaks[child] = max(peaks.get(child, 0.0), private_mb(child))
+        for process in process_tree(run.pid)[1:]:
+            own, _ = memory_mb(process)
+            peaks[process] = max(peaks.get(process, 0.0), own)
         time.sleep(0.1)
     if run.returncode:
         raise SystemExit(run.returncode)
