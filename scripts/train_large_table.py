@@ -1,13 +1,13 @@
 """Train a table on several processes, and compare the memory of each with that of the table.
 
-python scripts/train_large_table.py [--rows 50000000] [--dim 64] [--processes 4] [--texts 20000]
-    [--shard rows]
+python scripts/train_large_table.py [--rows 50000000] [--dim 64] [--processes 4] [--shard columns]
 
 The texts are few and their n-grams are hashed into many buckets, so that the table decides how much
 memory a process takes. Counted is memory of the process alone, at its peak: neither libraries nor
 the file in which the first process collects the table. A run with a small table says how much of it
 is not the table's. The script fails if a process takes more than its share of what a single process
-needs for the table, the state of row-wise Adagrad and the grouping of ids by row, and a tenth.
+needs for the table, the state of row-wise Adagrad and the grouping of ids by row, and a tenth. In
+``TMPDIR`` it needs room for the table twice: 26 GB for the default size.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from peers.measure import memory_mb, process_tree
@@ -69,27 +70,21 @@ def train(
     return sorted(peaks.values())[-processes:]
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Train with a small table and a large one, and compare."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=50_000_000)
     parser.add_argument("--dim", type=int, default=64)
     parser.add_argument("--processes", type=int, default=4)
     parser.add_argument("--texts", type=int, default=20_000)
-    parser.add_argument("--shard", choices=["columns", "rows"], default="columns")
-    options = parser.parse_args()
+    parser.add_argument("--shard", choices=("columns", "rows"), default="columns")
+    options = parser.parse_args(arguments)
+    sizes = options.dim, options.processes, options.shard
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         write_texts(folder / "texts.csv", options.texts)
         small, large = (
-            train(
-                folder / "texts.csv",
-                folder / str(rows),
-                rows,
-                options.dim,
-                options.processes,
-                options.shard,
-            )
+            train(folder / "texts.csv", folder / str(rows), rows, *sizes)
             for rows in (1000, options.rows)
         )
     whole = 4e-6 * options.rows * (options.dim + 2)
