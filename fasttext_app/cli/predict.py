@@ -121,7 +121,7 @@ def predict(
         fasttext-app predict models/tickets -i new.csv -o labels.jsonl
         cat lines.txt | fasttext-app predict models/tickets
     """
-    from fasttext_app.core.jit import PLAIN_BYTES
+    from fasttext_app.core import jit
     from fasttext_app.inference.predictor import NULLS
     from fasttext_app.inference.writers import (
         FORMATS,
@@ -156,8 +156,8 @@ def predict(
     config = reading.config_for(classifier, inputs).data
     batches = _batches(texts, config, reading.bad_rows)
     files = [path for path in map(Path, inputs or ()) if path.is_file()]
-    if sum(path.stat().st_size for path in files) > PLAIN_BYTES:
-        classifier.warm_up()
+    if sum(path.stat().st_size for path in files) > jit.PLAIN_BYTES:
+        jit.enable()
     answers: dict[str, Any] = {
         "known": form in WITH_KNOWN,
         "abstain": abstain,
