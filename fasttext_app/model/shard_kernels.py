@@ -9,6 +9,7 @@ import numpy as np
 
 from fasttext_app.core.arrays import F32, I32, I64
 from fasttext_app.core.jit import compiled
+from fasttext_app.core.prefetch import prefetch_row
 
 SCALE = 2.0**40
 """Sums count in units of 1 / SCALE: finer than a float is, down to numbers of 2^-16."""
@@ -19,6 +20,11 @@ LARGEST = 1 << 22
 bits."""
 MAGNITUDE = np.int32(0x7FFFFFFF)
 """The bits of a float without its sign. They are ordered like its size, and NaN is the largest."""
+ROUNDER = 1.5 * 2.0**52
+"""Added to a number below 2^51, it rounds it to a whole one, as ``rint`` does."""
+ROUNDER_BITS = int(np.float64(ROUNDER).view(np.int64))
+ROUNDED = 1 << 10
+"""Terms below this are below 2^51 units."""
 
 
 @compiled
@@ -45,27 +51,47 @@ def sum_rows(table: F32, ids: I32, offsets: I32, weights: F32, first: int, step:
     >>> (sums[:, :2] / SCALE).tolist(), (sums[:, 2] / SIZE_SCALE).tolist()
     ([[2.0, 4.0], [0.5, -4.0]], [4.0, 4.0])
     """
-    dim, weighted = table.shape[1], len(weights) > 1
+    dim, weighted, divisor = table.shape[1], len(weights) > 1, np.int32(step)
     bits = table.view(np.int32)
     sums = np.zeros((len(offsets) - 1, dim + 1), np.int64)
-    largest = np.empty(1, np.int32)
+    rows, places = np.empty(len(ids), np.int32), np.empty(len(ids), np.int32)
+    largest_bits, terms = np.empty(1, np.int32), np.empty(dim)
+    largest, term_bits = largest_bits.view(np.float32), terms.view(np.int64)
     for bag in range(len(sums)):
+        # Find the ids whose rows are here. Rows lie at random addresses: start loading them.
+        count = 0
         for i in range(offsets[bag], offsets[bag + 1]):
-            if ids[i] % step != first:
-                continue
-            row = ids[i] // step
-            weight = np.float64(weights[i if weighted else 0])
-            largest[0] = 0
+            row = ids[i] // divisor
+            if ids[i] - row * divisor == first:
+                rows[count], places[count] = row, i
+                prefetch_row(table, row)
+                count += 1
+
+        totals = sums[bag]
+        for number in range(count):
+            values, value_bits = table[rows[number]], bits[rows[number]]
+            weight = np.float64(weights[places[number] if weighted else 0])
+            most = np.int32(0)
             for d in range(dim):
-                largest[0] = max(largest[0], bits[row, d] & MAGNITUDE)
-            size = abs(weight) * np.float64(largest.view(np.float32)[0])
-            if not size <= LARGEST:  # or NaN
-                sums[bag, dim] += LARGEST * SIZE_SCALE + 1
+                most = max(most, np.int32(value_bits[d] & MAGNITUDE))
+            largest_bits[0] = most
+            size = abs(weight) * np.float64(largest[0])
+            if not size <= LARGEST:  # it may be NaN
+                totals[dim] += LARGEST * SIZE_SCALE + 1
                 continue
-            sums[bag, dim] += np.int64(np.ceil(size * SIZE_SCALE))
+            totals[dim] += np.int64(np.ceil(size * SIZE_SCALE))
+
+            # A product of 32-bit floats is exact in 64 bits, so a term is rounded once. ROUNDER
+            # leaves the whole number in the low bits, for which there are vector instructions.
             weight *= SCALE
-            for d in range(dim):
-                sums[bag, d] += np.int64(np.rint(weight * np.float64(table[row, d])))
+            if size < ROUNDED:
+                for d in range(dim):
+                    terms[d] = weight * np.float64(values[d]) + ROUNDER
+                for d in range(dim):
+                    totals[d] += term_bits[d] - ROUNDER_BITS
+            else:
+                for d in range(dim):
+                    totals[d] += np.int64(np.rint(weight * np.float64(values[d])))
     return sums
 
 
