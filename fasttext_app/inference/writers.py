@@ -219,7 +219,7 @@ def _fast_lines(batch: pa.RecordBatch, kept: list[str], form: str, top_k: int) -
 
 
 def _can_compile(batch: pa.RecordBatch) -> bool:
-    """Return whether the lines of a batch can be, and are worth to be, made in compiled code."""
+    """Return whether to make the lines of a batch in compiled code."""
     is_large = len(batch) >= MANY_ROWS and jit.enabled() and batch.nbytes <= MAX_BYTES
     # csv.writer quotes an empty cell that is alone in its record; JSON has each name once.
     return is_large and 1 < batch.num_columns == len(set(batch.schema.names))
@@ -280,7 +280,7 @@ def _as_strings(column: pa.Array) -> pa.Array:
 
 def _is_number(kind: pa.DataType) -> bool:
     is_whole = pa.types.is_integer(kind) or pa.types.is_boolean(kind)
-    return is_whole or pa.types.is_floating(kind)
+    return bool(is_whole or pa.types.is_floating(kind))
 
 
 def _number_cells(column: pa.Array, change: Callable[[float], object] = float) -> pa.StringArray:
