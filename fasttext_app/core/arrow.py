@@ -116,15 +116,6 @@ def string_buffers(strings: pa.StringArray) -> tuple[U8, I32]:
     return data, offsets
 
 
-def utf8_buffers(string: str) -> tuple[U8, I32]:
-    """Return the :func:`string_buffers` of one Python string.
-
-    Raises:
-        UnicodeEncodeError: the string has a lone surrogate.
-    """
-    return bytes_buffers(string.encode())
-
-
 def bytes_buffers(data: bytes) -> tuple[U8, I32]:
     """Return the :func:`string_buffers` of the UTF-8 bytes of one string."""
     return np.frombuffer(data, dtype=np.uint8), _offsets_of_one(len(data))

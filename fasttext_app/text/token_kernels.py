@@ -294,10 +294,10 @@ def end_lines(
     Returns:
         The same five, with ``</s>`` added to the distinct words if it was not among them.
 
-    >>> from fasttext_app.core.arrow import string_array, string_buffers, utf8_buffers
+    >>> from fasttext_app.core.arrow import bytes_buffers, string_array, string_buffers
     >>> texts = string_buffers(string_array(["__label__a to be", ""]))
     >>> coded = code_column(*texts, RULES["fasttext"])  # codes 0 1 2
-    >>> codes, offsets, words, *_ = end_lines(*coded, utf8_buffers("__label__")[0])
+    >>> codes, offsets, words, *_ = end_lines(*coded, bytes_buffers(b"__label__")[0])
     >>> codes.tolist(), offsets.tolist(), bytes(words)
     ([1, 2, 3, 3], [0, 3, 4], b'__label__atobe</s>')
     """

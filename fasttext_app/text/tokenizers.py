@@ -36,7 +36,6 @@ from fasttext_app.core.arrow import (
     string_array,
     string_buffers,
     to_arrow,
-    utf8_buffers,
 )
 from fasttext_app.errors import ConfigError, MissingDependencyError, did_you_mean, missing_package
 from fasttext_app.text.fasttext_tokenizer import PREFIX, fasttext_words
@@ -182,7 +181,7 @@ class Tokenizer:
     @cached_property
     def prefix_bytes(self) -> U8:
         """The bytes of the prefix."""
-        return utf8_buffers(self.prefix)[0]
+        return bytes_buffers(self.prefix.encode())[0]
 
 
 def whitespace(text: str) -> list[str]:
