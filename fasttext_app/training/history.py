@@ -9,7 +9,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from fasttext_app.core.documents import check_document
 from fasttext_app.errors import ArtifactError, CheckpointError
+from fasttext_app.model.documents import HistoryFile
 from fasttext_app.training.checkpoints import PROGRESS, find_checkpoint
 from fasttext_app.training.events import EpochRecord
 
@@ -66,7 +68,7 @@ def load_history(folder: str | Path) -> History:
             raise ArtifactError(f"{folder}: has no {HISTORY}") from None
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        history = history_of(str(folder), {**document, "epochs": document.get(key, ())})
+        history = history_of(str(folder), {**document, "epochs": document.get(key, [])})
     except (
         OSError,
         ValueError,
@@ -91,6 +93,7 @@ def history_of(name: str, document: Mapping[str, Any]) -> History | None:
     Raises:
         ValueError: it is not the history of a run.
     """
+    check_document(document, HistoryFile, HISTORY)
     epochs = tuple(_record(entry) for entry in document.get("epochs", ()))
     if not epochs:
         return None
@@ -102,7 +105,12 @@ def history_of(name: str, document: Mapping[str, Any]) -> History | None:
 def _record(entry: dict[str, Any]) -> EpochRecord:
     """Read an epoch; ignore scores that this version does not know."""
     names = {field.name for field in fields(EpochRecord)}
-    record = EpochRecord(**{name: value for name, value in entry.items() if name in names})
+    scores = {
+        name: None if value is None else float(value)  # JSON can have any integer
+        for name, value in entry.items()
+        if name in names - {"epoch"}
+    }
+    record = EpochRecord(epoch=entry["epoch"], **scores)
     for name in ("epoch", *LOSSES, *SCORES):
         value = getattr(record, name)
         if value is not None and not math.isfinite(value):

@@ -97,6 +97,12 @@ def test_unknown_metrics_in_a_history_are_ignored(write):
     assert found.epochs == (EpochRecord(1, 1.0, 1.0, 9.0),)
 
 
+def test_a_score_may_be_a_whole_number_of_any_size(write, run):
+    folder = write("run", {"epochs": [epoch(1, train_loss=10**30), epoch(2)]})
+    assert load_history(folder).epochs[0].train_loss == 1e30
+    assert "loss" in run(folder).stdout
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("document", "reason"),
@@ -111,6 +117,9 @@ def test_unknown_metrics_in_a_history_are_ignored(write):
         ({"epochs": [epoch(1, validation_loss="low")]}, "not the history of a run: "),
         ({"epochs": [epoch(1, train_loss=float("nan"))]}, "of a run: train_loss is nan"),
         ({"epochs": [epoch(1, train_loss=10**400)]}, "not the history of a run: "),
+        ({"epochs": [epoch(1, epoch=None)]}, "not the history of a run: "),
+        ({"epochs": [epoch(1, epoch=0.5)]}, "not the history of a run: "),
+        ({"epochs": [epoch(1, epoch=10**30)]}, "not the history of a run: "),
     ],
 )
 def test_a_history_that_cannot_be_plotted_is_refused(write, run, document, reason):
