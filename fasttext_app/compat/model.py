@@ -83,6 +83,10 @@ class FastText(Words):
         self._label_words = label_words(classifier.artifact)
         self.vectors = classifier_vectors(classifier.encoder, classifier.artifact)
 
+    def __getstate__(self) -> dict[str, Any]:
+        # What predicts one line holds addresses of this process.
+        return {**vars(self), "_predict_best": None}
+
     def _hold_vectors(self, file: FastTextFile) -> None:
         self._classifier, self._file, self._predict_best = None, file, None
         self.vectors = file_vectors(file)

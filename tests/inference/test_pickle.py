@@ -92,11 +92,14 @@ def test_a_model_with_the_methods_of_the_original(tmp_path: Path):
     path.write_text("".join(f"__label__{b} {a}\n" for a, b in zip(TEXTS, LABELS, strict=True)))
     model = compat.train_supervised(str(path), dim=4, epoch=2, thread=1)
     model.get_nearest_neighbors("fun")
+    model.classifier.warm_up()
+    best, _ = [model.predict("great fun") for _ in range(2)]  # the second by compiled code
     for make_copy in COPIES.values():
         same = make_copy(model)
         labels, probabilities = same.predict(TEXTS, k=2)
         assert labels == model.predict(TEXTS, k=2)[0]
         assert np.array_equal(probabilities, model.predict(TEXTS, k=2)[1])
+        assert same.predict("great fun") == best
         assert np.array_equal(same.get_word_vector("fun"), model.get_word_vector("fun"))
         assert same.epoch == 2
 
