@@ -29,6 +29,7 @@ SETTINGS: list[dict[str, Any]] = [
     {"name": "sparse_adam"},
     {"mode": "max", "sparse": False},
     {"word_ngrams": 2, "bucket": 2**25},
+    {"shard": "rows", "minn": 2, "maxn": 3},
 ]
 
 CheckOption = Annotated[
