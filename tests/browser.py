@@ -194,5 +194,6 @@ def check_looks(
             browser.screenshot(folder / f"{name}-{look}.png", whole=True)
             # Once for the colors of each scheme, and once for the layout of each width.
             axe = look in (f"{WIDTHS[0]}-{SCHEMES[0]}", f"{WIDTHS[1]}-{SCHEMES[1]}")
-            assert browser.faults(axe=axe) == [], look
-        assert browser.troubles == []
+            faults = browser.faults(axe=axe)
+            assert faults == [], (look, faults)
+        assert browser.troubles == [], browser.troubles

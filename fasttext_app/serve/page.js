@@ -209,14 +209,15 @@ function featureTable(features, bias, logit) {
   body.append(make("tr", { className: "sum" }, ...["logit", "", "", signed(logit)].map(cell)));
   const head = ["feature", "kind", "times", "adds"].map((name, index) =>
     make("th", { scope: "col", className: index > 1 ? "number" : "", textContent: name }));
-  return make("div", { className: "scroll" },
+  return make("div", { className: "scroll", tabIndex: 0, role: "group", ariaLabel: "Parts of the logit" },
     make("table", {}, make("thead", {}, make("tr", {}, ...head)), body));
 }
 
 const sum = (totals) => totals.reduce((all, { value }) => all + value, 0);
 
 function cell(textContent, index) {
-  return make("td", { textContent, dir: index ? "" : "auto", className: index > 1 ? "number" : "" });
+  const direction = index ? {} : { dir: "auto" };
+  return make("td", { textContent, className: index > 1 ? "number" : "", ...direction });
 }
 
 get("text").addEventListener("input", () => {

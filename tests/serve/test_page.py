@@ -167,7 +167,7 @@ def test_everything_can_be_reached_by_keyboard(page):
     type_into(page, "text", "a late goal")
     press(page, "Enter", modifiers=2)  # Ctrl
     page.wait("!document.getElementById('answer').hidden")
-    for _ in range(4):  # the button, the number of labels, the first label, the second one
+    for _ in range(5):  # the button, the number of labels, the first label, its table, the second
         press(page, "Tab")
     press(page, "Enter")
     page.wait("document.querySelectorAll('details')[1].open")
