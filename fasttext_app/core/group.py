@@ -16,7 +16,6 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -27,7 +26,7 @@ from fasttext_app.errors import ConfigError, FastTextAppError, TrainingError
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from torch.distributed import Store
+    from torch._C._distributed_c10d import Store
 
     from fasttext_app.core.arrays import Array
 
@@ -46,6 +45,8 @@ SOURCE_LINE = re.compile(r"^\s*\[[^\]]*\]\s*")
 
 _groups = count()
 """The numbers of the groups that this process joins."""
+_stores: list[Store] = []
+"""The store in which the processes find each other, once there is one; it serves all groups."""
 
 
 class LostProcessError(TrainingError):
@@ -89,6 +90,7 @@ def joined(timeout: float) -> Iterator[Group]:
         )
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # its warnings come with stack traces
     import torch.distributed as dist
+    from torch.distributed.rendezvous import rendezvous
 
     if dist.is_initialized():
         raise ConfigError(
@@ -101,22 +103,17 @@ def joined(timeout: float) -> Iterator[Group]:
     with group.answered():
         limit = timedelta(seconds=timeout)
         # The store keeps the keys of groups that have ended, so each group has a prefix of its own.
-        store = dist.PrefixStore(f"fasttext_app/{next(_groups)}", _store(limit))
-        options = {"rank": group.rank, "world_size": group.size}
-        dist.init_process_group("gloo", store=store, timeout=limit, **options)
+        if not _stores:
+            _stores.append(next(rendezvous("env://", timeout=limit))[0])
+        prefix = f"fasttext_app/{next(_groups)}"
+        store = dist.PrefixStore(prefix, *_stores)  # type: ignore[attr-defined]
+        store.set_timeout(limit)
+        rank, size = group.rank, group.size
+        dist.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=limit)
     try:
         yield group
     finally:
         dist.destroy_process_group()
-
-
-@cache
-def _store(timeout: timedelta) -> Store:
-    """Return the store in which processes find each other, the same for all groups of a program."""
-    from torch.distributed.rendezvous import rendezvous
-
-    store, _, _ = next(rendezvous("env://", timeout=timeout))
-    return store
 
 
 class Group:
@@ -249,10 +246,10 @@ class Group:
                     for start in range(0, size, CHUNK_BYTES):
                         chunk = np.empty(min(CHUNK_BYTES, size - start), np.uint8)
                         if self.is_main:
-                            file.readinto(chunk)
+                            chunk[:] = np.frombuffer(file.read(len(chunk)), np.uint8)
                         self.broadcast(chunk)
                         if not self.is_main:
-                            file.write(chunk)
+                            file.write(chunk.data)
             self.share(None)  # wait until every machine has them
         # torchrun numbers the processes machine by machine.
         return Path(next(path for path in reversed(folders[: self.rank + 1]) if path))
