@@ -105,7 +105,7 @@ def history_of(name: str, document: Mapping[str, Any]) -> History | None:
 def _record(entry: dict[str, Any]) -> EpochRecord:
     """Read an epoch; ignore scores that this version does not know."""
     names = {field.name for field in fields(EpochRecord)}
-    scores = {
+    scores: dict[str, Any] = {
         name: None if value is None else float(value)  # JSON can have any integer
         for name, value in entry.items()
         if name in names - {"epoch"}
