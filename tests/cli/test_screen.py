@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import re
 
 import pytest
 
+from fasttext_app.cli.render.console import MAX_CELL, Console, Text, new_table
 from fasttext_app.training.events import EpochEnd, EpochRecord, TrainBegin
 from fasttext_app.training.progress import epoch_line
 from tests.helpers import QUICK
@@ -79,3 +81,13 @@ def test_an_epoch_without_validation_shows_its_speed():
     record = EpochRecord(1, 0.5, 9.9, 1_234.0)
     line = epoch_line(EpochEnd(record, True), TrainBegin(1, 0, 6, "cpu"))
     assert line == "epoch 1/6  loss 0.5000  1,234 texts/s"
+
+
+def test_a_cell_of_a_table_is_cut_before_it_fills_many_screens():
+    stream = io.StringIO()
+    table = new_table("Labels", "label", "x" * 50_000)
+    table.add_row("y" * 5_000_000, Text("z" * 5_000_000))
+    Console(file=stream, width=80).print(table)
+    shown = stream.getvalue()
+    assert shown.count("…") == 3
+    assert {shown.count(letter) for letter in "xyz"} == {MAX_CELL}

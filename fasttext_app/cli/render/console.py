@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import rich.console
+import rich.table
 import rich.text
 from rich.segment import Segment
-from rich.table import Table
 
 from fasttext_app.foreign_text import for_terminal
 
@@ -48,6 +48,24 @@ out = Console()
 err = Console(stderr=True)
 
 
+MAX_CELL = 10_000
+"""Characters of a cell that are shown: wrapping takes far longer than reading."""
+
+
+class Table(rich.table.Table):
+    """A table in which no cell fills many screens."""
+
+    def add_row(self, *cells: Any, **named: Any) -> None:
+        """Add a row; a long cell is cut, and ends with an ellipsis."""
+        super().add_row(*map(_shortened, cells), **named)
+
+
+def _shortened(cell: Any) -> Any:
+    if isinstance(cell, str | Text) and len(cell) > MAX_CELL:
+        return cell[:MAX_CELL] + "…"
+    return cell
+
+
 MAX_NAMES = 10
 SCREEN_ROWS = 20
 """Rows of a table that fit on a screen, with what is around it."""
@@ -83,7 +101,9 @@ def new_table(title: str, *columns: str, numeric: Sequence[str] = ()) -> Table:
     table = Table(title=Text(title), title_justify="left", title_style="bold", header_style="bold")
     for column in columns:
         right = column in numeric
-        table.add_column(Text(column), justify="right" if right else "left", overflow="fold")
+        table.add_column(
+            Text(_shortened(column)), justify="right" if right else "left", overflow="fold"
+        )
     return table
 
 

@@ -7,9 +7,8 @@ from typing import Any
 
 from rich.color import Color
 from rich.style import Style
-from rich.table import Table
 
-from fasttext_app.cli.render.console import Console, Text
+from fasttext_app.cli.render.console import Console, Table, Text
 from fasttext_app.inference.explain import Explanation, LabelFeature
 from fasttext_app.pages.palette import LIGHT, rgb
 
