@@ -100,5 +100,5 @@ def test_every_page_of_the_site_looks_right(site, tmp_path):
                 axe = width == WIDTHS[number // 2 % 2]
                 assert browser.faults(axe=axe) == [], (page, width, scheme)
                 name = str(page.with_suffix("")).replace("/", "-")
-                browser.screenshot(tmp_path / f"{name}-{width}-{scheme}.png", whole=True)
+                browser.screenshot(tmp_path / f"{name}-{width}-{scheme}.png")
         assert browser.troubles == []
