@@ -102,9 +102,9 @@ def joined(timeout: float) -> Iterator[Group]:
         die_with_parent(signal.SIGTERM)
     with group.answered():
         limit = timedelta(seconds=timeout)
-        # The store keeps the keys of groups that have ended, so each group has a prefix of its own.
         if not _stores:
             _stores.append(next(rendezvous("env://", timeout=limit))[0])
+        # The store keeps the keys of groups that have ended, so each group has a prefix of its own.
         prefix = f"fasttext_app/{next(_groups)}"
         store = dist.PrefixStore(prefix, *_stores)  # type: ignore[attr-defined]
         store.set_timeout(limit)

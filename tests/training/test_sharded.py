@@ -228,6 +228,19 @@ def test_torchrun_trains_in_python(files: Path, tmp_path: Path) -> None:
     assert digest_of(ft.load(output).artifact.tensors) == digest_of(alone.artifact.tensors)
 
 
+def test_a_process_group_of_the_program_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "WORLD_SIZE": "2",
+        "RANK": "0",
+        "MASTER_ADDR": "-",
+        "MASTER_PORT": "1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
+    with pytest.raises(ConfigError, match="has a process group"):
+        ft.train(["to be", "or not"] * 9, ["a", "b"] * 9, shard="columns")
+
+
 @pytest.mark.parametrize(
     ("settings", "bound"),
     [
