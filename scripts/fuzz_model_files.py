@@ -11,12 +11,14 @@ run ends after ten of them.
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -93,12 +95,16 @@ def train_models(folder: Path) -> list[Path]:
 
 
 def model_case(folder: Path) -> Case:
-    """Return a case that damages a model directory and predicts with it."""
+    """Return a case that damages a model directory, predicts with it, and draws its curves."""
+    from fasttext_app.cli.render.console import Console
+    from fasttext_app.cli.render.curves import show_curves
     from fasttext_app.core import jit
     from fasttext_app.errors import FastTextAppError
     from fasttext_app.inference.classifier import TextClassifier
     from fasttext_app.model.directory import load_artifact
+    from fasttext_app.training.history import history_of, panels
 
+    console = Console(file=io.StringIO())
     models = train_models(folder)
     contents = {
         path: {file.name: file.read_bytes() for file in path.iterdir() if file.is_file()}
@@ -118,6 +124,9 @@ def model_case(folder: Path) -> Case:
                 seal(path)
             model = TextClassifier(load_artifact(path), threads=1)
             repr(model)
+            with suppress(ValueError):  # curves that cannot be drawn
+                if history := history_of(name, model.artifact.history):
+                    show_curves(panels([history]), console)
             for compiled in (False, True):
                 jit._enabled, jit._plain_bytes = compiled, 0
                 for prediction in [*model.predict(TEXTS[:4]), model.predict("chess, and audio")]:
