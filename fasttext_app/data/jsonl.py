@@ -45,8 +45,9 @@ INT64 = range(-(2**63), 2**63)
 HALF_A_PAIR = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])"
     rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F]"
+    rb"|\\\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F]"
 )
-"""Half of a surrogate pair, unless its backslash is the second one of ``\\\\``."""
+"""What may be half of a surrogate pair. A backslash may be the second one of ``\\\\``."""
 ESCAPE = re.compile(
     rb"\\(?:[^u]|u[dD][89abAB]..\\u[dD][c-fC-F]..|(u[dD][89a-fA-F]..)|u....)", re.DOTALL
 )

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from fasttext_app.config.schema import DataConfig
@@ -271,6 +271,7 @@ ESCAPES = st.lists(
 
 @pytest.mark.slow
 @FIXTURES_ARE_FINE
+@example(escapes=["\\\\ud83d\\ude00"], array=False)  # a backslash, and half of a pair
 @given(escapes=st.lists(ESCAPES, min_size=1, max_size=5), array=st.booleans())
 @pytest.mark.parametrize("block", [64, 1 << 16])
 def test_halves_of_pairs_are_replaced(file, monkeypatch, escapes, array, block):

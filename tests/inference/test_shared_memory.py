@@ -21,6 +21,6 @@ def test_four_processes_hold_a_table_once(tmp_path, monkeypatch, method):
     for megabytes in (1, MEGABYTES):
         bench.save_large_model(tmp_path / f"{megabytes}", megabytes)
         whole, table = bench.shared_memory(tmp_path / f"{megabytes}", method, PROCESSES)
-        assert table == pytest.approx(megabytes, rel=0.1)
+        assert table == pytest.approx(megabytes, rel=0.1, abs=2)
         peaks.append(whole)
     assert peaks[1] - peaks[0] < 2 * MEGABYTES

@@ -26,7 +26,7 @@ SPIN = "import time\nwhile time.process_time() < 0.4: pass\n"
 @pytest.mark.slow
 def test_the_cpu_seconds_of_children_count_too():
     program = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {SPIN!r}])\n{SPIN}"
-    assert 0.7 < bench.cpu_seconds(["-c", program]) < 2
+    assert 0.5 < bench.cpu_seconds(["-c", program]) < 2  # counted in ticks
 
 
 def test_the_tables(monkeypatch, tmp_path):

@@ -70,12 +70,14 @@ def run_group(settings: Mapping[str, Any], run: Mapping[str, Any]) -> str:
     """Fork a group that trains one case; return what those say that live, in one if they agree."""
     from torch.distributed import TCPStore
 
-    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # as torchrun has one
+    # The store has a thread, which might hold a lock at a fork: so the processes get it later.
     pipes, children = [os.pipe() for _ in range(run["size"])], []
+    port_reader, port_writer = os.pipe()
     for rank, (_, writer) in enumerate(pipes):
         child = os.fork()
         if child == 0:
-            environment = {"MASTER_ADDR": store.host, "MASTER_PORT": store.port, "RANK": rank}
+            port = os.read(port_reader, 5).decode()
+            environment = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "RANK": rank}
             environment |= {"WORLD_SIZE": run["size"], "TORCHELASTIC_USE_AGENT_STORE": True}
             environment["LOCAL_RANK"] = rank % 2  # as if each two had a machine
             os.environ.update({name: str(value) for name, value in environment.items()})
@@ -86,9 +88,13 @@ def run_group(settings: Mapping[str, Any], run: Mapping[str, Any]) -> str:
             os.write(writer, answer.encode())
             os._exit(0)
         children.append(child)
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # as torchrun has one
+    os.write(port_writer, f"{store.port:05d}".encode() * run["size"])
     for child in children:
         os.waitpid(child, 0)
     answers = []
+    for end in port_reader, port_writer:
+        os.close(end)
     for reader, writer in pipes:
         os.close(writer)
         with os.fdopen(reader) as file:
