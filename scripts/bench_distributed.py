@@ -308,9 +308,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return measure(design, settings, size, network)
 
     samples = alternate(case_of, options.rounds, measured)
+    runs = f"Medians of {options.rounds} runs" if options.rounds > 1 else "One run of each"
     text = (
         f"{table(cases, samples)}\n\n"
-        f"Medians of {options.rounds} runs over {options.data}: {options.dim} columns, Adagrad, "
+        f"{runs} over {options.data}: {options.dim} columns, Adagrad, "
         f"{options.batch_size} texts a step, one thread for each process, {os.cpu_count()} cores "
         f"({platform.machine()}) for all of them."
     )

@@ -107,7 +107,8 @@ def write_files(folder: Path, texts: Sequence[str], rows: int) -> int:
         ids = range(number * each, number * each + each)
         column = [texts[index % len(texts)] for index in ids]
         size += sum(len(text.encode()) for text in column)
-        pq.write_table(pa.table({"id": list(ids), "text": column}), folder / f"{number}.parquet")
+        table = pa.table({"id": list(map(str, ids)), "text": column})  # datatrove drops an id of 0
+        pq.write_table(table, folder / f"{number}.parquet")
     return size
 
 
@@ -198,7 +199,7 @@ def engine_table(model: str, folder: Path, rows: int, engines: Sequence[str], ti
     if "local" in engines:
         ratio = median_high(runs["local"]) / work
         verdict = "holds" if ratio <= LOCAL_BAR else "does not hold"
-        lines += ["", f"The bar of {LOCAL_BAR} for `score` on this machine {verdict}: {ratio:.2f}."]
+        lines += ["", f"The bar of {LOCAL_BAR} for `score` on this machine {verdict}: {ratio:.3f}."]
     return "\n".join(lines)
 
 
