@@ -152,7 +152,7 @@ def test_the_loop_and_the_shapes_have_tables(results):
     run |= {"epoch_1": 2.0, "epoch_2": 1.0, "bandwidth_1": 1e10, "bandwidth_2": 1.6e10}
     first = shapes.SHAPES[0].name
     line = report.loop_table({first: [run]}).splitlines()[2]
-    assert line.startswith(f"| {first} | 2.00 s | 1.00 s | 2.00 | 40 % / 50 % | 100 ms |")
+    assert line.startswith(f"| {first} | 2.00 s | 1.00 s | 2.00 | 1.60 | 40 % / 50 % | 100 ms |")
     samples = {f"{first}, 2": make_run(4.0, 0.9), f"fastText, {first}, 2": make_run(5.0, 0.8)}
     line = report.shapes_table(samples).splitlines()[2]
     assert line == f"| {first} | 5 | 2 | 90.0 % | 80.0 % | 4.00 s | 5.00 s | 0.80 (target 0.8) |"
