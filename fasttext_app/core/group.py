@@ -181,7 +181,7 @@ class Group:
             dist.all_reduce(torch.from_numpy(values))
 
     def broadcast(self, values: Array) -> None:
-        """Replace an array by that of the main process."""
+        """Replace an array by the array of the main process."""
         if self.size == 1:
             return
         import torch

@@ -55,7 +55,7 @@ def load_artifact_or_fasttext(
 
 
 def model_digest(model: str | Path) -> str:
-    """Return the digest of a model: of its manifest, which has those of its files; or of its file.
+    """Return the digest of a model: of its one file, or of the manifest with its files' digests.
 
     Args:
         model: the path, or the id of a model of the hub.

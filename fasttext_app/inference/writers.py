@@ -81,7 +81,7 @@ def format_for(
     formats: Mapping[str, str] = SUFFIX_FORMATS,
     default: str = "text",
 ) -> str:
-    """Return the format to write: the chosen one, else that of the file name, else the default.
+    """Return the format to write: the chosen one, or the file name's, or the default.
 
     Args:
         output: the file; None: standard output.
