@@ -160,7 +160,7 @@ def score(
             raise Exit(interrupts.exit_code) from None
     report_skipped(*summary.skipped_rows())
     for failed in summary.failed:
-        warn(f"failed: {failed.task.input}: {failed.error}")
+        warn(f"failed: {failed}")
     if as_json:
         print_json(summary.document())
     else:

@@ -24,6 +24,7 @@ from fasttext_app.core.digest import file_digest
 from fasttext_app.data.bad_rows import BadRows
 from fasttext_app.data.files import scan_files
 from fasttext_app.errors import DataError, FastTextAppError
+from fasttext_app.foreign_text import for_terminal
 from fasttext_app.inference.writers import write_table
 from fasttext_app.scoring.manifest import Record
 from fasttext_app.scoring.scorer import Scorer, label_columns
@@ -66,10 +67,16 @@ class Finished:
 
 @dataclass(frozen=True)
 class Failed:
-    """A file that could not be scored."""
+    """A file that could not be scored; ``str()`` of one names the file and says why."""
 
     task: FileTask
-    error: str
+    problem: str
+    """Errors about the content of a file name it, and often the line; others do not."""
+
+    def __str__(self) -> str:
+        file, problem = for_terminal(self.task.input), for_terminal(self.problem)
+        is_named = problem.startswith((f"{file}:", f"{file}, row"))
+        return problem if is_named else f"{file}: {problem}"
 
 
 @dataclass(frozen=True)
@@ -143,6 +150,9 @@ class FileScorer:
             return Failed(task, str(error))
         except MemoryError:
             return Failed(task, "not enough memory")
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            return Failed(task, f"{where}{error.strerror or error}")
         except Exception as error:  # noqa: BLE001 - one bad file does not end the job
             return Failed(task, f"{type(error).__name__}: {error}")
 

@@ -112,7 +112,7 @@ class Summary:
             "files": len(records) + len(self.failed),
             "scored": len(records) - self.unchanged,
             "unchanged": self.unchanged,
-            "failed": [{"input": f.task.input, "error": f.error} for f in self.failed],
+            "failed": [{"input": f.task.input, "error": str(f)} for f in self.failed],
             "rows": sum(record.rows for record in records),
             "written": sum(record.written for record in records),
             "skipped": self.skipped_rows()[0],
@@ -285,10 +285,9 @@ def _cut(
     found = Summary()
     _run_pass("finding the threshold", first, passes, run, workers, manifest, found, follow)
     if found.failed:
-        failure = found.failed[0]
         raise DataError(
             f"{len(found.failed)} of {len(tasks)} files cannot be read, so no threshold keeps a "
-            f"share of all; the first: {failure.error}"
+            f"share of all; the first: {found.failed[0]}"
         )
 
     def parts() -> Iterator[F64]:

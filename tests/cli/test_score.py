@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import re
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +15,10 @@ import pytest
 
 import fasttext_app as ft
 from fasttext_app.config.schema import DataConfig
+from fasttext_app.errors import DataError
+from fasttext_app.foreign_text import for_terminal
 from fasttext_app.scoring.job import plan
+from fasttext_app.scoring.scorer import Scorer
 from tests.helpers import contents, read_json, run_cli
 from tests.scoring.conftest import model_path, pages, write_pages
 
@@ -252,3 +256,56 @@ def test_a_file_without_rows_and_bad_rows(model_path, tmp_path):
     assert (summary["rows"], summary["skipped"]) == (1, 1)
     assert "bad.jsonl:2" in done.stderr
     assert pq.read_table(out / "empty.parquet").column_names == ["text", "label", "probability"]
+
+
+BAD_FILES = {
+    "empty.csv": (b"", "the file is empty"),
+    "null.jsonl": (b'{"text": null}\n', "text"),
+    "other.csv": (b"a,b\n1,2\n", "there is no column 'text'"),
+    "latin.csv": (b"id,text\n1,caf\xe9\n", "UTF-8"),
+    "broken.jsonl": (b'{"text": "fine"}\n{"text": \n', "not one JSON object"),
+    "cut.csv.gz": (b"\x1f\x8b", "damaged"),
+    "no.parquet": (b"PAR1", "Parquet"),
+    "red\x1b[31m.csv": (b"", "the file is empty"),
+}
+
+
+def test_a_failure_names_its_file_once(model_path, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name, (content, _) in BAD_FILES.items():
+        (folder / name).write_bytes(content)
+    done = run_cli("score", model_path, folder, "-o", tmp_path / "out", "--workers=1", "--json",
+                   "--format=parquet", code=1)  # fmt: skip
+    failures = {failed["input"]: failed["error"] for failed in read_json(done)["failed"]}
+    assert len(failures) == len(BAD_FILES)
+    for name, (_, reason) in BAD_FILES.items():
+        error, path = failures[str(folder / name)], for_terminal(str(folder / name))
+        assert error.startswith(path), error
+        assert error.count(path) == 1, error
+        assert reason in error
+        assert f"failed: {error}\n" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), DataError("a kept column changes its type"), ValueError("of a library"),
+     OSError(5, "Input/output error"), OSError(5, "Input/output error", "{input}")],
+)  # fmt: skip
+def test_a_failure_that_knows_no_file_gets_its_name(error, job, pages, monkeypatch):
+    (model, _), options = job
+    path = str(pages / "a.jsonl")
+    Path(path).write_text('{"text": "great"}')
+    if isinstance(error, OSError) and error.filename:
+        error.filename = path
+
+    def fail(scorer, batch):
+        raise error
+
+    monkeypatch.setattr(Scorer, "answers", fail)
+    done = run_cli("score", model, path, "-o", options["output"], "--workers=1", code=1)
+    (line,) = [line for line in done.stderr.splitlines() if "failed: " in line]
+    assert line.count(path) == 1
+    share = "--label=good", "--keep-share=10%"
+    done = run_cli("score", model, path, "-o", options["output"], "--workers=1", *share, code=1)
+    assert done.stderr.count(path) == 1
