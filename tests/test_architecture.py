@@ -60,6 +60,7 @@ TORCH_AT_THE_TOP = {
 }
 NUMBA_AT_THE_TOP = {
     "core.barrier",
+    "core.bits",
     "core.matmul_kernels",
     "core.packing",
     "core.prefetch",
@@ -82,6 +83,7 @@ NUMBA_AT_THE_TOP = {
 TRITON = "training.optim.triton_kernels"
 ONLY_AT_THE_TOP_OF = {
     "core.barrier": {"numba"},
+    "core.bits": {"numba"},
     "core.packing": {"numba"},
     "core.prefetch": {"numba"},
     "core.vectors": {"numba"},

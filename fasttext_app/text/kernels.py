@@ -22,37 +22,31 @@ from typing import Any
 import numpy as np
 
 from fasttext_app.core.arrays import I32, I64, U8, U32, U64
+from fasttext_app.core.bits import high_product, set_bits
 from fasttext_app.core.jit import compiled, inlined
 from fasttext_app.core.prefetch import PREFETCH_DISTANCE, prefetch_row, prefetch_row_for_write
 from fasttext_app.text.token_kernels import (
-    ALONE,
-    ANGLE,
-    DROPPED,
+    BLANK,
     END_BYTES,
     END_HASH,
-    ENGLISH,
-    ENGLISH_KINDS,
-    FASTTEXT,
-    FASTTEXT_KINDS,
-    LEAD,
-    LOWER,
     MASK32,
-    NO_BYTES,
+    NOT_UTF8,
     ONE,
+    PADDING,
     PRIME,
-    SAME,
     SEED,
     SIGN_EXTENDED,
-    SPACE,
-    UNICODE_KINDS,
-    WORD,
-    break_width,
+    SPELLINGS,
+    fnv1a,
+    read_word,
     same_bytes,
-    space_width,
+    spell,
 )
 
 LONG, ROW = np.uint64(1 << 31), np.uint64((1 << 31) - 1)
-CHAIN, PAIRS = np.uint64(116049371), np.uint64(0x3333333333333333)
+CHAIN, MOST = np.uint64(116049371), np.uint64(2**64 - 1)
+MARKER = np.uint64(NOT_UTF8) << np.uint64(56)
+"""What the head of a word of up to seven bytes has beside its length; see ``read_word``."""
 OPENING, CLOSING = ord("<"), ord(">")
 
 
@@ -66,10 +60,7 @@ def hash_words(data: U8, bounds: I32) -> U32:
     """
     hashes = np.empty(len(bounds) - 1, dtype=np.uint32)
     for word in range(len(hashes)):
-        state = SEED
-        for index in range(bounds[word], bounds[word + 1]):
-            state = ((state ^ SIGN_EXTENDED[data[index]]) * PRIME) & MASK32
-        hashes[word] = state
+        hashes[word] = fnv1a(data, bounds[word], bounds[word + 1])
     return hashes
 
 
@@ -271,13 +262,22 @@ def _bucket_row(bucket: Any, first_row: int, bits: U64, ranks: I32) -> Any:
     word, bit = bits[bucket >> 6], np.uint64(bucket & 63)
     if not (word >> bit) & ONE:
         return -1
-    # Population count: add up neighboring bits, pairs, nibbles, and finally all bytes.
-    below = word & ((ONE << bit) - ONE)
-    below -= (below >> np.uint64(1)) & np.uint64(0x5555555555555555)
-    below = (below & PAIRS) + ((below >> np.uint64(2)) & PAIRS)
-    below = (below + (below >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
-    count = (below * np.uint64(0x0101010101010101)) >> np.uint64(56)
-    return first_row + ranks[bucket >> 6] + np.int64(count)
+    below = set_bits(word & ((ONE << bit) - ONE))
+    return first_row + ranks[bucket >> 6] + np.int64(below)
+
+
+@inlined
+def _remainder(value: Any, divisor: Any, reciprocal: Any) -> Any:
+    """Return ``value % divisor`` of 64-bit numbers; a division takes ten times as long.
+
+    Args:
+        value: the number.
+        divisor: at least 1.
+        reciprocal: ``MOST // divisor``.
+    """
+    # The estimated quotient is at most one too small.
+    rest = value - high_product(value, reciprocal) * divisor
+    return rest - divisor if rest >= divisor else rest
 
 
 @compiled
@@ -378,9 +378,10 @@ def emit_rows(
     char_rows = np.empty(len(ngram_hashes), dtype=np.int32)
     char_offsets = np.zeros(len(ngram_offsets), dtype=np.int64)
     count, buckets = 0, np.uint64(bucket_count)
+    reciprocal = MOST // buckets
     for word in range(len(ngram_offsets) - 1):
         for ngram in range(ngram_offsets[word], ngram_offsets[word + 1]):
-            bucket = np.int64(np.uint64(ngram_hashes[ngram]) % buckets)
+            bucket = np.int64(_remainder(np.uint64(ngram_hashes[ngram]), buckets, reciprocal))
             row = _bucket_row(bucket, first_row, bits, ranks)
             if row >= 0:
                 char_rows[count] = row
@@ -415,10 +416,10 @@ def emit_rows(
             for following in range(token + 1, min(token + longest, end)):
                 word_hash = np.uint64(np.int64(np.int32(hashes[codes[following]])))
                 state = state * CHAIN + word_hash
-                row = _bucket_row(np.int64(state % buckets), first_row, bits, ranks)
-                if row >= 0:
-                    rows[count] = row
-                    count += 1
+                bucket = np.int64(_remainder(state, buckets, reciprocal))
+                row = _bucket_row(bucket, first_row, bits, ranks)
+                rows[count] = row  # there is room: if there is no row, the next one takes its place
+                count += row >= 0
         row_offsets[text + 1] = count
 
     # The result may be kept for long, so copy it unless the array is nearly full.
@@ -508,107 +509,79 @@ def encode_text(
     Returns:
         The rows of the text, and the number of its words and n-grams, with or without a row.
     """
-    kinds, folded = UNICODE_KINDS, SAME
-    if rules == ENGLISH:
-        kinds, folded = ENGLISH_KINDS, LOWER
-    elif rules == FASTTEXT:
-        kinds = FASTTEXT_KINDS
     bucket_count, first_row, bits, ranks = buckets
     range_starts, ids = ranges
     slots, known_words, known_bounds = vocabulary
+    divisor = np.uint64(bucket_count)
+    reciprocal = MOST // divisor
     # Typed by NumPy: with a literal, numba would compile the callees twice.
     zero: Any = np.int64(0)
     one: Any = np.int64(1)
-    size: Any = np.int64(len(data))
     mask = len(slots) - 1
 
-    # Read the tokens, as code_column() does: their bytes, between < and >, where each of them
-    # begins, its hash, and its first eight bytes. No array is made in a loop: numba would count
-    # the references to it at every turn.
-    words = np.empty(3 * size + 16, np.uint8)
-    starts, hashes = np.empty(size + 2, np.int64), np.empty(size + 1, np.uint32)
-    heads = np.empty(size + 1, np.uint64)
-    index = tokens = used = characters = zero
+    # Read the tokens, as code_column() does: where each of them begins and ends, its hash and its
+    # head. No array is made in a loop: numba would count the references to it at every turn.
+    spelled = np.empty(3 * len(data) + len(END_BYTES) + PADDING, np.uint8)
+    size: Any = spell(data, zero, np.int64(len(data)), SPELLINGS[rules], spelled)
+    room = size // 2 + 2
+    starts, ends = np.empty(room, np.int64), np.empty(room, np.int64)
+    hashes, heads = np.empty(room, np.uint32), np.empty(room, np.uint64)
+    tokens, longest_word, index = zero, zero, one
     while index < size:
-        words[used] = OPENING
-        first, length, state, head, kind = used + 1, zero, SEED, NO_BYTES, SPACE
-        byte = folded[data[index]]
-        while index < size:
-            byte = folded[data[index]]
-            kind = kinds[byte]
-            index += 1
-            if kind == LEAD or kind == ANGLE:
-                width = space_width(data, index - 1, size)
-                if kind == ANGLE:
-                    width = break_width(data, index - 1, size)
-                kind = SPACE if width else WORD
-                index += max(width - 1, 0)
-            if kind == WORD:
-                words[first + length] = byte
-                if length < 8:
-                    head |= np.uint64(byte) << np.uint64(8 * length)
-                length += 1
-                state = ((state ^ SIGN_EXTENDED[byte]) * PRIME) & MASK32
-            elif kind != DROPPED:
-                break
-        # The token; then, if a sign such as a comma ended it, the sign.
-        while True:
-            is_token: Any = length > 0
-            if ends_lines and is_token:
-                if length == len(END_BYTES) and same_bytes(
-                    words, first, first + length, END_BYTES, zero
-                ):
-                    index = size  # the line ends here
-                    break
-                is_token = length < len(label_prefix) or not same_bytes(
-                    words, first, first + len(label_prefix), label_prefix, zero
-                )
-            if is_token:
-                prefetch_row(slots, np.int64(state) & mask)
-                starts[tokens], hashes[tokens], heads[tokens] = used, state, head
-                tokens += 1
-                characters = max(characters, length + 2)
-                words[first + length] = CLOSING
-                used += length + 2
-            if kind != ALONE:
-                break
-            words[used], words[used + 1], first = OPENING, byte, used + 1
-            length, head, kind = one, np.uint64(byte), SPACE
-            state = ((SEED ^ SIGN_EXTENDED[byte]) * PRIME) & MASK32
+        start = index
+        length, head, _ = read_word(spelled, start)
+        index += length + 1
+        is_token: Any = length > 0
+        if ends_lines and is_token:
+            if length == len(END_BYTES) and same_bytes(
+                spelled, start, start + length, END_BYTES, zero
+            ):
+                break  # the line ends here
+            is_token = length < len(label_prefix) or not same_bytes(
+                spelled, start, start + len(label_prefix), label_prefix, zero
+            )
+        if is_token:
+            token_hash = fnv1a(spelled, start, start + length)
+            prefetch_row(slots, np.int64(token_hash) & mask)
+            starts[tokens], ends[tokens] = start, start + length
+            hashes[tokens], heads[tokens] = token_hash, head
+            tokens += 1
+            longest_word = max(longest_word, length)
     counted = tokens  # the word </s> is none of the features of a text
     if ends_lines:
-        starts[tokens], hashes[tokens] = used, END_HASH
         for step in range(len(END_BYTES)):
-            words[used + 1 + step] = END_BYTES[step]
-        used += len(END_BYTES) + 2
-        heads[tokens] = _key(words, used - 1 - len(END_BYTES), used - 1, END_HASH)[0]
+            spelled[size + step] = END_BYTES[step]
+        spelled[size + len(END_BYTES)] = BLANK
+        starts[tokens], ends[tokens] = size, size + len(END_BYTES)
+        hashes[tokens], heads[tokens] = END_HASH, read_word(spelled, size)[1]
         tokens += 1
-    starts[tokens] = used
 
     # The row of each token, followed by those of its character n-grams.
     lengths = max(maxn - max(minn, 1) + 1, 0)
-    rows = np.empty(tokens * longest + used * lengths, np.int32)
-    char_starts = np.empty(characters + 1, np.int64)
-    char_hashes = np.empty(characters * lengths, np.uint32)
+    rows = np.empty(tokens * longest + (size + tokens) * lengths, np.int32)
+    char_starts = np.empty(longest_word + 3, np.int64)
+    char_hashes = np.empty((longest_word + 2) * lengths, np.uint32)
     count, features = zero, counted
     for token in range(tokens):
-        first, end, head = starts[token] + 1, starts[token + 1] - 1, heads[token]
+        first, end, head = starts[token], ends[token], heads[token]
         tail = np.uint64(hashes[token]) << np.uint64(32)
         if end - first < 8:
-            head |= np.uint64(end - first) << np.uint64(56)
+            head -= MARKER
         else:
             tail |= LONG
-        row = _find_word(slots, known_words, known_bounds, words, first, end, (head, tail))
+        row = _find_word(slots, known_words, known_bounds, spelled, first, end, (head, tail))
         if row >= 0:
             rows[count] = row
             count += 1
         if maxn > 0 and token < counted:
+            # The blanks around the word are no longer needed.
+            spelled[first - 1], spelled[end] = OPENING, CLOSING
             ngrams = _hash_char_ngrams(
-                words[first - 1 : end + 1], end + 2 - first, char_starts, minn, maxn, char_hashes
+                spelled[first - 1 : end + 1], end + 2 - first, char_starts, minn, maxn, char_hashes
             )
             features += ngrams
             for ngram in range(ngrams):
-                bucket = np.int64(char_hashes[ngram] % np.uint64(bucket_count))
+                bucket = np.int64(_remainder(np.uint64(char_hashes[ngram]), divisor, reciprocal))
                 row = _row_of(bucket, first_row, bucket_count, bits, ranks, range_starts, ids)
                 if row >= 0:
                     rows[count] = row
@@ -619,7 +592,7 @@ def encode_text(
         state = np.uint64(np.int64(np.int32(hashes[token])))
         for following in range(token + 1, min(token + longest, tokens)):
             state = state * CHAIN + np.uint64(np.int64(np.int32(hashes[following])))
-            bucket = np.int64(state % np.uint64(bucket_count))
+            bucket = np.int64(_remainder(state, divisor, reciprocal))
             row = _row_of(bucket, first_row, bucket_count, bits, ranks, range_starts, ids)
             features += 1
             if row >= 0:

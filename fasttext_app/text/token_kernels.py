@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 
 from fasttext_app.core.arrays import I32, I64, U8, U32, U64
+from fasttext_app.core.bits import load_word, store_half, trailing_zeros
 from fasttext_app.core.jit import compiled, inlined
+from fasttext_app.core.prefetch import prefetch_row
 from fasttext_app.text.fasttext_tokenizer import END, WHITESPACE
 from fasttext_app.text.hashing import reference_fnv1a
 
@@ -27,42 +29,60 @@ NOT_UTF8 = 0xF8  # this byte and the ones above it do not occur in UTF-8
 BYTES = np.arange(256, dtype=np.uint8)
 SIGN_EXTENDED = BYTES.view(np.int8).astype(np.int32).view(np.uint32).astype(np.uint64)
 """Every byte as FNV-1a reads it in fastText: sign-extended to 32 bits."""
-SAME, LOWER = BYTES.copy(), BYTES + 32 * ((BYTES >= 65) & (BYTES <= 90)).astype(np.uint8)
-
-# What a byte does to the token that it is read for: WORD adds to it; SPACE ends it; DROPPED is
-# skipped; ALONE ends it and is a token itself; ANGLE may begin <br />, which is a space; LEAD may
-# begin a space of two or three bytes. Otherwise ANGLE and LEAD are like WORD.
-WORD, SPACE, DROPPED, ALONE, ANGLE, LEAD = range(6)
-
-
-def _unicode_kinds(english: bool) -> U8:
-    """Return the kind of each byte for splitting like ``str.split`` or like basic_english."""
-    kinds = np.full(256, WORD, dtype=np.uint8)
-    kinds[[*range(0x09, 0x0E), *range(0x1C, 0x21)]] = SPACE
-    kinds[[0xC2, 0xE1, 0xE2, 0xE3]] = LEAD
-    if english:
-        kinds[[ord(sign) for sign in ".,()!?'"]] = ALONE
-        kinds[[ord(sign) for sign in ";:"]] = SPACE
-        kinds[ord('"')] = DROPPED
-        kinds[ord("<")] = ANGLE
-    return kinds
+LOWER = BYTES + 32 * ((BYTES >= 65) & (BYTES <= 90)).astype(np.uint8)
+BLANK = ord(" ")
+LEADS = [0xC2, 0xE1, 0xE2, 0xE3]
+"""The bytes that may begin a space of two or three bytes."""
+EITHER = np.uint32(1 << 31)
+"""Marks a byte that may begin a space of several bytes, and else is itself."""
+PADDING = 16
+"""Bytes behind the words of a text that are read, and that count for nothing."""
 
 
-def _fasttext_kinds() -> U8:
-    """Return the kind of each byte for splitting as fastText does."""
-    kinds = np.full(256, WORD, dtype=np.uint8)
-    kinds[[*WHITESPACE.encode()]] = SPACE
-    return kinds
+def _spellings(spaces: bytes, signs: bytes, dropped: bytes, either: list[int], same: U8) -> U32:
+    """Return what :func:`spell` writes for each byte, with its length in the fourth byte.
+
+    Args:
+        spaces: the bytes that become a blank.
+        signs: the bytes that are words by themselves, and so get blanks around them.
+        dropped: the bytes of which nothing is left.
+        either: the bytes that may begin a space of several bytes.
+        same: what the others become.
+    """
+    spellings = same.astype(np.uint32) | np.uint32(1 << 24)
+    spellings[[*spaces]] = BLANK | 1 << 24
+    for sign in signs:
+        spellings[sign] = BLANK | sign << 8 | BLANK << 16 | 3 << 24
+    spellings[[*dropped]] = 0
+    spellings[either] |= EITHER
+    return spellings
 
 
 UNICODE, ENGLISH, FASTTEXT = range(3)
 RULES = {"whitespace": UNICODE, "basic_english": ENGLISH, "fasttext": FASTTEXT}
 """The rules by which ``code_column`` splits, by the name of the tokenizer."""
-UNICODE_KINDS, ENGLISH_KINDS = _unicode_kinds(english=False), _unicode_kinds(english=True)
-FASTTEXT_KINDS = _fasttext_kinds()
+ASCII_SPACES = bytes([*range(0x09, 0x0E), *range(0x1C, 0x21)])
+"""The ASCII characters at which ``str.split`` splits."""
+SPELLINGS = np.stack(
+    [
+        _spellings(ASCII_SPACES, b"", b"", LEADS, BYTES),
+        _spellings(ASCII_SPACES + b";:", b".,()!?'", b'"', [*LEADS, ord("<")], LOWER),
+        _spellings(WHITESPACE.encode(), b"", b"", [], BYTES),
+    ]
+)
+"""What each byte becomes, by the rules: see :func:`spell`; [3, 256]."""
 BREAK = np.frombuffer(b"<br />", dtype=np.uint8).copy()
 END_BYTES = np.frombuffer(END.encode(), dtype=np.uint8).copy()
 END_HASH = np.uint32(reference_fnv1a(END.encode()))
+
+PENDING = 64
+"""The number of words that are read before they are looked up."""
+LONG = np.uint64(1 << 63)
+HALF = np.uint64(32)
+MIX = np.uint64(0x9E3779B97F4A7C15)
+"""2^64 divided by the golden ratio: products with it spread well over their upper bits."""
+EACH_BYTE, HIGH_BITS = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
+BLANKS = np.uint64(BLANK) * EACH_BYTE
 
 
 @inlined
@@ -125,18 +145,103 @@ def same_bytes(data: U8, start: int, end: int, other: U8, other_start: int) -> b
     return True
 
 
+@inlined
+def spell(data: U8, start: Any, end: Any, spellings: U32, spelled: U8) -> Any:
+    r"""Write one text with its words between blanks into ``spelled``; return its size.
+
+    A blank comes first and last, and there may be several between two words::
+
+        b'Stop<br/>"it", OK' by ENGLISH  ->  b" stop<br/>it ,  ok "
+
+    Args:
+        data: the bytes of the texts.
+        start: where the text starts.
+        end: where it ends.
+        spellings: the row of ``SPELLINGS`` for the rules.
+        spelled: takes the bytes, three for each of the text and ``PADDING`` more.
+    """
+    spelled[0] = BLANK
+    used: Any = np.int64(1)
+    index: Any = np.int64(start)
+    while index < end:
+        # Four bytes are written at once; those beyond the length are written over.
+        spelling = spellings[data[index]]
+        if spelling & EITHER:
+            if data[index] == BREAK[0]:
+                width = break_width(data, index, end)
+            else:
+                width = space_width(data, index, end)
+            if width:
+                index += width - 1
+                spelling = np.uint32(BLANK)
+            used += 1
+            spelled[used - 1] = spelling & np.uint32(0xFF)
+        else:
+            store_half(spelled, used, spelling)
+            used += np.int64(spelling >> np.uint32(24))
+        index += 1
+    spelled[used] = BLANK
+    return used + 1
+
+
+@inlined
+def read_word(spelled: U8, start: Any) -> tuple[Any, Any, Any]:
+    r"""Return the length of the word at ``start``, its head, and a hash of it.
+
+    The head is a 64-bit number that has the first eight bytes of a word. A word of up to seven
+    bytes fits into it along with its length, marked by a byte that does not occur in UTF-8::
+
+        b"be it "      ->  2, head b"be\0\0\0\0\0\xfa"
+        b"question? "  ->  9, head b"question"
+        b" it "        ->  0
+    """
+    word = load_word(spelled, start)
+    # The highest bit of each byte that is a blank; above the first one, of others too.
+    gaps = word ^ BLANKS
+    gaps = (gaps - EACH_BYTE) & ~gaps & HIGH_BITS
+    if gaps:
+        size = trailing_zeros(gaps) >> np.uint64(3)
+        below = ((gaps & (~gaps + ONE)) >> np.uint64(7)) - ONE
+        head = (word & below) | (np.uint64(NOT_UTF8) + size) << np.uint64(56)
+        return np.int64(size), head, head * MIX
+    # A long word: all its bytes take part in the hash, eight at a time.
+    head, mixed, position = word, word * MIX, start
+    while not gaps:
+        position += 8
+        word = load_word(spelled, position)
+        gaps = word ^ BLANKS
+        gaps = (gaps - EACH_BYTE) & ~gaps & HIGH_BITS
+        if gaps:
+            word &= ((gaps & (~gaps + ONE)) >> np.uint64(7)) - ONE
+        mixed = (mixed ^ (mixed >> HALF) ^ word) * MIX
+    size = trailing_zeros(gaps) >> np.uint64(3)
+    return position - start + np.int64(size), head, mixed
+
+
+@inlined
+def fnv1a(data: U8, start: Any, end: Any) -> Any:
+    """Return the FNV-1a hash of ``data[start:end]``."""
+    state = SEED
+    for index in range(start, end):
+        state = ((state ^ SIGN_EXTENDED[data[index]]) * PRIME) & MASK32
+    return state
+
+
 @compiled
-def _grown_table(table: U64, capacity: Any, hashes: U32, heads: U64, words: int) -> U64:
+def _grown_table(table: U64, capacity: Any, hashes: U64) -> U64:
     """Return a table of the same words with two slots or more for each of ``capacity`` words."""
     slots = len(table)
     while slots < 2 * capacity:
         slots *= 2
     larger = np.zeros((slots, 2), dtype=np.uint64)
-    for word in range(words):
-        slot = np.int64(hashes[word]) & (slots - 1)
-        while larger[slot, 1] != 0:
-            slot = (slot + 1) & (slots - 1)
-        larger[slot, 0], larger[slot, 1] = heads[word], np.uint64(word + 1)
+    shift = np.uint64(64) - trailing_zeros(np.uint64(slots))
+    for old in range(len(table)):
+        word = np.int64(table[old, 1] & MASK32) - 1
+        if word >= 0:
+            slot = np.int64(hashes[word] >> shift)
+            while larger[slot, 1] != 0:
+                slot = (slot + 1) & (slots - 1)
+            larger[slot, 0], larger[slot, 1] = table[old, 0], table[old, 1]
     return larger
 
 
@@ -157,9 +262,9 @@ def _grown(array: Any, used: Any, capacity: Any) -> Any:
 def code_column(data: U8, bounds: I32, rules: int) -> tuple[I32, I64, U8, I32, U32]:
     """Split texts into tokens, and number the distinct words in the order of first appearance.
 
-    Words are looked up in an open-addressing hash table by their head, a 64-bit number. A word of
-    up to seven bytes fits into its head, along with its length, marked by a byte that does not
-    occur in UTF-8; so one comparison finds it. The head of a longer word has its first eight bytes.
+    Words are looked up in an open-addressing hash table, by their head (see :func:`read_word`) and,
+    if they have eight bytes or more, by 31 bits of their hash; then their bytes are compared, too.
+    Some words are read before the first of them is looked up, so that their slots are in the cache.
 
     Args:
         data: the bytes of the texts; for ``basic_english``, non-ASCII letters in lower case.
@@ -176,97 +281,84 @@ def code_column(data: U8, bounds: I32, rules: int) -> tuple[I32, I64, U8, I32, U
     >>> codes.tolist(), offsets.tolist(), bytes(words), word_bounds.tolist()
     ([0, 1, 0, 1, 2], [0, 3, 3, 5], b'tobe!', [0, 2, 4, 5])
     """
-    kinds, folded = UNICODE_KINDS, SAME
-    if rules == ENGLISH:
-        kinds, folded = ENGLISH_KINDS, LOWER
-    elif rules == FASTTEXT:
-        kinds = FASTTEXT_KINDS
-
     # Arrays grow as needed. `arena` has the bytes of the distinct words, end to end. A slot of
-    # `table` has the head of a word, and its code + 1; 0 if it is empty.
-    size = bounds[-1] - bounds[0]
-    codes = np.empty(size // 4 + 16, dtype=np.int32)  # tokens rarely average less than 4 bytes
+    # `table` has the head of a word; and, in the other number, its code + 1, and the hash of a long
+    # word; 0 if it is empty.
+    size, longest = bounds[-1] - bounds[0], np.int64(0)
+    for text in range(len(bounds) - 1):
+        longest = max(longest, np.int64(bounds[text + 1] - bounds[text]))
+    spellings, spelled = SPELLINGS[rules], np.empty(3 * longest + PADDING, dtype=np.uint8)
+    codes = np.empty(size // 4 + PENDING, dtype=np.int32)  # tokens rarely average less than 4 bytes
     offsets = np.zeros(len(bounds), dtype=np.int64)
-    arena = np.empty(size // 16 + 64, dtype=np.uint8)
+    arena = np.empty(size // 16 + PENDING, dtype=np.uint8)
     zero: Any = np.int64(0)  # with a literal 0, numba would compile the callees twice
     words = used = tokens = zero
-    starts, hashes = np.empty(257, dtype=np.int32), np.empty(256, dtype=np.uint32)
-    heads = np.empty(256, dtype=np.uint64)
-    starts[0] = 0
     table = np.zeros((512, 2), dtype=np.uint64)
+    starts, hashes = np.empty(257, dtype=np.int32), np.empty(256, dtype=np.uint32)
+    mixed = np.empty(256, dtype=np.uint64)
+    starts[0] = 0
+    # Of the words that are not yet looked up: where they start, and what read_word() returns.
+    firsts, lengths = np.empty(PENDING, dtype=np.int64), np.empty(PENDING, dtype=np.int64)
+    heads, mixes = np.empty(PENDING, dtype=np.uint64), np.empty(PENDING, dtype=np.uint64)
     for text in range(len(bounds) - 1):
-        # Make room: each byte of the text may be a token, a new word, and a byte of that word.
-        index, end = np.int64(bounds[text]), np.int64(bounds[text + 1])
-        longest = end - index
-        if tokens + longest > len(codes):
-            codes = _grown(codes, tokens, 2 * len(codes) + longest)
-        if used + longest > len(arena):
-            arena = _grown(arena, used, 2 * len(arena) + longest)
-        if words + longest > len(hashes):
-            table = _grown_table(table, words + longest, hashes, heads, words)
-            capacity = len(table) // 2
-            starts = _grown(starts, words + 1, capacity + 1)
-            hashes, heads = _grown(hashes, words, capacity), _grown(heads, words, capacity)
-        mask = len(table) - 1
-
+        end: Any = spell(data, bounds[text], bounds[text + 1], spellings, spelled)
+        index: Any = np.int64(1)
         while index < end:
-            # Read one token: copy its bytes behind the arena, and compute its hash and head, until
-            # a byte ends it. That byte stays in `byte`, and what it does in `kind`.
-            length, state, head, kind = 0, SEED, NO_BYTES, SPACE
-            byte = folded[data[index]]
-            while index < end:
-                byte = folded[data[index]]
-                kind = kinds[byte]
-                index += 1
-                if kind == LEAD or kind == ANGLE:
-                    width = space_width(data, index - 1, end)
-                    if kind == ANGLE:
-                        width = break_width(data, index - 1, end)
-                    kind = SPACE if width else WORD
-                    index += max(width - 1, 0)
-                if kind == WORD:
-                    arena[used + length] = byte
-                    if length < 8:
-                        head |= np.uint64(byte) << np.uint64(8 * length)
-                    length += 1
-                    state = ((state ^ SIGN_EXTENDED[byte]) * PRIME) & MASK32
-                elif kind != DROPPED:
-                    break
+            # Read some words.
+            mask, shift = len(table) - 1, np.uint64(64) - trailing_zeros(np.uint64(len(table)))
+            first, count = index, zero
+            while index < end and count < PENDING:
+                length, head, mix = read_word(spelled, index)
+                firsts[count], lengths[count] = index, length
+                heads[count], mixes[count] = head, mix
+                prefetch_row(table, np.int64(mix >> shift))
+                count += length > 0
+                index += length + 1
 
-            # Look up the token; then, if a sign such as a comma ended it, the sign.
-            while True:
-                if length:
-                    # Probe from the slot that the hash names until the word or an empty
-                    # slot is found. Long words with the same head are compared byte by byte.
-                    if length < 8:
-                        head |= np.uint64(NOT_UTF8 + length) << np.uint64(56)
-                    slot = np.int64(state) & mask
-                    while table[slot, 1] != 0:
-                        if table[slot, 0] == head:
-                            known = np.int64(table[slot, 1]) - 1
-                            # A short word's length can differ only if the bytes are not UTF-8.
-                            same = starts[known + 1] - starts[known] == length
-                            if same and length >= 8:
-                                same = hashes[known] == state and same_bytes(
-                                    arena, used + 8, used + length, arena, starts[known] + 8
-                                )
-                            if same:
-                                break
-                        slot = (slot + 1) & mask
+            # Make room: each of them may be new.
+            if tokens + count > len(codes):
+                codes = _grown(codes, tokens, 2 * len(codes) + count)
+            if used + index - first > len(arena):
+                arena = _grown(arena, used, 2 * len(arena) + index - first)
+            if words + count > len(hashes):
+                table = _grown_table(table, words + count, mixed)
+                capacity = len(table) // 2
+                starts = _grown(starts, words + 1, capacity + 1)
+                hashes, mixed = _grown(hashes, words, capacity), _grown(mixed, words, capacity)
+                mask, shift = len(table) - 1, np.uint64(64) - trailing_zeros(np.uint64(len(table)))
 
-                    # A new word: its bytes are already in place at the end of the arena.
-                    if table[slot, 1] == 0:
-                        hashes[words], heads[words] = state, head
-                        used += length
-                        words += 1
-                        starts[words] = used
-                        table[slot, 0], table[slot, 1] = head, np.uint64(words)
-                    codes[tokens] = np.int64(table[slot, 1]) - 1
-                    tokens += 1
-                if kind != ALONE:
-                    break
-                arena[used], head, length, kind = byte, np.uint64(byte), 1, SPACE
-                state = ((SEED ^ SIGN_EXTENDED[byte]) * PRIME) & MASK32
+            # Look them up: probe from the slot that the hash names until the word or an empty slot
+            # is found.
+            for pending in range(count):
+                head, length = heads[pending], lengths[pending]
+                check = NO_BYTES if length < 8 else (mixes[pending] | LONG) >> HALF
+                slot = np.int64(mixes[pending] >> shift)
+                while table[slot, 1] != 0:
+                    if table[slot, 0] == head and table[slot, 1] >> HALF == check:
+                        known = np.int64(table[slot, 1] & MASK32) - 1
+                        if length < 8 or (
+                            starts[known + 1] - starts[known] == length
+                            and same_bytes(
+                                spelled,
+                                firsts[pending] + 8,
+                                firsts[pending] + length,
+                                arena,
+                                starts[known] + 8,
+                            )
+                        ):
+                            break
+                    slot = (slot + 1) & mask
+                if table[slot, 1] == 0:  # a new word
+                    for step in range(length):
+                        arena[used + step] = spelled[firsts[pending] + step]
+                    hashes[words] = fnv1a(arena, used, used + length)
+                    mixed[words] = mixes[pending]
+                    used += length
+                    words += 1
+                    starts[words] = used
+                    table[slot, 0], table[slot, 1] = head, np.uint64(words) | check << HALF
+                codes[tokens] = np.int64(table[slot, 1] & MASK32) - 1
+                tokens += 1
         offsets[text + 1] = tokens
     return (
         codes[:tokens],

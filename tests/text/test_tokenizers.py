@@ -24,6 +24,9 @@ PIECES = st.one_of(
     st.sampled_from(SPACES + NOT_QUITE_SPACES + "'\".,()!?;:<>/-&"),
     st.sampled_from(["<br />", "<BR />", "<br/>", '<br "/>', "İ", "Σ", "ΣΑΣ", "ß", "ǅ", "K", "I"]),
     st.sampled_from(["word", "Can't", "U.S.", "😀", "\U0001d504", "e\u0301", "\\", "\x00", "\x7f"]),
+    st.builds(
+        str.__mul__, st.sampled_from("xyé"), st.sampled_from([5, 6, 7, 8, 9, 15, 16, 17, 64])
+    ),
     st.characters(codec="utf-8"),
 )
 TEXTS = st.lists(PIECES, max_size=12).map("".join)
@@ -154,6 +157,18 @@ def test_texts_without_words_have_empty_bags(tokenize, texts):
     tokens = tokenize(column(texts))
     assert tokens.to_lists() == [[] for _ in texts]
     assert tokens.words.column.type == pa.string()
+
+
+@pytest.mark.parametrize("tokenize", [whitespace, basic_english])
+def test_words_that_differ_in_one_byte_are_told_apart(tokenize):
+    words = [
+        "a" * start + byte + "a" * (size - start - 1)
+        for size in (*range(1, 20), 33)
+        for start in range(size)
+        for byte in "ab"
+    ]
+    tokens = tokenize(column([" ".join(words), *words]))
+    assert len(tokens.words) == len(set(words))
 
 
 # --- what lies behind the end of a buffer ------------------------------------------------------
