@@ -50,7 +50,7 @@ from fasttext_app.model.fold import average, fold_if_smaller
 from fasttext_app.model.quantize import check_not_quantized
 from fasttext_app.model.scoring import Scorer
 from fasttext_app.model.train_warnings import Interrupted, NotCalibrated, TrainWarning
-from fasttext_app.training.advice import advice
+from fasttext_app.training.advice import advice, assist_advice
 from fasttext_app.training.checkpoints import CheckpointRef
 from fasttext_app.training.data_statistics import DataStatistics
 from fasttext_app.training.events import Callback, Event, TrainBegin, TrainOutcome
@@ -164,6 +164,8 @@ def assist(
 ) -> TrainOutcome:
     """Take part in the training of a model that the main process of the group writes."""
     run = train_prepared(prepared, None, output, resume, stop)
+    if not run.outcome.interrupted:
+        assist_advice(prepared)
     if prepared.all_rows is not None and not run.outcome.interrupted:
         _train_on_all_rows(prepared.all_rows, run, None, stop)
     return run.outcome

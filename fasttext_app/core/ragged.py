@@ -12,7 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fasttext_app.core.arrays import I64, Array, Bool
+from fasttext_app.core.arrays import I64, U64, Array, Bool
+
+HASHED = 512
+"""Bags that are hashed at a time: a sum takes 16 bytes for each id."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +74,23 @@ class Ragged:
         positions = concat_ranges(self.offsets[:-1][bags], lengths)
         return Ragged(self.indices[positions], offsets_from_lengths(lengths))
 
+    def hashes(self) -> U64:
+        """Return a number for each bag, [B], equal for the same ids in any order; 0 for no ids.
+
+        It is the sum of a random 64-bit number for each id.
+
+        >>> numbers = Ragged.from_lists([[3, 1], [1], [1, 3], []]).hashes()
+        >>> bool(numbers[0] == numbers[2]), len(set(numbers.tolist())), int(numbers[3])
+        (True, 3, 0)
+        """
+        hashes = np.empty(len(self), np.uint64)
+        for start in range(0, len(self), HASHED):
+            bounds = self.offsets[start : start + HASHED + 1]
+            codes = _mixed(self.indices[bounds[0] : bounds[-1]])
+            sums = np.concatenate((np.zeros(1, np.uint64), np.cumsum(codes)))
+            hashes[start : start + HASHED] = np.diff(sums[bounds - bounds[0]])
+        return hashes
+
     def filter_ids(self, mask: Bool) -> Ragged:
         """Return all bags, with only the ids for which ``mask`` [N] is true.
 
@@ -108,3 +128,13 @@ def concat_ranges(starts: I64, lengths: I64) -> I64:
     ranges = np.arange(int(lengths.sum()), dtype=np.int64)
     ranges += np.repeat(starts - before, lengths)
     return ranges
+
+
+def _mixed(ids: Array) -> U64:
+    """Scramble each id, [N]; the finalizer of SplitMix64 (Steele, Lea and Flood, 2014)."""
+    numbers = (ids.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+    for bits, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        numbers ^= numbers >> np.uint64(bits)
+        numbers *= np.uint64(factor)
+    numbers ^= numbers >> np.uint64(31)
+    return numbers

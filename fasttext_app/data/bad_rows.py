@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TypeAlias
 
 import pyarrow as pa
@@ -14,6 +15,8 @@ LISTED = 10  # problems that are kept, of each file and of all
 
 Locate: TypeAlias = Callable[[int], str]
 """A function from a row of a batch to its place in the data, such as ``file:line``."""
+Found: TypeAlias = tuple[int, int, str, int, list[str]]
+"""The place of a file among all, its name, its number of bad rows, and the first problems."""
 
 
 class ColumnError(DataError):
@@ -28,6 +31,8 @@ class FileErrors:
     count: int = 0
     problems: list[str] = field(default_factory=list)
     """The first ones."""
+    place: tuple[int, int] = (0, 0)
+    """Of the file among those of all processes; see :meth:`BadRows.merge`."""
 
     def refuse(self, problem: str) -> None:
         """Count a bad row, which is left out.
@@ -48,27 +53,39 @@ class BadRows:
 
     Attributes:
         skip: whether they are skipped; otherwise the first one is an error.
+        part: where several processes read, the number of the part that this one reads.
     """
 
     skip: bool = False
+    part: int = 0
+    _merges: int = 0
     _files: dict[str, FileErrors] = field(default_factory=dict)
 
     def begin(self, file: object) -> FileErrors:
         """Return the errors of a file, or a piece, that is now read; earlier ones are dropped."""
-        errors = self._files[str(file)] = FileErrors(self.skip)
+        errors = FileErrors(self.skip, place=(self._merges, self.part))
+        self._files[str(file)] = errors
         return errors
 
-    def found(self) -> dict[str, tuple[int, list[str]]]:
-        """Return the number of bad rows of each file, and the first problems."""
-        return {file: (errors.count, errors.problems) for file, errors in self._files.items()}
+    def found(self) -> list[Found]:
+        """Return what is wrong in each file."""
+        return [
+            (*errors.place, file, errors.count, errors.problems)
+            for file, errors in self._files.items()
+        ]
 
-    def merge(self, *others: Mapping[str, tuple[int, list[str]]]) -> None:
-        """Add what other processes found in their files; some may have read the same ones."""
+    def merge(self, others: Iterable[Sequence[Found]]) -> None:
+        """Replace what this process found by what all did, in the order in which one would read.
+
+        Args:
+            others: what each process found; several may have read the same file.
+        """
+        entries = sorted(chain.from_iterable(others), key=lambda entry: entry[:2])
         self._files = {
-            file: FileErrors(self.skip, count, problems)
-            for found in others
-            for file, (count, problems) in found.items()
+            file: FileErrors(self.skip, count, problems, (merge, part))
+            for merge, part, file, count, problems in entries
         }
+        self._merges += 1
 
     @property
     def count(self) -> int:

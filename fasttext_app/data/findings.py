@@ -73,7 +73,7 @@ class MissingTexts(Finding):
     """The number of rows with each."""
 
     def __str__(self) -> str:
-        shown = sorted(self.counts.items(), key=lambda item: -item[1])[:SHOWN]
+        shown = sorted(self.counts.items(), key=lambda item: (-item[1], item[0]))[:SHOWN]
         words = ", ".join(f"{word!r} ({rows:,})" for word, rows in shown)
         rows = sum(self.counts.values())
         are = "texts are" if rows > 1 else "text is"

@@ -7,9 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from fasttext_app.config.auto import known
-from fasttext_app.core.arrays import I64, U64
 from fasttext_app.core.arrow import python_strings, to_arrow
-from fasttext_app.core.ragged import Ragged
 from fasttext_app.data.findings import (
     MissingTexts,
     conflict_example,
@@ -36,7 +34,6 @@ from fasttext_app.training.events import TrainOutcome
 from fasttext_app.training.prepare import Prepared
 
 MIN_STEPS = 50
-BLOCK = 4096  # bags that are hashed at a time
 SAMPLED_WORDS = 20_000
 UNSPACED_LETTERS, UNSPACED_SHARE = 8, 0.1
 """Words of a script without spaces are sentences if they have so many letters on average."""
@@ -122,55 +119,27 @@ def _several_labels(prepared: Prepared) -> Iterator[TrainWarning]:
 def _repeated_texts(prepared: Prepared) -> Iterator[TrainWarning]:
     """Compare the labels of texts with the same bag of ids, and held-out texts with the others.
 
-    Data that is too large for memory is not compared, nor data that several processes read.
+    Data that is too large for the memory of one process is not compared.
     """
     if not prepared.train.is_whole:
         return
-    bags, classes, _ = prepared.train.load()
-    held_out = (
-        Ragged.from_lists([], np.int32)
-        if prepared.validation is None
-        else prepared.validation.load()[0]
-    )
-    groups = bag_groups(bags, held_out)
-    texts, others = groups[: len(bags)], groups[len(bags) :]
-    has_ids = bags.lengths > 0
+    texts, classes = prepared.train.text_hashes().view(np.int64), prepared.train.classes[0]
     if prepared.label_sets is None:
         wrong = conflicting_rows(texts, classes)
-        wrong = wrong[has_ids[wrong]]
+        wrong = wrong[texts[wrong] != 0]
         if len(wrong):
             first, second = conflict_example(texts, classes, int(wrong[0]))
             first_row, second_row = prepared.source_rows([first - 1, second - 1])
             yield ContradictingLabels(len(wrong), (first_row, second_row))
-    shared = int((np.isin(others, texts) & (held_out.lengths > 0)).sum())
-    if shared and shared >= MIN_SHARED * len(others):
-        yield SharedTexts(shared, len(others))
+    if prepared.validation is None:
+        return
+    held_out = prepared.validation.text_hashes().view(np.int64)
+    shared = int((np.isin(held_out, texts) & (held_out != 0)).sum())
+    if shared and shared >= MIN_SHARED * len(held_out):
+        yield SharedTexts(shared, len(held_out))
 
 
-def bag_groups(*parts: Ragged) -> I64:
-    """Return the same number for bags with the same ids in any order, [bags of all parts].
-
-    A bag is hashed as the sum of a random 64-bit number for each id.
-
-    >>> bags = Ragged.from_lists([[3, 1], [1], [1, 3], []], np.int32)
-    >>> bag_groups(bags).tolist()
-    [0, 1, 0, 2]
-    """
-    rows = max(int(bags.indices.max(initial=0)) for bags in parts) + 1
-    codes = np.random.default_rng(0).integers(0, 2**64, rows, np.uint64)
-    hashes = np.concatenate([_bag_hashes(bags, codes) for bags in parts])
-    _, first, groups = np.unique(hashes, return_index=True, return_inverse=True)
-    rank = np.empty(len(first), np.int64)
-    rank[np.argsort(first)] = np.arange(len(first))
-    return rank[groups]
-
-
-def _bag_hashes(bags: Ragged, codes: U64) -> U64:
-    """Return the sum of the codes of each bag's ids, [B], modulo 2^64."""
-    hashes = np.empty(len(bags), np.uint64)
-    for start in range(0, len(bags), BLOCK):  # a few at a time: a sum takes 16 bytes for each id
-        bounds = bags.offsets[start : start + BLOCK + 1]
-        ids = bags.indices[bounds[0] : bounds[-1]]
-        sums = np.concatenate((np.zeros(1, np.uint64), np.cumsum(codes[ids])))
-        hashes[start : start + BLOCK] = np.diff(sums[bounds - bounds[0]])
-    return hashes
+def assist_advice(prepared: Prepared) -> None:
+    """Take part in what :func:`advice` exchanges, on the processes that do not call it."""
+    if prepared.train.is_whole:
+        prepared.train.text_hashes()

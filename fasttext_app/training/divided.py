@@ -20,7 +20,7 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 
-from fasttext_app.core.arrays import F32, I32, I64, Array, Bool
+from fasttext_app.core.arrays import F32, I32, I64, U64, Array, Bool
 from fasttext_app.core.group import Group
 from fasttext_app.core.ragged import Ragged, offsets_from_lengths
 from fasttext_app.core.spill import RaggedLoader, SpillBuffer
@@ -118,7 +118,7 @@ def tokenize_divided(
 
     def read() -> list[tuple[Block, TokenizedPart]]:
         own = []
-        chunks = _own_chunks(rows, parts, group)
+        chunks = _own_chunks(rows, parts, bad_rows, group)
         for file, number, chunk, digest, tokens in map_threads(with_tokens, chunks, threads):
             missing.update(missing_texts(chunk.column("text")))
             part, size = tokenized_part(chunk, tokens, spill_buffer)
@@ -129,7 +129,7 @@ def tokenize_divided(
     missing_total: Counter[str] = Counter()
     for counts in group.share(missing):
         missing_total.update(counts)
-    bad_rows.merge(*group.share(bad_rows.found()))
+    bad_rows.merge(group.share(bad_rows.found()))
     ledger = SpillBuffer(limit)
     for block in blocks:
         ledger.reserve(block.code_bytes)
@@ -152,13 +152,14 @@ def add_blocks(fingerprint: Fingerprint, blocks: Sequence[Block]) -> None:
 
 
 def _own_chunks(
-    rows: Rows, parts: Sequence[Part], group: Group
+    rows: Rows, parts: Sequence[Part], bad_rows: BadRows, group: Group
 ) -> Iterator[tuple[int, int, pa.RecordBatch]]:
     """Yield the blocks of this process: the number of the file, that of the block, and the rows."""
     if len(parts) < group.size:
         parts = [piece for part in parts for piece in part.pieces(group.size)]
     if len(parts) >= group.size:
         for file in own_files([part.size for part in parts], group):
+            bad_rows.part = file
             chunks = _chunks(parts[file].scan(True))
             yield from ((file, number, chunk) for number, chunk in enumerate(chunks))
         return
@@ -274,10 +275,12 @@ class DividedSplit(EncodedSplit):
     lengths: I64
     """The number of ids of each text, [texts]."""
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether this process has all rows, in one piece: it never has."""
-        return False
+    def text_hashes(self) -> U64:
+        """Return a number for each text of all processes, [texts]; collective."""
+        hashes = np.empty(len(self.owners), np.uint64)
+        for rank, own in enumerate(self.group.gather(super().text_hashes().view(np.int64))):
+            hashes[self.owners == rank] = own.view(np.uint64)
+        return hashes
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from fasttext_app.config.schema import Config
-from fasttext_app.core.arrays import F32, I64, Bool
+from fasttext_app.core.arrays import F32, I64, U64, Bool
 from fasttext_app.core.arrow import to_arrow, to_numpy
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.core.spill import RaggedLoader, SpillBuffer
@@ -55,8 +55,8 @@ class EncodedSplit:
 
     @property
     def is_whole(self) -> bool:
-        """Whether this process has all rows, in one piece."""
-        return len(self.shards) == 1
+        """Whether one process can hold all rows, in one piece."""
+        return len(self.classes) == 1
 
     def load(self) -> tuple[Ragged, I64, F32 | None]:
         """Return bags, classes and weights in one piece."""
@@ -65,6 +65,10 @@ class EncodedSplit:
             np.concatenate(self.classes),
             None if self.weights is None else np.concatenate(self.weights),
         )
+
+    def text_hashes(self) -> U64:
+        """Return a number for each text, [texts]; see :meth:`.Ragged.hashes`."""
+        return np.concatenate([load().hashes() for load in self.shards])
 
 
 @dataclass(frozen=True)

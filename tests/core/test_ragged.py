@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fasttext_app.core import ragged
 from fasttext_app.core.ragged import Ragged, concat_ranges, offsets_from_lengths
 
 BAGS = st.lists(st.lists(st.integers(-(2**31), 2**31 - 1), max_size=6), max_size=8)
@@ -57,6 +58,19 @@ def test_take_returns_bags_in_any_order_with_repeats(bags, data):
     indices = data.draw(st.lists(st.integers(0, len(bags) - 1), max_size=10))
     taken = Ragged.from_lists(bags).take(np.array(indices, dtype=np.int64))
     assert taken.to_lists() == [bags[index] for index in indices]
+
+
+def test_bags_have_equal_hashes_if_they_have_the_same_ids_in_any_order(monkeypatch):
+    bags = [[5, 9, 5], [9, 5], [5, 5, 9], [], [9, 9, 5], [], [0], [0, 0], [5, 9, 5, 0]]
+    ids = Ragged.from_lists(bags, np.int32)
+    hashes = ids.hashes()
+    for first, first_hash in zip(bags, hashes, strict=True):
+        for second, second_hash in zip(bags, hashes, strict=True):
+            assert (first_hash == second_hash) == (sorted(first) == sorted(second))
+        assert (first_hash == 0) == (first == [])
+    monkeypatch.setattr(ragged, "HASHED", 2)
+    assert (ids.hashes() == hashes).all()
+    assert len(set(Ragged.one_each(np.arange(100_000)).hashes().tolist())) == 100_000
 
 
 @pytest.mark.slow

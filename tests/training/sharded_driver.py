@@ -5,7 +5,8 @@ python -m tests.training.sharded_driver < CASES
 ``CASES`` is JSON: {"cases": {name: {"settings": ..., "runs": [...]}}}. A run is {"size": N}, the
 number of processes. It may have "output", the folder of checkpoints, from which it resumes if there
 are any, and "kill", the processes that kill themselves "after" so many steps. The answer has, for
-each run of a case, the digest of the model's tensors, or the error, of the processes that live.
+each run of a case, the digest of the model's tensors, or the error, of the processes that live; or
+with "warnings", the warnings that the main process gives.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def train_alone(config: Config) -> str:
 
 
 def train_in_group(config: Config, run: Mapping[str, Any]) -> str:
-    """Train as one of the processes of a group; return the digest."""
+    """Train as one of the processes of a group; return the digest, or the warnings."""
     output, steps = str(run.get("output", "")), count(1)
 
     def stop() -> bool:
@@ -63,6 +64,8 @@ def train_in_group(config: Config, run: Mapping[str, Any]) -> str:
     resume = find_checkpoint(output) if has_checkpoint else None
     examples = load_examples(config)
     result = pipeline.train(config, examples, None, output or None, resume, stop)
+    if "warnings" in run:
+        return "\n".join(map(str, result.warnings))
     return digest_of(result.model.artifact.tensors)
 
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 import fasttext_app as ft
-from fasttext_app.core.ragged import Ragged
 from fasttext_app.model.train_warnings import (
     ContradictingLabels,
     FewSteps,
@@ -15,7 +14,6 @@ from fasttext_app.model.train_warnings import (
     RareLabels,
     UnknownTexts,
 )
-from fasttext_app.training.advice import bag_groups
 from tests.conftest import TINY_EXAMPLES
 
 TEXTS, LABELS = map(list, zip(*TINY_EXAMPLES, strict=True))
@@ -74,11 +72,6 @@ def test_an_accuracy_that_the_majority_explains_is_reported():
     assert found
     assert found[0].label == "common"
     assert found[0].share == pytest.approx(0.9)
-
-
-def test_equal_bags_have_equal_numbers_in_any_order():
-    bags = Ragged.from_lists([[5, 9, 5], [9, 5], [5, 5, 9], [], [9, 9, 5], []], np.int32)
-    assert bag_groups(bags).tolist() == [0, 1, 0, 2, 3, 2]
 
 
 WITHOUT_SPACES = {

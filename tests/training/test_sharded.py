@@ -157,6 +157,65 @@ def killed_runs(cases: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     }
 
 
+def write_flawed_rows(folder: Path) -> None:
+    """Write files of rows with something of everything that training warns of."""
+    sport, weather = "进球今天的是因为看到今天比赛冠军", "下雨可以大的一个大的温度温度"
+    rows = {
+        "sport": [f"the team won game {number} in the final" for number in range(60)],
+        "weather": [f"rain and wind on day {number} in the north" for number in range(40)],
+        "Weather ": ["snow", "ice", "nan", "NA", "the team won game 7 in the final"],
+        "sun|warm": [sport, weather, "", *[sport, weather] * 9],
+        "sun|wet": [weather[::-1]],
+        "warm|wet": [sport[::-1]],
+    }
+    pairs = [(label, text) for label, texts in rows.items() for text in texts]
+    np.random.default_rng(0).shuffle(pairs)
+    for number, bounds in enumerate([(0, 9), (9, 70), (70, 80), (80, len(pairs)), (3, 6)]):
+        with (folder / f"rows-{number}.csv").open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerows([["label", "text"], *pairs[slice(*bounds)]])
+            writer.writerows([[f"bad row {number}, {row}"] for row in range(4 - number)])
+    held_out = [("sport", f"the team won game {number} in the final") for number in range(8)]
+    held_out += [("sport", f"x{number}") for number in range(16)] + [("chess", "mate")] * 3
+    held_out += [("weather", "rain and wind")]
+    with (folder / "held-out.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([["label", "text"], *held_out, ["a bad row"]])
+    (folder / "words.vec").write_text("3 6\n" + "".join(
+        f"{word} 1 2 3 4 5 6\n" for word in ("team", "rain", "unseen")
+    ))  # fmt: skip
+
+
+@pytest.mark.slow
+def test_processes_warn_of_what_one_warns_of(tmp_path: Path) -> None:
+    write_flawed_rows(tmp_path)
+    shared: dict[str, Any] = {
+        **{**QUICK, "lr": 0.01, "min_count": 2, "skip_bad": True},
+        **{"source": str(tmp_path / "rows-*.csv"), "pretrained": str(tmp_path / "words.vec")},
+    }
+    several = {"label_separator": "|", "validation": 0.1}
+    cases = {
+        "held out": {**shared, "validation": str(tmp_path / "held-out.csv")},
+        "several labels": {**shared, **several},
+        "one file": {**shared, "source": str(tmp_path / "rows-3.csv")},
+    }
+    runs = [{"size": size, "warnings": True} for size in (2, 4)]
+    answers = run_cases({
+        name: {"settings": {**case, "shard": "columns"}, "runs": runs}
+        for name, case in cases.items()
+    })  # fmt: skip
+    kinds = set()
+    for name, case in cases.items():
+        config = resolve(flat_layer(case))
+        warnings = pipeline.train(config, load_examples(config)).warnings
+        kinds |= {type(getattr(warning, "finding", warning)).__name__ for warning in warnings}
+        assert answers[name] == ["\n".join(map(str, warnings))] * 2, name
+    assert kinds == {
+        *("SkippedRows", "FewSteps", "RareLabels", "NoSpaces", "ContradictingLabels"),
+        *("SimilarLabels", "JoinedLabels", "OneLabelAtATime", "MissingTexts", "UnknownTexts"),
+        *("MajorityAccuracy", "SharedTexts", "UnknownValidationLabels", "PretrainedCoverage"),
+    }
+
+
 @pytest.mark.slow
 def test_torchrun_trains_on_the_command_line(files: Path, tmp_path: Path) -> None:
     torchrun = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
