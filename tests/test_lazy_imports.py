@@ -20,8 +20,8 @@ WITHOUT_TORCH = sorted(
     - NUMBA_AT_THE_TOP
     - {"", "__main__", "sklearn", "scoring.datatrove", TRITON}
 )
-ELSEWHERE = ("pyarrow.compute", "fasttext_app.training", "fasttext_app.pipeline")
-"""What only training, tuning and reading files need: a good part of a cold prediction."""
+ELSEWHERE = ("pydantic", "pyarrow.compute", "fasttext_app.training", "fasttext_app.pipeline")
+"""What only training, tuning, serving and reading files need: longer than a cold prediction."""
 SLOW = (
     "pandas",
     "numba",

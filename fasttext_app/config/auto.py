@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from fasttext_app.config.schema import Auto, Config, TextConfig
@@ -106,11 +106,10 @@ def fill_auto(config: Config, size: DataSize, *, can_refit: bool = False) -> Con
         "refit": refit,
         "calibrate": size.validation_rows >= CALIBRATION_ROWS and _can_calibrate(config),
     }
-    return config.model_copy(
-        update={
-            "optimizer": _with_values(optimizer, optimizer_values),
-            "trainer": _with_values(trainer, trainer_values),
-        }
+    return replace(
+        config,
+        optimizer=_with_values(optimizer, optimizer_values),
+        trainer=_with_values(trainer, trainer_values),
     )
 
 
@@ -171,4 +170,4 @@ def _can_calibrate(config: Config) -> bool:
 def _with_values(section: Any, values: Mapping[str, Any]) -> Any:
     """Return a section of settings with values for those that are ``auto``."""
     automatic = {key: value for key, value in values.items() if getattr(section, key) == "auto"}
-    return section.model_copy(update=automatic)
+    return replace(section, **automatic)

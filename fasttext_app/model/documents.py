@@ -1,109 +1,104 @@
-"""The JSON files of a model directory, as pydantic models."""
+"""The JSON files of a model directory, as types."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, NotRequired, TypedDict
 
-from pydantic import BaseModel, Field, RootModel, model_validator
+from fasttext_app.core.documents import Count, Key, Score
+from fasttext_app.core.validation import After, Limits
 
-from fasttext_app.core.documents import Count, Document, Key, Score
-
-Share = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[float, Limits(ge=0, le=1)]
 
 
-class LabelsFile(Document):
+class LabelsFile(TypedDict):
     """``labels.json``."""
 
-    names: Annotated[list[str], Field(min_length=1)]
+    names: Annotated[list[str], Limits(min_length=1)]
     counts: list[Count]
 
-    @model_validator(mode="after")
-    def _check_names(self) -> Self:
-        if len(self.counts) != len(self.names):
-            raise ValueError("does not have one count per name")
-        if len(set(self.names)) < len(self.names):
-            raise ValueError("has a name twice")
-        return self
+
+def _check_names(labels: LabelsFile) -> LabelsFile:
+    if len(labels["counts"]) != len(labels["names"]):
+        raise ValueError("does not have one count per name")
+    if len(set(labels["names"])) < len(labels["names"]):
+        raise ValueError("has a name twice")
+    return labels
 
 
-class MetricsFile(RootModel[dict[Key, Score | None]]):
-    """``metrics.json``."""
-
-
-class Epoch(Document):
+class Epoch(TypedDict):
     """An epoch in ``history.json`` and in a checkpoint."""
 
-    epoch: Annotated[Count, Field(ge=1)]
+    epoch: Annotated[Count, Limits(ge=1)]
     train_loss: Score
     seconds: Score
     texts_per_second: Score
-    validation_loss: Score | None = None
-    validation_accuracy: Score | None = None
-    validation_macro_f1: Score | None = None
-    validation_score: Score | None = None
+    validation_loss: NotRequired[Score | None]
+    validation_accuracy: NotRequired[Score | None]
+    validation_macro_f1: NotRequired[Score | None]
+    validation_score: NotRequired[Score | None]
 
 
-class HistoryFile(Document):
+class HistoryFile(TypedDict, total=False):
     """``history.json``; empty for an imported model."""
 
-    best_epoch: Count = 0
-    steps: Count = 0
-    interrupted: bool = False
-    stopped_early: bool = False
-    epochs: list[Epoch] = Field(default=[])
+    best_epoch: Count
+    steps: Count
+    interrupted: bool
+    stopped_early: bool
+    epochs: list[Epoch]
 
 
-class FastTextArgs(Document):
+class FastTextArgs(TypedDict, total=False):
     """The settings of a fastText file that the configuration lacks."""
 
-    ws: int = 5
-    neg: int = 5
-    lr_update_rate: int = 100
-    t: float = 1e-4
+    ws: int
+    neg: int
+    lr_update_rate: int
+    t: float
 
 
-class DataFile(Document):
+class DataFile(TypedDict, total=False):
     """``data.json``; the counts of the rows are missing in an imported model."""
 
-    source: str | None = None
-    train_rows: Count = 0
-    labels: dict[str, Count] = Field(default={})
-    empty_texts: Count = 0
-    tokens: Count = 0
-    median_tokens: float = 0
-    vocabulary: Count = 0
-    ids: Count = 0
-    table_rows: Count = 0
-    validation_rows: Count = 0
-    validation_rows_of_unknown_labels: Count = 0
-    fingerprint: str | None = None
-    skipped_rows: Count = 0
-    refit_rows: Count = 0
-    started_from: str | None = None
-    pretrained: str | None = None
-    pretrained_coverage: dict[Key, float] | None = None
-    not_calibrated: str | None = None
-    label_prefix: str | None = None
-    fasttext: FastTextArgs | None = None
+    source: str | None
+    train_rows: Count
+    labels: dict[str, Count]
+    empty_texts: Count
+    tokens: Count
+    median_tokens: float
+    vocabulary: Count
+    ids: Count
+    table_rows: Count
+    validation_rows: Count
+    validation_rows_of_unknown_labels: Count
+    fingerprint: str | None
+    skipped_rows: Count
+    refit_rows: Count
+    started_from: str | None
+    pretrained: str | None
+    pretrained_coverage: dict[Key, float] | None
+    not_calibrated: str | None
+    label_prefix: str | None
+    fasttext: FastTextArgs | None
 
 
-class Measures(Document):
+class Measures(TypedDict):
     """Measures of calibration."""
 
     ece: float
 
 
-class Temperature(Document):
+class Temperature(TypedDict):
     """The temperature in ``calibration.json``."""
 
-    value: Annotated[float, Field(gt=0)]
+    value: Annotated[float, Limits(gt=0)]
     source: str
     rows: Count
     before: Measures
     after: Measures
 
 
-class Thresholds(Document):
+class Thresholds(TypedDict):
     """The thresholds in ``calibration.json``."""
 
     goal: str
@@ -112,25 +107,25 @@ class Thresholds(Document):
     values: dict[str, Share]
 
 
-class CalibrationFile(Document):
+class CalibrationFile(TypedDict, total=False):
     """``calibration.json``."""
 
-    temperature: Temperature = Field(default=None)  # type: ignore[assignment]  # or missing
-    thresholds: Thresholds = Field(default=None)  # type: ignore[assignment]
+    temperature: Temperature
+    thresholds: Thresholds
 
 
-class RunData(Document):
+class RunData(TypedDict):
     """The data of a run."""
 
     source: str
     train_rows: Count
     validation_rows: Count
     fingerprint: str
-    started_from: str | None = None
-    pretrained: str | None = None
+    started_from: NotRequired[str | None]
+    pretrained: NotRequired[str | None]
 
 
-class RunFile(Document):
+class RunFile(TypedDict):
     """``run.json``."""
 
     versions: dict[str, str]
@@ -141,12 +136,12 @@ class RunFile(Document):
     config: dict[Key, dict[Key, Any]]
 
 
-MODELS: dict[str, type[BaseModel]] = {
-    "labels.json": LabelsFile,
-    "metrics.json": MetricsFile,
+KINDS: dict[str, Any] = {
+    "labels.json": Annotated[LabelsFile, After(_check_names)],
+    "metrics.json": dict[Key, Score | None],
     "history.json": HistoryFile,
     "data.json": DataFile,
     "calibration.json": CalibrationFile,
     "run.json": RunFile,
 }
-"""The model of each file."""
+"""The type of each file."""
