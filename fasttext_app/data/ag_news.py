@@ -10,6 +10,7 @@ lower-case letter follows.
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,19 @@ import pyarrow.compute as pc
 from fasttext_app.config.schema import DataConfig
 from fasttext_app.core.arrow import rows_containing, string_array, to_arrow
 from fasttext_app.data.bad_rows import BadRows, Locate
+from fasttext_app.data.byte_stream import FilePiece
 from fasttext_app.data.csv import CsvFile
 from fasttext_app.data.hub import dataset_source
-from fasttext_app.data.source import Batches, Scan, Source, unchanged
+from fasttext_app.data.source import (
+    Batches,
+    FileState,
+    Part,
+    PieceScan,
+    Scan,
+    Source,
+    file_state,
+    unchanged,
+)
 from fasttext_app.errors import DataError
 
 CLASSES = ("World", "Sports", "Business", "Sci/Tech")
@@ -41,7 +52,7 @@ def ag_news_source(config: DataConfig, bad_rows: BadRows) -> Source:
             header=False, text_columns=("2", "3"), label_column="1", **_on_bad_rows(config)
         )
         scans: dict[str, Scan] = {
-            split: partial(_scan, CsvFile(folder / f"{split}.csv", csv_config, ","), bad_rows)
+            split: _AgNewsScan(CsvFile(folder / f"{split}.csv", csv_config, ","), bad_rows)
             for split in ("train", "test")
             if (folder / f"{split}.csv").is_file()
         }
@@ -72,15 +83,33 @@ def find_folder() -> Path | None:
     return None
 
 
-def _scan(file: CsvFile, bad_rows: BadRows, with_labels: bool) -> Batches:
-    rows = 0
-    scanned = file.scan(with_labels, bad_rows.begin(file.path))
-    for batch in unchanged(Path(str(file.path)), scanned):
-        columns = {"text": _line_breaks_to_spaces(batch.column("text"))}
-        if with_labels:
-            columns["label"] = _class_names(batch.column("label"), partial(file.locate, rows))
-        yield pa.record_batch(columns)
-        rows += len(batch)
+@dataclass(frozen=True)
+class _AgNewsScan:
+    """Reads one file, or a piece of it."""
+
+    file: CsvFile
+    bad_rows: BadRows
+    before: FileState | None = None
+    """The state of the file when it was cut into pieces."""
+
+    def __call__(self, with_labels: bool) -> Batches:
+        file, rows = self.file, 0
+        scanned = file.scan(with_labels, self.bad_rows.begin(file.path))
+        for batch in unchanged(Path(str(file.path)), scanned, self.before):
+            columns = {"text": _line_breaks_to_spaces(batch.column("text"))}
+            if with_labels:
+                columns["label"] = _class_names(batch.column("label"), partial(file.locate, rows))
+            yield pa.record_batch(columns)
+            rows += len(batch)
+
+    def pieces(self, count: int) -> list[Part]:
+        """Return pieces of the file, at most ``count``; none if it can only be read whole."""
+        before = file_state(Path(str(self.file.path)))
+
+        def scan(piece: FilePiece) -> Scan:
+            return replace(self, file=replace(self.file, path=piece), before=before)
+
+        return [Part(cut.size, PieceScan(scan(cut), self)) for cut in self.file.pieces(count)]
 
 
 def _class_names(numbers: pa.StringArray, locate: Locate) -> pa.StringArray:

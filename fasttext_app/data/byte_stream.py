@@ -140,12 +140,9 @@ class ByteStream:
         self._reads_ahead = False
         self.compression: _Compression | None = None
         try:
-            self._decompress(self.path.suffix.lower())
-            head = self._head()
-            self.encoding = encoding and (marked_encoding(head) or encoding)
-            problem = what_it_is(head, wide=is_wide(self.encoding or "utf-8"))
-            if problem:
-                raise DataError(f"{self.path}: {problem}")
+            self.encoding = encoding
+            if not starts_later(self.path):
+                self._identify()
         except BaseException:
             self.close()
             raise
@@ -185,6 +182,15 @@ class ByteStream:
         if self._input.total is not None and not self._reads_ahead:
             self._input.position = self._streams[0].tell()
         return block
+
+    def _identify(self) -> None:
+        """Tell by the first bytes of the file how to read it, or that it is not text."""
+        self._decompress(self.path.suffix.lower())
+        head = self._head()
+        self.encoding = self.encoding and (marked_encoding(head) or self.encoding)
+        problem = what_it_is(head, wide=is_wide(self.encoding or "utf-8"))
+        if problem:
+            raise DataError(f"{self.path}: {problem}")
 
     def _decompress(self, suffix: str) -> None:
         head = self._head()
@@ -357,8 +363,74 @@ class BytesFile:
         return io.BufferedReader(io.BytesIO(self.data))
 
 
-InputFile: TypeAlias = Path | PipeCopy | BytesFile
+@dataclass(frozen=True)
+class FilePiece:
+    """Some rows of a plain text file, read in the blocks in which the whole file is read.
+
+    Attributes:
+        path: the file.
+        start: the position of the first byte of the first row.
+        stop: the position after the last row.
+        lead: the number of bytes from ``start`` to the next block of the file.
+    """
+
+    path: Path
+    start: int
+    stop: int
+    lead: int
+
+    @property
+    def size(self) -> int:
+        """The number of bytes."""
+        return self.stop - self.start
+
+    @property
+    def suffix(self) -> str:
+        """The suffix of the file's name."""
+        return self.path.suffix
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def open(self, mode: str) -> io.BufferedReader:
+        """Open the piece, to be read from its beginning."""
+        assert mode == "rb"
+        return io.BufferedReader(_PieceReader(self))
+
+
+class _PieceReader(io.RawIOBase):
+    """The bytes of a piece."""
+
+    def __init__(self, piece: FilePiece) -> None:
+        self._file = piece.path.open("rb", buffering=0)
+        self._file.seek(piece.start)
+        self._left = piece.size
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        count = self._file.readinto(memoryview(buffer)[: self._left]) or 0
+        self._left -= count
+        return count
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+InputFile: TypeAlias = Path | PipeCopy | BytesFile | FilePiece
 """A file that readers can open more than once, or the path of a pipe, which they can only once."""
+
+
+def whole(path: InputFile) -> InputFile:
+    """Return the file of a piece; any other is whole."""
+    return path.path if isinstance(path, FilePiece) else path
+
+
+def starts_later(path: InputFile) -> bool:
+    """Return whether a file is a piece that does not begin at the first byte."""
+    return isinstance(path, FilePiece) and path.start > 0
 
 
 def _open(path: InputFile) -> Any:

@@ -16,10 +16,13 @@ from typing import Any, Self
 import numpy as np
 
 from fasttext_app.config.schema import DataConfig
-from fasttext_app.data.byte_stream import ByteStream, InputFile
+from fasttext_app.core.arrays import U8
+from fasttext_app.data.byte_stream import ByteStream, FilePiece, InputFile, starts_later
 from fasttext_app.errors import DataError
 
 QUOTE = ord('"')
+CACHED_BYTES = 1 << 18
+"""As many as are checked for quotes at a time: their masks stay in the cache of a core."""
 READ_AHEAD = 4
 """Blocks that a parser may read beyond the batches of :meth:`CheckedStream.paced`."""
 PATIENCE, LONG_PATIENCE = 0.25, 10.0
@@ -64,12 +67,13 @@ class CheckedStream(io.RawIOBase):
         self.path = path
         self.problem: DataError | None = None
         self._errors = errors
-        self._at_start = True
+        self._at_start = not starts_later(path)
+        self._lead = path.lead if isinstance(path, FilePiece) else 0
         self._carriage_return = b""  # held back from the end of the last block
         self._lines_before = 0
         self._is_paced, self._is_wanted, self._ahead = False, True, 0
         self._turn = threading.Condition()
-        self._quotes = _QuoteCheck(delimiter) if delimiter else None
+        self._quotes = QuoteCheck(delimiter) if delimiter else None
         self._file = ByteStream(path, encoding)
         encoding = self._file.encoding or encoding
         self._is_utf8 = codecs.lookup(encoding).name in ("utf-8", "utf-8-sig", "ascii")
@@ -105,17 +109,32 @@ class CheckedStream(io.RawIOBase):
         """Return at most ``size`` (> 8) checked bytes, and ``b""`` only at the end."""
         if self._is_paced:
             self._wait_for_turn()
-        if size > 0:  # leave room for bytes held back, and for characters of three bytes for one
-            size = max(size - 4 if self._keeps_bytes else size // 3 - 4, 1)
+        if size > 0:
+            size = self.block_size(size)
         while True:
+            if self._lead:
+                block_size = self._lead if size < 0 else min(size, self._lead)
+                self._lead -= block_size
+            else:
+                block_size = size
             try:
-                block = self._read(size)
+                block = self._read(block_size)
             except DataError as error:
                 self.problem = error
                 raise
             checked = self._check(block)
             if checked or not block:
                 return checked
+
+    def block_size(self, size: int) -> int:
+        """Return how many bytes of the file are read if ``size`` checked bytes are asked for."""
+        # Leave room for bytes held back, and for characters of three bytes for one.
+        return max(size - 4 if self._keeps_bytes else size // 3 - 4, 1)
+
+    @property
+    def can_be_cut(self) -> bool:
+        """Whether the file can be read from the beginning of any row: it is plain, and in UTF-8."""
+        return self._is_utf8 and self._file.compression is None
 
     def paced(self, open_parser: Callable[[], Any]) -> Generator[Any, None, None]:
         """Yield the batches that a parser makes of this stream, one of each block that it reads.
@@ -217,8 +236,12 @@ class CheckedStream(io.RawIOBase):
         return self.problem
 
 
-class _QuoteCheck:
-    """Checks that every quote opens a field, closes one, or is doubled inside one (RFC 4180)."""
+class QuoteCheck:
+    """Checks that every quote opens a field, closes one, or is doubled inside one (RFC 4180).
+
+    Attributes:
+        odd: whether a quote so far does not.
+    """
 
     def __init__(self, delimiter: str) -> None:
         self.odd = False
@@ -227,15 +250,25 @@ class _QuoteCheck:
         self._quotes = 0  # in the blocks so far
         self._last = ord("\n")  # the byte before the block
 
+    @property
+    def is_open(self) -> bool:
+        """Whether a field is open after the blocks so far."""
+        return self._quotes % 2 == 1
+
     def feed(self, block: bytes) -> None:
+        """Check the next block; ``b""`` is the end of the file."""
         if self.odd:
             return
         if not block:
-            self.odd = self._quotes % 2 == 1  # the last field never closes
-            return
+            self.odd = self.is_open  # the last field never closes
         data = np.frombuffer(block, dtype=np.uint8)
+        for start in range(0, len(data), CACHED_BYTES):
+            if not self.odd:
+                self._feed(data[start : start + CACHED_BYTES])
+
+    def _feed(self, data: U8) -> None:
         positions = np.flatnonzero(data == QUOTE)
-        is_open = self._quotes % 2  # quotes open and close in turn
+        is_open = int(self.is_open)  # quotes open and close in turn
         opening, closing = positions[is_open::2], positions[1 - is_open :: 2]
         # A quote at the end of a block has its outer neighbor in the next, and one at the
         # beginning in the last.
@@ -244,7 +277,7 @@ class _QuoteCheck:
             fits, opening = fits and self._edges[self._last], opening[1:]
         if len(closing) and closing[-1] == len(data) - 1:
             closing = closing[:-1]
-        neighbors = np.concatenate((data[opening - 1], data[closing + 1]))
-        self.odd = not (fits and self._edges[neighbors].all())
+        neighbors = np.concatenate((data.take(opening - 1), data.take(closing + 1)))
+        self.odd = not (fits and self._edges.take(neighbors).all())
         self._quotes += len(positions)
-        self._last = block[-1]
+        self._last = data[-1]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from functools import partial
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,10 +16,10 @@ import pyarrow.compute as pc
 from fasttext_app.config.schema import DataConfig
 from fasttext_app.core.arrow import string_array
 from fasttext_app.data.bad_rows import FileErrors, Locate, convert_rows
-from fasttext_app.data.byte_stream import InputFile
+from fasttext_app.data.byte_stream import FilePiece, InputFile
 from fasttext_app.data.checked_stream import CheckedStream
 from fasttext_app.data.columns import SEVERAL_LABELS_HINT, check_label_cells, refuse_marks
-from fasttext_app.data.lines import lines_of
+from fasttext_app.data.lines import BLOCK_BYTES, line_pieces, lines_of
 from fasttext_app.data.source import Batches, NoColumnsError
 from fasttext_app.errors import DataError
 from fasttext_app.text.fasttext_tokenizer import label_name
@@ -55,6 +56,21 @@ def scan_fasttext(
             yield convert_rows(rows, convert, _locate_lines(path, first), errors)
     if is_empty and str(path) != "-":  # a pipe may carry nothing
         raise DataError(f"{path}: the file is empty")
+
+
+def fasttext_pieces(path: Path, config: DataConfig, count: int) -> list[FilePiece]:
+    """Cut a file between lines; see :func:`~fasttext_app.data.lines.file_pieces`.
+
+    Returns:
+        The pieces, at most ``count``; none if the file can only be read whole.
+
+    Raises:
+        DataError: the file is missing, or not text.
+    """
+    if config.skip_bad:
+        return []
+    with CheckedStream.of(path, config) as stream:
+        return line_pieces(stream, BLOCK_BYTES, count)
 
 
 def _to_examples(

@@ -1,6 +1,7 @@
 """Files, folders, globs and ``{split}`` patterns as sources. A file's name tells its format.
 
 To add a format, write a function of the type ``Read``, and name it in ``FORMATS`` and ``SUFFIXES``.
+If a file of the format can be read in pieces, also write one of the type ``Cut``, for ``PIECES``.
 """
 
 from __future__ import annotations
@@ -13,22 +14,38 @@ from functools import partial
 from glob import glob, has_magic
 from itertools import chain
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from fasttext_app.config.schema import DataConfig
 from fasttext_app.core import meter
 from fasttext_app.core.checksummed_dir import MANIFEST
 from fasttext_app.data.bad_rows import BadRows, FileErrors
-from fasttext_app.data.byte_stream import InputFile, PipeCopy, without_compression
+from fasttext_app.data.byte_stream import FilePiece, InputFile, PipeCopy, without_compression
 from fasttext_app.data.csv import CsvFile
-from fasttext_app.data.fasttext_text import scan_fasttext
-from fasttext_app.data.jsonl import scan_json
+from fasttext_app.data.fasttext_text import fasttext_pieces, scan_fasttext
+from fasttext_app.data.jsonl import json_pieces, scan_json
 from fasttext_app.data.parquet import parquet_label_names, parquet_pieces, scan_parquet
-from fasttext_app.data.source import SPLIT_NAMES, Batches, Part, Scan, Source, unchanged
+from fasttext_app.data.source import (
+    SPLIT_NAMES,
+    Batches,
+    Part,
+    PieceScan,
+    Scan,
+    Source,
+    file_state,
+    unchanged,
+)
 from fasttext_app.errors import DataError
 
 Read: TypeAlias = Callable[[InputFile, DataConfig, bool, FileErrors], Batches]
 """A function that reads a file: its path, the settings, whether to read labels, its bad rows."""
+
+Cut: TypeAlias = Callable[[Path, DataConfig, int], Sequence[Any]]
+"""A function that cuts a file into at most so many pieces; none if it can only be read whole.
+
+Each has a ``size`` in bytes, and its ``Read`` takes it like a path. Read one after the other, the
+pieces yield the batches of the file.
+"""
 
 
 def _scan_csv(
@@ -36,6 +53,10 @@ def _scan_csv(
 ) -> Batches:
     file = CsvFile.open(path, config, default, with_labels=with_labels)
     return file.scan(with_labels, errors)
+
+
+def _csv_pieces(path: Path, config: DataConfig, count: int, default: str = ",") -> list[FilePiece]:
+    return CsvFile.open(path, config, default).pieces(count)
 
 
 FORMATS: dict[str, Read] = {
@@ -46,6 +67,15 @@ FORMATS: dict[str, Read] = {
     "fasttext": scan_fasttext,
 }
 """The reader of each format, by its name in ``data.format``."""
+
+PIECES: dict[str, Cut] = {
+    "csv": _csv_pieces,
+    "tsv": partial(_csv_pieces, default="\t"),
+    "jsonl": json_pieces,
+    "parquet": parquet_pieces,
+    "fasttext": fasttext_pieces,
+}
+"""The function that cuts a file of each format."""
 
 SUFFIXES = {
     ".csv": "csv",
@@ -114,28 +144,19 @@ class FilesScan:
     def pieces(self, count: int) -> list[Part]:
         """Return pieces of the one file, at most ``count``; none if it can only be read whole."""
         (path,) = self.paths
-        if format_of(path, self.config) != "parquet":
+        if _is_pipe(path):
             return []
+        form, before = format_of(path, self.config), file_state(path)
+
+        def read(piece: Any, with_labels: bool) -> Batches:
+            errors = self.bad_rows.begin(repr(piece))
+            batches = FORMATS[form](piece, self.config, with_labels, errors)
+            return unchanged(path, batches, before)
+
         return [
-            Part(size, PieceScan(path, self.config, self.bad_rows, row_groups))
-            for row_groups, size in parquet_pieces(path, self.config, count)
+            Part(piece.size, PieceScan(partial(read, piece), self))
+            for piece in PIECES[form](path, self.config, count)
         ]
-
-
-@dataclass(frozen=True)
-class PieceScan:
-    """Reads some row groups of a Parquet file."""
-
-    path: Path
-    config: DataConfig
-    bad_rows: BadRows
-    row_groups: range
-
-    def __call__(self, with_labels: bool) -> Batches:
-        """Read the row groups."""
-        errors = self.bad_rows.begin((self.path, self.row_groups))
-        batches = scan_parquet(self.path, self.config, with_labels, errors, self.row_groups)
-        return unchanged(self.path, batches)
 
 
 def _scan_file(path: Path, config: DataConfig, with_labels: bool, bad_rows: BadRows) -> Batches:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -21,11 +22,11 @@ import pyarrow.json as arrow_json
 from fasttext_app.config.schema import DataConfig
 from fasttext_app.core.threads import map_ahead
 from fasttext_app.data.bad_rows import FileErrors
-from fasttext_app.data.byte_stream import InputFile
+from fasttext_app.data.byte_stream import FilePiece, InputFile, whole
 from fasttext_app.data.checked_stream import CheckedStream
 from fasttext_app.data.columns import required_columns, rows_on_lines, to_examples
 from fasttext_app.data.json_values import JsonError, json_values
-from fasttext_app.data.lines import line_blocks, lines_of
+from fasttext_app.data.lines import line_blocks, line_pieces, lines_of
 from fasttext_app.data.soft_labels import format_soft_labels
 from fasttext_app.data.source import Batches
 from fasttext_app.errors import DataError
@@ -64,8 +65,41 @@ def scan_json(
             another type.
     """
     file = _JsonFile.open(path, config)
-    first = file.first_object()
-    columns = required_columns(path, config, with_labels, list(first), inner=_inner_paths(first))
+    fields, soft_label = _fields_of(file, with_labels)
+    convert = partial(to_examples, config=config, with_labels=with_labels, errors=errors)
+    if file.is_for_arrow(fields, soft_label, errors.skip):
+        rows = 0
+        for batch in file.arrow_batches(fields):
+            yield convert(batch, locate=partial(file.locate, rows))
+            rows += len(batch)
+        return
+    for batch, lines in file.python_batches(fields, soft_label, errors):
+        yield convert(batch, locate=rows_on_lines(path, lines))
+
+
+def json_pieces(path: Path, config: DataConfig, count: int) -> list[FilePiece]:
+    """Cut a file between lines; see :func:`~fasttext_app.data.lines.file_pieces`.
+
+    Returns:
+        The pieces, at most ``count``; none if the file can only be read whole.
+
+    Raises:
+        DataError: the file is missing or empty, or a field is missing.
+    """
+    file = _JsonFile.open(path, config)
+    fields, soft_label = _fields_of(file, with_labels=True)
+    if config.errors != "strict" or not file.is_for_arrow(fields, soft_label, config.skip_bad):
+        return []
+    with _JsonStream.of(path, config) as stream:
+        return line_pieces(stream, BLOCK_BYTES, count)
+
+
+def _fields_of(file: _JsonFile, with_labels: bool) -> tuple[list[_Field], _Field | None]:
+    """Return the fields to read, by the first object; and among them a label that is an object."""
+    config, first = file.config, file.first_object()
+    columns = required_columns(
+        file.path, config, with_labels, list(first), inner=_inner_paths(first)
+    )
     texts = len(config.text_columns)
     fields = [_Field(name, _keys(name, first), pa.string()) for name in columns[:texts]]
     fields += [_Field(name, _keys(name, first)) for name in columns[texts:]]
@@ -83,16 +117,7 @@ def scan_json(
             )
             for field in fields[texts:]
         ]
-    convert = partial(to_examples, config=config, with_labels=with_labels, errors=errors)
-    has_types = soft_label is None and all(field.type is not None for field in fields)
-    if file.has_lines and has_types and not errors.skip:
-        rows = 0
-        for batch in file.arrow_batches(fields):
-            yield convert(batch, locate=partial(file.locate, rows))
-            rows += len(batch)
-        return
-    for batch, lines in file.python_batches(fields, soft_label, errors):
-        yield convert(batch, locate=rows_on_lines(path, lines))
+    return fields, soft_label
 
 
 @dataclass(frozen=True)
@@ -210,7 +235,7 @@ class _JsonFile:
     def open(cls, path: InputFile, config: DataConfig) -> _JsonFile:
         """Tell the layout by the first line that is not blank."""
         start = b""
-        with _JsonStream.of(path, config) as stream:
+        with _JsonStream.of(whole(path), config) as stream:
             while not start and (block := stream.read(PYTHON_BLOCK_BYTES)):
                 start = block.lstrip()
         line, *_ = start.splitlines() or [b""]
@@ -229,6 +254,13 @@ class _JsonFile:
             errors.refuse(f"{self.path}:{line}: {self._expected}")
         raise DataError(f"{self.path}: {(*errors.problems, 'the file is empty')[0]}")
 
+    def is_for_arrow(
+        self, fields: Sequence[_Field], soft_label: _Field | None, skips_bad_rows: bool
+    ) -> bool:
+        """Return whether Arrow can read these fields."""
+        has_types = soft_label is None and all(field.type is not None for field in fields)
+        return self.has_lines and has_types and not skips_bad_rows
+
     @property
     def _expected(self) -> str:
         if self.has_lines:
@@ -237,7 +269,7 @@ class _JsonFile:
 
     def objects(self, errors: FileErrors) -> Iterator[tuple[int, Any]]:
         """Yield (line, value) of each value, read by Python."""
-        with _JsonStream.of(self.path, self.config) as stream:
+        with _JsonStream.of(whole(self.path), self.config) as stream:
             if self.has_lines:
                 yield from self._values_of_lines(stream, errors)
                 return

@@ -3,17 +3,22 @@
 ``line_blocks`` is the one place where a stream is cut at line feeds. ``scan_lines`` adds what a
 text file needs: valid UTF-8 and line numbers. fastText's own reader (``fasttext/lines.py``)
 takes any bytes.
+
+A file can also be read in pieces, one by one (:func:`file_pieces`). A block yields the rows that
+end in it, and a piece is some blocks, so the pieces yield the same batches as the whole file.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from fasttext_app.core.arrow import string_array
+from fasttext_app.data.byte_stream import FilePiece
 from fasttext_app.data.checked_stream import CheckedStream
 from fasttext_app.errors import DataError
 
@@ -83,3 +88,54 @@ def lines_of(stream: CheckedStream) -> Iterator[tuple[int, pa.StringArray]]:
 def _split(block: bytes) -> pa.StringArray:
     lines = pc.split_pattern(string_array([block.decode("utf-8")]), "\n").flatten()
     return pc.utf8_rtrim(lines, "\r") if b"\r" in block else lines
+
+
+def line_pieces(stream: CheckedStream, size: int, count: int) -> list[FilePiece]:
+    """Cut a file between lines; see :func:`file_pieces`.
+
+    Args:
+        stream: the file.
+        size: the checked bytes that its reader asks for at a time.
+        count: the most pieces.
+    """
+    if not (stream.can_be_cut and isinstance(stream.path, Path)):
+        return []
+    block_size = stream.block_size(size)
+    with stream.path.open("rb") as file:
+
+        def line_start(block: int) -> int:
+            """Return where the line begins in which, or before which, a block begins."""
+            stop = block * block_size
+            while stop:
+                start = max(stop - block_size, 0)
+                file.seek(start)
+                line_end = file.read(stop - start).rfind(b"\n")
+                if line_end >= 0:
+                    return start + line_end + 1
+                stop = start
+            return 0
+
+        return file_pieces(stream.path, block_size, count, line_start)
+
+
+def file_pieces(
+    path: Path, block_size: int, count: int, row_start: Callable[[int], int]
+) -> list[FilePiece]:
+    """Cut a file into pieces of about the same size, at most ``count``, each with rows.
+
+    Args:
+        path: the file.
+        block_size: the bytes that are read at a time.
+        count: the most pieces.
+        row_start: returns where the row begins in which, or before which, a block begins.
+    """
+    size = path.stat().st_size
+    blocks = -(-size // block_size)
+    count = min(count, blocks)
+    bounds = [blocks * number // count for number in range(count)]
+    starts = [row_start(block) for block in bounds]
+    return [
+        FilePiece(path, start, stop, lead=block * block_size - start)
+        for block, (start, stop) in zip(bounds, pairwise([*starts, size]), strict=True)
+        if start < stop
+    ]

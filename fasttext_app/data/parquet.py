@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,25 +45,32 @@ DAMAGED_FILE = (
 """Exceptions of Arrow for a file that is damaged, or a name in it that is not UTF-8."""
 
 
+@dataclass(frozen=True)
+class RowGroups:
+    """Some row groups of a Parquet file, and their size in bytes."""
+
+    path: Path
+    numbers: range
+    size: int
+
+
 def scan_parquet(
-    path: InputFile,
-    config: DataConfig,
-    with_labels: bool,
-    errors: FileErrors,
-    row_groups: range | None = None,
+    path: InputFile | RowGroups, config: DataConfig, with_labels: bool, errors: FileErrors
 ) -> Batches:
     """Read a Parquet file batch by batch.
 
     Args:
-        path: the file.
+        path: the file, or a piece of :func:`parquet_pieces`.
         config: the columns to read.
         with_labels: whether to read labels.
         errors: counts the rows that are skipped.
-        row_groups: those to read, a piece of :func:`parquet_pieces`; None: all.
 
     Raises:
         DataError: the file is missing or damaged, or lacks a column.
     """
+    row_groups: range | None = None
+    if isinstance(path, RowGroups):
+        row_groups, path = path.numbers, path.path
     if not isinstance(path, Path):
         raise DataError(f"{path}: Parquet cannot be read from a pipe; save it to a file")
     with _opened(path) as file:
@@ -86,13 +94,10 @@ def scan_parquet(
             reading.position = size * rows // max(file.metadata.num_rows, 1)
 
 
-def parquet_pieces(path: Path, config: DataConfig, count: int) -> list[tuple[range, int]]:
+def parquet_pieces(path: Path, config: DataConfig, count: int) -> list[RowGroups]:
     """Cut a file into pieces of about the same size, at most ``count``.
 
     Read one after the other, they give the batches of the whole file.
-
-    Returns:
-        The row groups and the bytes of each piece.
 
     Raises:
         DataError: the file is missing or damaged, or lacks a column.
@@ -107,7 +112,7 @@ def parquet_pieces(path: Path, config: DataConfig, count: int) -> list[tuple[ran
         run, *more = piece
         groups = range(run[0], (more or [run])[-1][-1] + 1)
         rows = int(bounds[groups.stop] - bounds[groups.start])
-        pieces.append((groups, size * rows // total))
+        pieces.append(RowGroups(path, groups, size * rows // total))
     return pieces
 
 

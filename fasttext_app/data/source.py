@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +38,10 @@ Scan: TypeAlias = Callable[[bool], Batches]
 """A function that reads a split from its beginning; its argument says whether to read labels."""
 
 
+FileState: TypeAlias = tuple[int, int]
+"""The size and the time of a file."""
+
+
 class NoColumnsError(DataError):
     """Lines of text, which have no columns to copy."""
 
@@ -50,13 +55,18 @@ def kept_name(name: str) -> str:
     return f"input_{name}" if RESULT_NAMES.fullmatch(name) else name
 
 
-def unchanged(path: Path, batches: Batches) -> Batches:
+def unchanged(path: Path, batches: Batches, before: FileState | None = None) -> Batches:
     """Yield the batches of a file, and make sure that nothing writes to it meanwhile.
+
+    Args:
+        path: the file.
+        batches: its batches.
+        before: the state of the file at an earlier time; None: now.
 
     Raises:
         DataError: its size or its time has changed; so what was read may be half of a row.
     """
-    before = _state(path)
+    before = before or file_state(path)
     try:
         yield from batches
     except DataError:
@@ -65,14 +75,14 @@ def unchanged(path: Path, batches: Batches) -> Batches:
     _refuse_change(path, before)
 
 
-def _refuse_change(path: Path, before: tuple[int, int] | None) -> None:
-    if _state(path) != before:
+def _refuse_change(path: Path, before: FileState | None) -> None:
+    if file_state(path) != before:
         raise DataError(
             f"{path}: has changed while it was read; read it again when nothing writes to it"
         )
 
 
-def _state(path: Path) -> tuple[int, int] | None:
+def file_state(path: Path) -> FileState | None:
     """Return the size and the time of a file; None for a pipe, or where there is no file."""
     if not path.is_file():
         return None
@@ -89,13 +99,41 @@ class Part:
     scan: Scan
 
     def pieces(self, count: int) -> list[Part]:
-        """Return pieces that can be read alone, at most ``count``; one if it has no others.
+        """Return pieces that can be read alone, at most ``count``; itself if it has no others.
+
+        Read one after the other, the pieces yield the batches of the part.
 
         Raises:
             DataError: the file cannot be read.
         """
         pieces: list[Part] = self.scan.pieces(count) if hasattr(self.scan, "pieces") else []
-        return pieces or [self]
+        return pieces if len(pieces) > 1 else [self]
+
+
+@dataclass(frozen=True)
+class PieceScan:
+    """Reads a piece of a file.
+
+    Attributes:
+        read: reads the rows of the piece.
+        read_file: reads the whole file.
+    """
+
+    read: Scan
+    read_file: Scan
+
+    def __call__(self, with_labels: bool) -> Batches:
+        """Read the piece.
+
+        Raises:
+            DataError: the rows of the piece, or any before them, cannot be read.
+        """
+        try:
+            yield from self.read(with_labels)
+        except DataError:
+            # The first error in the file is the one to report, with its line.
+            deque(self.read_file(with_labels), maxlen=0)
+            raise
 
 
 def parts_of(scan: Scan) -> list[Part]:

@@ -5,8 +5,9 @@ blocks. What decides about rows and is small, all processes have of all blocks, 
 files: labels, weights, lengths. So all of them compute the same labels, split, vocabulary and
 batches, and nothing depends on which process reads which file.
 
-If there are fewer files than processes, Parquet files are read by row groups. If there are still
-too few pieces, each process reads all files and tokenizes its share of the blocks. Validation rows
+If there are fewer files than processes, they are read in pieces (``Part.pieces``). A piece yields
+the batches that the file yields there, so the blocks are the same. If there are still too few
+pieces, each process reads all files and tokenizes its share of the blocks. Validation rows
 are read by shares too, but then every process has them all: it must pool them after each epoch.
 """
 

@@ -28,7 +28,7 @@ from fasttext_app.config.loading import flat_layer, resolve
 from fasttext_app.config.schema import Config
 from fasttext_app.core.checksummed_dir import list_checkpoints
 from fasttext_app.core.group import Group
-from fasttext_app.data import parquet
+from fasttext_app.data import csv, parquet
 from fasttext_app.data.split import load_examples
 from fasttext_app.errors import FastTextAppError
 from fasttext_app.training import divided, tokenized
@@ -118,6 +118,7 @@ def use_small_parts() -> None:
     for module in (tokenized, divided):
         vars(module).update(PART_ROWS=30, SHARD_IDS=3000)
     vars(parquet).update(BATCH_ROWS=60)
+    vars(csv).update(BLOCK_BYTES=1 << 12)
 
 
 def main() -> None:

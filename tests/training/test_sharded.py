@@ -21,8 +21,11 @@ import torch
 import fasttext_app as ft
 from fasttext_app import pipeline
 from fasttext_app.config.loading import flat_layer, resolve
+from fasttext_app.config.schema import DataConfig
 from fasttext_app.core.group import Group
+from fasttext_app.data import csv as delimited
 from fasttext_app.data import parquet
+from fasttext_app.data.spec import open_source
 from fasttext_app.data.split import load_examples
 from fasttext_app.errors import ConfigError
 from fasttext_app.model.shard import SHARES, Share
@@ -50,6 +53,7 @@ CASES: dict[str, dict[str, Any]] = {
     "several files": {"word_ngrams": 2, "bucket": 500, "prune": False, "min_count": 2},
     "data on disk": {"in_memory_mb": 0, "token_dropout": 0.2, "epochs": 2},
     "row groups": {"in_memory_mb": 0, "skip_bad": True},
+    "pieces of a file": {"in_memory_mb": 0, "epochs": 2},
     "several labels": {
         **{"label_column": "labels", "label_separator": "|", "weight_column": "weight"},
         **{"loss": "ova", "lr": 0.5},
@@ -57,11 +61,12 @@ CASES: dict[str, dict[str, Any]] = {
     "focal loss, dropout, weights": {
         **{"focal_gamma": 1.0, "bag_dropout": 0.2, "token_dropout": 0.1},
         **{"class_weights": "balanced", "term_weighting": "tfidf", "mode": "sum"},
+        "skip_bad": True,  # so that every process reads the whole file
     },
 }
 
 
-KILLED = ("the default settings", "ns, sparse_adam", "data on disk")
+KILLED = ("the default settings", "ns, sparse_adam", "data on disk", "pieces of a file")
 """Cases that are also killed and resumed."""
 
 
@@ -114,6 +119,9 @@ def test_processes_train_to_the_bytes_of_one(
         monkeypatch.setattr(module, "PART_ROWS", 30)
         monkeypatch.setattr(module, "SHARD_IDS", 3000)
     monkeypatch.setattr(parquet, "BATCH_ROWS", 60)
+    monkeypatch.setattr(delimited, "BLOCK_BYTES", 1 << 12)
+    (part,) = open_source(DataConfig(source=str(files / "one.csv"))).parts("train")
+    assert len(part.pieces(4)) == 4
     cases = {
         name: {
             **{**QUICK, "shard": shard, "shard_timeout": 20.0, "source": str(files / "one.csv")},
@@ -146,6 +154,7 @@ def killed_runs(cases: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     kills: list[dict[str, Any]] = [
         {"size": 2, "kill": [1], "after": 5},  # one of them
         {"size": 4, "kill": [0, 1, 2, 3], "after": 3},  # all of them
+        {"size": 1, "kill": [0], "after": 2},
         {"size": 3},
     ]
     return {
