@@ -41,6 +41,7 @@ PUBLIC_MODULES = {"", "api", "compat", "compat.FastText", "errors", "onnx", "sco
 
 TORCH_AT_THE_TOP = {
     "model.classifier",
+    "model.shard_autograd",
     "training.batch",
     "training.dataset",
     "training.loader",
@@ -68,6 +69,7 @@ NUMBA_AT_THE_TOP = {
     "inference.kernels",
     "inference.writer_kernels",
     "model.huffman_kernels",
+    "model.shard_autograd",
     "model.shard_kernels",
     "text.kernels",
     "text.token_kernels",

@@ -248,13 +248,17 @@ def _shard_rules(config: Config) -> Iterator[Rule]:
         return
     setting = f'trainer.shard = "{trainer.shard}"'
     yield (
-        config.optimizer.implementation == "torch",
-        f'optimizer.implementation = "torch" cannot be combined with {setting}; set it to "auto"',
+        trainer.clip_grad_norm is not None,
+        "trainer.clip_grad_norm needs the gradient of the whole table and cannot be combined with "
+        f"{setting}; remove one of them",
     )
-    unsupported = unsupported_by_fused(config)
     yield (
-        unsupported is not None,
-        f"{unsupported} needs torch.optim and cannot be combined with {setting}; remove one",
+        trainer.shard == "columns"
+        and config.optimizer.name == "rowwise_adagrad"
+        and not model.sparse
+        and model.mode != "max",
+        'optimizer.name = "rowwise_adagrad" with model.sparse = false cannot be combined with '
+        f'{setting}; set model.sparse = true, or trainer.shard = "rows"',
     )
     yield (
         model.max_norm is not None,
@@ -280,9 +284,14 @@ def _shard_rules(config: Config) -> Iterator[Rule]:
         f"trainer.ensemble cannot be combined with {setting}; train one model",
     )
     yield (
-        trainer.device.startswith("cuda"),
-        f"trainer.device = {trainer.device!r} cannot be combined with {setting}, which trains on "
-        'CPUs; set it to "cpu"',
+        trainer.device.startswith("cuda:"),
+        f"trainer.device = {trainer.device!r} cannot be combined with {setting}, which gives each "
+        'process a GPU of its own; set it to "cuda"',
+    )
+    yield (
+        trainer.device == "cuda" and config.optimizer.implementation == "fused",
+        f'optimizer.implementation = "fused" cannot be combined with {setting} and '
+        'trainer.device = "cuda"; set it to "auto"',
     )
 
 

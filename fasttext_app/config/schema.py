@@ -342,13 +342,14 @@ class TrainerConfig(_Section):
     seed: Annotated[int, Limits(ge=0, lt=2**63)] = 0
     """Seed of the initial table, the order of the rows, and the validation rows."""
     device: Annotated[str, After(_check_device)] = "auto"
-    """``auto`` (CUDA if it is available), ``cpu``, ``cuda`` or ``cuda:i``."""
+    """``auto`` (CUDA if it is available), ``cpu``, ``cuda`` or ``cuda:i``. With ``shard``, each
+    process takes a GPU of its own; ``auto`` is the CPU if one has none."""
     threads: Annotated[int, Limits(ge=0, le=4096)] = 0
     """Threads for tokenizing, encoding, cutting batches and training on the CPU; 0: all cores."""
     shard: Literal["none", "columns", "rows"] = "none"
     """Train on the processes that ``torchrun`` starts: each of them holds some columns, or some
     rows, of the embedding table and of the state of its optimizer. The result is bit-identical for
-    any number of processes; with ``columns``, it is also that of ``none``."""
+    any number of processes on CPUs; with ``columns``, it is also that of ``none``."""
     shard_timeout: Annotated[float, Limits(gt=0, le=1e6)] = 1800.0
     """Seconds after which a process that does not answer the others counts as lost, and ends the
     run. Processes wait for the one that reads its files last."""

@@ -1,8 +1,9 @@
 """``Group``: the processes of a run that torchrun starts, and what they tell each other.
 
 Every method of a group that exchanges something is *collective*: all its processes call it, in the
-same order. Arrays go over the wire as they are, other values as JSON; nothing is pickled. A run of
-one process needs neither torchrun nor torch, and goes through the same code.
+same order. Arrays go over the wire as they are, other values as JSON; nothing is pickled. What is
+on a GPU goes by NCCL, all else by gloo. A run of one process needs neither torchrun nor torch, and
+goes through the same code.
 
 `cli/train.py` imports this module before it forks, so NumPy and torch are imported where needed.
 """
@@ -22,11 +23,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from fasttext_app.core.fork import die_with_parent
 from fasttext_app.core.threads import whole_number
-from fasttext_app.errors import ConfigError, FastTextAppError, TrainingError
+from fasttext_app.errors import ConfigError, DeviceError, FastTextAppError, TrainingError
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torch._C._distributed_c10d import Store
+    from torch.distributed import ProcessGroup
 
     from fasttext_app.core.arrays import Array
 
@@ -38,7 +40,7 @@ STOP, SAVE = 1, 2
 """Flags that processes raise for each other: to end the run; to save a checkpoint."""
 
 
-LOST = re.compile("gloo|connect|clos|reset|time|socket|address", re.IGNORECASE)
+LOST = re.compile("gloo|nccl|connect|clos|reset|time|socket|address", re.IGNORECASE)
 """A word in the errors of torch about processes that are gone; an error of ours has none."""
 SOURCE_LINE = re.compile(r"^\s*\[[^\]]*\]\s*")
 
@@ -110,6 +112,7 @@ def joined(timeout: float) -> Iterator[Group]:
         store.set_timeout(limit)
         rank, size = group.rank, group.size
         dist.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=limit)
+    group.timeout = limit
     try:
         yield group
     finally:
@@ -134,6 +137,43 @@ class Group:
         """Flags that this process raises at the next exchange of a step."""
         self.flags = 0
         """Flags that any process had raised at the last exchange of a step."""
+        self.device = "cpu"
+        """The device that this process trains on; see :meth:`use_device`."""
+        self.timeout: timedelta | None = None
+        """The time after which a process that does not answer counts as lost."""
+        self._nccl: ProcessGroup | None = None
+
+    def use_device(self, name: str) -> None:
+        """Choose the device of each process: GPUs if every one has its own, else the CPUs.
+
+        Args:
+            name: ``auto``, ``cpu`` or ``cuda``.
+
+        Raises:
+            DeviceError: ``cuda`` is asked for, and a process has no GPU of its own.
+        """
+        self.device = name
+        if self.size == 1 or name == "cpu":
+            return
+        import torch
+        import torch.distributed as dist
+
+        gpu = whole_number("LOCAL_RANK", 0)
+        gpus = torch.cuda.device_count() if dist.is_nccl_available() else 0
+        if not all(self.share(gpu < gpus)):
+            if name == "cuda":
+                raise DeviceError(
+                    f"device {name}: each process needs a GPU of its own; start no more processes "
+                    "on a machine than it has GPUs, or use --device cpu"
+                )
+            self.device = "cpu"
+            return
+        self.device = f"cuda:{gpu}"
+        torch.cuda.set_device(gpu)
+        # Otherwise NCCL kills a process that waits in vain, before it can say why.
+        os.environ.setdefault("TORCH_NCCL_BLOCKING_WAIT", "1")
+        with self.answered():
+            self._nccl = dist.new_group(backend="nccl", timeout=self.timeout)
 
     @property
     def is_main(self) -> bool:
@@ -167,28 +207,34 @@ class Group:
 
         out = values.new_empty((self.size, *values.shape))
         with self.answered(), torch.no_grad():
-            dist.all_gather(list(out), values)
+            dist.all_gather(list(out), values, self._group_of(values))
         return out
 
-    def sum(self, values: Array) -> None:
-        """Replace an array by its sum over all processes."""
+    def sum(self, values: Array | Tensor) -> None:
+        """Replace values by their sum over all processes."""
         if self.size == 1:
             return
         import torch
         import torch.distributed as dist
 
+        own = torch.as_tensor(values)
         with self.answered():
-            dist.all_reduce(torch.from_numpy(values))
+            dist.all_reduce(own, group=self._group_of(own))
 
-    def broadcast(self, values: Array) -> None:
-        """Replace an array by the array of the main process."""
+    def broadcast(self, values: Array | Tensor) -> None:
+        """Replace values by those of the main process."""
         if self.size == 1:
             return
         import torch
         import torch.distributed as dist
 
+        own = torch.as_tensor(values)
         with self.answered():
-            dist.broadcast(torch.from_numpy(values), 0)
+            dist.broadcast(own, 0, self._group_of(own))
+
+    def _group_of(self, values: Tensor) -> ProcessGroup | None:
+        """Return the group that exchanges these values; None: that of gloo."""
+        return self._nccl if values.is_cuda else None
 
     def gather(self, values: Array) -> list[Array]:
         """Return the array [n] of every process; n may differ."""

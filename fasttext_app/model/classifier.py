@@ -199,7 +199,9 @@ class FastTextClassifier(nn.Module):
     ) -> Tensor:
         """Return the vector of each text, [B, D]; the arguments match :meth:`forward`."""
         if self.scale_grad_by_freq:
-            self._occurrences = indices.flatten().bincount(minlength=len(self.embedding.weight))
+            rows = range(len(self.embedding.weight)) if self.shard is None else self.shard.part[0]
+            counts = indices.flatten().bincount(minlength=rows.stop)
+            self._occurrences = counts[rows.start : rows.stop : rows.step]
         if self.shard is not None:
             assert offsets is not None
             return self.shard.bags(self.embedding, indices, offsets, per_sample_weights)

@@ -4,8 +4,8 @@ With :class:`Columns`, a process pools its own columns, [B, D / processes]; the 
 them, and each has the vectors of the texts, [B, D]. With :class:`Rows`, it sums those rows of each
 text that it holds, and the processes add up their sums, [B, D]. So only vectors of texts go over
 the wire, whatever the size of the table. Every number of the table is computed by one process, in
-the order in which a single process would compute it: the table is bit-identical for any number of
-processes.
+the order in which a single process would compute it: on CPUs, the table is bit-identical for any
+number of processes.
 
 Floats that are added in another order give another sum. A text has rows in several processes, so
 :class:`Rows` sums whole numbers: each term is rounded to a multiple of 2^-40. Such sums are exact
@@ -70,10 +70,11 @@ class Share(ABC):
     ) -> Tensor:
         """Return whole vectors of texts, [B, D]; the processes exchange what each has of them.
 
-        The flags of the group go along; see :class:`~fasttext_app.core.group.Group`.
+        The flags of the group go along; see :class:`~fasttext_app.core.group.Group`. A backward
+        pass gives each process the gradient of its part, without an exchange.
 
         Args:
-            embedding: has the part of this process.
+            embedding: has the part of this process, on any device.
             ids: rows of the whole table, [N].
             offsets: the bounds of each text.
             weights: the weight of each id, [N]; None: 1.
@@ -196,7 +197,12 @@ class Columns(Share):
         self, embedding: nn.EmbeddingBag, ids: Tensor, offsets: Tensor, weights: Tensor | None
     ) -> Tensor:
         """Return whole vectors of texts; see :class:`Share`."""
-        return self.join(embedding(ids, offsets, weights))
+        from fasttext_app.model.shard_autograd import join_columns
+
+        own = embedding(ids, offsets, weights)
+        if self.group.size == 1:
+            return self.join(own)
+        return join_columns(own, self.slice, self.join)
 
     def join(self, vectors: Tensor) -> Tensor:
         """Return whole vectors, [B, D], given the columns of this process, [B, width].
@@ -251,16 +257,21 @@ class Rows(Share):
         """Return whole vectors of texts; see :class:`Share`."""
         import torch
 
-        numbers = ids.numpy().astype(np.int32, copy=False)
-        bounds = offsets.numpy().astype(np.int32, copy=False)
+        from fasttext_app.model.shard_autograd import add_up_rows
+
+        bounds, table = offsets, embedding.weight
         if not embedding.include_last_offset:
-            bounds = np.append(bounds, np.int32(len(numbers)))
-        id_weights = np.ones(1, np.float32) if weights is None else weights.numpy()
-        table = embedding.weight.detach().numpy()
-        vectors = self.add_up(self.sums(table, numbers, bounds, id_weights))
+            bounds = torch.cat([offsets, offsets.new_tensor([len(ids)])])
+        if table.is_cuda or torch.is_grad_enabled():
+            vectors = add_up_rows(embedding, self.part[0], ids, bounds, weights, self.add_up)
+        else:
+            numbers, starts = (values.int().numpy() for values in (ids, bounds))
+            id_weights = np.ones(1, np.float32) if weights is None else weights.numpy()
+            sums = self.sums(table.numpy(), numbers, starts, id_weights)
+            vectors = self.add_up(torch.from_numpy(sums))
         if embedding.mode == "mean":
-            vectors /= np.maximum(np.diff(bounds), 1).astype(np.float32)[:, None]
-        return torch.from_numpy(vectors)
+            vectors = vectors / bounds.diff().clamp(min=1)[:, None]
+        return vectors
 
     def sums(self, table: F32, ids: I32, offsets: I32, weights: F32) -> I64:
         """Sum the rows of each bag that this process holds; see ``shard_kernels.sum_rows``."""
@@ -269,27 +280,28 @@ class Rows(Share):
         rows = self.part[0]
         return sum_rows(table, ids, offsets, weights, rows.start, rows.step)
 
-    def add_up(self, sums: I64) -> F32:
+    def add_up(self, sums: Tensor) -> Tensor:
         """Return the sums of all processes, [B, D], given those of this one, [B, D + 1].
 
         Raises:
             TrainingError: a sum is not finite, or too large; on all processes alike.
         """
+        import torch
+
         from fasttext_app.model.shard_kernels import LARGEST, SCALE, SIZE_SCALE
 
         group, flags = self.group, (STOP, SAVE)
-        raised = [int(bool(group.raised & flag)) for flag in flags]
-        sent = np.append(sums.reshape(-1), raised)
+        raised = sums.new_tensor([int(bool(group.raised & flag)) for flag in flags])
+        sent = torch.cat([sums.flatten(), raised])
         group.sum(sent)
-        total, counts = sent[: sums.size].reshape(sums.shape), sent[sums.size :]
+        total, counts = sent[: sums.numel()].view_as(sums), sent[sums.numel() :].tolist()
         group.flags = sum(flag for flag, count in zip(flags, counts, strict=True) if count)
         if len(total) and total[:, -1].max() > LARGEST * SIZE_SCALE:
             raise TrainingError(
                 "the numbers of a text's rows are not finite, or add up to more than "
                 f'{LARGEST:,}, the limit of trainer.shard = "rows"; lower optimizer.lr'
             )
-        vectors: F32 = (total[:, :-1] * (1 / SCALE)).astype(np.float32)
-        return vectors
+        return (total[:, :-1].double() * (1 / SCALE)).float()
 
 
 SHARES: dict[str, type[Share]] = {share.kind: share for share in (Columns, Rows)}

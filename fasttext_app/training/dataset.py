@@ -76,12 +76,18 @@ class EncodedDataset(torch.utils.data.Dataset[Example]):
         """Return the weights of these texts in the loss, [B]; None: all 1."""
         return None if self.text_weights is None else self.text_weights[texts]
 
-    def gather(self, texts: Tensor, dropout: TokenDropout | None = None) -> Batch:
+    def gather(
+        self,
+        texts: Tensor,
+        dropout: TokenDropout | None = None,
+        numbers: Tensor | None = None,
+    ) -> Batch:
         """Cut the batch of these texts, in this order.
 
         Args:
             texts: the indices of the texts, [B].
             dropout: decides which ids to drop; None: none.
+            numbers: the number of each text for ``dropout``, [B]; None: ``texts``.
         """
         starts = self.offsets[texts]
         lengths = self.offsets[texts + 1] - starts
@@ -93,7 +99,8 @@ class EncodedDataset(torch.utils.data.Dataset[Example]):
         weights = None if self.weights is None else self.weights[positions]
         if dropout is not None:
             bags = torch.repeat_interleave(lengths, output_size=total)
-            mask = dropout.kept(texts[bags], positions - starts[bags])
+            numbers = texts if numbers is None else numbers
+            mask = dropout.kept(numbers[bags], positions - starts[bags])
             positions, bags = positions[mask], bags[mask]
             torch.cumsum(torch.bincount(bags, minlength=len(texts)), 0, out=offsets[1:])
             if weights is not None:  # rescale the weights of each text to a sum of 1
@@ -193,6 +200,7 @@ class DividedDataset(TextsInShards):
         split: the texts.
         idf: as for :class:`EncodedDataset`.
         word_lengths: as for :class:`EncodedDataset`.
+        device: as for :class:`EncodedDataset`, for the texts that :meth:`gather` returns.
         include_last_offset: as for :class:`EncodedDataset`.
     """
 
@@ -202,11 +210,12 @@ class DividedDataset(TextsInShards):
         idf: F32 | None,
         word_lengths: I32 | None,
         *,
+        device: torch.device | str = "cpu",
         include_last_offset: bool,
     ) -> None:
         super().__init__([len(classes) for classes in split.classes])
         self._split, self._idf, self._word_lengths = split, idf, word_lengths
-        self._include_last_offset = include_last_offset
+        self._device, self._include_last_offset = device, include_last_offset
         self._own = split.shards[0]()
         self._classes = np.concatenate(split.classes)
         self._weights = None if split.weights is None else np.concatenate(split.weights)
@@ -240,5 +249,6 @@ class DividedDataset(TextsInShards):
             self._idf,
             None if self._weights is None else self._weights[texts],
             self._word_lengths if dropout is None else None,
+            device=self._device,
             include_last_offset=self._include_last_offset,
         )

@@ -194,8 +194,15 @@ def _cut_divided(
     All processes exchange in the same order, whatever the number of their threads. Their tables can
     have billions of rows, so the rows that occur are numbered, and cut by these numbers.
     """
-    assert grouping is not None
     parts = _parts(order.numpy(), batch_size, len(data), data.ids)
+    if grouping is None:
+        for part in parts:
+            dataset = data.gather(part, first)
+            texts = torch.arange(len(part), device=dataset.labels.device).split(batch_size)
+            numbers = torch.from_numpy(part).to(dataset.labels.device).split(batch_size)
+            for batch_texts, batch_numbers in zip(texts, numbers, strict=True):
+                yield OneBatch(dataset.gather(batch_texts, dropout, batch_numbers))
+        return
     datasets = (data.gather(part, first, dropout) for part in parts)
 
     def cut(dataset: EncodedDataset) -> list[CutBatches]:

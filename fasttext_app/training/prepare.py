@@ -140,9 +140,15 @@ def prepare(
 
     Raises:
         DataError: the rows cannot be read, or there are none.
+        DeviceError: a process of the group has no GPU of its own, as the settings ask for.
         TrainingError: the rows leave nothing to learn (one label only, or no usable word).
     """
     spill_buffer = SpillBuffer(2**63) if spill_buffer is None else spill_buffer
+    if group is not None:
+        # The fused step of a divided table is for CPUs; see `optim/build.py`.
+        device, implementation = config.trainer.device, config.optimizer.implementation
+        on_cpu = device == "auto" and implementation == "fused"
+        group.use_device("cpu" if on_cpu else device)
     start = WarmStart(config)
     if tokenized is None:
         tokenized = (

@@ -145,7 +145,7 @@ def _fit(
 ) -> TrainOutcome:
     from fasttext_app.training.trainer import NonFiniteLossError, Trainer
 
-    device = resolve_device("cpu" if rows.group else rows.config.trainer.device)
+    device = resolve_device(rows.group.device if rows.group else rows.config.trainer.device)
     model.to(device)
     train_data = _training_data(rows, device)
     validation = None
@@ -250,8 +250,13 @@ def _training_data(rows: TrainingSet, device: torch.device) -> TrainingData:
     by_word = rows.encoder.maxn > 0 and device.type == "cpu"  # only its step cuts texts into words
     word_lengths = rows.encoder.word_lengths() if by_word else None
     if isinstance(train, DividedSplit):
-        with_end = rows.config.model.include_last_offset
-        return DividedDataset(train, rows.idf, word_lengths, include_last_offset=with_end)
+        return DividedDataset(
+            train,
+            rows.idf,
+            word_lengths,
+            device=device,
+            include_last_offset=rows.config.model.include_last_offset,
+        )
     if len(train.shards) == 1:
         return _dataset(rows, device, *train.load(), word_lengths)
 

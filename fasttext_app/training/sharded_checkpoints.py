@@ -39,20 +39,29 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 DIVIDED = "model.embedding.weight", "best.embedding.weight"
-OPTIMIZER_TABLE = re.compile(r"optimizer\.table\.\d+")
+OPTIMIZER_TABLE = re.compile(r"optimizer\.(table|0\.0)\.\w+")
+"""State of the table: of a fused step, or of the first parameter of the first ``torch.optim``."""
 
 
-def is_divided(name: str, *, state: bool) -> bool:
+def is_divided(name: str, tensor: Tensor, *, state: bool) -> bool:
     """Return whether each process has only its part of a tensor.
 
     Args:
-        name: the tensor.
+        name: its name in a snapshot.
+        tensor: the tensor; numbers such as a count of steps have no parts.
         state: whether that holds for the state of the table's optimizer.
 
-    >>> is_divided("optimizer.table.0", state=True), is_divided("model.linear", state=True)
-    (True, False)
+    >>> import torch
+    >>> state, steps = torch.zeros(2, 2), torch.tensor(5)
+    >>> is_divided("optimizer.0.0.sum", state, state=True)
+    True
+    >>> is_divided("optimizer.0.0.step", steps, state=True)
+    False
+    >>> is_divided("model.linear.weight", state, state=True)
+    False
     """
-    return name in DIVIDED or (bool(OPTIMIZER_TABLE.fullmatch(name)) and state)
+    is_state = OPTIMIZER_TABLE.fullmatch(name) and tensor.dim() > 0
+    return name in DIVIDED or (bool(is_state) and state)
 
 
 class ShardedCheckpoints(Checkpoints):
@@ -107,7 +116,7 @@ class ShardedCheckpoints(Checkpoints):
         own: dict[str, Tensor] = {}
         shared: dict[str, Tensor] = {}
         for name, tensor in snapshot.tensors.items():
-            divided = is_divided(name, state=self._state_is_divided)
+            divided = is_divided(name, tensor, state=self._state_is_divided)
             (own if divided else shared)[name] = tensor
         target = self.target(snapshot)
         with ExitStack() as stack:

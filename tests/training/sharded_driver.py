@@ -124,6 +124,7 @@ def use_small_parts() -> None:
 def main() -> None:
     """Run the cases."""
     import torch  # before the forks
+    import torch._dynamo  # the first `torch.optim` object loads it
 
     import fasttext_app.training.trainer  # noqa: F401
 

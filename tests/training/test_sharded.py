@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice, product
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,24 @@ CASES: dict[str, dict[str, Any]] = {
     },
 }
 
+
+TORCH_CASES: dict[str, dict[str, Any]] = {
+    "adagrad": {"bag_dropout": 0.1, "include_last_offset": False, "dim": 37},
+    "rowwise_adagrad": {
+        **{"name": "rowwise_adagrad", "minn": 2, "maxn": 3, "padding_idx": 2},
+        **{"term_weighting": "tfidf", "mode": "sum"},
+    },
+    "sparse_adam": {
+        **{"name": "sparse_adam", "lr": 0.01, "loss": "ns", "epochs": 2, "in_memory_mb": 0},
+        **{"token_dropout": 0.2, "term_weighting": "tfidf", "mode": "sum"},
+    },
+    "dense gradients": {
+        **{"name": "sgd", "sparse": False, "momentum": 0.5, "weight_decay": 1e-3},
+        **{"scale_grad_by_freq": True, "loss": "hs"},
+    },
+    "max, rowwise_adagrad": {"mode": "max", "sparse": False, "name": "rowwise_adagrad"},
+}
+"""What ``torch.optim`` trains."""
 
 KILLED = ("the default settings", "ns, sparse_adam", "data on disk", "pieces of a file")
 """Cases that are also killed and resumed."""
@@ -149,7 +167,35 @@ def test_processes_train_to_the_bytes_of_one(
             assert resumed == expected, name
 
 
-def killed_runs(cases: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+@pytest.mark.slow
+@pytest.mark.parametrize("shard", ["columns", "rows"])
+def test_processes_train_with_torch_to_the_bytes_of_one(
+    shard: str, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (tokenized, divided):
+        monkeypatch.setattr(module, "PART_ROWS", 30)
+        monkeypatch.setattr(module, "SHARD_IDS", 3000)
+    source = {"source": str(files / "one.csv"), "implementation": "torch", "shard_timeout": 20.0}
+    cases = {
+        name: {**QUICK, **source, "shard": shard, **settings}
+        for name, settings in TORCH_CASES.items()
+        if shard == "columns" or not {"max", "padding_idx"} & {settings.get("mode"), *settings}
+    }
+    runs = {name: {"settings": case, "runs": SIZES[:1]} for name, case in cases.items()}
+    runs["adagrad"]["runs"] = SIZES
+    answers = run_cases(runs | killed_runs(cases, tmp_path, ["sparse_adam"]))
+    for name, settings in cases.items():
+        if shard == "columns":
+            settings = {key: value for key, value in settings.items() if "shard" not in key}
+        expected = train_alone(resolve(flat_layer(settings)))
+        assert set(answers[name]) == {expected}, name
+        if f"killed: {name}" in answers:
+            assert answers[f"killed: {name}"][-1] == expected, name
+
+
+def killed_runs(
+    cases: Mapping[str, Any], folder: Path, names: Sequence[str] = KILLED
+) -> dict[str, Any]:
     """Return cases with runs that are killed and resumed by other numbers of processes."""
     kills: list[dict[str, Any]] = [
         {"size": 2, "kill": [1], "after": 5},  # one of them
@@ -162,7 +208,7 @@ def killed_runs(cases: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             "settings": {**cases[name], "checkpoint_every": "2"},
             "runs": [{**run, "output": str(folder / name)} for run in kills],
         }
-        for name in KILLED
+        for name in names
     }
 
 
@@ -367,11 +413,12 @@ def parts_of(tensors: Mapping[str, torch.Tensor], share: Share) -> dict[str, tor
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [
-        ({"implementation": "torch"}, "optimizer.implementation"),
-        ({"momentum": 0.5, "name": "sgd", "sparse": False}, "optimizer.momentum"),
+        ({"clip_grad_norm": 1.0, "name": "sgd", "sparse": False}, "trainer.clip_grad_norm"),
+        ({"name": "rowwise_adagrad", "sparse": False}, "optimizer.name"),
         ({"max_norm": 1.0}, "model.max_norm"),
         ({"ensemble": 2}, "trainer.ensemble"),
-        ({"device": "cuda"}, "trainer.device"),
+        ({"device": "cuda:0"}, "trainer.device"),
+        ({"device": "cuda", "implementation": "fused"}, "optimizer.implementation"),
         ({"shard": "rows", "mode": "max", "sparse": False}, "model.mode"),
         ({"shard": "rows", "padding_idx": 0}, "model.padding_idx"),
     ],

@@ -9,7 +9,7 @@ from fasttext_app.model.classifier import FastTextClassifier
 from fasttext_app.training.losses import Loss
 from fasttext_app.training.optim.cpu_step import CpuStep
 from fasttext_app.training.optim.cuda_step import CudaStep
-from fasttext_app.training.optim.sharded_step import sharded_step
+from fasttext_app.training.optim.sharded_step import ShardedTorchStep, sharded_step
 from fasttext_app.training.optim.step import Step
 from fasttext_app.training.optim.torch_step import TorchStep
 
@@ -25,10 +25,14 @@ def build_step(model: FastTextClassifier, config: Config, loss: Loss) -> Step:
     Raises:
         MissingDependencyError: a fused step is asked for on CUDA, and Triton is not installed.
     """
-    implementation = config.optimizer.implementation
+    implementation, on_cuda = config.optimizer.implementation, model.embedding.weight.is_cuda
+    if model.shard is not None and on_cuda:
+        implementation = "torch"  # Triton kernels update whole rows of whole tables only
     if implementation == "torch" or unsupported_by_fused(config):
+        if model.shard is not None:
+            return ShardedTorchStep(model, config, loss, model.shard)
         return TorchStep(model, config, loss)
-    if not model.embedding.weight.is_cuda:
+    if not on_cuda:
         if model.shard is not None:
             return sharded_step(model, config, loss)
         return CpuStep(model, config, loss)

@@ -26,6 +26,9 @@ class RowwiseAdagrad(torch.optim.Optimizer):
 
     def __init__(self, params: Iterable[Tensor], lr: float, eps: float = 1e-8) -> None:
         super().__init__(params, {"lr": lr, "eps": eps})
+        self.whole: dict[Tensor, tuple[Tensor, Tensor]] = {}
+        """For tables that have only some columns: the rows of the gradient, [R], and their
+        gradient in all columns, [R, D]."""
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
@@ -40,5 +43,6 @@ class RowwiseAdagrad(torch.optim.Optimizer):
                     gradient = gradient.coalesce()
                     rows, gradient = gradient.indices()[0], gradient.values()
                 sums = self.state[table].setdefault("sum", table.new_zeros(len(table), 1))
-                sums[rows] += gradient.square().mean(dim=1, keepdim=True)
+                whole_rows, whole = self.whole.get(table, (rows, gradient))
+                sums[whole_rows] += whole.square().mean(dim=1, keepdim=True)
                 table[rows] -= group["lr"] * gradient / (sums[rows].sqrt() + group["eps"])

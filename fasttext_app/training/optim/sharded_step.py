@@ -1,4 +1,4 @@
-"""The fused steps of a process that holds a part of the table; see ``model/shard.py``.
+"""The steps of a process that holds a part of the table; see ``model/shard.py``.
 
     own columns of the table ─► own columns of the bags ─► all-gather ─► bags [B, D]
     own rows of the table ─► their sums in each bag ─► all-reduce ─► bags [B, D]
@@ -8,6 +8,9 @@ The update rules are element-wise, so each process applies them to its own colum
 also needs the mean square of a row's gradient over all columns. Every process has the gradient of
 the bags, [B, D], so it sums the whole row itself, which is less work than an exchange. In ``max``
 bags, the rows that supply the numbers of the other columns are exchanged for it.
+
+The fused steps are for CPUs. :class:`ShardedTorchStep` leaves all of this to autograd and
+``torch.optim``, on any device.
 """
 
 from __future__ import annotations
@@ -15,18 +18,24 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import torch
 from torch import Tensor, from_numpy
+from torch.nn import functional
 
 from fasttext_app.config.schema import Config
 from fasttext_app.core.arrays import F32, I32
 from fasttext_app.model.classifier import FastTextClassifier
-from fasttext_app.model.shard import Columns, Rows
+from fasttext_app.model.shard import Columns, Rows, Share
 from fasttext_app.model.shard_kernels import sum_sums
 from fasttext_app.training.batch import Batch, RowPlan
 from fasttext_app.training.losses import Loss
 from fasttext_app.training.optim.cpu_kernels import ONE
 from fasttext_app.training.optim.cpu_step import CpuStep, scaled
+from fasttext_app.training.optim.rowwise_adagrad import RowwiseAdagrad
 from fasttext_app.training.optim.rules import ROWWISE_ADAGRAD
+from fasttext_app.training.optim.torch_step import TorchStep
+
+MAX_MODE = 2  # of `torch.embedding_bag`
 
 
 def sharded_step(model: FastTextClassifier, config: Config, loss: Loss) -> CpuStep:
@@ -84,12 +93,14 @@ class RowsStep(CpuStep):
     def _pool_rows(self, batch: Batch) -> F32:
         words, weights = batch.words, batch.per_sample_weights
         if words is None:
-            bags: F32 = self._model.bags(batch.indices, batch.offsets, weights).numpy()
+            with torch.no_grad():
+                bags: F32 = self._model.bags(batch.indices, batch.offsets, weights).numpy()
             return bags
         id_weights = ONE if weights is None else weights.numpy()
         ids, offsets = batch.indices.numpy(), self._offsets(batch)
         sums = self._shard.sums(self._table.table, ids, offsets, id_weights)
-        return scaled(self._shard.add_up(sum_sums(sums, words.words, words.bag_offsets)), words)
+        sums = sum_sums(sums, words.words, words.bag_offsets)
+        return scaled(self._shard.add_up(from_numpy(sums)).numpy(), words)
 
     def _step_rows(self, batch: Batch, gradient: F32, lr: float, first_column: int = 0) -> None:
         assert batch.plan is not None
@@ -111,3 +122,66 @@ def own_rows(plan: RowPlan, rows: range) -> RowPlan:
     np.cumsum(sizes[mask], out=starts[1:])
     weights = plan.id_weights[ids] if len(plan.id_weights) > 1 else plan.id_weights
     return RowPlan(plan.rows[mask] // rows.step, starts, plan.bags[ids], weights)
+
+
+class ShardedTorchStep(TorchStep):
+    """Updates the part of this process with ``torch.optim``, on any device."""
+
+    def __init__(self, model: FastTextClassifier, config: Config, loss: Loss, shard: Share) -> None:
+        super().__init__(model, config, loss)
+        self._shard = shard
+        table_optimizer = self.optimizers[0]
+        self._rowwise: RowwiseAdagrad | None = None
+        if isinstance(table_optimizer, RowwiseAdagrad) and isinstance(shard, Columns):
+            self._rowwise = table_optimizer
+
+    def _differentiate(self, loss: Tensor, bags: Tensor, batch: Batch) -> None:
+        if self._rowwise is not None:
+            bags.retain_grad()
+        loss.backward()
+        if self._rowwise is not None:
+            assert bags.grad is not None
+            rows, gradient = self._whole_gradient(batch, bags.grad)
+            trained = getattr(self._model, "trained_rows", None)
+            if trained is not None:
+                gradient *= trained[rows]
+            self._rowwise.whole = {self._model.embedding.weight: (rows, gradient)}
+        if bags.is_cuda:
+            # Some gradients have other bits each time that a GPU computes them. All processes must
+            # have the same layer.
+            for weights in self._model.linear.parameters():
+                if weights.grad is not None:
+                    self._shard.group.broadcast(weights.grad)
+
+    def _whole_gradient(self, batch: Batch, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the gradient of whole rows, [R, D], from that of the bags; first the rows, [R]."""
+        embedding, shard, ids = self._model.embedding, self._shard, batch.indices
+        assert isinstance(shard, Columns)
+        padding, with_end = embedding.padding_idx, embedding.include_last_offset
+        if embedding.mode == "max":
+            with torch.no_grad():
+                options = False, MAX_MODE, False, None, with_end, padding
+                pooled = torch.embedding_bag(embedding.weight, ids, batch.offsets, *options)
+            _, _, sizes, winners = pooled
+            filled = sizes > 0
+            rows, places = shard.join(winners)[filled].unique(return_inverse=True)
+            values = gradient.new_zeros(len(rows), shard.dim)
+            return rows, values.scatter_add_(0, places, gradient[filled])
+        # The gradient does not depend on the table, so a small one of zeros gives it.
+        rows, places = ids.unique(return_inverse=True)
+        table = gradient.new_zeros(len(rows), shard.dim).requires_grad_()
+        if padding is not None:
+            padding = int(torch.searchsorted(rows, padding)) if padding in rows else None
+        functional.embedding_bag(
+            places.to(ids.dtype),
+            table,
+            batch.offsets,
+            mode=embedding.mode,
+            sparse=True,
+            per_sample_weights=batch.per_sample_weights,
+            include_last_offset=with_end,
+            padding_idx=padding,
+        ).backward(gradient)
+        assert table.grad is not None
+        whole = table.grad.coalesce()
+        return rows[whole.indices()[0]], whole.values()

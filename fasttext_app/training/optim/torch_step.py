@@ -23,7 +23,7 @@ class TorchStep(Step):
     def _train(self, batch: Batch, lr: float) -> Tensor:
         bags = self._model.bags(batch.indices, batch.offsets, batch.per_sample_weights)
         loss = self._loss(self._model.linear, bags, batch.labels, batch.weights)
-        loss.backward()
+        self._differentiate(loss, bags, batch)
         max_norm = self._config.trainer.clip_grad_norm
         if max_norm is not None:
             torch.nn.utils.clip_grad_norm_(self._model.parameters(), max_norm)
@@ -33,6 +33,10 @@ class TorchStep(Step):
             optimizer.step()
             optimizer.zero_grad()
         return loss
+
+    def _differentiate(self, loss: Tensor, bags: Tensor, batch: Batch) -> None:
+        """Compute the gradients."""
+        loss.backward()
 
     def state(self) -> dict[str, Tensor]:
         """Return the state of each optimizer as ``OPTIMIZER.PARAMETER.NAME``, with numbers."""
