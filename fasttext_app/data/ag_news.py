@@ -10,6 +10,7 @@ lower-case letter follows.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from fasttext_app.data.bad_rows import BadRows, Locate
 from fasttext_app.data.byte_stream import FilePiece
 from fasttext_app.data.csv import CsvFile
 from fasttext_app.data.hub import dataset_source
+from fasttext_app.data.lines import Survey, file_pieces
 from fasttext_app.data.source import (
     Batches,
     FileState,
@@ -102,14 +104,20 @@ class _AgNewsScan:
             yield pa.record_batch(columns)
             rows += len(batch)
 
-    def pieces(self, count: int) -> list[Part]:
-        """Return pieces of the file, at most ``count``; none if it can only be read whole."""
-        before = file_state(Path(str(self.file.path)))
+    def survey(self, number: int, count: int) -> Survey:
+        """Find out where a share of the file can be cut."""
+        return self.file.survey(number, count)
+
+    def pieces(self, surveys: Sequence[Survey]) -> list[Part]:
+        """Return pieces of the file; none if it can only be read whole."""
+        path = Path(str(self.file.path))
+        before = file_state(path)
 
         def scan(piece: FilePiece) -> Scan:
             return replace(self, file=replace(self.file, path=piece), before=before)
 
-        return [Part(cut.size, PieceScan(scan(cut), self)) for cut in self.file.pieces(count)]
+        cut = file_pieces(path, surveys)
+        return [Part(piece.size, PieceScan(scan(piece), self)) for piece in cut]
 
 
 def _class_names(numbers: pa.StringArray, locate: Locate) -> pa.StringArray:

@@ -239,20 +239,25 @@ class CheckedStream(io.RawIOBase):
 class QuoteCheck:
     """Checks that every quote opens a field, closes one, or is doubled inside one (RFC 4180).
 
+    Args:
+        delimiter: the character between fields.
+        before: the byte before the first block.
+        inside: whether the first block begins inside a quoted field.
+
     Attributes:
         odd: whether a quote so far does not.
     """
 
-    def __init__(self, delimiter: str) -> None:
+    def __init__(self, delimiter: str, before: bytes = b"\n", inside: bool = False) -> None:
         self.odd = False
         self._edges = np.zeros(256, dtype=np.bool_)  # bytes allowed on the outer side of a quote
         self._edges[list(f'{delimiter}\n\r"'.encode())] = True
-        self._quotes = 0  # in the blocks so far
-        self._last = ord("\n")  # the byte before the block
+        self._quotes = int(inside)  # before the next block
+        self._last = before[0]  # the byte before it
 
     @property
     def is_open(self) -> bool:
-        """Whether a field is open after the blocks so far."""
+        """Whether the next block begins inside a quoted field."""
         return self._quotes % 2 == 1
 
     def feed(self, block: bytes) -> None:

@@ -119,50 +119,62 @@ class CsvFile:
             yield convert(batch, locate=partial(self.locate, rows))
             rows += len(batch)
 
-    def pieces(self, count: int) -> list[FilePiece]:
-        """Cut the file between rows; see :func:`~fasttext_app.data.lines.file_pieces`.
+    def survey(self, number: int, count: int) -> lines.Survey:
+        """Find out where the last row of a share of the file ends.
 
-        Returns:
-            The pieces, at most ``count``; none if the file can only be read whole.
+        Whether the share begins in a quoted field is not known yet, so both states are tried. In
+        the wrong one, the first quotes hardly ever fit.
         """
+        assert isinstance(self.path, Path)
         with CheckedStream.of(self.path, self.config) as stream:
             block_size = stream.block_size(BLOCK_BYTES)
             if self.config.skip_bad or not stream.can_be_cut:
-                return []
-        starts = self._row_starts(block_size)
-        if starts is None:
+                return None
+        begin, end = lines.share_of(self.path, block_size, number, count)
+        if begin == end:
             return []
-        assert isinstance(self.path, Path)
-        return lines.file_pieces(self.path, block_size, count, starts.__getitem__)
+        is_last = number == count - 1
+        states = (False, True) if self.config.quote and begin else (False,)
+        return [begin, *(self._row_end(begin, end, block_size, is_last, state) for state in states)]
 
-    def _row_starts(self, block_size: int) -> list[int] | None:
-        """Return where the row begins in which, or before which, each block begins.
+    def _row_end(
+        self, begin: int, end: int, block_size: int, is_last: bool, inside: bool
+    ) -> tuple[int, bool] | None:
+        """Find the end of the last row in some blocks.
 
-        Quotes open and close in turn, so counting them tells which line breaks are in a field. That
-        takes a fraction of the time that parsing takes.
+        Quotes open and close in turn. To check that takes a fraction of the time of parsing.
+
+        Args:
+            begin: where the blocks begin.
+            end: where they end.
+            block_size: their size.
+            is_last: whether the file ends there.
+            inside: whether they begin inside a quoted field.
 
         Returns:
-            The positions; None if there is a quote inside an unquoted field, a carriage return
-            alone that ends a row, or a row that is longer than a block.
+            Where it ends, and whether the blocks end inside a quoted field. None if there is a
+            quote inside an unquoted field, a carriage return alone that ends a row, or a row that
+            is longer than a block.
         """
-        quotes = QuoteCheck(self.delimiter) if self.config.quote else None
-        starts, position = [0], 0
+        position = row_end = begin
         with self.path.open("rb") as file:
-            while block := file.read(block_size):
+            file.seek(max(begin - 1, 0))
+            before = file.read(min(begin, 1)) or b"\n"
+            quotes = QuoteCheck(self.delimiter, before, inside) if self.config.quote else None
+            while block := file.read(min(block_size, end - position)):
                 if quotes is not None:
                     quotes.feed(block if position else block.removeprefix(codecs.BOM_UTF8))
                     if quotes.odd:
                         return None
-                end = _last_row_end(block, quotes)
-                position += len(block)
-                if not end and position % block_size == 0:
+                rows_end = _last_row_end(block, quotes)
+                row_end, position = position + rows_end, position + len(block)
+                if not rows_end and not (is_last and position == end):
                     return None
-                starts.append(position - len(block) + end)
+        if not is_last:
+            return row_end, quotes is not None and quotes.is_open
         if quotes is not None:
             quotes.feed(b"")
-            if quotes.odd:
-                return None
-        return starts
+        return None if quotes is not None and quotes.odd else (end, False)
 
     def locate(self, rows_before: int, row: int) -> str:
         """Return ``file:line`` of a row; reads the file again, so only errors should ask."""

@@ -16,10 +16,10 @@ import pyarrow.compute as pc
 from fasttext_app.config.schema import DataConfig
 from fasttext_app.core.arrow import string_array
 from fasttext_app.data.bad_rows import FileErrors, Locate, convert_rows
-from fasttext_app.data.byte_stream import FilePiece, InputFile
+from fasttext_app.data.byte_stream import InputFile
 from fasttext_app.data.checked_stream import CheckedStream
 from fasttext_app.data.columns import SEVERAL_LABELS_HINT, check_label_cells, refuse_marks
-from fasttext_app.data.lines import BLOCK_BYTES, line_pieces, lines_of
+from fasttext_app.data.lines import BLOCK_BYTES, Survey, lines_of, survey_lines
 from fasttext_app.data.source import Batches, NoColumnsError
 from fasttext_app.errors import DataError
 from fasttext_app.text.fasttext_tokenizer import label_name
@@ -58,19 +58,16 @@ def scan_fasttext(
         raise DataError(f"{path}: the file is empty")
 
 
-def fasttext_pieces(path: Path, config: DataConfig, count: int) -> list[FilePiece]:
-    """Cut a file between lines; see :func:`~fasttext_app.data.lines.file_pieces`.
-
-    Returns:
-        The pieces, at most ``count``; none if the file can only be read whole.
+def survey_fasttext(path: Path, config: DataConfig, number: int, count: int) -> Survey:
+    """Find out where the last line of a share of a file ends.
 
     Raises:
         DataError: the file is missing, or not text.
     """
     if config.skip_bad:
-        return []
+        return None
     with CheckedStream.of(path, config) as stream:
-        return line_pieces(stream, BLOCK_BYTES, count)
+        return survey_lines(stream, BLOCK_BYTES, number, count)
 
 
 def _to_examples(

@@ -1,7 +1,7 @@
 """Files, folders, globs and ``{split}`` patterns as sources. A file's name tells its format.
 
 To add a format, write a function of the type ``Read``, and name it in ``FORMATS`` and ``SUFFIXES``.
-If a file of the format can be read in pieces, also write one of the type ``Cut``, for ``PIECES``.
+If a file of the format can be read in pieces, add how it is cut to ``CUTS``.
 """
 
 from __future__ import annotations
@@ -14,17 +14,23 @@ from functools import partial
 from glob import glob, has_magic
 from itertools import chain
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from fasttext_app.config.schema import DataConfig
 from fasttext_app.core import meter
 from fasttext_app.core.checksummed_dir import MANIFEST
 from fasttext_app.data.bad_rows import BadRows, FileErrors
-from fasttext_app.data.byte_stream import FilePiece, InputFile, PipeCopy, without_compression
+from fasttext_app.data.byte_stream import InputFile, PipeCopy, without_compression
 from fasttext_app.data.csv import CsvFile
-from fasttext_app.data.fasttext_text import fasttext_pieces, scan_fasttext
-from fasttext_app.data.jsonl import json_pieces, scan_json
-from fasttext_app.data.parquet import parquet_label_names, parquet_pieces, scan_parquet
+from fasttext_app.data.fasttext_text import scan_fasttext, survey_fasttext
+from fasttext_app.data.jsonl import scan_json, survey_json
+from fasttext_app.data.lines import Survey, file_pieces
+from fasttext_app.data.parquet import (
+    parquet_label_names,
+    parquet_pieces,
+    scan_parquet,
+    survey_parquet,
+)
 from fasttext_app.data.source import (
     SPLIT_NAMES,
     Batches,
@@ -40,12 +46,15 @@ from fasttext_app.errors import DataError
 Read: TypeAlias = Callable[[InputFile, DataConfig, bool, FileErrors], Batches]
 """A function that reads a file: its path, the settings, whether to read labels, its bad rows."""
 
-Cut: TypeAlias = Callable[[Path, DataConfig, int], Sequence[Any]]
-"""A function that cuts a file into at most so many pieces; none if it can only be read whole.
 
-Each has a ``size`` in bytes, and its ``Read`` takes it like a path. Read one after the other, the
-pieces yield the batches of the file.
-"""
+class Cut(NamedTuple):
+    """How files of a format are cut into pieces; see :class:`~fasttext_app.data.source.Part`."""
+
+    survey: Callable[[Path, DataConfig, int, int], Any]
+    """A function of the file, the settings, the number of the share and the number of shares."""
+    pieces: Callable[[Path, Sequence[Any]], Sequence[Any]]
+    """A function of the file and the surveys. The pieces have a ``size`` in bytes, and the format's
+    ``Read`` takes them like a path."""
 
 
 def _scan_csv(
@@ -55,8 +64,10 @@ def _scan_csv(
     return file.scan(with_labels, errors)
 
 
-def _csv_pieces(path: Path, config: DataConfig, count: int, default: str = ",") -> list[FilePiece]:
-    return CsvFile.open(path, config, default).pieces(count)
+def _survey_csv(
+    path: Path, config: DataConfig, number: int, count: int, default: str = ","
+) -> Survey:
+    return CsvFile.open(path, config, default).survey(number, count)
 
 
 FORMATS: dict[str, Read] = {
@@ -68,14 +79,14 @@ FORMATS: dict[str, Read] = {
 }
 """The reader of each format, by its name in ``data.format``."""
 
-PIECES: dict[str, Cut] = {
-    "csv": _csv_pieces,
-    "tsv": partial(_csv_pieces, default="\t"),
-    "jsonl": json_pieces,
-    "parquet": parquet_pieces,
-    "fasttext": fasttext_pieces,
+CUTS: dict[str, Cut] = {
+    "csv": Cut(_survey_csv, file_pieces),
+    "tsv": Cut(partial(_survey_csv, default="\t"), file_pieces),
+    "jsonl": Cut(survey_json, file_pieces),
+    "parquet": Cut(survey_parquet, parquet_pieces),
+    "fasttext": Cut(survey_fasttext, file_pieces),
 }
-"""The function that cuts a file of each format."""
+"""How files of each format are cut."""
 
 SUFFIXES = {
     ".csv": "csv",
@@ -141,11 +152,16 @@ class FilesScan:
             if size or len(sizes) == 1
         ]
 
-    def pieces(self, count: int) -> list[Part]:
-        """Return pieces of the one file, at most ``count``; none if it can only be read whole."""
+    def survey(self, number: int, count: int) -> Any:
+        """Find out where a share of the one file can be cut."""
         (path,) = self.paths
         if _is_pipe(path):
-            return []
+            return None
+        return CUTS[format_of(path, self.config)].survey(path, self.config, number, count)
+
+    def pieces(self, surveys: Sequence[Any]) -> list[Part]:
+        """Return pieces of the one file; none if it can only be read whole."""
+        (path,) = self.paths
         form, before = format_of(path, self.config), file_state(path)
 
         def read(piece: Any, with_labels: bool) -> Batches:
@@ -155,7 +171,7 @@ class FilesScan:
 
         return [
             Part(piece.size, PieceScan(partial(read, piece), self))
-            for piece in PIECES[form](path, self.config, count)
+            for piece in CUTS[form].pieces(path, surveys)
         ]
 
 

@@ -22,11 +22,11 @@ import pyarrow.json as arrow_json
 from fasttext_app.config.schema import DataConfig
 from fasttext_app.core.threads import map_ahead
 from fasttext_app.data.bad_rows import FileErrors
-from fasttext_app.data.byte_stream import FilePiece, InputFile, whole
+from fasttext_app.data.byte_stream import InputFile, whole
 from fasttext_app.data.checked_stream import CheckedStream
 from fasttext_app.data.columns import required_columns, rows_on_lines, to_examples
 from fasttext_app.data.json_values import JsonError, json_values
-from fasttext_app.data.lines import line_blocks, line_pieces, lines_of
+from fasttext_app.data.lines import Survey, line_blocks, lines_of, survey_lines
 from fasttext_app.data.soft_labels import format_soft_labels
 from fasttext_app.data.source import Batches
 from fasttext_app.errors import DataError
@@ -77,11 +77,8 @@ def scan_json(
         yield convert(batch, locate=rows_on_lines(path, lines))
 
 
-def json_pieces(path: Path, config: DataConfig, count: int) -> list[FilePiece]:
-    """Cut a file between lines; see :func:`~fasttext_app.data.lines.file_pieces`.
-
-    Returns:
-        The pieces, at most ``count``; none if the file can only be read whole.
+def survey_json(path: Path, config: DataConfig, number: int, count: int) -> Survey:
+    """Find out where the last line of a share of a file ends.
 
     Raises:
         DataError: the file is missing or empty, or a field is missing.
@@ -89,9 +86,9 @@ def json_pieces(path: Path, config: DataConfig, count: int) -> list[FilePiece]:
     file = _JsonFile.open(path, config)
     fields, soft_label = _fields_of(file, with_labels=True)
     if config.errors != "strict" or not file.is_for_arrow(fields, soft_label, config.skip_bad):
-        return []
+        return None
     with _JsonStream.of(path, config) as stream:
-        return line_pieces(stream, BLOCK_BYTES, count)
+        return survey_lines(stream, BLOCK_BYTES, number, count)
 
 
 def _fields_of(file: _JsonFile, with_labels: bool) -> tuple[list[_Field], _Field | None]:

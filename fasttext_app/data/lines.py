@@ -4,15 +4,15 @@
 text file needs: valid UTF-8 and line numbers. fastText's own reader (``fasttext/lines.py``)
 takes any bytes.
 
-A file can also be read in pieces, one by one (:func:`file_pieces`). A block yields the rows that
-end in it, and a piece is some blocks, so the pieces yield the same batches as the whole file.
+A file can also be read in pieces (:func:`file_pieces`). A block yields the rows that end in it, and
+a piece is some blocks, so the pieces yield the same batches as the whole file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from itertools import pairwise
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -90,52 +90,63 @@ def _split(block: bytes) -> pa.StringArray:
     return pc.utf8_rtrim(lines, "\r") if b"\r" in block else lines
 
 
-def line_pieces(stream: CheckedStream, size: int, count: int) -> list[FilePiece]:
-    """Cut a file between lines; see :func:`file_pieces`.
+Survey: TypeAlias = list[Any] | None
+"""What is known of a share of a file, which is some blocks: [begin, end if outside, end if inside].
+
+``begin`` is the position of the first block. An end is [the position after the last row that ends
+in the share, whether a quoted field is open after the share]. It depends on whether one is open
+before it, except where quotes are ordinary characters. It is None if the file cannot be cut so.
+
+A share without a block is []; a file that can only be read whole is None."""
+
+
+def survey_lines(stream: CheckedStream, size: int, number: int, count: int) -> Survey:
+    """Find out where the last line of a share of a file ends.
 
     Args:
         stream: the file.
         size: the checked bytes that its reader asks for at a time.
-        count: the most pieces.
+        number: that of the share.
+        count: the number of shares.
     """
-    if not (stream.can_be_cut and isinstance(stream.path, Path)):
+    if not stream.can_be_cut:
+        return None
+    path = Path(str(stream.path))
+    begin, end = share_of(path, stream.block_size(size), number, count)
+    if begin == end:
         return []
-    block_size = stream.block_size(size)
-    with stream.path.open("rb") as file:
-
-        def line_start(block: int) -> int:
-            """Return where the line begins in which, or before which, a block begins."""
-            stop = block * block_size
-            while stop:
-                start = max(stop - block_size, 0)
-                file.seek(start)
-                line_end = file.read(stop - start).rfind(b"\n")
-                if line_end >= 0:
-                    return start + line_end + 1
-                stop = start
-            return 0
-
-        return file_pieces(stream.path, block_size, count, line_start)
+    if number == count - 1:
+        return [begin, (end, False)]
+    with path.open("rb") as file:
+        while end:
+            start = max(end - size, 0)
+            file.seek(start)
+            line_end = file.read(end - start).rfind(b"\n")
+            if line_end >= 0:
+                return [begin, (start + line_end + 1, False)]
+            end = start
+    return [begin, (0, False)]
 
 
-def file_pieces(
-    path: Path, block_size: int, count: int, row_start: Callable[[int], int]
-) -> list[FilePiece]:
-    """Cut a file into pieces of about the same size, at most ``count``, each with rows.
-
-    Args:
-        path: the file.
-        block_size: the bytes that are read at a time.
-        count: the most pieces.
-        row_start: returns where the row begins in which, or before which, a block begins.
-    """
+def share_of(path: Path, block_size: int, number: int, count: int) -> tuple[int, int]:
+    """Return where a share of a file begins and ends, in whole blocks."""
     size = path.stat().st_size
     blocks = -(-size // block_size)
-    count = min(count, blocks)
-    bounds = [blocks * number // count for number in range(count)]
-    starts = [row_start(block) for block in bounds]
-    return [
-        FilePiece(path, start, stop, lead=block * block_size - start)
-        for block, (start, stop) in zip(bounds, pairwise([*starts, size]), strict=True)
-        if start < stop
-    ]
+    begin, end = (blocks * share // count * block_size for share in (number, number + 1))
+    return begin, min(end, size)
+
+
+def file_pieces(path: Path, surveys: Sequence[Survey]) -> list[FilePiece]:
+    """Cut a file into pieces with rows; none if it can only be read whole."""
+    pieces, start, inside = list[FilePiece](), 0, False
+    for survey in surveys:  # of which none is None
+        if not survey:
+            continue
+        begin, *ends = survey
+        if ends[inside] is None:
+            return []  # a row is not as it should be
+        stop, inside = ends[inside]
+        if start < stop:
+            pieces.append(FilePiece(path, start, stop, lead=begin - start))
+            start = stop
+    return pieces

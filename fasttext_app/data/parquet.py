@@ -94,10 +94,11 @@ def scan_parquet(
             reading.position = size * rows // max(file.metadata.num_rows, 1)
 
 
-def parquet_pieces(path: Path, config: DataConfig, count: int) -> list[RowGroups]:
+def survey_parquet(path: Path, config: DataConfig, _: int, count: int) -> list[list[int]]:
     """Cut a file into pieces of about the same size, at most ``count``.
 
-    Read one after the other, they give the batches of the whole file.
+    Returns:
+        The first row group of each, the one after its last, and the number of bytes.
 
     Raises:
         DataError: the file is missing or damaged, or lacks a column.
@@ -112,8 +113,13 @@ def parquet_pieces(path: Path, config: DataConfig, count: int) -> list[RowGroups
         run, *more = piece
         groups = range(run[0], (more or [run])[-1][-1] + 1)
         rows = int(bounds[groups.stop] - bounds[groups.start])
-        pieces.append(RowGroups(path, groups, size * rows // total))
+        pieces.append([groups.start, groups.stop, size * rows // total])
     return pieces
+
+
+def parquet_pieces(path: Path, surveys: Sequence[list[list[int]]]) -> list[RowGroups]:
+    """Return the pieces of a file; every survey has all."""
+    return [RowGroups(path, range(start, stop), size) for start, stop, size in surveys[0]]
 
 
 @contextmanager

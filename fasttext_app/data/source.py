@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 
@@ -98,15 +98,36 @@ class Part:
     """In bytes; only the sizes of several parts mean anything."""
     scan: Scan
 
-    def pieces(self, count: int) -> list[Part]:
-        """Return pieces that can be read alone, at most ``count``; itself if it has no others.
+    def survey(self, number: int, count: int) -> Any:
+        """Find out where a share of the part can be cut.
 
-        Read one after the other, the pieces yield the batches of the part.
+        Args:
+            number: that of the share.
+            count: the number of shares.
+
+        Returns:
+            What :meth:`pieces` needs to know of the share, for JSON; None if the part can only be
+            read whole.
 
         Raises:
             DataError: the file cannot be read.
         """
-        pieces: list[Part] = self.scan.pieces(count) if hasattr(self.scan, "pieces") else []
+        return self.scan.survey(number, count) if hasattr(self.scan, "survey") else None
+
+    def pieces(self, surveys: Sequence[Any]) -> list[Part]:
+        """Return pieces that can be read alone, at most one for each share.
+
+        Read one after the other, they yield the batches of the part.
+
+        Args:
+            surveys: those of all shares, in order.
+
+        Returns:
+            The pieces; the part itself if it can only be read whole.
+        """
+        if None in surveys or not hasattr(self.scan, "pieces"):
+            return [self]
+        pieces: list[Part] = self.scan.pieces(surveys)
         return pieces if len(pieces) > 1 else [self]
 
 

@@ -107,6 +107,7 @@ def tokenize_divided(
     Raises:
         DataError: a process cannot read its rows.
     """
+    parts = _cut(parts, group)
     missing: Counter[str] = Counter()
 
     def with_tokens(
@@ -152,12 +153,27 @@ def add_blocks(fingerprint: Fingerprint, blocks: Sequence[Block]) -> None:
     fingerprint.update(pa.record_batch({"text": digests, "label": digests}))
 
 
+def _cut(parts: Sequence[Part], group: Group) -> Sequence[Part]:
+    """Cut files that are fewer than the processes; each process surveys a share of each.
+
+    Raises:
+        DataError: a process cannot read a file.
+    """
+    if len(parts) >= group.size:
+        return parts
+    own = group.all_or_none(lambda: [part.survey(group.rank, group.size) for part in parts])
+    surveys = group.share(own)
+    return [
+        piece
+        for number, part in enumerate(parts)
+        for piece in part.pieces([surveys_of[number] for surveys_of in surveys])
+    ]
+
+
 def _own_chunks(
     rows: Rows, parts: Sequence[Part], bad_rows: BadRows, group: Group
 ) -> Iterator[tuple[int, int, pa.RecordBatch]]:
     """Yield the blocks of this process: the number of the file, that of the block, and the rows."""
-    if len(parts) < group.size:
-        parts = [piece for part in parts for piece in part.pieces(group.size)]
     if len(parts) >= group.size:
         for file in own_files([part.size for part in parts], group):
             bad_rows.part = file

@@ -49,9 +49,10 @@ def outcome(parts: list[Part]) -> list[pa.RecordBatch] | str:
 
 def cut(part: Part, count: int) -> list[Part] | str:
     try:
-        return part.pieces(count)
+        surveys = [part.survey(number, count) for number in range(count)]
     except DataError as error:
         return str(error)
+    return part.pieces(json.loads(json.dumps(surveys)))
 
 
 def pieces_of(part: Part, count: int, block: int) -> list[Part]:

@@ -6,7 +6,8 @@ python -m tests.training.sharded_driver < CASES
 number of processes. It may have "output", the folder of checkpoints, from which it resumes if there
 are any, and "kill", the processes that kill themselves "after" so many steps. The answer has, for
 each run of a case, the digest of the model's tensors, or the error, of the processes that live; or
-with "warnings", the warnings that the main process gives.
+with "warnings", the warnings that the main process gives. With "only_prepare", the processes train
+nothing, and each answers how many bytes it parsed.
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ from fasttext_app import pipeline
 from fasttext_app.config.loading import flat_layer, resolve
 from fasttext_app.config.schema import Config
 from fasttext_app.core.checksummed_dir import list_checkpoints
-from fasttext_app.core.group import Group
+from fasttext_app.core.group import Group, joined
 from fasttext_app.data import csv, parquet
+from fasttext_app.data.checked_stream import CheckedStream
 from fasttext_app.data.split import load_examples
 from fasttext_app.errors import FastTextAppError
 from fasttext_app.training import divided, tokenized
@@ -69,6 +71,21 @@ def train_in_group(config: Config, run: Mapping[str, Any]) -> str:
     return digest_of(result.model.artifact.tensors)
 
 
+def prepare_in_group(config: Config) -> str:
+    """Prepare the rows as one of the processes; return how many bytes went to a parser."""
+    sizes, read = [0], CheckedStream.read
+
+    def counted(stream: CheckedStream, size: int = -1) -> bytes:
+        block = read(stream, size)
+        sizes.append(len(block))
+        return block
+
+    CheckedStream.read = counted  # type: ignore[method-assign]
+    with joined(config.trainer.shard_timeout) as group:
+        prepare(config, load_examples(config), group=group)
+        return f"{group.rank} {sum(sizes)}"
+
+
 def run_group(settings: Mapping[str, Any], run: Mapping[str, Any]) -> str:
     """Fork a group that trains one case; return what those say that live, in one if they agree."""
     from torch.distributed import TCPStore
@@ -84,8 +101,12 @@ def run_group(settings: Mapping[str, Any], run: Mapping[str, Any]) -> str:
             environment |= {"WORLD_SIZE": run["size"], "TORCHELASTIC_USE_AGENT_STORE": True}
             environment["LOCAL_RANK"] = rank % 2  # as if each two had a machine
             os.environ.update({name: str(value) for name, value in environment.items()})
+            config = resolve(flat_layer(settings))
             try:
-                answer = train_in_group(resolve(flat_layer(settings)), run)
+                if "only_prepare" in run:
+                    answer = prepare_in_group(config)
+                else:
+                    answer = train_in_group(config, run)
             except FastTextAppError as error:
                 answer = f"{type(error).__name__}: {error}"
             os.write(writer, answer.encode())

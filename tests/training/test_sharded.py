@@ -139,7 +139,7 @@ def test_processes_train_to_the_bytes_of_one(
     monkeypatch.setattr(parquet, "BATCH_ROWS", 60)
     monkeypatch.setattr(delimited, "BLOCK_BYTES", 1 << 12)
     (part,) = open_source(DataConfig(source=str(files / "one.csv"))).parts("train")
-    assert len(part.pieces(4)) == 4
+    assert len(part.pieces([part.survey(number, 4) for number in range(4)])) == 4
     cases = {
         name: {
             **{**QUICK, "shard": shard, "shard_timeout": 20.0, "source": str(files / "one.csv")},
@@ -269,6 +269,18 @@ def test_processes_warn_of_what_one_warns_of(tmp_path: Path) -> None:
         *("SimilarLabels", "JoinedLabels", "OneLabelAtATime", "MissingTexts", "UnknownTexts"),
         *("MajorityAccuracy", "SharedTexts", "UnknownValidationLabels", "PretrainedCoverage"),
     }
+
+
+@pytest.mark.slow
+def test_each_process_parses_a_share_of_a_file() -> None:
+    path = ROOT / "data/sample/train.csv"
+    settings = {**QUICK, "shard": "columns", "shard_timeout": 20.0, "source": str(path)}
+    runs = [{"size": size, "only_prepare": True} for size in (2, 3)]
+    answers = run_cases({"": {"settings": settings, "runs": runs}})[""]
+    for run, answer in zip(runs, answers, strict=True):
+        parsed = [int(line.split()[1]) / path.stat().st_size for line in answer.splitlines()]
+        # Each process also reads the beginning of the file, which tells the columns.
+        assert parsed == pytest.approx([1 / run["size"]] * run["size"], abs=0.1)
 
 
 @pytest.mark.slow
