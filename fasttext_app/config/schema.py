@@ -4,8 +4,6 @@ The docstring under a field is its description in ``docs/configuration.md``, whi
 ``scripts/write_config_reference.py`` generates. Combinations are checked in ``config/rules.py``.
 """
 
-from __future__ import annotations
-
 import codecs
 import math
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The JSON files of a model directory, as types."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, NotRequired, TypedDict
 
 from fasttext_app.core.documents import Count, Key, Score
