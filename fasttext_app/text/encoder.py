@@ -14,7 +14,9 @@ Python, which starts faster (see ``core/jit.py``). Both give the same ids.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from functools import cached_property
+from itertools import chain, pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -32,6 +34,7 @@ from fasttext_app.text.buckets import Buckets
 from fasttext_app.text.chunks import TextLike, as_chunks, not_unicode, one_text, text_bytes
 from fasttext_app.text.fasttext_tokenizer import END
 from fasttext_app.text.hashing import (
+    char_ngram_hashes,
     reference_char_ngrams,
     reference_fnv1a,
     signed,
@@ -210,9 +213,10 @@ class TextEncoder:
         """Encode tokenized texts."""
         if isinstance(tokens, Tokens):
             return self._encode(tokens, self._end_code(tokens))
+        words = self._encoded_words(tokens)
         if len(tokens) == 1:
-            return Ragged.single(self._bag(tokens[0]))
-        return Ragged.from_lists([self._bag(text) for text in tokens], np.int32)
+            return Ragged.single(self._bag(tokens[0], words))
+        return Ragged.from_lists([self._bag(text, words) for text in tokens], np.int32)
 
     def count_features(self, tokens: TokenizedTexts) -> I64:
         """Return how many words and n-grams each text has, with or without a row, [B].
@@ -232,9 +236,10 @@ class TextEncoder:
                 self.word_ngrams,
                 self._end_code(tokens),
             )
+        words = self._encoded_words(tokens)
         return np.array(
             [
-                sum((self._words.get(token) or self._encode_word(token))[2] for token in text)
+                sum(words[token][2] for token in text)
                 + sum(max(len(text) - length + 1, 0) for length in range(2, self.word_ngrams + 1))
                 for text in tokens
             ],
@@ -289,14 +294,14 @@ class TextEncoder:
 
     def _encode(self, tokens: Tokens, end_code: int) -> Ragged:
         """Encode tokenized texts; the word ``end_code`` has no character n-grams."""
-        from fasttext_app.text.kernels import char_ngram_hashes, emit_rows, place_rows
+        from fasttext_app.text import kernels
 
         words, char_ngrams = tokens.words, NO_CHAR_NGRAMS
         if self.maxn:
-            char_ngrams = char_ngram_hashes(
+            char_ngrams = kernels.char_ngram_hashes(
                 words.data, words.bounds, self.minn, self.maxn, end_code
             )
-        rows, offsets = emit_rows(
+        rows, offsets = kernels.emit_rows(
             tokens.codes,
             tokens.offsets,
             self.vocabulary.rows(words),
@@ -306,7 +311,7 @@ class TextEncoder:
             *self._bucket_arguments,
         )
         if self.buckets.ranges is not None:
-            rows, offsets = place_rows(
+            rows, offsets = kernels.place_rows(
                 rows, offsets, len(self.vocabulary), self.bucket, *self.buckets.ranges
             )
         return Ragged(rows, offsets)
@@ -339,24 +344,35 @@ class TextEncoder:
             return []
         return reference_char_ngrams(token, self.minn, self.maxn)
 
-    def _bag(self, tokens: list[str]) -> list[int]:
-        words = [self._words.get(token) or self._encode_word(token) for token in tokens]
+    def _bag(self, tokens: list[str], encoded_words: Mapping[str, EncodedWord]) -> list[int]:
+        words = [encoded_words[token] for token in tokens]
         rows = [row for word_rows, _, _ in words for row in word_rows]
         hashes = word_ngram_hashes([word_hash for _, word_hash, _ in words], self.word_ngrams)
         return rows + self.buckets.rows(hashes)
 
-    def _encode_word(self, token: str) -> EncodedWord:
-        row = self.vocabulary.row(token)
-        rows = [row] if row >= 0 else []
-        ngrams = self.char_ngrams(token)
-        rows += self.buckets.rows([ngram_hash for _, ngram_hash in ngrams])
-        features = 0 if self.tokenizer.ends_lines and token == END else 1 + len(ngrams)
-        word_hash = signed(reference_fnv1a(token.encode("utf-8", "surrogateescape")))
-        word = rows, word_hash, features
-        if len(self._words) >= CACHED_WORDS:
-            self._words.clear()
-        self._words[token] = word
-        return word
+    def _encoded_words(self, texts: list[list[str]]) -> Mapping[str, EncodedWord]:
+        """Return the words of texts, encoded; those of earlier texts are remembered."""
+        words = self._words
+        new = [token for token in dict.fromkeys(chain.from_iterable(texts)) if token not in words]
+        if len(words) + len(new) > CACHED_WORDS:
+            words = self._words = {}  # another thread may still read the old ones
+            new = list(dict.fromkeys(chain.from_iterable(texts)))
+        if new:
+            words.update(zip(new, self._encode_new(new), strict=True))
+        return words
+
+    def _encode_new(self, tokens: list[str]) -> Iterator[EncodedWord]:
+        data = [token.encode("utf-8", "surrogateescape") for token in tokens]
+        hashes, offsets = char_ngram_hashes(data, self.minn, self.maxn)
+        ngram_rows = self.buckets.find(hashes.tolist())
+        for token, word, (start, end) in zip(tokens, data, pairwise(offsets.tolist()), strict=True):
+            row, word_hash = self.vocabulary.row(token), signed(reference_fnv1a(word))
+            rows = [row] if row >= 0 else []
+            if self.tokenizer.ends_lines and token == END:
+                yield rows, word_hash, 0
+            else:
+                rows += [ngram_row for ngram_row in ngram_rows[start:end] if ngram_row >= 0]
+                yield rows, word_hash, 1 + end - start
 
 
 def _valid_text(text: str, errors: str) -> tuple[str, int]:

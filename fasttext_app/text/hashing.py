@@ -12,13 +12,19 @@ Every rule is specified to the byte, so a saved model means the same on every ma
 
 Source: Joulin et al. (2016), "Bag of Tricks for Efficient Text Classification", and fastText's
 published model format. The functions here are reference implementations that take one item at a
-time. They encode single texts; ``kernels.py`` does the same for columns in compiled code
-(``hash_words``, ``char_ngram_hashes``, ``emit_rows``), and tests check that both agree.
+time, and ``char_ngram_hashes`` in NumPy. They encode a few texts; ``kernels.py`` does the same for
+columns in compiled code (``hash_words``, ``char_ngram_hashes``, ``emit_rows``), and tests check
+that all agree.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
+
+import numpy as np
+
+from fasttext_app.core.arrays import I64, U32
 
 FNV_OFFSET, FNV_PRIME = 2166136261, 16777619
 CHAIN, MASK64 = 116049371, 2**64 - 1
@@ -90,6 +96,45 @@ def reference_char_ngrams(word: str, minn: int, maxn: int) -> list[tuple[str, in
                 ngram = marked[starts[start] : starts[start + length]]
                 ngrams.append((ngram.decode("utf-8", "surrogateescape"), reference_fnv1a(ngram)))
     return ngrams
+
+
+def char_ngram_hashes(words: Sequence[bytes], minn: int, maxn: int) -> tuple[U32, I64]:
+    """Return the hashes of :func:`reference_char_ngrams` of many words, [N], and offsets [W+1].
+
+    >>> hashes, offsets = char_ngram_hashes([b"ab", b"c"], 2, 3)
+    >>> hashes[offsets[1] :].tolist() == [value for _, value in reference_char_ngrams("c", 2, 3)]
+    True
+    """
+    data = np.frombuffer(b"".join(b"<%b>" % word for word in words), np.uint8)
+    extended = data.astype(np.int8).astype(np.int32).view(np.uint32)
+    # Characters of all words: their first bytes and widths, and the word that each is of.
+    starts = np.flatnonzero(data & 0xC0 != 0x80)
+    widths = np.diff(starts, append=len(data))
+    ends = np.cumsum([len(word) + 2 for word in words], dtype=np.int64)
+    last_of_word = np.searchsorted(starts, ends) - 1
+    word_of = np.searchsorted(last_of_word, np.arange(len(starts)))
+    last = last_of_word[word_of]
+    is_sign = (np.arange(len(starts)) == last) | (np.diff(word_of, prepend=-1) > 0)
+    # Extend the n-gram that begins at each character by one character after the other.
+    states, hashes, masks = np.full(len(starts), FNV_OFFSET, np.uint32), [], []
+    for length in range(1, maxn + 1):
+        character = np.arange(length - 1, len(starts) + length - 1)
+        is_inside = character <= last
+        character = np.minimum(character, len(starts) - 1)
+        for offset in range(int(widths.max(initial=0))):
+            has_byte = is_inside & (offset < widths[character])
+            positions = np.minimum(starts[character] + offset, len(data) - 1)
+            extended_states = (states ^ extended[positions]) * np.uint32(FNV_PRIME)
+            states = np.where(has_byte, extended_states, states)
+        if length >= minn:
+            hashes.append(states)
+            masks.append(is_inside & ~is_sign if length == 1 else is_inside)
+    if not hashes:
+        return np.empty(0, np.uint32), np.zeros(len(words) + 1, np.int64)
+    mask = np.stack(masks, axis=1)
+    counts = np.bincount(word_of, mask.sum(axis=1), len(words))
+    offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
+    return np.stack(hashes, axis=1)[mask], offsets
 
 
 def signed(hash32: int) -> int:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from fasttext_app.core.arrow import string_buffers
 from fasttext_app.core.ragged import Ragged, offsets_from_lengths
+from fasttext_app.text import hashing
 from fasttext_app.text.hashing import reference_char_ngrams, reference_fnv1a, reference_word_ngrams
 from fasttext_app.text.kernels import char_ngram_hashes, emit_rows, hash_words
 
@@ -188,7 +189,18 @@ def test_the_word_ngrams_equal_those_of_torchtext(tokens, longest):
 @laws
 def test_character_ngrams_of_a_column_equal_the_reference_in_value_and_order(words, minn, wider):
     maxn = minn + wider
-    assert char_ngrams_of_column(words, minn, maxn) == reference_chars(words, minn, maxn)
+    expected = reference_chars(words, minn, maxn)
+    assert char_ngrams_of_column(words, minn, maxn) == expected
+    plain = hashing.char_ngram_hashes([word.encode() for word in words], minn, maxn)
+    assert Ragged(*plain).to_lists() == expected
+
+
+@given(st.lists(st.binary(max_size=6), max_size=5), st.integers(0, 3), st.integers(0, 4))
+@laws
+def test_character_ngrams_of_bytes_that_are_not_utf8_equal_the_reference(words, minn, maxn):
+    texts = [word.decode("utf-8", "surrogateescape") for word in words]
+    plain = hashing.char_ngram_hashes(words, minn, maxn)
+    assert Ragged(*plain).to_lists() == reference_chars(texts, minn, maxn)
 
 
 def test_character_ngrams_count_characters_not_bytes():
