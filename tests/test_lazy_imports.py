@@ -100,6 +100,18 @@ def test_a_prediction_on_the_command_line_imports_nothing_slow(tiny_model_dir):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["rows.csv", "lines.txt"])
+def test_predicting_a_small_file_loads_no_compiled_code_and_not_all_of_arrow(
+    name, tiny_model_dir, tmp_path
+):
+    path = tmp_path / name
+    path.write_text("text\n" + "the team scored\n" * 1000)
+    options = ["--input", path, "--output", tmp_path / "answers.jsonl"]
+    slow = (*SLOW, "pydantic", "pyarrow.compute", "pyarrow.dataset")
+    assert run_program(slow, "predict", tiny_model_dir, *options) == [0, []]
+
+
+@pytest.mark.slow
 def test_a_prediction_by_a_file_of_fasttext_imports_nothing_slow(train_original):
     path = train_original(wordNgrams=2, bucket=300)
     assert run_program(SLOW, "predict", path, "the team scored") == [0, []]

@@ -1,7 +1,8 @@
 """Conversions between Arrow columns, NumPy arrays and Python strings.
 
 The first call of ``pa.array`` or ``Array.to_numpy`` imports pandas if it is installed, which takes
-longer than a whole prediction.
+longer than a whole prediction. ``pyarrow.compute`` wraps all of Arrow's functions when it is
+imported; as :data:`compute`, it is imported when one of them is used.
 """
 
 from __future__ import annotations
@@ -21,6 +22,17 @@ JOINED_STRINGS = 1 << 11
 """Number of strings to join at a time: one that is not ASCII makes all of them wider."""
 MAX_STRING_BYTES = 1 << 31
 """Size that the offsets of a string column can address."""
+
+
+class _Compute:
+    def __getattr__(self, name: str) -> Any:
+        import pyarrow.compute
+
+        return getattr(pyarrow.compute, name)
+
+
+compute: Any = _Compute()
+"""The module ``pyarrow.compute``."""
 
 
 def string_array(strings: Sequence[str | None]) -> pa.StringArray:

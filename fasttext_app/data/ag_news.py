@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from fasttext_app.config.schema import DataConfig
+from fasttext_app.core.arrow import compute as pc
 from fasttext_app.core.arrow import rows_containing, string_array, to_arrow
 from fasttext_app.data.bad_rows import BadRows, Locate
 from fasttext_app.data.byte_stream import FilePiece

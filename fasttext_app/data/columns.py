@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from fasttext_app.config.schema import DataConfig
 from fasttext_app.core.arrays import Bool
+from fasttext_app.core.arrow import compute as pc
 from fasttext_app.core.arrow import is_string, string_array, to_arrow, to_numpy
 from fasttext_app.data.bad_rows import ColumnError, FileErrors, Locate, convert_rows
 from fasttext_app.data.checked_stream import MARK
@@ -244,7 +244,8 @@ def _text_column(
     column = _flat(_column(batch, name))
     if not (is_string(column.type) or pa.types.is_null(column.type)):
         raise ColumnError(f"{locate(0)}: column {name!r} holds {column.type}, not text")
-    column = column.cast(pa.string())
+    if column.type != pa.string():
+        column = column.cast(pa.string())
     refuse_marks(column, f"column {name!r}", config, locate)
     if column.null_count and not nullable:
         if config.errors == "strict" and config.nulls != "empty":

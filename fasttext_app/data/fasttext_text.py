@@ -11,10 +11,10 @@ from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from fasttext_app.config.schema import DataConfig
-from fasttext_app.core.arrow import string_array
+from fasttext_app.core.arrow import compute as pc
+from fasttext_app.core.arrow import string_array, string_buffers
 from fasttext_app.data.bad_rows import FileErrors, Locate, convert_rows
 from fasttext_app.data.byte_stream import InputFile
 from fasttext_app.data.checked_stream import CheckedStream
@@ -92,6 +92,9 @@ def _label_pattern(prefix: str) -> str:
 
 
 def _without_labels(lines: pa.StringArray, prefix: str) -> pa.StringArray:
+    data, _ = string_buffers(lines)
+    if not re.search(re.escape(prefix.encode()), data):  # searches all lines at once
+        return lines
     labeled = pc.match_substring_regex(lines, _label_pattern(prefix))
     if not pc.any(labeled).as_py():
         return lines

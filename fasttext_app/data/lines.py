@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from fasttext_app.core.arrow import string_array
+from fasttext_app.core.arrow import compute as pc
+from fasttext_app.core.arrow import strings_from_buffers
 from fasttext_app.data.byte_stream import FilePiece
 from fasttext_app.data.checked_stream import CheckedStream
 from fasttext_app.errors import DataError
@@ -86,7 +87,11 @@ def lines_of(stream: CheckedStream) -> Iterator[tuple[int, pa.StringArray]]:
 
 
 def _split(block: bytes) -> pa.StringArray:
-    lines = pc.split_pattern(string_array([block.decode("utf-8")]), "\n").flatten()
+    data = np.frombuffer(block, np.uint8)
+    is_end = data == ord("\n")
+    ends = np.flatnonzero(is_end)
+    offsets = np.concatenate(([0], ends - np.arange(len(ends)), [len(data) - len(ends)]))
+    lines = strings_from_buffers(data[~is_end], offsets.astype(np.int32))
     return pc.utf8_rtrim(lines, "\r") if b"\r" in block else lines
 
 

@@ -22,7 +22,9 @@ from fasttext_app.inference.display import html_table
 FITTED = "fitted"
 """As a threshold: the one that calibration fitted for each label."""
 
-FEW = 100  # labels that are looked up sooner in Python than Arrow's compute functions are imported
+FEW = (
+    10_000  # labels that are looked up sooner in Python than Arrow's compute functions are imported
+)
 
 Threshold = float | F64
 """The smallest probability of a predicted label: one number, or one for each class, [C]."""

@@ -17,6 +17,7 @@ import pytest
 
 from fasttext_app.config.resources import sample_dir
 from fasttext_app.config.schema import DataConfig
+from fasttext_app.core.validation import checked
 from fasttext_app.data import hub
 from fasttext_app.data.ag_news import CLASSES, find_folder
 from fasttext_app.data.spec import open_source
@@ -26,7 +27,7 @@ Rows = list[tuple[str, str]]
 
 
 def rows_of(spec: Path | str, split: str = "train", **settings: object) -> Rows:
-    config = DataConfig.model_validate({"source": str(spec)} | settings)
+    config = checked({"source": str(spec)} | settings, DataConfig)
     table = open_source(config).read(split)
     assert table.schema.names == ["text", "label"]
     return list(zip(*table.to_pydict().values(), strict=True))
