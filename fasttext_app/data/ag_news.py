@@ -28,7 +28,6 @@ from fasttext_app.data.hub import dataset_source
 from fasttext_app.data.lines import Survey, file_pieces
 from fasttext_app.data.source import (
     Batches,
-    FileState,
     Part,
     PieceScan,
     Scan,
@@ -91,13 +90,11 @@ class _AgNewsScan:
 
     file: CsvFile
     bad_rows: BadRows
-    before: FileState | None = None
-    """The state of the file when it was cut into pieces."""
 
     def __call__(self, with_labels: bool) -> Batches:
         file, rows = self.file, 0
         scanned = file.scan(with_labels, self.bad_rows.begin(file.path))
-        for batch in unchanged(Path(str(file.path)), scanned, self.before):
+        for batch in unchanged(Path(str(file.path)), scanned):
             columns = {"text": _line_breaks_to_spaces(batch.column("text"))}
             if with_labels:
                 columns["label"] = _class_names(batch.column("label"), partial(file.locate, rows))
@@ -113,11 +110,11 @@ class _AgNewsScan:
         path = Path(str(self.file.path))
         before = file_state(path)
 
-        def scan(piece: FilePiece) -> Scan:
-            return replace(self, file=replace(self.file, path=piece), before=before)
+        def part(piece: FilePiece) -> Part:
+            read = replace(self, file=replace(self.file, path=piece))
+            return Part(piece.size, PieceScan(path, before, read, self))
 
-        cut = file_pieces(path, surveys)
-        return [Part(piece.size, PieceScan(scan(piece), self)) for piece in cut]
+        return [*map(part, file_pieces(path, surveys))]
 
 
 def _class_names(numbers: pa.StringArray, locate: Locate) -> pa.StringArray:

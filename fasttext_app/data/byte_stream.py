@@ -243,6 +243,18 @@ def is_wide(encoding: str) -> bool:
     return "\n".encode(encoding) != b"\n"
 
 
+def has_byte_characters(encoding: str) -> bool:
+    """Return whether every byte of an encoding is a character, and one of ASCII as there.
+
+    >>> [has_byte_characters(name) for name in ("cp1252", "latin-1", "shift_jis", "cp037")]
+    [True, True, False, False]
+    """
+    codec = codecs.lookup(encoding)
+    module = sys.modules[codec.incrementaldecoder.__module__]
+    table: str = getattr(module, "decoding_table", "")
+    return codec.name == "iso8859-1" or table[:128] == bytes(range(128)).decode()
+
+
 def without_compression(name: str) -> str:
     """Return a file name without the suffix of a compression.
 

@@ -17,7 +17,13 @@ import numpy as np
 
 from fasttext_app.config.schema import DataConfig
 from fasttext_app.core.arrays import U8
-from fasttext_app.data.byte_stream import ByteStream, FilePiece, InputFile, starts_later
+from fasttext_app.data.byte_stream import (
+    ByteStream,
+    FilePiece,
+    InputFile,
+    has_byte_characters,
+    starts_later,
+)
 from fasttext_app.errors import DataError
 
 QUOTE = ord('"')
@@ -68,7 +74,7 @@ class CheckedStream(io.RawIOBase):
         self.problem: DataError | None = None
         self._errors = errors
         self._at_start = not starts_later(path)
-        self._lead = path.lead if isinstance(path, FilePiece) else 0
+        self._lead = path.lead if isinstance(path, FilePiece) else 0  # to the next whole block
         self._carriage_return = b""  # held back from the end of the last block
         self._lines_before = 0
         self._is_paced, self._is_wanted, self._ahead = False, True, 0
@@ -112,11 +118,8 @@ class CheckedStream(io.RawIOBase):
         if size > 0:
             size = self.block_size(size)
         while True:
-            if self._lead:
-                block_size = self._lead if size < 0 else min(size, self._lead)
-                self._lead -= block_size
-            else:
-                block_size = size
+            block_size = min(size, self._lead) or size
+            self._lead = max(self._lead - block_size, 0)
             try:
                 block = self._read(block_size)
             except DataError as error:
@@ -133,8 +136,10 @@ class CheckedStream(io.RawIOBase):
 
     @property
     def can_be_cut(self) -> bool:
-        """Whether the file can be read from the beginning of any row: it is plain, and in UTF-8."""
-        return self._is_utf8 and self._file.compression is None
+        """Whether the file can be read from the beginning of any row, which its bytes tell."""
+        return self._file.compression is None and (
+            self._is_utf8 or has_byte_characters(self._encoding)
+        )
 
     def paced(self, open_parser: Callable[[], Any]) -> Generator[Any, None, None]:
         """Yield the batches that a parser makes of this stream, one of each block that it reads.

@@ -166,11 +166,10 @@ class FilesScan:
 
         def read(piece: Any, with_labels: bool) -> Batches:
             errors = self.bad_rows.begin(repr(piece))
-            batches = FORMATS[form](piece, self.config, with_labels, errors)
-            return unchanged(path, batches, before)
+            return FORMATS[form](piece, self.config, with_labels, errors)
 
         return [
-            Part(piece.size, PieceScan(partial(read, piece), self))
+            Part(piece.size, PieceScan(path, before, partial(read, piece), self))
             for piece in CUTS[form].pieces(path, surveys)
         ]
 

@@ -136,10 +136,14 @@ class PieceScan:
     """Reads a piece of a file.
 
     Attributes:
+        path: the file.
+        before: its state when it was cut.
         read: reads the rows of the piece.
         read_file: reads the whole file.
     """
 
+    path: Path
+    before: FileState | None
     read: Scan
     read_file: Scan
 
@@ -147,8 +151,11 @@ class PieceScan:
         """Read the piece.
 
         Raises:
-            DataError: the rows of the piece, or any before them, cannot be read.
+            DataError: the rows of the piece cannot be read, or the file has changed.
         """
+        return unchanged(self.path, self._batches(with_labels), self.before)
+
+    def _batches(self, with_labels: bool) -> Batches:
         try:
             yield from self.read(with_labels)
         except DataError:

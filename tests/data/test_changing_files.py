@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fasttext_app.config.schema import DataConfig
+from fasttext_app.data import csv, fasttext_text, jsonl, lines, parquet
 from fasttext_app.data.fingerprint import Fingerprint
 from fasttext_app.data.named_files import stamp
 from fasttext_app.data.spec import open_source
@@ -20,11 +21,12 @@ ROWS = 100_000
 CHANGED = "has changed while it was read; read it again when nothing writes to it"
 
 
-def write(path, rows=ROWS):
+def write(path, rows=ROWS, row_group_size=10_000):
     texts, labels = [f"some text {n}" for n in range(rows)], ["a", "b"] * (rows // 2)
     match path.suffix:
         case ".parquet":
-            pq.write_table(pa.table({"text": texts, "label": labels}), path, row_group_size=10_000)
+            table = pa.table({"text": texts, "label": labels})
+            pq.write_table(table, path, row_group_size=row_group_size)
         case ".jsonl":
             pairs = zip(texts, labels, strict=True)
             path.write_text("".join(json.dumps({"text": t, "label": la}) + "\n" for t, la in pairs))
@@ -62,6 +64,23 @@ def test_a_file_that_changes_while_it_is_read_is_an_error(tmp_path, suffix, chan
     change(path)
     with pytest.raises(DataError, match=CHANGED):
         list(batches)
+
+
+@pytest.mark.parametrize("change", [shrink, grow, rewrite])
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet", ".txt"])
+def test_a_file_that_changes_after_it_was_cut_is_an_error(tmp_path, monkeypatch, suffix, change):
+    for module in (csv, jsonl, fasttext_text, lines):
+        monkeypatch.setattr(module, "BLOCK_BYTES", 1 << 10)
+    monkeypatch.setattr(parquet, "BATCH_ROWS", 100)
+    path = tmp_path / f"data{suffix}"
+    write(path, 200, row_group_size=50)
+    (part,) = open_source(DataConfig(source=str(path))).parts("train")
+    first, second = part.pieces([part.survey(number, 2) for number in range(2)])
+    assert sum(map(len, [*first.scan(True), *second.scan(True)])) == 200
+    change(path)
+    for piece in (first, second):
+        with pytest.raises(DataError, match=CHANGED):
+            list(piece.scan(True))
 
 
 def test_a_file_that_stays_is_none(tmp_path):

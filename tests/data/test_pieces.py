@@ -35,7 +35,7 @@ EXAMPLES = settings(
 
 def part_of(path: Path, data: bytes, **values: Any) -> Part:
     path.write_bytes(data)
-    (part,) = open_source(DataConfig(source=str(path), **values)).parts("train")
+    (part,) = open_source(DataConfig(**{"source": str(path), **values})).parts("train")
     return part
 
 
@@ -155,6 +155,7 @@ DIVIDED: dict[str, tuple[str, bytes, dict[str, Any]]] = {
     "a delimiter that is found out": ("a.csv", CSV.replace(",", ";").encode(), {}),
     "a byte order mark": ("a.csv", b"\xef\xbb\xbf" + CSV.encode(), {}),
     "no quotes": ("a.csv", b"text,label\n" + b'5" pipe,x\n' * 60, {"quote": False}),
+    "another encoding": ("a.csv", CSV.replace("o", "ö").encode("cp1252"), {"encoding": "cp1252"}),
     "bad bytes": ("a.csv", CSV.encode() + b"\xff,x\n", {"errors": "replace"}),
     "text": ("a.txt", TEXT_LINES.encode(), {}),
     "a long line": ("a.txt", TEXT_LINES.encode() + b"word " * 400 + b"\n", {"errors": "replace"}),
@@ -166,7 +167,7 @@ DIVIDED: dict[str, tuple[str, bytes, dict[str, Any]]] = {
 WHOLE: dict[str, tuple[str, bytes, dict[str, Any]]] = {
     "compressed": ("a.csv.bz2", bz2.compress(CSV.encode()), {}),
     "UTF-16": ("a.csv", CSV.encode("utf-16"), {}),
-    "another encoding": ("a.csv", CSV.encode("cp1252"), {"encoding": "cp1252"}),
+    "another encoding": ("a.csv", CSV.encode(), {"encoding": "shift_jis"}),
     "rows to skip": ("a.csv", CSV.encode(), {"skip_bad": True}),
     "lines to skip": ("a.txt", TEXT_LINES.encode(), {"skip_bad": True}),
     "objects to skip": ("a.jsonl", JSON_LINES.encode(), {"skip_bad": True}),
@@ -184,7 +185,7 @@ WHOLE: dict[str, tuple[str, bytes, dict[str, Any]]] = {
 def test_files_that_are_read_in_pieces(tmp_path, name, count):
     file, data, values = DIVIDED[name]
     part = part_of(tmp_path / file, data, **values)
-    pieces = pieces_of(part, count, 120 if values.get("errors") == "replace" else 60)
+    pieces = pieces_of(part, count, 120 if values.keys() & {"errors", "encoding"} else 60)
     assert len(pieces) == count or name == "a long line"
     assert count == 1 or sum(piece.size for piece in pieces) == len(data)
     assert max(piece.size for piece in pieces) < len(data) / count + 120 or name == "a long line"
@@ -195,3 +196,15 @@ def test_files_that_are_read_whole(tmp_path, name):
     file, data, values = WHOLE[name]
     part = part_of(tmp_path / file, data, **values)
     assert pieces_of(part, 3, 60) == [part]
+
+
+def test_pieces_of_ag_news(tmp_path, monkeypatch):
+    rows = '"3","Oil falls","by a\\nquarter"\n' * 40
+    monkeypatch.setenv("FASTTEXT_APP_DATA", str(tmp_path))
+    (tmp_path / "ag_news").mkdir()
+    part = part_of(tmp_path / "ag_news/train.csv", rows.encode(), source="ag_news")
+    assert len(pieces_of(part, 3, 60)) == 3
+    part = part_of(
+        tmp_path / "ag_news/train.csv", f'{rows}"5","a","b"\n'.encode(), source="ag_news"
+    )
+    assert len(pieces_of(part, 3, 60)) == 3  # of which the last fails as the file does
