@@ -159,7 +159,8 @@ class Group:
         import torch.distributed as dist
 
         gpu = whole_number("LOCAL_RANK", 0)
-        gpus = torch.cuda.device_count() if dist.is_nccl_available() else 0
+        with_gpus = torch.cuda.is_available() and dist.is_nccl_available()
+        gpus = torch.cuda.device_count() if with_gpus else 0
         if not all(self.share(gpu < gpus)):
             if name == "cuda":
                 raise DeviceError(

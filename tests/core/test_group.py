@@ -18,6 +18,7 @@ def second_of_two(monkeypatch: pytest.MonkeyPatch, gpus: int) -> tuple[Group, li
     monkeypatch.setenv("LOCAL_RANK", "1")
     monkeypatch.setenv("TORCH_NCCL_BLOCKING_WAIT", "1")  # it is set for good
     monkeypatch.setattr("torch.distributed.is_nccl_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     monkeypatch.setattr(torch.cuda, "set_device", asked.append)
     monkeypatch.setattr(

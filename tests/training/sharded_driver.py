@@ -132,6 +132,8 @@ def load_everything(cases: Mapping[str, Mapping[str, Any]]) -> None:
         config = resolve(flat_layer(case["settings"]))
         prepare(config, load_examples(config), group=Group())
         load_kernels(by_word=config.text.maxn > 0, at_once=False)
+        if config.optimizer.implementation == "torch":
+            import torch._dynamo  # noqa: F401 - the first `torch.optim` object loads it
 
 
 def use_small_parts() -> None:
@@ -145,7 +147,6 @@ def use_small_parts() -> None:
 def main() -> None:
     """Run the cases."""
     import torch  # before the forks
-    import torch._dynamo  # the first `torch.optim` object loads it
 
     import fasttext_app.training.trainer  # noqa: F401
 

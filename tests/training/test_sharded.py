@@ -128,16 +128,20 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("shard", ["columns", "rows"])
-def test_processes_train_to_the_bytes_of_one(
-    shard: str, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut a few rows as the driver does."""
     for module in (tokenized, divided):
         monkeypatch.setattr(module, "PART_ROWS", 30)
         monkeypatch.setattr(module, "SHARD_IDS", 3000)
     monkeypatch.setattr(parquet, "BATCH_ROWS", 60)
     monkeypatch.setattr(delimited, "BLOCK_BYTES", 1 << 12)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("shard", ["columns", "rows"])
+def test_processes_train_to_the_bytes_of_one(shard: str, files: Path, tmp_path: Path) -> None:
     (part,) = open_source(DataConfig(source=str(files / "one.csv"))).parts("train")
     assert len(part.pieces([part.survey(number, 4) for number in range(4)])) == 4
     cases = {
@@ -168,24 +172,20 @@ def test_processes_train_to_the_bytes_of_one(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shard", ["columns", "rows"])
-def test_processes_train_with_torch_to_the_bytes_of_one(
-    shard: str, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for module in (tokenized, divided):
-        monkeypatch.setattr(module, "PART_ROWS", 30)
-        monkeypatch.setattr(module, "SHARD_IDS", 3000)
+@pytest.mark.usefixtures("small_parts")
+def test_processes_train_with_torch_to_the_bytes_of_one(files: Path, tmp_path: Path) -> None:
     source = {"source": str(files / "one.csv"), "implementation": "torch", "shard_timeout": 20.0}
-    cases = {
-        name: {**QUICK, **source, "shard": shard, **settings}
-        for name, settings in TORCH_CASES.items()
-        if shard == "columns" or not {"max", "padding_idx"} & {settings.get("mode"), *settings}
-    }
+    cases: dict[str, dict[str, Any]] = {}
+    for name, settings in TORCH_CASES.items():
+        cases[f"columns, {name}"] = {**QUICK, **source, **settings, "shard": "columns"}
+        if settings.get("mode") != "max":
+            by_rows = {key: value for key, value in settings.items() if key != "padding_idx"}
+            cases[f"rows, {name}"] = {**QUICK, **source, **by_rows, "shard": "rows"}
     runs = {name: {"settings": case, "runs": SIZES[:1]} for name, case in cases.items()}
-    runs["adagrad"]["runs"] = SIZES
-    answers = run_cases(runs | killed_runs(cases, tmp_path, ["sparse_adam"]))
+    runs["columns, adagrad"]["runs"] = runs["rows, adagrad"]["runs"] = SIZES
+    answers = run_cases(runs | killed_runs(cases, tmp_path, ["columns, sparse_adam"]))
     for name, settings in cases.items():
-        if shard == "columns":
+        if settings["shard"] == "columns":
             settings = {key: value for key, value in settings.items() if "shard" not in key}
         expected = train_alone(resolve(flat_layer(settings)))
         assert set(answers[name]) == {expected}, name
