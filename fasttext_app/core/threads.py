@@ -6,6 +6,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import chain, islice
 from typing import TypeVar
 
@@ -90,3 +91,18 @@ def map_in_rounds(
     with ThreadPoolExecutor(threads) as pool:
         while some := list(islice(stream, threads)):
             yield from list(pool.map(function, some))
+
+
+@contextmanager
+def in_background(function: Callable[[], Result]) -> Iterator[Callable[[], Result]]:
+    """Call a function on another thread during this block; yield what waits for its result.
+
+    If both the function and the block raise an error, that of the function is raised.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(function)
+        try:
+            yield future.result
+        except Exception:
+            future.result()
+            raise

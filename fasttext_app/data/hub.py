@@ -11,7 +11,6 @@ from logging import CRITICAL
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
-from urllib.request import getproxies
 
 import pyarrow as pa
 
@@ -140,6 +139,8 @@ def offline_where_unreachable() -> Iterator[None]:
 
 
 def _has_address(url: str) -> bool:
+    from urllib.request import getproxies
+
     if getproxies():
         return True  # the proxy resolves addresses
     try:

@@ -14,7 +14,6 @@ from fasttext_app.errors import ConfigError
 from fasttext_app.hub import ModelId, upload
 from fasttext_app.inference.explain import label_features
 from fasttext_app.model.card import (
-    CARD,
     METRICS,
     CardDetails,
     Example,
@@ -23,6 +22,7 @@ from fasttext_app.model.card import (
     model_card,
 )
 from fasttext_app.model.directory import MODEL_FILES, save_artifact
+from fasttext_app.model.documents import CARD
 
 if TYPE_CHECKING:
     from fasttext_app.inference.predictor import Predictor

@@ -13,11 +13,11 @@ from fasttext_app.errors import ArtifactError
 from fasttext_app.foreign_text import for_markdown, for_terminal
 from fasttext_app.model.calibration import describe
 from fasttext_app.model.confusion_picture import confusion_picture
+from fasttext_app.model.documents import CARD, PICTURE
 
 if TYPE_CHECKING:
     from fasttext_app.model.artifact import Artifact
 
-CARD, PICTURE = "README.md", "confusion.svg"
 EVALUATION = "## Evaluation"
 METRICS = {
     "accuracy": ("accuracy", "Accuracy"),

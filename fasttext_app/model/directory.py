@@ -25,8 +25,9 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -47,17 +48,20 @@ from fasttext_app.core.checksummed_dir import (
     write_json,
 )
 from fasttext_app.core.documents import check_document
+from fasttext_app.core.threads import in_background
 from fasttext_app.data.labels import Labels
 from fasttext_app.data.parquet_pages import EXPANSION, PageSizes, open_parquet
 from fasttext_app.errors import ArtifactError, ConfigError
 from fasttext_app.model.adaptive_softmax import tensor_shapes
 from fasttext_app.model.artifact import OUTPUT, Artifact
 from fasttext_app.model.calibration import check_record
-from fasttext_app.model.card import CARD, NO_DETAILS, PICTURE, CardDetails, card_files
-from fasttext_app.model.documents import KINDS
+from fasttext_app.model.documents import CARD, KINDS, PICTURE
 from fasttext_app.model.product_quantizer import CODES, Coded
 from fasttext_app.model.tensor_file import Tensors, read_tensors, write_tensors
 from fasttext_app.text.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from fasttext_app.model.card import CardDetails
 
 FORMAT, FORMAT_VERSION = "fasttext_app model", 1
 CALIBRATION = "calibration.json"
@@ -99,7 +103,7 @@ def check_target(path: str | Path, *, ends_run: bool = False) -> None:
 def save_artifact(
     artifact: Artifact,
     path: str | Path,
-    details: CardDetails = NO_DETAILS,
+    details: CardDetails | None = None,
     *,
     ends_run: bool = False,
 ) -> None:
@@ -118,6 +122,8 @@ def save_artifact(
         ArtifactError: the path cannot be used, or writing failed; an earlier model is untouched.
         CheckpointError: the path has the checkpoints of an unfinished run.
     """
+    from fasttext_app.model.card import NO_DETAILS, card_files
+
     check_target(path, ends_run=ends_run)
     target = Path(path).resolve()
     with (
@@ -127,7 +133,7 @@ def save_artifact(
         ) as folder,
     ):
         _write_files(artifact, folder)
-        for name, text in card_files(artifact, MANIFEST, details).items():
+        for name, text in card_files(artifact, MANIFEST, details or NO_DETAILS).items():
             (folder / name).write_text(text, encoding="utf-8")
 
 
@@ -199,16 +205,17 @@ def _identity(folder: Path) -> tuple[int, int] | None:
 
 
 def _read_files(folder: Path, packages: bool) -> Artifact:
-    with _reading(folder):
-        files = verify_checksums(folder, FORMAT, FORMAT_VERSION, REQUIRED)
+    verify = partial(verify_checksums, folder, FORMAT, FORMAT_VERSION, REQUIRED)
+    with _reading(folder), in_background(verify) as verified:
         config = resolve(parse_toml((folder / "config.toml").read_text(encoding="utf-8")))
         labels = _read_document(folder / "labels.json")
         tensors = read_tensors(folder / "model.safetensors")
         rows = len(tensors["codes" if "codes" in tensors else "table"])
-        asset = folder / "tokenizer.json"
+        vocabulary = _read_vocabulary(folder / "vocabulary.parquet", rows)
+        asset, files = folder / "tokenizer.json", verified()
         artifact = Artifact(
             config=config,
-            vocabulary=_read_vocabulary(folder / "vocabulary.parquet", rows),
+            vocabulary=vocabulary,
             labels=Labels(tuple(labels["names"]), tuple(labels["counts"])),
             tensors=tensors,
             metrics=_read_document(folder / "metrics.json"),

@@ -1,9 +1,12 @@
-"""The JSON files of a model directory, as types."""
+"""The files of a model directory: the JSON files as types, and the names of the model card's."""
 
 from typing import Annotated, Any, NotRequired, TypedDict
 
 from fasttext_app.core.documents import Count, Key, Score
 from fasttext_app.core.validation import After, Limits
+
+CARD, PICTURE = "README.md", "confusion.svg"
+"""The model card, for people to edit, and the picture in it: in no manifest."""
 
 Share = Annotated[float, Limits(ge=0, le=1)]
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from itertools import chain, pairwise
+from itertools import chain, islice, pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -213,10 +213,8 @@ class TextEncoder:
         """Encode tokenized texts."""
         if isinstance(tokens, Tokens):
             return self._encode(tokens, self._end_code(tokens))
-        words = self._encoded_words(tokens)
-        if len(tokens) == 1:
-            return Ragged.single(self._bag(tokens[0], words))
-        return Ragged.from_lists([self._bag(text, words) for text in tokens], np.int32)
+        bags = self._bags(tokens)
+        return Ragged.single(bags[0]) if len(bags) == 1 else Ragged.from_lists(bags, np.int32)
 
     def count_features(self, tokens: TokenizedTexts) -> I64:
         """Return how many words and n-grams each text has, with or without a row, [B].
@@ -344,11 +342,17 @@ class TextEncoder:
             return []
         return reference_char_ngrams(token, self.minn, self.maxn)
 
-    def _bag(self, tokens: list[str], encoded_words: Mapping[str, EncodedWord]) -> list[int]:
-        words = [encoded_words[token] for token in tokens]
-        rows = [row for word_rows, _, _ in words for row in word_rows]
-        hashes = word_ngram_hashes([word_hash for _, word_hash, _ in words], self.word_ngrams)
-        return rows + self.buckets.rows(hashes)
+    def _bags(self, texts: list[list[str]]) -> list[list[int]]:
+        words, bags, hashes = self._encoded_words(texts), [], []
+        for text in texts:
+            encoded = [words[token] for token in text]
+            bags.append([row for word_rows, _, _ in encoded for row in word_rows])
+            word_hashes = [word_hash for _, word_hash, _ in encoded]
+            hashes.append(word_ngram_hashes(word_hashes, self.word_ngrams))
+        rows = iter(self.buckets.find(list(chain.from_iterable(hashes))))
+        for bag, ngrams in zip(bags, hashes, strict=True):
+            bag += [row for row in islice(rows, len(ngrams)) if row >= 0]
+        return bags
 
     def _encoded_words(self, texts: list[list[str]]) -> Mapping[str, EncodedWord]:
         """Return the words of texts, encoded; those of earlier texts are remembered."""
