@@ -74,7 +74,7 @@ load_word: Any = intrinsic(_load_word)
 """``load_word(data, at)``: the eight bytes from ``data[at]`` on as a 64-bit word."""
 
 store_half: Any = intrinsic(_store_half)
-"""``store_half(data, at, half)``: write the four bytes of ``half`` from ``data[at]`` on."""
+"""``store_half(data, at, half)``: write four bytes from ``data[at]`` on."""
 
 trailing_zeros: Any = _of_words(1, _trailing_zeros)
 """``trailing_zeros(word)``: the number of bits below the lowest one that is set; 64 if none is."""

@@ -340,5 +340,5 @@ class TextClassifier(Predictor):
         from fasttext_app.inference.explain import label_features
 
         top = arguments.whole_number("top", top, 1)
-        column = [] if texts is None else pa.chunked_array(self.chunks(texts), pa.string())
+        column = [] if texts is None else pa.chunked_array(list(self.chunks(texts)), pa.string())
         return label_features(self, label, top, scan=None if texts is None else lambda: [column])

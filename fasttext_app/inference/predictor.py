@@ -32,7 +32,7 @@ from fasttext_app.model.artifact import Artifact
 from fasttext_app.model.calibration import recorded_thresholds
 from fasttext_app.model.heads import Head, texts_at_once
 from fasttext_app.model.metrics import top_k_classes
-from fasttext_app.text.chunks import TextLike, as_chunks, one_text
+from fasttext_app.text.chunks import TextLike, as_chunks, one_text, read_chunks
 
 SET_UP = ("encoder", "head", "_forward", "_text_forward", "_predict_text")
 
@@ -169,8 +169,8 @@ class Predictor:
         text: TextColumns = None,
         nulls: str = "error",
         max_rows: int = sys.maxsize,
-    ) -> list[pa.StringArray]:
-        """Return the texts of a column, an iterable or a table as chunks.
+    ) -> Iterator[pa.StringArray]:
+        """Return the texts of a column, an iterable or a table as chunks, made one by one.
 
         Args:
             texts: the texts.
@@ -188,8 +188,8 @@ class Predictor:
             texts = self._read_texts(table, self._text_columns(table, text), nulls)
         elif text is not None:
             raise ConfigError(f"text = {text!r}: names a column, and the texts are no table")
-        chunks = as_chunks(texts, max_rows, "error" if nulls == "error" else "null")
-        return [without_nulls(chunk) for chunk in chunks] if nulls == "empty" else chunks
+        chunks = read_chunks(texts, max_rows, "error" if nulls == "error" else "null")
+        return map(without_nulls, chunks) if nulls == "empty" else chunks
 
     def _text_columns(self, table: ObjectTable, text: TextColumns) -> list[str]:
         """Return the text columns of a table."""
@@ -213,15 +213,9 @@ class Predictor:
         Raises:
             ConfigError: ``top_k`` is below 1.
         """
-        top_k = arguments.whole_number("top_k", top_k, 1)
-        return self._rank_chunks(self.chunks(texts, text), top_k)
-
-    def _rank_chunks(
-        self, chunks: list[pa.StringArray], top_k: int, *, known: bool = False
-    ) -> TopK:
-        rank = partial(self.rank_chunk, top_k=top_k, known=known)
-        parts = list(map_threads(rank, chunks or [string_array([])], self.threads))
-        return TopK.concat(parts)
+        rank = partial(self.rank_chunk, top_k=arguments.whole_number("top_k", top_k, 1))
+        parts = list(map_threads(rank, self.chunks(texts, text), self.threads))
+        return TopK.concat(parts or [rank(string_array([]))])
 
     def rank_chunk(
         self, texts: pa.StringArray | str, top_k: int = 1, *, known: bool = False
@@ -359,14 +353,22 @@ class Predictor:
             ranked = self._rank_text(one, ranks)
             mask = ranked.mask(minimum, top_k, abstain=abstain)
             return ranked.predictions(self.labels, mask)[0]
-        chunks = self.chunks(texts, text, nulls)
-        ranked = self._rank_chunks(chunks, ranks, known=True)
-        mask = ranked.mask(minimum, top_k, abstain=abstain)
-        predictions = ranked.predictions(self.labels, mask)
-        if not any(chunk.null_count for chunk in chunks):
-            return predictions
-        is_text = [value is not None for chunk in chunks for value in chunk.to_pylist()]
-        return [p if has_text else None for p, has_text in zip(predictions, is_text, strict=True)]
+
+        def rank(chunk: pa.StringArray) -> tuple[TopK, pa.StringArray]:
+            return self.rank_chunk(chunk, ranks, known=True), chunk
+
+        # The objects of a chunk are made while the threads work on the next ones.
+        predictions: list[Any] = []
+        for ranked, chunk in map_threads(rank, self.chunks(texts, text, nulls), self.threads):
+            mask = ranked.mask(minimum, top_k, abstain=abstain)
+            of_chunk = ranked.predictions(self.labels, mask)
+            if chunk.null_count:
+                is_text = chunk.is_valid().to_pylist()
+                of_chunk = [
+                    p if has_text else None for p, has_text in zip(of_chunk, is_text, strict=True)
+                ]
+            predictions += of_chunk
+        return predictions
 
     @cached_property
     def _text_forward(self) -> TextForward | None:

@@ -16,6 +16,7 @@ from fasttext_app.errors import DataError
 
 CHUNK_ROWS = 1 << 14  # the larger a chunk, the more of its words are repeats
 CHUNK_BYTES = 1 << 22  # the limit for chunks of long texts
+LIST_ROWS = 1 << 12  # of a long list that become a column at a time
 MIN_ROWS_PER_CORE = 1024  # fewer texts are not worth another core
 MAX_STRING_BYTES = 1 << 31  # of an Arrow string column
 BATCH_BYTES = 1 << 26  # far below the 2 GB that an Arrow string column can hold
@@ -38,14 +39,53 @@ def as_chunks(
         DataError: a text is missing or not a string, or ``texts`` is not a column of texts.
     """
     column = text_column(texts)
-    if column.null_count and nulls == "error":
-        row = column.is_null().to_pylist().index(True) + 1
-        raise DataError(
-            f"texts, row {row}: there is no text; fill it in, or pass nulls= to predict"
-        )
+    _refuse_nulls(column, nulls)
     columns = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
     max_rows = min(max_rows, CHUNK_ROWS)
     return [chunk for column in columns for chunk in _cut(column, max_rows)]
+
+
+def read_chunks(
+    texts: TextLike, max_rows: int = sys.maxsize, nulls: str = "error"
+) -> Iterator[pa.StringArray]:
+    """Yield any number of texts as chunks, in order; those of a long list are made one by one.
+
+    So the texts of the first chunks are in use while later ones are still Python strings.
+
+    Args:
+        texts: as for :func:`as_chunks`.
+        max_rows: as for :func:`as_chunks`.
+        nulls: as for :func:`as_chunks`.
+
+    Raises:
+        DataError: as for :func:`as_chunks`, before the first chunk that has such a text.
+    """
+    rows = LIST_ROWS
+    if isinstance(texts, list):  # as many for each core, if they are worth another one
+        rows = min(max(-(-len(texts) // CORES), MIN_ROWS_PER_CORE), LIST_ROWS)
+    if not isinstance(texts, list) or len(texts) <= rows:
+        yield from as_chunks(texts, max_rows, nulls)
+        return
+    for start in range(0, len(texts), rows):
+        column = _strings(texts[start : start + rows], "texts", "strict", start)
+        _refuse_nulls(column, nulls, start)
+        for first, size in _ranges(column, max_rows, CHUNK_BYTES):
+            yield column.slice(first, size)
+
+
+def _refuse_nulls(column: pa.StringArray | pa.ChunkedArray, nulls: str, first: int = 0) -> None:
+    """Raise an error if a text is missing and ``nulls`` says so.
+
+    Args:
+        column: the texts.
+        nulls: as for :func:`as_chunks`.
+        first: the number of texts before them.
+    """
+    if column.null_count and nulls == "error":
+        row = first + column.is_null().to_pylist().index(True) + 1
+        raise DataError(
+            f"texts, row {row}: there is no text; fill it in, or pass nulls= to predict"
+        )
 
 
 def text_column(
@@ -103,11 +143,12 @@ def _cast(chunk: pa.Array) -> list[pa.StringArray]:
     return _cast(chunk.slice(0, half)) + _cast(chunk.slice(half))
 
 
-def _strings(items: list[Any], where: str, errors: str) -> pa.StringArray:
+def _strings(items: list[Any], where: str, errors: str, first: int = 0) -> pa.StringArray:
     try:
         return string_array(items)
     except (pa.ArrowException, TypeError, UnicodeEncodeError):
-        texts = [_text(item, f"{where}, row {row}", errors) for row, item in enumerate(items, 1)]
+        rows = enumerate(items, first + 1)
+        texts = [_text(item, f"{where}, row {row}", errors) for row, item in rows]
         return string_array(cast("list[str]", texts))
 
 

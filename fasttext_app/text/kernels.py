@@ -250,20 +250,18 @@ def char_ngram_hashes(
 
 
 @inlined
-def _bucket_row(bucket: Any, first_row: int, bits: U64, ranks: I32) -> Any:
-    """Return the row of a bucket, -1 if it has none; without ``bits``, every bucket has one.
+def _bucket_row(bucket: Any, first_row: Any, bits: U64, ranks: I32) -> tuple[Any, Any]:
+    """Return the row of a bucket, and 1 if it has one, else 0; without ``bits``, every bucket does.
 
     Rows are numbered from ``first_row`` in the order of the buckets that have one. So the row of a
     bucket adds the bits set in earlier words (``ranks``) and the bits set below it in its own word:
     with bits 0b1010 and first_row 100, bucket 3 has row 101.
     """
     if len(bits) == 0:
-        return first_row + bucket
+        return first_row + bucket, ONE
     word, bit = bits[bucket >> 6], np.uint64(bucket & 63)
-    if not (word >> bit) & ONE:
-        return -1
     below = set_bits(word & ((ONE << bit) - ONE))
-    return first_row + ranks[bucket >> 6] + np.int64(below)
+    return first_row + ranks[bucket >> 6] + np.int64(below), (word >> bit) & ONE
 
 
 @inlined
@@ -277,7 +275,13 @@ def _remainder(value: Any, divisor: Any, reciprocal: Any) -> Any:
     """
     # The estimated quotient is at most one too small.
     rest = value - high_product(value, reciprocal) * divisor
-    return rest - divisor if rest >= divisor else rest
+    return rest - divisor * np.uint64(rest >= divisor)
+
+
+@inlined
+def _signed(word_hash: Any) -> Any:
+    """Return a hash of 32 bits, read as a signed number, as one of 64 bits."""
+    return np.uint64(np.int64(np.int32(word_hash)))
 
 
 @compiled
@@ -310,22 +314,26 @@ def count_features(
     [6, 0, 2]
     """
     # Of each distinct word: itself, and its n-grams as in char_ngram_hashes().
-    of_word = np.zeros(len(bounds) - 1, dtype=np.int64)
-    for word in range(len(bounds) - 1):
+    of_word = np.ones(len(bounds) - 1, dtype=np.int64)
+    if excluded >= 0:
+        of_word[excluded] = 0
+    for word in range(len(of_word) if maxn > 0 else 0):
         if word == excluded:
             continue
         characters = 2
         for index in range(bounds[word], bounds[word + 1]):
             characters += (data[index] & 0xC0) != 0x80
-        of_word[word] = 1
         for length in range(max(minn, 1), maxn + 1):
             of_word[word] += max(characters - 2 if length == 1 else characters - length + 1, 0)
     # Add them up for each text, and add the n-grams of 2 to `longest` words.
     counts = np.zeros(len(offsets) - 1, dtype=np.int64)
     for text in range(len(offsets) - 1):
-        for token in range(offsets[text], offsets[text + 1]):
-            counts[text] += of_word[codes[token]]
         words = offsets[text + 1] - offsets[text]
+        if maxn == 0 and excluded < 0:
+            counts[text] = words
+        else:
+            for token in range(offsets[text], offsets[text + 1]):
+                counts[text] += of_word[codes[token]]
         for length in range(2, longest + 1):
             counts[text] += max(words - length + 1, 0)
     return counts
@@ -382,10 +390,8 @@ def emit_rows(
     for word in range(len(ngram_offsets) - 1):
         for ngram in range(ngram_offsets[word], ngram_offsets[word + 1]):
             bucket = np.int64(_remainder(np.uint64(ngram_hashes[ngram]), buckets, reciprocal))
-            row = _bucket_row(bucket, first_row, bits, ranks)
-            if row >= 0:
-                char_rows[count] = row
-                count += 1
+            char_rows[count], has_row = _bucket_row(bucket, first_row, bits, ranks)
+            count += np.int64(has_row)
         char_offsets[word + 1] = count
 
     # Make room for the largest possible number of rows: with n-grams of up to n words, n per token.
@@ -410,16 +416,23 @@ def emit_rows(
                     rows[count] = char_rows[index]
                     count += 1
 
-        # Word n-grams: chain the hashes of the words that follow each word.
-        for token in range(start, end if longest > 1 else start):
-            state = np.uint64(np.int64(np.int32(hashes[codes[token]])))
+        # Word n-grams: chain the hashes of the words that follow each word. Where an n-gram has no
+        # row, the next one is written; a processor cannot foresee it, so there is no branch.
+        for token in range(start, end if longest > 2 else start):
+            state = _signed(hashes[codes[token]])
             for following in range(token + 1, min(token + longest, end)):
-                word_hash = np.uint64(np.int64(np.int32(hashes[codes[following]])))
-                state = state * CHAIN + word_hash
+                state = state * CHAIN + _signed(hashes[codes[following]])
                 bucket = np.int64(_remainder(state, buckets, reciprocal))
-                row = _bucket_row(bucket, first_row, bits, ranks)
-                rows[count] = row  # there is room: if there is no row, the next one takes its place
-                count += row >= 0
+                rows[count], has_row = _bucket_row(bucket, first_row, bits, ranks)
+                count += np.int64(has_row)
+        if longest == 2 and end > start:  # the common case, faster on its own
+            before = _signed(hashes[codes[start]])
+            for token in range(start + 1, end):
+                word_hash = _signed(hashes[codes[token]])
+                bucket = np.int64(_remainder(before * CHAIN + word_hash, buckets, reciprocal))
+                rows[count], has_row = _bucket_row(bucket, first_row, bits, ranks)
+                count += np.int64(has_row)
+                before = word_hash
         row_offsets[text + 1] = count
 
     # The result may be kept for long, so copy it unless the array is nearly full.
@@ -589,9 +602,9 @@ def encode_text(
 
     # Word n-grams: chain the hashes of the words that follow each word.
     for token in range(tokens if longest > 1 else zero):
-        state = np.uint64(np.int64(np.int32(hashes[token])))
+        state = _signed(hashes[token])
         for following in range(token + 1, min(token + longest, tokens)):
-            state = state * CHAIN + np.uint64(np.int64(np.int32(hashes[following])))
+            state = state * CHAIN + _signed(hashes[following])
             bucket = np.int64(_remainder(state, divisor, reciprocal))
             row = _row_of(bucket, first_row, bucket_count, bits, ranks, range_starts, ids)
             features += 1
@@ -608,7 +621,8 @@ def _row_of(
     """Return the row of a bucket, -1 if it has none, by :func:`_bucket_row` or `_range_row`."""
     if len(starts) > 0:
         return _range_row(bucket, first_row, bucket_count, starts, ids)
-    return _bucket_row(bucket, first_row, bits, ranks)
+    row, has_row = _bucket_row(bucket, first_row, bits, ranks)
+    return row if has_row else np.int64(-1)
 
 
 @compiled

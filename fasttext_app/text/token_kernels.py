@@ -162,24 +162,24 @@ def spell(data: U8, start: Any, end: Any, spellings: U32, spelled: U8) -> Any:
     """
     spelled[0] = BLANK
     used: Any = np.int64(1)
-    index: Any = np.int64(start)
-    while index < end:
+    index, stop = np.uint64(start), np.uint64(end)  # of signed ones, numba sees if they are below 0
+    while index < stop:
         # Four bytes are written at once; those beyond the length are written over.
         spelling = spellings[data[index]]
         if spelling & EITHER:
             if data[index] == BREAK[0]:
-                width = break_width(data, index, end)
+                width = break_width(data, np.int64(index), end)
             else:
-                width = space_width(data, index, end)
+                width = space_width(data, np.int64(index), end)
             if width:
-                index += width - 1
+                index += np.uint64(width - 1)
                 spelling = np.uint32(BLANK)
             used += 1
             spelled[used - 1] = spelling & np.uint32(0xFF)
         else:
             store_half(spelled, used, spelling)
             used += np.int64(spelling >> np.uint32(24))
-        index += 1
+        index += ONE
     spelled[used] = BLANK
     return used + 1
 
@@ -222,7 +222,7 @@ def read_word(spelled: U8, start: Any) -> tuple[Any, Any, Any]:
 def fnv1a(data: U8, start: Any, end: Any) -> Any:
     """Return the FNV-1a hash of ``data[start:end]``."""
     state = SEED
-    for index in range(start, end):
+    for index in range(np.uint64(start), np.uint64(end)):
         state = ((state ^ SIGN_EXTENDED[data[index]]) * PRIME) & MASK32
     return state
 
@@ -259,6 +259,108 @@ def _grown(array: Any, used: Any, capacity: Any) -> Any:
 
 
 @compiled
+def _code_texts(
+    data: U8,
+    bounds: I32,
+    spellings: U32,
+    spelled: U8,
+    progress: I64,
+    codes: I32,
+    offsets: I64,
+    arena: U8,
+    starts: I32,
+    hashes: U32,
+    mixed: U64,
+    table: U64,
+    pending: tuple[I64, I64, U64, U64],
+) -> bool:
+    """Do what :func:`code_column` says, until all is done or an array is full; return which.
+
+    No array is replaced here: numba would keep all of them in memory instead of in registers.
+
+    Args:
+        data: the bytes of the texts.
+        bounds: the bounds of the texts, [B + 1].
+        spellings: the row of ``SPELLINGS`` for the rules.
+        spelled: the present text, from :func:`spell`.
+        progress: the number of texts that are begun; the position in the present one, and its end;
+            the number of tokens, of distinct words, and of their bytes.
+        codes: takes the code of every token.
+        offsets: takes the offsets of each text's tokens, [B + 1].
+        arena: takes the bytes of the distinct words, end to end.
+        starts: takes the bounds of the distinct words.
+        hashes: takes their FNV-1a hashes.
+        mixed: takes their hashes from :func:`read_word`.
+        table: the look-up table, [slots, 2]: the head of a word; and its code + 1, with the upper
+            half of the hash of a long word; 0 in an empty slot.
+        pending: room for the words that are not yet looked up: where they start, and what
+            :func:`read_word` returns.
+    """
+    text, index, end, tokens, words, used = progress
+    firsts, lengths, heads, mixes = pending
+    mask, shift = len(table) - 1, np.uint64(64) - trailing_zeros(np.uint64(len(table)))
+    is_done = False
+    while tokens + PENDING <= len(codes) and words + PENDING <= len(hashes):
+        if index >= end:
+            offsets[text] = tokens
+            is_done = text == len(bounds) - 1
+            if is_done:
+                break
+            end = spell(data, bounds[text], bounds[text + 1], spellings, spelled)
+            index = np.int64(1)
+            text += 1
+
+        # Read some words.
+        first, count = index, np.int64(0)
+        while index < end and count < PENDING:
+            length, head, mix = read_word(spelled, index)
+            firsts[count], lengths[count] = index, length
+            heads[count], mixes[count] = head, mix
+            prefetch_row(table, np.int64(mix >> shift))
+            count += length > 0
+            index += length + 1
+        if used + index - first > len(arena):  # each of them may be new
+            index = first
+            break
+
+        # Look them up: probe from the slot that the hash names until the word or an empty slot is
+        # found.
+        for number in range(count):
+            head, length = heads[number], lengths[number]
+            check = NO_BYTES if length < 8 else (mixes[number] | LONG) >> HALF
+            slot = np.int64(mixes[number] >> shift)
+            while table[slot, 1] != 0:
+                if table[slot, 0] == head and table[slot, 1] >> HALF == check:
+                    known = np.int64(table[slot, 1] & MASK32) - 1
+                    if length < 8 or (
+                        starts[known + 1] - starts[known] == length
+                        and same_bytes(
+                            spelled,
+                            firsts[number] + 8,
+                            firsts[number] + length,
+                            arena,
+                            starts[known] + 8,
+                        )
+                    ):
+                        break
+                slot = (slot + 1) & mask
+            if table[slot, 1] == 0:  # a new word
+                for step in range(length):
+                    arena[used + step] = spelled[firsts[number] + step]
+                hashes[words] = fnv1a(arena, used, used + length)
+                mixed[words] = mixes[number]
+                used += length
+                words += 1
+                starts[words] = used
+                table[slot, 0], table[slot, 1] = head, np.uint64(words) | check << HALF
+            codes[tokens] = np.int64(table[slot, 1] & MASK32) - 1
+            tokens += 1
+    progress[0], progress[1], progress[2] = text, index, end
+    progress[3], progress[4], progress[5] = tokens, words, used
+    return is_done
+
+
+@compiled
 def code_column(data: U8, bounds: I32, rules: int) -> tuple[I32, I64, U8, I32, U32]:
     """Split texts into tokens, and number the distinct words in the order of first appearance.
 
@@ -281,85 +383,49 @@ def code_column(data: U8, bounds: I32, rules: int) -> tuple[I32, I64, U8, I32, U
     >>> codes.tolist(), offsets.tolist(), bytes(words), word_bounds.tolist()
     ([0, 1, 0, 1, 2], [0, 3, 3, 5], b'tobe!', [0, 2, 4, 5])
     """
-    # Arrays grow as needed. `arena` has the bytes of the distinct words, end to end. A slot of
-    # `table` has the head of a word; and, in the other number, its code + 1, and the hash of a long
-    # word; 0 if it is empty.
     size, longest = bounds[-1] - bounds[0], np.int64(0)
     for text in range(len(bounds) - 1):
         longest = max(longest, np.int64(bounds[text + 1] - bounds[text]))
     spellings, spelled = SPELLINGS[rules], np.empty(3 * longest + PADDING, dtype=np.uint8)
+    pending = (
+        np.empty(PENDING, np.int64),
+        np.empty(PENDING, np.int64),
+        np.empty(PENDING, np.uint64),
+        np.empty(PENDING, np.uint64),
+    )
+    progress = np.zeros(6, np.int64)
     codes = np.empty(size // 4 + PENDING, dtype=np.int32)  # tokens rarely average less than 4 bytes
     offsets = np.zeros(len(bounds), dtype=np.int64)
-    arena = np.empty(size // 16 + PENDING, dtype=np.uint8)
-    zero: Any = np.int64(0)  # with a literal 0, numba would compile the callees twice
-    words = used = tokens = zero
-    table = np.zeros((512, 2), dtype=np.uint64)
-    starts, hashes = np.empty(257, dtype=np.int32), np.empty(256, dtype=np.uint32)
-    mixed = np.empty(256, dtype=np.uint64)
-    starts[0] = 0
-    # Of the words that are not yet looked up: where they start, and what read_word() returns.
-    firsts, lengths = np.empty(PENDING, dtype=np.int64), np.empty(PENDING, dtype=np.int64)
-    heads, mixes = np.empty(PENDING, dtype=np.uint64), np.empty(PENDING, dtype=np.uint64)
-    for text in range(len(bounds) - 1):
-        end: Any = spell(data, bounds[text], bounds[text + 1], spellings, spelled)
-        index: Any = np.int64(1)
-        while index < end:
-            # Read some words.
-            mask, shift = len(table) - 1, np.uint64(64) - trailing_zeros(np.uint64(len(table)))
-            first, count = index, zero
-            while index < end and count < PENDING:
-                length, head, mix = read_word(spelled, index)
-                firsts[count], lengths[count] = index, length
-                heads[count], mixes[count] = head, mix
-                prefetch_row(table, np.int64(mix >> shift))
-                count += length > 0
-                index += length + 1
-
-            # Make room: each of them may be new.
-            if tokens + count > len(codes):
-                codes = _grown(codes, tokens, 2 * len(codes) + count)
-            if used + index - first > len(arena):
-                arena = _grown(arena, used, 2 * len(arena) + index - first)
-            if words + count > len(hashes):
-                table = _grown_table(table, words + count, mixed)
-                capacity = len(table) // 2
-                starts = _grown(starts, words + 1, capacity + 1)
-                hashes, mixed = _grown(hashes, words, capacity), _grown(mixed, words, capacity)
-                mask, shift = len(table) - 1, np.uint64(64) - trailing_zeros(np.uint64(len(table)))
-
-            # Look them up: probe from the slot that the hash names until the word or an empty slot
-            # is found.
-            for pending in range(count):
-                head, length = heads[pending], lengths[pending]
-                check = NO_BYTES if length < 8 else (mixes[pending] | LONG) >> HALF
-                slot = np.int64(mixes[pending] >> shift)
-                while table[slot, 1] != 0:
-                    if table[slot, 0] == head and table[slot, 1] >> HALF == check:
-                        known = np.int64(table[slot, 1] & MASK32) - 1
-                        if length < 8 or (
-                            starts[known + 1] - starts[known] == length
-                            and same_bytes(
-                                spelled,
-                                firsts[pending] + 8,
-                                firsts[pending] + length,
-                                arena,
-                                starts[known] + 8,
-                            )
-                        ):
-                            break
-                    slot = (slot + 1) & mask
-                if table[slot, 1] == 0:  # a new word
-                    for step in range(length):
-                        arena[used + step] = spelled[firsts[pending] + step]
-                    hashes[words] = fnv1a(arena, used, used + length)
-                    mixed[words] = mixes[pending]
-                    used += length
-                    words += 1
-                    starts[words] = used
-                    table[slot, 0], table[slot, 1] = head, np.uint64(words) | check << HALF
-                codes[tokens] = np.int64(table[slot, 1] & MASK32) - 1
-                tokens += 1
-        offsets[text + 1] = tokens
+    arena = np.empty(size // 16 + longest, dtype=np.uint8)
+    starts, hashes = np.zeros(257, dtype=np.int32), np.empty(256, dtype=np.uint32)
+    mixed, table = np.empty(256, dtype=np.uint64), np.zeros((512, 2), dtype=np.uint64)
+    while not _code_texts(
+        data,
+        bounds,
+        spellings,
+        spelled,
+        progress,
+        codes,
+        offsets,
+        arena,
+        starts,
+        hashes,
+        mixed,
+        table,
+        pending,
+    ):
+        # Grow the arrays that are full.
+        tokens, words, used = progress[3], progress[4], progress[5]
+        if tokens + PENDING > len(codes):
+            codes = _grown(codes, tokens, 2 * len(codes))
+        elif words + PENDING > len(hashes):
+            table = _grown_table(table, 2 * len(hashes), mixed)
+            capacity = len(table) // 2
+            starts = _grown(starts, words + 1, capacity + 1)
+            hashes, mixed = _grown(hashes, words, capacity), _grown(mixed, words, capacity)
+        else:
+            arena = _grown(arena, used, 2 * len(arena) + longest)
+    tokens, words, used = progress[3], progress[4], progress[5]
     return (
         codes[:tokens],
         offsets,
