@@ -22,10 +22,10 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from itertools import chain, islice, pairwise, repeat
+from itertools import chain, pairwise, repeat
 from pathlib import Path
 from types import SimpleNamespace
-from typing import IO, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -42,10 +42,14 @@ from fasttext_app.core.arrow import (
     without_nulls,
 )
 from fasttext_app.core.atomic_file import atomic_file
+from fasttext_app.core.threads import map_ahead
 from fasttext_app.errors import DataError
 from fasttext_app.foreign_text import for_spreadsheet, for_terminal
 from fasttext_app.inference.predictions import KNOWN, PREDICTIONS
 from fasttext_app.text.fasttext_tokenizer import label_word
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
 
 FORMATS = ("text", "jsonl", "csv", "parquet", "fasttext")
 SUFFIX_FORMATS = {
@@ -131,7 +135,9 @@ def write_predictions(
         with atomic_file(output, DataError) as partial_file:
             return write_parquet(batches, partial_file, pa.schema([*PREDICTIONS, KNOWN]))
     with text_output(output) as file:
-        return write_text(batches, file, form, top_k, safe_csv=safe_csv)
+        # Whoever reads standard output may wait for the lines of a batch.
+        ahead = int(output is not None)
+        return write_text(batches, file, form, top_k, safe_csv=safe_csv, ahead=ahead)
 
 
 @contextmanager
@@ -154,7 +160,13 @@ def text_output(output: Path | None) -> Iterator[IO[str]]:
 
 
 def write_text(
-    batches: Iterable[pa.RecordBatch], file: IO[str], form: str, top_k: int, *, safe_csv: bool
+    batches: Iterable[pa.RecordBatch],
+    file: IO[str],
+    form: str,
+    top_k: int,
+    *,
+    safe_csv: bool,
+    ahead: int = 0,
 ) -> int:
     """Write predictions to an open file, in any format but Parquet; return the number of rows.
 
@@ -164,6 +176,7 @@ def write_text(
         form: the format.
         top_k: as for :func:`write_predictions`.
         safe_csv: as for :func:`write_predictions`.
+        ahead: 1: make the lines of a batch while the next one is computed, and so write them later.
     """
     writers: dict[str, Callable[[Iterable[Row], list[str], int], str]] = {
         "text": _text_lines,
@@ -172,18 +185,21 @@ def write_text(
         "fasttext": _fasttext_lines,
     }
     lines = writers[form]
-    rows, kept = 0, None
-    for batch in batches:
-        if kept is None:
-            kept = _kept_names(batch.schema)
-            if form == "csv":
-                file.write(_csv_header(kept, top_k, safe=safe_csv))
+    stream = iter(batches)
+    first = next(stream, None)
+    kept = [] if first is None else _kept_names(first.schema)
+    if form == "csv":
+        file.write(_csv_header(kept, top_k, safe=safe_csv))
+
+    def lines_of(batch: pa.RecordBatch) -> tuple[str, int]:
         fast = _fast_lines(batch, kept, form, top_k) if not safe_csv else None
-        file.write(fast if fast is not None else lines(_rows(batch, len(kept)), kept, top_k))
+        return fast if fast is not None else lines(_rows(batch, len(kept)), kept, top_k), len(batch)
+
+    rows = 0
+    for text, size in map_ahead(lines_of, chain([] if first is None else [first], stream), ahead):
+        file.write(text)
         file.flush()
-        rows += len(batch)
-    if kept is None and form == "csv":
-        file.write(_csv_header([], top_k, safe=safe_csv))
+        rows += size
     return rows
 
 
@@ -472,24 +488,39 @@ def write_parquet(batches: Iterable[pa.RecordBatch], path: Path, empty: pa.Schem
     import pyarrow.parquet as pq
 
     stream = iter(batches)
-    waiting = list(islice(stream, 1))
-    schema = waiting[0].schema if waiting else empty
-    rows = sum(map(len, waiting))
-    # Texts rarely repeat: a dictionary of them would be made in vain.
+    first = next(stream, None)
+    schema = empty if first is None else first.schema
+    # Texts and probabilities rarely repeat: a dictionary of them would be made in vain.
     repeating = [
         f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name
         for field in schema
-        if field.name != "text"
+        if field.name not in ("text", "probabilities")
     ]
+    rows = 0
     with pq.ParquetWriter(path, schema, use_dictionary=repeating) as writer:
-        for batch in stream:
-            waiting.append(_with_schema(batch, schema))
-            rows += len(batch)
-            if sum(map(len, waiting)) >= ROW_GROUP:
-                writer.write_table(pa.Table.from_batches(waiting))
-                waiting.clear()
-        writer.write_table(pa.Table.from_batches(waiting, schema))
+        # One group is written while the batches of the next one are computed.
+        groups = _row_groups(chain([] if first is None else [first], stream), schema)
+        for size in map_ahead(partial(_write_group, writer), groups, 1):
+            rows += size
     return rows
+
+
+def _write_group(writer: pq.ParquetWriter, group: pa.Table) -> int:
+    writer.write_table(group)
+    return len(group)
+
+
+def _row_groups(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.Table]:
+    """Yield the batches in tables of :data:`ROW_GROUP` rows or a few more; at least one table."""
+    waiting: list[pa.RecordBatch] = []
+    is_first = True
+    for batch in batches:
+        waiting.append(_with_schema(batch, schema))
+        if sum(map(len, waiting)) >= ROW_GROUP:
+            yield pa.Table.from_batches(waiting)
+            waiting, is_first = [], False
+    if waiting or is_first:
+        yield pa.Table.from_batches(waiting, schema)
 
 
 def _with_schema(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:

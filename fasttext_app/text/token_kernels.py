@@ -396,7 +396,7 @@ def code_column(data: U8, bounds: I32, rules: int) -> tuple[I32, I64, U8, I32, U
     progress = np.zeros(6, np.int64)
     codes = np.empty(size // 4 + PENDING, dtype=np.int32)  # tokens rarely average less than 4 bytes
     offsets = np.zeros(len(bounds), dtype=np.int64)
-    arena = np.empty(size // 16 + longest, dtype=np.uint8)
+    arena = np.empty(size // 16 + longest + PADDING, dtype=np.uint8)
     starts, hashes = np.zeros(257, dtype=np.int32), np.empty(256, dtype=np.uint32)
     mixed, table = np.empty(256, dtype=np.uint64), np.zeros((512, 2), dtype=np.uint64)
     while not _code_texts(
