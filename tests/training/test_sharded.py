@@ -283,30 +283,50 @@ def test_each_process_parses_a_share_of_a_file() -> None:
         assert parsed == pytest.approx([1 / run["size"]] * run["size"], abs=0.1)
 
 
+def torchrun_train(processes: int, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run the command ``train`` on several processes."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
+    command += map(str, (processes, "-m", "fasttext_app", "train", *arguments))
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=ROOT, timeout=300, check=False
+    )
+
+
 @pytest.mark.slow
 def test_torchrun_trains_on_the_command_line(files: Path, tmp_path: Path) -> None:
-    torchrun = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
     settings = ("--data", files / "one.csv", "--epochs", "1", "--threads", "1", "--output")
     run_cli("train", *settings, tmp_path / "one")
 
-    def train_together(output: str, *more: str) -> subprocess.CompletedProcess[str]:
-        train = ("fasttext_app", "train", *map(str, settings), str(tmp_path / output), *more)
-        command = [sys.executable, "-m", *torchrun, *train]
-        return subprocess.run(
-            command, capture_output=True, text=True, cwd=ROOT, timeout=300, check=False
-        )
-
-    process = train_together("two", "--set", "trainer.shard=columns")
+    process = torchrun_train(2, *settings, tmp_path / "two", "--set", "trainer.shard=columns")
     assert process.returncode == 0, process.stderr
     assert process.stdout.count("saved the model") == 1
     one, two = (tmp_path / name / "model.safetensors" for name in ("one", "two"))
     assert one.read_bytes() == two.read_bytes()
 
-    process = train_together("three")
+    process = torchrun_train(2, *settings, tmp_path / "three")
     assert process.returncode == 1
     problem = 'error: WORLD_SIZE is 2, but trainer.shard is "none"'
     assert process.stderr.count(problem) == 1
     assert not (tmp_path / "three").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU, and a second one for NCCL")
+@pytest.mark.parametrize("shard", SHARES)
+def test_gpus_train_the_model_of_cpus(shard: str, files: Path, tmp_path: Path) -> None:
+    settings = {"trainer.shard": shard, "optimizer.implementation": "torch"}
+    settings |= {"optimizer.name": "sgd", "trainer.calibrate": "false", "trainer.refit": "false"}
+    options = [part for pair in settings.items() for part in ("--set", "=".join(pair))]
+    tensors = []
+    for device in ("cpu", "cuda"):
+        output = ("--output", tmp_path / device, "--device", device)
+        data = ("--data", files / "one.csv", "--epochs", "2")
+        process = torchrun_train(min(torch.cuda.device_count(), 2), *data, *output, *options)
+        assert process.returncode == 0, process.stderr
+        tensors.append(ft.load(tmp_path / device).artifact.tensors)
+    on_cpu, on_gpu = tensors
+    for name in ("table", "weight", "bias"):
+        np.testing.assert_allclose(on_gpu[name], on_cpu[name], atol=1e-4)
 
 
 PROGRAM = """
