@@ -3,8 +3,8 @@
 python scripts/compare_threads.py [--threads 1 2 4 8] [--config NAME ...] [--data SPEC]
         [--set KEY=VALUE ...]
 
-A thread has eight columns at least, so the dimension is 40 by default: up to five threads share the
-steps, and any more cut batches.
+A thread has eight columns at least, so the dimension is 40 by default: of 2, 4 and 8 threads, 1, 3
+and 5 take the steps, and the others cut batches.
 """
 
 from __future__ import annotations

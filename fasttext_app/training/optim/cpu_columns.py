@@ -33,9 +33,22 @@ Arrays = tuple[F32, F32, F32]
 Result = TypeVar("Result")
 
 
-def column_threads(dim: int, threads: int) -> int:
-    """Return how many threads can share the columns: each has one whole vector of them at least."""
-    return max(min(threads, dim // LANES), 1)
+MUCH_WORK = 64
+"""Columns and classes of a thread from which its steps take much longer than cutting batches."""
+
+
+def column_threads(dim: int, classes: int, threads: int) -> int:
+    """Return how many of the threads share the columns, each at least a vector of them.
+
+    The last one cuts batches ahead of the steps, unless the steps are long enough for all.
+
+    >>> [column_threads(100, 4, threads) for threads in (1, 2, 3, 4)]
+    [1, 1, 2, 3]
+    >>> column_threads(128, 4, 2), column_threads(100, 2000, 2), column_threads(10, 2000, 2)
+    (2, 2, 1)
+    """
+    everyone = dim + classes >= MUCH_WORK * threads
+    return max(min(threads if everyone else threads - 1, dim // LANES), 1)
 
 
 class ColumnThreads:

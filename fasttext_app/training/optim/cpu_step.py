@@ -96,7 +96,8 @@ class CpuStep(FusedStep[CpuParameter]):
         self._is_plain = loss.plain and by_word
         self.at_once = self._is_plain and model.shard is None
         threads = thread_count(config.trainer.threads)
-        step_threads = column_threads(embedding.embedding_dim, threads) if self.at_once else 1
+        dim, classes = embedding.embedding_dim, model.linear.out_features
+        step_threads = column_threads(dim, classes, threads) if self.at_once else 1
         self.grouping = replace(self.grouping, by_word=by_word, step_threads=step_threads)
         self._columns: ColumnThreads | None = None  # made by the first step
         self._is_behind = False  # whether the parameters are behind the columns

@@ -152,7 +152,7 @@ def test_the_fused_step_is_bit_identical_for_any_number_of_threads(name, kind, m
 def test_batches_one_by_one_train_to_the_bytes_of_many_at_once(name, monkeypatch):
     rng = np.random.default_rng(0)
     bags = [rng.integers(0, ROWS, rng.integers(0, 9)).tolist() for _ in range(25)]
-    values = {"name": name, "lr": RATES[name], "dim": 20, "label_smoothing": 0.1, "threads": 2}
+    values = {"name": name, "lr": RATES[name], "dim": 20, "label_smoothing": 0.1, "threads": 3}
     many = trained(bags, **values)
     monkeypatch.setattr(CpuStep, "train_some", Step.train_some)
     for key, value in trained(bags, **values).items():
@@ -192,7 +192,7 @@ def test_the_gradients_of_the_layer_equal_those_of_autograd(
 
 @pytest.mark.parametrize("implementation", ["fused", "torch"])
 def test_frozen_rows_stay(implementation):
-    config = make_config(implementation=implementation, name="sgd", lr=0.5, dim=16, threads=2)
+    config = make_config(implementation=implementation, name="sgd", lr=0.5, dim=16, threads=3)
     model = FastTextClassifier.from_config(config.model, ROWS, CLASSES)
     torch.nn.init.ones_(model.linear.weight)
     model.set_rows(np.array([2, 4]), np.ones((2, 16), np.float32), freeze=True)
