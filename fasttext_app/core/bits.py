@@ -9,10 +9,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numba  # noqa: F401  # first: waits until another thread has imported all of it
+import numpy as np
 from llvmlite import ir
 from numba.core import types
 from numba.core.cgutils import get_or_insert_function
 from numba.extending import intrinsic
+
+EACH_BYTE, HIGH_BITS = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
+"""1 in each byte of a word, and the highest bit of each."""
 
 _INT32, _INT64, _INT128 = ir.IntType(32), ir.IntType(64), ir.IntType(128)
 
@@ -32,14 +36,19 @@ def _load_word(typing_context: Any, data: Any, at: Any) -> Any:
     return types.uint64(data, types.int64), generate
 
 
-def _store_half(typing_context: Any, data: Any, at: Any, half: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        array, at, half = arguments
-        place = _pointer(context, builder, signature.args[0], array, at, _INT32)
-        builder.store(half, place, align=1)
-        return context.get_dummy_value()
+def _store(kind: Any, code: Any) -> Any:
+    """Return the intrinsic that writes a value of a kind, whose type in LLVM is ``code``."""
 
-    return types.void(data, types.int64, types.uint32), generate
+    def define(typing_context: Any, data: Any, at: Any, value: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            array, at, value = arguments
+            place = _pointer(context, builder, signature.args[0], array, at, code)
+            builder.store(value, place, align=1)
+            return context.get_dummy_value()
+
+        return types.void(data, types.int64, kind), generate
+
+    return intrinsic(define)
 
 
 def _of_words(count: int, body: Callable[..., Any]) -> Any:
@@ -73,8 +82,11 @@ def _high_product(builder: Any, word: Any, other: Any) -> Any:
 load_word: Any = intrinsic(_load_word)
 """``load_word(data, at)``: the eight bytes from ``data[at]`` on as a 64-bit word."""
 
-store_half: Any = intrinsic(_store_half)
-"""``store_half(data, at, half)``: write four bytes from ``data[at]`` on."""
+store_half: Any = _store(types.uint32, _INT32)
+"""``store_half(data, at, half)``: write the four bytes of ``half`` from ``data[at]`` on."""
+
+store_word: Any = _store(types.uint64, _INT64)
+"""``store_word(data, at, word)``: write the eight bytes of ``word`` from ``data[at]`` on."""
 
 trailing_zeros: Any = _of_words(1, _trailing_zeros)
 """``trailing_zeros(word)``: the number of bits below the lowest one that is set; 64 if none is."""

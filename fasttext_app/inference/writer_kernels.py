@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fasttext_app.core.arrays import F64, I32, U8
+from fasttext_app.core.bits import EACH_BYTE, HIGH_BITS, load_word, store_word
 from fasttext_app.core.jit import compiled, inlined
 
 QUOTE, BACKSLASH, SPACE, ZERO, COMMA = ord('"'), ord("\\"), ord(" "), ord("0"), ord(",")
@@ -22,6 +23,32 @@ for _character, _letter in {"\n": "n", "\r": "r", "\t": "t", "\f": "f", "\b": "b
 SHORT_ESCAPES[QUOTE], SHORT_ESCAPES[BACKSLASH] = QUOTE, BACKSLASH
 HEX = np.frombuffer(b"0123456789abcdef", np.uint8).copy()
 LONGEST_NUMBER = 8
+QUOTES, BACKSLASHES, SPACES, COMMAS, LFS, CRS = (
+    np.uint64(byte) * EACH_BYTE for byte in (QUOTE, BACKSLASH, SPACE, COMMA, LF, CR)
+)
+"""Eight times the same byte."""
+
+
+@inlined
+def _below(word: Any, bytes_: Any) -> Any:
+    """Return a number that is not 0 if one of eight bytes is less than the others' and than 128.
+
+    A subtraction borrows from the highest bit of the first such byte, which was not set.
+    """
+    return (word - bytes_) & ~word & HIGH_BITS
+
+
+@inlined
+def _equal(word: Any, bytes_: Any) -> Any:
+    """Return a number that is not 0 if one of eight bytes equals the others'."""
+    return _below(word ^ bytes_, EACH_BYTE)
+
+
+@inlined
+def _has_escapes(word: Any) -> bool:
+    """Return whether JSON escapes one of eight bytes: a quote, a backslash or a control."""
+    found = _equal(word, QUOTES) | _equal(word, BACKSLASHES) | _below(word, SPACES)
+    return found != 0
 
 
 @compiled
@@ -33,10 +60,14 @@ def json_strings(data: U8, offsets: I32) -> tuple[U8, I32]:
     >>> bytes(data), offsets.tolist()
     (b'"a\\"b""\\n\\u0001"', [0, 6, 16])
     """
-    size = 2 * (len(offsets) - 1)
-    for index in range(offsets[0], offsets[-1]):
+    size, index, end = 2 * (len(offsets) - 1), np.int64(offsets[0]), np.int64(offsets[-1])
+    size += end - index
+    while index < end:
+        if index + 8 <= end and not _has_escapes(load_word(data, index)):
+            index += 8
+            continue
         byte = data[index]
-        size += 1
+        index += 1
         if SHORT_ESCAPES[byte]:
             size += 1
         elif byte < SPACE:
@@ -46,8 +77,17 @@ def json_strings(data: U8, offsets: I32) -> tuple[U8, I32]:
     for row in range(len(offsets) - 1):
         out[used] = QUOTE
         used += 1
-        for index in range(offsets[row], offsets[row + 1]):
+        index, end = np.int64(offsets[row]), np.int64(offsets[row + 1])
+        while index < end:
+            if index + 8 <= end:
+                word = load_word(data, index)
+                if not _has_escapes(word):
+                    store_word(out, used, word)
+                    used += 8
+                    index += 8
+                    continue
             byte = data[index]
+            index += 1
             if SHORT_ESCAPES[byte]:
                 out[used], out[used + 1] = BACKSLASH, SHORT_ESCAPES[byte]
                 used += 2
@@ -75,11 +115,19 @@ def csv_strings(data: U8, offsets: I32) -> tuple[U8, I32]:
     (b'a"a,""b"', [0, 1, 8, 8])
     """
     quoted = np.zeros(len(offsets) - 1, np.bool_)
-    size = 0
+    size = np.int64(offsets[-1]) - np.int64(offsets[0])
     for row in range(len(quoted)):
-        for index in range(offsets[row], offsets[row + 1]):
+        index, end = np.int64(offsets[row]), np.int64(offsets[row + 1])
+        while index < end:
+            if index + 8 <= end:
+                word = load_word(data, index)
+                found = _equal(word, QUOTES) | _equal(word, COMMAS)
+                if found | _equal(word, LFS) | _equal(word, CRS) == 0:
+                    index += 8
+                    continue
             byte = data[index]
-            size += 1 + (byte == QUOTE)
+            index += 1
+            size += byte == QUOTE
             if byte == QUOTE or byte == COMMA or byte == LF or byte == CR:
                 quoted[row] = True
         size += 2 * quoted[row]
@@ -89,8 +137,17 @@ def csv_strings(data: U8, offsets: I32) -> tuple[U8, I32]:
         if quoted[row]:
             out[used] = QUOTE
             used += 1
-        for index in range(offsets[row], offsets[row + 1]):
+        index, end = np.int64(offsets[row]), np.int64(offsets[row + 1])
+        while index < end:
+            if index + 8 <= end:
+                word = load_word(data, index)
+                if _equal(word, QUOTES) == 0:
+                    store_word(out, used, word)
+                    used += 8
+                    index += 8
+                    continue
             byte = data[index]
+            index += 1
             if byte == QUOTE:
                 out[used] = QUOTE
                 used += 1

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from fasttext_app.core.arrays import I32, I64, U8, U32, U64
-from fasttext_app.core.bits import load_word, store_half, trailing_zeros
+from fasttext_app.core.bits import EACH_BYTE, HIGH_BITS, load_word, store_half, trailing_zeros
 from fasttext_app.core.jit import compiled, inlined
 from fasttext_app.core.prefetch import prefetch_row
 from fasttext_app.text.fasttext_tokenizer import END, WHITESPACE
@@ -81,7 +81,6 @@ LONG = np.uint64(1 << 63)
 HALF = np.uint64(32)
 MIX = np.uint64(0x9E3779B97F4A7C15)
 """2^64 divided by the golden ratio: products with it spread well over their upper bits."""
-EACH_BYTE, HIGH_BITS = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
 BLANKS = np.uint64(BLANK) * EACH_BYTE
 
 
