@@ -93,7 +93,7 @@ def _label_pattern(prefix: str) -> str:
 
 def _without_labels(lines: pa.StringArray, prefix: str) -> pa.StringArray:
     data, _ = string_buffers(lines)
-    if not re.search(re.escape(prefix.encode()), data):  # searches all lines at once
+    if not re.search(re.escape(prefix.encode()), data.data):  # searches all lines at once
         return lines
     labeled = pc.match_substring_regex(lines, _label_pattern(prefix))
     if not pc.any(labeled).as_py():

@@ -301,7 +301,7 @@ def _read_vocabulary(path: Path, rows: int) -> Vocabulary:
         size = sum(sizes.dictionary_bytes(group) for group in range(file.num_row_groups))
         if size > EXPANSION * path.stat().st_size:
             raise ValueError(f"{path.name}: takes far more memory than the file")
-        table = file.read(columns=columns)
+        table = file.read(columns=columns, use_threads=False)  # threads take more memory
     words, counts = table["word"].combine_chunks(), table["count"].combine_chunks()
     if words.null_count or counts.null_count:
         raise ValueError(f"{path.name}: a word or a count is missing")
