@@ -181,12 +181,18 @@ def test_processes_train_with_torch_to_the_bytes_of_one(files: Path, tmp_path: P
         if name in ("adagrad", "rowwise_adagrad"):
             by_rows = {key: value for key, value in settings.items() if key != "padding_idx"}
             cases[f"rows, {name}"] = {**QUICK, **source, **by_rows, "shard": "rows"}
-    runs = {name: {"settings": case, "runs": SIZES[:1]} for name, case in cases.items()}
+    runs: dict[str, dict[str, Any]] = {
+        name: {"settings": case, "runs": SIZES[:1]} for name, case in cases.items()
+    }
     runs["columns, adagrad"]["runs"] = runs["rows, adagrad"]["runs"] = SIZES[1:]
-    killed = runs["columns, sparse_adam"]
-    killed["settings"] = {**killed["settings"], "checkpoint_every": "2"}
-    killed["runs"] = [{"size": 2, "kill": [0, 1], "after": 5}, {"size": 3}]
-    killed["runs"] = [{**run, "output": str(tmp_path)} for run in killed["runs"]]
+    killed, output = "columns, sparse_adam", str(tmp_path)
+    runs[killed] = {
+        "settings": {**cases[killed], "checkpoint_every": "2"},
+        "runs": [
+            {"size": 2, "kill": [0, 1], "after": 5, "output": output},
+            {"size": 3, "output": output},
+        ],
+    }
     answers = run_cases(runs)
     for name, settings in cases.items():
         if settings["shard"] == "columns":
