@@ -23,6 +23,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import socket
 import statistics
 import subprocess
@@ -30,10 +31,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from importlib.util import find_spec
-from itertools import product
+from itertools import count, product
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,8 @@ HEADER = """\
 
 
 KEYS = "steps_per_second", "ms", "kb_per_step", "communication"
+WARM_UP = 3
+"""Steps that are not measured, in which libraries load and processes connect."""
 Case = tuple[Link | None, str, int]
 """A link, a design and a number of processes."""
 
@@ -106,7 +109,7 @@ def work(design: str, settings: dict[str, Any]) -> None:
 
         setattr(Share, "collect", note_and_collect)  # noqa: B010 - it is a method
         if design in ("columns", "rows"):
-            steps, seconds = ours(prepared)
+            steps, seconds = ours(prepared, meter)
         else:
             steps, seconds = theirs(prepared, meter, ddp if design == "ddp" else torchrec(design))
         meter.update(trained)
@@ -127,10 +130,14 @@ def summed(size: int) -> float:
     return 2 * (size - 1) / size
 
 
-def ours(prepared: Any) -> tuple[int, float]:
+def ours(prepared: Any, meter: dict[str, float]) -> tuple[int, float]:
     """Train with ``trainer.shard``; return the steps and their seconds."""
     from fasttext_app import pipeline
 
+    steps = count(1)
+    pipeline.assist(prepared, stop=lambda: next(steps) == WARM_UP)
+    prepared.group.raised = prepared.group.flags = 0  # the wish to stop
+    meter.update(seconds=0.0, bytes=0.0)
     outcome = pipeline.assist(prepared)  # it trains, and writes no model
     return outcome.steps, sum(record.seconds for record in outcome.history)
 
@@ -149,6 +156,8 @@ def theirs(prepared: Any, meter: dict[str, float], contender: Contender) -> tupl
     torch.manual_seed(0)
     torch.set_num_threads(1)
     batches, step = list(own_batches(prepared)), contender(prepared, meter)
+    for batch in batches[:WARM_UP]:
+        step(*batch)
     meter.update(seconds=0.0, bytes=0.0)
     started = time.perf_counter()
     for batch in batches:
@@ -357,8 +366,9 @@ def measure(
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, __file__, "--worker", design, json.dumps(settings)]
-    with places(size, link) as (prefixes, trip), tempfile.TemporaryFile() as output:
-        workers = []
+    with ExitStack() as stack:
+        prefixes, trip = stack.enter_context(places(size, link))
+        output, workers = stack.enter_context(tempfile.TemporaryFile()), []
         for rank, prefix in enumerate(prefixes):
             variables = {"MASTER_ADDR": address, "MASTER_PORT": port, "RANK": rank}
             variables |= {"WORLD_SIZE": size, "OMP_NUM_THREADS": 1}
@@ -367,13 +377,12 @@ def measure(
                 variables["GLOO_SOCKET_IFNAME"] = INTERFACE
             environment = {**os.environ, **{name: str(value) for name, value in variables.items()}}
             shown = output if rank == 0 else subprocess.DEVNULL
-            workers.append(subprocess.Popen([*prefix, *command], env=environment, stdout=shown))
+            worker = subprocess.Popen([*prefix, *command], env=environment, stdout=shown)
+            workers.append(stack.enter_context(worker))
+            stack.callback(worker.kill)
         while None in [worker.poll() for worker in workers] and not failed(workers):
             time.sleep(0.05)
         if failed(workers):
-            for worker in workers:
-                worker.kill()
-                worker.wait()
             raise SystemExit(f"{design}, {size} processes: one of them failed")
         output.seek(0)
         figures: dict[str, float] = json.loads(output.read())
@@ -418,7 +427,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", default="ag_news")
     parser.add_argument("--dim", type=int, default=100)
     parser.add_argument("--batch-size", type=int, default=256)
-    parser.add_argument("--texts", type=int, default=40_000, help="the first ones of the data")
+    parser.add_argument("--texts", type=int, default=30_000, help="the first ones of the data")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--delays", type=float, nargs="*", default=[], help="in ms, one way")
     parser.add_argument("--rate", type=float, default=1.0, help="of a link, in Gbit/s")
@@ -433,6 +442,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     if options.write_docs:
         check_markers(PAGE, MARKERS)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))  # and leave no namespace
     links = [Link(delay, options.rate) for delay in options.delays]
     places: list[Link | None] = [*links] if options.no_loopback else [None, *links]
     cases = [
