@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -21,9 +21,12 @@ def second_of_two(monkeypatch: pytest.MonkeyPatch, gpus: int) -> tuple[Group, li
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     monkeypatch.setattr(torch.cuda, "set_device", asked.append)
-    monkeypatch.setattr(
-        "torch.distributed.new_group", lambda **options: asked.append(options["backend"]) or "NCCL"
-    )
+
+    def new_group(backend: str, timeout: object) -> str:
+        asked.append(backend)
+        return "NCCL"
+
+    monkeypatch.setattr("torch.distributed.new_group", new_group)
     group = Group(1, 2)
     monkeypatch.setattr(group, "share", lambda value: [True, value])
     return group, asked
@@ -34,8 +37,9 @@ def test_each_process_takes_a_gpu_of_its_own(name: str, monkeypatch: pytest.Monk
     group, asked = second_of_two(monkeypatch, gpus=2)
     group.use_device(name)
     assert (group.device, asked) == ("cuda:1", [1, "nccl"])
-    on_gpu, on_cpu = (SimpleNamespace(is_cuda=is_cuda) for is_cuda in (True, False))
-    assert (group._group_of(on_gpu), group._group_of(on_cpu)) == ("NCCL", None)
+    on_gpu, on_cpu = (cast("Any", SimpleNamespace(is_cuda=is_cuda)) for is_cuda in (True, False))
+    groups: list[Any] = [group._group_of(on_gpu), group._group_of(on_cpu)]
+    assert groups == ["NCCL", None]
 
 
 def test_processes_without_gpus_of_their_own_train_on_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
