@@ -60,10 +60,10 @@ def read_chunks(
     Raises:
         DataError: as for :func:`as_chunks`, before the first chunk that has such a text.
     """
-    rows = LIST_ROWS
-    if isinstance(texts, list):  # as many for each core, if they are worth another one
-        rows = min(max(-(-len(texts) // CORES), MIN_ROWS_PER_CORE), LIST_ROWS)
-    if not isinstance(texts, list) or len(texts) <= rows:
+    rows = 0
+    if isinstance(texts, list):
+        rows = _even_rows(len(texts), -(-len(texts) // LIST_ROWS), CORES)
+    if not isinstance(texts, list) or rows >= len(texts):
         yield from as_chunks(texts, max_rows, nulls)
         return
     for start in range(0, len(texts), rows):
@@ -199,8 +199,13 @@ def _ranges(
 ) -> Iterator[tuple[int, int]]:
     """Yield (start, rows) of equally long pieces, the same number for each core."""
     pieces = max(-(-len(texts) // max_rows), -(-text_bytes(texts) // max_bytes))
-    even = -(-pieces // cores) * cores
-    pieces = max(pieces, min(even, len(texts) // MIN_ROWS_PER_CORE))
-    rows = max(-(-len(texts) // max(pieces, 1)), 1)
+    rows = _even_rows(len(texts), pieces, cores)
     for start in range(0, len(texts), rows):
         yield start, rows
+
+
+def _even_rows(texts: int, pieces: int, cores: int) -> int:
+    """Return the texts of a piece if there are at least so many pieces, as many for each core."""
+    even = -(-pieces // cores) * cores
+    pieces = max(pieces, min(even, texts // MIN_ROWS_PER_CORE))
+    return max(-(-texts // max(pieces, 1)), 1)

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.errors import ConfigError, DataError
 from fasttext_app.text import chunks as module
-from fasttext_app.text.chunks import as_chunks
+from fasttext_app.text.chunks import as_chunks, read_chunks
 from fasttext_app.text.encoder import TextEncoder
 from fasttext_app.text.tokenizers import Tokenizer, load_tokenizer
 from fasttext_app.text.tokens import Tokens
@@ -341,3 +341,20 @@ def test_a_pruned_encoder_drops_ngrams_whose_bucket_has_no_row(texts, setting, w
     assert pruned.encode_plain(texts).to_lists() == expected
     column = pa.array(texts, pa.string())
     assert pruned.encode_tokens(pruned.tokenizer(column)).to_lists() == expected
+
+
+def test_a_long_list_is_cut_into_the_same_texts_as_a_column(monkeypatch):
+    monkeypatch.setattr(module, "LIST_ROWS", 1000)
+    texts = [str(number) for number in range(3500)]
+    chunks = list(read_chunks(texts))
+    assert len(chunks) > 1
+    assert [text for chunk in chunks for text in chunk.to_pylist()] == texts
+
+
+@pytest.mark.parametrize("bad", [None, 5])
+def test_a_bad_text_of_a_long_list_is_named_by_its_row(monkeypatch, bad):
+    monkeypatch.setattr(module, "LIST_ROWS", 1000)
+    texts = ["x"] * 3500
+    texts[2800] = bad
+    with pytest.raises(DataError, match="texts, row 2801:"):
+        list(read_chunks(texts))
