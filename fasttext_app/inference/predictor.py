@@ -361,7 +361,7 @@ class Predictor:
         predictions: list[Any] = []
         for ranked, chunk in map_threads(rank, self.chunks(texts, text, nulls), self.threads):
             mask = ranked.mask(minimum, top_k, abstain=abstain)
-            of_chunk = ranked.predictions(self.labels, mask)
+            of_chunk: list[Any] = ranked.predictions(self.labels, mask)
             if chunk.null_count:
                 is_text = chunk.is_valid().to_pylist()
                 of_chunk = [

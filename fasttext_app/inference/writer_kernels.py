@@ -45,10 +45,9 @@ def _equal(word: Any, bytes_: Any) -> Any:
 
 
 @inlined
-def _has_escapes(word: Any) -> bool:
-    """Return whether JSON escapes one of eight bytes: a quote, a backslash or a control."""
-    found = _equal(word, QUOTES) | _equal(word, BACKSLASHES) | _below(word, SPACES)
-    return found != 0
+def _escapes(word: Any) -> Any:
+    """Return a number that is not 0 if JSON escapes one of eight bytes."""
+    return _equal(word, QUOTES) | _equal(word, BACKSLASHES) | _below(word, SPACES)
 
 
 @compiled
@@ -60,10 +59,10 @@ def json_strings(data: U8, offsets: I32) -> tuple[U8, I32]:
     >>> bytes(data), offsets.tolist()
     (b'"a\\"b""\\n\\u0001"', [0, 6, 16])
     """
-    size, index, end = 2 * (len(offsets) - 1), np.int64(offsets[0]), np.int64(offsets[-1])
-    size += end - index
+    index, end = np.int64(offsets[0]), np.int64(offsets[-1])
+    size = end - index + 2 * (len(offsets) - 1)
     while index < end:
-        if index + 8 <= end and not _has_escapes(load_word(data, index)):
+        if index + 8 <= end and _escapes(load_word(data, index)) == 0:
             index += 8
             continue
         byte = data[index]
@@ -81,7 +80,7 @@ def json_strings(data: U8, offsets: I32) -> tuple[U8, I32]:
         while index < end:
             if index + 8 <= end:
                 word = load_word(data, index)
-                if not _has_escapes(word):
+                if _escapes(word) == 0:
                     store_word(out, used, word)
                     used += 8
                     index += 8

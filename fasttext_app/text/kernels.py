@@ -258,10 +258,10 @@ def _bucket_row(bucket: Any, first_row: Any, bits: U64, ranks: I32) -> tuple[Any
     with bits 0b1010 and first_row 100, bucket 3 has row 101.
     """
     if len(bits) == 0:
-        return first_row + bucket, ONE
+        return first_row + bucket, np.int64(1)
     word, bit = bits[bucket >> 6], np.uint64(bucket & 63)
     below = set_bits(word & ((ONE << bit) - ONE))
-    return first_row + ranks[bucket >> 6] + np.int64(below), (word >> bit) & ONE
+    return first_row + ranks[bucket >> 6] + np.int64(below), np.int64((word >> bit) & ONE)
 
 
 @inlined
@@ -391,7 +391,7 @@ def emit_rows(
         for ngram in range(ngram_offsets[word], ngram_offsets[word + 1]):
             bucket = np.int64(_remainder(np.uint64(ngram_hashes[ngram]), buckets, reciprocal))
             char_rows[count], has_row = _bucket_row(bucket, first_row, bits, ranks)
-            count += np.int64(has_row)
+            count += has_row
         char_offsets[word + 1] = count
 
     # Make room for the largest possible number of rows: with n-grams of up to n words, n per token.
@@ -424,14 +424,14 @@ def emit_rows(
                 state = state * CHAIN + _signed(hashes[codes[following]])
                 bucket = np.int64(_remainder(state, buckets, reciprocal))
                 rows[count], has_row = _bucket_row(bucket, first_row, bits, ranks)
-                count += np.int64(has_row)
+                count += has_row
         if longest == 2 and end > start:  # the common case, faster on its own
             before = _signed(hashes[codes[start]])
             for token in range(start + 1, end):
                 word_hash = _signed(hashes[codes[token]])
                 bucket = np.int64(_remainder(before * CHAIN + word_hash, buckets, reciprocal))
                 rows[count], has_row = _bucket_row(bucket, first_row, bits, ranks)
-                count += np.int64(has_row)
+                count += has_row
                 before = word_hash
         row_offsets[text + 1] = count
 
