@@ -117,7 +117,7 @@ def train(
     if checkpoints is not None:
         checkpoints = arguments.path("checkpoints", checkpoints)
     checkpoint = find_checkpoint(checkpoints) if checkpoints is not None and resume else None
-    run_settings = config_of_run(checkpoint.run).to_dict() if checkpoint else {}
+    run_settings = config_of_run(checkpoint.run).model_dump() if checkpoint else {}
     layers = setting_layers(
         config, _call_settings(data, text, label, weights, settings), run_settings
     )
@@ -126,7 +126,7 @@ def train(
     if checkpoint is not None or settings.get("start_from") is not None:
         _refuse_unknown_names(job, settings, checkpoint, layers[-2 if config is not None else -1 :])
     if checkpoints is not None and resolved.trainer.checkpoint_every is None:
-        resolved = resolve(resolved.to_dict(), {"trainer": {"checkpoint_every": "epoch"}})
+        resolved = resolve(resolved.model_dump(), {"trainer": {"checkpoint_every": "epoch"}})
     shown = _with_progress(callback, verbose)
     result = run_training(resolved, job.examples(resolved), shown, checkpoints, checkpoint)
     if checkpoints is not None and result.is_main and not result.outcome.interrupted:

@@ -220,7 +220,7 @@ def _train_members(
     while len(members) < trainer.ensemble and not run.outcome.interrupted:
         seed = trainer.seed + len(members)
         layer = {"trainer": {"seed": seed, "checkpoint_every": None, "keep_checkpoints": 2}}
-        config = resolve(prepared.config.to_dict(), layer)
+        config = resolve(prepared.config.model_dump(), layer)
         try:
             member = train_prepared(replace(prepared, config=config), emit, stop=stop)
             interrupted = member.outcome.interrupted
@@ -312,7 +312,7 @@ def _train_on_all_rows(
     """Train up to the best epoch of a run; return None if this was interrupted."""
     epochs = known(all_rows.config.trainer.epochs)
     stop_after = run.outcome.best_epoch if run.outcome.best_epoch < epochs else 0
-    config = resolve(all_rows.config.to_dict(), {"trainer": {"stop_after": stop_after}})
+    config = resolve(all_rows.config.model_dump(), {"trainer": {"stop_after": stop_after}})
 
     def emit(event: Event) -> None:
         if callback is not None:
@@ -375,7 +375,7 @@ def retrain(
         KeyboardInterrupt: Ctrl-C.
     """
     check_not_quantized(artifact)
-    model_settings, settings = artifact.config.to_dict(), settings or {}
+    model_settings, settings = artifact.config.model_dump(), settings or {}
     layer = {"model": {"dim": artifact.dim}, "trainer": WITHOUT_VALIDATION["trainer"]}
     config = resolve(model_settings, layer, settings)
     if config.model.freeze_pretrained:

@@ -27,7 +27,7 @@ import pyarrow as pa
 
 from fasttext_app import pipeline
 from fasttext_app.config.loading import Layer, resolve
-from fasttext_app.config.schema import SECTIONS, Config, DataConfig
+from fasttext_app.config.schema import Config, DataConfig
 from fasttext_app.core.arrays import F32, F64, I64, Array, Bool
 from fasttext_app.core.arrow import string_array, to_arrow, without_nulls
 from fasttext_app.core.built_in_errors import built_in_kinds
@@ -86,7 +86,7 @@ def _setting_names() -> list[str]:
     """Return the settings that the estimators have, by their names in the schema."""
     config = Config()
     sections = (config.text, config.model, config.optimizer, config.trainer)
-    names = [name for section in sections for name in section.defaults()]
+    names = [name for section in sections for name in type(section).model_fields]
     return [name for name in [*names, *DATA_SETTINGS] if name not in NOT_HERE]
 
 
@@ -105,7 +105,7 @@ def _init_with(names: Iterable[str]) -> Callable[..., None]:
             hint = did_you_mean(name, names)
             if name in RENAMED:
                 hint = f"; it is {RENAMED[name]!r} here"
-            elif name in SECTIONS:
+            elif name in Config.model_fields:
                 hint = "; pass the settings of this section by their keys"
             raise TypeError(f"{type(self).__name__}: there is no parameter {name!r}{hint}")
 
@@ -436,7 +436,7 @@ class _FastTextEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn i
             names = string_array([known[label] for label in targets.classes])
             model = self._trained(X, targets, sample_weight, layers, names)
         if further is not None:  # whose folder is gone
-            config = resolve(model.config.to_dict(), {"model": {"start_from": None}})
+            config = resolve(model.config.model_dump(), {"model": {"start_from": None}})
             model.artifact = replace(model.artifact, config=config)
         self._set_model(model, {name: label for label, name in known.items()})
         self.target_type_ = targets.kind

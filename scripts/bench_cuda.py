@@ -143,7 +143,7 @@ def measure(
     implementation: str, config: Config, data: EncodedDataset, rows: int, classes: int
 ) -> tuple[list[float], float]:
     """Train; return the seconds of every epoch but the first, and the loss of the last."""
-    config = resolve(config.to_dict(), flat_layer({"implementation": implementation}))
+    config = resolve(config.model_dump(), flat_layer({"implementation": implementation}))
     generator = torch.Generator().manual_seed(config.trainer.seed)
     model = FastTextClassifier.from_config(config.model, rows, classes, generator)
     trainer = Trainer(model.to(data.indices.device), config)

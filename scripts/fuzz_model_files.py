@@ -175,7 +175,7 @@ def checkpoint_case(folder: Path) -> Case:
     run_document = {
         **{"versions": {}, "platform": "", "seed": 1, "git": None},
         "data": {"source": "", "train_rows": 3, "validation_rows": 0, "fingerprint": ""},
-        "config": config.to_dict(),
+        "config": config.model_dump(mode="json"),
     }
 
     def trainer() -> Trainer:

@@ -6,14 +6,13 @@ python scripts/write_config_reference.py [--check]
 from __future__ import annotations
 
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
 from pages import field_docstrings, write_generated_page
+from pydantic import BaseModel
 
 from fasttext_app.config.resources import config_names
-from fasttext_app.config.schema import SECTIONS
-from fasttext_app.core.validation import Limits
+from fasttext_app.config.schema import Config
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
 
@@ -34,29 +33,20 @@ Unknown keys, invalid values and impossible combinations are refused before any 
 """
 
 
-NAMES = {bool: "boolean", int: "integer", float: "number", str: "string"}
-SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
-
-
-def values(kind: Any) -> str:
-    """Return the values of a type."""
-    origin, arguments = get_origin(kind), get_args(kind)
-    if origin in (Union, UnionType):
-        return " or ".join(values(option) for option in arguments if option is not NoneType)
-    if origin is Literal:
-        return ", ".join(f"`{value}`" for value in arguments)
-    if origin in (tuple, dict):
-        return "list" if origin is tuple else "table"
-    if origin is not Annotated:
-        return NAMES[kind]
-    limits = [
-        f"{sign} {bound:,}".removesuffix(".0")
-        for rule in arguments[1:]
-        if isinstance(rule, Limits)
-        for name, sign in SIGNS.items()
-        if (bound := getattr(rule, name)) is not None
-    ]
-    return f"{values(arguments[0])} {', '.join(limits)}".strip()
+def values(field: dict[str, Any]) -> str:
+    """Return the values that a field accepts, from its JSON schema."""
+    if "anyOf" in field:
+        return " or ".join(
+            values(option) for option in field["anyOf"] if option != {"type": "null"}
+        )
+    if "enum" in field:
+        return ", ".join(f"`{value}`" for value in field["enum"])
+    if field.get("type") == "array":
+        return "list"
+    signs = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
+    limits = [f"{sign} {field[key]:,}" for key, sign in signs.items() if key in field]
+    kind = str(field.get("type", "")).replace("object", "table")
+    return " ".join([kind, ", ".join(limits)]).strip()
 
 
 def default(value: Any) -> str:
@@ -74,15 +64,18 @@ def render() -> str:
     """Return the page."""
     shipped = ", ".join(f"`{name}`" for name in config_names())
     parts = [HEAD.format(shipped=shipped)]
-    for name, section in SECTIONS.items():
+    for name, info in Config.model_fields.items():
+        section = info.annotation
+        assert isinstance(section, type)
+        assert issubclass(section, BaseModel)
         docstrings = field_docstrings(section)
-        kinds = get_type_hints(section, include_extras=True)
+        properties = section.model_json_schema()["properties"]
         purpose = (section.__doc__ or "").replace("``", "`")
         parts.append(f"## `[{name}]`\n\n{purpose}\n")
         rows = ["| key | default | values | meaning |", "|---|---|---|---|"]
-        for key, value in section.defaults().items():
-            accepted = values(kinds[key]).replace("|", "\\|")
-            rows.append(f"| `{key}` | {default(value)} | {accepted} | {docstrings[key]} |")
+        for key, field in section.model_fields.items():
+            accepted = values(properties[key]).replace("|", "\\|")
+            rows.append(f"| `{key}` | {default(field.default)} | {accepted} | {docstrings[key]} |")
         parts.append("\n".join(rows) + "\n")
     return "\n".join(parts)
 

@@ -20,8 +20,8 @@ WITHOUT_TORCH = sorted(
     - NUMBA_AT_THE_TOP
     - {"", "__main__", "sklearn", "scoring.datatrove", TRITON}
 )
-ELSEWHERE = ("pydantic", "pyarrow.compute", "fasttext_app.training", "fasttext_app.pipeline")
-"""What only training, tuning, serving and reading files need: longer than a cold prediction."""
+ELSEWHERE = ("pyarrow.compute", "fasttext_app.training", "fasttext_app.pipeline")
+"""What only training, tuning and reading files need: a good part of a cold prediction."""
 SLOW = (
     "pandas",
     "numba",
@@ -107,7 +107,7 @@ def test_predicting_a_small_file_loads_no_compiled_code_and_not_all_of_arrow(
     path = tmp_path / name
     path.write_text("text\n" + "the team scored\n" * 1000)
     options = ["--input", path, "--output", tmp_path / "answers.jsonl"]
-    slow = (*SLOW, "pydantic", "pyarrow.compute", "pyarrow.dataset")
+    slow = (*SLOW, "pyarrow.compute", "pyarrow.dataset")
     assert run_program(slow, "predict", tiny_model_dir, *options) == [0, []]
 
 

@@ -21,7 +21,7 @@ def train(**settings):
 def test_the_final_model_is_that_of_a_run_on_all_rows():
     model = train(calibrate=False)
     best = model.artifact.history["best_epoch"]
-    settings = model.artifact.config.optimizer.to_dict()
+    settings = model.artifact.config.optimizer.model_dump()
     plain = train(
         **{name: settings[name] for name in ("lr", "eps")},
         validation=0.0,

@@ -737,7 +737,7 @@ def test_it_shows_the_parameters_that_are_set():
 def test_every_parameter_is_a_setting_or_named_here():
     """Settings of files and of checkpoints have no meaning here; two have another name."""
     own = set(inspect.signature(FastTextClassifier).parameters)
-    dumped = ft.Config().to_dict()
+    dumped = ft.Config().model_dump()
     data = set(dumped.pop("data"))
     settings = {name for section in dumped.values() for name in section}
     assert own - settings - data == {"config", "random_state", "class_weight", "verbose"}

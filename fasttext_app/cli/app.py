@@ -8,13 +8,11 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
-from functools import cache, partial, wraps
+from functools import cache, wraps
 from importlib import import_module
 from keyword import iskeyword
-from pathlib import Path
 from textwrap import dedent, indent
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -41,11 +39,7 @@ OPENS_MODEL = {
 
 
 class _PlainTypes:
-    """Shows no type of Python in the help: no ``<bool>`` of a flag, no ``<list[str]>``.
-
-    Values that are right become arguments here. Typer would import pydantic for them, which takes
-    longer than a prediction; it only gets the others, to say what is wrong.
-    """
+    """Shows no type of Python in the help: no ``<bool>`` of a flag, no ``<list[str]>``."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the parameters of the command."""
@@ -53,36 +47,7 @@ class _PlainTypes:
         for param in params:
             if param.param_type_name == "argument" or param.is_flag:
                 param.display_type_rich = lambda ctx: ""
-            param.get_runtime_param = partial(_LightParam, param)
         return params
-
-
-class _LightParam:
-    """Converts values of one parameter, in place of an object of Typer with the same method."""
-
-    def __init__(self, param: Any) -> None:
-        self._typer = type(param).get_runtime_param
-
-    def coerce(self, value: Any, *, param: Any, ctx: Any) -> Any:
-        """Return the argument that a value of the command line stands for."""
-        if value is None:
-            return () if param.multiple or param.nargs == -1 else None
-        kind, info = param.type_descriptor.annotation, param.type_descriptor.parameter_info
-        if type(value) is kind:
-            return value
-        if info.parser is None:
-            if kind is Path:
-                return Path(value)
-            if kind in (list[str], list[Path]):
-                return list(map(get_args(kind)[0], value))
-            if kind in (int, float):
-                with suppress(ValueError):
-                    number = kind(value)
-                    if (info.min is None or number >= info.min) and (
-                        info.max is None or number <= info.max
-                    ):
-                        return number
-        return self._typer(param).coerce(value, param=param, ctx=ctx)
 
 
 class _EachOptionOnce:

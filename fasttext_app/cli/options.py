@@ -234,7 +234,7 @@ class Reading:
         if not any(layer.get("data") for layer in layers):
             return model.config
         own = {} if sources is None else {"data": FILE_SETTINGS}
-        return resolve(model.config.to_dict(), own, *layers)
+        return resolve(model.config.model_dump(), own, *layers)
 
     def report_skipped(self) -> None:
         """Print how many rows were skipped, and the problems of the first ones."""

@@ -347,7 +347,7 @@ def _dry_run_report(config: Config, as_json: bool) -> None:
     prepared = prepare(config, load_examples(config))
     config, statistics = prepared.config, prepared.statistics.as_dict()
     if as_json:
-        print_json({"config": config.to_dict(), "data": statistics})
+        print_json({"config": config.model_dump(mode="json"), "data": statistics})
         return
     result(dump_config(config))
     show_statistics(statistics, config.model.dim)
@@ -413,7 +413,7 @@ def _assist(
 
 def _show_details(config: Config, data: Prepared) -> None:
     """Show what the data decided, for ``--verbose``."""
-    before, after = config.to_dict(), data.config.to_dict()
+    before, after = config.model_dump(), data.config.model_dump()
     chosen = [
         f"{key}={value}"
         for section, settings in after.items()

@@ -412,8 +412,8 @@ class FastText(Words):
             args = replace(self._file.args, dim=dim)
             self._hold_vectors(replace(self._file, args=args, input=table, output=weight))
             return
-        model = replace(self._artifact.config.model, dim=dim)
-        config = replace(self._artifact.config, model=model)
+        model = self._artifact.config.model.model_copy(update={"dim": dim})
+        config = self._artifact.config.model_copy(update={"model": model})
         previous = self._artifact.tensors
         tensors: Tensors = {n: previous[n] for n in ("bias", "buckets", "idf") if n in previous}
         tensors |= {"table": table, "weight": weight}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from fasttext_app.config.schema import Auto, Config, TextConfig
@@ -106,10 +106,11 @@ def fill_auto(config: Config, size: DataSize, *, can_refit: bool = False) -> Con
         "refit": refit,
         "calibrate": size.validation_rows >= CALIBRATION_ROWS and _can_calibrate(config),
     }
-    return replace(
-        config,
-        optimizer=_with_values(optimizer, optimizer_values),
-        trainer=_with_values(trainer, trainer_values),
+    return config.model_copy(
+        update={
+            "optimizer": _with_values(optimizer, optimizer_values),
+            "trainer": _with_values(trainer, trainer_values),
+        }
     )
 
 
@@ -170,4 +171,4 @@ def _can_calibrate(config: Config) -> bool:
 def _with_values(section: Any, values: Mapping[str, Any]) -> Any:
     """Return a section of settings with values for those that are ``auto``."""
     automatic = {key: value for key, value in values.items() if getattr(section, key) == "auto"}
-    return replace(section, **automatic)
+    return section.model_copy(update=automatic)

@@ -11,19 +11,20 @@ fasttext_app.errors.ConfigError: trainer.epoch: no such setting; did you mean 't
 
 from __future__ import annotations
 
+import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import tomli_w
+from pydantic import BaseModel, ValidationError
 
 from fasttext_app.config.auto import dependent_defaults
 from fasttext_app.config.resources import config_names, config_path
 from fasttext_app.config.rules import check_combinations
-from fasttext_app.config.schema import SECTIONS, Config
+from fasttext_app.config.schema import Config
 from fasttext_app.core.arguments import shown_value
-from fasttext_app.core.validation import InvalidValueError, UnknownKeyError, checked
 from fasttext_app.errors import ConfigError, did_you_mean
 
 MAX_DOTS = 100  # of a key; settings have one
@@ -49,9 +50,9 @@ def resolve(*layers: Layer) -> Config:
         given = merged.setdefault(section, {})
         merged[section] = given | {k: v for k, v in values.items() if given.get(k) is None}
     try:
-        config: Config = checked(merged, Config)
-    except InvalidValueError as error:
-        raise ConfigError(_problem(error, error.path)) from None
+        config = Config.model_validate(merged)
+    except ValidationError as error:
+        raise ConfigError(_first_problem(error)) from None
     check_combinations(config)
     return config
 
@@ -132,11 +133,11 @@ def flat_layer(settings: Mapping[str, Any]) -> Layer:
     for key, value in settings.items():
         if getattr(value, "ndim", None) == 0:
             value = value.item()  # a scalar of NumPy, from a grid of values
-        if key in SECTIONS and isinstance(value, Mapping):
+        if key in Config.model_fields and isinstance(value, Mapping):
             layer.setdefault(key, {}).update(value)
         elif key in sections:
             layer.setdefault(sections[key], {})[key] = value
-        elif key in SECTIONS:
+        elif key in Config.model_fields:
             raise ConfigError(f"{key}: is a section of settings; pass a dict, or its keys")
         else:
             raise ConfigError(f"{key}: no such setting{did_you_mean(key, sections)}")
@@ -155,45 +156,81 @@ def validate_setting(name: str, value: Any) -> Any:
         ConfigError: there is no such setting, or the value is invalid.
     """
     section, _, key = name.partition(".")
-    if section not in SECTIONS or not key:
+    if section not in Config.model_fields or not key:
         raise ConfigError(_not_a_section(section))
     try:
-        return getattr(checked({key: value}, SECTIONS[section]), key)
-    except InvalidValueError as error:
-        raise ConfigError(_problem(error, [section, *error.path])) from None
+        return getattr(_section_type(section).model_validate({key: value}), key)
+    except ValidationError as error:
+        raise ConfigError(_first_problem(error, section)) from None
 
 
 def dump_config(config: Config) -> str:
     """Return a configuration as TOML with every setting, except those that are not set (None)."""
-    sections = {
-        section: {key: value for key, value in settings.items() if value is not None}
-        for section, settings in config.to_dict().items()
-    }
-    return tomli_w.dumps(sections)
+    return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
 
 
 def _sections_by_key() -> dict[str, str]:
     """Return {key: section}; no two sections share a key."""
-    return {key: name for name, section in SECTIONS.items() for key in section.defaults()}
+    return {
+        key: section
+        for section in Config.model_fields
+        for key in _section_type(section).model_fields
+    }
+
+
+def _section_type(section: str) -> type[BaseModel]:
+    annotation = Config.model_fields[section].annotation
+    assert isinstance(annotation, type)
+    assert issubclass(annotation, BaseModel)
+    return annotation
 
 
 def _not_a_section(name: str) -> str:
     """Return the message for a name that stands where a section is expected."""
-    if name in SECTIONS:
+    if name in Config.model_fields:
         return f"{name}: is a section of settings, not a value"
     if section := _sections_by_key().get(name):
         return f"{name}: no such section; did you mean '{section}.{name}'?"
-    return f"{name}: no such section{did_you_mean(name, SECTIONS)}"
+    return f"{name}: no such section{did_you_mean(name, Config.model_fields)}"
 
 
-def _problem(error: InvalidValueError, path: Sequence[str | int]) -> str:
-    """Return what is wrong with a setting, in one line that begins with its name."""
-    section, *rest = map(str, path)
-    if isinstance(error, UnknownKeyError):
-        return _unknown(section, rest[0]) if rest else _not_a_section(section)
-    return f"{'.'.join([section, *rest[:1]])}: {error} (got {shown_value(error.value)})"
+def _first_problem(error: ValidationError, section: str | None = None) -> str:
+    """Return the first problem of a validation as one line that begins with the setting.
+
+    Args:
+        error: the failed validation of all settings, or of one section.
+        section: the section, if it is one.
+    """
+    problems, depth = error.errors(include_url=False), 1 if section else 2
+    same = [problem for problem in problems if problem["loc"][:depth] == problems[0]["loc"][:depth]]
+    # A setting of type str | float has a problem for each type; a wrong value says more than a
+    # wrong type.
+    # "auto" is always another choice, so its own problem says nothing.
+    options = [problem for problem in same if problem["type"] != "literal_error"] or same
+    values = [problem for problem in options if not problem["type"].endswith("_type")]
+    first = (values or options)[0]
+    location = [str(part) for part in first["loc"] if not str(part).startswith("function-")]
+    location = [*([section] if section else []), *location]
+    if first["type"] == "extra_forbidden":
+        return _unknown(*location[:2])
+    key, reason = ".".join(location[:2]), plain_words(first["type"], first["msg"])
+    return f"{key}: {reason} (got {shown_value(first['input'])})" if key else reason
 
 
-def _unknown(section: str, key: str) -> str:
-    hint = did_you_mean(key, SECTIONS[section].defaults())
+def _unknown(section: str, key: str | None = None) -> str:
+    if key is None:
+        return _not_a_section(section)
+    hint = did_you_mean(key, _section_type(section).model_fields)
     return f"{section}.{key}: no such setting" + hint.replace("'", f"'{section}.", 1)
+
+
+def plain_words(kind: str, message: str) -> str:
+    """Reword a message of pydantic.
+
+    >>> plain_words("greater_than", "Input should be greater than 0")
+    'must be greater than 0'
+    """
+    if kind == "missing":
+        return "has too few values"
+    message = message.removeprefix("Value error, ").replace(" after validation", "")
+    return re.sub(r"^\w+ should ", "must ", message)

@@ -1,20 +1,30 @@
-"""The settings: a frozen dataclass for each section, whose types ``core/validation.py`` checks.
+"""The settings: one frozen pydantic model for each section.
 
 The docstring under a field is its description in ``docs/configuration.md``, which
 ``scripts/write_config_reference.py`` generates. Combinations are checked in ``config/rules.py``.
 """
 
+from __future__ import annotations
+
 import codecs
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from fasttext_app.config.interval import Interval
 from fasttext_app.config.metric_name import Metric
 from fasttext_app.core.device import DEVICE_NAMES, is_device_name
-from fasttext_app.core.validation import After, Before, Limits
+
+
+def _valid_utf8(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("is not valid UTF-8, so it cannot be saved with the model") from None
+    return text
 
 
 def _path_to_str(value: object) -> object:
@@ -57,64 +67,54 @@ def _check_device(name: str) -> str:
     return name
 
 
-def _parsed_by(parse: Callable[[str], object]) -> After:
+def _parsed_by(parse: Callable[[str], object]) -> AfterValidator:
     """Return a validator that accepts the strings that ``parse`` accepts, and keeps them."""
 
     def check(text: str) -> str:
         parse(text)
         return text
 
-    return After(check)
+    return AfterValidator(check)
 
 
 Auto = Literal["auto"]
 """A value that ``config/auto.py`` fills in."""
-Fraction = Annotated[float, Limits(ge=0.0, lt=1.0)]
-FileName = Annotated[str, Before(_path_to_str)]
+Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+FileName = Annotated[str, BeforeValidator(_path_to_str), AfterValidator(_valid_utf8)]
 """A string that may be a path. Python accepts any bytes in a path, TOML only valid UTF-8."""
-ColumnName = Annotated[str, Before(_int_to_str)]
+ColumnName = Annotated[str, BeforeValidator(_int_to_str)]
 """A column name; ``--set data.label_column=1`` is parsed as a number and stands for column 1."""
 ClassWeights = Annotated[
-    Literal["none", "balanced"] | dict[str, float], Before(_check_class_weights)
+    Literal["none", "balanced"] | dict[str, float], BeforeValidator(_check_class_weights)
 ]
 
 
-class _Section:
-    @classmethod
-    def defaults(cls: Any) -> dict[str, Any]:
-        """Return the settings of the section with their defaults."""
-        return {field.name: field.default for field in fields(cls)}
-
-    def to_dict(self: Any) -> dict[str, Any]:
-        """Return the settings as plain values, as TOML and JSON have them."""
-        return asdict(self, dict_factory=_plain)
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-def _plain(items: list[tuple[str, Any]]) -> dict[str, Any]:
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in items}
-
-
-@dataclass(frozen=True)
 class DataConfig(_Section):
     """The source of texts and labels, and how its rows are read."""
 
-    source: FileName | Annotated[tuple[FileName, ...], Limits(min_length=1)] | None = None
+    source: FileName | Annotated[tuple[FileName, ...], Field(min_length=1, strict=False)] | None = (
+        None
+    )
     """Data SPEC: ``ag_news``, ``sample``, a file, a folder, a glob, a ``{split}`` pattern, a hub id
     or ``-`` (standard input), or a list of SPECs."""
-    text_columns: Annotated[tuple[ColumnName, ...], Limits(min_length=1)] = ("text",)
+    text_columns: Annotated[tuple[ColumnName, ...], Field(min_length=1, strict=False)] = ("text",)
     """Columns with the text, joined by a space; 1-based numbers if ``header`` is false."""
     label_column: ColumnName = "label"
     """Column with the label; a 1-based number if ``header`` is false."""
-    label_columns: tuple[ColumnName, ...] = ()
+    label_columns: Annotated[tuple[ColumnName, ...], Field(strict=False)] = ()
     """Columns of 0 and 1 in place of ``label_column``: a row has the labels in whose columns it has
     a 1. ``label_separator`` is then set, and ``model.loss`` is ``ova`` by default."""
     format: Literal["auto", "csv", "tsv", "jsonl", "parquet", "fasttext"] = "auto"
     """Format of the files; ``auto``: by their names, and fastText text on standard input. ``jsonl``
     also reads arrays of objects."""
-    encoding: Annotated[str, After(_check_encoding)] = "utf-8"
+    encoding: Annotated[str, AfterValidator(_check_encoding)] = "utf-8"
     """Encoding of text files: ``cp1252``, ``utf-16``, ``shift_jis``, or another one of Python. A
     byte order mark takes precedence."""
-    delimiter: Annotated[str, Before(_named_delimiter)] | None = None
+    delimiter: Annotated[str, BeforeValidator(_named_delimiter)] | None = None
     """Delimiter of CSV files, one character or ``tab``. By default a comma, in TSV files a tab, or
     another one with which the header has the columns. Set it to read files as CSV whose names tell
     no format."""
@@ -127,11 +127,11 @@ class DataConfig(_Section):
     nulls: Literal["error", "null", "empty"] = "error"
     """Missing texts: an ``error``, an ``empty`` text, or for ``predict`` a ``null`` whose answer is
     null too. ``errors = "replace"`` reads them as empty as well."""
-    keep: Literal["all"] | tuple[ColumnName, ...] = ()
+    keep: Literal["all"] | Annotated[tuple[ColumnName, ...], Field(strict=False)] = ()
     """Columns that ``predict`` copies to its output; ``all``: all but the text column."""
     skip_bad: bool = False
     """Skip rows that cannot be read, and report how many and why, instead of raising an error."""
-    label_separator: Annotated[str, Limits(min_length=1)] | None = None
+    label_separator: Annotated[str, Field(min_length=1)] | None = None
     """Separator between labels when a row can have several. Lists of labels and lines with several
     ``__label__`` words are then accepted too. ``model.loss = "ova"`` trains on all labels of a row;
     other losses use one of them, drawn at random for each step."""
@@ -144,7 +144,7 @@ class DataConfig(_Section):
     weight_column: ColumnName | None = None
     """Column with the weight of a training row in the loss; a weight of 2 equals a duplicate of the
     row. Validation and test rows are not weighted."""
-    label_prefix: Annotated[str, Limits(min_length=1)] = "__label__"
+    label_prefix: Annotated[str, Field(min_length=1)] = "__label__"
     """Prefix of the labels in a fastText file."""
     train_split: str = "train"
     """Split to train on."""
@@ -152,7 +152,7 @@ class DataConfig(_Section):
     """Validation rows: the name of a split, a file or other SPEC, a fraction of the training rows
     (0: none), or ``auto``: the split ``validation`` if the source has one, otherwise a tenth of the
     training rows."""
-    in_memory_mb: Annotated[int, Limits(ge=0)] = 1024
+    in_memory_mb: Annotated[int, Field(ge=0)] = 1024
     """Megabytes of encoded training texts to hold in memory. The rest goes to memory-mapped files
     in the temporary folder (``TMPDIR``), and training proceeds shard by shard."""
     test_split: str = "test"
@@ -170,12 +170,12 @@ class DataConfig(_Section):
 
 
 FILE_SETTINGS = {
-    name: DataConfig.defaults()[name] for name in ("format", "encoding", "delimiter", "skip_bad")
+    name: DataConfig.model_fields[name].default
+    for name in ("format", "encoding", "delimiter", "skip_bad")
 }
 """Defaults of the settings that a model's own files had, which say nothing about other files."""
 
 
-@dataclass(frozen=True)
 class TextConfig(_Section):
     """Tokenization, vocabulary and n-grams: how a text becomes rows of the embedding table."""
 
@@ -184,31 +184,33 @@ class TextConfig(_Section):
     ``fasttext``; ``torchtext:NAME`` or ``hf:PATH``."""
     lowercase: bool = False
     """Make letters small before the tokenizer; ``basic_english`` does so anyway."""
-    replace: tuple[Literal["url", "email", "emoji", "number"], ...] = ()
+    replace: Annotated[
+        tuple[Literal["url", "email", "emoji", "number"], ...], Field(strict=False)
+    ] = ()
     """Replace each of these by a word before the tokenizer (``__url__``, ``__email__``,
     ``__emoji__``, ``__number__``). A number that is part of a word stays."""
-    min_count: Annotated[int, Limits(ge=1)] = 1
+    min_count: Annotated[int, Field(ge=1)] = 1
     """Minimum number of times that a word occurs in the training texts to get its own row."""
-    max_size: Annotated[int, Limits(ge=0)] = 0
+    max_size: Annotated[int, Field(ge=0)] = 0
     """Maximum number of words in the vocabulary, the most frequent ones; 0: no limit."""
-    word_ngrams: Annotated[int, Limits(ge=1, le=10)] = 2
+    word_ngrams: Annotated[int, Field(ge=1, le=10)] = 2
     """Maximum length of word n-grams; 1: words only."""
-    minn: Annotated[int, Limits(ge=0, le=30)] = 3
+    minn: Annotated[int, Field(ge=0, le=30)] = 3
     """Minimum length of character n-grams; ``text.maxn`` if that is set and smaller than 3."""
-    maxn: Annotated[int, Limits(ge=0, le=30)] = 5
+    maxn: Annotated[int, Field(ge=0, le=30)] = 5
     """Maximum length of character n-grams; 0: no character n-grams. ``text.minn`` if that is set
     and larger than 5, or 0."""
-    bucket: Annotated[int, Limits(ge=1, le=2**31 - 1)] = 2_000_000
+    bucket: Annotated[int, Field(ge=1, le=2**31 - 1)] = 2_000_000
     """Number of hash buckets for n-grams; unused without n-grams."""
     prune: bool = True
     """Remove the hash buckets that no training text uses. The model is much smaller; n-grams of
     removed buckets are ignored."""
-    min_ngram_count: Annotated[int, Limits(ge=1)] = 1
+    min_ngram_count: Annotated[int, Field(ge=1)] = 1
     """Remove also the hash buckets with fewer n-grams in the training texts; needs ``prune``."""
     term_weighting: Literal["none", "tfidf"] = "tfidf"
     """``tfidf`` weights each id (``per_sample_weights``); needs ``model.mode = "sum"``. ``none`` is
     the default with another ``model.mode``."""
-    char_share: Annotated[float, Limits(gt=0, le=1000)] = 1.0
+    char_share: Annotated[float, Field(gt=0, le=1000)] = 1.0
     """Total tf-idf weight of the character n-grams of all training texts, as a multiple of the
     weight of the words and word n-grams; 1: both weigh the same."""
 
@@ -235,43 +237,42 @@ class TextConfig(_Section):
         return self.bucket if self.word_ngrams > 1 or self.maxn > 0 else 0
 
 
-@dataclass(frozen=True)
 class ModelConfig(_Section):
     """The classifier: the options of ``nn.EmbeddingBag``, and the output layer."""
 
-    dim: Annotated[int, Limits(ge=1, le=65_536)] = 16
+    dim: Annotated[int, Field(ge=1, le=65_536)] = 16
     """Embedding dimension."""
     mode: Literal["mean", "sum", "max"] = "sum"
     """Pooling of the embeddings of a text. ``mean`` is the default if ``text.term_weighting`` is
     ``none``."""
     sparse: bool = True
     """Use sparse gradients for the embedding table."""
-    max_norm: Annotated[float, Limits(gt=0)] | None = None
+    max_norm: Annotated[float, Field(gt=0)] | None = None
     """Maximum norm of an embedding; larger ones are rescaled when they are looked up."""
-    norm_type: Annotated[float, Limits(gt=0)] = 2.0
+    norm_type: Annotated[float, Field(gt=0)] = 2.0
     """The p of the p-norm that ``max_norm`` limits."""
     scale_grad_by_freq: bool = False
     """Divide the gradient of a row by the number of times that it occurs in the batch."""
     include_last_offset: bool = True
     """Include the end of the last text in ``offsets`` (B+1 entries instead of B)."""
-    padding_idx: Annotated[int, Limits(ge=0)] | None = None
+    padding_idx: Annotated[int, Field(ge=0)] | None = None
     """Row that is excluded from pooling and never trained."""
     loss: Literal["softmax", "ova", "ns", "hs", "adaptive"] = "softmax"
     """``softmax``; ``ova``: one-vs-all, a sigmoid for each label; ``ns``: one-vs-all with negative
     sampling; ``hs``: hierarchical softmax; ``adaptive``: adaptive softmax, with fewer dimensions
     for rare labels."""
-    negatives: Annotated[int, Limits(ge=1)] = 5
+    negatives: Annotated[int, Field(ge=1)] = 5
     """Negative labels that ``ns`` samples for each text, by the square root of their counts."""
     cutoffs: (
         Annotated[
-            tuple[Annotated[int, Limits(ge=1)], ...],
-            Limits(min_length=1, max_length=16),
+            tuple[Annotated[int, Field(ge=1)], ...],
+            Field(min_length=1, max_length=16, strict=False),
         ]
         | None
     ) = None
     """Boundaries between the clusters of ``adaptive``, as ranks of labels sorted by count; chosen
     from the counts if not set."""
-    div_value: Annotated[float, Limits(gt=1, le=65_536)] = 4.0
+    div_value: Annotated[float, Field(gt=1, le=65_536)] = 4.0
     """Factor by which each cluster of ``adaptive`` has fewer dimensions than the one before."""
     probabilities: Literal["exact", "fasttext"] = "exact"
     """``fasttext`` reproduces fastText's, with its sigmoid table and its offset of 1e-5."""
@@ -296,7 +297,6 @@ class ModelConfig(_Section):
     """Do not train the rows that are initialized from ``pretrained``."""
 
 
-@dataclass(frozen=True)
 class OptimizerConfig(_Section):
     """The optimizer and the learning rate schedule."""
 
@@ -307,16 +307,16 @@ class OptimizerConfig(_Section):
     """``fused``: compiled code that updates the table straight from the gradients of the pooled
     texts; ``torch``: ``torch.optim``, the reference implementation; ``auto``: ``fused`` where it is
     supported."""
-    lr: Annotated[float, Limits(gt=0, le=1e30)] | Auto = "auto"  # torch steps in 32-bit floats
+    lr: Annotated[float, Field(gt=0, le=1e30)] | Auto = "auto"  # torch steps in 32-bit floats
     """Peak learning rate. The loss is the mean over a batch. ``auto`` depends on the
     optimizer, and is higher with many or rare classes."""
-    momentum: Annotated[float, Limits(ge=0, lt=1)] = 0.0
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Momentum of ``sgd``; dense gradients only."""
-    weight_decay: Annotated[float, Limits(ge=0, le=1e30)] = 0.0
+    weight_decay: Annotated[float, Field(ge=0, le=1e30)] = 0.0
     """L2 penalty of ``sgd`` and ``adagrad``; dense gradients only."""
-    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
+    betas: Annotated[tuple[Fraction, Fraction], Field(strict=False)] = (0.9, 0.999)
     """Decay rates of the moment estimates of ``sparse_adam``."""
-    eps: Annotated[float, Limits(ge=1e-30, le=1e30)] | Auto = "auto"
+    eps: Annotated[float, Field(ge=1e-30, le=1e30)] | Auto = "auto"
     """Term added to the denominator of ``adagrad``, ``rowwise_adagrad`` and ``sparse_adam``.
     ``auto`` is proportional to the gradient of a row: 5 / (batch size x mean ids of a text); 1e-8
     with ``sparse_adam``."""
@@ -326,43 +326,44 @@ class OptimizerConfig(_Section):
     """Fraction of all steps in which the learning rate rises linearly from 0 to ``lr``."""
 
 
-@dataclass(frozen=True)
 class TrainerConfig(_Section):
     """The training loop."""
 
-    epochs: Annotated[int, Limits(ge=0)] | Auto = "auto"
+    epochs: Annotated[int, Field(ge=0)] | Auto = "auto"
     """Passes over the training rows; ``auto``: from 12 to 2, the fewer, the more rows a
     class has; 0: the initial weights, as fastText gives with ``-epoch 0``."""
-    stop_after: Annotated[int, Limits(ge=0)] = 0
+    stop_after: Annotated[int, Field(ge=0)] = 0
     """Stop after this epoch, with the learning rate schedule of all ``epochs``; 0: run all."""
-    batch_size: Annotated[int, Limits(ge=1)] | Auto = "auto"
+    batch_size: Annotated[int, Field(ge=1)] | Auto = "auto"
     """Texts per step; ``auto``: from 32 to 256, the more, the more rows there are."""
-    seed: Annotated[int, Limits(ge=0, lt=2**63)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Seed of the initial table, the order of the rows, and the validation rows."""
-    device: Annotated[str, After(_check_device)] = "auto"
+    device: Annotated[str, AfterValidator(_check_device)] = "auto"
     """``auto`` (CUDA if it is available), ``cpu``, ``cuda`` or ``cuda:i``. With ``shard``, each
     process takes a GPU of its own; ``auto`` is the CPU if one has none."""
-    threads: Annotated[int, Limits(ge=0, le=4096)] = 0
+    threads: Annotated[int, Field(ge=0, le=4096)] = 0
     """Threads for tokenizing, encoding, cutting batches and training on the CPU; 0: all cores."""
     shard: Literal["none", "columns", "rows"] = "none"
     """Train on the processes that ``torchrun`` starts: each of them holds some columns, or some
     rows, of the embedding table and of the state of its optimizer. The result is bit-identical for
     any number of processes on CPUs; with ``columns``, it is also that of ``none``."""
-    shard_timeout: Annotated[float, Limits(gt=0, le=1e6)] = 1800.0
+    shard_timeout: Annotated[float, Field(gt=0, le=1e6)] = 1800.0
     """Seconds after which a process that does not answer the others counts as lost, and ends the
     run. Processes wait for the one that reads its files last."""
     monitor: Annotated[str, _parsed_by(Metric.parse)] = "accuracy"
     """Validation metric that selects the best epoch: ``accuracy``, ``loss``, ``macro_f1``,
     ``micro_f1``, ``f1:LABEL``, ``precision:LABEL``, ``recall:LABEL``,
     ``precision@recall:0.9[:LABEL]`` or ``recall@precision:0.9[:LABEL]``."""
-    patience: Annotated[int, Limits(ge=0)] = 0
+    patience: Annotated[int, Field(ge=0)] = 0
     """Stop after this many epochs in a row without improvement; 0: run all epochs."""
-    checkpoint_every: Annotated[str, Before(_int_to_str), _parsed_by(Interval.parse)] | None = None
+    checkpoint_every: (
+        Annotated[str, BeforeValidator(_int_to_str), _parsed_by(Interval.parse)] | None
+    ) = None
     """Interval between checkpoints, for ``train --resume``: steps (``"500"``), a time (``"5m"``) or
     ``"epoch"``. A checkpoint is always saved at the end of an epoch."""
-    keep_checkpoints: Annotated[int, Limits(ge=1)] = 2
+    keep_checkpoints: Annotated[int, Field(ge=1)] = 2
     """Number of checkpoints to keep, the newest ones."""
-    ensemble: Annotated[int, Limits(ge=1, le=100)] = 1
+    ensemble: Annotated[int, Field(ge=1, le=100)] = 1
     """Number of models to train on the same rows, with the seeds ``seed``, ``seed`` + 1, ...; they
     are merged into one that gives the mean of their logits."""
     refit: bool | Auto = "auto"
@@ -372,14 +373,14 @@ class TrainerConfig(_Section):
     calibrate: bool | Auto = "auto"
     """Fit a temperature on the validation rows after training, to calibrate the probabilities.
     ``auto``: if there are at least 20, and the loss allows it."""
-    clip_grad_norm: Annotated[float, Limits(gt=0)] | None = None
+    clip_grad_norm: Annotated[float, Field(gt=0)] | None = None
     """Maximum norm of the gradients; dense gradients only."""
     class_weights: ClassWeights = "none"
     """Weights of the classes in the loss: ``balanced``, inversely proportional to their counts, or
     a table (``{spam = 5.0}``) in which labels that are not named have weight 1."""
     label_smoothing: Fraction = 0.0
     """Fraction of each training target that is spread evenly over all classes."""
-    focal_gamma: Annotated[float, Limits(ge=0, le=100)] = 0.0
+    focal_gamma: Annotated[float, Field(ge=0, le=100)] = 0.0
     """Gamma of the focal loss, which scales the loss of a text by (1 - p)^gamma, where p is the
     probability of the right label; 0: no scaling."""
     token_dropout: Fraction = 0.0
@@ -389,7 +390,6 @@ class TrainerConfig(_Section):
     1 / (1 - p)."""
 
 
-@dataclass(frozen=True)
 class Config(_Section):
     """All settings of a run; :func:`~fasttext_app.config.loading.resolve` builds it."""
 
@@ -398,9 +398,3 @@ class Config(_Section):
     model: ModelConfig = ModelConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     trainer: TrainerConfig = TrainerConfig()
-
-
-SECTIONS: dict[str, type[_Section]] = {
-    name: type(section) for name, section in Config.defaults().items()
-}
-"""The class of each section of settings."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import pyarrow as pa
@@ -140,11 +140,11 @@ class ObjectRows:
             DataError: there are no rows, or a column is missing.
         """
         if not weights:
-            config = replace(config, weight_column=None)
+            config = config.model_copy(update={"weight_column": None})
         elif self.columns is not None and config.weight_column is not None:
             raise ConfigError("data.weight_column: texts have no columns; pass weights=[...]")
         if self.columns is not None:
-            config = replace(config, **self.columns)
+            config = config.model_copy(update=dict(self.columns))
         table = _read(self.table, config, self.job, with_labels=True)
         if not len(table):
             raise DataError(f"{self.job}: there are no texts")
@@ -177,10 +177,10 @@ class ObjectRows:
             DataError: there are no rows, or a column is missing.
         """
         if self.columns is not None:
-            config = replace(config, **self.columns)
+            config = config.model_copy(update=dict(self.columns))
         own = list(config.label_columns) or [config.label_column]
         others = tuple(dict.fromkeys([*own, *keep]))
-        config = replace(config, keep=others, weight_column=None)
+        config = config.model_copy(update={"keep": others, "weight_column": None})
         table = _read(self.table, config, self.job, with_labels=False)
         if not len(table):
             raise DataError(f"{self.job}: there are no texts")
@@ -301,7 +301,7 @@ def with_data_settings(config: Config, settings: Mapping[str, Any]) -> Config:
     Raises:
         ConfigError: one of them is invalid.
     """
-    return resolve(config.to_dict(), {"data": settings}) if settings else config
+    return resolve(config.model_dump(), {"data": settings}) if settings else config
 
 
 def refuse_labels(job: str, spec: object, labels: object) -> None:

@@ -73,7 +73,7 @@ def open_source(
     if not config.source:
         raise DataError("no data: pass --data SPEC (ag_news, sample, a file, a folder or a hub id)")
     if not weights:
-        config = replace(config, weight_column=None)
+        config = config.model_copy(update={"weight_column": None})
     bad_rows = BadRows() if bad_rows is None else bad_rows
     bad_rows.skip = config.skip_bad
     sources = [_open_spec(spec, config, bad_rows) for spec in config.specs]

@@ -117,7 +117,7 @@ def _validation_source(spec: str, source: Source, config: Config, bad_rows: BadR
             f"data.validation: {spec}: no such file, and {source.spec} has no splits; "
             "name a file, or give a fraction"
         )
-    return open_source(replace(config.data, source=spec), bad_rows=bad_rows)
+    return open_source(config.data.model_copy(update={"source": spec}), bad_rows=bad_rows)
 
 
 def choose_validation_rows(

@@ -160,7 +160,7 @@ def _with_rewriting(config: Config, settings: Layer) -> Config:
                     f"{section}.{key}: the settings of a fastText file are fixed; only "
                     "text.lowercase and text.replace can be put before its model"
                 )
-    return resolve(config.to_dict(), settings) if settings else config
+    return resolve(config.model_dump(), settings) if settings else config
 
 
 def input_table(file: FastTextFile, *, hashed: bool) -> tuple[Array | Coded, I32 | None]:

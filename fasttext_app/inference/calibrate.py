@@ -130,8 +130,8 @@ def linear_outputs(artifact: Artifact) -> Artifact:
             f'model.loss = "{loss}": there is no linear layer to fold a temperature into; '
             "calibrate a model with another loss"
         )
-    model = replace(artifact.config.model, loss="softmax")
-    return replace(artifact, config=replace(artifact.config, model=model))
+    model = artifact.config.model.model_copy(update={"loss": "softmax"})
+    return replace(artifact, config=artifact.config.model_copy(update={"model": model}))
 
 
 def calibrate_artifact(

@@ -6,7 +6,7 @@ Shapes: **B** texts, **C** classes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from os import PathLike
 from typing import Any, cast
 
@@ -145,8 +145,13 @@ def evaluate_batches(
 
 def _examples(batches: Any, data: DataConfig) -> Batches:
     """Return batches of texts and labels; other tables are read as a file is."""
-    config = replace(
-        data, text_columns=("text",), label_column="label", label_columns=(), weight_column=None
+    config = data.model_copy(
+        update={
+            "text_columns": ("text",),
+            "label_column": "label",
+            "label_columns": (),
+            "weight_column": None,
+        }
     )
     rows = 0
     for table in tables(batches):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -293,7 +292,8 @@ def torch_forward(artifact: Artifact, device_name: str) -> Callable[[Ragged], F3
 
     device = resolve_device(device_name)
     rows = len(artifact.table)
-    config = replace(artifact.config.model, include_last_offset=True, dim=artifact.dim)
+    update = {"include_last_offset": True, "dim": artifact.dim}
+    config = artifact.config.model.model_copy(update=update)
     model = FastTextClassifier.from_config(config, rows, len(artifact.labels))
     table, scale = dense(artifact.table), artifact.tensors.get("scale")
     if scale is not None:

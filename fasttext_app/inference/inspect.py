@@ -71,7 +71,7 @@ def origin(artifact: Artifact) -> dict[str, object]:
 
 def known_settings(artifact: Artifact) -> dict[str, dict[str, Any]]:
     """Return the settings of a model by section; for an import, those its file determines."""
-    sections: dict[str, dict[str, Any]] = artifact.config.to_dict()
+    sections: dict[str, dict[str, Any]] = artifact.config.model_dump(mode="json")
     if not artifact.imported:
         return sections
     return {

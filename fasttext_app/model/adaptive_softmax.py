@@ -15,7 +15,6 @@ Shapes: **B** texts, **D** embedding dim, **C** classes, **K** clusters.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -50,8 +49,8 @@ def with_cutoffs(config: Config, counts: Sequence[int]) -> Config:
         return config
     if model.cutoffs is None:
         cutoffs = choose_cutoffs(counts, model.dim, model.div_value)
-        model = replace(model, cutoffs=cutoffs)
-        return replace(config, model=model)
+        model = model.model_copy(update={"cutoffs": cutoffs})
+        return config.model_copy(update={"model": model})
     if model.cutoffs[-1] >= len(counts):
         raise TrainingError(
             f"model.cutoffs ends with {model.cutoffs[-1]}, and there are {len(counts)} labels; "

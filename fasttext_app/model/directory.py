@@ -55,7 +55,7 @@ from fasttext_app.errors import ArtifactError, ConfigError
 from fasttext_app.model.adaptive_softmax import tensor_shapes
 from fasttext_app.model.artifact import OUTPUT, Artifact
 from fasttext_app.model.calibration import check_record
-from fasttext_app.model.documents import CARD, KINDS, PICTURE
+from fasttext_app.model.documents import CARD, MODELS, PICTURE
 from fasttext_app.model.product_quantizer import CODES, Coded
 from fasttext_app.model.tensor_file import Tensors, read_tensors, write_tensors
 from fasttext_app.text.vocabulary import Vocabulary
@@ -286,7 +286,7 @@ def _write_files(artifact: Artifact, folder: Path) -> None:
 
 def _read_document(path: Path) -> dict[str, Any]:
     document = read_json(path)
-    check_document(document, KINDS[path.name], path.name)
+    check_document(document, MODELS[path.name], path.name)
     return document
 
 

@@ -1,105 +1,112 @@
-"""The files of a model directory: the JSON files as types, and the names of the model card's."""
+"""The files of a model directory: the JSON files as pydantic models, and the names of others."""
 
-from typing import Annotated, Any, NotRequired, TypedDict
+from __future__ import annotations
 
-from fasttext_app.core.documents import Count, Key, Score
-from fasttext_app.core.validation import After, Limits
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, Field, RootModel, model_validator
+
+from fasttext_app.core.documents import Count, Document, Key, Score
 
 CARD, PICTURE = "README.md", "confusion.svg"
 """The model card, for people to edit, and the picture in it: in no manifest."""
 
-Share = Annotated[float, Limits(ge=0, le=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class LabelsFile(TypedDict):
+class LabelsFile(Document):
     """``labels.json``."""
 
-    names: Annotated[list[str], Limits(min_length=1)]
+    names: Annotated[list[str], Field(min_length=1)]
     counts: list[Count]
 
+    @model_validator(mode="after")
+    def _check_names(self) -> Self:
+        if len(self.counts) != len(self.names):
+            raise ValueError("does not have one count per name")
+        if len(set(self.names)) < len(self.names):
+            raise ValueError("has a name twice")
+        return self
 
-def _check_names(labels: LabelsFile) -> LabelsFile:
-    if len(labels["counts"]) != len(labels["names"]):
-        raise ValueError("does not have one count per name")
-    if len(set(labels["names"])) < len(labels["names"]):
-        raise ValueError("has a name twice")
-    return labels
+
+class MetricsFile(RootModel[dict[Key, Score | None]]):
+    """``metrics.json``."""
 
 
-class Epoch(TypedDict):
+class Epoch(Document):
     """An epoch in ``history.json`` and in a checkpoint."""
 
-    epoch: Annotated[Count, Limits(ge=1)]
+    epoch: Annotated[Count, Field(ge=1)]
     train_loss: Score
     seconds: Score
     texts_per_second: Score
-    validation_loss: NotRequired[Score | None]
-    validation_accuracy: NotRequired[Score | None]
-    validation_macro_f1: NotRequired[Score | None]
-    validation_score: NotRequired[Score | None]
+    validation_loss: Score | None = None
+    validation_accuracy: Score | None = None
+    validation_macro_f1: Score | None = None
+    validation_score: Score | None = None
 
 
-class HistoryFile(TypedDict, total=False):
+class HistoryFile(Document):
     """``history.json``; empty for an imported model."""
 
-    best_epoch: Count
-    steps: Count
-    interrupted: bool
-    stopped_early: bool
-    epochs: list[Epoch]
+    best_epoch: Count = 0
+    steps: Count = 0
+    interrupted: bool = False
+    stopped_early: bool = False
+    epochs: list[Epoch] = Field(default=[])
 
 
-class FastTextArgs(TypedDict, total=False):
+class FastTextArgs(Document):
     """The settings of a fastText file that the configuration lacks."""
 
-    ws: int
-    neg: int
-    lr_update_rate: int
-    t: float
+    ws: int = 5
+    neg: int = 5
+    lr_update_rate: int = 100
+    t: float = 1e-4
 
 
-class DataFile(TypedDict, total=False):
+class DataFile(Document):
     """``data.json``; the counts of the rows are missing in an imported model."""
 
-    source: str | None
-    train_rows: Count
-    labels: dict[str, Count]
-    empty_texts: Count
-    tokens: Count
-    median_tokens: float
-    vocabulary: Count
-    ids: Count
-    table_rows: Count
-    validation_rows: Count
-    validation_rows_of_unknown_labels: Count
-    fingerprint: str | None
-    skipped_rows: Count
-    refit_rows: Count
-    started_from: str | None
-    pretrained: str | None
-    pretrained_coverage: dict[Key, float] | None
-    not_calibrated: str | None
-    label_prefix: str | None
-    fasttext: FastTextArgs | None
+    source: str | None = None
+    train_rows: Count = 0
+    labels: dict[str, Count] = Field(default={})
+    empty_texts: Count = 0
+    tokens: Count = 0
+    median_tokens: float = 0
+    vocabulary: Count = 0
+    ids: Count = 0
+    table_rows: Count = 0
+    validation_rows: Count = 0
+    validation_rows_of_unknown_labels: Count = 0
+    fingerprint: str | None = None
+    skipped_rows: Count = 0
+    refit_rows: Count = 0
+    started_from: str | None = None
+    pretrained: str | None = None
+    pretrained_coverage: dict[Key, float] | None = None
+    not_calibrated: str | None = None
+    label_prefix: str | None = None
+    fasttext: FastTextArgs | None = None
 
 
-class Measures(TypedDict):
+class Measures(Document):
     """Measures of calibration."""
 
     ece: float
 
 
-class Temperature(TypedDict):
+class Temperature(Document):
     """The temperature in ``calibration.json``."""
 
-    value: Annotated[float, Limits(gt=0)]
+    value: Annotated[float, Field(gt=0)]
     source: str
     rows: Count
     before: Measures
     after: Measures
 
 
-class Thresholds(TypedDict):
+class Thresholds(Document):
     """The thresholds in ``calibration.json``."""
 
     goal: str
@@ -108,25 +115,25 @@ class Thresholds(TypedDict):
     values: dict[str, Share]
 
 
-class CalibrationFile(TypedDict, total=False):
+class CalibrationFile(Document):
     """``calibration.json``."""
 
-    temperature: Temperature
-    thresholds: Thresholds
+    temperature: Temperature = Field(default=None)  # type: ignore[assignment]  # or missing
+    thresholds: Thresholds = Field(default=None)  # type: ignore[assignment]
 
 
-class RunData(TypedDict):
+class RunData(Document):
     """The data of a run."""
 
     source: str
     train_rows: Count
     validation_rows: Count
     fingerprint: str
-    started_from: NotRequired[str | None]
-    pretrained: NotRequired[str | None]
+    started_from: str | None = None
+    pretrained: str | None = None
 
 
-class RunFile(TypedDict):
+class RunFile(Document):
     """``run.json``."""
 
     versions: dict[str, str]
@@ -137,12 +144,12 @@ class RunFile(TypedDict):
     config: dict[Key, dict[Key, Any]]
 
 
-KINDS: dict[str, Any] = {
-    "labels.json": Annotated[LabelsFile, After(_check_names)],
-    "metrics.json": dict[Key, Score | None],
+MODELS: dict[str, type[BaseModel]] = {
+    "labels.json": LabelsFile,
+    "metrics.json": MetricsFile,
     "history.json": HistoryFile,
     "data.json": DataFile,
     "calibration.json": CalibrationFile,
     "run.json": RunFile,
 }
-"""The type of each file."""
+"""The model of each file."""

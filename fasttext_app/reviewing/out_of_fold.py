@@ -100,7 +100,7 @@ def train_on(config: Config, rows: pa.Table, spec: str) -> TextClassifier:
     Raises:
         KeyboardInterrupt: Ctrl-C.
     """
-    config = resolve(config.to_dict(), {"trainer": {"refit": False, "checkpoint_every": None}})
+    config = resolve(config.model_dump(), {"trainer": {"refit": False, "checkpoint_every": None}})
     fraction = config.data.validation
     fraction = AUTO_FRACTION if isinstance(fraction, str) else fraction
     examples = Examples(rows, source=spec, validation_fraction=fraction, one_label=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -72,7 +72,7 @@ def read_rows(
     """
     keep = tuple(dict.fromkeys(keep))
     own = list(config.label_columns) or [config.label_column]
-    wanted = replace(config, keep=tuple(dict.fromkeys([*own, *keep])))
+    wanted = config.model_copy(update={"keep": tuple(dict.fromkeys([*own, *keep]))})
     source = open_source(wanted, bad_rows=bad_rows)
     try:
         table = source.read(split, with_labels=False)
@@ -98,7 +98,7 @@ def unlabeled_texts(
     Raises:
         DataError: a file is missing, or its texts cannot be read.
     """
-    config = replace(config, source=tuple(paths), keep=(), nulls="error")
+    config = config.model_copy(update={"source": list(paths), "keep": (), "nulls": "error"})
     batches = open_texts(config, bad_rows)
     return pa.chunked_array([batch.column("text") for batch in batches], pa.string())
 
@@ -130,7 +130,7 @@ def _from_table(
     settings |= {"label_columns": tuple(own)} if several else {"label_column": "label"}
     texts = table.column("text").combine_chunks()
     batch = pa.record_batch([texts.filter(mask), *inner], ["text", *names])
-    config = replace(config, **settings)
+    config = config.model_copy(update=settings)
     examples = to_examples(
         batch,
         config,

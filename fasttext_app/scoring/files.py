@@ -7,11 +7,11 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from glob import escape
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -125,8 +125,8 @@ class FileScorer:
         if keep != "all":
             keep = tuple(name for name in keep if (name,) != data.text_columns)
         # The reader leaves missing texts to the scorer, but for errors, which it can locate.
-        nulls: Literal["error", "null"] = "error" if data.nulls == "error" else "null"
-        reading = replace(data, keep=keep, nulls=nulls)
+        nulls = "error" if data.nulls == "error" else "null"
+        reading = data.model_copy(update={"keep": keep, "nulls": nulls})
         scorer = scorer.changed(nulls=data.nulls)
         return cls(scorer, reading, folder, keep_text=keep_text, **settings)
 
@@ -134,12 +134,10 @@ class FileScorer:
     def settings(self) -> str:
         """The digest of what the outputs depend on, apart from the inputs."""
         scorer = self.scorer
-        data = self.data.to_dict()
-        del data["source"]
         document = {
             "model": scorer.digest,
             "scorer": [scorer.top_k, scorer.threshold, scorer.label, scorer.nulls],
-            "data": data,
+            "data": self.data.model_dump(mode="json", exclude={"source"}),
             "rows": [self.keep_text, self.only_labeled, self.safe_csv],
         }
         return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()

@@ -276,7 +276,7 @@ def _cut(
     follow: Follow,
 ) -> tuple[FileScorer, list[FileTask], Cut]:
     """Find the threshold that keeps a share; return the second pass, which scores nothing again."""
-    nothing_kept = replace(work.data, keep=())
+    nothing_kept = work.data.model_copy(update={"keep": ()})
     first = replace(work, data=nothing_kept, keep_text=False, only_labeled=False)
     passes = [
         replace(task, output=f"{PROBABILITY_FOLDER}/{task.output}.f64", form=PROBABILITIES)

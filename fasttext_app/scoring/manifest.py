@@ -6,25 +6,24 @@ record knows it for its own. A line that is incomplete is ignored, so its file i
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+
+from pydantic import ConfigDict, ValidationError
 
 from fasttext_app.core.atomic_file import atomic_file
-from fasttext_app.core.documents import Count
-from fasttext_app.core.validation import checked
+from fasttext_app.core.documents import Count, Document
 from fasttext_app.errors import DataError
 
 NAME = "_manifest.jsonl"
 """The manifest in its folder; a name with an underscore is data to no engine."""
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(Document):
     """A finished file."""
+
+    model_config = ConfigDict(frozen=True)
 
     input: str
     bytes: Count
@@ -46,9 +45,10 @@ class Record:
     """Rows by their label."""
 
 
-@dataclass(frozen=True)
-class Planned:
+class Planned(Document):
     """An output that a run is about to write: if it exists, it is the program's own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     output: str
 
@@ -63,12 +63,10 @@ class Manifest:
     def __init__(self, folder: Path) -> None:
         self.path = folder / NAME
         self.records, self.planned = _read(self.path)
-        lines: list[Planned | Record] = [
-            *map(Planned, sorted(self.planned)),
-            *self.records.values(),
-        ]
+        lines = [Planned(output=output).model_dump_json() for output in sorted(self.planned)]
+        lines += map(Record.model_dump_json, self.records.values())
         with atomic_file(self.path, DataError) as partial:
-            partial.write_text("".join(map(_line, lines)), encoding="utf-8")
+            partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
     def plan(self, outputs: Iterable[str]) -> None:
         """Note outputs before they are written."""
@@ -81,38 +79,21 @@ class Manifest:
         self.records[record.output] = record
         self._append([record])
 
-    def _append(self, lines: Sequence[Planned | Record]) -> None:
+    def _append(self, lines: Sequence[Document]) -> None:
         with self.path.open("a", encoding="utf-8") as file:
-            file.write("".join(map(_line, lines)))
-
-
-def _line(entry: Planned | Record) -> str:
-    return json.dumps(asdict(entry), ensure_ascii=False, separators=(",", ":")) + "\n"
+            file.write("".join(f"{line.model_dump_json()}\n" for line in lines))
 
 
 def _read(path: Path) -> tuple[dict[str, Record], set[str]]:
     records, planned = dict[str, Record](), set[str]()
     for line in path.read_bytes().splitlines() if path.is_file() else ():
-        with suppress(ValueError, RecursionError):
-            entry = _parse(json.loads(line))
-            if isinstance(entry, Planned):
-                planned.add(entry.output)
-            else:
-                records[entry.output] = entry
+        with suppress(ValidationError):
+            planned.add(Planned.model_validate_json(line).output)
+            continue
+        with suppress(ValidationError):
+            record = Record.model_validate_json(line, strict=False)
+            records[record.output] = record
     return records, planned
-
-
-def _parse(document: Any) -> Planned | Record:
-    """Return what a line says; a record may have keys that this version does not know.
-
-    Raises:
-        ValueError: it is neither.
-    """
-    if isinstance(document, dict) and len(document) > 1:
-        names = {field.name for field in fields(Record)}
-        document = {key: value for key, value in document.items() if key in names}
-    entry: Planned | Record = checked(document, Planned | Record)
-    return entry
 
 
 def totals(records: Mapping[str, Record]) -> dict[str, int]:

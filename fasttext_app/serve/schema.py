@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from fasttext_app.config.loading import plain_words
 from fasttext_app.core.arguments import shown_value
 from fasttext_app.errors import DataError, did_you_mean
 from fasttext_app.inference.predictions import FITTED
@@ -202,7 +202,5 @@ def shown_problem(problem: Mapping[str, Any]) -> str:
         return f"the body must be a JSON object; {USAGE}"
     if kind == "extra_forbidden":
         return f"{where}: there is no such field{did_you_mean(where, PredictRequest.model_fields)}"
-    reason = re.sub(r"^\w+ should ", "must ", problem["msg"]).replace(" after validation", "")
-    return (
-        f"{where}: {reason.partition(', unable to parse')[0]}; got {shown_value(problem['input'])}"
-    )
+    reason = plain_words(kind, problem["msg"]).partition(", unable to parse")[0]
+    return f"{where}: {reason}; got {shown_value(problem['input'])}"

@@ -21,8 +21,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
+from pydantic import Field, model_validator
 from safetensors import SafetensorError
 
 from fasttext_app.config.interval import Interval
@@ -37,8 +38,7 @@ from fasttext_app.core.checksummed_dir import (
     verify_checksums,
     write_json,
 )
-from fasttext_app.core.documents import Count, Score, check_document
-from fasttext_app.core.validation import After, Limits
+from fasttext_app.core.documents import Count, Document, Score, check_document
 from fasttext_app.errors import ArtifactError, CheckpointError
 from fasttext_app.model.documents import Epoch, RunFile
 
@@ -50,36 +50,28 @@ KIND, VERSION = "fasttext_app checkpoint", 1
 TENSORS, PROGRESS, RUN = "state.safetensors", "state.json", "run.json"
 
 
-class _Progress(TypedDict):
+class ProgressFile(Document):
     """``state.json``."""
 
-    epoch: Annotated[Count, Limits(ge=1)]
+    epoch: Annotated[Count, Field(ge=1)]
     step: Count
     texts: Count
     loss_sum: float
-    seconds: Annotated[float, Limits(ge=0)]
+    seconds: Annotated[float, Field(ge=0)]
     steps: Count
     stopped_early: bool
     best_epoch: Count
-    best_score: Annotated[list[Score], Limits(max_length=2)]
+    best_score: Annotated[list[Score], Field(max_length=2)]
     history: list[Epoch]
 
-
-def _check_progress(progress: _Progress) -> _Progress:
-    epochs = [entry["epoch"] for entry in progress["history"]]
-    if len(epochs) != progress["epoch"] - 1 or epochs != [*range(1, len(epochs) + 1)]:
-        raise ValueError("its history does not match its epoch")
-    step = progress["step"]
-    if (
-        progress["best_epoch"] >= progress["epoch"]
-        or step > progress["steps"]
-        or step > progress["texts"]
-    ):
-        raise ValueError("its numbers of epochs, steps and texts contradict each other")
-    return progress
-
-
-ProgressFile = Annotated[_Progress, After(_check_progress)]
+    @model_validator(mode="after")
+    def _check_progress(self) -> Self:
+        epochs = [entry.epoch for entry in self.history]
+        if len(epochs) != self.epoch - 1 or epochs != [*range(1, len(epochs) + 1)]:
+            raise ValueError("its history does not match its epoch")
+        if self.best_epoch >= self.epoch or self.step > self.steps or self.step > self.texts:
+            raise ValueError("its numbers of epochs, steps and texts contradict each other")
+        return self
 
 
 @dataclass(frozen=True)

@@ -164,7 +164,7 @@ def prepare(
             "trainer.refit needs validation rows that are held out from the training rows; "
             "set data.validation to a fraction, or remove it"
         )
-    final_config = resolve(prepared.config.to_dict(), WITHOUT_VALIDATION)
+    final_config = resolve(prepared.config.model_dump(), WITHOUT_VALIDATION)
     examples = replace(examples, validation_fraction=0.0)
     all_rows = _prepare(final_config, examples, spill_buffer, tokenized, start, group)
     return replace(prepared, all_rows=all_rows)

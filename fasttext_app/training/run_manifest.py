@@ -40,7 +40,7 @@ NOT_INHERITED = (
 """Trainer settings that a run does not take from the model that it starts from."""
 
 WITHOUT_PRETRAINED = {
-    name: ModelConfig.defaults()[name]
+    name: ModelConfig.model_fields[name].default
     for name in ("pretrained", "pretrained_words", "freeze_pretrained")
 }
 """Model settings that a run does not take from that model, whose table has the vectors."""
@@ -74,7 +74,7 @@ def run_manifest(
         "seed": config.trainer.seed,
         "git": revision or _git_revision(),
         "data": data,
-        "config": config.to_dict(),
+        "config": config.model_dump(mode="json"),
     }
 
 
@@ -123,7 +123,7 @@ def settings_of_model(path: str | Path) -> Layer:
         raise ArtifactError(f"{path}: not a model directory: {problem}") from None
     except (ValueError, ConfigError) as error:
         raise ArtifactError(f"{path}/config.toml: cannot be read: {error}") from None
-    settings = config.to_dict()
+    settings = config.model_dump()
     for key in NOT_INHERITED:
         del settings["trainer"][key]
     # The new rows are in other files, and need not have weights.
@@ -200,7 +200,7 @@ def unknown_names(
 
 def differences(config: Config, other: Config) -> dict[str, tuple[Any, Any]]:
     """Return the settings that differ and change the result, as ``{name: (value, other)}``."""
-    settings, others = config.to_dict(), other.to_dict()
+    settings, others = config.model_dump(mode="json"), other.model_dump(mode="json")
     return {
         f"{section}.{key}": (value, others[section][key])
         for section, values in settings.items()

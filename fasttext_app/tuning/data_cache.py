@@ -59,7 +59,7 @@ class DataCache:
         """
         # All other settings that decide how rows are encoded are the same for all trials.
         model, seed = config.model, config.trainer.seed
-        key = f"{config.text} {model.loss} {model.padding_idx} {seed}"
+        key = f"{config.text.model_dump_json()} {model.loss} {model.padding_idx} {seed}"
         if key not in self._prepared:
             examples, tokenized = self._tokenize(config)
             self._shrink_to(self._limit)

@@ -88,7 +88,7 @@ def base_for_search(config: Config, metric: str | None = None) -> Config:
     layer["trainer"] = {"checkpoint_every": None, "keep_checkpoints": 2, "refit": False}
     if metric is not None:
         layer["trainer"]["monitor"] = metric
-    return resolve(config.to_dict(), layer)
+    return resolve(config.model_dump(), layer)
 
 
 def tune(
@@ -246,7 +246,7 @@ class _Search:
 
     def config_with(self, settings: dict[str, Any]) -> Config:
         """Return the base with some settings changed."""
-        return resolve(self._base.to_dict(), nested_settings(settings))
+        return resolve(self._base.model_dump(), nested_settings(settings))
 
     def _run_trial(self, end: float | None) -> None:
         number = len(self.trials)
@@ -321,7 +321,7 @@ class _Search:
             best_epochs = [self._best_epoch(outcome)]
             for split in range(1, self._splits):
                 seed = {"trainer": {"seed": config.trainer.seed + split}}
-                other_split = self._data.prepare(resolve(config.to_dict(), seed))
+                other_split = self._data.prepare(resolve(config.model_dump(), seed))
                 best_epochs.append(self._best_epoch(self._fit(other_split, watch.without_pruning)))
         except _Pruned:
             return ended("pruned", score=watch.best, epochs_done=watch.epochs_done)

@@ -209,7 +209,7 @@ class SearchSpace:
 
 def flat_settings(config: Config) -> dict[str, Any]:
     """Return the settings by ``section.key``, as plain values."""
-    sections = config.to_dict()
+    sections = config.model_dump(mode="json")
     return {f"{s}.{key}": value for s, values in sections.items() for key, value in values.items()}
 
 

@@ -12,12 +12,12 @@ import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal, Self
 
-from fasttext_app.core.documents import Count, Score, check_document
-from fasttext_app.core.validation import Limits
+from pydantic import ConfigDict, Field, model_validator
+
+from fasttext_app.core.documents import Count, Document, Score, check_document
 from fasttext_app.errors import ConfigError, missing_package
 from fasttext_app.tuning.space import Choice, Dimension
 from fasttext_app.tuning.trial import State
@@ -39,7 +39,7 @@ MALFORMED = (
 """Exceptions of Optuna for a journal that another program wrote."""
 
 
-class _StudyLine(TypedDict):
+class _StudyLine(Document):
     """The first line: Optuna creates a study."""
 
     op_code: Literal[0]
@@ -48,11 +48,11 @@ class _StudyLine(TypedDict):
     directions: list[Literal[1, 2]]
 
 
-class _Identity(TypedDict):
+class _Identity(Document):
     search: dict[str, Any]
 
 
-class _IdentityLine(TypedDict):
+class _IdentityLine(Document):
     """The second line: which search it is."""
 
     op_code: Literal[2]
@@ -61,9 +61,10 @@ class _IdentityLine(TypedDict):
     user_attr: _Identity
 
 
-@dataclass(frozen=True)
-class _Trial:
+class _Trial(Document):
     """A trial as ``Trial.as_dict`` writes it."""
+
+    model_config = ConfigDict(extra="forbid")
 
     number: Count
     settings: dict[str, Any]
@@ -73,20 +74,22 @@ class _Trial:
     loss: float | None
     epoch: Count
     epochs_done: Count
-    seconds: Annotated[float, Limits(ge=0)]
+    seconds: Annotated[float, Field(ge=0)]
     bytes: Count | None
     reason: str
 
-    def __post_init__(self) -> None:
+    @model_validator(mode="after")
+    def _check_score(self) -> Self:
         if self.state == "finished" and self.figure is None:
             raise ValueError("is finished without a score")
+        return self
 
 
-class _TrialAttributes(TypedDict):
+class _TrialAttributes(Document):
     trial: _Trial
 
 
-class _TrialLine(TypedDict):
+class _TrialLine(Document):
     """A line for each trial that ended."""
 
     op_code: Literal[4]
@@ -142,7 +145,7 @@ def as_param(value: Any) -> Any:
     return json.dumps(value) if isinstance(value, dict | list) else value
 
 
-LINES: dict[int, Any] = {1: _StudyLine, 2: _IdentityLine}
+LINES: dict[int, type[Document]] = {1: _StudyLine, 2: _IdentityLine}
 """The models of the first lines; the others are trials."""
 
 

@@ -106,12 +106,12 @@ class TuneResult:
         """
         if not self.validation_fraction:
             return self.config
-        return resolve(self.config.to_dict(), {"trainer": {"refit": True}})
+        return resolve(self.config.model_dump(), {"trainer": {"refit": True}})
 
     @property
     def settings(self) -> dict[str, Any]:
         """All settings of ``config`` by their keys, for ``ft.train(data, labels, **settings)``."""
-        sections = self.config.to_dict().values()
+        sections = self.config.model_dump().values()
         return {k: value for section in sections for k, value in section.items() if k != "source"}
 
     @property

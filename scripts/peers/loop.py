@@ -94,8 +94,8 @@ def epochs_of(prepared: Any, threads: int) -> tuple[list[float], float, float]:
         if isinstance(event, EpochEnd):
             seconds.append(event.record.seconds)
 
-    trainer = replace(prepared.config.trainer, threads=threads, epochs=EPOCHS)
-    config = replace(prepared.config, trainer=trainer)
+    trainer = prepared.config.trainer.model_copy(update={"threads": threads, "epochs": EPOCHS})
+    config = prepared.config.model_copy(update={"trainer": trainer})
     own = replace(prepared, config=config)
     with (
         torch_threads(1),

@@ -76,7 +76,7 @@ def test_paragraphs_of_the_help_are_filled(run):
 def test_the_defaults_that_train_shows_are_those_of_the_config():
     fields = {
         name: default
-        for section in Config().to_dict().values()
+        for section in Config().model_dump().values()
         for name, default in section.items()
     }
     options = {param.name: param.show_default for param in ALL["train"].params}

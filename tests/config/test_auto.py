@@ -14,25 +14,25 @@ def filled(size=SIZE, can_refit=True, **settings):
 
 def test_no_setting_stays_automatic():
     config = filled()
-    values = {**config.optimizer.to_dict(), **config.trainer.to_dict()}
+    values = {**config.optimizer.model_dump(), **config.trainer.model_dump()}
     # The device and the implementation depend on the machine, not on the data.
     assert {name for name, value in values.items() if value == "auto"} == {
         "device",
         "implementation",
     }
-    assert resolve(config.to_dict()) == config
+    assert resolve(config.model_dump()) == config
 
 
 @pytest.mark.parametrize("name", ["sgd", "adagrad", "rowwise_adagrad", "sparse_adam"])
 def test_the_filled_settings_of_every_optimizer_are_valid(name):
     config = filled(name=name)
-    assert resolve(config.to_dict()) == config
+    assert resolve(config.model_dump()) == config
 
 
 def test_values_of_the_user_stay():
     settings = {"epochs": 1, "batch_size": 7, "lr": 3.0, "eps": 0.5, "refit": False}
     config = filled(**settings, calibrate=False)
-    merged = {**config.trainer.to_dict(), **config.optimizer.to_dict()}
+    merged = {**config.trainer.model_dump(), **config.optimizer.model_dump()}
     assert settings.items() <= merged.items()
     assert config.trainer.calibrate is False
 

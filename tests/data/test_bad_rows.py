@@ -16,7 +16,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fasttext_app.config.schema import DataConfig
-from fasttext_app.core.validation import checked
 from fasttext_app.data import bad_rows as bad
 from fasttext_app.data import csv as delimited
 from fasttext_app.data.bad_rows import BadRows
@@ -74,7 +73,7 @@ def file(tmp_path: Path) -> Callable[..., Path]:
 
 def read(path: Path | str, **settings: object) -> tuple[Rows, list[str], int]:
     """Return the good rows, the problems without the name of the folder, and their number."""
-    config = checked({"source": str(path), "skip_bad": True} | settings, DataConfig)
+    config = DataConfig.model_validate({"source": str(path), "skip_bad": True} | settings)
     bad_rows = BadRows()
     table = open_source(config, bad_rows=bad_rows).read("train")
     folder = f"{Path(path).parent}/"

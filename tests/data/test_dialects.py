@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 import fasttext_app
 from fasttext_app.config.loading import parse_assignments, resolve
 from fasttext_app.config.schema import DataConfig
-from fasttext_app.core.validation import checked
 from fasttext_app.data.checked_stream import CheckedStream
 from fasttext_app.data.spec import open_source, open_texts
 from fasttext_app.errors import ConfigError, DataError
@@ -41,13 +40,13 @@ def file(tmp_path: Path) -> Callable[..., Path]:
 
 
 def rows_of(path: Path | str, **settings: object) -> Rows:
-    config = checked({"source": str(path)} | settings, DataConfig)
+    config = DataConfig.model_validate({"source": str(path)} | settings)
     table = open_source(config).read("train")
     return list(zip(*table.to_pydict().values(), strict=True))
 
 
 def texts_of(path: Path | str, **settings: object) -> list[str]:
-    config = checked({"source": str(path)} | settings, DataConfig)
+    config = DataConfig.model_validate({"source": str(path)} | settings)
     return [row["text"] for batch in open_texts(config) for row in batch.to_pylist()]
 
 

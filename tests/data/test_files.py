@@ -16,7 +16,6 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from fasttext_app.config.schema import DataConfig
-from fasttext_app.core.validation import checked
 from fasttext_app.data import csv as delimited
 from fasttext_app.data import jsonl, lines, parquet
 from fasttext_app.data.spec import open_source, open_texts
@@ -52,7 +51,7 @@ def file(tmp_path: Path) -> Write:
 
 
 def rows_of(path: Path | str, split: str = "train", **settings: object) -> Rows:
-    config = checked({"source": str(path)} | settings, DataConfig)
+    config = DataConfig.model_validate({"source": str(path)} | settings)
     table = open_source(config).read(split)
     assert table.schema.names == ["text", "label"]
     assert set(table.schema.types) == {pa.string()}
@@ -60,7 +59,7 @@ def rows_of(path: Path | str, split: str = "train", **settings: object) -> Rows:
 
 
 def texts_of(path: Path, **settings: object) -> list[str]:
-    config = checked({"source": str(path)} | settings, DataConfig)
+    config = DataConfig.model_validate({"source": str(path)} | settings)
     batches = list(open_texts(config))
     assert all(batch.schema.names == ["text"] for batch in batches)
     return [text for batch in batches for text in batch.column("text").to_pylist()]
@@ -459,7 +458,7 @@ def test_a_row_group_of_parquet_is_given_back_after_it_is_read(tmp_path):
         **{"row_group_size": rows, "use_dictionary": False, "compression": "none"},
     )
     del column
-    config = checked({"source": str(path)}, DataConfig)
+    config = DataConfig.model_validate({"source": str(path)})
     before = pa.total_allocated_bytes()
     held = [pa.total_allocated_bytes() - before for _ in open_texts(config)]
     assert len(held) == groups

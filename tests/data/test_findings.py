@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 import fasttext_app
 from fasttext_app.config.schema import DataConfig
-from fasttext_app.core.validation import checked
 from fasttext_app.data.describe import describe_data
 from fasttext_app.data.findings import (
     MISSING_WORDS,
@@ -33,7 +32,7 @@ MISSING = "what programs write for a missing value"
 
 
 def messages(path, split="train", **settings):
-    source = open_source(checked({"source": str(path)} | settings, DataConfig))
+    source = open_source(DataConfig.model_validate({"source": str(path)} | settings))
     return [found["message"] for found in describe_data(source, split)["findings"]]
 
 

@@ -17,7 +17,6 @@ import pytest
 
 from fasttext_app.config.resources import sample_dir
 from fasttext_app.config.schema import DataConfig
-from fasttext_app.core.validation import checked
 from fasttext_app.data import hub
 from fasttext_app.data.ag_news import CLASSES, find_folder
 from fasttext_app.data.spec import open_source
@@ -27,7 +26,7 @@ Rows = list[tuple[str, str]]
 
 
 def rows_of(spec: Path | str, split: str = "train", **settings: object) -> Rows:
-    config = checked({"source": str(spec)} | settings, DataConfig)
+    config = DataConfig.model_validate({"source": str(spec)} | settings)
     table = open_source(config).read(split)
     assert table.schema.names == ["text", "label"]
     return list(zip(*table.to_pydict().values(), strict=True))

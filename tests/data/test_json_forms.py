@@ -14,7 +14,6 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from fasttext_app.config.schema import DataConfig
-from fasttext_app.core.validation import checked
 from fasttext_app.data import jsonl
 from fasttext_app.data.json_values import JsonError, json_values
 from fasttext_app.data.spec import open_source, open_texts
@@ -39,7 +38,7 @@ def file(tmp_path: Path) -> Callable[..., Path]:
 
 
 def rows_of(path: Path, **settings: object) -> list[tuple[str, str]]:
-    config = checked({"source": str(path)} | settings, DataConfig)
+    config = DataConfig.model_validate({"source": str(path)} | settings)
     table = open_source(config).read("train")
     return list(zip(*table.to_pydict().values(), strict=True))
 

@@ -77,7 +77,7 @@ def test_columns_of_labels_are_multi_label(tmp_path):
     layers = {"data": {"label_columns": NAMES, "label_separator": ";"}, "model": {"loss": "hs"}}
     assert resolve(layers).data.label_separator == ";"
     assert resolve(layers).model.loss == "hs"
-    again = resolve(Config().to_dict(), {"data": {"label_columns": NAMES}})
+    again = resolve(Config().model_dump(), {"data": {"label_columns": NAMES}})
     assert again.data.label_separator == "|"
 
 

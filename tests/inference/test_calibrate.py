@@ -211,9 +211,9 @@ def test_rows_that_are_all_right_or_tell_nothing_have_no_temperature():
 def test_calibration_lowers_the_loss_on_other_rows_for_every_loss(overfitted, loss, probabilities_):
     model = overfitted[loss]
     if probabilities_ == "fasttext":
-        config = resolve(model.config.to_dict() | {"model": model.config.model.to_dict()})
-        changed = replace(config.model, probabilities="fasttext")
-        config = replace(config, model=changed)
+        config = resolve(model.config.model_dump() | {"model": model.config.model.model_dump()})
+        changed = config.model.model_copy(update={"probabilities": "fasttext"})
+        config = config.model_copy(update={"model": changed})
         model = TextClassifier(replace(model.artifact, config=config), threads=1)
     calibrated = model.calibrate(*noisy_rows(2, 500))
     record = calibrated.artifact.calibration["temperature"]

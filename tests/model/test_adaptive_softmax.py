@@ -311,8 +311,8 @@ def test_a_quantized_model_answers_nearly_the_same(model, cutoff):
 
 def test_a_model_whose_cutoffs_do_not_fit_its_tensors_is_refused(model, tmp_path):
     cutoffs = (1, *model.config.model.cutoffs[1:])
-    settings = replace(model.config.model, cutoffs=cutoffs)
-    config = replace(model.config, model=settings)
+    settings = model.config.model.model_copy(update={"cutoffs": cutoffs})
+    config = model.config.model_copy(update={"model": settings})
     save_artifact(replace(model.artifact, config=config), tmp_path / "model")
     with pytest.raises(ArtifactError, match=r"the tensors .* do not fit the configuration"):
         load_artifact(tmp_path / "model")

@@ -179,7 +179,7 @@ def test_the_final_settings_train_on_all_rows(search):
     result = search(4, {"trainer": {"monitor": "macro_f1", "patience": 1}})
     assert result.final.trainer.refit is True
     unchanged = {"trainer": {"refit": result.config.trainer.refit}}
-    assert resolve(result.final.to_dict(), unchanged) == result.config
+    assert resolve(result.final.model_dump(), unchanged) == result.config
 
 
 @pytest.mark.slow
@@ -753,7 +753,7 @@ def test_cached_rows_equal_those_of_a_separate_run(examples, limit):
             config = resolve(BASE, layer)
             found, expected = data.prepare(config), prepare(config, examples(config))
             without_refit = {"trainer": {"refit": found.config.trainer.refit}}
-            assert resolve(expected.config.to_dict(), without_refit) == found.config
+            assert resolve(expected.config.model_dump(), without_refit) == found.config
             assert found.statistics == expected.statistics
             assert found.labels == expected.labels
             for side in ("train", "validation"):

@@ -251,7 +251,7 @@ def test_every_choice_of_the_default_space_is_a_valid_configuration(base, small,
     space = default_space(filled(config), small=small)
     shares = st.floats(0, 1, exclude_max=True)
     settings = space.choose(config, lambda dimension: picked(dimension, data.draw(shares)))
-    changed = flat_settings(resolve(config.to_dict(), nested_settings(settings)))
+    changed = flat_settings(resolve(config.model_dump(), nested_settings(settings)))
     assert {name: changed[name] for name in settings} == settings
 
 

@@ -60,7 +60,7 @@ def show_info(model: TextClassifier, path: str, size_bytes: int, *, show_all: bo
     )
     shown = ", ".join(f"{word} ({count:,})" for word, count in frequent)
     out.print(Text(f"most frequent words: {shown}"))
-    defaults = Config().to_dict()
+    defaults = Config().model_dump(mode="json")
     settings = {
         f"{section}.{key}": (value, value == defaults[section][key])
         for section, values in known_settings(artifact).items()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -239,4 +239,4 @@ def test_the_code_of_a_step_is_loaded_before_the_first_one():
 
 
 def test_every_optimizer_of_the_settings_has_rules():
-    assert set(OPTIMIZERS) == set(get_args(get_type_hints(OptimizerConfig)["name"]))
+    assert set(OPTIMIZERS) == set(get_args(OptimizerConfig.model_fields["name"].annotation))
