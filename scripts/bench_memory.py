@@ -225,20 +225,20 @@ def shared_memory(folder: Path, method: str, processes: int) -> tuple[float, flo
             if not ready.acquire(timeout=600):
                 raise SystemExit("a process does not answer")
         pids = [worker.pid for worker in workers] + [os.getpid()] * (method == "fork")
-        return sum(sum(memory_mb(pid)) for pid in pids), sum(map(table_mb, pids))
+        return sum(sum(memory_mb(pid)) for pid in pids), sum(table_mb(pid, folder) for pid in pids)
     finally:
         end.set()
         for worker in workers:
             worker.join()
 
 
-def table_mb(pid: int) -> float:
-    """Return the proportional set size of the mapped tensors in a process."""
+def table_mb(pid: int, folder: Path) -> float:
+    """Return the proportional set size in a process of the mapped tensors of a model."""
     size, is_table = 0.0, False
     for line in Path(f"/proc/{pid}/smaps").read_text(errors="replace").splitlines():
         name, *rest = line.split()
         if "-" in name:
-            is_table = line.endswith("model.safetensors")
+            is_table = line.endswith(str(folder.resolve() / "model.safetensors"))
         elif name == "Pss:" and is_table:
             size += int(rest[0]) * 1024 / 1e6
     return size
