@@ -105,6 +105,8 @@ def char_ngram_hashes(words: Sequence[bytes], minn: int, maxn: int) -> tuple[U32
     >>> hashes[offsets[1] :].tolist() == [value for _, value in reference_char_ngrams("c", 2, 3)]
     True
     """
+    if maxn < max(minn, 1):
+        return np.empty(0, np.uint32), np.zeros(len(words) + 1, np.int64)
     data = np.frombuffer(b"".join(b"<%b>" % word for word in words), np.uint8)
     extended = data.astype(np.int8).astype(np.int32).view(np.uint32)
     # Characters of all words: their first bytes and widths, and the word that each is of.
@@ -129,8 +131,6 @@ def char_ngram_hashes(words: Sequence[bytes], minn: int, maxn: int) -> tuple[U32
         if length >= minn:
             hashes.append(states)
             masks.append(is_inside & ~is_sign if length == 1 else is_inside)
-    if not hashes:
-        return np.empty(0, np.uint32), np.zeros(len(words) + 1, np.int64)
     mask = np.stack(masks, axis=1)
     counts = np.bincount(word_of, mask.sum(axis=1), len(words))
     offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
