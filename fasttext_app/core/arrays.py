@@ -1,4 +1,4 @@
-"""Type aliases for NumPy arrays."""
+"""NumPy arrays: type aliases, and what NumPy lacks."""
 
 from __future__ import annotations
 
@@ -41,3 +41,10 @@ def on_cache_lines(rows: int, columns: int) -> F32:
     room = np.empty(rows * columns + 16, np.float32)
     start = -room.ctypes.data % 64 // 4
     return room[start : start + rows * columns].reshape(rows, columns)
+
+
+def mix_bits(numbers: U64) -> U64:
+    """Scramble each number; the finalizer of SplitMix64 (Steele, Lea and Flood, 2014)."""
+    numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return numbers ^ (numbers >> np.uint64(31))

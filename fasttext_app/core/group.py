@@ -223,7 +223,7 @@ class Group:
             dist.all_reduce(own, group=self._group_of(own))
 
     def broadcast(self, values: Array | Tensor) -> None:
-        """Replace values by those of the main process."""
+        """Overwrite values with the ones of the main process."""
         if self.size == 1:
             return
         import torch

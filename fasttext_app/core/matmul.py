@@ -11,6 +11,9 @@ import numpy as np
 from fasttext_app.core import jit
 from fasttext_app.core.arrays import F32
 
+BYTES_LIKE_TEXT = 16
+"""Bytes of vectors that NumPy multiplies about as fast as plain Python handles a byte of text."""
+
 
 def matmul(vectors: F32, matrix: F32) -> F32:
     """Return ``vectors @ matrix`` [B, C]; each sum adds its D terms in order.
@@ -22,7 +25,7 @@ def matmul(vectors: F32, matrix: F32) -> F32:
     >>> matmul(np.float32([[1, 2]]), np.float32([[3, 4, 5], [6, 7, 8]])).tolist()
     [[15.0, 18.0, 21.0]]
     """
-    if jit.enabled():
+    if jit.enabled(vectors.nbytes // BYTES_LIKE_TEXT):
         from fasttext_app.core.matmul_kernels import matmul_in_order
 
         return matmul_in_order(vectors, matrix)

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fasttext_app.core.arrays import I64, U64, Array, Bool
+from fasttext_app.core.arrays import I64, U64, Array, Bool, mix_bits
 
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # steps of this size visit every 64-bit number
 HASHED = 512
 """Bags that are hashed at a time: a sum takes 16 bytes for each id."""
 
@@ -86,7 +87,8 @@ class Ragged:
         hashes = np.empty(len(self), np.uint64)
         for start in range(0, len(self), HASHED):
             bounds = self.offsets[start : start + HASHED + 1]
-            codes = _mixed(self.indices[bounds[0] : bounds[-1]])
+            ids = self.indices[bounds[0] : bounds[-1]].astype(np.uint64)
+            codes = mix_bits((ids + np.uint64(1)) * GOLDEN)
             sums = np.concatenate((np.zeros(1, np.uint64), np.cumsum(codes)))
             hashes[start : start + HASHED] = np.diff(sums[bounds - bounds[0]])
         return hashes
@@ -128,13 +130,3 @@ def concat_ranges(starts: I64, lengths: I64) -> I64:
     ranges = np.arange(int(lengths.sum()), dtype=np.int64)
     ranges += np.repeat(starts - before, lengths)
     return ranges
-
-
-def _mixed(ids: Array) -> U64:
-    """Scramble each id, [N]; the finalizer of SplitMix64 (Steele, Lea and Flood, 2014)."""
-    numbers = (ids.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-    for bits, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        numbers ^= numbers >> np.uint64(bits)
-        numbers *= np.uint64(factor)
-    numbers ^= numbers >> np.uint64(31)
-    return numbers

@@ -97,7 +97,7 @@ def map_in_rounds(
 def in_background(function: Callable[[], Result]) -> Iterator[Callable[[], Result]]:
     """Call a function on another thread during this block; yield what waits for its result.
 
-    If both the function and the block raise an error, that of the function is raised.
+    If both the function and the block raise an error, the function's is raised.
     """
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(function)

@@ -32,7 +32,7 @@ class FileErrors:
     problems: list[str] = field(default_factory=list)
     """The first ones."""
     place: tuple[int, int] = (0, 0)
-    """Of the file among those of all processes; see :meth:`BadRows.merge`."""
+    """The position of the file among the files of all processes; see :meth:`BadRows.merge`."""
 
     def refuse(self, problem: str) -> None:
         """Count a bad row, which is left out.

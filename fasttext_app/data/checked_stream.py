@@ -136,7 +136,7 @@ class CheckedStream(io.RawIOBase):
 
     @property
     def can_be_cut(self) -> bool:
-        """Whether the file can be read from the beginning of any row, which its bytes tell."""
+        """Whether reading can begin at any row, and rows can be found in the bytes."""
         return self._file.compression is None and (
             self._is_utf8 or has_byte_characters(self._encoding)
         )

@@ -96,11 +96,12 @@ def _split(block: bytes) -> pa.StringArray:
 
 
 Survey: TypeAlias = list[Any] | None
-"""What is known of a share of a file, which is some blocks: [begin, end if outside, end if inside].
+"""What is known of a share of a file: [begin, end if outside, end if inside].
 
-``begin`` is the position of the first block. An end is [the position after the last row that ends
-in the share, whether a quoted field is open after the share]. It depends on whether one is open
-before it, except where quotes are ordinary characters. It is None if the file cannot be cut so.
+A share is some blocks, and ``begin`` is the position of the first. An end is [the position after
+the last row that ends in the share, whether a quoted field is open after the share]. It depends on
+whether one is open before it, except where quotes are ordinary characters. It is None if the file
+cannot be cut there.
 
 A share without a block is []; a file that can only be read whole is None."""
 
@@ -111,7 +112,7 @@ def survey_lines(stream: CheckedStream, size: int, number: int, count: int) -> S
     Args:
         stream: the file.
         size: the checked bytes that its reader asks for at a time.
-        number: that of the share.
+        number: the number of the share, from 0.
         count: the number of shares.
     """
     if not stream.can_be_cut:

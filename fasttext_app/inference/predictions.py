@@ -6,6 +6,7 @@ Shapes: **B** texts, **C** classes.
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,9 +23,8 @@ from fasttext_app.inference.display import html_table
 FITTED = "fitted"
 """As a threshold: the one that calibration fitted for each label."""
 
-FEW = (
-    10_000  # labels that are looked up sooner in Python than Arrow's compute functions are imported
-)
+FEW = 10_000
+"""Labels that are looked up sooner in Python than Arrow's compute functions are imported."""
 
 Threshold = float | F64
 """The smallest probability of a predicted label: one number, or one for each class, [C]."""
@@ -167,7 +167,7 @@ class TopK:
         ends = np.cumsum(mask.sum(axis=1, dtype=np.int32), dtype=np.int32)
         offsets = to_arrow(np.concatenate((np.zeros(1, np.int32), ends)))
         classes = self.classes[mask]
-        if len(classes) > FEW:
+        if len(classes) > FEW or "pyarrow.compute" in sys.modules:
             labels = string_array(names).take(to_arrow(classes))
         else:
             labels = string_array([names[index] for index in classes.tolist()])

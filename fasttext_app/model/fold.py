@@ -19,7 +19,6 @@ from dataclasses import replace
 import numpy as np
 
 from fasttext_app.config.schema import ModelConfig
-from fasttext_app.core import jit
 from fasttext_app.core.arrays import F32
 from fasttext_app.core.matmul import matmul
 from fasttext_app.errors import ConfigError
@@ -28,8 +27,6 @@ from fasttext_app.model.heads import HEADS
 from fasttext_app.model.quantize import check_not_quantized
 
 BLOCK = 1 << 16  # rows that are folded at a time
-BYTES_LIKE_TEXT = 16
-"""Bytes of a table that plain Python folds about as fast as it handles a byte of text."""
 
 
 def fold(artifact: Artifact) -> Artifact:
@@ -100,7 +97,6 @@ def _mean(arrays: Sequence[F32]) -> F32:
 def _folded_table(artifact: Artifact) -> F32:
     """Return the table times the linear layer, [V, C]."""
     table, layer = artifact.tensors["table"], np.ascontiguousarray(artifact.tensors["weight"].T)
-    jit.enabled(table.nbytes // BYTES_LIKE_TEXT)  # a large table is worth loading compiled code
     folded = np.empty((len(table), layer.shape[1]), np.float32)
     for start in range(0, len(table), BLOCK):
         folded[start : start + BLOCK] = matmul(table[start : start + BLOCK], layer)

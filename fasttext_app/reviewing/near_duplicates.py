@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 
-from fasttext_app.core.arrays import I64, Array
+from fasttext_app.core.arrays import I64, Array, mix_bits
 from fasttext_app.text.chunks import as_chunks
 from fasttext_app.text.rewriting import Rewriting
 from fasttext_app.text.tokenizers import Tokenizer, load_tokenizer
@@ -59,17 +59,9 @@ def _signatures(tokens: Tokens) -> tuple[Array, I64]:
     starts = tokens.offsets[:-1][lengths > 0]
     seeds = np.random.default_rng(0).integers(0, 2**63, count, dtype=np.uint64)
     for column, seed in enumerate(seeds if len(starts) else ()):
-        lowest = np.minimum(_mixed(words, seed), _mixed(pairs, seed))
+        lowest = np.minimum(mix_bits(words ^ seed), mix_bits(pairs ^ seed))
         signatures[lengths > 0, column] = np.minimum.reduceat(lowest, starts)
     return signatures, lengths
-
-
-def _mixed(values: Array, seed: np.uint64) -> Array:
-    """Return random numbers that follow from values and a seed (the finalizer of SplitMix64)."""
-    mixed = values ^ seed
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return mixed ^ (mixed >> np.uint64(31))
 
 
 def _candidates(signatures: Array, rows: I64) -> Iterator[tuple[int, int]]:
