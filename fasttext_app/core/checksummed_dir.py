@@ -15,7 +15,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -83,9 +83,7 @@ def replaced_dir(target: Path, own: Collection[str] | None = None) -> Iterator[P
             lock = os.open(partial, os.O_RDONLY)
             fcntl.flock(lock, fcntl.LOCK_EX)  # until this process ends: it is no leftover
         yield partial
-        for file in partial.iterdir():
-            with file.open("rb") as handle:
-                os.fsync(handle.fileno())
+        _flush(partial.iterdir())
         with _locked(target.parent):
             if own is not None and target.is_dir():
                 for entry in target.iterdir():
@@ -158,16 +156,27 @@ def sole_run(target: Path) -> Iterator[None]:
 
 
 def _write_manifest(directory: Path, kind: str, version: int, unchecked: Collection[str]) -> None:
+    from fasttext_app.core.threads import in_background
+
     files = sorted(file for file in directory.iterdir() if file.name not in unchecked)
-    manifest = {
-        "format": kind,
-        "format_version": version,
-        "created_with": f"fasttext_app {__version__}",
-        "files": {
-            file.name: {"bytes": file.stat().st_size, "sha256": file_digest(file)} for file in files
-        },
-    }
+    with in_background(lambda: _flush(files)):  # the disk is busy while the digests are computed
+        manifest = {
+            "format": kind,
+            "format_version": version,
+            "created_with": f"fasttext_app {__version__}",
+            "files": {
+                file.name: {"bytes": file.stat().st_size, "sha256": file_digest(file)}
+                for file in files
+            },
+        }
     write_json(directory / MANIFEST, manifest)
+
+
+def _flush(files: Iterable[Path]) -> None:
+    """Wait until the contents of files are on the disk."""
+    for file in files:
+        with file.open("rb") as handle:
+            os.fsync(handle.fileno())
 
 
 @contextmanager

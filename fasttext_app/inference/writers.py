@@ -490,14 +490,16 @@ def write_parquet(batches: Iterable[pa.RecordBatch], path: Path, empty: pa.Schem
     stream = iter(batches)
     first = next(stream, None)
     schema = empty if first is None else first.schema
-    # Texts and probabilities rarely repeat: a dictionary of them would be made in vain.
+    # Texts and probabilities rarely repeat, and nobody filters by a range of them: a dictionary and
+    # the smallest and largest value of each group would be made in vain.
     repeating = [
         f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name
         for field in schema
         if field.name not in ("text", "probabilities")
     ]
     rows = 0
-    with pq.ParquetWriter(path, schema, use_dictionary=repeating) as writer:
+    options = {"use_dictionary": repeating, "write_statistics": repeating}
+    with pq.ParquetWriter(path, schema, **options) as writer:
         # One group is written while the batches of the next one are computed.
         groups = _row_groups(chain([] if first is None else [first], stream), schema)
         for size in map_ahead(partial(_write_group, writer), groups, 1):
