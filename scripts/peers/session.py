@@ -35,7 +35,7 @@ from peers.measure import (
     run_watched,
     size_mb,
 )
-from peers.shapes import IMPORT_TORCH, LANGID_ROWS, SHAPES, THREADS, Shape
+from peers.shapes import IMPORT_TORCH, LANGID_ROWS, SHAPES, THREADS, TO_ITS_ACCURACY, Shape
 
 COLD_RUNS = 3  # cold starts per round: they are short
 CUDA_EPOCHS = 10  # timed epochs
@@ -190,7 +190,7 @@ class Session:
     def shapes(self) -> None:
         """Measure models of other shapes, ours and fastText's, on 2 and on 1 threads."""
         contenders: list[Contender] = []
-        for shape in SHAPES:
+        for shape in [*SHAPES, *TO_ITS_ACCURACY]:
             data = self.rows_of(shape)
             for threads in THREADS:
                 contenders += shape.ours(data, threads), shape.fasttext(data, threads)

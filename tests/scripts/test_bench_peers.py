@@ -115,8 +115,10 @@ def test_every_recipe_takes_part_once_with_ours_first(tmp_path):
 
 
 def test_shapes_compare_equal_settings(tmp_path):
-    for shape in shapes.SHAPES:
+    for shape in [*shapes.SHAPES, *shapes.TO_ITS_ACCURACY]:
         ours, theirs = shape.ours(tmp_path, 1), shape.fasttext(tmp_path, 1)
+        assert f"trainer.epochs={shape.epochs}" in ours.train
+        assert str(shape.their_epochs or shape.epochs) in theirs.train
         assert f"model.dim={shape.dim}" in ours.train
         assert {f"dim={shape.dim}", "thread=1", f"maxn={shape.characters[1]}"} <= {*theirs.train}
     names_of = {shape.name for shape in shapes.SHAPES}
@@ -155,8 +157,9 @@ def test_the_loop_and_the_shapes_have_tables(results):
     assert line.startswith(f"| {first} | 2.00 s | 1.00 s | 2.00 | 1.60 | 40 % / 50 % | 100 ms |")
     samples = {f"{first}, 2": make_run(4.0, 0.9), f"fastText, {first}, 2": make_run(5.0, 0.8)}
     line = report.shapes_table(samples).splitlines()[2]
-    assert line == f"| {first} | 5 | 2 | 90.0 % | 80.0 % | 4.00 s | 5.00 s | 0.80 (target 0.8) |"
-    assert report.without_import(samples) == ""
+    assert line == f"| {first} | 5 / 5 | 2 | 90.0 % | 80.0 % | 4.00 s | 5.00 s | 0.80 |"
+    results.sections["shapes"] = samples
+    assert report.without_import(results) is None
 
 
 @pytest.mark.slow
@@ -220,53 +223,45 @@ def test_fasttexts_format_is_written_and_read_back(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("value", "higher_is_better", "expected"),
-    [
-        (0.5, False, "met, stretch too"),
-        (0.7, False, "met"),
-        (0.8, False, "missed"),
-        (3.0, True, "missed"),
-        (None, False, "not measured"),
-    ],
-)
-def test_verdicts(value, higher_is_better, expected):
-    target, stretch = (4.0, 5.0) if higher_is_better else (0.75, 0.55)
-    result = report.verdict(value, target, stretch, higher_is_better=higher_is_better)
-    assert result == expected
+    ("value", "at_least", "verdict"),
+    [(0.5, False, "met"), (0.55, False, "met"), (0.6, False, "missed"), (0.6, True, "met"),
+     (0.5, True, "missed"), (None, False, "-")],
+)  # fmt: skip
+def test_a_target_is_met_or_missed(value, at_least, verdict):
+    target = report.Target("time", lambda _: value, 0.55, at_least=at_least)
+    assert target.row(report.Results(0, 0, ""))[-1] == verdict
 
 
 def test_every_target_has_its_row(results):
-    targets = [*report.training_targets(results), *report.size_targets(results)]
-    targets += report.prediction_targets(results)
-    assert [(target.measured, target.verdict) for target in targets] == [
-        ("0.50 (2.00 s / 4.00 s), accuracy +0.50 points", "met, stretch too"),
-        ("0.20 (8.00 s / 40.00 s), accuracy +0.00 points", "met, stretch too"),
-        ("0.90 (450 MB / 500 MB)", "met, stretch too"),
-        ("1.80 (900 MB / 500 MB)", "missed"),
-        ("1/25 (16.00 MB / 400 MB), accuracy 92.40 %", "met"),
-        ("1/133 (3.00 MB / 400 MB), accuracy 92.35 %", "met"),
-        ("3.00 (900,000 texts/s / 300,000 texts/s)", "met, stretch too"),
-        ("0.50 s", "met"),
-        ("0.400 ms", "missed"),
-        ("0.080 ms", "met, stretch too"),
-        ("not measured: no CUDA device", "not measured"),
-    ]
-    assert report.targets_table(results).count("\n") == len(targets) + 1
-
-
-def test_a_fast_but_less_accurate_model_misses_its_targets(results):
-    results.sections["train"][names.OURS] = make_run(1.0, 0.918, 450, 16)
-    assert report.training_targets(results)[0].verdict == "missed"
-    assert report.size_targets(results)[0].verdict == "missed"
+    results.sections["calls"] = {
+        f"{report.NEW}, a list": [{"microseconds": 6.0}],
+        "`predict(list)`": [{"microseconds": 2.0}],
+        "one text, .bin": [{"microseconds": 8.0, "ratio": 0.8}],
+    }
+    rows = [target.row(results) for target in report.TARGETS]
+    measured = {row[0]: row[1:] for row in rows if row[-1] != "-"}
+    assert measured == {
+        "default recipe: time": ["0.50", "≤ 0.55", "met"],
+        "default recipe: accuracy minus fastText's": ["+0.50 points", "≥ +0.00 points", "met"],
+        "default recipe: memory": ["0.90", "≤ 1.20", "met"],
+        "10 times the rows: time": ["0.20", "≤ 0.25", "met"],
+        "10 times the rows: memory": ["1.80", "≤ 1.20", "missed"],
+        "size: fastText's model / ours": ["25", "≥ 20", "met"],
+        "size: fastText's / 100,000 rows, quantized": ["133", "≥ 100", "met"],
+        "the same: accuracy minus fastText's": ["+0.45 points", "≥ +0.00 points", "met"],
+        "`predict(list)`: speed / fasttext-new's": ["3.00", "≥ 3.00", "met"],
+        "one text, .bin: time in a loaded model": ["0.80", "≤ 0.70", "missed"],
+        "one text, whole process: seconds": ["0.50 s", "≤ 0.30 s", "missed"],
+        "one text, whole process: memory": ["90 MB", "≤ 130 MB", "met"],
+    }
+    assert len({row[0] for row in rows}) == len(rows)
+    assert report.targets_table(results).count("\n") == len(rows) + 1
 
 
 def test_pages_say_what_was_not_measured():
     empty = report.Results(100, 5, "2 cores", {}, {"cuda": "no CUDA device"})
-    targets = [*report.training_targets(empty), *report.size_targets(empty)]
-    targets += report.prediction_targets(empty)
-    assert {target.verdict for target in targets} == {"not measured"}
-    assert "not measured: no CUDA device" in report.targets_table(empty)
-    assert report.long_form(empty)
+    assert {target.row(empty)[1] for target in report.TARGETS} == {"not measured"}
+    assert "cuda: no CUDA device." in report.long_form(empty)
     assert report.short_form(empty)
     assert report.points(empty["train"]) == []
 
