@@ -355,7 +355,7 @@ def sweep(job: Job, start: Path, every: int, *, again: bool) -> tuple[int, list[
 def preload() -> None:
     """Import and compile what the commands need, so that a fork of this process starts at once."""
     from fasttext_app.api import train
-    from fasttext_app.cli.app import make_app
+    from fasttext_app.cli.program import make_app
 
     for module in ("matplotlib.figure", "optuna", "pyarrow.parquet", "safetensors.torch"):
         with suppress(ImportError):

@@ -17,7 +17,7 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner, Result
 
-from fasttext_app.cli.app import make_app
+from fasttext_app.cli.program import make_app
 from fasttext_app.config.loading import flat_layer, resolve
 from fasttext_app.config.schema import Config
 from fasttext_app.core import jit

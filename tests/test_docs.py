@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from fasttext_app.cli.app import COMMANDS
+from fasttext_app.cli.program import COMMANDS
 from tests.helpers import ROOT
 
 FOLDERS = sorted(path.parent for path in (ROOT / "fasttext_app").glob("*/__init__.py"))

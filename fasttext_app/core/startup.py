@@ -8,20 +8,55 @@ import os
 import sys
 import threading
 from contextlib import suppress
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 is_command = False
 """True in a process of the command line, False in a program that imports the package."""
 
-BLAS = "scipy.linalg"
+BLAS, METADATA = "scipy.linalg", "importlib.metadata"
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # of glibc's malloc.h
 MMAP_BYTES = 1 << 22
 """Size from which a block gets pages of its own, which are returned when it is freed."""
 TRIM_BYTES = 1 << 24
 """Free memory at the end of the heap that is kept, because it is soon needed again."""
+
+
+def begin_command(*, keeps_all: bool) -> None:
+    """Prepare a process that runs one command, before it imports anything large.
+
+    Args:
+        keeps_all: whether it keeps most objects that it makes, so that few searches for cycles pay.
+    """
+    global is_command  # noqa: PLW0603 - true from here on
+    is_command = True
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # unused threads that spin on import
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")  # looking for plugins takes time
+    if keeps_all:
+        gc.set_threshold(100_000, 50, 100)
+    _defer_entry_points()
+
+
+def _defer_entry_points() -> None:
+    """Let pydantic import ``importlib.metadata`` only when it looks for plugins: in no command."""
+    if METADATA in sys.modules:
+        return
+    stand_in = sys.modules[METADATA] = ModuleType(METADATA)
+
+    def entry_points(**selection: Any) -> Any:
+        return import_module(METADATA).entry_points(**selection)
+
+    vars(stand_in)["entry_points"] = entry_points
+    try:
+        with suppress(ImportError):  # a later version of pydantic may need it for something else
+            import pydantic.plugin._loader  # noqa: F401
+    finally:
+        if sys.modules.get(METADATA) is stand_in:
+            del sys.modules[METADATA]
 
 
 def tune_malloc() -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 
 import pytest
+import typer
+from pydantic import TypeAdapter
 from typer.testing import CliRunner
 
 from fasttext_app._version import __version__
-from fasttext_app.cli.app import COMMANDS, make_app
+from fasttext_app.cli.program import COMMANDS, make_app
 from tests.helpers import QUICK, read_json
 
 
@@ -31,6 +33,23 @@ def test_a_command_loaded_alone_shows_the_same_help(run, command):
     assert "Usage" in shown
     alone = CliRunner().invoke(make_app(command), [command, "--help"], prog_name="fasttext-app")
     assert alone.stdout == shown
+
+
+def test_only_options_that_have_a_value_get_a_validator(monkeypatch):
+    built = []
+    build = TypeAdapter.__init__
+
+    def count(self, kind, **named):
+        built.append(kind)
+        build(self, kind, **named)
+
+    monkeypatch.setattr(TypeAdapter, "__init__", count)
+    program = typer.main.get_group(make_app("predict"))
+    command = program.commands["predict"]
+    context = command.make_context("predict", ["model", "a text", "--top-k", "2"])
+    assert (context.params["top_k"], context.params["texts"]) == (2, ["a text"])
+    assert (context.params["threshold"], context.params["settings"]) == (None, ())
+    assert len(built) < 10  # 25 if every option had one
 
 
 @pytest.mark.slow

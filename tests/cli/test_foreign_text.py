@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from fasttext_app.cli import terminal
-from fasttext_app.cli.app import COMMANDS
+from fasttext_app.cli.program import COMMANDS
 from fasttext_app.cli.render.console import Console
 from fasttext_app.cli.render.progress import LiveBar
 from fasttext_app.foreign_text import UNSAFE

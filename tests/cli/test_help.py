@@ -12,7 +12,7 @@ from rich.text import Text
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from fasttext_app.cli.app import COMMANDS, make_app
+from fasttext_app.cli.program import COMMANDS, make_app
 from fasttext_app.config.schema import Config
 from tests.helpers import QUICK
 
