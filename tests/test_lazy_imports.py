@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
 import sys
 
 import pytest
+from pydantic import BaseModel
 
 import fasttext_app
 from tests.helpers import QUICK
@@ -22,6 +24,16 @@ WITHOUT_TORCH = sorted(
 )
 ELSEWHERE = ("pyarrow.compute", "fasttext_app.training", "fasttext_app.pipeline")
 """What only training, tuning and reading files need: a good part of a cold prediction."""
+UNUSED = (
+    *("importlib.metadata", "tempfile", "csv", "glob", "rich", "tomli_w", "numpy.random"),
+    *("fasttext_app.hub", "fasttext_app.data.source", "fasttext_app.data.bad_rows"),
+    *(
+        "fasttext_app.data.soft_labels",
+        "fasttext_app.model.huffman",
+        "fasttext_app.text.word_break",
+    ),
+)
+"""What the prediction of one text on the command line has no use for."""
 SLOW = (
     "pandas",
     "numba",
@@ -96,7 +108,62 @@ def test_loading_predicting_and_evaluating_on_the_cpu_do_not_import_torch(tiny_m
 
 @pytest.mark.slow
 def test_a_prediction_on_the_command_line_imports_nothing_slow(tiny_model_dir):
-    assert run_program(SLOW + ELSEWHERE, "predict", tiny_model_dir, "the team scored") == [0, []]
+    slow = SLOW + ELSEWHERE + UNUSED
+    assert run_program(slow, "predict", tiny_model_dir, "the team scored") == [0, []]
+
+
+@pytest.mark.slow
+def test_a_prediction_on_the_command_line_starts_no_other_program(tiny_model_dir):
+    code = (
+        "import json, runpy, sys\n"
+        "begun = []\n"
+        "sys.addaudithook(lambda event, _: begun.append(event) if event in EVENTS else None)\n"
+        "import os; os._exit = sys.exit\n"
+        "try:\n    runpy.run_module('fasttext_app', run_name='__main__')\n"
+        "except SystemExit:\n    print(json.dumps(begun))"
+    ).replace("EVENTS", "('subprocess.Popen', 'os.fork', 'os.posix_spawn')")
+    assert run(code, "predict", tiny_model_dir, "the team scored") == []
+
+
+def test_a_process_is_set_up_before_the_program_is_imported():
+    code = (
+        "import json, sys\n"
+        "import fasttext_app.cli.app\n"
+        "print(json.dumps(sorted(sys.modules.keys() & {'typer', 'pydantic', 'numpy'})))"
+    )
+    assert run(code) == []
+
+
+@pytest.mark.parametrize("name", ["config.schema", "model.documents"])
+def test_pydantic_gets_annotations_that_it_need_not_compile(name):
+    module = importlib.import_module(f"fasttext_app.{name}")
+    models = [
+        value
+        for value in vars(module).values()
+        if getattr(value, "__module__", "") == module.__name__
+        if isinstance(value, type) and issubclass(value, BaseModel)
+    ]
+    annotations = [
+        kind for model in models for kind in vars(model).get("__annotations__", {}).values()
+    ]
+    assert len(annotations) > 30
+    assert not [kind for kind in annotations if isinstance(kind, str)]
+
+
+def test_pydantic_imports_what_finds_its_plugins_only_to_look_for_them():
+    code = (
+        "import json, os, sys\n"
+        "from fasttext_app.core import startup\n"
+        "startup.begin_command(keeps_all=True)\n"
+        "import fasttext_app.config.schema\n"
+        "early = 'importlib.metadata' in sys.modules\n"
+        "from pydantic.plugin import _loader\n"
+        "del os.environ['PYDANTIC_DISABLE_PLUGINS']\n"
+        "plugins = list(_loader.get_plugins())\n"
+        "found = 'pytest' in _loader.entry_points(group='console_scripts').names\n"
+        "print(json.dumps([early, plugins, found, 'importlib.metadata' in sys.modules]))"
+    )
+    assert run(code) == [False, [], True, True]
 
 
 @pytest.mark.slow
@@ -212,7 +279,7 @@ def test_training_starts_its_second_process_before_anything_with_threads_is_impo
     code = (
         "import json, sys\n"
         "from fasttext_app.core import fork\n"
-        "from fasttext_app.cli import app as cli\n"
+        "from fasttext_app.cli import program as cli\n"
         "forked = []\n"
         "can = fork.can_fork\n"
         "def can_fork():\n    forked.append(can())\n    return forked[-1]\n"

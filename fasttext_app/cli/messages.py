@@ -67,10 +67,11 @@ def verbosity(*, quiet: bool = False, verbose: bool = False, yes: bool = False) 
     meter.bars = not quiet
     jit.on_compile = note_compilation
     start = time.perf_counter()
-    detail(
-        f"fasttext-app {__version__}, Python {platform.python_version()}, {platform.platform()}, "
-        f"{os.cpu_count()} cores"
-    )
+    if is_verbose:  # platform() runs `uname`
+        detail(
+            f"fasttext-app {__version__}, Python {platform.python_version()}, "
+            f"{platform.platform()}, {os.cpu_count()} cores"
+        )
     try:
         yield
     finally:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -238,7 +237,8 @@ class Reading:
 
     def report_skipped(self) -> None:
         """Print how many rows were skipped, and the problems of the first ones."""
-        report_skipped(self.bad_rows.count, self.bad_rows.problems)
+        if "bad_rows" in vars(self):  # rows were read
+            report_skipped(self.bad_rows.count, self.bad_rows.problems)
 
 
 def column_names(groups: Iterable[str]) -> list[str]:
@@ -403,6 +403,8 @@ def _refuse_file_as_text(text: str) -> None:
         typer.BadParameter: it is.
     """
     if ("." in text or "/" in text) and os.path.isfile(text):  # noqa: PTH113 - takes any text
+        import shlex
+
         raise BadParameter(
             f"{text} is a file; did you mean --input {shlex.quote(text)}?", param_hint="TEXT"
         )

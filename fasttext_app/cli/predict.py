@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from fasttext_app.config.schema import DataConfig
-    from fasttext_app.data.bad_rows import BadRows
 
 _format = Option(
     "--format",
@@ -154,7 +153,7 @@ def predict(
         text_column, None, errors, settings, delimiter, encoding, skip_bad, keep, nulls
     )
     config = reading.config_for(classifier, inputs).data
-    batches = _batches(texts, config, reading.bad_rows)
+    batches = _batches(texts, config, reading)
     files = [path for path in map(Path, inputs or ()) if path.is_file()]
     if sum(path.stat().st_size for path in files) > jit.PLAIN_BYTES:
         jit.enable()
@@ -192,13 +191,13 @@ def _texts_or_input(
 
 
 def _batches(
-    texts: list[str] | None, config: DataConfig, bad_rows: BadRows
+    texts: list[str] | None, config: DataConfig, reading: Reading
 ) -> Iterator[pa.RecordBatch]:
     """Return the texts of the command line as one batch, or scan the input."""
     if not texts:
         from fasttext_app.data.spec import open_texts
 
-        return open_texts(config, bad_rows)
+        return open_texts(config, reading.bad_rows)
     import pyarrow as pa
 
     from fasttext_app.core.arrow import string_array

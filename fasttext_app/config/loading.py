@@ -17,7 +17,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import tomli_w
 from pydantic import BaseModel, ValidationError
 
 from fasttext_app.config.auto import dependent_defaults
@@ -166,6 +165,8 @@ def validate_setting(name: str, value: Any) -> Any:
 
 def dump_config(config: Config) -> str:
     """Return a configuration as TOML with every setting, except those that are not set (None)."""
+    import tomli_w
+
     return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
 
 

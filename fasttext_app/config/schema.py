@@ -2,9 +2,10 @@
 
 The docstring under a field is its description in ``docs/configuration.md``, which
 ``scripts/write_config_reference.py`` generates. Combinations are checked in ``config/rules.py``.
-"""
 
-from __future__ import annotations
+The annotations are no strings (no ``from __future__ import annotations``): pydantic would compile
+each of them, which takes as long as the rest of the import.
+"""
 
 import codecs
 import math

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import stat
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -204,6 +203,8 @@ def private_folder() -> Path | None:
 
     None if there is none, because another user has taken its name, or nothing can be written.
     """
+    import tempfile  # late: it imports what makes random names
+
     folder = Path(tempfile.gettempdir(), f"fasttext_app-{os.getuid()}")
     try:
         with suppress(FileExistsError):

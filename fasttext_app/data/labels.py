@@ -18,7 +18,6 @@ from fasttext_app.core.arguments import string
 from fasttext_app.core.arrays import I64
 from fasttext_app.core.arrow import string_array, to_numpy
 from fasttext_app.core.ragged import Ragged
-from fasttext_app.data.soft_labels import SoftLabels, parse_soft_labels
 from fasttext_app.errors import ConfigError, did_you_mean
 
 SHOWN_LABELS = 20  # in an error message
@@ -220,6 +219,8 @@ class LabelEncoder:
         if self.separator is None:
             return None
         if self.soft:
+            from fasttext_app.data.soft_labels import SoftLabels
+
             return SoftLabels.build(list(self._set_ids))
         return Ragged.from_lists([list(class_ids) for class_ids, _ in self._set_ids])
 
@@ -270,5 +271,7 @@ def cell_labels(cell: str, separator: str | None, *, soft: bool = False) -> Coll
     if separator is None:
         return [cell]
     if soft:
+        from fasttext_app.data.soft_labels import parse_soft_labels
+
         return parse_soft_labels(cell, separator)
     return list(dict.fromkeys(part for label in cell.split(separator) if (part := label.strip())))

@@ -8,7 +8,6 @@ from fasttext_app.config.loading import Layer
 from fasttext_app.core.checksummed_dir import MANIFEST
 from fasttext_app.core.digest import file_digest
 from fasttext_app.errors import ArtifactError, ConfigError
-from fasttext_app.hub import FASTTEXT_SUFFIXES, local_model
 from fasttext_app.model.artifact import Artifact
 from fasttext_app.model.directory import load_artifact
 
@@ -36,9 +35,13 @@ def load_artifact_or_fasttext(
             ``revision`` is for a path.
         MissingDependencyError: it is on the hub, and huggingface_hub is not installed.
     """
-    path = local_model(model, revision, token)
-    if path.suffix in FASTTEXT_SUFFIXES and not path.exists():
-        raise ArtifactError(f"{path}: no such file; check the path")
+    path = Path(model)
+    if revision is not None or not (path / MANIFEST).is_file():
+        from fasttext_app.hub import FASTTEXT_SUFFIXES, local_model
+
+        path = local_model(model, revision, token)
+        if path.suffix in FASTTEXT_SUFFIXES and not path.exists():
+            raise ArtifactError(f"{path}: no such file; check the path")
     if not path.is_file():
         if rewriting:
             raise ConfigError(
@@ -63,6 +66,8 @@ def model_digest(model: str | Path) -> str:
     Raises:
         ArtifactError: there is no such model, or it cannot be read.
     """
+    from fasttext_app.hub import local_model
+
     path = local_model(model)
     file = path if path.is_file() else path / MANIFEST
     try:

@@ -23,7 +23,6 @@ from fasttext_app.core.arrow import string_array, without_nulls
 from fasttext_app.core.objects import ObjectTable, as_table, tables
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.core.threads import map_threads
-from fasttext_app.data.source import kept_name
 from fasttext_app.errors import ConfigError, DataError, did_you_mean
 from fasttext_app.inference.display import html_table, model_facts, one_line
 from fasttext_app.inference.forward import CpuForward, TextForward, forward_on
@@ -492,6 +491,8 @@ class Predictor:
                     raise DataError(f"keep: there is no column {name!r}{hint}")
             others, start = None, 0
             if kept:
+                from fasttext_app.data.source import kept_name
+
                 others = table.read(kept).rename_columns([kept_name(name) for name in kept])
             for chunk in self.chunks(table, columns, nulls, max_rows):
                 yield TextRows(chunk, None if others is None else others.slice(start, len(chunk)))

@@ -15,7 +15,6 @@ Columns of the input that are kept come before the text. A missing text has a nu
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import sys
@@ -458,6 +457,8 @@ def _csv_lines(rows: Iterable[Row], kept: list[str], top_k: int, *, safe: bool) 
 
 def as_csv(records: list[list[str]], *, safe: bool) -> str:
     """Return records as lines of CSV; ``safe`` guards cells that a spreadsheet would run."""
+    import csv
+
     lines: list[str] = []
     if safe:
         records = [list(map(for_spreadsheet, record)) for record in records]

@@ -1,6 +1,7 @@
-"""The files of a model directory: the JSON files as pydantic models, and the names of others."""
+"""The files of a model directory: the JSON files as pydantic models, and the names of others.
 
-from __future__ import annotations
+As in ``config/schema.py``, the annotations are no strings.
+"""
 
 from typing import Annotated, Any, Self
 

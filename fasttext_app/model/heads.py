@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from copy import copy
 from functools import cached_property
-from typing import ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +23,10 @@ from fasttext_app.core.arrays import F32, F64, I64
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.model.adaptive_softmax import frequency_rank
 from fasttext_app.model.calibration import Slope, margin_slope, softmax_slope
-from fasttext_app.model.huffman import HuffmanTree
 from fasttext_app.model.metrics import multi_hot, top_k_classes
+
+if TYPE_CHECKING:
+    from fasttext_app.model.huffman import HuffmanTree
 
 _Float = TypeVar("_Float", bound=np.floating)
 
@@ -160,6 +162,8 @@ class HuffmanHead(Head):
     @cached_property
     def tree(self) -> HuffmanTree:
         """The tree over the classes."""
+        from fasttext_app.model.huffman import HuffmanTree
+
         return HuffmanTree.build(self.counts)
 
     def logits(self, outputs: F32) -> F32:

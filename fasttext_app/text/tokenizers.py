@@ -42,7 +42,6 @@ from fasttext_app.text.fasttext_tokenizer import PREFIX, fasttext_words
 from fasttext_app.text.rewriting import Rewriting, rewritten_spans
 from fasttext_app.text.spans import Span, fasttext_spans, replacement_spans, whitespace_spans
 from fasttext_app.text.tokens import Tokens, WordList
-from fasttext_app.text.word_break import class_table, unicode_spans, unicode_words
 
 # torchtext.data.utils._patterns, in its order; each is replaced everywhere, after lower-casing.
 BASIC_ENGLISH_RULES = (
@@ -154,6 +153,7 @@ class Tokenizer:
     def _spaced(self, data: U8, bounds: I32) -> tuple[U8, I32]:
         """Return texts whose words ``kernel_rules`` tell: with spaces between them, if need be."""
         if self.rules == "unicode":
+            from fasttext_app.text.word_break import class_table
             from fasttext_app.text.word_break_kernels import spaced_words
 
             data, bounds = spaced_words(data, bounds, class_table())
@@ -272,6 +272,8 @@ def _load(name: str, asset: bytes | None, *, sealed: bool) -> Tokenizer:
     if name == "whitespace":
         return Tokenizer(name, _one_by_one(whitespace), rules=name, spans=whitespace_spans)
     if name == "unicode":
+        from fasttext_app.text.word_break import unicode_spans, unicode_words
+
         return Tokenizer(name, _one_by_one(unicode_words), rules=name, spans=unicode_spans)
     family, _, argument = name.partition(":")
     if family == "fasttext":
