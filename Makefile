@@ -64,10 +64,12 @@ bench: setup
 	$(BIN)/python scripts/bench_embedding_bag.py --write-docs \
 	    --vocabularies 10000 100000 1000000 --lengths 16 64 256 --rounds 5
 
-# Feed FUZZ_COUNT damaged files to each fuzzer, for at most FUZZ_SECONDS.
+# Draw other examples for the property tests, then feed FUZZ_COUNT damaged files to each fuzzer, for
+# at most FUZZ_SECONDS.
 FUZZ_COUNT ?= 100000
 FUZZ_SECONDS ?= 3600
 fuzz: setup
+	$(BIN)/python -m pytest -q $(WORKERS) -m hypothesis --hypothesis-profile=random
 	$(BIN)/python scripts/fuzz_fasttext_file.py --count $(FUZZ_COUNT) --seconds $(FUZZ_SECONDS)
 	$(BIN)/python scripts/fuzz_data_files.py --count $(FUZZ_COUNT) --seconds $(FUZZ_SECONDS)
 	$(BIN)/python scripts/fuzz_model_files.py --count $(FUZZ_COUNT) --seconds $(FUZZ_SECONDS)

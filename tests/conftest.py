@@ -14,6 +14,13 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from hypothesis import settings
+from hypothesis.internal.conjecture import providers
+from hypothesis.internal.constants_ast import Constants
+
+# Hypothesis draws the same examples in every run; `--hypothesis-profile=random` draws others.
+settings.register_profile("random", settings.get_profile("ci"), derandomize=False)
+settings.load_profile("ci")
 
 # Set on import, before any test can import `datasets`, which reads both only once.
 _HF_HOME = tempfile.mkdtemp(prefix="fasttext_app-hf-")
@@ -24,6 +31,14 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 # torch, optuna and pytest hold many objects to the end. With Python's default thresholds, the
 # collector takes a fifth of the time of all tests to look through them.
 gc.set_threshold(100_000, 50, 100)
+
+
+def pytest_sessionstart() -> None:
+    """Keep the examples of a test the same, whatever changes elsewhere."""
+    if settings.default is not None and settings.default.derandomize:
+        # Otherwise, it also draws constants from the source of the modules that are loaded by then.
+        pytest.MonkeyPatch().setattr(providers, "_get_local_constants", Constants)
+
 
 TINY_EXAMPLES = [
     ("the striker scored two goals in the final match", "sport"),

@@ -26,7 +26,7 @@ def run(body: str) -> str:
     start = "from fasttext_app.core.fork import ForkedCall, can_fork\nassert can_fork()\n"
     code = start + textwrap.dedent(body)
     command = [sys.executable, "-W", "error", "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     return done.stdout
 
