@@ -62,7 +62,7 @@ class Buckets:
         """Return the index of each hash's bucket in ``ids``, and a mask of those in it."""
         if self.ids is None or not len(self.ids):
             return np.zeros(len(hashes), np.int64), np.zeros(len(hashes), np.bool_)
-        buckets = np.array([value % self.count for value in hashes], dtype=np.int32)
+        buckets = (np.array(hashes, np.uint64) % np.uint64(self.count)).astype(np.int32)
         indices = self.ids.searchsorted(buckets)
         return indices, self.ids.take(indices, mode="clip") == buckets
 

@@ -369,8 +369,9 @@ class TextEncoder:
         data = [token.encode("utf-8", "surrogateescape") for token in tokens]
         hashes, offsets = char_ngram_hashes(data, self.minn, self.maxn)
         ngram_rows = self.buckets.find(hashes.tolist())
-        for token, word, (start, end) in zip(tokens, data, pairwise(offsets.tolist()), strict=True):
-            row, word_hash = self.vocabulary.row(token), signed(reference_fnv1a(word))
+        bounds, word_rows = pairwise(offsets.tolist()), self.vocabulary.rows_of(tokens)
+        for token, word, row, (start, end) in zip(tokens, data, word_rows, bounds, strict=True):
+            word_hash = signed(reference_fnv1a(word))
             rows = [row] if row >= 0 else []
             if self.tokenizer.ends_lines and token == END:
                 yield rows, word_hash, 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -118,7 +118,7 @@ class Vocabulary:
         >>> both.words.to_pylist(), both.counts.tolist()
         (['b', 'a', 'c'], [3, 1, 1])
         """
-        rows = np.array([self.row(word) for word in python_strings(new.words)], dtype=np.int64)
+        rows = np.array(self.rows_of(python_strings(new.words)), np.int64)
         counts = self.counts.copy()
         counts[rows[rows >= 0]] += new.counts[rows >= 0]
         added = np.flatnonzero((rows < 0) & (new.counts >= min_count))
@@ -148,6 +148,13 @@ class Vocabulary:
         for position, byte in enumerate(sought):
             rows = rows[data[bounds[rows] + position] == byte]
         return int(rows[0]) if len(rows) else -1
+
+    def rows_of(self, words: Sequence[str]) -> list[int]:
+        """Return the row of each of some words; -1 for an unknown word."""
+        if len(words) <= SCANS:
+            return [self.row(word) for word in words]
+        row_of = self._row_of
+        return [row_of.get(word, -1) for word in words]
 
     @cached_property
     def _scans(self) -> Iterator[int]:

@@ -46,6 +46,7 @@ def look_up(vocabulary, asked):
     found = vocabulary.rows(tokens.words)[tokens.codes]
     for _ in range(2):
         assert found.tolist() == [vocabulary.row(word) for word in asked]
+        assert found.tolist() == vocabulary.rows_of(asked)
         assert [vocabulary.row("\ud800") for _ in range(SCANS)] == [-1] * SCANS
     return found
 
