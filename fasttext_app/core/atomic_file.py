@@ -1,10 +1,17 @@
-"""Write files so that their paths never hold a partial version."""
+"""Write files so that their paths never hold a partial version.
+
+A file is written under a hidden name beside its path and then renamed. The process that writes it
+holds its lock; the next one that writes to the path takes over what a killed process left.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import os
+import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from itertools import count
 from pathlib import Path
 
 from fasttext_app.errors import FastTextAppError
@@ -48,19 +55,66 @@ def atomic_files(
             raise error_type(f"{path}: there is no folder {path.parent}")
         if path.is_dir():
             raise error_type(f"{path}: is a folder; name a file")
-    partials = [path.with_name(f".{path.name}.{os.getpid()}.partial") for path in paths]
-    try:
-        with _translate_errors(paths[0], error_type):
-            yield partials
-            for partial in partials:
-                with partial.open("rb") as file:
-                    os.fsync(file.fileno())
-            for partial, path in zip(partials, paths, strict=True):
-                partial.replace(path)
-    finally:
+    with _translate_errors(paths[0], error_type), ExitStack() as stack:
+        partials = [stack.enter_context(_partial_file(path)) for path in paths]
+        yield partials
         for partial in partials:
-            with suppress(OSError):
-                partial.unlink(missing_ok=True)
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())
+        for partial, path in zip(partials, paths, strict=True):
+            partial.replace(path)
+
+
+@contextmanager
+def _partial_file(path: Path) -> Iterator[Path]:
+    """Yield a hidden file beside ``path`` that only this block writes; remove it if it stays."""
+    names = (path.with_name(f".{path.name}.{number}.partial") for number in count())
+    partial, lock = next((name, lock) for name in names if (lock := _lock(name)) is not None)
+    try:
+        yield partial
+    finally:
+        with suppress(OSError):
+            if _is_at(lock, partial):
+                partial.unlink()
+        os.close(lock)
+
+
+def _lock(partial: Path) -> int | None:
+    """Create and lock a file, or take over what a killed process left; None: it is in use.
+
+    Raises:
+        OSError: the file cannot be created.
+    """
+    flags, is_new = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, True
+    try:
+        handle = os.open(partial, flags | os.O_CREAT | os.O_EXCL, 0o666)
+    except FileExistsError:
+        is_new = False
+        try:
+            handle = os.open(partial, flags)
+        except OSError:  # a link, of another user, or gone
+            return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        is_locked = True
+    except BlockingIOError:
+        is_locked = False
+    except OSError:  # a file system without locks
+        is_locked = is_new
+    status = os.fstat(handle)
+    is_own = stat.S_ISREG(status.st_mode) and (status.st_uid, status.st_nlink) == (os.geteuid(), 1)
+    if is_locked and is_own and _is_at(handle, partial):
+        return handle
+    os.close(handle)
+    return None
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    """Return whether an open file is the one at ``path``."""
+    try:
+        return os.path.samestat(os.fstat(handle), path.lstat())
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from glob import escape
 from pathlib import Path
 from typing import TypeAlias
 
@@ -178,8 +177,6 @@ class FileScorer:
                 yield self._output_rows(batch, answers)
 
         target.parent.mkdir(parents=True, exist_ok=True)
-        for left in target.parent.glob(f".{escape(target.name)}.*.partial"):
-            left.unlink(missing_ok=True)  # of a worker that was killed
         with atomic_file(target, DataError) as partial:
             written = self._write(scored(), partial, task.form)
         output_size, output_digest = _identity(target)
