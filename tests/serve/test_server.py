@@ -35,9 +35,9 @@ def test_a_service_answers_until_a_signal_and_finishes_what_it_began(model_copy,
         host, port = address.removeprefix("http://").split(":")
         open_request = socket.create_connection((host, int(port)), SECONDS)
         body = b'{"text": "a goal"}'
-        head = b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body)
-        open_request.sendall(head + body[:-1])
-        time.sleep(0.3)
+        head = b"POST /predict HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\n"
+        open_request.sendall(head + b"content-length: %d\r\n\r\n" % len(body) + body[:-1])
+        assert open_request.recv(99) == b"HTTP/1.1 100 Continue\r\n\r\n"  # it has begun
         process.send_signal(signal.SIGTERM)
         time.sleep(0.3)
         open_request.sendall(body[-1:])
