@@ -87,7 +87,8 @@ class Command(_PlainTypes, _EachOptionOnce, TyperCommand):
         super().__init__(*arguments, **named)
         for param in self.params:
             parameter: Any = param
-            parameter.get_runtime_param = partial(_Coercion, parameter.get_runtime_param)
+            if hasattr(parameter, "get_runtime_param"):  # which early versions of Typer lack
+                parameter.get_runtime_param = partial(_Coercion, parameter.get_runtime_param)
 
 
 class Group(_PlainTypes, _EachOptionOnce, TyperGroup):

@@ -52,7 +52,7 @@ def _defer_entry_points() -> None:
 
     vars(stand_in)["entry_points"] = entry_points
     try:
-        with suppress(ImportError):  # a later version of pydantic may need it for something else
+        with suppress(ImportError, AttributeError):  # other versions may need more of it
             import pydantic.plugin._loader  # noqa: F401
     finally:
         if sys.modules.get(METADATA) is stand_in:
