@@ -642,11 +642,14 @@ def count_rows(rows: I32, offsets: I64, table: I32, first: int) -> None:
     [[1, 1, 1], [0, 0, 0], [3, 2, 2]]
     """
     for text in range(len(offsets) - 1):
+        number = first + text + 1
         for index in range(offsets[text], offsets[text + 1]):
             if index + PREFETCH_DISTANCE < len(rows):
                 prefetch_row_for_write(table, rows[index + PREFETCH_DISTANCE])
-            counts = table[rows[index]]
-            counts[0] += 1
-            if counts[2] != first + text + 1:  # not yet seen in this text
-                counts[2] = first + text + 1
-                counts[1] += 1
+            # A processor cannot foresee whether a row is new in its text, so there is no branch;
+            # nor a slice of the table, whose references numba would count at every turn.
+            row = rows[index]
+            is_new = table[row, 2] != number
+            table[row, 0] += 1
+            table[row, 1] += is_new
+            table[row, 2] = number
