@@ -15,9 +15,14 @@ from queue import LifoQueue
 
 import numpy as np
 
-from fasttext_app.core.arrays import F32, I32, I64
+from fasttext_app.core.arrays import F32, I32
 from fasttext_app.core.ragged import Ragged
+from fasttext_app.errors import TrainingError
+from fasttext_app.text.encoder import TextEncoder
+from fasttext_app.text.vocabulary import WordCounts
 
+WORDS = 1 << 14
+"""Words whose character n-grams are counted at a time."""
 MAX_TABLES, TABLE_BYTES = 4, 1 << 28  # more and larger ones would be slow to clear and to add up
 
 
@@ -28,10 +33,6 @@ class Occurrences:
     texts: int
     counts: I32  # [rows], all occurrences
     text_counts: I32  # [rows], texts that have the row
-
-    def take(self, rows: I64) -> Occurrences:
-        """Return the counts of these rows only."""
-        return Occurrences(self.texts, self.counts[rows], self.text_counts[rows])
 
 
 class OccurrenceCounter:
@@ -58,13 +59,17 @@ class OccurrenceCounter:
             self._free.put(None)
 
     def add(self, bags: Ragged, first: int) -> None:
-        """Count the ids of some texts; ``first`` is the index of the first one among all texts."""
+        """Count the ids of some texts; ``first`` is the index of the first one among all texts.
+
+        Raises:
+            TrainingError: there is not enough memory.
+        """
         from fasttext_app.text.kernels import count_rows
 
         table = self._free.get()
         try:
             if table is None:  # the three numbers of a row are side by side, for the cache
-                table = np.zeros((self._rows, 3), dtype=np.int32)
+                table = _zeros(self._rows, 3)
             count_rows(bags.indices, bags.offsets, table, first)
         finally:
             self._free.put(table)
@@ -72,10 +77,40 @@ class OccurrenceCounter:
     def total(self, texts: int) -> Occurrences:
         """Return the counts over all ``texts`` texts; the counter cannot be used any more."""
         tables = [table for _ in range(self._tables) if (table := self._free.get()) is not None]
-        total = tables.pop() if tables else np.zeros((self._rows, 3), dtype=np.int32)
+        total = tables.pop() if tables else _zeros(self._rows, 3)
         while tables:
             total[:, :2] += tables.pop()[:, :2]
         return Occurrences(texts, total[:, 0], total[:, 1])
+
+
+def _zeros(rows: int, *columns: int) -> I32:
+    try:
+        return np.zeros((rows, *columns), np.int32)
+    except MemoryError:
+        raise TrainingError(
+            f"not enough memory to count the n-grams of {rows:,} rows; lower text.bucket"
+        ) from None
+
+
+def char_ngram_counts(encoder: TextEncoder, words: WordCounts) -> I32:
+    """Count the character n-grams of texts by the texts' words, [rows]; words count as 0.
+
+    A word has the same character n-grams wherever it occurs, so each distinct word is encoded once.
+
+    Args:
+        encoder: the encoder of the texts.
+        words: the words of the texts, and how often each occurs.
+
+    Raises:
+        TrainingError: there is not enough memory.
+    """
+    counts = _zeros(encoder.rows)
+    for start in range(0, len(words.words) if encoder.maxn else 0, WORDS):
+        bags = encoder.encode_words(words.words.slice(start, WORDS))
+        repeats = words.counts[start : start + WORDS].astype(np.int32)
+        np.add.at(counts, bags.indices, np.repeat(repeats, bags.lengths))
+    counts[: len(encoder.vocabulary)] = 0
+    return counts
 
 
 def inverse_document_frequency(occurrences: Occurrences) -> F32:
@@ -85,7 +120,7 @@ def inverse_document_frequency(occurrences: Occurrences) -> F32:
 
 
 def balance_families(
-    idf: F32, occurrences: Occurrences, words: Occurrences, char_share: float
+    idf: F32, occurrences: Occurrences, char_counts: I32, char_share: float
 ) -> F32:
     """Scale the idf of character n-grams, so that they have a given share of all weight.
 
@@ -95,16 +130,15 @@ def balance_families(
     Args:
         idf: the idf of every row, [rows].
         occurrences: the occurrences of all ids.
-        words: the occurrences of words and word n-grams only.
+        char_counts: the occurrences of character n-grams only, [rows].
         char_share: the total weight of the character n-grams over that of all other ids.
 
     >>> idf = np.array([1.0, 2.0, 1.0], np.float32)
     >>> all_ids = Occurrences(2, np.array([2, 1, 8], np.int32), np.array([2, 1, 2], np.int32))
-    >>> words = Occurrences(2, np.array([2, 1, 0], np.int32), np.array([2, 1, 0], np.int32))
-    >>> balance_families(idf, all_ids, words, 1.0).tolist()
+    >>> balance_families(idf, all_ids, np.array([0, 0, 8], np.int32), 1.0).tolist()
     [1.0, 2.0, 0.5]
     """
-    is_char = occurrences.counts > 2 * words.counts.astype(np.int64)
+    is_char = 2 * char_counts.astype(np.int64) > occurrences.counts
     weights = occurrences.counts * idf.astype(np.float64)
     char_weight, other_weight = weights[is_char].sum(), weights[~is_char].sum()
     if not (char_weight and other_weight):

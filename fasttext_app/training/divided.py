@@ -33,7 +33,7 @@ from fasttext_app.data.source import Part
 from fasttext_app.data.split import Rows
 from fasttext_app.text.chunks import chunk_rows
 from fasttext_app.text.encoder import TextEncoder
-from fasttext_app.text.tfidf import Occurrences
+from fasttext_app.text.tfidf import OccurrenceCounter, Occurrences
 from fasttext_app.text.tokenizers import Tokenizer
 from fasttext_app.text.tokens import Tokens
 from fasttext_app.text.vocabulary import WordCounts, sum_counts
@@ -315,17 +315,22 @@ class DividedSubset(RowSubset):
         words = gather_strings([own.words], group)
         return sum_counts(map(WordCounts, words, group.gather(own.counts)))
 
-    def occurrences(self, encoder: TextEncoder) -> Occurrences:
-        """Count the ids of the subset on all processes."""
-        own, group = super().occurrences(encoder), self.rows.group
+    def total(self, counter: OccurrenceCounter) -> Occurrences:
+        """Return what all processes counted."""
+        own, group = super().total(counter), self.rows.group
         counts, text_counts = map(np.ascontiguousarray, (own.counts, own.text_counts))
         group.sum(counts)
         group.sum(text_counts)
         return Occurrences(own.texts, counts, text_counts)
 
-    def encode(self, encoder: TextEncoder, spill_buffer: SpillBuffer) -> tuple[EncodedSplit, int]:
+    def encode(
+        self,
+        encoder: TextEncoder,
+        spill_buffer: SpillBuffer,
+        counter: OccurrenceCounter | None = None,
+    ) -> tuple[EncodedSplit, int]:
         """Encode the share of this process; return the split, and the number of ids of all."""
-        own = self._encode_own(encoder, spill_buffer)
+        own = self._encode_own(encoder, spill_buffer, counter)
         texts_of = self._texts_of()
         lengths, owners, places = self._in_order(texts_of, own().lengths)
         bounds = self._shard_bounds(texts_of, lengths)
@@ -352,9 +357,14 @@ class DividedSubset(RowSubset):
         writer.append(gather_in_order(own, owners, lengths, group))
         return EncodedSplit((writer.close(),), (self.classes[self.mask],))
 
-    def _encode_own(self, encoder: TextEncoder, spill_buffer: SpillBuffer) -> RaggedLoader:
+    def _encode_own(
+        self,
+        encoder: TextEncoder,
+        spill_buffer: SpillBuffer,
+        counter: OccurrenceCounter | None = None,
+    ) -> RaggedLoader:
         writer = spill_buffer.writer()
-        for bags in map_threads(encoder.encode_tokens, self.tokens(), self.threads):
+        for bags in self._bags(encoder, counter):
             writer.append(bags)
         return writer.close()
 

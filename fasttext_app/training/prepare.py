@@ -17,7 +17,7 @@ import pyarrow as pa
 from fasttext_app.config.auto import DataSize, fill_auto
 from fasttext_app.config.loading import Layer, resolve
 from fasttext_app.config.schema import Config
-from fasttext_app.core.arrays import F32, I64, Bool
+from fasttext_app.core.arrays import F32, I32, I64, Bool
 from fasttext_app.core.group import Group
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.core.spill import SpillBuffer
@@ -31,7 +31,13 @@ from fasttext_app.errors import ConfigError, DataError, TrainingError
 from fasttext_app.model.adaptive_softmax import with_cutoffs
 from fasttext_app.model.artifact import Artifact
 from fasttext_app.text.encoder import TextEncoder
-from fasttext_app.text.tfidf import balance_families, inverse_document_frequency
+from fasttext_app.text.tfidf import (
+    OccurrenceCounter,
+    balance_families,
+    char_ngram_counts,
+    inverse_document_frequency,
+)
+from fasttext_app.text.vocabulary import WordCounts
 from fasttext_app.training.data_statistics import DataStatistics
 from fasttext_app.training.tokenized import (
     EncodedSplit,
@@ -219,15 +225,22 @@ def _prepare(
     held_out = tokenized.subset(classes, validation_mask, threads)
 
     # The vocabulary counts the words of unlabeled rows too, as fastText does.
-    counted = train_rows
+    counted = word_counts = train_rows.word_counts()
     if not labeled.all():
-        counted = tokenized.subset(classes, ~validation_mask, threads)
-    vocabulary = start.vocabulary(counted.word_counts())
+        counted = tokenized.subset(classes, ~validation_mask, threads).word_counts()
+    vocabulary = start.vocabulary(counted)
     encoder = TextEncoder.from_config(config.text, start.tokenizer, vocabulary)
-    encoder, idf = _prune(encoder, train_rows, config, start)
+    encoder, char_counts = _prune(encoder, train_rows, word_counts, config, start)
 
     # The ids, and the idf weight of each table row.
-    train, ids = train_rows.encode(encoder, spill_buffer)
+    is_weighted = config.text.term_weighting == "tfidf"
+    counter = OccurrenceCounter(encoder.rows) if is_weighted else None
+    train, ids = train_rows.encode(encoder, spill_buffer, counter)
+    idf = None
+    if counter is not None:
+        occurrences = train_rows.total(counter)
+        idf = inverse_document_frequency(occurrences)
+        idf = balance_families(idf, occurrences, char_counts, config.text.char_share)
     if not ids:
         raise TrainingError(
             f"{examples.source}: none of the {len(train)} training texts has a word to learn from; "
@@ -318,31 +331,34 @@ def _check_labels(labels: Labels, examples: Examples) -> None:
 
 
 def _prune(
-    encoder: TextEncoder, train_rows: RowSubset, config: Config, start: WarmStart
-) -> tuple[TextEncoder, F32 | None]:
-    """Drop the buckets that training does not use; return the idf of the other rows too."""
-    tfidf, prune = config.text.term_weighting == "tfidf", config.text.prune and encoder.bucket
-    if not (tfidf or prune):
-        return encoder, None
-    try:
-        occurrences = train_rows.occurrences(encoder)
-    except MemoryError:
-        raise TrainingError(
-            f"not enough memory to count the n-grams of {encoder.rows:,} rows; lower text.bucket"
-        ) from None
-    if prune:
-        words = len(encoder.vocabulary)
-        used = np.flatnonzero(occurrences.counts[words:] >= config.text.min_ngram_count)
-        buckets = start.buckets(used.astype(np.int32))
-        encoder = encoder.pruned(buckets)
-        occurrences = occurrences.take(np.concatenate((np.arange(words), words + buckets)))
-    if not tfidf:
-        return encoder, None
-    idf = inverse_document_frequency(occurrences)
-    if encoder.maxn:
-        without_chars = train_rows.occurrences(encoder.without_char_ngrams())
-        idf = balance_families(idf, occurrences, without_chars, config.text.char_share)
-    return encoder, idf
+    encoder: TextEncoder,
+    train_rows: RowSubset,
+    word_counts: WordCounts,
+    config: Config,
+    start: WarmStart,
+) -> tuple[TextEncoder, I32]:
+    """Drop the buckets that training does not use.
+
+    Args:
+        encoder: the encoder with all buckets.
+        train_rows: the training rows.
+        word_counts: the words of the training rows.
+        config: the run's settings.
+        start: what the run starts from.
+
+    Returns:
+        The encoder, and the occurrences of character n-grams for each of its rows.
+    """
+    char_counts = char_ngram_counts(encoder, word_counts)
+    if not (config.text.prune and encoder.bucket):
+        return encoder, char_counts
+    counts, words = char_counts, len(encoder.vocabulary)
+    if encoder.word_ngrams > 1:
+        counts = counts + train_rows.occurrences(encoder.without_char_ngrams()).counts
+    used = np.flatnonzero(counts[words:] >= config.text.min_ngram_count)
+    buckets = start.buckets(used.astype(np.int32))
+    rows = np.concatenate((np.arange(words), words + buckets))
+    return encoder.pruned(buckets), char_counts[rows]
 
 
 def _encode_held_out(

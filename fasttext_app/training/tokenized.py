@@ -1,7 +1,7 @@
 """Rows on their way from text to ids: tokenized first, encoded once the vocabulary is known.
 
     tokenize        training rows ─► TokenizedRows   the tokens, as codes into a list of words
-    RowSubset       rows of one side of the split    counts tokens and ids, part by part
+    RowSubset       rows of one side of the split    counts words and ids, part by part
     RowSubset.encode              ─► EncodedSplit    the ids, in one piece or in shards
 
 Codes and ids go through a :class:`~fasttext_app.core.spill.SpillBuffer`, so data of any size is
@@ -233,27 +233,47 @@ class RowSubset:
         """Count the words of the subset."""
         return count_words(self.tokens())
 
+    def _bags(self, encoder: TextEncoder, counter: OccurrenceCounter | None) -> Iterator[Ragged]:
+        """Encode the parts, and count their ids."""
+
+        def encode(entry: tuple[TokenizedPart, slice]) -> Ragged:
+            part, rows = entry
+            bags = encoder.encode_tokens(part.tokens(self.mask[rows]))
+            if counter is not None:
+                counter.add(bags, rows.start)
+            return bags
+
+        return map_threads(encode, self._own_slices(), self.threads)
+
     def occurrences(self, encoder: TextEncoder) -> Occurrences:
         """Count the ids of the subset."""
         counter = OccurrenceCounter(encoder.rows)
+        deque(self._bags(encoder, counter), maxlen=0)
+        return self.total(counter)
 
-        def count(entry: tuple[TokenizedPart, slice]) -> None:
-            part, rows = entry
-            counter.add(encoder.encode_tokens(part.tokens(self.mask[rows])), rows.start)
-
-        deque(map_threads(count, self._own_slices(), self.threads), maxlen=0)
+    def total(self, counter: OccurrenceCounter) -> Occurrences:
+        """Return what was counted while the subset was encoded."""
         return counter.total(int(self.mask.sum()))
 
-    def encode(self, encoder: TextEncoder, spill_buffer: SpillBuffer) -> tuple[EncodedSplit, int]:
+    def encode(
+        self,
+        encoder: TextEncoder,
+        spill_buffer: SpillBuffer,
+        counter: OccurrenceCounter | None = None,
+    ) -> tuple[EncodedSplit, int]:
         """Encode the subset: in one piece, or in shards once the buffer has spilled.
+
+        Args:
+            encoder: the encoder.
+            spill_buffer: holds the ids.
+            counter: counts the ids; see :meth:`total`.
 
         Returns:
             The encoded rows, and the number of their ids.
         """
         writers = [spill_buffer.writer()]
         rows_of_writers: list[list[I64]] = [[]]
-        bags_of_parts = map_threads(encoder.encode_tokens, self.tokens(), self.threads)
-        for (_, rows), bags in zip(self._slices(), bags_of_parts, strict=True):
+        for (_, rows), bags in zip(self._slices(), self._bags(encoder, counter), strict=True):
             ids = writers[-1].id_count
             if spill_buffer.spilled and ids and ids + len(bags.indices) > SHARD_IDS:
                 writers.append(spill_buffer.writer())
