@@ -63,6 +63,7 @@ NUMBA_AT_THE_TOP = {
     "core.barrier",
     "core.bits",
     "core.matmul_kernels",
+    "core.ragged_kernels",
     "core.packing",
     "core.prefetch",
     "core.vectors",

@@ -18,6 +18,9 @@ U8 = npt.NDArray[np.uint8]
 U32 = npt.NDArray[np.uint32]
 U64 = npt.NDArray[np.uint64]
 
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+"""Steps of this size visit every 64-bit number."""
+
 _Array = TypeVar("_Array", bound=Array)
 
 

@@ -15,6 +15,9 @@ from numba.core import types
 from numba.core.cgutils import get_or_insert_function
 from numba.extending import intrinsic
 
+from fasttext_app.core.arrays import mix_bits
+from fasttext_app.core.jit import inlined
+
 EACH_BYTE, HIGH_BITS = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
 """1 in each byte of a word, and the highest bit of each."""
 
@@ -96,3 +99,6 @@ set_bits: Any = _of_words(1, _set_bits)
 
 high_product: Any = _of_words(2, _high_product)
 """``high_product(word, other)``: the upper half of the product of two words."""
+
+mix_word: Any = inlined(mix_bits)
+"""``mix_word(word)``: :func:`.mix_bits` of one number."""

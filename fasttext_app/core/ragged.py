@@ -12,11 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fasttext_app.core.arrays import I64, U64, Array, Bool, mix_bits
-
-GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # steps of this size visit every 64-bit number
-HASHED = 512
-"""Bags that are hashed at a time: a sum takes 16 bytes for each id."""
+from fasttext_app.core.arrays import I64, U64, Array, Bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,14 +80,9 @@ class Ragged:
         >>> bool(numbers[0] == numbers[2]), len(set(numbers.tolist())), int(numbers[3])
         (True, 3, 0)
         """
-        hashes = np.empty(len(self), np.uint64)
-        for start in range(0, len(self), HASHED):
-            bounds = self.offsets[start : start + HASHED + 1]
-            ids = self.indices[bounds[0] : bounds[-1]].astype(np.uint64)
-            codes = mix_bits((ids + np.uint64(1)) * GOLDEN)
-            sums = np.concatenate((np.zeros(1, np.uint64), np.cumsum(codes)))
-            hashes[start : start + HASHED] = np.diff(sums[bounds - bounds[0]])
-        return hashes
+        from fasttext_app.core.ragged_kernels import hash_bags
+
+        return hash_bags(self.indices, self.offsets)
 
     def filter_ids(self, mask: Bool) -> Ragged:
         """Return all bags, with only the ids for which ``mask`` [N] is true.

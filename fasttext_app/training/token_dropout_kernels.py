@@ -4,18 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from fasttext_app.core.arrays import I32
+from fasttext_app.core.arrays import GOLDEN, I32
+from fasttext_app.core.bits import mix_word
 from fasttext_app.core.jit import compiled
-
-GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # steps of this size visit every 64-bit number
-
-
-@compiled
-def mix_bits(number: np.uint64) -> np.uint64:
-    """Scramble a number; the finalizer of SplitMix64 (Steele, Lea and Flood, 2014)."""
-    number = (number ^ (number >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    number = (number ^ (number >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return number ^ (number >> np.uint64(31))
 
 
 @compiled
@@ -27,10 +18,10 @@ def keep_ids(from_ids: I32, to_ids: I32, dropped: int, key: np.uint64, text: int
     >>> kept[:count].tolist()
     [1, 2, 3, 4]
     """
-    text_hash, kept = mix_bits(key + np.uint64(text) * GOLDEN), 0
+    text_hash, kept = mix_word(key + np.uint64(text) * GOLDEN), 0
     for position in range(len(from_ids)):
         # An id is dropped if the upper half of its hash, uniform in [0, 2^32), is below `dropped`.
-        upper_half = mix_bits(text_hash + np.uint64(position) * GOLDEN) >> np.uint64(32)
+        upper_half = mix_word(text_hash + np.uint64(position) * GOLDEN) >> np.uint64(32)
         if upper_half >= np.uint64(dropped):
             to_ids[kept] = from_ids[position]
             kept += 1

@@ -8,13 +8,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fasttext_app.core.bits import mix_word
 from fasttext_app.core.ragged import Ragged
 from fasttext_app.model.classifier import FastTextClassifier
 from fasttext_app.training.batch import Grouping
 from fasttext_app.training.dataset import EncodedDataset, ShardedDataset
 from fasttext_app.training.loader import epoch
 from fasttext_app.training.token_dropout import TokenDropout
-from fasttext_app.training.token_dropout_kernels import mix_bits
 from fasttext_app.training.trainer import Trainer
 from fasttext_app.training.validation import Validator
 from tests.helpers import make_config
@@ -48,7 +48,7 @@ def test_the_hash_is_that_of_the_published_generator():
 @settings(deadline=None, max_examples=20)
 def test_the_compiled_hash_is_the_same(number):
     with np.errstate(over="ignore"):
-        assert int(mix_bits(np.uint64(number))) == scrambled(number)
+        assert int(mix_word(np.uint64(number))) == scrambled(number)
 
 
 @given(keys, st.lists(st.tuples(st.integers(0, 2**40), st.integers(0, 9)), max_size=20))
