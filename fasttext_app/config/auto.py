@@ -28,6 +28,8 @@ MIN_BATCH, MAX_BATCH = 32, 256
 ROWS_PER_BATCH = 200
 """A batch has one text for every 200 training rows, rounded to a power of two."""
 EPS_IDS = 5.0
+EPS_TEXTS = 500
+"""With fewer texts of a class in all epochs, ``optimizer.eps`` is smaller."""
 SMALL_EPS = 1e-8
 REFIT_ROWS = 50_000
 CALIBRATION_ROWS = 20
@@ -91,17 +93,21 @@ def fill_auto(config: Config, size: DataSize, *, can_refit: bool = False) -> Con
     batch_size = auto_batch_size(size.train_rows)
     if trainer.batch_size != "auto":
         batch_size = trainer.batch_size
+    epochs = max(auto_epochs(size.train_rows, size.class_counts), trainer.stop_after)
+    if trainer.epochs != "auto":
+        epochs = trainer.epochs
     eps = SMALL_EPS
     if optimizer.name in ("adagrad", "rowwise_adagrad"):
         # A row's gradient is a mean over the ids of a batch, so this is the same in its units.
         eps = EPS_IDS / (batch_size * max(size.ids / size.train_rows, 1.0))
+        eps *= eps_factor(size.class_counts, epochs)
     refit = can_refit and size.train_rows <= REFIT_ROWS
     optimizer_values = {
         "lr": round(LR[optimizer.name] * lr_factor(size.class_counts), 4),
         "eps": eps,
     }
     trainer_values = {
-        "epochs": max(auto_epochs(size.train_rows, size.class_counts), trainer.stop_after),
+        "epochs": epochs,
         "batch_size": batch_size,
         "refit": refit,
         "calibrate": size.validation_rows >= CALIBRATION_ROWS and _can_calibrate(config),
@@ -150,6 +156,20 @@ def lr_factor(class_counts: Sequence[int]) -> float:
     harmonic_mean = len(sizes) / sum(1 / size for size in sizes)
     factor = math.sqrt(sum(sizes) / harmonic_mean / 4)
     return round(min(max(factor, MIN_LR_FACTOR), MAX_LR_FACTOR), 4)
+
+
+def eps_factor(class_counts: Sequence[int], epochs: int) -> float:
+    """Return ``optimizer.eps`` over that of a run with many texts of each class.
+
+    While the gradients of a class are smaller than eps, Adagrad is SGD with the rate lr / eps, and
+    the class learns in proportion to its texts. With few of them, the run would end in that phase.
+
+    >>> eps_factor([1000] * 4, 2), eps_factor([10] * 2000, 1), eps_factor([10] * 2000, 5)
+    (1.0, 0.02, 0.1)
+    """
+    sizes = _sizes(class_counts)
+    texts = sum(sizes) / max(len(sizes), 1) * epochs
+    return round(min(max(texts, 1) / EPS_TEXTS, 1.0), 4)
 
 
 def known(setting: T | Auto) -> T:

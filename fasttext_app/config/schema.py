@@ -319,8 +319,9 @@ class OptimizerConfig(_Section):
     """Decay rates of the moment estimates of ``sparse_adam``."""
     eps: Annotated[float, Field(ge=1e-30, le=1e30)] | Auto = "auto"
     """Term added to the denominator of ``adagrad``, ``rowwise_adagrad`` and ``sparse_adam``.
-    ``auto`` is proportional to the gradient of a row: 5 / (batch size x mean ids of a text); 1e-8
-    with ``sparse_adam``."""
+    ``auto`` is proportional to the gradient of a row: 5 / (batch size x mean ids of a text), and
+    smaller if all epochs together have fewer than 500 texts of a class; 1e-8 with
+    ``sparse_adam``."""
     schedule: Literal["linear", "constant", "cosine"] = "linear"
     """Learning rate schedule: linear decay to 0, constant, or cosine decay to 0."""
     warmup: Fraction = 0.0

@@ -1,7 +1,9 @@
 """The automatic settings: values that follow from the data, and that a user's value overrides."""
 
+import numpy as np
 import pytest
 
+import fasttext_app as ft
 from fasttext_app.config.auto import DataSize, auto_batch_size, auto_epochs, fill_auto, lr_factor
 from fasttext_app.config.loading import flat_layer, resolve
 
@@ -40,6 +42,38 @@ def test_values_of_the_user_stay():
 def test_eps_is_in_the_units_of_a_row_s_gradient():
     assert filled(batch_size=10).optimizer.eps == pytest.approx(5 / (10 * 40))
     assert filled(batch_size=20).optimizer.eps == pytest.approx(5 / (20 * 40))
+
+
+@pytest.mark.parametrize("name", ["adagrad", "rowwise_adagrad"])
+def test_eps_shrinks_with_few_texts_of_a_class(name):
+    def eps(classes, **settings):
+        size = DataSize((10,) * classes, 10 * classes, 400 * classes)
+        return filled(size, name=name, batch_size=10, **settings).optimizer.eps
+
+    whole = 5 / (10 * 40)
+    assert eps(100, epochs=1) == pytest.approx(whole * 10 / 500)
+    assert eps(100, epochs=3) == pytest.approx(whole * 30 / 500)
+    assert eps(4, epochs=3) == eps(100, epochs=3)
+    assert eps(100, epochs=50) == eps(100, epochs=100) == whole
+    assert eps(100) == eps(100, epochs=12)  # the automatic epochs
+    assert eps(100, epochs=0) > 0
+
+
+def test_many_labels_with_few_texts_each_are_learned_in_few_epochs():
+    generator = np.random.default_rng(0)
+
+    def rows(count):
+        labels = np.repeat(np.arange(300), count).tolist()
+        texts = []
+        for label in labels:
+            own, common = generator.integers(0, 8, 3), generator.integers(0, 2000, 5)
+            texts.append(
+                " ".join([*(f"own{label}x{i}" for i in own), *map("all{}".format, common)])
+            )
+        return texts, labels
+
+    model = ft.train(*rows(10), epochs=2, validation=0.0)
+    assert model.evaluate(*rows(3))["accuracy"] > 0.9
 
 
 def test_more_rows_need_fewer_epochs_and_larger_batches():

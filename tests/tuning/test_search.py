@@ -496,7 +496,7 @@ def test_bad_trials_are_pruned(search):
     space = SearchSpace.parse(
         {"optimizer.lr": {"low": 1e-6, "high": 1.0, "log": True}, "trainer.epochs": [4]}
     )
-    result = search(45, {"trainer": {"epochs": 4}, "text": {"maxn": 5}}, space=space)
+    result = search(70, {"trainer": {"epochs": 4}, "text": {"maxn": 5}}, space=space)
     pruned = [trial for trial in result.trials if trial.state == "pruned"]
     assert pruned
     assert min(trial.number for trial in pruned) > tuning.UNPRUNED_TRIALS
