@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
@@ -234,6 +234,7 @@ WORDS = [[0, 8, 9], [1], [2, 9], [3, 10, 8, 10]]
     st.sampled_from(["plain", "weighted", "mean"]),
     st.sampled_from([1, 2]),
 )
+@example(texts=[[], [[1]]], batch_size=1, kind="weighted", threads=1)
 @settings(deadline=None, max_examples=30)
 def test_batches_of_words_are_the_gathered_ones(texts, batch_size, kind, threads):
     bags = [[row for word in text for row in word] for text in texts]
@@ -262,7 +263,7 @@ def test_batches_of_words_are_the_gathered_ones(texts, batch_size, kind, threads
         by_row = Counter(
             (row, word, float(weight_of[row])) for word, rows in enumerate(ids) for row in rows
         )
-        weights = batch.plan.id_weights if kind == "weighted" else np.ones(len(batch.indices))
+        weights = np.broadcast_to(batch.plan.id_weights, len(batch.indices))
         groups = np.repeat(batch.plan.rows, np.diff(batch.plan.starts))
         triples = zip(groups.tolist(), batch.plan.bags.tolist(), weights.tolist(), strict=True)
         assert Counter(triples) == by_row
