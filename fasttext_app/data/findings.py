@@ -189,13 +189,29 @@ def row_findings(texts: I64, labels: I64) -> Iterator[RepeatedTexts | Copies]:
     wrong = wrong[texts[wrong] != 0]
     if len(wrong):
         yield RepeatedTexts(len(wrong), conflict_example(texts, labels, int(wrong[0])))
-    pairs = np.stack((texts, labels), 1)
+    rows = repeated_rows(texts)
+    rows = rows[texts[rows] != 0]
+    pairs = np.stack((texts[rows], labels[rows]), 1)
     _, first, pair_of_row = np.unique(pairs, axis=0, return_index=True, return_inverse=True)
-    is_copy = first[pair_of_row.ravel()] != np.arange(len(texts))
-    copies = np.flatnonzero(is_copy & (texts != 0))
+    originals = rows[first[pair_of_row.ravel()]]
+    copies = np.flatnonzero(originals != rows)
     if len(copies):
-        row = int(copies[0])
-        yield Copies(len(copies), (int(first[pair_of_row.ravel()[row]]) + 1, row + 1))
+        yield Copies(len(copies), (int(originals[copies[0]]) + 1, int(rows[copies[0]]) + 1))
+
+
+def repeated_rows(texts: I64) -> I64:
+    """Return the rows whose text occurs more than once.
+
+    >>> repeated_rows(np.array([7, 9, 7, 8])).tolist()
+    [0, 2]
+    """
+    ordered = np.sort(texts)  # faster than any sort that also tells the rows
+    repeated = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    if not len(repeated):
+        return np.empty(0, np.int64)
+    places = np.minimum(np.searchsorted(repeated, texts), len(repeated) - 1)
+    rows: I64 = np.flatnonzero(repeated[places] == texts)
+    return rows
 
 
 def conflicting_rows(texts: I64, labels: I64) -> I64:
@@ -204,15 +220,16 @@ def conflicting_rows(texts: I64, labels: I64) -> I64:
     >>> conflicting_rows(np.array([7, 7, 7, 8]), np.array([0, 1, 0, 1])).tolist()
     [1]
     """
+    rows = repeated_rows(texts)
     pairs, pair_of_row, pair_rows = np.unique(
-        np.stack((texts, labels), 1), axis=0, return_inverse=True, return_counts=True
+        np.stack((texts[rows], labels[rows]), 1), axis=0, return_inverse=True, return_counts=True
     )
     order = np.lexsort((-pair_rows, pairs[:, 0]))
     is_right = np.zeros(len(pairs), bool)
     _, first = np.unique(pairs[order, 0], return_index=True)
     is_right[order[first]] = True
-    rows: I64 = np.flatnonzero(~is_right[pair_of_row.ravel()])
-    return rows
+    wrong: I64 = rows[~is_right[pair_of_row.ravel()]]
+    return wrong
 
 
 def conflict_example(texts: I64, labels: I64, row: int) -> tuple[int, int]:
