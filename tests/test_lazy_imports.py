@@ -33,7 +33,7 @@ UNUSED = (
         "fasttext_app.text.word_break",
     ),
 )
-"""What the prediction of one text on the command line has no use for."""
+"""Modules that the prediction of one text on the command line must not import."""
 SLOW = (
     "pandas",
     "numba",

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from fasttext_app.training.prepare import Prepared
 
 REPORT_SECONDS = 3.0
-"""How long a process waits for another to report the same error."""
+"""The time that a process waits for another one to report the same error."""
 
 _output = Option(
     "--output",

@@ -159,7 +159,7 @@ def lr_factor(class_counts: Sequence[int]) -> float:
 
 
 def eps_factor(class_counts: Sequence[int], epochs: int) -> float:
-    """Return ``optimizer.eps`` over that of a run with many texts of each class.
+    """Return the factor that shrinks ``optimizer.eps`` where each class has few texts.
 
     While the gradients of a class are smaller than eps, Adagrad is SGD with the rate lr / eps, and
     the class learns in proportion to its texts. With few of them, the run would end in that phase.

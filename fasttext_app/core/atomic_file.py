@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -58,11 +58,20 @@ def atomic_files(
     with _translate_errors(paths[0], error_type), ExitStack() as stack:
         partials = [stack.enter_context(_partial_file(path)) for path in paths]
         yield partials
-        for partial in partials:
-            with partial.open("rb") as file:
-                os.fsync(file.fileno())
+        flush(partials)
         for partial, path in zip(partials, paths, strict=True):
             partial.replace(path)
+
+
+def flush(files: Iterable[Path]) -> None:
+    """Wait until the contents of files are on the disk.
+
+    Raises:
+        OSError: they cannot be written.
+    """
+    for path in files:
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 from fasttext_app._version import __version__
+from fasttext_app.core.atomic_file import flush
 from fasttext_app.core.digest import file_digest
 from fasttext_app.errors import ArtifactError, CheckpointError
 
@@ -83,7 +84,7 @@ def replaced_dir(target: Path, own: Collection[str] | None = None) -> Iterator[P
             lock = os.open(partial, os.O_RDONLY)
             fcntl.flock(lock, fcntl.LOCK_EX)  # until this process ends: it is no leftover
         yield partial
-        _flush(partial.iterdir())
+        flush(partial.iterdir())
         with _locked(target.parent):
             if own is not None and target.is_dir():
                 for entry in target.iterdir():
@@ -159,7 +160,7 @@ def _write_manifest(directory: Path, kind: str, version: int, unchecked: Collect
     from fasttext_app.core.threads import in_background
 
     files = sorted(file for file in directory.iterdir() if file.name not in unchecked)
-    with in_background(lambda: _flush(files)):  # the disk is busy while the digests are computed
+    with in_background(lambda: flush(files)):  # the disk is busy while the digests are computed
         manifest = {
             "format": kind,
             "format_version": version,
@@ -170,13 +171,6 @@ def _write_manifest(directory: Path, kind: str, version: int, unchecked: Collect
             },
         }
     write_json(directory / MANIFEST, manifest)
-
-
-def _flush(files: Iterable[Path]) -> None:
-    """Wait until the contents of files are on the disk."""
-    for file in files:
-        with file.open("rb") as handle:
-            os.fsync(handle.fileno())
 
 
 @contextmanager

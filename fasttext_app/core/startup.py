@@ -7,7 +7,8 @@ import gc
 import os
 import sys
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -45,18 +46,24 @@ def _defer_entry_points() -> None:
     """Let pydantic import ``importlib.metadata`` only when it looks for plugins: in no command."""
     if METADATA in sys.modules:
         return
-    stand_in = sys.modules[METADATA] = ModuleType(METADATA)
 
     def entry_points(**selection: Any) -> Any:
         return import_module(METADATA).entry_points(**selection)
 
-    vars(stand_in)["entry_points"] = entry_points
+    with _stand_in(METADATA) as module, suppress(ImportError, AttributeError):
+        vars(module)["entry_points"] = entry_points
+        import pydantic.plugin._loader  # noqa: F401  # other versions may need more of the module
+
+
+@contextmanager
+def _stand_in(name: str) -> Iterator[ModuleType]:
+    """Let imports of a module find an empty one during this block; later ones get the real one."""
+    empty = sys.modules[name] = ModuleType(name)
     try:
-        with suppress(ImportError, AttributeError):  # other versions may need more of it
-            import pydantic.plugin._loader  # noqa: F401
+        yield empty
     finally:
-        if sys.modules.get(METADATA) is stand_in:
-            del sys.modules[METADATA]
+        if sys.modules.get(name) is empty:
+            del sys.modules[name]
 
 
 def tune_malloc() -> None:
@@ -77,12 +84,8 @@ def hide_scipy_linalg() -> None:
     """
     if not is_command or BLAS in sys.modules:
         return
-    empty = sys.modules[BLAS] = ModuleType(BLAS)
-    try:
+    with _stand_in(BLAS):
         import numba.np.arraymath  # noqa: F401  # the only place that looks for it
-    finally:
-        if sys.modules.get(BLAS) is empty:  # a later import gets the real module
-            del sys.modules[BLAS]
 
 
 def preload_torch() -> None:

@@ -136,7 +136,7 @@ class CheckedStream(io.RawIOBase):
 
     @property
     def can_be_cut(self) -> bool:
-        """Whether reading can begin at any row, and rows can be found in the bytes."""
+        """Whether the bytes show where rows begin, and a reader can start at any of them."""
         return self._file.compression is None and (
             self._is_utf8 or has_byte_characters(self._encoding)
         )

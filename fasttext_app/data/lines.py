@@ -96,7 +96,7 @@ def _split(block: bytes) -> pa.StringArray:
 
 
 Survey: TypeAlias = list[Any] | None
-"""What is known of a share of a file: [begin, end if outside, end if inside].
+"""The bounds of a share of a file: [begin, end if outside, end if inside].
 
 A share is some blocks, and ``begin`` is the position of the first. An end is [the position after
 the last row that ends in the share, whether a quoted field is open after the share]. It depends on

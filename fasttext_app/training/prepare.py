@@ -240,6 +240,7 @@ def _prepare(
     if counter is not None:
         occurrences = train_rows.total(counter)
         idf = inverse_document_frequency(occurrences)
+        assert char_counts is not None
         idf = balance_families(idf, occurrences, char_counts, config.text.char_share)
     if not ids:
         raise TrainingError(
@@ -336,7 +337,7 @@ def _prune(
     word_counts: WordCounts,
     config: Config,
     start: WarmStart,
-) -> tuple[TextEncoder, I32]:
+) -> tuple[TextEncoder, I32 | None]:
     """Drop the buckets that training does not use.
 
     Args:
@@ -347,10 +348,14 @@ def _prune(
         start: what the run starts from.
 
     Returns:
-        The encoder, and the occurrences of character n-grams for each of its rows.
+        The encoder, and the occurrences of character n-grams for each of its rows; None if neither
+        pruning nor tf-idf needs them.
     """
+    prune = config.text.prune and encoder.bucket
+    if not prune and config.text.term_weighting != "tfidf":
+        return encoder, None
     char_counts = char_ngram_counts(encoder, word_counts)
-    if not (config.text.prune and encoder.bucket):
+    if not prune:
         return encoder, char_counts
     counts, words = char_counts, len(encoder.vocabulary)
     if encoder.word_ngrams > 1:
